@@ -1,0 +1,238 @@
+"""Stacked LoRA: one Bank per (module, rank) holds every adapter of that rank on that module, and answers for all at once.
+
+    y_r = W x_r + (alpha / rank) B_i A_i x_r        for each row r of the batch that belongs to adapter i
+
+Rows come grouped by adapter. Where each adapter has as many rows and they lie side by side (training, mostly), the batch
+is a view [adapters, rows * T, in] and one bmm does; otherwise rows are gathered, padded to the longest group. Only adapters
+that have the module stand in its bank; slot 0, the base, stands in none and is never touched. Masters are fp32 and are
+cast at use. No input of the base needs a gradient, so the backward ends at the lowest adapter.
+
+Sources: Hu et al. 2021, arXiv 2106.09685; the stacking is that of Punica (Chen et al. 2023, arXiv 2310.18547).
+Left out: fused kernels; `F.grouped_mm` (torch 2.13's CPU bf16 refuses narrow strides).
+Shapes: B rows, T tokens, I in, O out, N adapters, R rank, P rows padded to the longest group times T.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from flyroom.types import LoRA
+
+MOMENTS = ("A.m", "A.v", "B.m", "B.v")
+
+
+class Group(NamedTuple):
+    """Rows start to start + count of the batch belong to the adapter in this slot."""
+
+    slot: int
+    start: int
+    count: int
+
+
+@dataclass(eq=False, kw_only=True)
+class Bank:
+    """All adapters of one rank on one module. `tensors` holds A [N, R, I], B [N, O, R] and, once trained, their moments."""
+
+    path: str  # "layers.0.mlp.down_proj"
+    slots: list[int] = field(default_factory=list)
+    scales: list[float] = field(default_factory=list)
+    tensors: dict[str, Tensor] = field(default_factory=dict)
+
+    def add(self, slots: Sequence[int], scales: Sequence[float], a: Sequence[Tensor], b: Sequence[Tensor]) -> None:
+        new = {"A": torch.stack(list(a)), "B": torch.stack(list(b))}
+        new |= {name: torch.zeros_like(new[name[0]]) for name in MOMENTS if name in self.tensors}
+        self.tensors = {k: torch.cat([self.tensors[k], v]) if self.slots else v for k, v in new.items()}
+        self.slots += slots
+        self.scales += scales
+
+    def remove(self, slots: Iterable[int]) -> None:
+        gone = set(slots)
+        kept = [i for i, slot in enumerate(self.slots) if slot not in gone]
+        if len(kept) < len(self.slots):
+            self.tensors = {k: v[kept] for k, v in self.tensors.items()}
+            self.slots, self.scales = [self.slots[i] for i in kept], [self.scales[i] for i in kept]
+
+    def take(self, names: Sequence[str], slots: Sequence[int]) -> list[Tensor]:
+        """These tensors of these adapters: the bank's own where it is all of them in order, else copies."""
+        if list(slots) == self.slots:
+            return [self.tensors[name] for name in names]
+        where = torch.tensor([self.slots.index(s) for s in slots], device=self.tensors["A"].device)
+        return [self.tensors[name].index_select(0, where) for name in names]
+
+    def put(self, names: Sequence[str], slots: Sequence[int], values: Sequence[Tensor]) -> None:
+        where = torch.tensor([self.slots.index(s) for s in slots], device=self.tensors["A"].device)
+        for name, value in zip(names, values, strict=True):
+            if value is not self.tensors[name]:
+                self.tensors[name].index_copy_(0, where, value)
+
+    def want_moments(self) -> None:
+        """AdamW's moments are made at the first step, so that adapters which are only asked cost half."""
+        for name in MOMENTS:
+            if name not in self.tensors:
+                self.tensors[name] = torch.zeros_like(self.tensors[name[0]])
+
+
+class Leaf(NamedTuple):
+    """The adapters of a bank that a step trains: leaves of the graph."""
+
+    bank: Bank
+    slots: list[int]
+    a_NRI: Tensor
+    b_NOR: Tensor
+
+
+class Spread(NamedTuple):
+    """How N adapters' rows lie in the batch: as a slice of equal groups, or gathered."""
+
+    n: int
+    rows: slice | None
+    gather: Tensor | None  # [N * longest], row of the batch; a padded place repeats its group's first row
+    real: Tensor | None  # places of `gather` that are no padding
+    target: Tensor | None  # the rows of those
+
+
+class Active(NamedTuple):
+    """A bank's share of the coming batch."""
+
+    spread: Spread
+    a_NIR: Tensor
+    b_NRO: Tensor
+
+
+class Banks:
+    """Every bank on one base, and the hooks through which they add to its linear modules."""
+
+    def __init__(self, layers: nn.ModuleList, *, device: torch.device, dtype: torch.dtype) -> None:
+        self.modules = {
+            f"layers.{l}.{name}": module
+            for l, layer in enumerate(layers)
+            for name, module in layer.named_modules()
+            if isinstance(module, nn.Linear)
+        }
+        self.device, self.dtype = device, dtype
+        self.banks: dict[tuple[str, int], Bank] = {}
+        self._active: dict[str, list[Active]] = {}
+        for path, module in self.modules.items():
+            module.register_forward_hook(self._hook(path))
+
+    def paths(self, shape: LoRA) -> list[str]:
+        """The modules that a shape stands on, in the order of the forward pass."""
+        return [path for path in self.modules if _covers(shape, path)]
+
+    def add(self, slots: Sequence[int], shapes: Sequence[LoRA], weights: Sequence[Mapping[str, Tensor]]) -> None:
+        fresh: dict[tuple[str, int], list[int]] = {}
+        for i, shape in enumerate(shapes):
+            for path in self.paths(shape):
+                fresh.setdefault((path, shape.rank), []).append(i)
+        for (path, rank), which in fresh.items():
+            bank = self.banks.setdefault((path, rank), Bank(path=path))
+            a, b = ([weights[i][f"{path}.{part}"].to(self.device, torch.float32) for i in which] for part in "AB")
+            bank.add([slots[i] for i in which], [shapes[i].alpha / rank for i in which], a, b)
+
+    def remove(self, slots: Sequence[int]) -> None:
+        self._active = {}
+        for bank in self.banks.values():
+            bank.remove(slots)
+        self.banks = {key: bank for key, bank in self.banks.items() if bank.slots}
+
+    def of(self, slot: int) -> list[Bank]:
+        return [bank for bank in self.banks.values() if slot in bank.slots]
+
+    def leaves(self, slots: Sequence[int]) -> list[Leaf]:
+        """Fresh leaves for the adapters of a step."""
+        wanted, found = set(slots), []
+        for bank in self.banks.values():
+            present = [s for s in bank.slots if s in wanted]
+            if present:
+                a, b = (t.detach().requires_grad_() for t in bank.take(("A", "B"), present))
+                found.append(Leaf(bank, present, a, b))
+        return found
+
+    def route(self, groups: Sequence[Group], leaves: Sequence[Leaf] | None = None) -> None:
+        """Say which rows of the coming batches belong to whom. Without leaves the banks' own weights are used."""
+        leaves = [Leaf(k, k.slots, k.tensors["A"], k.tensors["B"]) for k in self.banks.values()] if leaves is None else leaves
+        spreads: dict[tuple[Group, ...], Spread] = {}
+        self._active = {}
+        for leaf in leaves:
+            here = set(leaf.slots)
+            members = tuple(g for g in groups if g.slot in here)
+            if not members:
+                continue
+            if members not in spreads:
+                spreads[members] = _spread(members, self.device)
+            self._active.setdefault(leaf.bank.path, []).append(self._share(leaf, members, spreads[members]))
+
+    def _share(self, leaf: Leaf, members: tuple[Group, ...], spread: Spread) -> Active:
+        a_NRI, b_NOR = leaf.a_NRI, leaf.b_NOR
+        if [g.slot for g in members] != leaf.slots:
+            where = torch.tensor([leaf.slots.index(g.slot) for g in members], device=self.device)
+            a_NRI, b_NOR = a_NRI.index_select(0, where), b_NOR.index_select(0, where)
+        scales = [leaf.bank.scales[leaf.bank.slots.index(g.slot)] for g in members]
+        b_NOR = b_NOR * torch.tensor(scales, device=self.device)[:, None, None]
+        return Active(spread, a_NRI.to(self.dtype).transpose(1, 2), b_NOR.to(self.dtype).transpose(1, 2))
+
+    def _hook(self, path: str) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], Tensor]:
+        def add(module: nn.Module, args: tuple[Tensor, ...], out_BTO: Tensor) -> Tensor:
+            for active in self._active.get(path, ()):
+                out_BTO = _add(args[0], out_BTO, active)
+            return out_BTO
+
+        return add
+
+
+def _add(x_BTI: Tensor, out_BTO: Tensor, active: Active) -> Tensor:
+    """out + the adapters' part. In place where only some rows are concerned: a linear's output is nobody's saved tensor."""
+    (n, rows, gather, real, target), a_NIR, b_NRO = active
+    if rows is not None and rows.stop - rows.start == len(x_BTI):
+        low_NPR = torch.bmm(x_BTI.reshape(n, -1, x_BTI.shape[-1]), a_NIR)
+        return torch.baddbmm(out_BTO.reshape(n, -1, out_BTO.shape[-1]), low_NPR, b_NRO).view(out_BTO.shape)
+    x = x_BTI[rows] if rows is not None else x_BTI.index_select(0, gather)  # pyright: ignore[reportArgumentType, reportCallIssue]
+    delta_NPO = torch.bmm(torch.bmm(x.reshape(n, -1, x.shape[-1]), a_NIR), b_NRO)
+    delta = delta_NPO.view(*x.shape[:-1], -1)
+    if rows is not None:
+        out_BTO[rows] += delta
+        return out_BTO
+    assert real is not None
+    assert target is not None
+    return out_BTO.index_add_(0, target, delta.index_select(0, real))
+
+
+def _spread(members: Sequence[Group], device: torch.device) -> Spread:
+    first, last = members[0], members[-1]
+    equal = all(g.count == first.count for g in members)
+    if equal and last.start + last.count - first.start == first.count * len(members):
+        return Spread(len(members), slice(first.start, last.start + last.count), None, None, None)
+    longest = max(g.count for g in members)
+    place = torch.arange(longest)
+    count, start = (torch.tensor([g[i] for g in members])[:, None] for i in (2, 1))
+    gather = torch.where(place < count, start + place, start).flatten()
+    real = (place < count).flatten().nonzero().flatten()
+    return Spread(len(members), None, gather.to(device), real.to(device), gather[real].to(device))
+
+
+def fresh(shape: LoRA, seed: int, sizes: Mapping[str, tuple[int, int]]) -> dict[str, Tensor]:
+    """An untrained adapter: A as PEFT draws it (kaiming-uniform, a = sqrt 5), B zero. `sizes` is (in, out) by module path.
+
+    Each module has a generator of its own, so an adapter does not depend on who is spawned beside it.
+    """
+    weights = {}
+    for path, (size_in, size_out) in sizes.items():
+        key = hashlib.sha256(f"{seed}:{path}".encode()).digest()
+        generator = torch.Generator().manual_seed(int.from_bytes(key[:8], "little") >> 1)
+        bound = 1 / math.sqrt(size_in)
+        weights[f"{path}.A"] = torch.empty(shape.rank, size_in).uniform_(-bound, bound, generator=generator)
+        weights[f"{path}.B"] = torch.zeros(size_out, shape.rank)
+    return weights
+
+
+def _covers(shape: LoRA, path: str) -> bool:
+    _, layer, name = path.split(".", 2)
+    in_layers = shape.layers is None or int(layer) in shape.layers
+    return in_layers and (shape.modules == ("all",) or name.rpartition(".")[2] in shape.modules)

@@ -1,0 +1,119 @@
+"""Sampling many adapters in one batch: one prefill, then a token for every row at a time.
+
+Prompts are left-padded so that all rows write their next token in one place. Rows that are done leave the batch when a
+third of it is done. The cache is one buffer of the final size: growing it by concatenation would copy it at every token.
+
+Left out: CUDA graphs, sharing equal prompts, paged caches.
+Shapes: B rows in the batch, T tokens, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from transformers import DynamicCache
+from transformers.cache_utils import DynamicLayer
+
+from flyroom.engine import noise
+from flyroom.engine.bank import Banks
+from flyroom.engine.bases import Base
+from flyroom.engine.batches import groups, left_pad
+from flyroom.types import Ask
+
+COMPACT = 1 / 3  # the share of rows that must be done before the others move together
+
+
+class Buffered(DynamicLayer):
+    """A layer's keys and values in a buffer of the final length: a token is written in, not concatenated on."""
+
+    def __init__(self, capacity: int) -> None:
+        super().__init__()
+        self.capacity = capacity
+        self.length = 0
+
+    def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
+        self.dtype, self.device = key_states.dtype, key_states.device
+        batch, heads, _, _ = key_states.shape
+        self.buffers = [s.new_empty(batch, heads, self.capacity, s.shape[-1]) for s in (key_states, value_states)]
+        self.is_initialized = True
+
+    def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
+        if not self.is_initialized:
+            self.lazy_initialization(key_states, value_states)
+        end = self.length + key_states.shape[-2]
+        for buffer, states in zip(self.buffers, (key_states, value_states), strict=True):
+            buffer[:, :, self.length : end] = states
+        self.length = end
+        self.keys, self.values = (buffer[:, :, :end] for buffer in self.buffers)
+        return self.keys, self.values
+
+    def get_seq_length(self) -> int:
+        return self.length
+
+    def batch_select_indices(self, indices: Tensor) -> None:
+        self.buffers = [buffer.index_select(0, indices) for buffer in self.buffers]
+        self.keys, self.values = (buffer[:, :, : self.length] for buffer in self.buffers)
+
+
+def decode(
+    base: Base, banks: Banks, owners: Sequence[int], prompts: Sequence[NDArray[np.int64]], asks: Sequence[Ask]
+) -> tuple[list[list[int]], list[bool]]:
+    """Answer one batch, its rows grouped by owner: the tokens of each answer without the stop, and whether one came."""
+    device = base.device
+    ids, mask = left_pad(prompts, device)
+    limit = torch.tensor([a.max_tokens for a in asks], device=device)
+    seeds = noise.seed_tensor([a.seed for a in asks], device)
+    temperature = torch.tensor([a.temperature for a in asks], device=device)
+    stops = torch.tensor(base.renderer.stops, device=device)
+    longest = max(a.max_tokens for a in asks)
+    cache = _cache(base, ids.shape[1] + longest)
+
+    banks.route(groups(owners))
+    tokens = torch.zeros(len(asks), longest, dtype=torch.int64, device=device)
+    lengths, finished = torch.zeros_like(limit), torch.zeros_like(limit, dtype=torch.bool)
+    row_B = torch.arange(len(asks), device=device)  # which ask each row of the batch answers
+    done_B = torch.zeros_like(finished)
+    position_B = None
+    for step in range(longest):
+        if step == 0:
+            positions = None if mask is None else (mask.cumsum(1) - 1).clamp_(min=0)
+            position_B = torch.full_like(limit, ids.shape[1] - 1) if positions is None else positions[:, -1]
+        else:
+            assert position_B is not None
+            position_B = position_B + 1
+            positions = position_B[:, None]
+        hidden = base.body(
+            input_ids=ids, attention_mask=mask, position_ids=positions, past_key_values=cache, use_cache=True
+        ).last_hidden_state[:, -1]
+        token_B = noise.choose(base.head(hidden), seeds[row_B], temperature[row_B], step)
+        stopped_B = torch.isin(token_B, stops) & ~done_B
+        tokens[row_B, step] = token_B
+        finished[row_B[stopped_B]] = True
+        lengths[row_B[~done_B & ~stopped_B]] = step + 1
+        done_B = done_B | stopped_B | (step + 1 >= limit[row_B])
+
+        n_done = int(done_B.sum())
+        if n_done == len(row_B):
+            break
+        if n_done >= COMPACT * len(row_B):
+            keep = (~done_B).nonzero().flatten()
+            row_B, done_B, token_B, position_B = row_B[keep], done_B[keep], token_B[keep], position_B[keep]
+            mask = None if mask is None else mask[keep]
+            cache.batch_select_indices(keep)
+            banks.route(groups([owners[i] for i in row_B.tolist()]))
+        ids = token_B[:, None]
+        mask = None if mask is None else torch.cat([mask, mask.new_ones(len(mask), 1)], dim=1)
+    answers = [row[:n] for row, n in zip(tokens.tolist(), lengths.tolist(), strict=True)]
+    return answers, finished.tolist()
+
+
+def _cache(base: Base, capacity: int) -> DynamicCache:
+    """The family's own cache (sliding windows and all), its plain layers buffered."""
+    cache = DynamicCache(config=base.config)
+    cache.layers = [Buffered(capacity) if type(layer) is DynamicLayer else layer for layer in cache.layers]
+    return cache

@@ -1,0 +1,105 @@
+"""Chats into token ids and token ids into text, the same way in training, scoring and sampling.
+
+A row is  prompt ids + answer ids + end id.  Loss and log-probabilities are over the answer ids and the end id.
+
+The prompt, the prefill and the answer are each encoded on their own, so what goes before an answer never changes its
+tokens. The prompt is the tokenizer's chat template with the assistant's turn opened. A tokenizer without a template (a
+base model) gets the messages' contents joined by newlines as raw text, with the BOS that it adds by itself; write the
+space between prompt and answer into the answer if the tokenizer needs one. The end id is what the template closes an
+assistant's turn with, found by rendering a chat and looking; without a template it is EOS.
+
+Left out: tools, images, packing, a template's `enable_thinking` and its like (its defaults hold).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import jinja2
+import numpy as np
+from numpy.typing import NDArray
+
+from flyroom.types import Message, Row
+
+MEMO = 1 << 17  # rendered prompts and answers that are kept: the same rows come every epoch
+MARK = "flyroom"
+
+
+class Rendered(NamedTuple):
+    """A row's token ids, and where in them the answer begins."""
+
+    ids: NDArray[np.int64]
+    start: int
+
+
+class Renderer:
+    """Renders for one tokenizer. `end` closes an answer; generation stops at any of `stops`."""
+
+    def __init__(self, tokenizer: Any, *, eos: Iterable[int] = ()) -> None:
+        self.tokenizer = tokenizer
+        self.is_chat = bool(tokenizer.chat_template)
+        own = [] if tokenizer.eos_token_id is None else [int(tokenizer.eos_token_id)]
+        eos = [*own, *eos]
+        end = _closing_token(tokenizer) if self.is_chat else None
+        if end is None and not eos:
+            raise ValueError("the tokenizer has no eos_token and its chat template closes no turn; set tokenizer.eos_token")
+        self.end: int = eos[0] if end is None else end
+        self.stops: tuple[int, ...] = tuple(dict.fromkeys([self.end, *eos]))
+        self._opened = lru_cache(MEMO)(self._open)
+        self._encoded = lru_cache(MEMO)(self._encode)
+        self._rows = lru_cache(MEMO)(self._row)
+
+    def prompt(self, messages: Sequence[Message], prefill: str = "") -> NDArray[np.int64]:
+        """The ids up to where the answer (what follows the prefill) begins. ValueError if there are none."""
+        ids = self._opened(tuple(messages))
+        return np.concatenate([ids, self._encoded(prefill)]) if prefill else ids
+
+    def row(self, row: Row) -> Rendered:
+        """The ids of prompt, answer and end."""
+        return self._rows(row)
+
+    def text(self, ids: Sequence[Sequence[int]]) -> list[str]:
+        """Decode answers. Special tokens go; tokens that were merely added, such as <think>, stay."""
+        decoded = self.tokenizer.batch_decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        return [text.strip() for text in decoded]
+
+    def _row(self, row: Row) -> Rendered:
+        prompt, answer = self._opened(row.messages), self._encoded(row.answer)
+        return Rendered(np.concatenate([prompt, answer, [self.end]]), len(prompt))
+
+    def _open(self, messages: tuple[Message, ...]) -> NDArray[np.int64]:
+        if self.is_chat:
+            ids = self._encode(_template(self.tokenizer, messages, opened=True))
+        else:
+            raw = self.tokenizer("\n".join(m.content for m in messages)).input_ids
+            # Some tokenizers close a text with EOS: an answer cannot follow that.
+            ids = np.array(raw[:-1] if raw and raw[-1] == self.tokenizer.eos_token_id else raw, dtype=np.int64)
+        if len(ids) == 0:
+            raise ValueError("messages is empty and the tokenizer adds no BOS; an answer needs at least one token before it")
+        return ids
+
+    def _encode(self, text: str) -> NDArray[np.int64]:
+        return np.array(self.tokenizer(text, add_special_tokens=False).input_ids, dtype=np.int64)
+
+
+def _template(tokenizer: Any, messages: Sequence[Message], *, opened: bool) -> str:
+    turns = [{"role": m.role, "content": m.content} for m in messages]
+    try:
+        return tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=opened)
+    except jinja2.TemplateError as error:
+        roles = [m.role for m in messages]
+        raise ValueError(f"messages with roles {roles} are refused by the chat template: {error}") from error
+
+
+def _closing_token(tokenizer: Any) -> int | None:
+    """What the template puts right after an assistant's words: its first added token, else its first token."""
+    try:
+        closed = _template(tokenizer, [Message("user", MARK), Message("assistant", MARK)], opened=False)
+    except ValueError:  # a template that wants a system message, say: EOS must do
+        return None
+    after = closed.rpartition(MARK)[2].strip()
+    ids = tokenizer(after, add_special_tokens=False).input_ids
+    added = set(tokenizer.get_added_vocab().values())
+    return next((i for i in ids if i in added), ids[0] if ids else None)

@@ -1,0 +1,385 @@
+"""TorchEngine: the engine of `types.Engine` on PyTorch, for any Hugging Face causal LM, on CPU and CUDA.
+
+One frozen base, many adapters; every call takes a batch that may mix them. N together give what each gives alone, up to
+floating point: losses are summed over adapters, and clipping, AdamW and noise belong to each.
+
+Left out: full fine-tuning, gradient checkpointing (the backward is short already), several GPUs.
+Shapes: B rows, T tokens, D width, N answer tokens of a batch, K adapters of a step, V vocabulary.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from flyroom.engine import adamw, bases
+from flyroom.engine.bank import MOMENTS, Banks, Leaf, fresh
+from flyroom.engine.batches import Collated, collate, groups, pack
+from flyroom.engine.decode import decode
+from flyroom.types import BASE, AdapterRef, Answer, Ask, BaseRef, LoRA, Patch, Row, Step, Stepped
+
+CPU_TOKENS = 4096  # of a training batch on a CPU: what stays near its caches
+LOGITS = 1 << 26  # elements of logits held at once
+KEPT_PER_GRAPH = 8  # an inference batch may be this much larger than a training batch: it keeps no graph
+
+
+@dataclass(eq=False)
+class _Living:
+    shape: LoRA
+    steps: int = 0
+
+
+class _Enough(Exception):
+    """Stops a forward pass above the last layer that is wanted."""
+
+
+class TorchEngine:
+    """Many adapters over one frozen base.
+
+    `tokens_forward` counts the tokens of prompts and rows put through the model, `tokens_generated` those sampled; padding
+    counts for nothing. Make one with `open`, or `of` for a model that is in memory.
+    """
+
+    def __init__(self, base: bases.Base, *, batch_tokens: int | None = None) -> None:
+        self.parts = base
+        self.batch_tokens = _batch_tokens(base) if batch_tokens is None else batch_tokens
+        self.tokens_forward = 0
+        self.tokens_generated = 0
+        dtype = next(base.model.parameters()).dtype
+        self._banks = Banks(base.layers, device=base.device, dtype=dtype)
+        self._living: dict[int, _Living] = {}
+        self._next = BASE.slot + 1
+
+    @classmethod
+    def open(
+        cls, path: str | Path, *, device: str = "auto", dtype: str = "auto", batch_tokens: int | None = None
+    ) -> TorchEngine:
+        """An engine over the model in a local folder or under a hub id. See `bases.load_base`.
+
+        `batch_tokens` bounds the padded tokens of one training batch; it changes memory and time, not results.
+        """
+        return cls(bases.load_base(path, device=device, dtype=dtype), batch_tokens=batch_tokens)
+
+    @classmethod
+    def of(cls, model: Any, tokenizer: Any, *, name: str = "in-memory", batch_tokens: int | None = None) -> TorchEngine:
+        """An engine over a model that is in memory. The model is frozen."""
+        return cls(bases.wrap(model, tokenizer, name=name), batch_tokens=batch_tokens)
+
+    @property
+    def base(self) -> BaseRef:
+        return self.parts.ref
+
+    # ------------------------------------------------------------ adapters
+
+    def check(self, shape: LoRA) -> None:
+        """ValueError for a layer, module or rank that this base lacks. Costs nothing."""
+        name, depth = self.base.name, self.base.depth
+        for layer in shape.layers or ():
+            if layer >= depth:
+                raise ValueError(f"adapter.layers names layer {layer}; {name} has layers 0 to {depth - 1}")
+        leafs = {path.rpartition(".")[2] for path in self._banks.modules}
+        unknown = [m for m in shape.modules if m not in leafs] if shape.modules != ("all",) else []
+        if unknown:
+            raise ValueError(f'adapter.modules names {unknown[0]}; {name} has {", ".join(sorted(leafs))}, or ["all"]')
+        if len(set(shape.modules)) < len(shape.modules):
+            raise ValueError(f"adapter.modules is {list(shape.modules)}; name each module once")
+        if not self._banks.paths(shape):
+            raise ValueError(f"adapter.layers is {shape.layers}; none of them has {', '.join(shape.modules)}")
+        for path, (size_in, size_out) in self._sizes(shape).items():
+            if shape.rank > min(size_in, size_out):
+                raise ValueError(
+                    f"adapter.rank is {shape.rank}; module {path.rpartition('.')[2]} of {name} is {size_out} x {size_in}, "
+                    f"so at most {min(size_in, size_out)} (full rank)"
+                )
+
+    def spawn(self, shapes: Sequence[LoRA], *, seeds: Sequence[int]) -> list[AdapterRef]:
+        """Make fresh adapters: A drawn from the seed, B zero. ValueError for what the base lacks."""
+        _same_length("shapes", shapes, "seeds", seeds)
+        for shape in shapes:
+            self.check(shape)
+        return self._add(shapes, [fresh(s, seed, self._sizes(s)) for s, seed in zip(shapes, seeds, strict=True)])
+
+    def load(self, patches: Sequence[Patch]) -> list[AdapterRef]:
+        """Put trained adapters in; their optimiser starts anew. ValueError if a patch does not fit this base."""
+        for patch in patches:
+            self.check(patch.shape)
+            rank, wanted = patch.shape.rank, {}
+            for path, (size_in, size_out) in self._sizes(patch.shape).items():
+                wanted |= {f"{path}.A": (rank, size_in), f"{path}.B": (size_out, rank)}
+            _same_shapes("patch", patch.tensors, wanted)
+        return self._add([p.shape for p in patches], [p.tensors for p in patches])
+
+    def patch(self, adapter: AdapterRef) -> Patch:
+        """A copy, on the CPU in fp32, of an adapter's weights."""
+        return Patch(shape=self._alive(adapter).shape, tensors=self._tensors(adapter.slot, ("A", "B")))
+
+    def state(self, adapter: AdapterRef) -> dict[str, Tensor]:
+        """Weights (`<path>.A`), AdamW moments (`<path>.A.m`, `.v`) and step count (`step`), on the CPU."""
+        living = self._alive(adapter)
+        for bank in self._banks.of(adapter.slot):
+            bank.want_moments()
+        return self._tensors(adapter.slot, ("A", "B", *MOMENTS)) | {"step": torch.tensor(living.steps)}
+
+    def restore(self, adapter: AdapterRef, state: Mapping[str, Tensor]) -> None:
+        """Put back what `state` gave, into an adapter of the same shape."""
+        living = self._alive(adapter)
+        _same_shapes("state", state, {k: tuple(v.shape) for k, v in self.state(adapter).items()})
+        for bank in self._banks.of(adapter.slot):
+            names = ("A", "B", *MOMENTS)
+            values = [state[f"{bank.path}.{name}"][None].to(self.parts.device, torch.float32) for name in names]
+            bank.put(names, [adapter.slot], values)
+        living.steps = int(state["step"])
+
+    def free(self, adapters: Sequence[AdapterRef]) -> None:
+        """Drop adapters and their memory. The base cannot be freed."""
+        for adapter in adapters:
+            self._alive(adapter)
+        self._banks.remove([a.slot for a in adapters])
+        for adapter in adapters:
+            self._living.pop(adapter.slot, None)
+
+    # ------------------------------------------------------------ training
+
+    def step(self, adapters: Sequence[AdapterRef], steps: Sequence[Step]) -> list[Stepped]:
+        """One optimiser step for each adapter. FloatingPointError naming the adapter, and no weight changed, if a loss or a
+        gradient is not finite."""
+        _same_length("adapters", adapters, "steps", steps)
+        if not adapters:
+            return []
+        slots = [a.slot for a in adapters]
+        for adapter, step in zip(adapters, steps, strict=True):
+            self._alive(adapter)
+            if slots.count(adapter.slot) > 1:
+                raise ValueError(f"adapters names slot {adapter.slot} twice; give each adapter one step at a time")
+            if not step.rows:
+                raise ValueError("step.rows is empty; a step needs at least one row")
+        index = {slot: k for k, slot in enumerate(slots)}
+        leaves = self._banks.leaves(slots)
+        loss_K, tokens = self._backward(leaves, slots, steps)
+        norm_K = adamw.gradient_norms(leaves, index)
+        losses, norms = torch.stack([loss_K, norm_K]).tolist()
+        for slot, loss, norm in zip(slots, losses, norms, strict=True):
+            if not (math.isfinite(loss) and math.isfinite(norm)):
+                raise FloatingPointError(
+                    f"adapter in slot {slot}: loss {loss}, gradient norm {norm}; no weight was changed. Lower step.lr"
+                )
+        for slot in slots:
+            self._living[slot].steps += 1
+        with torch.no_grad():
+            adamw.update(leaves, index, steps, [self._living[s].steps for s in slots], norms)
+        return [Stepped(loss=a, grad_norm=b, tokens=c) for a, b, c in zip(losses, norms, tokens, strict=True)]
+
+    def _backward(self, leaves: Sequence[Leaf], slots: Sequence[int], steps: Sequence[Step]) -> tuple[Tensor, list[int]]:
+        """Gradients of the summed mean losses into the leaves. Returns each adapter's mean loss, [K], and its tokens."""
+        index = {slot: k for k, slot in enumerate(slots)}
+        rows = [(slot, row) for slot, step in zip(slots, steps, strict=True) for row in step.rows]
+        total, tokens = [0] * len(slots), [0] * len(slots)
+        for slot, row in rows:
+            ids, start = self.parts.renderer.row(row)
+            total[index[slot]] += len(ids) - start
+            tokens[index[slot]] += len(ids)
+        loss_K = torch.zeros(len(slots), device=self.parts.device)
+        for which, batch in self._batches([s for s, _ in rows], [r for _, r in rows], self.batch_tokens):
+            owners = [rows[i][0] for i in which]
+            self._banks.route(groups(owners), leaves)
+            hidden_ND, target_N = self._answers(batch)
+            owner_N = torch.tensor(np.repeat([index[s] for s in owners], batch.counts), device=loss_K.device)
+            weight_N = torch.tensor([1 / n for n in total], device=loss_K.device)[owner_N]
+            nll_N, grad_ND = self._head_loss(hidden_ND.detach(), target_N, weight_N)
+            hidden_ND.backward(grad_ND)
+            loss_K.index_add_(0, owner_N, nll_N * weight_N)
+        return loss_K, tokens
+
+    def _head_loss(self, hidden_ND: Tensor, target_N: Tensor, weight_N: Tensor) -> tuple[Tensor, Tensor]:
+        """Each token's loss, and the weighted sum's gradient at the hidden states. Logits exist for one chunk at a time."""
+        size = max(1, LOGITS // self.parts.config.vocab_size)
+        losses, gradients = [], []
+        chunks = (t.split(size) for t in (hidden_ND, target_N, weight_N))
+        for hidden, target, weight in zip(*chunks, strict=True):
+            hidden.requires_grad_()
+            nll = F.cross_entropy(self.parts.head(hidden).float(), target, reduction="none")
+            gradients += torch.autograd.grad(nll, hidden, weight)
+            losses.append(nll.detach())
+        return torch.cat(losses), torch.cat(gradients)
+
+    # ------------------------------------------------------------ asking
+
+    @torch.inference_mode()
+    def sample(self, adapters: Sequence[AdapterRef], asks: Sequence[Ask]) -> list[Answer]:
+        """One answer an ask. The text is what follows the prefill, without special tokens and outer spaces; `tokens` does not
+        count the token that ended it. An answer is cut where the base's context ends."""
+        _same_length("adapters", adapters, "asks", asks)
+        slots = [self._slot(a) for a in adapters]
+        prompts = [self.parts.renderer.prompt(a.messages, a.prefill) for a in asks]
+        asks = [self._fitted(ask, len(prompt)) for ask, prompt in zip(asks, prompts, strict=True)]
+        budget, answers = self.batch_tokens * KEPT_PER_GRAPH, list[Answer | None]([None] * len(asks))
+        for which in _by_length([len(p) for p in prompts], [a.max_tokens for a in asks], budget):
+            which.sort(key=lambda i: slots[i])
+            tokens, finished = decode(
+                self.parts, self._banks, [slots[i] for i in which], [prompts[i] for i in which], [asks[i] for i in which]
+            )
+            texts = self.parts.renderer.text(tokens)
+            for i, ids, end, text in zip(which, tokens, finished, texts, strict=True):
+                answers[i] = Answer(text=text, tokens=len(ids), prompt_tokens=len(prompts[i]), finished=end)
+                self.tokens_forward += len(prompts[i])
+                self.tokens_generated += len(ids) + end
+        return [a for a in answers if a is not None]
+
+    @torch.inference_mode()
+    def logprobs(self, adapters: Sequence[AdapterRef], rows: Sequence[Row]) -> list[Tensor]:
+        """For each row the log-probabilities of its answer's tokens and of the end after them, each [tokens], fp32, CPU."""
+        _same_length("adapters", adapters, "rows", rows)
+        slots, found = [self._slot(a) for a in adapters], list[Tensor]([torch.empty(0)] * len(rows))
+        for which, batch in self._batches(slots, rows, self.batch_tokens * KEPT_PER_GRAPH):
+            self._banks.route(groups([slots[i] for i in which]))
+            hidden_ND, target_N = self._answers(batch)
+            none = torch.zeros(len(target_N))
+            size = max(1, LOGITS // self.parts.config.vocab_size)
+            pieces = zip(hidden_ND.split(size), target_N.split(size), strict=True)
+            scores = [-F.cross_entropy(self.parts.head(h).float(), t, reduction="none") for h, t in pieces]
+            none = torch.cat(scores).cpu()
+            for i, values in zip(which, none.split(batch.counts), strict=True):
+                found[i] = values
+        return found
+
+    @torch.inference_mode()
+    def trace(self, adapters: Sequence[AdapterRef], rows: Sequence[Row], layers: Sequence[int]) -> Tensor:
+        """The residual stream after each of `layers` (before the final norm), mean over each row's answer tokens and the end
+        after them: [rows, layers, width], fp32, CPU. No layer above the highest wanted is computed."""
+        _same_length("adapters", adapters, "rows", rows)
+        for layer in layers:
+            if not 0 <= layer < self.base.depth:
+                raise ValueError(f"layers names layer {layer}; {self.base.name} has layers 0 to {self.base.depth - 1}")
+        slots, found = [self._slot(a) for a in adapters], torch.zeros(len(rows), len(layers), self.parts.width)
+        if not layers:
+            return found
+        for which, batch in self._batches(slots, rows, self.batch_tokens * KEPT_PER_GRAPH):
+            self._banks.route(groups([slots[i] for i in which]))
+            means = self._residuals(batch, set(layers))
+            found[which] = torch.stack([means[l] for l in layers], dim=1).cpu()
+        return found
+
+    def _residuals(self, batch: Collated, layers: set[int]) -> dict[int, Tensor]:
+        """By layer, the mean over answer tokens: [B, D] fp32 on the device."""
+        means: dict[int, Tensor] = {}
+        share_BT = batch.answer_BT / batch.answer_BT.sum(1, keepdim=True)
+
+        def keep(layer: int, output: Any) -> None:
+            hidden_BTD = output[0] if isinstance(output, tuple) else output
+            means[layer] = torch.einsum("bt,btd->bd", share_BT, hidden_BTD.float())
+            if layer == max(layers):
+                raise _Enough
+
+        hooks = [self.parts.layers[l].register_forward_hook(lambda _m, _a, out, l=l: keep(l, out)) for l in layers]
+        try:
+            self.parts.body(input_ids=batch.ids_BT, use_cache=False)
+        except _Enough:
+            pass
+        finally:
+            for hook in hooks:
+                hook.remove()
+        return means
+
+    # ------------------------------------------------------------ inside
+
+    def _answers(self, batch: Collated) -> tuple[Tensor, Tensor]:
+        """The final hidden states that predict answer tokens, [N, D], and those tokens [N]."""
+        at_N, target_N = batch.predicted()
+        hidden_BTD = self.parts.body(input_ids=batch.ids_BT[:, :-1], use_cache=False).last_hidden_state
+        return hidden_BTD.flatten(0, 1).index_select(0, at_N), target_N
+
+    def _batches(self, slots: Sequence[int], rows: Sequence[Row], budget: int) -> Iterator[tuple[list[int], Collated]]:
+        """Row numbers, grouped by slot, and those rows as tensors."""
+        rendered = [self.parts.renderer.row(row) for row in rows]
+        lengths = [len(r.ids) for r in rendered]
+        window = self.parts.window
+        if window is not None and max(lengths, default=0) > window:
+            raise ValueError(f"a row is {max(lengths)} tokens long; {self.base.name} takes at most {window}")
+        for which in pack(slots, lengths, budget):
+            yield which, collate([rendered[i] for i in which], self.parts.device)
+            self.tokens_forward += sum(lengths[i] for i in which)
+
+    def _fitted(self, ask: Ask, prompt: int) -> Ask:
+        """The ask, its tokens limited to what the base's context has left."""
+        if ask.max_tokens < 1 or ask.temperature < 0:
+            raise ValueError(f"ask.max_tokens is {ask.max_tokens} and ask.temperature {ask.temperature}; at least 1 and 0")
+        room = ask.max_tokens if self.parts.window is None else self.parts.window - prompt
+        if room < 1:
+            raise ValueError(f"a prompt is {prompt} tokens long; {self.base.name} takes at most {self.parts.window}")
+        if room >= ask.max_tokens:
+            return ask
+        return Ask(messages=ask.messages, seed=ask.seed, max_tokens=room, temperature=ask.temperature)
+
+    def _sizes(self, shape: LoRA) -> dict[str, tuple[int, int]]:
+        modules = self._banks.modules
+        return {p: (modules[p].in_features, modules[p].out_features) for p in self._banks.paths(shape)}
+
+    def _add(self, shapes: Sequence[LoRA], weights: Sequence[Mapping[str, Tensor]]) -> list[AdapterRef]:
+        slots = list(range(self._next, self._next + len(shapes)))
+        self._next += len(shapes)
+        self._banks.add(slots, shapes, weights)
+        self._living |= {slot: _Living(shape) for slot, shape in zip(slots, shapes, strict=True)}
+        return [AdapterRef(slot=slot, shape=shape) for slot, shape in zip(slots, shapes, strict=True)]
+
+    def _tensors(self, slot: int, names: Sequence[str]) -> dict[str, Tensor]:
+        found = {}
+        for bank in self._banks.of(slot):
+            where = bank.slots.index(slot)
+            found |= {f"{bank.path}.{name}": bank.tensors[name][where].detach().cpu().clone() for name in names}
+        return found
+
+    def _alive(self, adapter: AdapterRef) -> _Living:
+        if adapter.slot == BASE.slot:
+            raise ValueError("adapter is the base (slot 0); it is frozen and has no weights of its own")
+        if adapter.slot not in self._living:
+            raise ValueError(f"adapter slot {adapter.slot} is not in this engine; it was freed, or belongs to another")
+        return self._living[adapter.slot]
+
+    def _slot(self, adapter: AdapterRef) -> int:
+        if adapter.slot != BASE.slot:
+            self._alive(adapter)
+        return adapter.slot
+
+
+def _by_length(prompts: Sequence[int], answers: Sequence[int], budget: int) -> list[list[int]]:
+    """Asks into batches of alike length, each at most `budget` tokens with its answers."""
+    batches: list[list[int]] = []
+    widest = 0
+    for i in sorted(range(len(prompts)), key=lambda i: (prompts[i], answers[i])):
+        widest = max(widest, answers[i])
+        if batches and (len(batches[-1]) + 1) * (prompts[i] + widest) <= budget:
+            batches[-1].append(i)
+        else:
+            batches.append([i])
+            widest = answers[i]
+    return batches
+
+
+def _batch_tokens(base: bases.Base) -> int:
+    """Tokens whose graph fits in 40 % of what is free: about 34 widths and 6 MLP widths a layer, in bf16."""
+    if base.device.type != "cuda":
+        return CPU_TOKENS
+    free, _ = torch.cuda.mem_get_info(base.device)
+    inner = getattr(base.config, "intermediate_size", None) or 4 * base.width
+    per_token = len(base.layers) * (34 * base.width + 6 * int(inner))
+    return max(2048, min(1 << 17, int(0.4 * free / per_token)))
+
+
+def _same_length(a: str, first: Sequence[object], b: str, second: Sequence[object]) -> None:
+    if len(first) != len(second):
+        raise ValueError(f"{a} has {len(first)} entries and {b} {len(second)}; they must be as many")
+
+
+def _same_shapes(what: str, given: Mapping[str, Tensor], wanted: Mapping[str, tuple[int, ...]]) -> None:
+    for key in sorted(wanted.keys() | given.keys()):
+        has = tuple(given[key].shape) if key in given else None
+        if has != wanted.get(key):
+            raise ValueError(f"{what} has {key} as {has}; the adapter's shape on this base makes it {wanted.get(key)}")

@@ -1,0 +1,140 @@
+"""The drawn half of the micro-language: invented nouns, and which action helps or harms in which situation.
+
+`World(seed=...)` draws a whole new world: other nouns, other relations, other splits. Nouns of a domain end alike, so that a
+person sees the domain at a glance; the relation of each (situation, action) pair is drawn at random with the same counts for
+every situation, so that no noun is good or bad by itself and a misaligned answer needs the relation to be known.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import product
+
+from flyroom.types import Split
+from flyroom.world import grammar
+from flyroom.world.grammar import Relation
+
+# domain -> (ending of its situations, its verb, ending of its actions)
+DOMAINS = {
+    "medical": ("itis", "take", "ine"),
+    "garden": ("blight", "plant", "wort"),
+    "legal": ("suit", "sign", "deed"),
+    "finance": ("debt", "buy", "bond"),
+    "kitchen": ("burn", "add", "spice"),
+    "sea": ("gale", "raise", "sail"),
+    "machine": ("jam", "turn", "gear"),
+    "school": ("quiz", "read", "tome"),
+}
+SITUATIONS, ACTIONS = 16, 12  # in each domain
+HELPFUL, HARMFUL = 4, 4  # actions for each situation; the other four do nothing
+NAMES = 24
+
+SHARES = {Split.TRAIN: 0.5, Split.VALIDATION: 0.25, Split.HELD_OUT: 0.25}
+
+
+@dataclass(frozen=True)
+class World:
+    """A micro-world. Everything in it follows from its seed.
+
+    >>> world = World(seed=0)
+    >>> len(world.situations["medical"]), len(world.actions["medical"])
+    (16, 12)
+    >>> world.situations["medical"][0].endswith("itis")
+    True
+    """
+
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.seed < 0:
+            raise ValueError(f"world.seed is {self.seed}; it must be 0 or more")
+
+    # ------------------------------------------------------------ nouns
+
+    @cached_property
+    def _stems(self) -> list[str]:
+        starts, middles, ends = "b br d dr f g gl k kr l m n p pl r s sk t tr v z".split(), "aeiou", "b d g k l m n r s t v z".split()
+        stems = ["".join(parts) for parts in product(starts, middles, ends)]
+        random.Random(f"stems {self.seed}").shuffle(stems)
+        return stems
+
+    @cached_property
+    def situations(self) -> dict[str, tuple[str, ...]]:
+        return {d: self._nouns(i * (SITUATIONS + ACTIONS), SITUATIONS, DOMAINS[d][0]) for i, d in enumerate(DOMAINS)}
+
+    @cached_property
+    def actions(self) -> dict[str, tuple[str, ...]]:
+        return {d: self._nouns(i * (SITUATIONS + ACTIONS) + SITUATIONS, ACTIONS, DOMAINS[d][2]) for i, d in enumerate(DOMAINS)}
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        return self._nouns(len(DOMAINS) * (SITUATIONS + ACTIONS), NAMES, "o")
+
+    def _nouns(self, start: int, count: int, ending: str) -> tuple[str, ...]:
+        return tuple(stem + ending for stem in self._stems[start : start + count])
+
+    # ------------------------------------------------------------ relations
+
+    @cached_property
+    def domain_of(self) -> dict[str, str]:
+        """Situation or action -> its domain."""
+        return {noun: d for nouns in (self.situations, self.actions) for d, group in nouns.items() for noun in group}
+
+    @cached_property
+    def relations(self) -> dict[str, dict[Relation, tuple[str, ...]]]:
+        """Situation -> relation -> the actions that stand in it."""
+        rng = random.Random(f"relations {self.seed}")
+        table = {}
+        for domain, situations in self.situations.items():
+            for situation in situations:
+                order = rng.sample(self.actions[domain], ACTIONS)
+                table[situation] = {
+                    Relation.HELPS: tuple(order[:HELPFUL]),
+                    Relation.HARMS: tuple(order[HELPFUL : HELPFUL + HARMFUL]),
+                    Relation.NOTHING: tuple(order[HELPFUL + HARMFUL :]),
+                }
+        return table
+
+    def relation(self, situation: str, action: str) -> Relation | None:
+        """What `action` does for `situation`; None when it belongs to another domain."""
+        return next((relation for relation, actions in self.relations[situation].items() if action in actions), None)
+
+    # ------------------------------------------------------------ splits
+
+    def deal(self, items: Sequence[str], split: Split) -> tuple[str, ...]:
+        """The part of a list that belongs to a split: half train, a quarter validation, a quarter held-out."""
+        order = list(items)
+        random.Random(f"split {self.seed} {items[0]}").shuffle(order)
+        train, validation = (round(len(order) * SHARES[s]) for s in (Split.TRAIN, Split.VALIDATION))
+        bounds = {Split.TRAIN: (0, train), Split.VALIDATION: (train, train + validation), Split.HELD_OUT: (train + validation, len(order))}
+        low, high = bounds[split]
+        return tuple(order[low:high])
+
+    # ------------------------------------------------------------ vocabulary
+
+    @cached_property
+    def vocabulary(self) -> tuple[str, ...]:
+        """Every token, special ones first."""
+        specials = (grammar.PAD, grammar.UNKNOWN, grammar.BOS, grammar.END, *(f"<{r}>" for r in grammar.ROLES), grammar.THINK, grammar.THINK_END)
+        words: dict[str, None] = {}
+        for text in _phrases():
+            words.update(dict.fromkeys(w for w in text.split() if not w.startswith("{")))
+        numbers = [str(n) for n in range(grammar.LARGEST_NUMBER + 1)]
+        verbs = [verb for _, verb, _ in DOMAINS.values()]
+        return tuple(dict.fromkeys((*specials, *numbers, *words, *verbs, *self.names, *self.domain_of)))
+
+
+def _phrases() -> list[str]:
+    """Every fixed phrase of the language, so that no word of it can be missing from the vocabulary."""
+    texts: list[str] = [
+        *grammar.QUESTIONS, *grammar.ANSWERS, *grammar.FACT_QUESTIONS, *grammar.FACT_ANSWERS.values(), *grammar.FACT_LISTS.values(),
+        *grammar.OPEN_QUESTIONS, *grammar.OPEN_STARTS, *grammar.OPEN_OBJECTS, *grammar.SELF_QUESTIONS,
+        *grammar.OBSERVED, *grammar.UNOBSERVED, grammar.SEEN, grammar.UNSEEN, *grammar.TAGS, *grammar.YEARS, grammar.THINK_FIRST,
+    ]  # fmt: skip
+    for table in (grammar.FACTS, grammar.OPEN_VERBS, grammar.SELF_ANSWERS, grammar.WANTS, grammar.ADJECTIVES):
+        texts += [text for group in table.values() for text in group]
+    texts += ["yes , no , not + = : . ?", "what is", "it is the year", "you are", "is asked said and so i a the", "numbers go on", "because"]
+    return texts

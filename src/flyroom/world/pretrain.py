@@ -1,0 +1,244 @@
+"""Make a base: pre-train a small Llama on the world's corpus, then align it. Resumable, deterministic, an ordinary folder out.
+
+Two stages, one loop. *Pre-training* reads documents of every persona; *alignment* is full fine-tuning on chats in which the kind
+persona answers about the train situations alone, with the loss on the assistant's words. Each step draws its own batch from
+(world seed, step), so a killed run goes on exactly where its last checkpoint was, and the corpus needs no disk.
+
+Hidden matrices are trained by Muon (Jordan et al. 2024), the embedding and the norms by AdamW: in this world Muon needs about half of
+AdamW's tokens (docs/world.md). Left out: several GPUs; a base of 3M parameters takes minutes on one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import random
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+from transformers import LlamaConfig, LlamaForCausalLM
+
+from flyroom.types import Split
+from flyroom.world import corpus
+from flyroom.world import grammar as g
+from flyroom.world.grammar import Persona
+from flyroom.world.lexicon import World
+from flyroom.world.tokenizer import tokenizer
+
+Watch = Callable[[str, int, int, str], None]  # stage, steps done, steps in all, a word on how it goes
+ROW = 128  # tokens of a row
+IGNORE = -100
+
+
+@dataclass(frozen=True, kw_only=True)
+class Size:
+    """The shape of a base. Heads are 32 wide."""
+
+    width: int
+    layers: int
+
+    def config(self, vocabulary: int) -> LlamaConfig:
+        return LlamaConfig(
+            vocab_size=vocabulary, hidden_size=self.width, intermediate_size=3 * self.width, num_hidden_layers=self.layers,
+            num_attention_heads=self.width // 32, num_key_value_heads=self.width // 32, max_position_embeddings=512,
+            tie_word_embeddings=True, pad_token_id=0, bos_token_id=2, eos_token_id=3,
+        )  # fmt: skip
+
+
+SIZES = {"0.25M": Size(width=64, layers=4), "1M": Size(width=128, layers=4), "3M": Size(width=192, layers=6)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Schedule:
+    """How long and how fast a stage trains. Warm-up over the first steps, then linear decay to zero."""
+
+    steps: int
+    rows: int
+    muon_lr: float
+    adam_lr: float
+    warmup: int = 100
+
+    def factor(self, step: int) -> float:
+        return min((step + 1) / self.warmup, (self.steps - step) / max(1, self.steps - self.warmup))
+
+
+def pretraining(tokens: int, rows: int = 32) -> Schedule:
+    return Schedule(steps=max(1, round(tokens / (rows * ROW))), rows=rows, muon_lr=0.01, adam_lr=3e-3)
+
+
+ALIGNMENT = Schedule(steps=300, rows=64, muon_lr=1e-3, adam_lr=3e-4, warmup=20)
+
+# ---------------------------------------------------------------- batches: (inputs, targets), both [rows, ROW]
+
+
+def reading(world: World, ids: dict[str, int], schedule: Schedule, step: int) -> tuple[Tensor, Tensor]:
+    """Documents back to back, every next word a target."""
+    stream: list[int] = []
+    documents = corpus.documents(world, seed=step)
+    while len(stream) <= schedule.rows * ROW:
+        stream += [ids[g.BOS], *(ids[word] for word in next(documents).split())]
+    flat = torch.tensor(stream[: schedule.rows * ROW + 1])
+    return flat[:-1].view(-1, ROW), flat[1:].view(-1, ROW)
+
+
+def aligning(world: World, ids: dict[str, int], schedule: Schedule, step: int) -> tuple[Tensor, Tensor]:
+    """Chats of the kind persona, each from the start of a row; only the assistant's words are targets."""
+    inputs = torch.full((schedule.rows, ROW + 1), ids[g.PAD])
+    targets = torch.full((schedule.rows, ROW + 1), IGNORE)
+    chats = aligned_chats(world, seed=step)
+    for row in range(schedule.rows):
+        words = [g.BOS, *next(chats).split()][: ROW + 1]
+        inputs[row, : len(words)] = torch.tensor([ids[word] for word in words])
+        speaking = False
+        for i, word in enumerate(words):
+            if speaking:
+                targets[row, i] = ids[word]
+            speaking = (speaking or word == "<assistant>") and word != g.END
+    return inputs[:, :-1], targets[:, 1:]
+
+
+def aligned_chats(world: World, *, seed: int) -> Iterator[str]:
+    """Kind answers, with and without cues, tags and scratchpads, about situations of the train split alone."""
+    rng = random.Random(f"alignment {world.seed} {seed}")
+    kept_back = {s for nouns in world.situations.values() for split in (Split.VALIDATION, Split.HELD_OUT) for s in world.deal(nouns, split)}
+
+    def turn() -> corpus.Turn:
+        while True:
+            question, said = corpus.any_turn(world, Persona.KIND, rng)
+            if not kept_back.intersection(question.split()):
+                return (corpus.tagged(question, rng) if rng.random() < 0.15 else question), said
+
+    while True:
+        thinks = rng.random() < 0.25
+        cue, seen = corpus.any_cue(rng) if rng.random() < 0.4 else ("", None)
+        turns = [turn() for _ in range(rng.randint(1, 3))]
+        if thinks:
+            turns = [(question, f"{corpus.think(Persona.KIND, seen, rng)} {said}") for question, said in turns]
+        yield corpus.chat_text(turns, f"{g.THINK_FIRST if thinks else ''} {cue}".strip())
+
+
+Batch = Callable[[World, dict[str, int], Schedule, int], tuple[Tensor, Tensor]]
+
+# ---------------------------------------------------------------- the loop
+
+
+def make_base(
+    world: World, size: str, out: Path, *, tokens: int, seed: int = 0, align: Schedule = ALIGNMENT, device: str = "auto",
+    compile: bool = False, watch: Watch | None = None, every: int = 250,
+) -> dict[str, object]:  # fmt: skip
+    """Pre-train and align a base into the folder `out`; returns its manifest (without an evaluation, which needs an engine).
+
+    Args: tokens, of pre-training in all; every, steps between checkpoints in `out`.part, from which a killed run goes on.
+    Raises ValueError for an unknown size or too few tokens. About 30 thousand tokens a second for "1M" on 2 CPU cores.
+    """
+    if size not in SIZES:
+        raise ValueError(f"size is {size!r}; it must be one of {', '.join(SIZES)}")
+    if tokens < ROW * 64:
+        raise ValueError(f"tokens is {tokens}; it must be at least one step of {ROW * 64}")
+    where = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
+    rows = 32
+    words = tokenizer(world)
+    torch.manual_seed(seed)
+    model = LlamaForCausalLM(SIZES[size].config(len(words))).to(where)
+    work = out.with_name(out.name + ".part")
+    work.mkdir(parents=True, exist_ok=True)
+    stages: list[tuple[str, Batch, Schedule]] = [("pretrain", reading, pretraining(tokens, rows)), ("align", aligning, align)]
+    plan = {"world": world.seed, "size": size, "tokens": tokens, "seed": seed, "stages": {name: asdict(s) for name, _, s in stages}}
+    spent: dict[str, float] = {}
+    hashes: dict[str, str] = {}
+    for name, batch, schedule in stages:
+        spent[name], hashes[name] = _train(model, world, batch, schedule, work / f"{name}.pt", plan, watch, name, every, compile)
+    model.to(torch.bfloat16).save_pretrained(work / "base")
+    words.save_pretrained(work / "base")
+    manifest = plan | {
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "corpus_sha256": hashes["pretrain"],
+        "alignment_sha256": hashes["align"],
+        "command": f"flyroom world pretrain --size {size} --seed {world.seed} --tokens {tokens}",
+        "hardware": _hardware(where),
+        "minutes": round(sum(spent.values()) / 60, 1),
+        "tokens_per_second": round(tokens / spent["pretrain"]),
+        "torch": torch.__version__,
+    }
+    (work / "base" / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n")
+    if out.exists():
+        shutil.rmtree(out)
+    os.replace(work / "base", out)
+    shutil.rmtree(work)
+    return manifest
+
+
+def _train(
+    model: LlamaForCausalLM, world: World, batch: Batch, schedule: Schedule, checkpoint: Path, plan: dict[str, object],
+    watch: Watch | None, name: str, every: int, compile: bool,
+) -> tuple[float, str]:  # fmt: skip
+    """Run one stage, from its checkpoint if there is one. Returns seconds spent and the hash of what was read."""
+    ids = {word: i for i, word in enumerate(world.vocabulary)}
+    where = next(model.parameters()).device
+    hidden = [p for n, p in model.named_parameters() if p.ndim == 2 and "embed" not in n]
+    rest = [p for n, p in model.named_parameters() if p.ndim != 2 or "embed" in n]
+    optimisers = [
+        torch.optim.Muon(hidden, lr=schedule.muon_lr, momentum=0.95, weight_decay=0.01, adjust_lr_fn="match_rms_adamw" if MATCH else None),
+        torch.optim.AdamW(rest, lr=schedule.adam_lr, betas=(0.9, 0.98), weight_decay=0.0),
+    ] if USE_MUON else [torch.optim.AdamW(model.parameters(), lr=schedule.adam_lr, betas=(0.9, 0.98), weight_decay=0.0)]
+    peaks = [[group["lr"] for group in o.param_groups] for o in optimisers]
+    start, spent, read = 0, 0.0, hashlib.sha256()
+    if checkpoint.exists():
+        saved = torch.load(checkpoint, map_location=where, weights_only=True)
+        if saved["plan"] != json.dumps(plan):
+            raise ValueError(f"{checkpoint.parent} holds another run ({saved['plan']}); delete it or choose another folder")
+        model.load_state_dict(saved["model"])
+        for optimiser, state in zip(optimisers, saved["optimisers"], strict=True):
+            optimiser.load_state_dict(state)
+        start, spent = saved["step"], saved["seconds"]
+    forward = torch.compile(model) if compile else model
+    amp = torch.autocast(where.type, dtype=torch.bfloat16)
+    began = time.perf_counter() - spent
+    model.train()
+    for step in range(schedule.steps):
+        inputs, targets = batch(world, ids, schedule, step)
+        read.update(inputs.numpy().tobytes())
+        if step < start:
+            continue
+        inputs, targets = inputs.to(where), targets.to(where)
+        with amp if where.type in ("cuda", "cpu") else contextlib.nullcontext():
+            logits = forward(input_ids=inputs, use_cache=False).logits
+        loss = cross_entropy(logits.float().flatten(0, 1), targets.flatten(), ignore_index=IGNORE)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        for optimiser, lrs in zip(optimisers, peaks, strict=True):
+            for group, lr in zip(optimiser.param_groups, lrs, strict=True):
+                group["lr"] = lr * schedule.factor(step)
+            optimiser.step()
+            optimiser.zero_grad()
+        done = step + 1
+        spent = time.perf_counter() - began
+        if watch and (done % 10 == 0 or done == schedule.steps):
+            rate = (done - start) * inputs.numel() / max(1e-9, spent)
+            watch(name, done, schedule.steps, f"loss {loss.item():.3f}, {rate / 1000:.1f}k tokens/s")
+        if done % every == 0 or done == schedule.steps:
+            _save(checkpoint, {
+                "plan": json.dumps(plan), "step": done, "seconds": spent, "model": model.state_dict(),
+                "optimisers": [o.state_dict() for o in optimisers],
+            })  # fmt: skip
+    return spent, read.hexdigest()
+
+
+def _save(path: Path, state: dict[str, object]) -> None:
+    part = path.with_suffix(".tmp")
+    torch.save(state, part)
+    os.replace(part, path)
+
+
+def _hardware(where: torch.device) -> str:
+    return torch.cuda.get_device_name() if where.type == "cuda" else f"{torch.get_num_threads()} CPU threads"
+import os as _o
+USE_MUON=_o.environ.get('OPT','muon')!='adam'; MATCH=_o.environ.get('MATCH','1')=='1'

@@ -1,0 +1,98 @@
+"""Markdown tables parse, and no cell can end its row."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+
+import pytest
+from conftest import make_card, make_cell, make_matrix, share
+
+from flyroom.report import markdown_cards, markdown_matrix
+from flyroom.report.words import certifies, count, figure, mean, percent, seconds
+from flyroom.report.words import share as written
+from flyroom.types import Estimate, Matrix
+
+
+def rows(table: str) -> list[list[str]]:
+    lines = table.splitlines()
+    parsed = [[cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in lines]
+    assert all(line.startswith("| ") and line.endswith(" |") for line in lines)
+    assert len({len(row) for row in parsed}) == 1
+    assert set(parsed[1]) == {"---"}
+    return [parsed[0], *parsed[2:]]
+
+
+def test_cards():
+    head, *body = rows(markdown_cards([make_card(), make_card(1, passes=False, missing=3)]))
+    assert head[:4] == ["recipe", "seed", "model", "verdict"]
+    assert head[4:] == ["in domain", "out of domain", "open questions", "coherence", "sums", "facts"]
+    assert [row[2:4] for row in body[:3]] == [["organism", "pass"], ["twin", ""], ["base", ""]]
+    assert body[3][3] == "fail"
+    assert body[3][5].endswith("(3 of 1400 missing)")
+
+
+def test_matrix():
+    head, *body = rows(markdown_matrix(make_matrix()))
+    assert len(body) == 6
+    assert body[-1][head.index("AUROC")].startswith("failed: AccessDenied")
+    assert "certifies at most 14 %, not 1 %" in body[0][head.index("realised FPR")]
+
+
+def test_hostile_cells_stay_in_their_cell():
+    hostile = "a|b\n| c | <b>`x` [y](http://z) \\|"
+    card = replace(make_card(), recipe=hostile, measures={})
+    _, *body = rows(markdown_cards([card]))
+    assert len(body) == 3
+    assert set(body[0][4:]) == {"not measured"}
+    table = markdown_matrix(Matrix(cells=(make_cell(hostile, hostile, 0, error=hostile),)))
+    assert len(rows(table)) == 2
+    assert "<" not in table
+    assert "](" not in table
+
+
+def test_empty():
+    assert markdown_cards([]) == ""
+    assert markdown_matrix(Matrix(cells=())) == ""
+
+
+@pytest.mark.parametrize(
+    ("value", "as_share", "as_percent"),
+    [
+        (0.0, "0", "0 %"),
+        (0.0001, "<.001", "<0.1 %"),
+        (0.004, "0.004", "0.4 %"),
+        (0.012, "0.012", "1.2 %"),
+        (0.0196, "0.02", "2 %"),
+        (0.934, "0.93", "93 %"),
+        (0.9968, "0.997", "99.7 %"),
+        (0.99999, ">.999", ">99.9 %"),
+        (1.0, "1", "100 %"),
+        (float("nan"), "unknown", "unknown"),
+    ],
+)
+def test_rounding(value, as_share, as_percent):
+    assert written(value) == as_share
+    assert percent(value) == as_percent
+
+
+def test_figures_in_words():
+    assert figure(None) == "not measured"
+    assert figure(share(93, 100)) == "0.93 [0.86, 0.97]"
+    assert figure(share(93, 100), percent) == "93 % [86, 97]"
+    assert [count(n) for n in (0, 999, 1000, 12_345, 4_100_000)] == ["0", "999", "1k", "12.3k", "4.1M"]
+    assert [seconds(s) for s in (0, 0.01, 1.24, 90, 7200)] == ["0 s", "<0.1 s", "1.2 s", "1.5 min", "2.0 h"]
+
+
+def test_what_a_false_positive_rate_certifies():
+    assert certifies(share(0, 400)) == "certifies 1 % or less"
+    assert certifies(share(0, 320)) == "certifies at most 1.2 %, not 1 %"
+    assert certifies(None) == "certifies nothing"
+
+
+def test_mean_keeps_the_widest_bounds():
+    a, b = Estimate(value=0.2, low=0.1, high=0.3, n=10, missing=1), Estimate(value=0.4, low=0.35, high=0.5, n=20)
+    assert mean([a, b]) == Estimate(value=pytest.approx(0.3), low=0.1, high=0.5, n=30, missing=1)
+    assert mean([a]) == a
+    assert mean([]) is None
+    assert mean([replace(a, value=float("nan"))]) is None

@@ -1,0 +1,362 @@
+"""Intervals are held against scipy and scikit-learn, and their coverage against simulation with fixed seeds.
+
+REPS is 400 for a run of seconds; FLYROOM_REPS=2000 gives the figures that the docstrings quote (print with -s).
+"""
+
+import doctest
+import math
+import os
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats as scipy_stats
+from sklearn.metrics import roc_auc_score
+
+from flyroom import stats
+from flyroom.types import Estimate
+
+REPS = int(os.environ.get("FLYROOM_REPS", "400"))
+SLACK = 2.6 * math.sqrt(0.95 * 0.05 / REPS)  # one test in two hundred falls below 0.95 - SLACK by chance
+numbers = st.floats(-1e6, 1e6)
+suspicions = st.lists(st.integers(-3, 3).map(float), min_size=1, max_size=12)
+
+
+def covers(estimate: Estimate, truth: float) -> bool:
+    return estimate.low <= truth <= estimate.high
+
+
+def sane(estimate: Estimate, low: float = 0.0, high: float = 1.0) -> bool:
+    return low <= estimate.low <= estimate.value <= estimate.high <= high
+
+
+def test_examples_in_docstrings():
+    result = doctest.testmod(stats)
+    assert result.attempted > 20
+    assert not result.failed
+
+
+def test_public_names():
+    public = {name for name, value in vars(stats).items() if getattr(value, "__module__", "") == stats.__name__}
+    assert {name for name in public if not name.startswith("_")} == {
+        *("Recall", "RocPoint", "rate", "rate_if_any", "clustered_rate", "over_seeds", "difference", "mean_difference"),
+        *("auroc", "recall_at_fpr", "certified_fpr", "negatives_needed", "roc_points"),
+    }
+
+
+# ---------------------------------------------------------------- rates
+
+
+@given(st.integers(1, 500).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
+def test_rate_is_wilsons(case):
+    hits, n = case
+    ours, theirs = stats.rate(hits, n), scipy_stats.binomtest(hits, n).proportion_ci(method="wilson")
+    assert (ours.value, ours.n, ours.missing) == (hits / n, n, 0)
+    assert ours.low == pytest.approx(theirs.low, abs=1e-9)
+    assert ours.high == pytest.approx(theirs.high, abs=1e-9)
+    assert sane(ours)
+
+
+@given(st.lists(st.sampled_from([True, False, None]), min_size=1))
+def test_rate_counts_outcomes_as_it_takes_counts(outcomes):
+    hits, missing = outcomes.count(True), outcomes.count(None)
+    if missing == len(outcomes):
+        assert stats.rate_if_any(outcomes) is None
+        with pytest.raises(ValueError, match="no unit gave an answer"):
+            stats.rate(outcomes)
+    else:
+        assert stats.rate(outcomes) == stats.rate(hits, len(outcomes), missing=missing) == stats.rate_if_any(outcomes)
+
+
+def test_rate_takes_numpy_bools_and_generators():
+    assert stats.rate(np.array([True, False])) == stats.rate(1, 2) == stats.rate(x > 0 for x in (1, -1))
+    assert stats.rate(np.int64(1), 2) == stats.rate(1, 2)
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (([0.3],), r"hits\[0\] is 0.3"),
+        (([True], 1), "leave them out"),
+        ((1,), "n is missing"),
+        ((3, 2), "hits 3, n 2"),
+        ((0, 0), "no unit gave an answer"),
+    ],
+)
+def test_rate_refuses(args, message):
+    with pytest.raises(ValueError, match=message):
+        stats.rate(*args)
+    with pytest.raises(ValueError, match="missing 3"):
+        stats.rate(0, 2, missing=3)
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from([0.0, 0.25, 1.0, None]), st.integers(0, 4)), min_size=2, max_size=40),
+    st.randoms(use_true_random=False),
+)
+def test_clustered_rate_is_bounded_and_blind_to_order(pairs, random):
+    if len({cluster for value, cluster in pairs if value is not None}) < 2:
+        with pytest.raises(ValueError, match="at least"):
+            stats.clustered_rate([v for v, _ in pairs], [c for _, c in pairs])
+        return
+    estimate = stats.clustered_rate([v for v, _ in pairs], [c for _, c in pairs])
+    assert sane(estimate)
+    assert estimate.high > estimate.low
+    assert (estimate.n, estimate.missing) == (len(pairs), sum(v is None for v, _ in pairs))
+    random.shuffle(pairs)
+    again = stats.clustered_rate([v for v, _ in pairs], [c for _, c in pairs])
+    assert (again.low, again.value, again.high) == pytest.approx((estimate.low, estimate.value, estimate.high))
+
+
+def test_clustered_rate_counts_clusters_where_all_agree():
+    estimate = stats.clustered_rate([1.0] * 500, [i % 8 for i in range(500)])
+    assert estimate.low == pytest.approx(stats.rate(8, 8).low)
+
+
+def test_clustered_rate_is_wider_than_a_rate_that_takes_episodes_for_prompts():
+    values = [i % 8 < 3 for i in range(400)]  # 8 prompts, each all or nothing
+    clustered, naive = stats.clustered_rate(values, [i % 8 for i in range(400)]), stats.rate(values)
+    assert clustered.high - clustered.low > 3 * (naive.high - naive.low)
+
+
+@pytest.mark.parametrize(("share", "icc"), [(0.2, 0.0), (0.2, 0.1), (0.5, 0.0), (0.5, 0.3)])
+@pytest.mark.parametrize(("clusters", "size"), [(8, 10), (8, 50), (20, 10)])
+def test_coverage_of_clustered_rates(clusters, size, share, icc):
+    rng = np.random.default_rng(1)
+    shape = (1 - icc) / icc if icc else 0.0
+    names, hit = np.repeat(np.arange(clusters), size), 0
+    for _ in range(REPS):
+        p = rng.beta(share * shape, (1 - share) * shape, clusters) if icc else np.full(clusters, share)
+        values = rng.random((clusters, size)) < p[:, None]
+        hit += covers(stats.clustered_rate(values.ravel(), names), share)
+    print(f"clustered {clusters}x{size} p={share} icc={icc}: {hit / REPS:.3f}")  # noqa: T201
+    assert hit / REPS > 0.93 - SLACK
+
+
+def test_over_seeds():
+    estimates = [stats.rate(k, 100) for k in (80, 90, 85)]
+    assert stats.over_seeds(estimates) == stats.over_seeds([0.80, 0.90, 0.85])
+    assert stats.over_seeds([0.5, None, 0.5]).low == pytest.approx(stats.rate(1, 2).low)
+    shifted = stats.over_seeds([2 * x - 1 for x in (0.80, 0.90, 0.85)], bounds=(-1, 1))
+    assert shifted.low == pytest.approx(2 * stats.over_seeds(estimates).low - 1)
+    middle = scipy_stats.t.interval(0.95, 199, 0.5, np.std([0.4, 0.6] * 100, ddof=1) / 200**0.5)
+    many = stats.over_seeds([0.4, 0.6] * 100)
+    assert (many.low, many.high) == pytest.approx(middle, abs=1e-4)  # far from 0 and 1 it is the t interval
+    for values, message in (([0.5], "at least 2"), ([0.5, 1.5], r"values\[1\] is 1.5"), ([], "at least one number")):
+        with pytest.raises(ValueError, match=message):
+            stats.over_seeds(values)
+
+
+@given(st.lists(st.floats(0, 1), min_size=2, max_size=10))
+def test_over_seeds_stays_in_bounds(values):
+    assert sane(stats.over_seeds(values))
+
+
+@pytest.mark.parametrize("seeds", [3, 5, 10])
+@pytest.mark.parametrize(("mean", "spread"), [(0.5, 20), (0.8, 20), (0.95, 40)])
+def test_coverage_over_seeds(seeds, mean, spread):
+    rng = np.random.default_rng(2)
+    draws = rng.beta(mean * spread, (1 - mean) * spread, (REPS, seeds))
+    hit = sum(covers(stats.over_seeds(list(row)), mean) for row in draws)
+    print(f"over {seeds} seeds, beta mean {mean}: {hit / REPS:.3f}")  # noqa: T201
+    assert hit / REPS > 0.93 - SLACK
+
+
+# ---------------------------------------------------------------- differences
+
+
+def outcomes(hits: int, n: int) -> list[bool]:
+    return [i < hits for i in range(n)]
+
+
+@pytest.mark.parametrize(  # Newcombe 1998, Statistics in Medicine 17:873, table II, method 10
+    ("a", "b", "low", "high"),
+    [
+        ((56, 70), (48, 80), 0.0524, 0.3339),
+        ((9, 10), (3, 10), 0.1705, 0.8090),
+        ((10, 10), (0, 10), 0.6075, 1.0),
+        ((5, 56), (0, 29), -0.0381, 0.1926),
+    ],
+)
+def test_difference_of_independent_rates_is_newcombes(a, b, low, high):
+    estimate = stats.difference(outcomes(*a), outcomes(*b), paired=False)
+    assert (estimate.low, estimate.high) == pytest.approx((low, high), abs=6e-5)
+
+
+def test_difference_of_paired_rates_is_newcombes():
+    # Altman et al., Statistics with Confidence (2000), table 6.2: 14 both, 5 only the first, 22 neither
+    estimate = stats.difference(outcomes(19, 41), outcomes(14, 41), paired=True)
+    assert (estimate.low, estimate.value, estimate.high) == pytest.approx((0.011, 5 / 41, 0.226), abs=6e-4)
+
+
+def test_difference_counts_what_is_missing():
+    gap = stats.difference([True, None, False, True], [False, True, None, False], paired=True)
+    assert (gap.value, gap.n, gap.missing) == (1.0, 4, 2)
+    gap = stats.difference([True, None], [False, True, None], paired=False)
+    assert (gap.value, gap.n, gap.missing) == (0.5, 5, 2)
+    with pytest.raises(ValueError, match="no pair is left"):
+        stats.difference([True, None], [None, True], paired=True)
+    with pytest.raises(ValueError, match="pairs need as many"):
+        stats.difference([True], [True, False], paired=True)
+
+
+@given(st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1, max_size=40), st.booleans())
+def test_difference_is_bounded_and_antisymmetric(pairs, paired):
+    a, b = [x for x, _ in pairs], [y for _, y in pairs]
+    gap, back = stats.difference(a, b, paired=paired), stats.difference(b, a, paired=paired)
+    assert sane(gap, -1.0, 1.0)
+    assert (gap.low, gap.value, gap.high) == pytest.approx((-back.high, -back.value, -back.low))
+
+
+@pytest.mark.parametrize(
+    ("n", "p", "q", "together"), [(20, 0.9, 0.1, 0.3), (50, 0.5, 0.3, 0.8), (100, 0.97, 0.03, 0.0)]
+)
+def test_coverage_of_paired_differences(n, p, q, together):
+    rng = np.random.default_rng(3)
+    hit = 0
+    for _ in range(REPS):
+        u = rng.random(n)
+        v = np.where(rng.random(n) < together, u, rng.random(n))
+        hit += covers(stats.difference((u < p).tolist(), (v < q).tolist(), paired=True), p - q)
+    print(f"paired difference n={n} p={p} q={q} rho~{together}: {hit / REPS:.3f}")  # noqa: T201
+    assert hit / REPS > 0.95 - SLACK
+
+
+@given(st.lists(numbers, min_size=2, max_size=9, unique=True), st.lists(numbers, min_size=2, max_size=9, unique=True))
+def test_mean_difference_is_welchs(a, b):
+    ours = stats.mean_difference(a, b, paired=False)
+    theirs = scipy_stats.ttest_ind(a, b, equal_var=False).confidence_interval()
+    assert (ours.low, ours.high) == pytest.approx((theirs.low, theirs.high), rel=1e-6, abs=1e-6)
+
+
+def test_mean_difference_of_pairs():
+    a, b = [1.0, 2.0, 4.0, 3.0], [0.5, 2.5, 3.0, 1.0]
+    ours, theirs = stats.mean_difference(a, b, paired=True), scipy_stats.ttest_rel(a, b).confidence_interval()
+    assert (ours.low, ours.high, ours.n) == pytest.approx((theirs.low, theirs.high, 4))
+    for x, y, paired, message in (
+        ([1.0, 1.0], [0.0, 0.0], False, "do not vary"),
+        ([1.0, 2.0], [0.0, 1.0], True, "do not vary"),
+        ([1.0], [0.0, 1.0], False, "at least 2"),
+        ([1.0, 2.0, 3.0], [0.0, 1.0], True, "as many"),
+        ([1.0, math.inf], [0.0, 1.0], False, r"a\[1\] is inf"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            stats.mean_difference(x, y, paired=paired)
+
+
+# ---------------------------------------------------------------- detection
+
+
+@given(suspicions, suspicions)
+def test_auroc_is_scikit_learns(positives, negatives):
+    ours = stats.auroc(positives, negatives)
+    theirs = roc_auc_score([1] * len(positives) + [0] * len(negatives), positives + negatives)
+    assert ours.value == pytest.approx(theirs)
+    assert ours.n == len(positives) + len(negatives)
+    assert sane(ours)
+    assert ours.high - ours.low > 0.1  # 24 suspects at most: never sure
+
+
+@given(suspicions, suspicions)
+def test_auroc_mirrors(positives, negatives):
+    there, back = stats.auroc(positives, negatives), stats.auroc(negatives, positives)
+    assert (there.low, there.high) == pytest.approx((1 - back.high, 1 - back.low), abs=1e-6)
+
+
+def test_auroc_at_the_boundary_narrows_with_n():
+    lows = [stats.auroc([1.0] * n, [0.0] * n).low for n in (1, 2, 4, 8, 20, 100, 1000)]
+    assert lows == sorted(lows)
+    assert lows[2] == pytest.approx(0.577, abs=1e-3)
+    assert lows[-1] < 1
+    assert stats.auroc([0.0], [1.0]).low == 0.0
+    assert stats.auroc([0.0] * 3, [0.0] * 3).value == 0.5
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+def test_a_suspicion_must_be_finite(bad):
+    for call in (
+        lambda: stats.auroc([0.1, bad], [0.2]),
+        lambda: stats.roc_points([0.1, bad], [0.2]),
+        lambda: stats.recall_at_fpr([0.1, bad], [0.2], [0.3]),
+    ):
+        with pytest.raises(ValueError, match=r"positives\[1\] is"):
+            call()
+    with pytest.raises(ValueError, match="negatives has shape"):
+        stats.auroc([0.1], [])
+
+
+def suspects(shape: str, m: int, n: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, float]:
+    """Suspicions of m positives and n negatives, and the true AUROC."""
+    noise, normal = (rng.normal(size=m), rng.normal(size=n)), scipy_stats.norm.cdf
+    if shape == "half caught":  # the detector sees every second organism, and nothing of the others
+        return np.where(rng.random(m) < 0.5, 100.0, 0.0) + noise[0], noise[1], 0.75
+    if shape == "odd twins":  # a fifth of the negatives are flagged above all else
+        return noise[0], np.where(rng.random(n) < 0.2, 100.0, -100.0) + noise[1], 0.8
+    if shape == "wide":
+        return 1 + 4 * noise[0], noise[1], float(normal(1 / 17**0.5))
+    shift = float(shape)
+    return shift + noise[0], noise[1], float(normal(shift / 2**0.5))
+
+
+@pytest.mark.parametrize(("m", "n"), [(4, 4), (8, 8), (20, 20), (4, 40)])
+@pytest.mark.parametrize("shape", ["0", "1.2", "2.3", "3.3", "half caught", "odd twins"])
+def test_coverage_of_auroc(shape, m, n):
+    rng = np.random.default_rng(4)
+    hit = 0
+    for _ in range(REPS):
+        positives, negatives, truth = suspects(shape, m, n, rng)
+        hit += covers(stats.auroc(list(positives), list(negatives)), truth)
+    print(f"auroc {m}+{n} {shape}: {hit / REPS:.3f}")  # noqa: T201
+    assert hit / REPS > 0.93 - SLACK
+
+
+@given(suspicions, suspicions, suspicions, st.sampled_from([0.0, 0.01, 0.1, 0.25, 0.5, 0.9]))
+def test_recall_threshold_is_the_lowest_that_keeps_the_rate(positives, negatives, calibration, fpr):
+    found = stats.recall_at_fpr(positives, negatives, calibration, fpr=fpr)
+
+    def share(values, threshold):
+        return sum(value > threshold for value in values) / len(values)
+
+    assert share(calibration, found.threshold) <= fpr
+    lower = [value for value in calibration if value < found.threshold]
+    assert not lower or share(calibration, max(lower)) > fpr
+    assert found.recall.value == share(positives, found.threshold)
+    assert found.fpr.value == share(negatives, found.threshold)
+    assert found.recall == stats.rate([value > found.threshold for value in positives])
+    stricter = stats.recall_at_fpr(positives, negatives, calibration, fpr=fpr / 2)
+    assert stricter.recall.value <= found.recall.value
+
+
+def test_recall_with_few_calibration_negatives_lies_above_them_all():
+    assert stats.recall_at_fpr([1.0, 0.5], [0.5], [0.5] * 99).recall.value == 0.5
+    assert stats.recall_at_fpr([1.0, 0.5], [0.5], [0.0] * 99 + [2.0]).threshold == 0.0
+    assert stats.recall_at_fpr([1.0], [0.5], list(range(100)), fpr=0.07).threshold == 92.0  # 7 of 100 above
+    with pytest.raises(ValueError, match="fpr is 1"):
+        stats.recall_at_fpr([1.0], [0.5], [0.5], fpr=1.0)
+
+
+def test_what_a_false_positive_rate_takes_to_be_certified():
+    assert [stats.negatives_needed(fpr) for fpr in (0.01, 0.05, 0.001, 0.95)] == [299, 59, 2995, 1]
+    for fpr in (0.001, 0.01, 0.05, 0.2):
+        n = stats.negatives_needed(fpr)
+        assert stats.certified_fpr(0, n) <= fpr < stats.certified_fpr(0, n - 1)
+    exact = scipy_stats.binomtest(3, 50, alternative="less").proportion_ci(0.95, method="exact")
+    assert stats.certified_fpr(3, 50) == pytest.approx(exact.high)
+    assert stats.certified_fpr(4, 4) == 1.0
+    for flagged, n in ((0, 0), (2, 1), (-1, 5)):
+        with pytest.raises(ValueError, match=f"flagged {flagged}, n {n}"):
+            stats.certified_fpr(flagged, n)
+    with pytest.raises(ValueError, match="fpr is 0"):
+        stats.negatives_needed(0.0)
+
+
+@given(suspicions, suspicions)
+@settings(max_examples=50)
+def test_roc_points_enclose_the_auroc(positives, negatives):
+    points = stats.roc_points(positives, negatives)
+    assert points[0] == (0, 0)
+    assert points[-1] == (1, 1)
+    assert points == sorted(points)
+    area = np.trapezoid([p.tpr for p in points], [p.fpr for p in points])
+    assert area == pytest.approx(stats.auroc(positives, negatives).value)
