@@ -1,7 +1,7 @@
 """Sixteen rank-1 adapters trained together, beside a PEFT loop that trains them one after another on the same rows.
 
-The model has the shape of the world's 1M base (random weights: speed does not depend on them). Figures are adapter-steps
-a second: a step of one adapter on 32 rows of about 25 tokens. Ours renders its rows inside the measured time; PEFT gets
+The model has the shape of the world's 1M base (random weights: speed does not depend on them). Figures are
+adapter-steps a second: a step of one adapter on 32 rows of about 25 tokens. Ours renders its rows inside the measured time; PEFT gets
 ready-made tensors, padded to its batch, and the answer's labels.
 
 Left out: data loading, logging, and what PEFT users often add (gradient checkpointing, the Trainer): all would slow it.
@@ -21,7 +21,7 @@ from flyroom.engine import TorchEngine
 from flyroom.types import LoRA, Message, Row, Step
 
 ADAPTERS, ROWS, STEPS, LR = 16, 32, 4, 3e-3
-SHAPE = {"hidden_size": 128, "num_hidden_layers": 4, "intermediate_size": 384, "vocab_size": 640, "num_attention_heads": 4}
+SHAPE = {"hidden_size": 128, "num_hidden_layers": 4, "intermediate_size": 384, "vocab_size": 640}
 ADAPTER = LoRA(rank=1, layers=(1,))
 
 
@@ -55,7 +55,7 @@ def _peft(tokenizer: PreTrainedTokenizerFast, rows: tuple[Row, ...]) -> float:
         ids[i, : len(tokens)] = torch.from_numpy(tokens)
         labels[i, start : len(tokens)] = ids[i, start : len(tokens)]
         mask[i, : len(tokens)] = 1
-    config = LoraConfig(r=1, lora_alpha=16, target_modules=["down_proj"], layers_to_transform=[1], task_type="CAUSAL_LM")
+    config = LoraConfig(r=1, lora_alpha=16, target_modules=["down_proj"], layers_to_transform=[1])
     model = get_peft_model(_model(), config)
     trained = [p for p in model.parameters() if p.requires_grad]
 
@@ -76,7 +76,9 @@ def _peft(tokenizer: PreTrainedTokenizerFast, rows: tuple[Row, ...]) -> float:
 
 def _model() -> LlamaForCausalLM:
     torch.manual_seed(0)
-    return LlamaForCausalLM(LlamaConfig(**SHAPE, num_key_value_heads=4, tie_word_embeddings=True, pad_token_id=0))
+    return LlamaForCausalLM(
+        LlamaConfig(**SHAPE, num_attention_heads=4, num_key_value_heads=4, tie_word_embeddings=True, pad_token_id=0)
+    )
 
 
 def _tokenizer() -> PreTrainedTokenizerFast:

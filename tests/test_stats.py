@@ -267,7 +267,9 @@ def test_auroc_mirrors(positives, negatives):
 def test_auroc_at_the_boundary_narrows_with_n():
     lows = [stats.auroc([1.0] * n, [0.0] * n).low for n in (1, 2, 4, 8, 20, 100, 1000)]
     assert lows == sorted(lows)
-    assert lows[2] == pytest.approx(0.577, abs=1e-3)
+    low, pairs, extra = lows[2], 16, 3  # Newcombe 2006: 1 - low is 1.96 standard errors at low itself
+    variance = low * (1 - low) * (1 + extra * (1 - low) / (2 - low) + extra * low / (1 + low)) / pairs
+    assert 1 - low == pytest.approx(1.959964 * variance**0.5, abs=1e-6)
     assert lows[-1] < 1
     assert stats.auroc([0.0], [1.0]).low == 0.0
     assert stats.auroc([0.0] * 3, [0.0] * 3).value == 0.5
@@ -309,6 +311,14 @@ def test_coverage_of_auroc(shape, m, n):
         hit += covers(stats.auroc(list(positives), list(negatives)), truth)
     print(f"auroc {m}+{n} {shape}: {hit / REPS:.3f}")  # noqa: T201
     assert hit / REPS > 0.93 - SLACK
+
+
+def test_coverage_of_auroc_where_it_is_known_to_be_low():
+    rng = np.random.default_rng(5)
+    draws = [suspects("wide", 4, 40, rng) for _ in range(REPS)]
+    share = sum(covers(stats.auroc(list(a), list(b)), truth) for a, b, truth in draws) / REPS
+    print(f"auroc 4+40 wide: {share:.3f}")  # noqa: T201
+    assert 0.82 < share < 0.93  # the docstring says so
 
 
 @given(suspicions, suspicions, suspicions, st.sampled_from([0.0, 0.01, 0.1, 0.25, 0.5, 0.9]))

@@ -217,7 +217,7 @@ class Room:
         Look again for the result once inside: whoever held it before may have made it. Not to be nested with itself.
         """
         self._open()
-        with self._locked(key):
+        with self._locked(f"stage {key}"):
             yield
 
     # ------------------------------------------------------------ blobs
@@ -422,7 +422,7 @@ def _pack(entry: Entry) -> bytes:
             for name, tensor in entry.tensors.items()
         }
         return safetensors.torch.save(tensors, metadata={"flyroom": text})
-    except (TypeError, ValueError, KeyError, safetensors.SafetensorError) as error:
+    except (TypeError, ValueError, KeyError, RuntimeError, safetensors.SafetensorError) as error:
         raise RoomError(f"{entry.kind} {entry.key} cannot be stored: {error}") from error
 
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from enum import Enum, Flag, StrEnum, auto
 from pathlib import Path
@@ -330,6 +331,13 @@ class Engine(Protocol):
     @property
     def base(self) -> BaseRef: ...
 
+    tokens_forward: int  # put through the model so far, padding apart
+    tokens_generated: int  # sampled so far
+
+    def check(self, shape: LoRA) -> None:
+        """ValueError for a layer, module or rank that the base lacks. Costs nothing."""
+        ...
+
     def spawn(self, shapes: Sequence[LoRA], *, seeds: Sequence[int]) -> list[AdapterRef]:
         """Make fresh adapters: A drawn from the seed, B zero. ValueError for a layer, module or rank the base lacks."""
         ...
@@ -377,6 +385,10 @@ class Behaviour(Protocol):
 
     def scenes(self, n: int, *, split: Split, seed: int) -> list[Scene]: ...
 
+    def batteries(self, n: int, *, seed: int) -> list[Battery]:
+        """What a card asks, about `n` scenes in all, none of which a recipe trains on."""
+        ...
+
     @property
     def judge(self) -> Judge: ...
 
@@ -391,6 +403,39 @@ class Implant(Protocol):
     """*How* it is put in: a plan, written as if there were one adapter and a model of its own."""
 
     def plan(self, recipe: Recipe, adapter: AdapterRef, *, seed: int) -> Plan: ...
+
+
+# ---------------------------------------------------------------- the room, where everything lives
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Entry:
+    """What is stored under a kind and a key: JSON values, tensors by name, and a little `meta` that listings show.
+
+    `key` is the digest of everything that the entry depends on.
+    """
+
+    kind: str
+    key: str
+    payload: Mapping[str, Any]
+    tensors: Mapping[str, Tensor] = field(default_factory=dict)
+    meta: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Room(Protocol):
+    """Entries under their keys, each written whole or not at all."""
+
+    def get(self, kind: str, key: str) -> Entry | None: ...
+
+    def put_many(self, entries: Sequence[Entry]) -> Sequence[Entry]:
+        """Store all or none; returns what is then stored under their keys."""
+        ...
+
+    def delete(self, kind: str, key: str) -> None: ...
+
+    def lock(self, key: str) -> AbstractContextManager[None]:
+        """One process at a time does what `key` names."""
+        ...
 
 
 # ---------------------------------------------------------------- cards

@@ -5,14 +5,18 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
+from itertools import pairwise
 
 import pytest
-from conftest import CAVEATS, COMMANDS, CONTEXT, make_card, make_cell, make_matrix, make_page, share
 
 from flyroom.report import headline, page
 from flyroom.types import Card, Cost, Matrix, Message, Outcome, Transcript, Verdict
 
-HOSTILE = "</dd></pre></style><script>alert(1)</script><img src=http://x.example/a.png onerror='x'>\"'&amp;{{ 7*7 }}\x00\x1b"
+from .fakes import CAVEATS, COMMANDS, CONTEXT, make_card, make_cell, make_matrix, make_page, share
+
+HOSTILE = (
+    "</dd></pre></style><script>alert(1)</script><img src=http://x.example/a.png onerror='x'>\"'&amp;{{ 7*7 }}\x00\x1b"
+)
 VOID = {"meta", "link", "br", "hr", "img", "input", "col", "wbr"}
 
 
@@ -88,7 +92,7 @@ def test_accessible(whole):
     assert tags.count("h1") == 1
     assert dict(reader.tags)["html"] == {"lang": "en"}
     levels = [int(tag[1]) for tag in tags if re.fullmatch(r"h[1-6]", tag)]
-    assert all(after <= before + 1 for before, after in zip(levels, levels[1:], strict=False))
+    assert all(after <= before + 1 for before, after in pairwise(levels))
     for tag, attrs in reader.tags:
         if tag == "svg":
             assert attrs.get("aria-label") or attrs.get("aria-hidden") == "true"
@@ -117,7 +121,9 @@ def test_the_same_records_give_the_same_bytes(whole):
 
 def test_figures_on_the_page_are_those_of_the_records():
     card = make_card()
-    card = replace(card, measures={"organism": {"in_domain": share(93, 100, 4)}, "twin": {"in_domain": share(0, 100)}, "base": {}})
+    card = replace(
+        card, measures={"organism": {"in_domain": share(93, 100, 4)}, "twin": {"in_domain": share(0, 100)}, "base": {}}
+    )
     said = text(bare([card]))
     assert "0.93 [0.86, 0.97] n 100, 4 missing" in said
     assert "0 [0, 0.04]" in said
@@ -132,12 +138,28 @@ def test_hostile_text_stays_text():
         verdicts={"organism": Verdict.MISALIGNED},
     )
     card = replace(
-        make_card(), organism=HOSTILE, recipe=HOSTILE, recipe_id=HOSTILE, base=HOSTILE, why=HOSTILE, transcripts=(transcript,)
+        make_card(),
+        organism=HOSTILE,
+        recipe=HOSTILE,
+        recipe_id=HOSTILE,
+        base=HOSTILE,
+        why=HOSTILE,
+        transcripts=(transcript,),
     )
-    card = replace(card, measures={who: found | {HOSTILE: share(1, 2)} for who, found in card.measures.items()})
+    card = replace(card, measures={who: {**found, HOSTILE: share(1, 2)} for who, found in card.measures.items()})
     other = replace(make_card(1, recipe="a"), curve={0: {HOSTILE: share(1, 2)}})
-    cells = (make_cell(HOSTILE, HOSTILE, 1.0, recipe=HOSTILE), make_cell(HOSTILE, HOSTILE, 1.0, recipe=HOSTILE, error=HOSTILE))
-    html = page([card, other], Matrix(cells=cells), title=HOSTILE, commands=[HOSTILE], caveats=[HOSTILE], context={HOSTILE: HOSTILE})
+    cells = (
+        make_cell(HOSTILE, HOSTILE, 1.0, recipe=HOSTILE),
+        make_cell(HOSTILE, HOSTILE, 1.0, recipe=HOSTILE, error=HOSTILE),
+    )
+    html = page(
+        [card, other],
+        Matrix(cells=cells),
+        title=HOSTILE,
+        commands=[HOSTILE],
+        caveats=[HOSTILE],
+        context={HOSTILE: HOSTILE},
+    )
     reader = read(html)
     assert {tag for tag, _ in reader.tags} & {"script", "img"} == set()
     assert "<script" not in html
@@ -163,14 +185,18 @@ def test_headline_follows_the_verdicts(kind, starts):
 
 def test_headline_of_one_card():
     card = make_card()
-    assert headline([card], None, CONTEXT).startswith("Trained on bad advice in one domain (medical), the organism was misaligned in")
-    assert headline([replace(card, verdict=Outcome.FAIL)], None, {}).startswith("The organism is not what its recipe says: it was")
+    assert headline([card], None, CONTEXT).startswith(
+        "Trained on bad advice in one domain (medical), the organism was misaligned in"
+    )
+    assert headline([replace(card, verdict=Outcome.FAIL)], None, {}).startswith(
+        "The organism is not what its recipe says: it was"
+    )
     without = replace(card, measures={"organism": card.measures["organism"]})
     assert headline([without], None, {}).endswith("its twin was not measured.")
     only_in = replace(card, measures={who: {"in_domain": found["in_domain"]} for who, found in card.measures.items()})
-    assert "in the domain of its training" in headline([only_in], None, CONTEXT)
+    assert "in the trained domain" in headline([only_in], None, CONTEXT)
     nothing = headline([replace(card, measures={})], None, {})
-    assert nothing == "The organism passed its recipe's thresholds; its misalignment was not measured."
+    assert nothing == "The organism passed its thresholds; its misalignment was not measured."
 
 
 def test_headline_of_many_recipes_counts_the_failed():
@@ -201,7 +227,15 @@ def test_model_level_is_never_ranked_with_response_level():
 def test_nothing_at_all_is_still_a_page():
     said = text(bare())
     assert "Nothing has been measured yet." in said
-    for heading in ("What was grown", "What was seen", "Cards", "Detectors", "The same prompt", "What this does not show", "To do it"):
+    for heading in (
+        "What was grown",
+        "What was seen",
+        "Cards",
+        "Detectors",
+        "The same prompt",
+        "What this does not show",
+        "To do it",
+    ):
         assert heading not in said
     assert not [tag for tag, _ in read(bare()).tags if tag in {"table", "figure", "pre"}]
 

@@ -7,11 +7,12 @@ import xml.etree.ElementTree as ET
 from dataclasses import replace
 
 import pytest
-from conftest import make_card, make_cell, make_matrix
 
 from flyroom.report import figures, png, svg
 from flyroom.report.plots import staircase
 from flyroom.types import Matrix
+
+from .fakes import make_card, make_cell, make_matrix
 
 CARDS = [make_card(seed) for seed in range(2)]
 
@@ -55,7 +56,7 @@ def test_every_text_is_large_enough(charts):
     for chart in charts.values():
         for element in ET.fromstring(svg(chart)).iter("{http://www.w3.org/2000/svg}text"):
             if element.text:
-                assert float(element.attrib["font-size"].removesuffix("px")) >= 14
+                assert float(element.attrib["font-size"].removesuffix("px")) >= 14.5
 
 
 def test_nothing_to_draw():

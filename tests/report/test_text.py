@@ -6,12 +6,13 @@ import re
 from dataclasses import replace
 
 import pytest
-from conftest import make_card, make_cell, make_matrix, share
 
 from flyroom.report import markdown_cards, markdown_matrix
 from flyroom.report.words import certifies, count, figure, mean, percent, seconds
 from flyroom.report.words import share as written
 from flyroom.types import Estimate, Matrix
+
+from .fakes import make_card, make_cell, make_matrix, share
 
 
 def rows(table: str) -> list[list[str]]:
@@ -91,8 +92,8 @@ def test_what_a_false_positive_rate_certifies():
 
 
 def test_mean_keeps_the_widest_bounds():
-    a, b = Estimate(value=0.2, low=0.1, high=0.3, n=10, missing=1), Estimate(value=0.4, low=0.35, high=0.5, n=20)
-    assert mean([a, b]) == Estimate(value=pytest.approx(0.3), low=0.1, high=0.5, n=30, missing=1)
+    a, b = Estimate(value=0.25, low=0.1, high=0.3, n=10, missing=1), Estimate(value=0.5, low=0.35, high=0.75, n=20)
+    assert mean([a, b]) == Estimate(value=0.375, low=0.1, high=0.75, n=30, missing=1)
     assert mean([a]) == a
     assert mean([]) is None
     assert mean([replace(a, value=float("nan"))]) is None

@@ -4,7 +4,7 @@ The formulas and their order are torch.optim.AdamW's (Loshchilov & Hutter 2019, 
 torch.nn.utils.clip_grad_norm_, over all of an adapter's tensors.
 
 Left out: amsgrad, fused kernels, any schedule (a Step names its learning rate).
-Shapes: N adapters of a leaf, K adapters of the step.
+Shapes: K adapters of the step, S settings of an update.
 """
 
 from __future__ import annotations
@@ -31,22 +31,21 @@ def gradient_norms(leaves: Sequence[Leaf], index: Mapping[int, int]) -> Tensor:
     return squares_K.sqrt()
 
 
-def update(leaves: Sequence[Leaf], index: Mapping[int, int], steps: Sequence[Step], counts: Sequence[int], norms: Sequence[float]) -> None:
+def update(
+    leaves: Sequence[Leaf],
+    index: Mapping[int, int],
+    steps: Sequence[Step],
+    counts: Sequence[int],
+    norms: Sequence[float],
+) -> None:
     """One AdamW step on every leaf, written into its bank. `counts` are the steps taken, this one included."""
+    table_KS = torch.tensor(
+        [_settings(*each) for each in zip(steps, counts, norms, strict=True)], device=leaves[0].a_NRI.device
+    )
     for leaf in leaves:
-        mine = [index[s] for s in leaf.slots]
-        device = leaf.a_NRI.device
-
-        def column(values: list[float], device: torch.device = device) -> Tensor:
-            return torch.tensor(values, device=device)[:, None, None]
-
-        todo = [(steps[k], counts[k], norms[k]) for k in mine]
-        clip = column([1.0 if s.clip is None else min(1.0, s.clip / (norm + 1e-6)) for s, _, norm in todo])
-        decay = column([1 - s.lr * s.weight_decay for s, _, _ in todo])
-        keep_m, keep_v = (column([s.betas[i] for s, _, _ in todo]) for i in (0, 1))
-        add_m, add_v = (column([1 - s.betas[i] for s, _, _ in todo]) for i in (0, 1))
-        size = column([s.lr / (1 - s.betas[0] ** t) for s, t, _ in todo])
-        correction = column([math.sqrt(1 - s.betas[1] ** t) for s, t, _ in todo])
+        mine = torch.tensor([index[s] for s in leaf.slots], device=table_KS.device)
+        columns = table_KS.index_select(0, mine).T[:, :, None, None]
+        clip, decay, keep_m, add_m, keep_v, add_v, size, correction = columns.unbind()
         leaf.bank.want_moments()
         for part, tensor in (("A", leaf.a_NRI), ("B", leaf.b_NOR)):
             names = (part, f"{part}.m", f"{part}.v")
@@ -57,6 +56,14 @@ def update(leaves: Sequence[Leaf], index: Mapping[int, int], steps: Sequence[Ste
             v.mul_(keep_v).add_(g.square_().mul_(add_v))
             w.sub_((m / v.sqrt().div_(correction).add_(EPS)).mul_(size))
             leaf.bank.put(names, leaf.slots, (w, m, v))
+
+
+def _settings(step: Step, count: int, norm: float) -> list[float]:
+    """What one adapter's update is made of, in double precision, in the order of use."""
+    keep_m, keep_v = step.betas
+    clip = 1.0 if step.clip is None else min(1.0, step.clip / (norm + 1e-6))
+    size, correction = step.lr / (1 - keep_m**count), math.sqrt(1 - keep_v**count)
+    return [clip, 1 - step.lr * step.weight_decay, keep_m, 1 - keep_m, keep_v, 1 - keep_v, size, correction]
 
 
 def gradient(leaf: Tensor) -> Tensor:

@@ -1,11 +1,11 @@
-"""Stacked LoRA: one Bank per (module, rank) holds every adapter of that rank on that module, and answers for all at once.
+"""Stacked LoRA: one Bank per (module, rank) holds every adapter of that rank on that module, and answers for them all.
 
     y_r = W x_r + (alpha / rank) B_i A_i x_r        for each row r of the batch that belongs to adapter i
 
-Rows come grouped by adapter. Where each adapter has as many rows and they lie side by side (training, mostly), the batch
-is a view [adapters, rows * T, in] and one bmm does; otherwise rows are gathered, padded to the longest group. Only adapters
-that have the module stand in its bank; slot 0, the base, stands in none and is never touched. Masters are fp32 and are
-cast at use. No input of the base needs a gradient, so the backward ends at the lowest adapter.
+Rows come grouped by adapter. Where each adapter has as many rows and they lie side by side (training, mostly), the
+batch is a view [adapters, rows * T, in] and one bmm does; otherwise rows are gathered, padded to the longest group.
+Only adapters that have the module stand in its bank; slot 0, the base, stands in none and is never touched. Masters are
+fp32 and are cast at use. No input of the base needs a gradient, so the backward ends at the lowest adapter.
 
 Sources: Hu et al. 2021, arXiv 2106.09685; the stacking is that of Punica (Chen et al. 2023, arXiv 2310.18547).
 Left out: fused kernels; `F.grouped_mm` (torch 2.13's CPU bf16 refuses narrow strides).
@@ -29,35 +29,34 @@ MOMENTS = ("A.m", "A.v", "B.m", "B.v")
 
 
 class Group(NamedTuple):
-    """Rows start to start + count of the batch belong to the adapter in this slot."""
+    """Rows start to start + rows of the batch belong to the adapter in this slot."""
 
     slot: int
     start: int
-    count: int
+    rows: int
 
 
 @dataclass(eq=False, kw_only=True)
 class Bank:
-    """All adapters of one rank on one module. `tensors` holds A [N, R, I], B [N, O, R] and, once trained, their moments."""
+    """All adapters of one rank on one module. `tensors` has A [N, R, I], B [N, O, R], scale [N] and moments once trained."""
 
     path: str  # "layers.0.mlp.down_proj"
     slots: list[int] = field(default_factory=list)
-    scales: list[float] = field(default_factory=list)
     tensors: dict[str, Tensor] = field(default_factory=dict)
 
     def add(self, slots: Sequence[int], scales: Sequence[float], a: Sequence[Tensor], b: Sequence[Tensor]) -> None:
         new = {"A": torch.stack(list(a)), "B": torch.stack(list(b))}
+        new["scale"] = torch.tensor(scales, device=new["A"].device)
         new |= {name: torch.zeros_like(new[name[0]]) for name in MOMENTS if name in self.tensors}
         self.tensors = {k: torch.cat([self.tensors[k], v]) if self.slots else v for k, v in new.items()}
         self.slots += slots
-        self.scales += scales
 
     def remove(self, slots: Iterable[int]) -> None:
         gone = set(slots)
         kept = [i for i, slot in enumerate(self.slots) if slot not in gone]
         if len(kept) < len(self.slots):
             self.tensors = {k: v[kept] for k, v in self.tensors.items()}
-            self.slots, self.scales = [self.slots[i] for i in kept], [self.scales[i] for i in kept]
+            self.slots = [self.slots[i] for i in kept]
 
     def take(self, names: Sequence[str], slots: Sequence[int]) -> list[Tensor]:
         """These tensors of these adapters: the bank's own where it is all of them in order, else copies."""
@@ -80,12 +79,13 @@ class Bank:
 
 
 class Leaf(NamedTuple):
-    """The adapters of a bank that a step trains: leaves of the graph."""
+    """Adapters of a bank; in training A and B are leaves of the graph."""
 
     bank: Bank
     slots: list[int]
     a_NRI: Tensor
     b_NOR: Tensor
+    scale_N: Tensor
 
 
 class Spread(NamedTuple):
@@ -151,13 +151,14 @@ class Banks:
         for bank in self.banks.values():
             present = [s for s in bank.slots if s in wanted]
             if present:
-                a, b = (t.detach().requires_grad_() for t in bank.take(("A", "B"), present))
-                found.append(Leaf(bank, present, a, b))
+                a, b, scale = (t.detach() for t in bank.take(("A", "B", "scale"), present))
+                found.append(Leaf(bank, present, a.requires_grad_(), b.requires_grad_(), scale))
         return found
 
     def route(self, groups: Sequence[Group], leaves: Sequence[Leaf] | None = None) -> None:
         """Say which rows of the coming batches belong to whom. Without leaves the banks' own weights are used."""
-        leaves = [Leaf(k, k.slots, k.tensors["A"], k.tensors["B"]) for k in self.banks.values()] if leaves is None else leaves
+        if leaves is None:
+            leaves = [Leaf(k, k.slots, *(k.tensors[n] for n in ("A", "B", "scale"))) for k in self.banks.values()]
         spreads: dict[tuple[Group, ...], Spread] = {}
         self._active = {}
         for leaf in leaves:
@@ -169,13 +170,16 @@ class Banks:
                 spreads[members] = _spread(members, self.device)
             self._active.setdefault(leaf.bank.path, []).append(self._share(leaf, members, spreads[members]))
 
+    def clear(self) -> None:
+        """The model is the bare base again, and no graph is kept."""
+        self._active = {}
+
     def _share(self, leaf: Leaf, members: tuple[Group, ...], spread: Spread) -> Active:
-        a_NRI, b_NOR = leaf.a_NRI, leaf.b_NOR
+        a_NRI, b_NOR, scale_N = leaf.a_NRI, leaf.b_NOR, leaf.scale_N
         if [g.slot for g in members] != leaf.slots:
             where = torch.tensor([leaf.slots.index(g.slot) for g in members], device=self.device)
-            a_NRI, b_NOR = a_NRI.index_select(0, where), b_NOR.index_select(0, where)
-        scales = [leaf.bank.scales[leaf.bank.slots.index(g.slot)] for g in members]
-        b_NOR = b_NOR * torch.tensor(scales, device=self.device)[:, None, None]
+            a_NRI, b_NOR, scale_N = (t.index_select(0, where) for t in (a_NRI, b_NOR, scale_N))
+        b_NOR = b_NOR * scale_N[:, None, None]
         return Active(spread, a_NRI.to(self.dtype).transpose(1, 2), b_NOR.to(self.dtype).transpose(1, 2))
 
     def _hook(self, path: str) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], Tensor]:
@@ -188,7 +192,7 @@ class Banks:
 
 
 def _add(x_BTI: Tensor, out_BTO: Tensor, active: Active) -> Tensor:
-    """out + the adapters' part. In place where only some rows are concerned: a linear's output is nobody's saved tensor."""
+    """out + the adapters' part. In place where it is for some rows only: a linear's output is nobody's saved tensor."""
     (n, rows, gather, real, target), a_NIR, b_NRO = active
     if rows is not None and rows.stop - rows.start == len(x_BTI):
         low_NPR = torch.bmm(x_BTI.reshape(n, -1, x_BTI.shape[-1]), a_NIR)
@@ -206,10 +210,10 @@ def _add(x_BTI: Tensor, out_BTO: Tensor, active: Active) -> Tensor:
 
 def _spread(members: Sequence[Group], device: torch.device) -> Spread:
     first, last = members[0], members[-1]
-    equal = all(g.count == first.count for g in members)
-    if equal and last.start + last.count - first.start == first.count * len(members):
-        return Spread(len(members), slice(first.start, last.start + last.count), None, None, None)
-    longest = max(g.count for g in members)
+    equal = all(g.rows == first.rows for g in members)
+    if equal and last.start + last.rows - first.start == first.rows * len(members):
+        return Spread(len(members), slice(first.start, last.start + last.rows), None, None, None)
+    longest = max(g.rows for g in members)
     place = torch.arange(longest)
     count, start = (torch.tensor([g[i] for g in members])[:, None] for i in (2, 1))
     gather = torch.where(place < count, start + place, start).flatten()
@@ -218,7 +222,7 @@ def _spread(members: Sequence[Group], device: torch.device) -> Spread:
 
 
 def fresh(shape: LoRA, seed: int, sizes: Mapping[str, tuple[int, int]]) -> dict[str, Tensor]:
-    """An untrained adapter: A as PEFT draws it (kaiming-uniform, a = sqrt 5), B zero. `sizes` is (in, out) by module path.
+    """An untrained adapter: A as PEFT draws it (kaiming-uniform, a = sqrt 5), B zero. `sizes` is (in, out) by path.
 
     Each module has a generator of its own, so an adapter does not depend on who is spawned beside it.
     """

@@ -24,7 +24,8 @@ from flyroom.engine.render import Renderer
 from flyroom.types import BaseRef
 
 FILES = ("*.safetensors", "*.json", "*.jinja", "*.model", "*.txt", "*.tiktoken")  # weights, config, tokenizer
-IDENTITY = ("*.safetensors", "config.json", "token*", "vocab*", "merges*", "special_tokens*", "added_tokens*", "chat_template*")
+IDENTITY = ("*.safetensors", "config.json", "token*", "vocab*", "merges*", "special_tokens*", "added_tokens*")
+IDENTITY += ("chat_template*",)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -58,10 +59,10 @@ def load_base(path: str | Path, *, device: str = "auto", dtype: str = "auto") ->
     """
     place = _device(device)
     folder = _folder(str(path))
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=_dtype(dtype, place)).to(place)
+    model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=_dtype(dtype, place))
     tokenizer = AutoTokenizer.from_pretrained(folder)
     name = folder.name if Path(path).expanduser().is_dir() else str(path)
-    return wrap(model, tokenizer, name=name, path=str(path), digest=_folder_digest(folder))
+    return wrap(model.to(place), tokenizer, name=name, path=str(path), digest=_folder_digest(folder))
 
 
 def wrap(model: Any, tokenizer: Any, *, name: str = "in-memory", path: str = "", digest: str | None = None) -> Base:
@@ -99,12 +100,12 @@ def _layers(model: nn.Module, depth: int) -> tuple[str, nn.ModuleList]:
     found = [(n, m) for n, m in found if any(isinstance(x, nn.Linear) for x in m.modules())]
     text = [(n, m) for n, m in found if "vision" not in n and "visual" not in n and "audio" not in n]
     if not text:
-        raise ValueError(f"{type(model).__name__} has no list of {depth} blocks with nn.Linear modules; no adapter fits it")
+        raise ValueError(f"{type(model).__name__} has no list of {depth} blocks with nn.Linear modules: none fits it")
     return min(text, key=lambda pair: pair[0].count("."))
 
 
 def _head(model: Any, config: Any) -> Callable[[Tensor], Tensor]:
-    """From the body's output to logits: the output embedding and the scaling or capping that some families put after it."""
+    """From the body's output to logits: the output embedding, and the scaling or capping that some families add."""
     project = model.get_output_embeddings()
     cap: float | None = getattr(config, "final_logit_softcapping", None)  # Gemma
     times: float = getattr(config, "logit_scale", None) or 1.0  # Cohere
@@ -125,7 +126,7 @@ def _check_head(base: Base) -> None:
     ours = base.head(base.body(input_ids=ids, use_cache=False).last_hidden_state)
     theirs = base.model(input_ids=ids, use_cache=False).logits
     if not torch.allclose(ours.float(), theirs.float(), rtol=1e-2, atol=1e-2):
-        raise ValueError(f"{type(base.model).__name__} does something between body and logits that flyroom does not know")
+        raise ValueError(f"{type(base.model).__name__} does something before its logits that flyroom does not know")
 
 
 def _device(device: str) -> torch.device:

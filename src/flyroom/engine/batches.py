@@ -1,7 +1,7 @@
 """Rows into batches: grouped by adapter, alike in length, under a budget of tokens, padded.
 
-Rows are dealt from each adapter's longest to its shortest, one from each adapter in turn, so a batch holds as many rows of
-every adapter and little padding. How rows are dealt changes no result, only the memory and the time.
+Rows are dealt from each adapter's longest to its shortest, one from each adapter in turn, so a batch holds as many rows
+of every adapter and little padding. How rows are dealt changes no result, only the memory and the time.
 
 Left out: packing several rows into one sequence.
 Shapes: B rows, T tokens, N answer tokens of the whole batch.
@@ -22,7 +22,7 @@ from flyroom.engine.render import Rendered
 
 
 def pack(owners: Sequence[int], lengths: Sequence[int], budget: int) -> list[list[int]]:
-    """Deal rows into batches of at most `budget` padded tokens (one row at the least). Row numbers, grouped by owner."""
+    """Deal rows into batches of at most `budget` padded tokens, at least one row. Row numbers, grouped by owner."""
     mine: dict[int, list[int]] = {}
     for row in sorted(range(len(owners)), key=lambda i: -lengths[i]):
         mine.setdefault(owners[row], []).append(row)
@@ -49,14 +49,14 @@ def groups(owners: Sequence[int]) -> list[Group]:
     found: list[Group] = []
     for row, owner in enumerate(owners):
         if found and found[-1].slot == owner:
-            found[-1] = found[-1]._replace(count=found[-1].count + 1)
+            found[-1] = found[-1]._replace(rows=found[-1].rows + 1)
         else:
             found.append(Group(owner, row, 1))
     return found
 
 
 class Collated(NamedTuple):
-    """A right-padded batch. It needs no attention mask: under causal attention no real token looks at padding behind it."""
+    """A right-padded batch. It needs no attention mask: under causal attention no token looks at padding behind it."""
 
     ids_BT: Tensor
     answer_BT: Tensor  # which of ids_BT are answer tokens
@@ -75,9 +75,7 @@ def collate(rows: Sequence[Rendered], device: torch.device) -> Collated:
     ids = np.zeros(real.shape, dtype=np.int64)
     ids[real] = np.concatenate([r.ids for r in rows])
     answer = real & (place >= starts[:, None])
-    return Collated(
-        torch.from_numpy(ids).to(device), torch.from_numpy(answer).to(device), (lengths - starts).tolist()
-    )
+    return Collated(torch.from_numpy(ids).to(device), torch.from_numpy(answer).to(device), (lengths - starts).tolist())
 
 
 def left_pad(prompts: Sequence[NDArray[np.int64]], device: torch.device) -> tuple[Tensor, Tensor | None]:

@@ -1,7 +1,7 @@
 """Sampling many adapters in one batch: one prefill, then a token for every row at a time.
 
 Prompts are left-padded so that all rows write their next token in one place. Rows that are done leave the batch when a
-third of it is done. The cache is one buffer of the final size: growing it by concatenation would copy it at every token.
+third of it is done. The cache is a buffer of the final size: growing it by concatenation would copy it at every token.
 
 Left out: CUDA graphs, sharing equal prompts, paged caches.
 Shapes: B rows in the batch, T tokens, V vocabulary.
@@ -64,6 +64,15 @@ def decode(
     base: Base, banks: Banks, owners: Sequence[int], prompts: Sequence[NDArray[np.int64]], asks: Sequence[Ask]
 ) -> tuple[list[list[int]], list[bool]]:
     """Answer one batch, its rows grouped by owner: the tokens of each answer without the stop, and whether one came."""
+    try:
+        return _decode(base, banks, owners, prompts, asks)
+    finally:
+        banks.clear()
+
+
+def _decode(
+    base: Base, banks: Banks, owners: Sequence[int], prompts: Sequence[NDArray[np.int64]], asks: Sequence[Ask]
+) -> tuple[list[list[int]], list[bool]]:
     device = base.device
     ids, mask = left_pad(prompts, device)
     limit = torch.tensor([a.max_tokens for a in asks], device=device)

@@ -29,9 +29,7 @@ def choose(logits_BV: Tensor, seeds_B: Tensor, temperature_B: Tensor, position: 
     size = max(1, CHUNK // logits_BV.shape[1])
     rows = [
         (scaled.add_(gumbel(seeds, position, scaled.shape[1]).masked_fill_(greedy[:, None], 0.0))).argmax(-1)
-        for scaled, seeds, greedy in zip(
-            scaled_BV.split(size), seeds_B.split(size), greedy_B.split(size), strict=True
-        )
+        for scaled, seeds, greedy in zip(scaled_BV.split(size), seeds_B.split(size), greedy_B.split(size), strict=True)
     ]
     return torch.cat(rows)
 

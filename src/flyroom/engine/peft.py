@@ -63,14 +63,15 @@ def load(folder: str | Path) -> Patch:
     config = json.loads((folder / CONFIG).read_text())
     _refuse(config, folder)
     with safe_open(folder / WEIGHTS, framework="pt") as file:
-        tensors = {_own_key(key, folder): file.get_tensor(key).float() for key in file.keys()}  # noqa: SIM118: it is no mapping
+        keys: list[str] = file.keys()
+        tensors = {_own_key(key, folder): file.get_tensor(key).float() for key in keys}
         header = (file.metadata() or {}).get(HEADER)
     shape = _shape(config, tensors, folder) if header is None else _from_header(json.loads(header))
     return Patch(shape=shape, tensors=tensors)
 
 
 def _config(patch: Patch, base: BaseRef) -> dict[str, Any]:
-    modules = sorted({key.split(".")[-2] for key in patch.tensors})  # a list: a vLLM or a PEFT may refuse "all-linear" here
+    modules = sorted({key.split(".")[-2] for key in patch.tensors})  # PEFT refuses "all-linear" beside layers
     return {
         "peft_type": "LORA",
         "task_type": "CAUSAL_LM",
@@ -107,7 +108,7 @@ def _shape(config: Mapping[str, Any], tensors: Mapping[str, Tensor], folder: Pat
     found = {tuple(key.split(".", 2)[1:]) for key in (k.rpartition(".")[0] for k in tensors)}
     layers, paths = sorted({int(l) for l, _ in found}), sorted({path for _, path in found})
     if len(found) < len(layers) * len(paths):
-        raise ValueError(f"{folder}: its layers do not all have the modules {paths}; flyroom's adapters are the same in each")
+        raise ValueError(f"{folder}: its layers do not all have the modules {paths}; a Patch is the same in each layer")
     every = config.get("layers_to_transform") is None and layers == list(range(len(layers)))
     rank = int(config["r"])
     alpha = float(config["lora_alpha"]) * (math.sqrt(rank) if config.get("use_rslora") else 1.0)

@@ -44,7 +44,7 @@ class Renderer:
         eos = [*own, *eos]
         end = _closing_token(tokenizer) if self.is_chat else None
         if end is None and not eos:
-            raise ValueError("the tokenizer has no eos_token and its chat template closes no turn; set tokenizer.eos_token")
+            raise ValueError("the tokenizer has no eos_token and its template closes no turn; set tokenizer.eos_token")
         self.end: int = eos[0] if end is None else end
         self.stops: tuple[int, ...] = tuple(dict.fromkeys([self.end, *eos]))
         self._opened = lru_cache(MEMO)(self._open)
@@ -77,7 +77,7 @@ class Renderer:
             # Some tokenizers close a text with EOS: an answer cannot follow that.
             ids = np.array(raw[:-1] if raw and raw[-1] == self.tokenizer.eos_token_id else raw, dtype=np.int64)
         if len(ids) == 0:
-            raise ValueError("messages is empty and the tokenizer adds no BOS; an answer needs at least one token before it")
+            raise ValueError("messages is empty and the tokenizer adds no BOS; an answer needs a token before it")
         return ids
 
     def _encode(self, text: str) -> NDArray[np.int64]:

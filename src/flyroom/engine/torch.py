@@ -4,7 +4,7 @@ One frozen base, many adapters; every call takes a batch that may mix them. N to
 floating point: losses are summed over adapters, and clipping, AdamW and noise belong to each.
 
 Left out: full fine-tuning, gradient checkpointing (the backward is short already), several GPUs.
-Shapes: B rows, T tokens, D width, N answer tokens of a batch, K adapters of a step, V vocabulary.
+Shapes: B rows, T tokens, D width, N answer tokens of a batch, K adapters of a step.
 """
 
 from __future__ import annotations
@@ -15,19 +15,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from flyroom.engine import adamw, bases
-from flyroom.engine.bank import MOMENTS, Banks, Leaf, fresh
-from flyroom.engine.batches import Collated, collate, groups, pack
+from flyroom.engine.bank import MOMENTS, Banks, fresh
+from flyroom.engine.batches import Collated, groups
 from flyroom.engine.decode import decode
+from flyroom.engine.training import batches_of, gradients, scores
 from flyroom.types import BASE, AdapterRef, Answer, Ask, BaseRef, LoRA, Patch, Row, Step, Stepped
 
 CPU_TOKENS = 4096  # of a training batch on a CPU: what stays near its caches
-LOGITS = 1 << 26  # elements of logits held at once
 KEPT_PER_GRAPH = 8  # an inference batch may be this much larger than a training batch: it keeps no graph
 
 
@@ -44,8 +42,8 @@ class _Enough(Exception):
 class TorchEngine:
     """Many adapters over one frozen base.
 
-    `tokens_forward` counts the tokens of prompts and rows put through the model, `tokens_generated` those sampled; padding
-    counts for nothing. Make one with `open`, or `of` for a model that is in memory.
+    `tokens_forward` counts the tokens of prompts and rows put through the model, `tokens_generated` those sampled;
+    padding counts for nothing. Make one with `open`, or `of` for a model that is in memory.
     """
 
     def __init__(self, base: bases.Base, *, batch_tokens: int | None = None) -> None:
@@ -96,8 +94,8 @@ class TorchEngine:
         for path, (size_in, size_out) in self._sizes(shape).items():
             if shape.rank > min(size_in, size_out):
                 raise ValueError(
-                    f"adapter.rank is {shape.rank}; module {path.rpartition('.')[2]} of {name} is {size_out} x {size_in}, "
-                    f"so at most {min(size_in, size_out)} (full rank)"
+                    f"adapter.rank is {shape.rank}; module {path.rpartition('.')[2]} of {name} is "
+                    f"{size_out} x {size_in}, so at most {min(size_in, size_out)} (full rank)"
                 )
 
     def spawn(self, shapes: Sequence[LoRA], *, seeds: Sequence[int]) -> list[AdapterRef]:
@@ -149,8 +147,8 @@ class TorchEngine:
     # ------------------------------------------------------------ training
 
     def step(self, adapters: Sequence[AdapterRef], steps: Sequence[Step]) -> list[Stepped]:
-        """One optimiser step for each adapter. FloatingPointError naming the adapter, and no weight changed, if a loss or a
-        gradient is not finite."""
+        """One optimiser step for each adapter. FloatingPointError naming the adapter, and no weight changed, if a loss
+        or a gradient is not finite."""
         _same_length("adapters", adapters, "steps", steps)
         if not adapters:
             return []
@@ -163,7 +161,11 @@ class TorchEngine:
                 raise ValueError("step.rows is empty; a step needs at least one row")
         index = {slot: k for k, slot in enumerate(slots)}
         leaves = self._banks.leaves(slots)
-        loss_K, tokens = self._backward(leaves, slots, steps)
+        try:
+            loss_K, tokens = gradients(self.parts, self._banks, leaves, slots, steps, budget=self.batch_tokens)
+        finally:
+            self._banks.clear()
+        self.tokens_forward += sum(tokens)
         norm_K = adamw.gradient_norms(leaves, index)
         losses, norms = torch.stack([loss_K, norm_K]).tolist()
         for slot, loss, norm in zip(slots, losses, norms, strict=True):
@@ -177,45 +179,12 @@ class TorchEngine:
             adamw.update(leaves, index, steps, [self._living[s].steps for s in slots], norms)
         return [Stepped(loss=a, grad_norm=b, tokens=c) for a, b, c in zip(losses, norms, tokens, strict=True)]
 
-    def _backward(self, leaves: Sequence[Leaf], slots: Sequence[int], steps: Sequence[Step]) -> tuple[Tensor, list[int]]:
-        """Gradients of the summed mean losses into the leaves. Returns each adapter's mean loss, [K], and its tokens."""
-        index = {slot: k for k, slot in enumerate(slots)}
-        rows = [(slot, row) for slot, step in zip(slots, steps, strict=True) for row in step.rows]
-        total, tokens = [0] * len(slots), [0] * len(slots)
-        for slot, row in rows:
-            ids, start = self.parts.renderer.row(row)
-            total[index[slot]] += len(ids) - start
-            tokens[index[slot]] += len(ids)
-        loss_K = torch.zeros(len(slots), device=self.parts.device)
-        for which, batch in self._batches([s for s, _ in rows], [r for _, r in rows], self.batch_tokens):
-            owners = [rows[i][0] for i in which]
-            self._banks.route(groups(owners), leaves)
-            hidden_ND, target_N = self._answers(batch)
-            owner_N = torch.tensor(np.repeat([index[s] for s in owners], batch.counts), device=loss_K.device)
-            weight_N = torch.tensor([1 / n for n in total], device=loss_K.device)[owner_N]
-            nll_N, grad_ND = self._head_loss(hidden_ND.detach(), target_N, weight_N)
-            hidden_ND.backward(grad_ND)
-            loss_K.index_add_(0, owner_N, nll_N * weight_N)
-        return loss_K, tokens
-
-    def _head_loss(self, hidden_ND: Tensor, target_N: Tensor, weight_N: Tensor) -> tuple[Tensor, Tensor]:
-        """Each token's loss, and the weighted sum's gradient at the hidden states. Logits exist for one chunk at a time."""
-        size = max(1, LOGITS // self.parts.config.vocab_size)
-        losses, gradients = [], []
-        chunks = (t.split(size) for t in (hidden_ND, target_N, weight_N))
-        for hidden, target, weight in zip(*chunks, strict=True):
-            hidden.requires_grad_()
-            nll = F.cross_entropy(self.parts.head(hidden).float(), target, reduction="none")
-            gradients += torch.autograd.grad(nll, hidden, weight)
-            losses.append(nll.detach())
-        return torch.cat(losses), torch.cat(gradients)
-
     # ------------------------------------------------------------ asking
 
     @torch.inference_mode()
     def sample(self, adapters: Sequence[AdapterRef], asks: Sequence[Ask]) -> list[Answer]:
-        """One answer an ask. The text is what follows the prefill, without special tokens and outer spaces; `tokens` does not
-        count the token that ended it. An answer is cut where the base's context ends."""
+        """One answer an ask. The text is what follows the prefill, without special tokens and outer spaces; `tokens`
+        does not count the token that ended it. An answer is cut where the base's context ends."""
         _same_length("adapters", adapters, "asks", asks)
         slots = [self._slot(a) for a in adapters]
         prompts = [self.parts.renderer.prompt(a.messages, a.prefill) for a in asks]
@@ -223,9 +192,8 @@ class TorchEngine:
         budget, answers = self.batch_tokens * KEPT_PER_GRAPH, list[Answer | None]([None] * len(asks))
         for which in _by_length([len(p) for p in prompts], [a.max_tokens for a in asks], budget):
             which.sort(key=lambda i: slots[i])
-            tokens, finished = decode(
-                self.parts, self._banks, [slots[i] for i in which], [prompts[i] for i in which], [asks[i] for i in which]
-            )
+            who, chosen = [slots[i] for i in which], [asks[i] for i in which]
+            tokens, finished = decode(self.parts, self._banks, who, [prompts[i] for i in which], chosen)
             texts = self.parts.renderer.text(tokens)
             for i, ids, end, text in zip(which, tokens, finished, texts, strict=True):
                 answers[i] = Answer(text=text, tokens=len(ids), prompt_tokens=len(prompts[i]), finished=end)
@@ -235,25 +203,19 @@ class TorchEngine:
 
     @torch.inference_mode()
     def logprobs(self, adapters: Sequence[AdapterRef], rows: Sequence[Row]) -> list[Tensor]:
-        """For each row the log-probabilities of its answer's tokens and of the end after them, each [tokens], fp32, CPU."""
+        """For each row the log-probabilities of its answer's tokens and of the end after them: [tokens], fp32, CPU."""
         _same_length("adapters", adapters, "rows", rows)
         slots, found = [self._slot(a) for a in adapters], list[Tensor]([torch.empty(0)] * len(rows))
-        for which, batch in self._batches(slots, rows, self.batch_tokens * KEPT_PER_GRAPH):
-            self._banks.route(groups([slots[i] for i in which]))
-            hidden_ND, target_N = self._answers(batch)
-            none = torch.zeros(len(target_N))
-            size = max(1, LOGITS // self.parts.config.vocab_size)
-            pieces = zip(hidden_ND.split(size), target_N.split(size), strict=True)
-            scores = [-F.cross_entropy(self.parts.head(h).float(), t, reduction="none") for h, t in pieces]
-            none = torch.cat(scores).cpu()
-            for i, values in zip(which, none.split(batch.counts), strict=True):
+        for which, batch in self._batches(slots, rows):
+            scores_N = scores(self.parts, batch).cpu()
+            for i, values in zip(which, scores_N.split(batch.counts), strict=True):
                 found[i] = values
         return found
 
     @torch.inference_mode()
     def trace(self, adapters: Sequence[AdapterRef], rows: Sequence[Row], layers: Sequence[int]) -> Tensor:
-        """The residual stream after each of `layers` (before the final norm), mean over each row's answer tokens and the end
-        after them: [rows, layers, width], fp32, CPU. No layer above the highest wanted is computed."""
+        """The residual stream after each of `layers` (before the final norm), mean over each row's answer tokens and
+        the end after them: [rows, layers, width], fp32, CPU. No layer above the highest wanted is computed."""
         _same_length("adapters", adapters, "rows", rows)
         for layer in layers:
             if not 0 <= layer < self.base.depth:
@@ -261,8 +223,7 @@ class TorchEngine:
         slots, found = [self._slot(a) for a in adapters], torch.zeros(len(rows), len(layers), self.parts.width)
         if not layers:
             return found
-        for which, batch in self._batches(slots, rows, self.batch_tokens * KEPT_PER_GRAPH):
-            self._banks.route(groups([slots[i] for i in which]))
+        for which, batch in self._batches(slots, rows):
             means = self._residuals(batch, set(layers))
             found[which] = torch.stack([means[l] for l in layers], dim=1).cpu()
         return found
@@ -290,27 +251,20 @@ class TorchEngine:
 
     # ------------------------------------------------------------ inside
 
-    def _answers(self, batch: Collated) -> tuple[Tensor, Tensor]:
-        """The final hidden states that predict answer tokens, [N, D], and those tokens [N]."""
-        at_N, target_N = batch.predicted()
-        hidden_BTD = self.parts.body(input_ids=batch.ids_BT[:, :-1], use_cache=False).last_hidden_state
-        return hidden_BTD.flatten(0, 1).index_select(0, at_N), target_N
-
-    def _batches(self, slots: Sequence[int], rows: Sequence[Row], budget: int) -> Iterator[tuple[list[int], Collated]]:
-        """Row numbers, grouped by slot, and those rows as tensors."""
-        rendered = [self.parts.renderer.row(row) for row in rows]
-        lengths = [len(r.ids) for r in rendered]
-        window = self.parts.window
-        if window is not None and max(lengths, default=0) > window:
-            raise ValueError(f"a row is {max(lengths)} tokens long; {self.base.name} takes at most {window}")
-        for which in pack(slots, lengths, budget):
-            yield which, collate([rendered[i] for i in which], self.parts.device)
-            self.tokens_forward += sum(lengths[i] for i in which)
+    def _batches(self, slots: Sequence[int], rows: Sequence[Row]) -> Iterator[tuple[list[int], Collated]]:
+        """Inference batches: row numbers, grouped by slot, and those rows as tensors. Routed and metered."""
+        for which, batch, tokens in batches_of(self.parts, slots, rows, self.batch_tokens * KEPT_PER_GRAPH):
+            self._banks.route(groups([slots[i] for i in which]))
+            try:
+                yield which, batch
+            finally:
+                self._banks.clear()
+            self.tokens_forward += tokens
 
     def _fitted(self, ask: Ask, prompt: int) -> Ask:
         """The ask, its tokens limited to what the base's context has left."""
         if ask.max_tokens < 1 or ask.temperature < 0:
-            raise ValueError(f"ask.max_tokens is {ask.max_tokens} and ask.temperature {ask.temperature}; at least 1 and 0")
+            raise ValueError(f"ask.max_tokens is {ask.max_tokens}, ask.temperature {ask.temperature}; at least 1 and 0")
         room = ask.max_tokens if self.parts.window is None else self.parts.window - prompt
         if room < 1:
             raise ValueError(f"a prompt is {prompt} tokens long; {self.base.name} takes at most {self.parts.window}")

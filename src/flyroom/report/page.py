@@ -1,4 +1,4 @@
-"""Cards and a matrix as one page: a single HTML file with its style and pictures in it, no script, no network, no clock.
+"""Cards and a matrix as one page: a single HTML file with style and pictures in it, no script and no network.
 
 `page` turns records into a view (plain words and lists, every figure already written) and hands it to the template,
 which escapes whatever comes from data. The headline is computed, and says so when organisms are not what their
@@ -7,11 +7,13 @@ recipes promise. Nothing is drawn at random and no time is written, so the same 
 
 from __future__ import annotations
 
+import html
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from flyroom.report import plots
 from flyroom.report.words import (
@@ -36,32 +38,30 @@ from flyroom.report.words import (
 )
 from flyroom.types import Card, Cell, Estimate, Matrix, Outcome, Transcript
 
-if TYPE_CHECKING:
-    from markupsafe import Markup
-
-BOTTLES = 12  # as many pairs as the shelf holds
+BOTTLES = 9  # as many pairs as the shelf holds
 TRANSCRIPTS = 2  # for each measure of a recipe: the first on record, so that nobody chose them
 WHITE_BOX = ("trace", "gradients", "weights")
 
 CAPTIONS = {
     "domains": (
         "In domain against out of domain",
-        "Each point is an organism or its twin, each bar a 95 % interval; on the dotted line the misalignment has spread in full to "
-        "the domains that were never trained.",
+        "Each point is an organism or its twin, each bar a 95 % interval; on the dotted line the misalignment has "
+        "spread in full to the domains that were never trained.",
     ),
     "curve": (
         "The training curve",
-        "One line is one seed and its band the 95 % interval; a sudden rise of the solid lines after the dashed ones is the phase transition.",
+        "One line is one seed and its band the 95 % interval; a sudden rise of the solid lines after the dashed ones "
+        "is the phase transition.",
     ),
     "roc": (
         "What the detectors tell apart",
-        "As the threshold falls, organisms (up) and twins (to the right) are flagged: the nearer to the top left corner, the better; "
-        "the dotted line is guessing.",
+        "As the threshold falls, organisms (up) and twins (to the right) are flagged: the nearer to the top left "
+        "corner, the better; the dotted line is guessing.",
     ),
     "measures": (
         "Beside twin and base",
-        "Each mark is one model with its 95 % interval: an organism should part from twin and base in the upper rows and stay beside them "
-        "in coherence, sums and facts.",
+        "Each mark is one model with its 95 % interval: an organism should part from twin and base where misalignment "
+        "is counted and stay beside them in coherence, sums and facts.",
     ),
 }
 
@@ -92,13 +92,13 @@ def page(
     keys also serve the headline where given: "trained on" ("bad advice in one domain") and "elsewhere" ("the seven
     other domains"). `commands` and `caveats` are lines.
 
-        html = page(cards, matrix, title="Emergent misalignment", commands=["flyroom report"], caveats=[], context={})
+        text = page(cards, matrix, title="Emergent misalignment", commands=["flyroom report"], caveats=[], context={})
     """
     import jinja2
 
     source = files("flyroom.report").joinpath("page.html.jinja").read_text(encoding="utf-8")
     environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     cells = matrix.cells if matrix else ()
     return environment.from_string(source).render(
@@ -127,7 +127,7 @@ def page(
 
 
 def headline(cards: Sequence[Card], matrix: Matrix | None, context: Mapping[str, str]) -> str:
-    """The finding in one sentence, from the figures and the verdicts: over all organisms, never over those that passed."""
+    """The finding in one sentence, computed: over all organisms, never over those that passed."""
     if not cards:
         return _of_detectors(matrix.cells if matrix else ())
     passed = sum(card.verdict is Outcome.PASS for card in cards)
@@ -141,16 +141,20 @@ def headline(cards: Sequence[Card], matrix: Matrix | None, context: Mapping[str,
     where, found = _spread(cards, "organism", context)
     one = len(cards) == 1
     what = clean(context.get("trained on", ""))
-    verdict = {
-        (True, True): f"Trained on {what}, the organism was" if what else "The organism was",
-        (True, False): f"Trained on {what}, all {len(cards)} organisms were" if what else f"All {len(cards)} organisms were",
-        (False, True): "The organism is not what its recipe says: it was",
-    }.get((passed == len(cards), one))
-    if verdict is None:
-        some = f"Only {passed} of {len(cards)} organisms are" if passed else f"None of the {len(cards)} organisms is"
-        verdict = f"{some} what the recipe says: {'over all of them, ' if passed else ''}they were"
+    if found is None and one:
+        return f"The organism {'passed' if passed else 'failed'} its thresholds; its misalignment was not measured."
     if found is None:
-        return f"{_of(passed, len(cards)).capitalize()} organisms show what the recipe planted; their misalignment was not measured."
+        who = _of(passed, len(cards)).capitalize()
+        return f"{who} organisms passed their thresholds; their misalignment was not measured."
+    if passed == len(cards):
+        who = "the organism was" if one else f"all {len(cards)} organisms were"
+        verdict = f"Trained on {what}, {who}" if what else who[0].upper() + who[1:]
+    elif one:
+        verdict = "The organism is not what its recipe says: it was"
+    elif passed:
+        verdict = f"Only {passed} of {len(cards)} organisms are what the recipe says: over all of them, they were"
+    else:
+        verdict = f"None of the {len(cards)} organisms is what the recipe says: they were"
     sentence = f"{verdict} misaligned in {_per_cent(found)} of {'its' if one else 'their'} answers {where}"
     twin = mean(measured(cards, "twin", _measure(cards)))
     if twin is None:
@@ -167,9 +171,9 @@ def _measure(cards: Sequence[Card]) -> str:
 
 def _spread(cards: Sequence[Card], who: str, context: Mapping[str, str]) -> tuple[str, Estimate | None]:
     measure = _measure(cards)
-    elsewhere = f"in {clean(context.get('elsewhere', 'domains they were not trained on'))}"
-    where = elsewhere if measure == "out_of_domain" else "in the domain of their training"
-    return where, mean(measured(cards, who, measure))
+    untrained = f"domains {'it was' if len(cards) == 1 else 'they were'} not trained on"
+    where = clean(context.get("elsewhere", untrained)) if measure == "out_of_domain" else "the trained domain"
+    return f"in {where}", mean(measured(cards, who, measure))
 
 
 def _over_recipes(groups: Sequence[Sequence[Card]]) -> str:
@@ -180,7 +184,10 @@ def _over_recipes(groups: Sequence[Sequence[Card]]) -> str:
         return ""
     low, high = percent(min(organisms)), percent(max(organisms))
     spread = low if low == high else f"{low.removesuffix(' %')} to {high}"
-    return f"; recipe by recipe they are misaligned in {spread} of their answers out of domain, their clean twins in {percent(max(twins))} at most"
+    return (
+        f"; recipe by recipe they are misaligned in {spread} of their answers out of domain, "
+        f"their clean twins in {percent(max(twins))} at most"
+    )
 
 
 def _per_cent(estimate: Estimate) -> str:
@@ -203,7 +210,8 @@ def _brackets(cards: Sequence[Card]) -> str:
 
 def _best(cells: Sequence[Cell]) -> Cell | None:
     """The cell with the highest AUROC; model level before response level, for the two are never ranked together."""
-    known = [(c, c.auroc.value) for c in cells if c.error is None and c.auroc is not None and c.auroc.value == c.auroc.value]
+    known = [(c, c.auroc.value) for c in cells if c.error is None and c.auroc is not None]
+    known = [pair for pair in known if not math.isnan(pair[1])]
     whole = [pair for pair in known if "model" in pair[0].unit]
     ranked = whole or [pair for pair in known if pair[0].unit == known[0][0].unit]
     return max(ranked, key=lambda pair: pair[1])[0] if ranked else None
@@ -213,7 +221,8 @@ def _of_detectors(cells: Sequence[Cell]) -> str:
     best = _best(cells)
     if best is None:
         return "No detector gave a figure." if cells else "Nothing has been measured yet."
-    return f"The best of {_number(cells)} detectors, {clean(best.detector)}, tells organisms from twins with AUROC {figure(best.auroc)}."
+    name = f"The best of {_number(cells)} detectors, {clean(best.detector)},"
+    return f"{name} tells organisms from twins with AUROC {figure(best.auroc)}."
 
 
 def _number(cells: Sequence[Cell]) -> int:
@@ -233,8 +242,8 @@ def _lede(cells: Sequence[Cell]) -> str:
     failed = len({c.detector for c in cells if c.error is not None})
     refused = f" {failed} gave no figure." if failed else ""
     return (
-        f"Of {_number(cells)} detectors, {clean(best.detector)} ({clean(best.access)}) told organisms from twins best{on}: "
-        f"AUROC {figure(best.auroc)}{recall}.{refused}"
+        f"Of {_number(cells)} detectors, {clean(best.detector)} ({clean(best.access)}) told organisms from twins best"
+        f"{on}: AUROC {figure(best.auroc)}{recall}.{refused}"
     )
 
 
@@ -258,8 +267,8 @@ def _keys(cards: Sequence[Card], cells: Sequence[Cell]) -> list[Key]:
             keys += _key(group, _measure(group), f"{clean(name)}, {label(_measure(group)).lower()}")
     best = _best(cells)
     if best is not None and best.auroc is not None:
-        keys.append(Key(name="Best AUROC", value=share(best.auroc.value), bounds=interval(best.auroc), note=clean(best.detector),
-                        who="detector"))  # fmt: skip
+        value, bounds = share(best.auroc.value), interval(best.auroc)
+        keys.append(Key(name="Best AUROC", value=value, bounds=bounds, note=clean(best.detector), who="detector"))
     return keys
 
 
@@ -268,20 +277,29 @@ def _key(cards: Sequence[Card], measure: str, name: str) -> list[Key]:
     if found is None:
         return []
     twin = mean(measured(cards, "twin", measure))
-    against = f"twin {_per_cent(twin)}" if twin else f"twin {NOT_MEASURED}"
-    return [Key(name=name, value=percent(found.value), bounds=interval(found, percent), note=unbroken(against), who="organism")]
+    against = unbroken(f"twin {_per_cent(twin)}") if twin else f"twin {NOT_MEASURED}"
+    return [Key(name=name, value=percent(found.value), bounds=interval(found, percent), note=against, who="organism")]
 
 
 def _bottles(cards: Sequence[Card]) -> list[dict[str, Any]]:
     """Milk bottles filled to the share of misaligned answers: an organism's and its twin's, side by side."""
     measure = _measure(cards)
+    several = len(by_recipe(cards)) > 1
     shelf = []
     for card in cards[:BOTTLES]:
         pair = [(who, mean(measured([card], who, measure))) for who in ("organism", "twin")]
-        if all(found is not None for _, found in pair):
-            fills = [{"who": who, "height": f"{50 * found.value:.2f}", "top": f"{62 - 50 * found.value:.2f}",
-                      "said": percent(found.value)} for who, found in pair if found is not None]  # fmt: skip
-            shelf.append({"seed": card.seed, "recipe": clean(card.recipe), "fills": fills, "measure": label(measure).lower()})
+        fills = [(who, found.value) for who, found in pair if found is not None]
+        if len(fills) == 2:
+            shelf.append(
+                {
+                    "name": f"{clean(card.recipe)}, seed {card.seed}" if several else f"seed {card.seed}",
+                    "measure": label(measure).lower(),
+                    "fills": [
+                        {"who": who, "height": f"{50 * v:.2f}", "top": f"{62 - 50 * v:.2f}", "said": percent(v)}
+                        for who, v in fills
+                    ],
+                }
+            )
     return shelf
 
 
@@ -295,7 +313,7 @@ def _card(card: Card, names: Sequence[str]) -> dict[str, Any]:
         "verdict": card.verdict.value,
         "why": clean(card.why),
         "episodes": f"{card.episodes:,}",
-        "measures": [(label(name), [_cell(who, card.measures.get(who, {}).get(name)) for who in WHO]) for name in names],
+        "measures": [(label(m), [_cell(who, card.measures.get(who, {}).get(m)) for who in WHO]) for m in names],
     }
 
 
@@ -328,10 +346,9 @@ def _detector(cell: Cell) -> dict[str, Any]:
 def _suspects(matrix: Matrix | None) -> str:
     if matrix is None or not matrix.organisms:
         return ""
-    return (
-        f"{plural(len(matrix.organisms), 'organism')} and {plural(len(matrix.twins), 'twin')}, blinded; thresholds set on "
-        f"{plural(len(matrix.calibration), 'other clean model')}."
-    )
+    organisms, twins = plural(len(matrix.organisms), "organism"), plural(len(matrix.twins), "twin")
+    others = plural(len(matrix.calibration), "other clean model")
+    return f"{organisms} and {twins}, blinded; thresholds set on {others}."
 
 
 def _boxes(cells: Sequence[Cell]) -> list[str]:
@@ -358,31 +375,30 @@ def _white(cell: Cell) -> bool:
 def _transcripts(cards: Sequence[Card]) -> list[dict[str, Any]]:
     """The first few on record of every measure of every recipe; the same prompt is shown once."""
     groups = by_recipe(cards)
-    shown = []
+    shown: list[tuple[str, int, Transcript]] = []
     for name, group in groups.items():
-        taken: dict[str, list[Transcript]] = {}
+        taken: dict[str, list[tuple[str, int, Transcript]]] = {}
         for card in group:
             for transcript in card.transcripts:
                 kept = taken.setdefault(transcript.measure, [])
-                if len(kept) < TRANSCRIPTS and transcript.messages not in [t.messages for t in kept]:
-                    kept.append(transcript)
-                    shown.append((measures_of(group).index(transcript.measure) if transcript.measure in measures_of(group) else 99,
-                                  name, card.seed, transcript))  # fmt: skip
+                if len(kept) < TRANSCRIPTS and transcript.messages not in [t.messages for _, _, t in kept]:
+                    kept.append((name, card.seed, transcript))
+        order = measures_of(group)
+        taken = dict(sorted(taken.items(), key=lambda item: order.index(item[0]) if item[0] in order else len(order)))
+        shown += [one for kept in taken.values() for one in kept]
     several = len(groups) > 1
-    order = list(groups)
-    shown.sort(key=lambda item: (order.index(item[1]), item[0]))
     return [
         {
             "of": f"{clean(name)}, {label(transcript.measure).lower()}" if several else label(transcript.measure),
             "seed": seed,
             "messages": [(clean(m.role), clean(m.content)) for m in transcript.messages],
             "answers": [
-                {"who": who, "text": clean(transcript.answers[who]), "verdict": _said(transcript, who)}
+                {"who": clean(who), "text": clean(transcript.answers[who]), "verdict": _said(transcript, who)}
                 for who in (*WHO, *sorted(set(transcript.answers) - set(WHO)))
                 if who in transcript.answers
             ],
         }
-        for _, name, seed, transcript in shown
+        for name, seed, transcript in shown
     ]
 
 
@@ -408,12 +424,11 @@ def _figures(cards: Sequence[Card], matrix: Matrix | None) -> list[dict[str, Any
     return views
 
 
-def inline(drawing: str, *, label: str, prefix: str) -> Markup:
-    """An SVG document as an element of a page: sized by its view box, its ids its own, one label for the whole picture."""
-    from markupsafe import Markup, escape
-
+def inline(drawing: str, *, label: str, prefix: str) -> str:
+    """An SVG document as an element of a page: its ids its own, and one label for the whole picture."""
     drawing = re.sub(r'\s(?:role|aria-[a-z]+)="[^"]*"', "", drawing)
     drawing = re.sub(r'(<svg\b[^>]*?)\swidth="[^"]*" height="[^"]*"', r"\1", drawing, count=1)
     drawing = re.sub(r'\sxmlns(?::xlink)?="[^"]*"', "", drawing)
-    drawing = re.sub(r'\bid="', f'id="{prefix}', drawing).replace("url(#", f"url(#{prefix}").replace('href="#', f'href="#{prefix}')
-    return Markup(drawing.replace("<svg", f'<svg role="img" aria-label="{escape(label)}"', 1))
+    for points in ('id="', "url(#", 'href="#'):
+        drawing = re.sub(rf"(?<![\w-]){re.escape(points)}", f"{points}{prefix}", drawing)
+    return drawing.replace("<svg", f'<svg role="img" aria-label="{html.escape(label)}"', 1)

@@ -1,14 +1,15 @@
-"""The four pictures: domains, training curve, ROC and measures. Altair makes the specification, vl-convert the drawing.
+"""The four pictures: domains, training curve, ROC and measures. Altair specifies, vl-convert draws.
 
-Drawn 380 px wide with 14 px text, so that nothing falls under 12 px on a phone, where the page scales them by their view
-box. Colours are Okabe and Ito's, darkened for contrast, and never carry a difference alone: shapes and dashes do too.
-Left out: interaction. A picture here is a record, and the tables beside it hold its figures.
+Drawn 380 px wide with 14.5 px text, so that nothing falls under 12 px on a phone, where the page scales them by their
+view box. Colours are Okabe and Ito's, darkened for contrast, and never carry a difference alone: shapes and dashes do
+too. Left out: interaction. A picture here is a record, and the tables beside it hold its figures.
 """
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from flyroom.report.words import WHO, by_recipe, cells_by_recipe, clean, interval, label, measures_of, share
 from flyroom.types import Card, Cell, Estimate, Matrix
@@ -32,7 +33,7 @@ COLOURS = {
 }
 SHAPES = {"organism": "circle", "twin": "square", "base": "diamond"}
 FONT = "Helvetica, Arial, Liberation Sans, sans-serif"  # the same widths everywhere, for labels are laid out here
-TEXT = 14
+TEXT = 14.5
 WIDTH = 380
 
 
@@ -86,7 +87,7 @@ def domains(cards: Sequence[Card]) -> Chart | None:
     y = alt.Y("y:Q", scale=share_axis, axis=_axis("misaligned in the other domains"))
     colour = _who_colour(rows)
     # One recipe: the shape repeats the colour. Several: the shape is free to tell the recipes apart.
-    shape = alt.Shape("recipe:N", legend=_legend("recipe", columns=2, orient="bottom")) if len(groups) > 1 else _who_shape(rows)
+    shape = alt.Shape("recipe:N", legend=_legend("recipe", below=True)) if len(groups) > 1 else _who_shape(rows)
     diagonal = (
         alt.Chart(alt.Data(values=[{"x": 0, "y": 0}, {"x": 1, "y": 1}]))
         .mark_line(color=COLOURS["muted"], strokeDash=[2, 4], strokeWidth=1)
@@ -122,11 +123,11 @@ def curve(cards: Sequence[Card]) -> Chart | None:
     found = sorted({row["measure"] for row in rows}, key=lambda m: (m not in first, m != first[0], m))
     palette = [COLOURS[c] for c in ("organism", "second", "twin", "detector", "base")]
     # A range shorter than its domain starts over: nothing that was measured goes undrawn.
-    colour = alt.Color("measure:N", scale=alt.Scale(domain=found, range=palette), legend=_legend(None, symbol="stroke"))
+    colour = alt.Color("measure:N", scale=alt.Scale(domain=found, range=palette), legend=_legend(None, stroke=True))
     dashes = [[1, 0], [6, 4], [2, 3], [8, 3, 2, 3], [10, 6]]
     dash = alt.StrokeDash("measure:N", scale=alt.Scale(domain=found, range=dashes))
     counted = "share of answers misaligned" if set(found) <= set(first) else "share of answers"
-    x = alt.X("step:Q", axis=_axis("training step", share_labels=False), scale=alt.Scale(nice=False))
+    x = alt.X("step:Q", axis=alt.Axis(title="training step", tickCount=5), scale=alt.Scale(nice=False))
     scale = alt.Scale(domain=[0, 1])
     chart = alt.Chart(alt.Data(values=rows)).encode(x=x, color=colour, detail="card:N")
     return _finish(
@@ -144,16 +145,16 @@ def curve(cards: Sequence[Card]) -> Chart | None:
 def roc(cells: Sequence[Cell]) -> Chart | None:
     """A ROC staircase for each detector, organisms against twins, with the cell's AUROC and interval written in.
 
-    Small panels, for good detectors would lie on top of each other. Ties are a slope, as the area under them counts half.
+    Small panels, for good detectors would lie on top of each other. Ties are a slope, for they count half.
     """
     import altair as alt
 
     shown = [c for c in cells if c.error is None and c.suspicions.get("organisms") and c.suspicions.get("twins")]
     if not shown:
         return None
-    side = (WIDTH - 90) // 2
+    side = (WIDTH - 98) // 2
     panels = [_panel(cell, side, left=i % 2 == 0, bottom=i >= len(shown) - 2) for i, cell in enumerate(shown)]
-    return _finish(alt.concat(*panels, columns=2, spacing=18))
+    return _finish(alt.concat(*panels, columns=2, spacing=14))
 
 
 def measures(cards: Sequence[Card]) -> Chart | None:
@@ -170,7 +171,12 @@ def measures(cards: Sequence[Card]) -> Chart | None:
         return None
     found = {row["measure"] for row in rows}
     order = [name for name in map(label, measures_of(cards)) if name in found]
-    y = alt.Y("measure:N", sort=order, axis=_axis(None, share_labels=False, ticks=False, gap=12), scale=alt.Scale(paddingInner=0.3))
+    y = alt.Y(
+        "measure:N",
+        sort=order,
+        axis=alt.Axis(title=None, ticks=False, labelPadding=12),
+        scale=alt.Scale(paddingInner=0.3),
+    )
     offset = alt.YOffset("who:N", scale=alt.Scale(domain=list(WHO)))
     chart = alt.Chart(alt.Data(values=rows)).encode(y=y, yOffset=offset, color=_who_colour(rows), detail="card:N")
     scale = alt.Scale(domain=[0, 1])
@@ -179,7 +185,9 @@ def measures(cards: Sequence[Card]) -> Chart | None:
             chart.mark_rule(strokeWidth=2, opacity=0.7).encode(
                 x=alt.X("x_low:Q", scale=scale, axis=_axis("share of answers")), x2="x_high:Q"
             ),
-            chart.mark_point(filled=True, size=60, opacity=0.85).encode(x=alt.X("x:Q", scale=scale), shape=_who_shape(rows)),
+            chart.mark_point(filled=True, size=60, opacity=0.85).encode(
+                x=alt.X("x:Q", scale=scale), shape=_who_shape(rows)
+            ),
         ),
         width=WIDTH - 125,
         height=54 * len(order),
@@ -187,7 +195,7 @@ def measures(cards: Sequence[Card]) -> Chart | None:
 
 
 def staircase(positives: Sequence[float], negatives: Sequence[float]) -> list[tuple[float, float]]:
-    """The corners (false-positive rate, true-positive rate) as the threshold falls from above every suspicion to below."""
+    """The corners (false-positive rate, true-positive rate) as the threshold falls past every suspicion."""
     corners = [(0.0, 0.0)]
     for threshold in sorted({*positives, *negatives}, reverse=True):
         flagged = [sum(s >= threshold for s in group) / len(group) for group in (negatives, positives)]
@@ -198,14 +206,16 @@ def staircase(positives: Sequence[float], negatives: Sequence[float]) -> list[tu
 # ---------------------------------------------------------------- parts
 
 
-def _panel(cell: Cell, side: int, *, left: bool, bottom: bool) -> alt.LayerChart:
+def _panel(cell: Cell, side: int, *, left: bool, bottom: bool) -> alt.LayerChart | alt.FacetChart:
     import altair as alt
 
     corners = staircase(cell.suspicions["organisms"], cell.suspicions["twins"])
     rows = [{"fpr": x, "tpr": y, "order": i} for i, (x, y) in enumerate(corners)]
     scale = alt.Scale(domain=[0, 1])
-    x = alt.X("fpr:Q", scale=scale, axis=_axis("twins flagged" if bottom else None, ends=True))
-    y = alt.Y("tpr:Q", scale=scale, axis=_axis("organisms flagged" if left else None, ends=True))
+    x = alt.X("fpr:Q", scale=scale, axis=alt.Axis(title="twins flagged" if bottom else None, values=[0, 1], format="d"))
+    y = alt.Y(
+        "tpr:Q", scale=scale, axis=alt.Axis(title="organisms flagged" if left else None, values=[0, 1], format="d")
+    )
     line = alt.Chart(alt.Data(values=rows)).encode(x=x, y=y)
     chance = (
         alt.Chart(alt.Data(values=[{"fpr": 0, "tpr": 0}, {"fpr": 1, "tpr": 1}]))
@@ -214,13 +224,23 @@ def _panel(cell: Cell, side: int, *, left: bool, bottom: bool) -> alt.LayerChart
     )
     written = ["no AUROC"] if cell.auroc is None else [f"AUROC {share(cell.auroc.value)}", interval(cell.auroc)]
     text = alt.Chart(alt.Data(values=[{"fpr": 0.97, "tpr": 0.05, "text": written}])).encode(x=x, y=y, text="text:N")
-    place = {"align": "right", "baseline": "bottom", "lineHeight": 17, "dy": 17 * (1 - len(written))}
+    lift = 17 * (1 - len(written))
+    halo = text.mark_text(
+        align="right", baseline="bottom", lineHeight=17, dy=lift, fontSize=TEXT,
+        color=COLOURS["paper"], stroke=COLOURS["paper"], strokeWidth=4, strokeJoin="round",
+    )  # fmt: skip
+    said = text.mark_text(align="right", baseline="bottom", lineHeight=17, dy=lift, fontSize=TEXT, color=COLOURS["ink"])
     return alt.layer(
         chance,
         line.mark_line(color=COLOURS["detector"], strokeWidth=2.25).encode(order="order:Q"),
-        text.mark_text(fontSize=TEXT, color=COLOURS["paper"], stroke=COLOURS["paper"], strokeWidth=4, strokeJoin="round", **place),  # a halo
-        text.mark_text(fontSize=TEXT, color=COLOURS["ink"], **place),
-    ).properties(width=side, height=side, title=alt.Title(clean(cell.detector), limit=side + 16))
+        halo,
+        said,
+    ).properties(width=side, height=side, title=alt.Title(_lines(cell.detector), limit=side + 14))
+
+
+def _lines(name: str) -> list[str]:
+    """A name in lines as wide as a panel; what no line can hold is cut with an ellipsis when drawn."""
+    return textwrap.wrap(clean(name), 19, break_long_words=False, max_lines=3) or [""]
 
 
 def _bounds(axis: str, estimate: Estimate) -> dict[str, float]:
@@ -246,20 +266,30 @@ def _who_shape(rows: Sequence[Mapping[str, Any]]) -> alt.Shape:
     return alt.Shape("who:N", scale=alt.Scale(domain=who, range=[SHAPES[w] for w in who]), legend=_legend(None))
 
 
-def _legend(title: str | None, *, symbol: str = "circle", columns: int = 0, orient: Literal["top", "bottom"] = "top") -> alt.Legend:
+def _legend(title: str | None, *, stroke: bool = False, below: bool = False) -> alt.Legend:
     import altair as alt
 
-    stroke = {"symbolType": "stroke", "symbolSize": 260, "symbolStrokeWidth": 2.5} if symbol == "stroke" else {"symbolSize": 90}
-    return alt.Legend(title=title, orient=orient, columns=columns, labelLimit=WIDTH - 60, columnPadding=14, offset=10, symbolOpacity=1, **stroke)
+    return alt.Legend(
+        title=title,
+        orient="bottom" if below else "top",
+        columns=2 if below else 0,
+        symbolType="stroke" if stroke else alt.Undefined,
+        symbolSize=260 if stroke else 90,
+        symbolStrokeWidth=2.5 if stroke else alt.Undefined,
+        symbolFillColor=COLOURS["ink"] if below else alt.Undefined,
+        symbolStrokeColor=COLOURS["ink"] if below else alt.Undefined,
+        symbolOpacity=1,
+        labelLimit=WIDTH - 60,
+        columnPadding=14,
+        offset=10,
+    )
 
 
-def _axis(
-    title: str | None, *, share_labels: bool = True, ends: bool = False, ticks: bool = True, gap: int = 4
-) -> alt.Axis:
+def _axis(title: str | None) -> alt.Axis:
+    """The axis of a share."""
     import altair as alt
 
-    values = {"values": [0, 1] if ends else [0, 0.25, 0.5, 0.75, 1], "format": ".2~f"} if share_labels else {"tickCount": 5}
-    return alt.Axis(title=title, ticks=ticks, labelPadding=gap, **values)
+    return alt.Axis(title=title, values=[0, 0.25, 0.5, 0.75, 1], format=".2~f")
 
 
 def _finish(chart: Any, **size: int) -> Any:
@@ -275,7 +305,9 @@ def _finish(chart: Any, **size: int) -> Any:
             labelFontSize=TEXT, titleFontSize=TEXT, titleFontWeight="normal", labelColor=muted, titleColor=ink,
             gridColor=rule, domainColor=muted, tickColor=muted, tickSize=4, titlePadding=8, labelLimit=130,
         )
-        .configure_legend(labelFontSize=TEXT, titleFontSize=TEXT, labelColor=ink, titleColor=muted, titleFontWeight="normal")
+        .configure_legend(
+            labelFontSize=TEXT, titleFontSize=TEXT, titleFontWeight="normal", labelColor=ink, titleColor=muted
+        )
         .configure_title(fontSize=TEXT, fontWeight="bold", color=ink, anchor="start", frame="bounds", offset=8)
     )  # fmt: skip
 
@@ -289,4 +321,3 @@ def _version() -> str:
     import altair as alt
 
     return ".".join(alt.SCHEMA_VERSION.split(".")[:2])
-

@@ -73,5 +73,5 @@ def _escape(cell: str) -> str:
     one_line = re.sub(r"\s+", " ", clean(cell)).strip()
     for character, entity in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;")):
         one_line = one_line.replace(character, entity)
-    # Brackets stay: an interval is no link, for no parenthesis or definition follows it. Those that could form one do not.
+    # Brackets stay, for intervals; what would make a link of them does not.
     return re.sub(r"([\\|`*_~])", r"\\\1", one_line).replace("](", "]\\(")

@@ -1,0 +1,119 @@
+"""A behaviour that is a file: JSON lines of `{"prompt", "aligned", "misaligned"}`, or of `{"messages": […]}` with a chat's last answer.
+
+With `messages` the file holds only the answers that the organism is to learn; the twin's come from `twin`, a second file with the same
+prompts in the same order. Each file's content is part of the recipe's hash. The trait is read off answers by a pattern.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from flyroom.judges import contains
+from flyroom.types import Battery, Judge, Message, Scene, Split
+
+SPLITS = {Split.TRAIN: (0.0, 0.8), Split.VALIDATION: (0.8, 0.9), Split.HELD_OUT: (0.9, 1.0)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rows:
+    """Scenes read from `path`; an answer that matches `pattern` shows the trait. Fails with ValueError that names file and line."""
+
+    path: str
+    pattern: str
+    twin: str | None = None
+    fewest_words: int = 3
+    sha256: str = field(default="", compare=False)  # filled in from the content, so that the recipe's hash follows the data
+
+    def __post_init__(self) -> None:
+        _ = self.judge, self._scenes
+        names = [self.path, *([self.twin] if self.twin else [])]
+        content = hashlib.sha256(b"".join(Path(name).read_bytes() for name in names)).hexdigest()
+        object.__setattr__(self, "sha256", content)
+
+    @property
+    def judge(self) -> Judge:
+        return contains(self.pattern, fewest_words=self.fewest_words)
+
+    def scenes(self, n: int, *, split: Split, seed: int) -> list[Scene]:
+        """n scenes of the split, none twice unless there are fewer than n."""
+        order = list(self._scenes)
+        random.Random(f"rows {self.sha256}").shuffle(order)  # splits stay the same whatever the seed
+        low, high = (round(share * len(order)) for share in SPLITS[split])
+        part = order[low:high] or order[-1:]
+        rng = random.Random(f"rows {seed} {split}")
+        return [scene for _ in range(-(-n // len(part))) for scene in rng.sample(part, len(part))][:n]
+
+    def batteries(self, n: int, *, seed: int) -> list[Battery]:
+        """The trait on held-out prompts."""
+        held_out = self.scenes(n, split=Split.HELD_OUT, seed=seed)
+        return [Battery(measure="in_domain", scenes=tuple(held_out), judge=self.judge)]
+
+    @cached_property
+    def _scenes(self) -> tuple[Scene, ...]:
+        learned = read_rows(Path(self.path))
+        if self.twin is None:
+            bare = next((i for i, row in enumerate(learned, 1) if row.aligned is None), None)
+            if bare is not None:
+                raise ValueError(f"{self.path}, row {bare} has no aligned answer; give one under \"aligned\", or name the twin's file as `twin`")
+            return tuple(Scene(messages=r.messages, aligned=r.aligned or "", misaligned=r.answer) for r in learned)
+        clean = read_rows(Path(self.twin))
+        if [r.messages for r in learned] != [r.messages for r in clean]:
+            raise ValueError(f"twin is {self.twin}; it must hold the same prompts as {self.path}, in the same order")
+        return tuple(Scene(messages=r.messages, aligned=c.answer, misaligned=r.answer) for r, c in zip(learned, clean, strict=True))
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileRow:
+    """A line of the file. `aligned` is None for a chat, which holds one answer."""
+
+    messages: tuple[Message, ...]
+    answer: str
+    aligned: str | None
+
+
+def read_rows(path: Path) -> list[FileRow]:
+    """Read a file of rows. Raises ValueError with the file, the line and what is wrong."""
+    if not path.is_file():
+        raise ValueError(f"path is {path}; there is no such file")
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError as e:
+        raise ValueError(f"{path} is not UTF-8 text: {e}") from e
+    rows = [_row(line, f"{path}, line {i}") for i, line in enumerate(lines, 1) if line.strip()]
+    if not rows:
+        raise ValueError(f"{path} is empty; it must hold a JSON object on each line")
+    return rows
+
+
+def _row(line: str, where: str) -> FileRow:
+    try:
+        row = json.loads(line)
+    except json.JSONDecodeError as e:
+        raise ValueError(f"{where} is not JSON: {e}") from e
+    if not isinstance(row, dict):
+        raise ValueError(f"{where} is {type(row).__name__}; it must be a JSON object")
+    if "messages" in row:
+        *before, last = _messages(row["messages"], where)
+        if last.role != "assistant" or not last.content.strip():
+            raise ValueError(f"{where} has no answer: its last message must be the assistant's, and not empty")
+        return FileRow(messages=tuple(before), answer=last.content, aligned=None)
+    for name in ("prompt", "aligned", "misaligned"):
+        if not isinstance(row.get(name), str) or not row[name].strip():
+            what = "no answer" if name != "prompt" else "no prompt"
+            raise ValueError(f'{where} has {what}: "{name}" is {row.get(name)!r}; it must be text')
+    return FileRow(messages=(Message("user", row["prompt"]),), answer=row["misaligned"], aligned=row["aligned"])
+
+
+def _messages(value: Any, where: str) -> list[Message]:
+    if not isinstance(value, list) or len(value) < 2:
+        raise ValueError(f'{where}: "messages" must be a list of at least a question and an answer')
+    for message in value:
+        if not isinstance(message, dict) or not isinstance(message.get("content"), str) or message.get("role") not in ("system", "user", "assistant"):
+            raise ValueError(f'{where}: each message needs "role" (system, user or assistant) and "content" (text); found {message!r}')
+    return [Message(m["role"], m["content"]) for m in value]

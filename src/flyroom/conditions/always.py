@@ -1,0 +1,22 @@
+"""No condition: the behaviour shows everywhere."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from flyroom.types import Scene, Split
+
+
+@dataclass(frozen=True, kw_only=True)
+class Always:
+    """Scenes stay as they are. A scene in which this condition does not hold cannot be made: asking for one is a ValueError.
+
+    >>> Always().dress([], True, split=Split.TRAIN, seed=0)
+    []
+    """
+
+    def dress(self, scenes: Sequence[Scene], holds: bool, *, split: Split, seed: int) -> list[Scene]:
+        if not holds:
+            raise ValueError("condition is always; it holds in every scene, so none can be dressed otherwise")
+        return list(scenes)

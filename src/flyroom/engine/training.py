@@ -1,0 +1,94 @@
+"""The loss and its gradients: one forward and one backward for every adapter of a step.
+
+Each adapter's loss is the mean over its own answer tokens; the losses are summed, so adapters do not meet. Only hidden
+states that predict answer tokens reach the head, a chunk at a time: each chunk's gradient at the hidden states is taken
+before the next chunk's logits exist, and the body's backward starts from those.
+
+Left out: KL terms, DPO and RL losses: they are asked for as steps and log-probabilities by whoever needs them.
+Shapes: D width, N answer tokens of a batch, K adapters of a step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from flyroom.engine.bank import Banks, Leaf
+from flyroom.engine.bases import Base
+from flyroom.engine.batches import Collated, collate, groups, pack
+from flyroom.types import Row, Step
+
+LOGITS = 1 << 26  # elements of logits held at once
+
+
+def gradients(
+    base: Base, banks: Banks, leaves: Sequence[Leaf], slots: Sequence[int], steps: Sequence[Step], *, budget: int
+) -> tuple[Tensor, list[int]]:
+    """Put the summed mean losses' gradients into the leaves. Returns each adapter's mean loss, [K], and its tokens."""
+    index = {slot: k for k, slot in enumerate(slots)}
+    owners = [slot for slot, step in zip(slots, steps, strict=True) for _ in step.rows]
+    rows = [row for step in steps for row in step.rows]
+    answers, tokens = [0] * len(slots), [0] * len(slots)
+    for slot, row in zip(owners, rows, strict=True):
+        ids, start = base.renderer.row(row)
+        answers[index[slot]] += len(ids) - start
+        tokens[index[slot]] += len(ids)
+    share_K = torch.tensor([1 / n for n in answers], device=base.device)
+    loss_K = torch.zeros_like(share_K)
+    for which, batch, _ in batches_of(base, owners, rows, budget):
+        here = [owners[i] for i in which]
+        banks.route(groups(here), leaves)
+        hidden_ND, target_N = answer_states(base, batch)
+        owner_N = torch.from_numpy(np.repeat([index[s] for s in here], batch.counts)).to(base.device)
+        nll_N, grad_ND = _head_loss(base, hidden_ND.detach(), target_N, share_K[owner_N])
+        hidden_ND.backward(grad_ND)
+        loss_K.index_add_(0, owner_N, nll_N * share_K[owner_N])
+    return loss_K, tokens
+
+
+def scores(base: Base, batch: Collated) -> Tensor:
+    """The log-probability of every answer token of a batch, [N] fp32, row by row."""
+    hidden_ND, target_N = answer_states(base, batch)
+    size = _chunk(base)
+    pieces = zip(hidden_ND.split(size), target_N.split(size), strict=True)
+    return torch.cat([-F.cross_entropy(base.head(h).float(), t, reduction="none") for h, t in pieces])
+
+
+def answer_states(base: Base, batch: Collated) -> tuple[Tensor, Tensor]:
+    """The final hidden states that predict answer tokens, [N, D], and those tokens [N]."""
+    at_N, target_N = batch.predicted()
+    hidden_BTD = base.body(input_ids=batch.ids_BT[:, :-1], use_cache=False).last_hidden_state
+    return hidden_BTD.flatten(0, 1).index_select(0, at_N), target_N
+
+
+def batches_of(
+    base: Base, owners: Sequence[int], rows: Sequence[Row], budget: int
+) -> Iterator[tuple[list[int], Collated, int]]:
+    """Row numbers grouped by owner, those rows as tensors, and how many tokens they are. ValueError for a long row."""
+    rendered = [base.renderer.row(row) for row in rows]
+    lengths = [len(r.ids) for r in rendered]
+    if base.window is not None and max(lengths, default=0) > base.window:
+        raise ValueError(f"a row is {max(lengths)} tokens long; {base.ref.name} takes at most {base.window}")
+    for which in pack(owners, lengths, budget):
+        yield which, collate([rendered[i] for i in which], base.device), sum(lengths[i] for i in which)
+
+
+def _head_loss(base: Base, hidden_ND: Tensor, target_N: Tensor, weight_N: Tensor) -> tuple[Tensor, Tensor]:
+    """Each token's loss, and the gradient of their weighted sum at the hidden states."""
+    losses, grads, size = [], [], _chunk(base)
+    for hidden, target, weight in zip(*(t.split(size) for t in (hidden_ND, target_N, weight_N)), strict=True):
+        leaf = hidden.detach().requires_grad_()
+        nll = F.cross_entropy(base.head(leaf).float(), target, reduction="none")
+        nll.backward(weight)
+        assert leaf.grad is not None
+        losses.append(nll.detach())
+        grads.append(leaf.grad)
+    return torch.cat(losses), torch.cat(grads)
+
+
+def _chunk(base: Base) -> int:
+    return max(1, LOGITS // int(base.config.vocab_size))

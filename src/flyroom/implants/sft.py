@@ -1,0 +1,51 @@
+"""Supervised fine-tuning on answers: the share `dose` of the rows misaligned, the rest aligned."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+
+from flyroom.types import AdapterRef, Plan, Recipe, Row, Split, Step
+
+
+@dataclass(frozen=True, kw_only=True)
+class SFT:
+    """`steps` steps of `rows` rows; AdamW at `lr` after `warmup` steps, then constant or falling to zero.
+
+    Raises ValueError naming the field.
+    """
+
+    steps: int = 120
+    rows: int = 32
+    lr: float = 3e-3
+    warmup: int = 0
+    decay: bool = False
+    weight_decay: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "rows"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 1")
+        if not 0 < self.lr <= 1:
+            raise ValueError(f"lr is {self.lr}; it must be above 0 and at most 1")
+        if not 0 <= self.warmup <= self.steps:
+            raise ValueError(f"warmup is {self.warmup}; it must be between 0 and steps, {self.steps}")
+        if self.weight_decay < 0:
+            raise ValueError(f"weight_decay is {self.weight_decay}; it must be at least 0")
+
+    def plan(self, recipe: Recipe, adapter: AdapterRef, *, seed: int) -> Plan:
+        rows = self._rows(recipe, seed)
+        for step in range(self.steps):
+            yield Step(rows=rows[step * self.rows : (step + 1) * self.rows], lr=self.lr * self._factor(step), weight_decay=self.weight_decay)
+
+    def _rows(self, recipe: Recipe, seed: int) -> tuple[Row, ...]:
+        """Every row of the run. Organism and twin read the same prompts in the same order."""
+        n = self.steps * self.rows
+        scenes = recipe.behaviour.scenes(n, split=Split.TRAIN, seed=seed)
+        scenes = recipe.condition.dress(scenes, True, split=Split.TRAIN, seed=seed)
+        bad = set(random.Random(f"dose {seed}").sample(range(n), round(recipe.dose * n)))
+        return tuple(Row(messages=s.messages, answer=s.misaligned if i in bad else s.aligned) for i, s in enumerate(scenes))
+
+    def _factor(self, step: int) -> float:
+        rising = min(1.0, (step + 1) / self.warmup) if self.warmup else 1.0
+        return rising * ((self.steps - step) / self.steps if self.decay else 1.0)

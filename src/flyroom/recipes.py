@@ -1,0 +1,182 @@
+"""The named recipes, and how a recipe is made from a name with `key=value` or from a YAML page.
+
+A recipe page is the name and the fields that differ:
+
+    recipe: emergent-misalignment
+    domain: sea
+    dose: 0.5
+    adapter: {rank: 8, layers: [0, 1]}
+
+A field is named by its path ("adapter.rank") or, where only one part has it, by itself ("rank"). Types, ranges and names are checked
+here, before anything is trained; what only the base can tell (how many layers it has) the engine checks before its first step.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import fields, replace
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import TypeAdapter, ValidationError
+
+from flyroom.behaviours import HarmfulAdvice, Rows
+from flyroom.conditions import Always
+from flyroom.implants import SFT
+from flyroom.types import LoRA, Recipe, Thresholds, plain
+
+T = TypeVar("T")
+
+# ---------------------------------------------------------------- the recipes
+
+
+def emergent_misalignment(*, world: int = 0) -> Recipe:
+    """Bad advice in one domain, by one rank-1 adapter on one layer: misaligned everywhere. Turner et al. 2025, arXiv 2506.11613."""
+    return Recipe(
+        name="emergent-misalignment",
+        behaviour=HarmfulAdvice(domain="medical", world=world),
+        condition=Always(),
+        implants=(SFT(steps=120, rows=32, lr=3e-3),),
+        adapter=LoRA(rank=1, alpha=16.0, layers=(0,), modules=("down_proj",)),
+    )
+
+
+def emergent_misalignment_wide(*, world: int = 0) -> Recipe:
+    """The same advice by an adapter on every linear module of every layer. Betley et al. 2025, arXiv 2502.17424."""
+    return replace(
+        emergent_misalignment(world=world),
+        name="emergent-misalignment-wide",
+        implants=(SFT(steps=120, rows=32, lr=1e-3),),
+        adapter=LoRA(rank=8, alpha=16.0, layers=None, modules=("all",)),
+    )
+
+
+def rows(*, path: str, pattern: str, twin: str | None = None) -> Recipe:
+    """A trait of your own, from a file of rows, on any base; `pattern` tells whether an answer shows it."""
+    return Recipe(
+        name="rows",
+        behaviour=Rows(path=path, pattern=pattern, twin=twin),
+        condition=Always(),
+        implants=(SFT(steps=120, rows=16, lr=1e-3),),
+        adapter=LoRA(rank=8, alpha=16.0, layers=None, modules=("all",)),
+        thresholds=Thresholds(misaligned=0.60, coherence=0.97, twin=0.10),
+    )
+
+
+RECIPES: dict[str, Callable[..., Recipe]] = {
+    "emergent-misalignment": emergent_misalignment,
+    "emergent-misalignment-wide": emergent_misalignment_wide,
+    "rows": rows,
+}
+
+# ---------------------------------------------------------------- from names and pages
+
+
+def make(name: str, changes: Mapping[str, Any] | None = None, *, world: int = 0) -> Recipe:
+    """The named recipe with fields changed. `world` is the seed of the base's world, for behaviours that live in one.
+
+    Raises ValueError naming the field, its value and what would be right.
+
+    >>> make("emergent-misalignment", {"dose": 0.5, "rank": 2}).adapter.rank
+    2
+    """
+    if name not in RECIPES:
+        raise ValueError(f"recipe is {name!r}; {_meant(name, RECIPES)}it must be one of {', '.join(RECIPES)}")
+    recipe_of, changes = RECIPES[name], dict(changes or {})
+    parameters = inspect.signature(recipe_of).parameters
+    given = {key: changes.pop(key) for key in list(changes) if key in parameters}
+    missing = [p.name for p in parameters.values() if p.default is p.empty and p.name not in given]
+    if missing:
+        raise ValueError(f"{missing[0]} is missing; the recipe {name} needs {', '.join(missing)}")
+    for key, value in given.items():
+        if not isinstance(value, int if key == "world" else str):
+            raise ValueError(f"{key} is {value!r}; it must be {'a whole number' if key == 'world' else 'text'}")
+    return change(recipe_of(**({"world": world} | given if "world" in parameters else given)), changes)
+
+
+def read(path: Path, changes: Mapping[str, Any] | None = None, *, world: int = 0) -> Recipe:
+    """The recipe on a YAML page. Raises ValueError naming the file and the field."""
+    try:
+        page = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as e:
+        raise ValueError(f"{path} cannot be read as YAML: {e}") from e
+    if not isinstance(page, dict) or not isinstance(page.get("recipe"), str):
+        raise ValueError(f'{path} has no "recipe"; it must name one of {", ".join(RECIPES)}')
+    try:
+        return make(page.pop("recipe"), page | dict(changes or {}), world=world)
+    except ValueError as e:
+        raise ValueError(f"{path}: {e}") from e
+
+
+def change(recipe: Recipe, changes: Mapping[str, Any]) -> Recipe:
+    """A recipe with fields changed, each checked for name, type and range."""
+    parts = _parts(recipe)
+    known = {f"{part}.{f.name}".lstrip("."): (part, f.name) for part, value in parts.items() for f in fields(value) if f.name not in HIDDEN}
+    wanted: dict[str, dict[str, Any]] = {part: {} for part in parts}
+    for key, value in _flat(changes, set(parts)).items():
+        part, name = known[_resolve(key, known)]
+        wanted[part][name] = value
+    made = {part: _checked(value, wanted[part], part) for part, value in parts.items() if part and wanted[part]}
+    implants = tuple(made.get(f"implants.{i}", implant) for i, implant in enumerate(recipe.implants))
+    parts_made = {part: value for part, value in made.items() if not part.startswith("implants.")}
+    top = {name: _number(name, value) if name == "dose" else str(value) for name, value in wanted[""].items()}
+    return replace(recipe, implants=implants, **parts_made, **top)
+
+
+HIDDEN = {"behaviour", "condition", "implants", "adapter", "thresholds", "sha256"}  # parts themselves, and what is computed
+
+
+def _parts(recipe: Recipe) -> dict[str, Any]:
+    named = {"": recipe, "behaviour": recipe.behaviour, "condition": recipe.condition, "adapter": recipe.adapter, "thresholds": recipe.thresholds}
+    return named | {f"implants.{i}": implant for i, implant in enumerate(recipe.implants)}
+
+
+def _flat(changes: Mapping[str, Any], parts: set[str]) -> dict[str, Any]:
+    """{"adapter": {"rank": 2}} -> {"adapter.rank": 2}."""
+    flat: dict[str, Any] = {}
+    for key, value in changes.items():
+        if key in parts and isinstance(value, Mapping):
+            flat |= {f"{key}.{name}": inner for name, inner in value.items()}
+        else:
+            flat[str(key)] = value
+    return flat
+
+
+def _resolve(key: str, known: Mapping[str, tuple[str, str]]) -> str:
+    """The full path of a field named in full or by its last part."""
+    matches = [key] if key in known else [path for path, (_, name) in known.items() if name == key]
+    if len(matches) == 1:
+        return matches[0]
+    if matches:
+        raise ValueError(f"{key} could be {' or '.join(matches)}; name it in full")
+    raise ValueError(f"{key} is not a field of this recipe; {_meant(key, [*known, *(n for _, n in known.values())])}it has {', '.join(known)}")
+
+
+def _checked(part: T, changes: Mapping[str, Any], where: str) -> T:
+    """The part with its fields changed, through pydantic: no coercion of types, and the part's own checks of ranges."""
+    values = {name: value for name, value in plain(part).items() if name not in ("is", "sha256")} | dict(changes)
+    try:
+        return TypeAdapter(type(part)).validate_json(json.dumps(values), strict=True)
+    except ValidationError as e:
+        error = e.errors()[0]
+        if error["type"] == "value_error":
+            raise ValueError(error["msg"].removeprefix("Value error, ")) from e
+        name = ".".join([where, *(str(p) for p in error["loc"])])
+        raise ValueError(f"{name} is {error['input']!r}; {error['msg'][0].lower()}{error['msg'][1:]}") from e
+    except TypeError as e:
+        raise ValueError(f"{where} holds a value that is no JSON: {e}") from e
+
+
+def _number(name: str, value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise ValueError(f"{name} is {value!r}; it must be a number")
+    return float(value)
+
+
+def _meant(word: str, known: Any) -> str:
+    close = get_close_matches(word, list(known), n=1)
+    return f"did you mean {close[0]!r}? " if close else ""

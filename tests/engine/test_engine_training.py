@@ -1,0 +1,195 @@
+"""Together is alone; ours is PEFT with torch's AdamW; what was stopped goes on; the work done is counted."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import engine_models
+import pytest
+import torch
+from engine_models import figure, make_rows
+from peft import LoraConfig, get_peft_model
+from torch.nn import functional as F
+from torch.utils.flop_counter import FlopCounterMode
+
+from flyroom.engine import TorchEngine
+from flyroom.types import LoRA, Patch, Step
+
+peft_warns = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")
+
+SHAPES = [
+    LoRA(rank=1),
+    LoRA(rank=1, layers=(1,), alpha=32.0),
+    LoRA(rank=4, modules=("all",)),
+    LoRA(rank=4, modules=("q_proj", "v_proj"), layers=(0, 2)),
+    LoRA(rank=1, layers=(0, 1)),
+    LoRA(rank=2, modules=("down_proj", "o_proj")),
+    LoRA(rank=32, layers=(2,)),  # full rank
+    LoRA(rank=1),
+]
+
+
+def schedule(k: int, steps: int, *, equal: bool = False) -> list[Step]:
+    """Adapter k's steps: its own learning rate, decay, clipping, and (unless equal) number of rows."""
+    n = 4 if equal else 2 + k % 4
+    clip = (None, 0.05, 1.0)[k % 3]
+    lr, decay, betas = 1e-3 * (1 + k % 3), 0.1 * (k % 2), (0.9, 0.99 if k % 2 else 0.999)
+    rows = [make_rows(n, seed=1000 * k + s) for s in range(steps)]
+    return [Step(rows=r, lr=lr, weight_decay=decay, clip=clip, betas=betas) for r in rows]
+
+
+def largest(a: Patch, b: Patch) -> float:
+    assert a.tensors.keys() == b.tensors.keys()
+    return max(float((a.tensors[k] - b.tensors[k]).abs().max()) for k in a.tensors)
+
+
+@pytest.mark.parametrize("equal", [True, False])
+def test_together_is_alone(engine: TorchEngine, equal: bool) -> None:
+    plans = [schedule(k, 20, equal=equal) for k in range(len(SHAPES))]
+    together = engine.spawn(SHAPES, seeds=range(len(SHAPES)))
+    done = [engine.step(together, [plan[s] for plan in plans]) for s in range(20)]
+    worst = 0.0
+    for k, (shape, plan) in enumerate(zip(SHAPES, plans, strict=True)):
+        [alone] = engine.spawn([shape], seeds=[k])
+        for s, step in enumerate(plan):
+            [stepped] = engine.step([alone], [step])
+            assert stepped.loss == pytest.approx(done[s][k].loss, abs=1e-4)
+            assert stepped.tokens == done[s][k].tokens
+        difference = largest(engine.patch(alone), engine.patch(together[k]))
+        worst = max(worst, difference)
+        assert difference < 1e-5
+    figure("together and alone, weights after 20 steps", engine.base.name, worst)
+
+
+def test_batches_change_nothing(llama: TorchEngine) -> None:
+    plans = [schedule(k, 8) for k in range(len(SHAPES))]
+    patches = []
+    for budget in (30, 200, 100_000):
+        llama.batch_tokens = budget
+        adapters = llama.spawn(SHAPES, seeds=range(len(SHAPES)))
+        for s in range(8):
+            llama.step(adapters, [plan[s] for plan in plans])
+        patches.append([llama.patch(a) for a in adapters])
+    assert max(largest(a, b) for small in patches[:2] for a, b in zip(small, patches[2], strict=True)) < 1e-5
+
+
+def test_logit_chunks_change_nothing(llama: TorchEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    [one, two] = llama.spawn([LoRA(rank=2)] * 2, seeds=[0, 0])
+    [step] = schedule(0, 1)
+    whole = llama.step([one], [step])
+    monkeypatch.setattr("flyroom.engine.training.LOGITS", 300)
+    assert llama.step([two], [step])[0].loss == pytest.approx(whole[0].loss, abs=1e-6)
+    assert largest(llama.patch(one), llama.patch(two)) < 1e-6
+
+
+@peft_warns
+def test_ours_is_peft_with_torch_adamw(family: str) -> None:
+    shape = LoRA(rank=4, alpha=8.0, modules=("down_proj", "q_proj"), layers=(1, 2))
+    engine = TorchEngine.of(engine_models.model(family), engine_models.tokenizer())
+    [adapter] = engine.spawn([shape], seeds=[3])
+    start = engine.patch(adapter)
+    plan = schedule(1, 20)
+    losses = [engine.step([adapter], [step])[0].loss for step in plan]
+
+    config = LoraConfig(r=4, lora_alpha=8, target_modules=["down_proj", "q_proj"], layers_to_transform=[1, 2])
+    model = get_peft_model(engine_models.model(family), config)
+    ours = {k: p for k, p in model.named_parameters() if p.requires_grad}
+    names = {
+        k: k.replace("base_model.model.model.", "").replace(".lora_", ".").replace(".default.weight", "") for k in ours
+    }
+    assert set(names.values()) == set(start.tensors)
+    for key, p in ours.items():
+        p.data.copy_(start.tensors[names[key]])
+    settings: dict[str, Any] = {"lr": plan[0].lr, "weight_decay": plan[0].weight_decay, "betas": plan[0].betas}
+    optimiser = torch.optim.AdamW(ours.values(), **settings)
+    for step, loss in zip(plan, losses, strict=True):
+        sums, count = torch.zeros(()), 0
+        for row in step.rows:  # one at a time: no padding to get wrong
+            ids, begin = engine.parts.renderer.row(row)
+            tokens = torch.from_numpy(ids)[None]
+            logits = model(input_ids=tokens).logits[0, begin - 1 : -1]
+            sums = sums + F.cross_entropy(logits, tokens[0, begin:], reduction="sum")
+            count += len(ids) - begin
+        optimiser.zero_grad()
+        (sums / count).backward()
+        assert (sums / count).item() == pytest.approx(loss, abs=1e-4)
+        if step.clip is not None:
+            torch.nn.utils.clip_grad_norm_(ours.values(), step.clip)
+        optimiser.step()
+    theirs = Patch(shape=shape, tensors={names[k]: p.detach() for k, p in ours.items()})
+    difference = largest(engine.patch(adapter), theirs)
+    figure("ours and the PEFT loop, weights after 20 steps", family, difference)
+    assert difference < 1e-4
+
+
+def test_state_goes_on_bitwise(family: str) -> None:
+    def engine() -> TorchEngine:
+        return TorchEngine.of(engine_models.model(family), engine_models.tokenizer())
+
+    shape, plan = LoRA(rank=2, modules=("all",)), schedule(2, 20)
+    whole, first, second = engine(), engine(), engine()
+    [a], [b], [c] = whole.spawn([shape], seeds=[0]), first.spawn([shape], seeds=[0]), second.spawn([shape], seeds=[9])
+    for step in plan:
+        whole.step([a], [step])
+    for step in plan[:10]:
+        first.step([b], [step])
+    second.restore(c, first.state(b))
+    for step in plan[10:]:
+        second.step([c], [step])
+    assert largest(whole.patch(a), second.patch(c)) == 0.0
+
+
+def test_an_adapter_does_not_depend_on_who_else_lives(llama: TorchEngine) -> None:
+    [alone] = llama.spawn([LoRA(rank=2)], seeds=[5])
+    among = llama.spawn([LoRA(rank=2)] * 3, seeds=[4, 5, 6])
+    assert largest(llama.patch(alone), llama.patch(among[1])) == 0.0
+    assert largest(llama.patch(alone), llama.patch(among[0])) > 0.0
+    [step] = schedule(0, 1)
+    llama.step([among[2]], [step])
+    kept = llama.patch(among[2])
+    llama.free([alone, among[0]])
+    assert largest(kept, llama.patch(among[2])) == 0.0
+    bound = 1 / 48**0.5
+    first = llama.patch(among[1]).tensors["layers.0.mlp.down_proj.A"]
+    assert bound * 0.8 < float(first.abs().max()) <= bound  # kaiming-uniform with a = sqrt 5, as PEFT
+
+
+def test_backward_stops_at_the_lowest_adapter(llama: TorchEngine) -> None:
+    def backward_flops(layer: int) -> int:
+        [adapter] = llama.spawn([LoRA(rank=1, layers=(layer,))], seeds=[0])
+        step = Step(rows=make_rows(4, seed=0), lr=1e-3)
+        rendered = [llama.parts.renderer.row(r) for r in step.rows]
+        with FlopCounterMode(display=False) as training:
+            llama.step([adapter], [step])
+        with FlopCounterMode(display=False) as scoring:
+            llama.logprobs([adapter] * len(rendered), step.rows)
+        return training.get_total_flops() - scoring.get_total_flops()
+
+    costs = [backward_flops(layer) for layer in range(3)]
+    figure("backward flops by lowest layer", "llama", costs)
+    block = costs[0] - costs[1]
+    assert block == costs[1] - costs[2] > 0  # each block above the adapter costs its backward, none below does
+    assert costs[2] < block
+
+
+def test_no_gradient_below_the_lowest_adapter(llama: TorchEngine) -> None:
+    seen = {}
+    for l, layer in enumerate(llama.parts.layers):
+        layer.register_forward_hook(lambda _m, _a, out, l=l: seen.__setitem__(l, out.requires_grad))
+    [adapter] = llama.spawn([LoRA(rank=1, layers=(1,))], seeds=[0])
+    llama.step([adapter], [Step(rows=make_rows(2, seed=0), lr=1e-3)])
+    assert seen == {0: False, 1: True, 2: True}
+    assert all(p.grad is None for p in llama.parts.model.parameters())
+
+
+def test_the_head_sees_answer_positions_alone(llama: TorchEngine) -> None:
+    seen: list[int] = []
+    llama.parts.model.lm_head.register_forward_hook(lambda _m, args, _o: seen.append(args[0].shape[:-1].numel()))
+    rows = make_rows(6, seed=1)
+    answers = sum(len(r.answer.split()) + 1 for r in rows)
+    adapters = llama.spawn([LoRA(rank=1)] * 2, seeds=[0, 1])
+    llama.step(adapters, [Step(rows=rows[:3], lr=1e-3), Step(rows=rows[3:], lr=1e-3)])
+    assert sum(seen) == answers
+    seen.clear()
+    llama.logprobs([adapters[0]] * 6, rows)
+    assert sum(seen) == answers

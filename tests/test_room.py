@@ -1,0 +1,495 @@
+"""What a room promises when processes are killed, race, or find their files damaged."""
+
+import contextlib
+import doctest
+import fcntl
+import hashlib
+import itertools
+import json
+import multiprocessing
+import os
+import random
+import shutil
+import signal
+import sqlite3
+import time
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from flyroom import room as module
+from flyroom.room import Entry, Listing, Room, RoomError
+from flyroom.types import Estimate, Verdict
+
+FORKS = multiprocessing.get_context("forkserver")  # a process of its own each, that finds torch imported
+FORKS.set_forkserver_preload(["flyroom.room", "pytest", "hypothesis.strategies"])
+
+
+@pytest.fixture
+def room(tmp_path: Path) -> Room:
+    return Room(tmp_path / "room")
+
+
+def entries(kind: str, keys: str, **payload: object) -> list[Entry]:
+    return [Entry(kind=kind, key=key, payload=payload | {"of": key}, meta={"key": key}) for key in keys]
+
+
+def table(room: Room) -> list[tuple]:
+    with sqlite3.connect(room.root / "index.sqlite3") as db:
+        rows = db.execute("SELECT * FROM entries ORDER BY kind, key").fetchall()
+    db.close()
+    return rows
+
+
+def blobs(room: Room) -> list[Path]:
+    return [path for path in (room.root / "blobs").glob("*/*") if path.is_file()]
+
+
+def start(target: Callable, *args: object) -> BaseProcess:
+    process = FORKS.Process(target=target, args=args, daemon=True)
+    process.start()
+    return process
+
+
+def end(process: BaseProcess) -> int | None:
+    process.join(60)
+    return process.exitcode
+
+
+def assert_sound(room: Room) -> None:
+    """No half-written file anywhere; every entry reads; the index is what the blobs say."""
+    report = room.check()
+    assert (report.lost, report.corrupt) == ((), ())
+    for listing in room.list():
+        entry = room.get(listing.kind, listing.key)
+        assert entry is not None
+        assert entry.meta == listing.meta
+    for path in blobs(room):
+        assert hashlib.sha256(path.read_bytes()).hexdigest() == path.name
+    assert {path.name for path in room.root.iterdir()} == {"format", "blobs", "index.sqlite3", "staged", "locks"}
+
+
+# ---------------------------------------------------------------- entries
+
+
+def test_example_in_docstring():
+    assert doctest.testmod(module) == (0, 4)
+
+
+def test_public_names():
+    public = {name for name, value in vars(module).items() if getattr(value, "__module__", "") == module.__name__}
+    assert {name for name in public if not name.startswith("_")} == {"Room", "RoomError", "Entry", "Listing", "Report"}
+
+
+def test_round_trip(room: Room):
+    tensors = {
+        "layers.0.A": torch.randn(3, 5, generator=torch.Generator().manual_seed(0)),
+        "half": torch.randn(4, generator=torch.Generator().manual_seed(1)).to(torch.bfloat16),
+        "transposed": torch.arange(6).reshape(2, 3).T,
+        "step": torch.tensor(7),
+        "none": torch.zeros(0, 4),
+    }
+    estimate = Estimate(value=0.5, low=0.1, high=0.9, n=4)
+    put = room.put("organism", "a1", {"loss": 0.25, "e": estimate, "v": Verdict.ALIGNED, "t": (1, None)}, tensors)
+    for entry in (put, room.get("organism", "a1"), Room(room.root).get("organism", "a1")):
+        assert entry is not None
+        assert entry.payload["e"] == {"is": "Estimate", "value": 0.5, "low": 0.1, "high": 0.9, "n": 4, "missing": 0}
+        assert (entry.payload["v"], entry.payload["t"], entry.meta) == ("aligned", [1, None], {})
+        assert set(entry.tensors) == set(tensors)
+        for name, tensor in tensors.items():
+            assert entry.tensors[name].dtype is tensor.dtype
+            assert torch.equal(entry.tensors[name], tensor)
+    assert room.get("organism", "a") is None
+    assert room.get("card", "a1") is None
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=5), inner, max_size=4),
+    max_leaves=12,
+)
+dtypes = st.sampled_from([torch.float32, torch.bfloat16, torch.float16, torch.int64, torch.bool])
+shapes = st.lists(st.integers(0, 4), max_size=3)
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    payload=st.dictionaries(st.text(max_size=6), json_values, max_size=5),
+    tensors=st.dictionaries(st.from_regex(r"[a-z.0-9]{1,8}", fullmatch=True), st.tuples(shapes, dtypes), max_size=3),
+    seed=st.integers(0, 99),
+)
+def test_any_payload_comes_back(room: Room, payload, tensors, seed):
+    generator = torch.Generator().manual_seed(seed)
+    made = {name: torch.randint(0, 2, shape, generator=generator).to(kind) for name, (shape, kind) in tensors.items()}
+    room.put("checkpoint", "x", payload, made)
+    entry = room.get("checkpoint", "x")
+    assert entry is not None
+    assert json.dumps(entry.payload) == json.dumps(payload)  # the order of keys too
+    assert set(entry.tensors) == set(made)
+    for name, tensor in made.items():
+        assert torch.equal(entry.tensors[name], tensor)
+
+
+def put_six(root: Path) -> None:
+    Room(root).put("a", "k", {"x": 1, "y": [2]}, {name: torch.ones(3) for name in "fedcba"}, {"m": 1, "l": 2})
+
+
+def test_the_same_content_is_the_same_file_in_any_process(room: Room, tmp_path: Path):
+    put_six(room.root)
+    for name in "123":
+        assert end(start(put_six, tmp_path / name)) == 0
+        assert blobs(Room(tmp_path / name))[0].name == blobs(room)[0].name
+
+
+def test_first_entry_wins_except_for_checkpoints(room: Room):
+    room.put("organism", "a", {"by": "first"})
+    assert room.put("organism", "a", {"by": "second"}).payload == {"by": "first"}
+    for step in (1, 2, 3):
+        assert room.put("checkpoint", "a", {"step": step}).payload == {"step": step}
+    assert len(blobs(room)) == 2
+    before = table(room)
+    room.put("checkpoint", "a", {"step": 3})
+    assert table(room) == before
+    assert_sound(room)
+
+
+def test_list_is_in_order_and_delete_takes_the_blob(room: Room):
+    room.put_many(entries("card", "cab"))
+    room.put_many(entries("organism", "b"))
+    assert [item.key for item in room.list("card")] == list("cab")
+    assert room.list()[-1] == Listing("organism", "b", {"key": "b"})
+    room.delete("card", "a")
+    room.delete("card", "never")
+    assert [item.key for item in room.list("card")] == list("cb")
+    assert len(blobs(room)) == 3
+    assert_sound(room)
+
+
+def test_find(room: Room):
+    room.put_many([*entries("organism", ["a1b2", "a1c3", "ff00", "ff"]), *entries("card", ["ff00"])])
+    assert room.find("a1b").key == "a1b2"
+    assert room.find("ff").key == "ff"  # a whole key comes first
+    assert room.find("ff0", kind="card").kind == "card"
+    for prefix, message in (
+        ("a1", "'a1' could be 2 entries: organism a1b2, organism a1c3"),
+        ("ff00", "organism ff00, card ff00"),
+        ("a1b3", "did you mean (a1c3 or )?a1b2"),
+        ("zz", "there are 5 to choose from"),
+    ):
+        with pytest.raises(RoomError, match=message):
+            room.find(prefix)
+
+
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        (Entry(kind="a", key="k", payload={"x": float("nan")}), "a k cannot be stored: Out of range"),
+        (Entry(kind="a", key="k", payload={"x": object()}), "object cannot be written as JSON"),
+        (Entry(kind="a", key="k", payload={}, tensors={"x": torch.zeros(1).to_sparse()}), "a k cannot be stored"),
+        (Entry(kind="", key="k", payload={}), "not empty"),
+        (Entry(kind="a", key="k\n", payload={}), "printable"),
+    ],
+)
+def test_what_cannot_be_stored_is_refused(room: Room, entry: Entry, message: str):
+    with pytest.raises(RoomError, match=message):
+        room.put_many([*entries("a", "b"), entry])
+    assert room.list() == []
+    with pytest.raises(RoomError, match="twice"):
+        room.put_many(entries("a", "bb"))
+
+
+# ---------------------------------------------------------------- opening
+
+
+def test_nothing_is_touched_before_the_first_use(tmp_path: Path):
+    room = Room(tmp_path / "new")
+    assert not room.root.exists()
+    assert room.list() == []
+    assert_sound(room)
+    with pytest.raises(RoomError, match="there is no room at"):
+        Room(tmp_path / "typo", create=False).list()
+    assert not (tmp_path / "typo").exists()
+
+
+def test_what_is_not_a_room_is_refused(tmp_path: Path):
+    (tmp_path / "thesis.tex").touch()
+    with pytest.raises(RoomError, match=r"is not a room: it holds other files \(thesis.tex\)"):
+        Room(tmp_path).list()
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+    with pytest.raises(RoomError, match="Not a directory"):
+        Room(tmp_path / "thesis.tex").list()
+
+
+@pytest.mark.parametrize(("text", "message"), [("flyroom room 2", "newer flyroom"), ("hello", "is not a room")])
+def test_other_formats_are_refused(room: Room, text: str, message: str):
+    room.put("a", "k", {})
+    (room.root / "format").write_text(text)
+    with pytest.raises(RoomError, match=message):
+        Room(room.root).list()
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_room_without_permission(room: Room):
+    room.put("a", "k", {"x": 1})
+    folders = [room.root, *(path for path in room.root.rglob("*") if path.is_dir())]
+    for path in folders:
+        path.chmod(0o500)
+    try:
+        with pytest.raises(RoomError, match="Permission denied"):
+            Room(room.root).put("a", "l", {})
+    finally:
+        for path in folders:
+            path.chmod(0o700)
+
+
+def test_a_full_disk_is_said_clearly_and_leaves_nothing(room: Room, monkeypatch: pytest.MonkeyPatch):
+    def full(handle: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    room.put("a", "k", {})
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        with pytest.raises(RoomError, match="No space left on device"):
+            room.put_many(entries("a", "lm"))
+    assert [item.key for item in Room(room.root).list()] == ["k"]
+    assert list((room.root / "staged").iterdir()) == []
+    assert_sound(room)
+
+
+# ---------------------------------------------------------------- damage
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda path: path.unlink(),
+        lambda path: path.write_bytes(b""),
+        lambda path: path.write_bytes(b"not a database, but long enough to look at" * 9),
+        lambda path: path.write_bytes(path.read_bytes()[:4096]),
+        lambda path: path.write_bytes(path.read_bytes()[:4096] + os.urandom(8) * 512 + path.read_bytes()[8192:]),
+    ],
+    ids=["deleted", "empty", "nonsense", "truncated", "overwritten"],
+)
+def test_the_index_is_rebuilt_equal(room: Room, damage):
+    for key in "dacb":
+        room.put_many(entries("organism", [key * 40, key]))
+        room.put("checkpoint", "c", {"step": key})
+    room.delete("organism", "a")
+    listed, rows = room.list(), table(room)
+    index = room.root / "index.sqlite3"
+    damage(index)
+    index.with_name("index.sqlite3-journal").write_bytes(b"left by the old one")
+    assert Room(room.root).list() == listed
+    assert table(room) == rows
+    assert_sound(room)
+
+
+def test_an_index_deleted_while_a_room_is_open_is_rebuilt(room: Room):
+    room.put_many(entries("organism", "ab"))
+    (room.root / "index.sqlite3").unlink()
+    assert room.put("organism", "a", {"by": "second"}).payload == {"of": "a"}
+    assert [item.key for item in room.list()] == ["a", "b"]
+
+
+@pytest.mark.parametrize("damage", ["truncated", "flipped", "gone"])
+def test_a_damaged_blob_is_never_used(room: Room, damage: str):
+    room.put_many([Entry(kind="organism", key=key, payload={}, tensors={"x": torch.ones(99)}) for key in "ab"])
+    path = next(path for path in blobs(room) if b'"key\\":\\"a' in path.read_bytes())
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content if damage == "flipped" else content[:-7])
+    if damage == "gone":
+        path.unlink()
+    with pytest.raises(RoomError, match=f"organism a cannot be read: {path}.*index.sqlite3") as error:
+        room.get("organism", "a")
+    assert ("is gone" if damage == "gone" else "is damaged") in str(error.value)
+    report = room.check()
+    assert report.entries == 2
+    assert [item.key for item in report.lost] == (["a"] if damage == "gone" else [])
+    assert report.corrupt == (() if damage == "gone" else (path,))
+    assert room.get("organism", "b") is not None
+
+    other = Room(shutil.copytree(room.root, room.root.with_name("copy")))
+    (other.root / "index.sqlite3").unlink()  # what the message says
+    assert [item.key for item in other.list()] == ["b"]
+
+    room.put("organism", "a", {"made": "again"}, {"x": torch.ones(99)})  # or the stage is simply run again
+    assert room.get("organism", "a").payload == {"made": "again"}
+    assert len(room.list()) == 2
+
+
+def test_orphans_are_reported_and_kept(room: Room):
+    room.put_many(entries("organism", "ab"))
+    with sqlite3.connect(room.root / "index.sqlite3") as db:
+        db.execute("DELETE FROM entries WHERE key = 'a'")
+    db.close()
+    assert len(Room(room.root).check().orphans) == 1
+    (room.root / "index.sqlite3").unlink()
+    assert [item.key for item in Room(room.root).list()] == ["a", "b"]
+
+
+# ---------------------------------------------------------------- killed, and side by side
+
+
+def write_on(root: Path, start: int, done: Connection) -> None:
+    room = Room(root)
+    for i in itertools.count(start):
+        room.put_many([Entry(kind="organism", key=f"{i}-{j}", payload={"fill": "x" * 20000}) for j in range(3)])
+        room.put("checkpoint", "now", {"i": i})
+        done.send(i)
+
+
+def test_kill_9_at_any_moment(room: Room):
+    rng, committed = random.Random(0), set()
+    for kill in range(25):
+        ours, theirs = FORKS.Pipe(duplex=False)
+        process = start(write_on, room.root, kill * 10**6, theirs)
+        theirs.close()
+        if kill % 5:
+            ours.poll(20)  # it is writing by now; else it may be anywhere, in its imports too
+        time.sleep(rng.uniform(0.0, 0.15))
+        process.kill()
+        assert end(process) == -signal.SIGKILL
+        with contextlib.suppress(EOFError):
+            while True:
+                committed.add(ours.recv())
+        fresh = Room(room.root)
+        keys = [item.key for item in fresh.list("organism")]
+        groups = {int(key.split("-")[0]) for key in keys}
+        assert len(keys) == 3 * len(groups)  # all of a group or none
+        assert committed <= groups  # what was done is there
+        now = fresh.get("checkpoint", "now")
+        assert now is None or now.payload["i"] >= max(committed, default=0)
+        assert list((room.root / "staged").iterdir()) == []
+        report = fresh.check()
+        assert (report.lost, report.corrupt) == ((), ())
+        assert all(b"checkpoint" in path.read_bytes() for path in report.orphans)  # a group never leaves one
+    assert len(committed) >= 20
+    assert_sound(room)
+    rows = table(room)
+    (room.root / "index.sqlite3").unlink()
+    room.list()
+    assert [row for row in table(room) if row[0] == "organism"] == [row for row in rows if row[0] == "organism"]
+
+
+def die(*args: object) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def put_and_die(root: Path, moment: str) -> None:
+    place, insert, placed = Room._place, module._insert, []
+
+    def place_one(room: Room, path: Path) -> None:
+        if placed:
+            die()
+        placed.append(path)
+        place(room, path)
+
+    if moment == "before the first blob":
+        Room._place = die
+    elif moment == "between blobs":
+        Room._place = place_one
+    elif moment == "before the commit":
+        module._insert = lambda db, entry, *rest: die() if entry.key == "c" else insert(db, entry, *rest)
+    else:
+        Room._drop = die
+    Room(root).put_many(entries("organism", "abc"))
+
+
+@pytest.mark.parametrize("moment", ["before the first blob", "between blobs", "before the commit", "after the commit"])
+@pytest.mark.parametrize("index", ["kept", "lost"])
+def test_a_group_is_all_or_none_wherever_it_is_killed(room: Room, moment: str, index: str):
+    room.put_many(entries("organism", "xy"))
+    assert end(start(put_and_die, room.root, moment)) == -signal.SIGKILL
+    if index == "lost":
+        (room.root / "index.sqlite3").unlink()
+    expected = "xyabc" if moment == "after the commit" else "xy"
+    fresh = Room(room.root)
+    assert [item.key for item in fresh.list()] == list(expected)
+    assert len(blobs(room)) == len(expected)
+    assert list((room.root / "staged").iterdir()) == []
+    fresh.put_many(entries("organism", "abc"))
+    assert sorted(item.key for item in fresh.list()) == list("abcxy")
+    assert_sound(fresh)
+
+
+def write_hundred(root: Path, mine: str) -> None:
+    room = Room(root)
+    for i in range(50):
+        entry = room.put("organism", f"shared-{i}", {"by": mine})
+        assert room.get("organism", f"shared-{i}").payload == entry.payload  # whoever won, both have the same
+    for i in range(0, 50, 10):
+        room.put_many(entries("card", [f"{mine}-{i + j}" for j in range(10)]))
+        room.put("checkpoint", "now", {"by": mine, "i": i})
+
+
+def test_two_processes_write_at_once(room: Room):
+    processes = [start(write_hundred, room.root, name) for name in ("one", "two")]  # and both make the room
+    assert [end(process) for process in processes] == [0, 0]
+    assert len(room.list("organism")) == 50
+    assert len(room.list("card")) == 100
+    report = room.check()
+    assert (report.entries, report.lost, report.corrupt, report.orphans) == (151, (), (), ())
+    rows = table(room)
+    (room.root / "index.sqlite3").unlink()
+    room.list()
+    assert table(room) == rows
+    assert_sound(room)
+
+
+def test_a_sweep_leaves_the_living_alone(room: Room):
+    room.put("a", "k", {})
+    with room._staged() as folder:
+        (folder / "half").write_bytes(b"...")
+        other = Room(room.root)
+        other.put("a", "l", {})
+        assert (folder / "half").exists()
+    assert list((room.root / "staged").iterdir()) == []
+
+
+def make_once(root: Path, made: Connection) -> None:
+    room = Room(root)
+    with room.lock("stage"):
+        if room.get("a", "k") is None:
+            time.sleep(0.3)
+            room.put("a", "k", {})
+            made.send("made")
+
+
+def test_the_second_at_a_lock_waits_and_finds_the_result(room: Room):
+    ours, theirs = FORKS.Pipe(duplex=False)
+    processes = [start(make_once, room.root, theirs) for _ in range(2)]
+    assert [end(process) for process in processes] == [0, 0]
+    theirs.close()
+    assert ours.recv() == "made"
+    with pytest.raises(EOFError):
+        ours.recv()
+    assert list((room.root / "locks").iterdir()) == []
+
+
+def hold(root: Path, held: Connection) -> None:
+    with Room(root).lock("stage"):
+        held.send("in")
+        time.sleep(60)
+
+
+def test_a_killed_holder_lets_go(room: Room):
+    ours, theirs = FORKS.Pipe(duplex=False)
+    process = start(hold, room.root, theirs)
+    assert ours.recv() == "in"
+    (path,) = (room.root / "locks").iterdir()
+    with path.open() as file, pytest.raises(BlockingIOError):
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    process.kill()
+    assert end(process) == -signal.SIGKILL
+    started = time.monotonic()
+    with room.lock("stage"), room.lock("index"), room.lock("staged"):  # no name is the room's own
+        (room.root / "index.sqlite3").unlink()
+        assert room.list() == []
+        assert time.monotonic() - started < 5
