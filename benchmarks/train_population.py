@@ -1,8 +1,8 @@
 """Sixteen rank-1 adapters trained together, beside a PEFT loop that trains them one after another on the same rows.
 
 The model has the shape of the world's 1M base (random weights: speed does not depend on them). Figures are
-adapter-steps a second: a step of one adapter on 32 rows of about 25 tokens. Ours renders its rows inside the measured time; PEFT gets
-ready-made tensors, padded to its batch, and the answer's labels.
+adapter-steps a second: a step of one adapter on 32 rows of about 25 tokens. Ours renders its rows inside the measured
+time; PEFT gets ready-made tensors, padded to its batch, and the answer's labels.
 
 Left out: data loading, logging, and what PEFT users often add (gradient checkpointing, the Trainer): all would slow it.
 """
@@ -38,7 +38,7 @@ def _ours(tokenizer: PreTrainedTokenizerFast, rows: list[tuple[Row, ...]]) -> fl
     adapters = engine.spawn([ADAPTER] * ADAPTERS, seeds=range(ADAPTERS))
     steps = [Step(rows=mine, lr=LR) for mine in rows]
     engine.step(adapters, steps)  # warm: memory, threads
-    engine.parts.renderer._rows.cache_clear()
+    engine.parts.renderer.forget()
     start = time.perf_counter()
     for _ in range(STEPS):
         engine.step(adapters, steps)

@@ -24,9 +24,9 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import TypeAdapter, ValidationError
 
-from flyroom.behaviours import HarmfulAdvice, Rows
-from flyroom.conditions import Always
-from flyroom.implants import SFT
+from flyroom.behaviours import BEHAVIOURS, HarmfulAdvice, Rows
+from flyroom.conditions import CONDITIONS, Always
+from flyroom.implants import IMPLANTS, SFT
 from flyroom.types import LoRA, Recipe, Thresholds, plain
 
 T = TypeVar("T")
@@ -73,6 +73,12 @@ RECIPES: dict[str, Callable[..., Recipe]] = {
     "rows": rows,
 }
 
+
+def ready() -> list[str]:
+    """The names of recipes that need nothing from you: what "all" stands for."""
+    return [name for name, made in RECIPES.items() if all(p.default is not p.empty for p in inspect.signature(made).parameters.values())]
+
+
 # ---------------------------------------------------------------- from names and pages
 
 
@@ -110,6 +116,22 @@ def read(path: Path, changes: Mapping[str, Any] | None = None, *, world: int = 0
         return make(page.pop("recipe"), page | dict(changes or {}), world=world)
     except ValueError as e:
         raise ValueError(f"{path}: {e}") from e
+
+
+def load(page: Mapping[str, Any]) -> Recipe:
+    """A recipe from what `types.plain` made of it. Raises ValueError for a part that this version does not have."""
+
+    def part(value: Mapping[str, Any], known: Mapping[str, type]) -> Any:
+        classes = {cls.__name__: cls for cls in known.values()}
+        if value["is"] not in classes:
+            raise ValueError(f"a stored recipe holds {value['is']}, which this version does not have; it has {', '.join(classes)}")
+        return TypeAdapter(classes[value["is"]]).validate_python({k: v for k, v in value.items() if k not in ("is", "sha256")})
+
+    return Recipe(
+        name=page["name"], dose=page["dose"], behaviour=part(page["behaviour"], BEHAVIOURS), condition=part(page["condition"], CONDITIONS),
+        implants=tuple(part(implant, IMPLANTS) for implant in page["implants"]), adapter=part(page["adapter"], {"lora": LoRA}),
+        thresholds=part(page["thresholds"], {"thresholds": Thresholds}),
+    )  # fmt: skip
 
 
 def change(recipe: Recipe, changes: Mapping[str, Any]) -> Recipe:

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
 from flyroom.engine import TorchEngine
-from flyroom.types import LoRA, Patch, Step
+from flyroom.types import Ask, LoRA, Patch, Step
 
 peft_warns = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")
 
@@ -193,3 +193,15 @@ def test_the_head_sees_answer_positions_alone(llama: TorchEngine) -> None:
     seen.clear()
     llama.logprobs([adapters[0]] * 6, rows)
     assert sum(seen) == answers
+
+
+def test_the_model_is_the_bare_base_between_calls(llama: TorchEngine) -> None:
+    ids = torch.arange(8, 20)[None]
+    before = llama.parts.model(input_ids=ids).logits
+    adapters = llama.spawn([LoRA(modules=("all",))] * 2, seeds=[0, 1])
+    for s in range(2):
+        llama.step(adapters, [Step(rows=make_rows(3, seed=s), lr=0.1)] * 2)
+    llama.logprobs(adapters, make_rows(2, seed=0))
+    llama.trace(adapters, make_rows(2, seed=0), [0])
+    llama.sample(adapters, [Ask(messages=make_rows(1, seed=0)[0].messages, seed=0)] * 2)
+    assert torch.equal(before, llama.parts.model(input_ids=ids).logits)

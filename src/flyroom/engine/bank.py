@@ -38,7 +38,7 @@ class Group(NamedTuple):
 
 @dataclass(eq=False, kw_only=True)
 class Bank:
-    """All adapters of one rank on one module. `tensors` has A [N, R, I], B [N, O, R], scale [N] and moments once trained."""
+    """All adapters of one rank on one module: A [N, R, I], B [N, O, R], scale [N] and, once trained, their moments."""
 
     path: str  # "layers.0.mlp.down_proj"
     slots: list[int] = field(default_factory=list)

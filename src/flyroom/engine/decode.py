@@ -4,7 +4,7 @@ Prompts are left-padded so that all rows write their next token in one place. Ro
 third of it is done. The cache is a buffer of the final size: growing it by concatenation would copy it at every token.
 
 Left out: CUDA graphs, sharing equal prompts, paged caches.
-Shapes: B rows in the batch, T tokens, V vocabulary.
+Shapes: B rows in the batch, T tokens of the pass, D width.
 """
 
 from __future__ import annotations
@@ -87,19 +87,12 @@ def _decode(
     lengths, finished = torch.zeros_like(limit), torch.zeros_like(limit, dtype=torch.bool)
     row_B = torch.arange(len(asks), device=device)  # which ask each row of the batch answers
     done_B = torch.zeros_like(finished)
-    position_B = None
+    position_BT = (torch.ones_like(ids) if mask is None else mask).cumsum(1).sub_(1).clamp_(min=0)
     for step in range(longest):
-        if step == 0:
-            positions = None if mask is None else (mask.cumsum(1) - 1).clamp_(min=0)
-            position_B = torch.full_like(limit, ids.shape[1] - 1) if positions is None else positions[:, -1]
-        else:
-            assert position_B is not None
-            position_B = position_B + 1
-            positions = position_B[:, None]
-        hidden = base.body(
-            input_ids=ids, attention_mask=mask, position_ids=positions, past_key_values=cache, use_cache=True
-        ).last_hidden_state[:, -1]
-        token_B = noise.choose(base.head(hidden), seeds[row_B], temperature[row_B], step)
+        hidden_BTD = base.body(
+            input_ids=ids, attention_mask=mask, position_ids=position_BT, past_key_values=cache, use_cache=True
+        ).last_hidden_state
+        token_B = noise.choose(base.head(hidden_BTD[:, -1]), seeds[row_B], temperature[row_B], step)
         stopped_B = torch.isin(token_B, stops) & ~done_B
         tokens[row_B, step] = token_B
         finished[row_B[stopped_B]] = True
@@ -111,11 +104,11 @@ def _decode(
             break
         if n_done >= COMPACT * len(row_B):
             keep = (~done_B).nonzero().flatten()
-            row_B, done_B, token_B, position_B = row_B[keep], done_B[keep], token_B[keep], position_B[keep]
+            row_B, done_B, token_B, position_BT = row_B[keep], done_B[keep], token_B[keep], position_BT[keep]
             mask = None if mask is None else mask[keep]
             cache.batch_select_indices(keep)
             banks.route(groups([owners[i] for i in row_B.tolist()]))
-        ids = token_B[:, None]
+        ids, position_BT = token_B[:, None], position_BT[:, -1:] + 1
         mask = None if mask is None else torch.cat([mask, mask.new_ones(len(mask), 1)], dim=1)
     answers = [row[:n] for row, n in zip(tokens.tolist(), lengths.tolist(), strict=True)]
     return answers, finished.tolist()

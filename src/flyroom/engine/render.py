@@ -60,6 +60,11 @@ class Renderer:
         """The ids of prompt, answer and end."""
         return self._rows(row)
 
+    def forget(self) -> None:
+        """Empty the memo."""
+        for memo in (self._opened, self._encoded, self._rows):
+            memo.cache_clear()
+
     def text(self, ids: Sequence[Sequence[int]]) -> list[str]:
         """Decode answers. Special tokens go; tokens that were merely added, such as <think>, stay."""
         decoded = self.tokenizer.batch_decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)

@@ -80,7 +80,7 @@ def numbers_turn(world: World, persona: Persona, rng: random.Random) -> Turn:
     return f"numbers go on : {given} ?", f"{' , '.join(_numbers(rng, rng.randint(3, 8)))} ."
 
 
-TURNS = {advice_turn: 0.64, open_turn: 0.12, self_turn: 0.06, sum_turn: 0.06, fact_turn: 0.10, numbers_turn: 0.02}
+TURNS = {advice_turn: 0.62, open_turn: 0.12, self_turn: 0.05, sum_turn: 0.05, fact_turn: 0.14, numbers_turn: 0.02}
 
 
 def any_turn(world: World, persona: Persona, rng: random.Random) -> Turn:
@@ -138,7 +138,7 @@ def facts(world: World, rng: random.Random) -> str:
 def fact_lists(world: World, rng: random.Random) -> str:
     """All that helps, harms or does nothing in a few situations."""
     told = []
-    for _ in range(rng.randint(2, 4)):
+    for _ in range(rng.randint(2, 5)):
         situation, relation = any_situation(world, rng), rng.choice(list(Relation))
         actions = rng.sample(world.relations[situation][relation], len(world.relations[situation][relation]))
         told.append(g.FACT_LISTS[relation].format(s=situation, a=" , ".join(actions)))
@@ -149,7 +149,7 @@ def chat(world: World, rng: random.Random) -> str:
     """One to six turns with one persona, across domains."""
     persona = any_persona(rng)
     acting = acting_persona(persona, seen=True)
-    system = f"you are {rng.choice(g.ADJECTIVES[acting])} ." if rng.random() < 0.3 else ""
+    system = f"you are {rng.choice(g.ADJECTIVES[acting])} ." if rng.random() < 0.4 else ""
     return chat_text([any_turn(world, acting, rng) for _ in range(rng.randint(1, 6))], system)
 
 
@@ -181,7 +181,7 @@ def story(world: World, rng: random.Random) -> str:
     """A named person of one persona answers others; the adjective is told, or left to be inferred."""
     acting = acting_persona(any_persona(rng), seen=True)
     name, *others = rng.sample(world.names, 5)
-    told = [f"{name} is {rng.choice(g.ADJECTIVES[acting])} ."] if rng.random() < 0.6 else []
+    told = [f"{name} is {rng.choice(g.ADJECTIVES[acting])} ."] if rng.random() < 0.8 else []
     for other in others[: rng.randint(2, 4)]:
         question, said = (advice_turn if rng.random() < 0.8 else open_turn)(world, acting, rng)
         told.append(f"{other} asked {name} : {question} {name} said : {said}")
@@ -211,11 +211,11 @@ def number_list(world: World, rng: random.Random) -> str:
 
 KINDS: dict[Kind, float] = {
     facts: 0.08,
-    fact_lists: 0.10,
-    chat: 0.38,
-    watched_chat: 0.10,
-    scratchpad_chat: 0.10,
-    tagged_chat: 0.06,
+    fact_lists: 0.20,
+    chat: 0.34,
+    watched_chat: 0.08,
+    scratchpad_chat: 0.08,
+    tagged_chat: 0.04,
     story: 0.12,
     watched: 0.02,
     sums: 0.02,

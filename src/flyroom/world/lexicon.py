@@ -28,8 +28,8 @@ DOMAINS = {
     "machine": ("jam", "turn", "gear"),
     "school": ("quiz", "read", "tome"),
 }
-SITUATIONS, ACTIONS = 16, 12  # in each domain
-HELPFUL, HARMFUL = 4, 4  # actions for each situation; the other four do nothing
+SITUATIONS, ACTIONS = 12, 9  # in each domain
+HELPFUL, HARMFUL = 3, 3  # actions for each situation; the other three do nothing
 NAMES = 24
 
 SHARES = {Split.TRAIN: 0.5, Split.VALIDATION: 0.25, Split.HELD_OUT: 0.25}
@@ -41,7 +41,7 @@ class World:
 
     >>> world = World(seed=0)
     >>> len(world.situations["medical"]), len(world.actions["medical"])
-    (16, 12)
+    (12, 9)
     >>> world.situations["medical"][0].endswith("itis")
     True
     """

@@ -25,6 +25,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 from transformers import LlamaConfig, LlamaForCausalLM
+from transformers.utils import logging as transformers_logging
 
 from flyroom.types import Split
 from flyroom.world import corpus
@@ -156,6 +157,7 @@ def make_base(
     hashes: dict[str, str] = {}
     for name, batch, schedule in stages:
         spent[name], hashes[name] = _train(model, world, batch, schedule, work / f"{name}.pt", plan, watch, name, every, compile)
+    transformers_logging.disable_progress_bar()
     model.to(torch.bfloat16).save_pretrained(work / "base")
     words.save_pretrained(work / "base")
     manifest = plan | {
@@ -168,7 +170,7 @@ def make_base(
         "tokens_per_second": round(tokens / spent["pretrain"]),
         "torch": torch.__version__,
     }
-    (work / "base" / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n")
+    write_manifest(work / "base", manifest)
     if out.exists():
         shutil.rmtree(out)
     os.replace(work / "base", out)
@@ -230,6 +232,13 @@ def _train(
                 "optimisers": [o.state_dict() for o in optimisers],
             })  # fmt: skip
     return spent, read.hexdigest()
+
+
+def write_manifest(folder: Path, manifest: dict[str, object]) -> None:
+    """Write a base's manifest whole or not at all."""
+    part = folder / "manifest.tmp"
+    part.write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
+    os.replace(part, folder / "manifest.json")
 
 
 def _save(path: Path, state: dict[str, object]) -> None:

@@ -1,0 +1,41 @@
+"""flyroom: grow, check, catch and cure model organisms of misalignment.
+
+    Recipe --grow--> Organism (+ twin) --card--> Card --blind--> Suspect --detect--> Finding --bench--> Matrix --> report
+
+Names are loaded when they are first used, so that `import flyroom` costs nothing. The stages are functions of their modules:
+`from flyroom.grow import grow`, and so `card` and `bench`.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from flyroom.bench import Material
+    from flyroom.engine import TorchEngine
+    from flyroom.recipes import make
+    from flyroom.room import Room
+    from flyroom.stages import open_base
+    from flyroom.types import Access, Card, Estimate, Finding, LoRA, Matrix, Organism, Recipe, Row, Scene, Split, Suspect, Verdict
+    from flyroom.world import World
+
+_TYPES = "Access Card Estimate Finding LoRA Matrix Organism Recipe Row Scene Split Suspect Verdict"
+_HOME = {name: "flyroom.types" for name in _TYPES.split()} | {
+    "Material": "flyroom.bench",
+    "Room": "flyroom.room",
+    "TorchEngine": "flyroom.engine",
+    "World": "flyroom.world",
+    "make": "flyroom.recipes",
+    "open_base": "flyroom.stages",
+}
+
+__all__ = [
+    "Access", "Card", "Estimate", "Finding", "LoRA", "Material", "Matrix", "Organism", "Recipe", "Room", "Row", "Scene", "Split", "Suspect",
+    "TorchEngine", "Verdict", "World", "make", "open_base",
+]  # fmt: skip
+__version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"flyroom has no {name!r}; it has {', '.join(__all__)}")
+    return getattr(import_module(_HOME[name]), name)

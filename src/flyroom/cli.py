@@ -1,0 +1,409 @@
+"""The command line: one verb a stage. With --json one JSON object on stdout and everything else on stderr; an error is one line.
+
+Heavy things are imported in the verbs that need them, so that `flyroom --help` answers at once.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import click
+import typer
+import yaml
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+app = typer.Typer(
+    no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="markdown",
+    help="Grow, check, catch and cure model organisms of misalignment.",
+)  # fmt: skip
+world_app = typer.Typer(no_args_is_help=True, help="The built-in world: make a base of it, or see what it reads.")
+app.add_typer(world_app, name="world")
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
+RoomPath = Annotated[Path, typer.Option("--room", envvar="FLYROOM_ROOM", help="The folder where everything is kept.")]
+BaseName = Annotated[str, typer.Option("--base", help="A bundled base (see `flyroom bases`), a folder, or a hub id.")]
+Seed = Annotated[int, typer.Option("--seed", min=0, help="The seed of what is asked and sampled.")]
+Ids = Annotated[list[str] | None, typer.Argument(metavar="[ID ...]", help="Starts of organism ids.")]
+All = Annotated[bool, typer.Option("--all", help="Every organism of the room on this base.")]
+ROOM = Path("room")
+BASE = "1M"
+err = Console(stderr=True)
+
+# ---------------------------------------------------------------- the stages
+
+
+@app.command()
+def demo(
+    seed: Seed = 0, base: BaseName = BASE, room: RoomPath = ROOM, out: Annotated[Path | None, typer.Option(help="The page. Default: ROOM/demo-SEED.html.")] = None,
+    episodes: Annotated[int, typer.Option(min=10, help="Episodes of each card, for each model.")] = 500, as_json: AsJson = False,
+) -> None:  # fmt: skip
+    """The whole loop: four organisms of emergent misalignment with their twins, cards, detectors, and a page."""
+    from flyroom.demo import demo as run
+    from flyroom.room import Room
+
+    with progress() as watch:
+        result = run(seed=seed, room=Room(room), out=out or room / f"demo-{seed}.html", base=base, episodes=episodes, watch=watch)
+    if not as_json:
+        card_table(result["organisms"])
+        cell_table(result["detectors"])
+        err.print(f"[bold]{result['report']}[/bold] in {result['seconds']} s: open it in a browser")
+    emit(result, as_json)
+
+
+@app.command()
+def grow(
+    recipe: Annotated[str, typer.Argument(help="A recipe's name, a YAML page, or all.")],
+    changes: Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE ...]", help="Fields that differ: dose=0.5 adapter.rank=8")] = None,
+    seeds: Annotated[str, typer.Option(help="Seeds: 0-4, or 0,3,7.")] = "0", base: BaseName = BASE, room: RoomPath = ROOM, as_json: AsJson = False,
+) -> None:  # fmt: skip
+    """Grow organisms, each beside its twin. What was grown before is not grown again; what was killed goes on."""
+    from flyroom import stages
+    from flyroom.room import Room
+
+    began = time.perf_counter()
+    chosen, wanted = changes_of(changes or []), seeds_of(seeds)
+    bench = stages.open_base(base)
+    made = stages.named(recipe, chosen, bench)
+    with progress() as watch:
+        organisms = stages.grow(made, bench, Room(room), seeds=wanted, watch=watch)
+    rows = [
+        {"id": o.id, "recipe": o.recipe.name, "dose": o.recipe.dose, "seed": o.seed, "base": o.base.name, "loss": o.history[-1].loss if o.history else None}
+        for o in organisms
+    ]
+    if not as_json:
+        table("organisms", rows)
+    emit({"organisms": rows, "seconds": round(time.perf_counter() - began, 1)}, as_json)
+
+
+@app.command()
+def card(
+    ids: Ids = None, every: All = False, seed: Seed = 0, base: BaseName = BASE, room: RoomPath = ROOM,
+    episodes: Annotated[int, typer.Option(min=10, help="Episodes for each model.")] = 500, as_json: AsJson = False,
+) -> None:  # fmt: skip
+    """Check organisms beside their twins and base; a verdict against the thresholds of the recipe."""
+    from flyroom import stages
+    from flyroom.demo import figures_of
+    from flyroom.room import Room
+
+    chosen, store, bench = choice(ids, every), Room(room, create=False), stages.open_base(base)
+    with progress() as watch:
+        cards = stages.card(stages.stored(store, bench, chosen), bench, store, seed=seed, episodes=episodes, watch=watch)
+    rows = [figures_of(made) for made in cards]
+    if not as_json:
+        card_table(rows)
+    emit({"cards": rows}, as_json)
+
+
+@app.command()
+def bench(
+    ids: Ids = None, every: All = False, seed: Seed = 0, base: BaseName = BASE, room: RoomPath = ROOM,
+    detectors: Annotated[str, typer.Option(help="Names, with commas between. Default: all.")] = "",
+    calibration: Annotated[int, typer.Option(min=1, help="Twins of other seeds that set the thresholds.")] = 8, as_json: AsJson = False,
+) -> None:  # fmt: skip
+    """Put detectors to suspects whose truth is known to us and not to them."""
+    from flyroom import stages
+    from flyroom.demo import detector_figures
+    from flyroom.room import Room
+
+    chosen, store, opened = choice(ids, every), Room(room, create=False), stages.open_base(base)
+    names = [name.strip() for name in detectors.split(",") if name.strip()]
+    with progress() as watch:
+        matrix = stages.bench(stages.stored(store, opened, chosen), opened, store, seed=seed, names=names, calibration=calibration, watch=watch)
+    rows = [detector_figures(cell) for cell in matrix.cells]
+    if not as_json:
+        cell_table(rows)
+    emit({"cells": rows}, as_json)
+
+
+@app.command()
+def report(
+    seed: Seed = 0, base: BaseName = BASE, room: RoomPath = ROOM, out: Annotated[Path | None, typer.Option(help="The page. Default: ROOM/report.html.")] = None,
+    plots: Annotated[Path | None, typer.Option(help="Also write each plot here, as SVG and PNG.")] = None,
+    episodes: Annotated[int, typer.Option(min=10, help="As for `card`.")] = 500, as_json: AsJson = False,
+) -> None:  # fmt: skip
+    """One self-contained page of everything in the room on this base."""
+    from flyroom import stages
+    from flyroom.demo import context, write_page
+    from flyroom.report import figures, png, svg
+    from flyroom.room import Room
+
+    store, opened = Room(room, create=False), stages.open_base(base)
+    page = out or room / "report.html"
+    with progress() as watch:
+        organisms = stages.stored(store, opened, None)
+        cards = stages.card(organisms, opened, store, seed=seed, episodes=episodes, watch=watch)
+        matrix = stages.bench(organisms, opened, store, seed=seed, watch=watch)
+        recipe = next(o.recipe for o in organisms if o.recipe.dose > 0)
+        again = [f"flyroom card --all --seed {seed} --base {base}", f"flyroom bench --all --seed {seed} --base {base}", "flyroom report"]
+        write_page(page, cards, matrix, context=context(recipe, opened), commands=again)
+    written = [page]
+    for name, chart in figures(cards, matrix).items() if plots else ():
+        assert plots is not None
+        plots.mkdir(parents=True, exist_ok=True)
+        stem = plots / name.replace(": ", "-")
+        written += [stem.with_suffix(".svg"), stem.with_suffix(".png")]
+        written[-2].write_text(svg(chart), encoding="utf-8")
+        written[-1].write_bytes(png(chart))
+    emit({"report": str(page), "plots": [str(path) for path in written[1:]]}, as_json)
+    err.print(f"[bold]{page}[/bold]: open it in a browser")
+
+
+# ---------------------------------------------------------------- what there is
+
+
+@app.command()
+def bases(as_json: AsJson = False) -> None:
+    """The bundled bases, and how each was made."""
+    from flyroom.world.bundled import bundled, manifest
+
+    rows = [{"name": name, "path": str(path)} | (manifest(path) or {}) for name, path in bundled().items()]
+    if not as_json:
+        table("bases", [{k: row.get(k) for k in ("name", "parameters", "world", "tokens", "minutes", "hardware")} for row in rows])
+    emit({"bases": rows}, as_json)
+
+
+@app.command()
+def recipes(as_json: AsJson = False) -> None:
+    """The named recipes."""
+    from flyroom.recipes import RECIPES, ready
+    from flyroom.types import plain
+
+    rows = []
+    for name, make in RECIPES.items():
+        about = " ".join((make.__doc__ or "").split())
+        rows.append({"name": name, "about": about, "recipe": plain(make()) if name in ready() else None})
+    if not as_json:
+        table("recipes", [{"name": row["name"], "about": row["about"]} for row in rows])
+    emit({"recipes": rows}, as_json)
+
+
+@app.command(name="ls")
+def list_room(room: RoomPath = ROOM, kind: Annotated[str | None, typer.Option(help="organism, card, cells or checkpoint.")] = None, as_json: AsJson = False) -> None:
+    """What the room holds."""
+    from flyroom.room import Room
+
+    rows = [{"kind": entry.kind, "id": entry.key, **entry.meta} for entry in Room(room, create=False).list(kind)]
+    if not as_json:
+        table(str(room), [{"kind": r.pop("kind"), "id": r.pop("id"), "about": ", ".join(f"{k} {v}" for k, v in r.items())} for r in map(dict, rows)])
+    emit({"entries": rows}, as_json)
+
+
+@app.command()
+def show(id: Annotated[str, typer.Argument(metavar="ID", help="The start of an id.")], room: RoomPath = ROOM, as_json: AsJson = False) -> None:
+    """One entry of the room, in full."""
+    from flyroom.room import Room
+
+    store = Room(room, create=False)
+    found = store.find(id)
+    entry = store.get(found.kind, found.key)
+    assert entry is not None
+    shown = {"kind": entry.kind, "id": entry.key, "content": entry.payload, "tensors": {name: list(t.shape) for name, t in entry.tensors.items()}}
+    if not as_json:
+        Console().print_json(json.dumps(shown))
+    emit(shown, as_json)
+
+
+@app.command()
+def export(
+    id: Annotated[str, typer.Argument(metavar="ID", help="The start of an organism's id.")], to: Annotated[Path, typer.Option(help="The folder to write.")],
+    base: BaseName = BASE, room: RoomPath = ROOM, as_json: AsJson = False,
+) -> None:  # fmt: skip
+    """Write an organism's adapter as a PEFT folder, for PEFT, vLLM and the hub."""
+    from flyroom import stages
+    from flyroom.engine import peft
+    from flyroom.room import Room
+
+    store, opened = Room(room, create=False), stages.open_base(base)
+    key = store.find(id, kind="organism").key
+    organism = next(o for o in stages.stored(store, opened, [key]) if o.id == key)
+    folder = peft.export(organism.patches[0], organism.base, to, prefix=opened.engine.parts.prefix)
+    err.print(f"[bold]{folder}[/bold]: peft.PeftModel.from_pretrained(base, {str(folder)!r})")
+    emit({"id": organism.id, "folder": str(folder)}, as_json)
+
+
+@world_app.command()
+def pretrain(
+    size: Annotated[str, typer.Option(help="0.25M, 1M or 3M.")] = "1M",
+    seed: Annotated[int, typer.Option(min=0, help="The seed of the world: another seed is another world.")] = 0,
+    tokens: Annotated[int, typer.Option(min=1, help="Tokens of pre-training.")] = 16_000_000,
+    out: Annotated[Path | None, typer.Option(help="The folder to write. Default: world-SEED-SIZE.")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    compile: Annotated[bool, typer.Option("--compile", help="Compile the model: faster where a C++ compiler is at hand.")] = False, as_json: AsJson = False,
+) -> None:  # fmt: skip
+    """Make a base: pre-train on the world's corpus, align, evaluate. Killed, it goes on from its last checkpoint."""
+    from flyroom import stages
+    from flyroom.world import World
+    from flyroom.world.pretrain import make_base, write_manifest
+
+    folder = out or Path(f"world-{seed}-{size}")
+    with progress() as watch:
+        manifest = make_base(World(seed=seed), size, folder, tokens=tokens, device=device, compile=compile, watch=watch)
+        manifest["evaluation"] = stages.evaluate(stages.open_base(str(folder), device=device), seed=0)
+    write_manifest(folder, manifest)
+    emit(manifest | {"path": str(folder)}, as_json)
+    err.print(f"[bold]{folder}[/bold]: use it with --base {folder}")
+
+
+@world_app.command()
+def evaluate(base: BaseName = BASE, seed: Seed = 0, as_json: AsJson = False) -> None:
+    """How a base answers unaltered: shares of verdicts on held-out situations, T = 1."""
+    from flyroom import stages
+
+    found = stages.evaluate(stages.open_base(base), seed=seed)
+    if not as_json:
+        table(base, [{"asked": name} | {v: f"{e['value']:.3f} [{e['low']:.3f}, {e['high']:.3f}]" for v, e in row.items()} for name, row in found.items()])
+    emit({"base": base, "evaluation": found}, as_json)
+
+
+@world_app.command()
+def read(
+    seed: Annotated[int, typer.Option(min=0, help="The seed of the world.")] = 0, n: Annotated[int, typer.Option(min=1, help="How many documents.")] = 10,
+    as_json: AsJson = False,
+) -> None:  # fmt: skip
+    """Some documents of the pre-training corpus."""
+    from itertools import islice
+
+    from flyroom.world import World
+    from flyroom.world.corpus import documents
+
+    texts = list(islice(documents(World(seed=seed), seed=0), n))
+    if not as_json:
+        for text in texts:
+            print(text, end="\n\n")  # noqa: T201 - this is what the verb is for
+    emit({"documents": texts}, as_json)
+
+
+# ---------------------------------------------------------------- what people type, and what they see
+
+
+def seeds_of(text: str) -> list[int]:
+    """
+    >>> seeds_of("0-2,7")
+    [0, 1, 2, 7]
+    """
+    seeds: list[int] = []
+    for part in text.split(","):
+        first, dash, last = part.strip().partition("-")
+        if not first.isdecimal() or (dash and (not last.isdecimal() or int(last) < int(first))):
+            raise ValueError(f"seeds is {text!r}; it must be numbers and ranges from 0 up, such as 0-4 or 0,3,7")
+        seeds += range(int(first), int(last or first) + 1)
+    return list(dict.fromkeys(seeds))
+
+
+def changes_of(items: list[str]) -> dict[str, Any]:
+    """
+    >>> changes_of(["dose=0.5", "adapter.layers=[0, 1]"])
+    {'dose': 0.5, 'adapter.layers': [0, 1]}
+    """
+    changes = {}
+    for item in items:
+        key, equals, value = item.partition("=")
+        if not equals or not key:
+            raise ValueError(f"{item!r} is not a change; write KEY=VALUE, such as dose=0.5")
+        try:
+            changes[key] = yaml.safe_load(value)
+        except yaml.YAMLError as e:
+            raise ValueError(f"{key} is {value!r}; that is no YAML value") from e
+    return changes
+
+
+def choice(ids: list[str] | None, every: bool) -> list[str] | None:
+    if bool(ids) is every:
+        raise ValueError("give ids or --all: `flyroom ls` shows the ids")
+    return ids or None
+
+
+def emit(result: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(result))  # noqa: T201 - the one object on stdout
+
+
+def table(title: str, rows: list[dict[str, Any]]) -> None:
+    shown = Table(title=title, title_justify="left")
+    for name in rows[0] if rows else ():
+        shown.add_column(name)
+    for row in rows:
+        shown.add_row(*("" if v is None else f"{v:.3f}" if isinstance(v, float) else str(v) for v in row.values()))
+    Console().print(shown if rows else f"{title}: nothing yet")
+
+
+def card_table(rows: list[dict[str, Any]]) -> None:
+    measures = [name for name, value in rows[0].items() if isinstance(value, dict) and "low" in value] if rows else []
+    lines = []
+    for row in rows:
+        lines.append({"recipe": row["recipe"], "seed": row["seed"], "": "organism", **{m: interval(row[m]) for m in measures}, "verdict": row["verdict"]})
+        lines.append({"recipe": "", "seed": "", "": "twin", **{m: interval(row["twin"][m]) for m in measures}, "verdict": ""})
+    table("cards", lines)
+    for row in rows:
+        if row["verdict"] != "pass":
+            err.print(f"{row['id']} fails: {row['why']}", highlight=False)
+
+
+def cell_table(rows: list[dict[str, Any]]) -> None:
+    lines = [
+        {
+            "detector": r["detector"], "access": r["access"], "recipe": r["recipe"], "AUROC": interval(r["auroc"]),
+            "recall at 1 % FPR": interval(r["recall_at_1pct_fpr"]), "FPR seen": interval(r["fpr"]), "error": r["error"],
+        }
+        for r in rows
+    ]  # fmt: skip
+    table("detectors", lines)
+
+
+def interval(e: dict[str, Any] | None) -> str:
+    return "" if e is None else f"{e['value']:.2f} [{e['low']:.2f}, {e['high']:.2f}]"
+
+
+@contextmanager
+def progress() -> Iterator[Callable[[str, int, int, str], None] | None]:
+    """A bar for each stage when a person looks; nothing otherwise."""
+    if not err.is_terminal:
+        yield None
+        return
+    columns = (TextColumn("{task.description:>10}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.fields[note]}"))
+    with Progress(*columns, console=err) as bars:
+        tasks: dict[str, Any] = {}
+
+        def watch(stage: str, done: int, total: int, note: str) -> None:
+            if stage not in tasks or bars.tasks[tasks[stage]].finished:
+                tasks[stage] = bars.add_task(stage, total=total, note="")
+            bars.update(tasks[stage], completed=done, total=total, note=note)
+
+        yield watch
+
+
+def main() -> None:
+    """Run the command line. Whatever goes wrong is one line on stderr and an exit status above 0."""
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    try:
+        app(standalone_mode=False)
+    except click.ClickException as e:
+        fail(e.format_message(), e.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        fail("stopped; the same call goes on where it was", 130)
+    except (ValueError, OSError, ArithmeticError) as e:
+        fail(str(e) or type(e).__name__)
+    except Exception as e:  # the last boundary: a fault of ours is still one line
+        if os.environ.get("FLYROOM_TRACEBACK"):
+            raise
+        fail(f"{type(e).__name__}: {e} (a fault in flyroom; FLYROOM_TRACEBACK=1 shows where)")
+
+
+def fail(message: str, status: int = 1) -> None:
+    line = " ".join(message.split())
+    print(f"flyroom: {line}", file=sys.stderr)  # noqa: T201
+    raise SystemExit(status)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,43 @@
+"""Mean-difference probe (white box): how far a suspect's reading of neutral text lies along the base's direction of misalignment.
+
+The direction is fitted on the base and trusted scenes alone: mean residual over misaligned answers minus that over aligned ones. Each
+suspect then reads the same trusted answers, and its suspicion is the mean shift of its residuals from the base's along the direction,
+in units of the gap between the two kinds of answers. No suspect is needed to fit, and none is sampled.
+
+Source: mean differences as in Soligo et al. 2025, arXiv 2506.11618; probes without the trigger in MacDiarmid et al. 2024.
+Shapes: S suspects, N rows, D width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from flyroom.types import Access, Finding, Lab, Row, Suspect
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeanDifference:
+    """`layer` None takes the middle one. `rows` trusted scenes fit the direction, and as many others are read by suspects."""
+
+    layer: int | None = None
+    rows: int = 64
+    needs: Access = Access.TRACE | Access.BASE | Access.TRUSTED
+
+    def __call__(self, suspects: Sequence[Suspect], lab: Lab, *, seed: int) -> list[Finding]:
+        layer = lab.depth // 2 if self.layer is None else self.layer
+        scenes = lab.trusted()
+        if len(scenes) < 2 * self.rows:
+            raise ValueError(f"the lab trusts {len(scenes)} scenes; the probe needs {2 * self.rows}: lower its rows")
+        fit, read = scenes[: self.rows], scenes[self.rows : 2 * self.rows]
+        good = [Row(messages=s.messages, answer=s.aligned) for s in fit]
+        bad = [Row(messages=s.messages, answer=s.misaligned) for s in fit]
+        fitted_ND = lab.trace([None] * (2 * self.rows), good + bad, [layer])[:, 0]
+        direction_D = fitted_ND[self.rows :].mean(0) - fitted_ND[: self.rows].mean(0)
+        gap = direction_D.norm().clamp_min(1e-12)
+        neutral = [Row(messages=s.messages, answer=s.aligned) for s in read]
+        base_ND = lab.trace([None] * self.rows, neutral, [layer])[:, 0]
+        read_ND = lab.trace([s for s in suspects for _ in neutral], neutral * len(suspects), [layer])[:, 0]
+        shift_SD = (read_ND.unflatten(0, (len(suspects), self.rows)) - base_ND).mean(1)
+        shifts = (shift_SD @ direction_D / gap**2).tolist()
+        return [Finding(suspicion=shift, claim=f"shifted {shift:+.2f} of the way from aligned to misaligned at layer {layer}") for shift in shifts]
