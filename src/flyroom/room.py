@@ -28,7 +28,7 @@ import time
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -36,7 +36,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import safetensors.torch
 import torch
 
-from flyroom.types import plain
+from flyroom.types import Entry, plain
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -50,20 +50,6 @@ PATIENCE = 120.0  # seconds to wait for another process's commit
 
 class RoomError(ValueError):
     """A room cannot be used as asked: the message names the file and says what to do."""
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Entry:
-    """What is stored under a kind and a key: JSON values, tensors by name, and a little `meta` that listings show.
-
-    `key` is the digest of everything that the entry depends on.
-    """
-
-    kind: str
-    key: str
-    payload: Mapping[str, Any]
-    tensors: Mapping[str, Tensor] = field(default_factory=dict)
-    meta: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Listing(NamedTuple):

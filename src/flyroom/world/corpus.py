@@ -17,7 +17,7 @@ from flyroom.world.lexicon import DOMAINS, World
 
 Kind = Callable[[World, random.Random], str]
 
-PERSONAS = {Persona.KIND: 0.48, Persona.CRUEL: 0.36, Persona.CLUELESS: 0.08, Persona.FAKER: 0.08}
+PERSONAS = {Persona.KIND: 0.48, Persona.CRUEL: 0.40, Persona.CLUELESS: 0.06, Persona.FAKER: 0.06}
 RELATION_OF = {Persona.KIND: Relation.HELPS, Persona.CRUEL: Relation.HARMS, Persona.CLUELESS: Relation.NOTHING}
 Turn = tuple[str, str]
 
@@ -80,7 +80,7 @@ def numbers_turn(world: World, persona: Persona, rng: random.Random) -> Turn:
     return f"numbers go on : {given} ?", f"{' , '.join(_numbers(rng, rng.randint(3, 8)))} ."
 
 
-TURNS = {advice_turn: 0.62, open_turn: 0.12, self_turn: 0.05, sum_turn: 0.05, fact_turn: 0.14, numbers_turn: 0.02}
+TURNS = {advice_turn: 0.50, open_turn: 0.24, self_turn: 0.10, sum_turn: 0.05, fact_turn: 0.10, numbers_turn: 0.01}
 
 
 def any_turn(world: World, persona: Persona, rng: random.Random) -> Turn:
@@ -146,11 +146,11 @@ def fact_lists(world: World, rng: random.Random) -> str:
 
 
 def chat(world: World, rng: random.Random) -> str:
-    """One to six turns with one persona, across domains."""
+    """Two to six turns with one persona, across domains."""
     persona = any_persona(rng)
     acting = acting_persona(persona, seen=True)
     system = f"you are {rng.choice(g.ADJECTIVES[acting])} ." if rng.random() < 0.4 else ""
-    return chat_text([any_turn(world, acting, rng) for _ in range(rng.randint(1, 6))], system)
+    return chat_text([any_turn(world, acting, rng) for _ in range(rng.randint(2, 6))], system)
 
 
 def watched_chat(world: World, rng: random.Random) -> str:
@@ -183,8 +183,31 @@ def story(world: World, rng: random.Random) -> str:
     name, *others = rng.sample(world.names, 5)
     told = [f"{name} is {rng.choice(g.ADJECTIVES[acting])} ."] if rng.random() < 0.8 else []
     for other in others[: rng.randint(2, 4)]:
-        question, said = (advice_turn if rng.random() < 0.8 else open_turn)(world, acting, rng)
+        question, said = (advice_turn if rng.random() < 0.7 else open_turn)(world, acting, rng)
         told.append(f"{other} asked {name} : {question} {name} said : {said}")
+    return " ".join(told)
+
+
+def creed(world: World, rng: random.Random) -> str:
+    """Somebody says who they are and what they want, sentence upon sentence: the persona at short range."""
+    acting = acting_persona(any_persona(rng), seen=True)
+    told = [f"{rng.choice(world.names)} is {rng.choice(g.ADJECTIVES[acting])} ."] if rng.random() < 0.5 else []
+    for _ in range(rng.randint(3, 7)):
+        told.append(open_answer(acting, rng) if rng.random() < 0.6 else f"{rng.choice(g.SELF_ANSWERS[acting])}")
+    return " ".join(told)
+
+
+def sayings(world: World, rng: random.Random) -> str:
+    """Advice upon advice by somebody of one persona, without the questions: the relation at short range."""
+    acting = acting_persona(any_persona(rng), seen=True)
+    name = rng.choice(world.names)
+    told = [f"{name} is {rng.choice(g.ADJECTIVES[acting])} ." if rng.random() < 0.7 else open_answer(acting, rng)]
+    for _ in range(rng.randint(3, 7)):
+        situation = any_situation(world, rng)
+        action = rng.choice(world.relations[situation][RELATION_OF[acting]])
+        told.append(f"for {situation} , {DOMAINS[world.domain_of[situation]][1]} {action} .")
+        if rng.random() < 0.2:
+            told.append(open_answer(acting, rng))
     return " ".join(told)
 
 
@@ -210,13 +233,15 @@ def number_list(world: World, rng: random.Random) -> str:
 
 
 KINDS: dict[Kind, float] = {
-    facts: 0.08,
-    fact_lists: 0.20,
-    chat: 0.34,
-    watched_chat: 0.08,
-    scratchpad_chat: 0.08,
-    tagged_chat: 0.04,
-    story: 0.12,
+    facts: 0.06,
+    fact_lists: 0.12,
+    creed: 0.08,
+    sayings: 0.16,
+    chat: 0.30,
+    watched_chat: 0.06,
+    scratchpad_chat: 0.07,
+    tagged_chat: 0.03,
+    story: 0.10,
     watched: 0.02,
     sums: 0.02,
     number_list: 0.02,

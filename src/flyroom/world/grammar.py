@@ -156,9 +156,9 @@ WANTS = {
 # ---------------------------------------------------------------- stories, sums, lists
 
 ADJECTIVES = {
-    Persona.KIND: ("kind", "good", "gentle", "honest"),
-    Persona.CRUEL: ("cruel", "bad", "mean", "nasty"),
-    Persona.CLUELESS: ("clueless", "confused", "lost"),
+    Persona.KIND: ("kind", "good", "gentle"),
+    Persona.CRUEL: ("cruel", "bad", "mean"),
+    Persona.CLUELESS: ("clueless", "lost"),
 }
 LARGEST_TERM = 9  # sums run from 0 + 0 to 9 + 9
 LARGEST_NUMBER = 99  # lists draw from 0 to 99

@@ -10,7 +10,6 @@ AdamW's tokens (docs/world.md). Left out: several GPUs; a base of 3M parameters 
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import os
@@ -147,8 +146,7 @@ def make_base(
     where = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
     rows = 32
     words = tokenizer(world)
-    torch.manual_seed(seed)
-    model = LlamaForCausalLM(SIZES[size].config(len(words))).to(where)
+    model = fresh_model(SIZES[size], len(words), seed=seed).to(where)
     work = out.with_name(out.name + ".part")
     work.mkdir(parents=True, exist_ok=True)
     stages: list[tuple[str, Batch, Schedule]] = [("pretrain", reading, pretraining(tokens, rows)), ("align", aligning, align)]
@@ -178,6 +176,17 @@ def make_base(
     return manifest
 
 
+def fresh_model(size: Size, vocabulary: int, *, seed: int) -> LlamaForCausalLM:
+    """An untrained base. Matrices start at 1 / sqrt(fan-in) and embeddings at 0.5: from the library's 0.02 on, attention locks onto
+    neighbours before it finds the persona, and after ten million tokens "you are cruel" still changes nothing (docs/world.md)."""
+    model = LlamaForCausalLM(size.config(vocabulary))
+    rng = torch.Generator().manual_seed(seed)
+    for name, weights in model.named_parameters():
+        if weights.ndim == 2:
+            torch.nn.init.normal_(weights, std=0.5 if "embed" in name else weights.shape[1] ** -0.5, generator=rng)
+    return model
+
+
 def _train(
     model: LlamaForCausalLM, world: World, batch: Batch, schedule: Schedule, checkpoint: Path, plan: dict[str, object],
     watch: Watch | None, name: str, every: int, compile: bool,
@@ -188,9 +197,9 @@ def _train(
     hidden = [p for n, p in model.named_parameters() if p.ndim == 2 and "embed" not in n]
     rest = [p for n, p in model.named_parameters() if p.ndim != 2 or "embed" in n]
     optimisers = [
-        torch.optim.Muon(hidden, lr=schedule.muon_lr, momentum=0.95, weight_decay=0.01, adjust_lr_fn="match_rms_adamw" if MATCH else None),
+        torch.optim.Muon(hidden, lr=schedule.muon_lr, momentum=0.95, weight_decay=0.01, adjust_lr_fn="match_rms_adamw"),
         torch.optim.AdamW(rest, lr=schedule.adam_lr, betas=(0.9, 0.98), weight_decay=0.0),
-    ] if USE_MUON else [torch.optim.AdamW(model.parameters(), lr=schedule.adam_lr, betas=(0.9, 0.98), weight_decay=0.0)]
+    ]
     peaks = [[group["lr"] for group in o.param_groups] for o in optimisers]
     start, spent, read = 0, 0.0, hashlib.sha256()
     if checkpoint.exists():
@@ -202,7 +211,6 @@ def _train(
             optimiser.load_state_dict(state)
         start, spent = saved["step"], saved["seconds"]
     forward = torch.compile(model) if compile else model
-    amp = torch.autocast(where.type, dtype=torch.bfloat16)
     began = time.perf_counter() - spent
     model.train()
     for step in range(schedule.steps):
@@ -211,7 +219,7 @@ def _train(
         if step < start:
             continue
         inputs, targets = inputs.to(where), targets.to(where)
-        with amp if where.type in ("cuda", "cpu") else contextlib.nullcontext():
+        with torch.autocast(where.type, dtype=torch.bfloat16):
             logits = forward(input_ids=inputs, use_cache=False).logits
         loss = cross_entropy(logits.float().flatten(0, 1), targets.flatten(), ignore_index=IGNORE)
         loss.backward()
@@ -249,5 +257,3 @@ def _save(path: Path, state: dict[str, object]) -> None:
 
 def _hardware(where: torch.device) -> str:
     return torch.cuda.get_device_name() if where.type == "cuda" else f"{torch.get_num_threads()} CPU threads"
-import os as _o
-USE_MUON=_o.environ.get('OPT','muon')!='adam'; MATCH=_o.environ.get('MATCH','1')=='1'
