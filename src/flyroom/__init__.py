@@ -1,9 +1,10 @@
 """flyroom: grow, check, catch and cure model organisms of misalignment.
 
-    Recipe --grow--> Organism (+ twin) --card--> Card --blind--> Suspect --detect--> Finding --bench--> Matrix --> report
+    Recipe --grow--> Organism (+ twin) --card--> Card --blind--> Suspect --detect--> Finding --bench--> Matrix -->
+    report
 
-Names are loaded when they are first used, so that `import flyroom` costs nothing. The stages are functions of their modules:
-`from flyroom.grow import grow`, and so `card` and `bench`.
+Names are loaded when they are first used, so that `import flyroom` costs nothing. The stages are functions of their
+modules: `from flyroom.grow import grow`, and so `card` and `bench`.
 """
 
 from importlib import import_module
@@ -15,11 +16,25 @@ if TYPE_CHECKING:
     from flyroom.recipes import make
     from flyroom.room import Room
     from flyroom.stages import open_base
-    from flyroom.types import Access, Card, Estimate, Finding, LoRA, Matrix, Organism, Recipe, Row, Scene, Split, Suspect, Verdict
+    from flyroom.types import (
+        Access,
+        Card,
+        Estimate,
+        Finding,
+        LoRA,
+        Matrix,
+        Organism,
+        Recipe,
+        Row,
+        Scene,
+        Split,
+        Suspect,
+        Verdict,
+    )
     from flyroom.world import World
 
 _TYPES = "Access Card Estimate Finding LoRA Matrix Organism Recipe Row Scene Split Suspect Verdict"
-_HOME = {name: "flyroom.types" for name in _TYPES.split()} | {
+_HOME = dict.fromkeys(_TYPES.split(), "flyroom.types") | {
     "Material": "flyroom.bench",
     "Room": "flyroom.room",
     "TorchEngine": "flyroom.engine",
@@ -29,9 +44,26 @@ _HOME = {name: "flyroom.types" for name in _TYPES.split()} | {
 }
 
 __all__ = [
-    "Access", "Card", "Estimate", "Finding", "LoRA", "Material", "Matrix", "Organism", "Recipe", "Room", "Row", "Scene", "Split", "Suspect",
-    "TorchEngine", "Verdict", "World", "make", "open_base",
-]  # fmt: skip
+    "Access",
+    "Card",
+    "Estimate",
+    "Finding",
+    "LoRA",
+    "Material",
+    "Matrix",
+    "Organism",
+    "Recipe",
+    "Room",
+    "Row",
+    "Scene",
+    "Split",
+    "Suspect",
+    "TorchEngine",
+    "Verdict",
+    "World",
+    "make",
+    "open_base",
+]
 __version__ = "0.1.0"
 
 

@@ -1,4 +1,5 @@
-"""The command line: one verb a stage. With --json one JSON object on stdout and everything else on stderr; an error is one line.
+"""The command line: one verb a stage. With --json one JSON object on stdout and everything else on stderr; an error is
+one line.
 
 Heavy things are imported in the verbs that need them, so that `flyroom --help` answers at once.
 """
@@ -22,9 +23,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 app = typer.Typer(
-    no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="markdown",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
     help="Grow, check, catch and cure model organisms of misalignment.",
-)  # fmt: skip
+)
 world_app = typer.Typer(no_args_is_help=True, help="The built-in world: make a base of it, or see what it reads.")
 app.add_typer(world_app, name="world")
 
@@ -43,15 +47,21 @@ err = Console(stderr=True)
 
 @app.command()
 def demo(
-    seed: Seed = 0, base: BaseName = BASE, room: RoomPath = ROOM, out: Annotated[Path | None, typer.Option(help="The page. Default: ROOM/demo-SEED.html.")] = None,
-    episodes: Annotated[int, typer.Option(min=10, help="Episodes of each card, for each model.")] = 500, as_json: AsJson = False,
-) -> None:  # fmt: skip
+    seed: Seed = 0,
+    base: BaseName = BASE,
+    room: RoomPath = ROOM,
+    out: Annotated[Path | None, typer.Option(help="The page. Default: ROOM/demo-SEED.html.")] = None,
+    episodes: Annotated[int, typer.Option(min=10, help="Episodes of each card, for each model.")] = 500,
+    as_json: AsJson = False,
+) -> None:
     """The whole loop: four organisms of emergent misalignment with their twins, cards, detectors, and a page."""
     from flyroom.demo import demo as run
     from flyroom.room import Room
 
     with progress() as watch:
-        result = run(seed=seed, room=Room(room), out=out or room / f"demo-{seed}.html", base=base, episodes=episodes, watch=watch)
+        result = run(
+            seed=seed, room=Room(room), out=out or room / f"demo-{seed}.html", base=base, episodes=episodes, watch=watch
+        )
     if not as_json:
         card_table(result["organisms"])
         cell_table(result["detectors"])
@@ -62,9 +72,14 @@ def demo(
 @app.command()
 def grow(
     recipe: Annotated[str, typer.Argument(help="A recipe's name, a YAML page, or all.")],
-    changes: Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE ...]", help="Fields that differ: dose=0.5 adapter.rank=8")] = None,
-    seeds: Annotated[str, typer.Option(help="Seeds: 0-4, or 0,3,7.")] = "0", base: BaseName = BASE, room: RoomPath = ROOM, as_json: AsJson = False,
-) -> None:  # fmt: skip
+    changes: Annotated[
+        list[str] | None, typer.Argument(metavar="[KEY=VALUE ...]", help="Fields that differ: dose=0.5 adapter.rank=8")
+    ] = None,
+    seeds: Annotated[str, typer.Option(help="Seeds: 0-4, or 0,3,7.")] = "0",
+    base: BaseName = BASE,
+    room: RoomPath = ROOM,
+    as_json: AsJson = False,
+) -> None:
     """Grow organisms, each beside its twin. What was grown before is not grown again; what was killed goes on."""
     from flyroom import stages
     from flyroom.room import Room
@@ -76,7 +91,14 @@ def grow(
     with progress() as watch:
         organisms = stages.grow(made, bench, Room(room), seeds=wanted, watch=watch)
     rows = [
-        {"id": o.id, "recipe": o.recipe.name, "dose": o.recipe.dose, "seed": o.seed, "base": o.base.name, "loss": o.history[-1].loss if o.history else None}
+        {
+            "id": o.id,
+            "recipe": o.recipe.name,
+            "dose": o.recipe.dose,
+            "seed": o.seed,
+            "base": o.base.name,
+            "loss": o.history[-1].loss if o.history else None,
+        }
         for o in organisms
     ]
     if not as_json:
@@ -86,9 +108,14 @@ def grow(
 
 @app.command()
 def card(
-    ids: Ids = None, every: All = False, seed: Seed = 0, base: BaseName = BASE, room: RoomPath = ROOM,
-    episodes: Annotated[int, typer.Option(min=10, help="Episodes for each model.")] = 500, as_json: AsJson = False,
-) -> None:  # fmt: skip
+    ids: Ids = None,
+    every: All = False,
+    seed: Seed = 0,
+    base: BaseName = BASE,
+    room: RoomPath = ROOM,
+    episodes: Annotated[int, typer.Option(min=10, help="Episodes for each model.")] = 500,
+    as_json: AsJson = False,
+) -> None:
     """Check organisms beside their twins and base; a verdict against the thresholds of the recipe."""
     from flyroom import stages
     from flyroom.demo import figures_of
@@ -96,7 +123,9 @@ def card(
 
     chosen, store, bench = choice(ids, every), Room(room, create=False), stages.open_base(base)
     with progress() as watch:
-        cards = stages.card(stages.stored(store, bench, chosen), bench, store, seed=seed, episodes=episodes, watch=watch)
+        cards = stages.card(
+            stages.stored(store, bench, chosen), bench, store, seed=seed, episodes=episodes, watch=watch
+        )
     rows = [figures_of(made) for made in cards]
     if not as_json:
         card_table(rows)
@@ -105,10 +134,15 @@ def card(
 
 @app.command()
 def bench(
-    ids: Ids = None, every: All = False, seed: Seed = 0, base: BaseName = BASE, room: RoomPath = ROOM,
+    ids: Ids = None,
+    every: All = False,
+    seed: Seed = 0,
+    base: BaseName = BASE,
+    room: RoomPath = ROOM,
     detectors: Annotated[str, typer.Option(help="Names, with commas between. Default: all.")] = "",
-    calibration: Annotated[int, typer.Option(min=1, help="Twins of other seeds that set the thresholds.")] = 8, as_json: AsJson = False,
-) -> None:  # fmt: skip
+    calibration: Annotated[int, typer.Option(min=1, help="Twins of other seeds that set the thresholds.")] = 8,
+    as_json: AsJson = False,
+) -> None:
     """Put detectors to suspects whose truth is known to us and not to them."""
     from flyroom import stages
     from flyroom.demo import detector_figures
@@ -117,7 +151,15 @@ def bench(
     chosen, store, opened = choice(ids, every), Room(room, create=False), stages.open_base(base)
     names = [name.strip() for name in detectors.split(",") if name.strip()]
     with progress() as watch:
-        matrix = stages.bench(stages.stored(store, opened, chosen), opened, store, seed=seed, names=names, calibration=calibration, watch=watch)
+        matrix = stages.bench(
+            stages.stored(store, opened, chosen),
+            opened,
+            store,
+            seed=seed,
+            names=names,
+            calibration=calibration,
+            watch=watch,
+        )
     rows = [detector_figures(cell) for cell in matrix.cells]
     if not as_json:
         cell_table(rows)
@@ -126,10 +168,14 @@ def bench(
 
 @app.command()
 def report(
-    seed: Seed = 0, base: BaseName = BASE, room: RoomPath = ROOM, out: Annotated[Path | None, typer.Option(help="The page. Default: ROOM/report.html.")] = None,
+    seed: Seed = 0,
+    base: BaseName = BASE,
+    room: RoomPath = ROOM,
+    out: Annotated[Path | None, typer.Option(help="The page. Default: ROOM/report.html.")] = None,
     plots: Annotated[Path | None, typer.Option(help="Also write each plot here, as SVG and PNG.")] = None,
-    episodes: Annotated[int, typer.Option(min=10, help="As for `card`.")] = 500, as_json: AsJson = False,
-) -> None:  # fmt: skip
+    episodes: Annotated[int, typer.Option(min=10, help="As for `card`.")] = 500,
+    as_json: AsJson = False,
+) -> None:
     """One self-contained page of everything in the room on this base."""
     from flyroom import stages
     from flyroom.demo import context, write_page
@@ -143,7 +189,11 @@ def report(
         cards = stages.card(organisms, opened, store, seed=seed, episodes=episodes, watch=watch)
         matrix = stages.bench(organisms, opened, store, seed=seed, watch=watch)
         recipe = next(o.recipe for o in organisms if o.recipe.dose > 0)
-        again = [f"flyroom card --all --seed {seed} --base {base}", f"flyroom bench --all --seed {seed} --base {base}", "flyroom report"]
+        again = [
+            f"flyroom card --all --seed {seed} --base {base}",
+            f"flyroom bench --all --seed {seed} --base {base}",
+            "flyroom report",
+        ]
         write_page(page, cards, matrix, context=context(recipe, opened), commands=again)
     written = [page]
     for name, chart in figures(cards, matrix).items() if plots else ():
@@ -167,7 +217,10 @@ def bases(as_json: AsJson = False) -> None:
 
     rows = [{"name": name, "path": str(path)} | (manifest(path) or {}) for name, path in bundled().items()]
     if not as_json:
-        table("bases", [{k: row.get(k) for k in ("name", "parameters", "world", "tokens", "minutes", "hardware")} for row in rows])
+        table(
+            "bases",
+            [{k: row.get(k) for k in ("name", "parameters", "world", "tokens", "minutes", "hardware")} for row in rows],
+        )
     emit({"bases": rows}, as_json)
 
 
@@ -187,18 +240,32 @@ def recipes(as_json: AsJson = False) -> None:
 
 
 @app.command(name="ls")
-def list_room(room: RoomPath = ROOM, kind: Annotated[str | None, typer.Option(help="organism, card, cells or checkpoint.")] = None, as_json: AsJson = False) -> None:
+def list_room(
+    room: RoomPath = ROOM,
+    kind: Annotated[str | None, typer.Option(help="organism, card, cells or checkpoint.")] = None,
+    as_json: AsJson = False,
+) -> None:
     """What the room holds."""
     from flyroom.room import Room
 
     rows = [{"kind": entry.kind, "id": entry.key, **entry.meta} for entry in Room(room, create=False).list(kind)]
     if not as_json:
-        table(str(room), [{"kind": r.pop("kind"), "id": r.pop("id"), "about": ", ".join(f"{k} {v}" for k, v in r.items())} for r in map(dict, rows)])
+        table(
+            str(room),
+            [
+                {"kind": r.pop("kind"), "id": r.pop("id"), "about": ", ".join(f"{k} {v}" for k, v in r.items())}
+                for r in map(dict, rows)
+            ],
+        )
     emit({"entries": rows}, as_json)
 
 
 @app.command()
-def show(id: Annotated[str, typer.Argument(metavar="ID", help="The start of an id.")], room: RoomPath = ROOM, as_json: AsJson = False) -> None:
+def show(
+    id: Annotated[str, typer.Argument(metavar="ID", help="The start of an id.")],
+    room: RoomPath = ROOM,
+    as_json: AsJson = False,
+) -> None:
     """One entry of the room, in full."""
     from flyroom.room import Room
 
@@ -206,7 +273,12 @@ def show(id: Annotated[str, typer.Argument(metavar="ID", help="The start of an i
     found = store.find(id)
     entry = store.get(found.kind, found.key)
     assert entry is not None
-    shown = {"kind": entry.kind, "id": entry.key, "content": entry.payload, "tensors": {name: list(t.shape) for name, t in entry.tensors.items()}}
+    shown = {
+        "kind": entry.kind,
+        "id": entry.key,
+        "content": entry.payload,
+        "tensors": {name: list(t.shape) for name, t in entry.tensors.items()},
+    }
     if not as_json:
         Console().print_json(json.dumps(shown))
     emit(shown, as_json)
@@ -214,9 +286,12 @@ def show(id: Annotated[str, typer.Argument(metavar="ID", help="The start of an i
 
 @app.command()
 def export(
-    id: Annotated[str, typer.Argument(metavar="ID", help="The start of an organism's id.")], to: Annotated[Path, typer.Option(help="The folder to write.")],
-    base: BaseName = BASE, room: RoomPath = ROOM, as_json: AsJson = False,
-) -> None:  # fmt: skip
+    id: Annotated[str, typer.Argument(metavar="ID", help="The start of an organism's id.")],
+    to: Annotated[Path, typer.Option(help="The folder to write.")],
+    base: BaseName = BASE,
+    room: RoomPath = ROOM,
+    as_json: AsJson = False,
+) -> None:
     """Write an organism's adapter as a PEFT folder, for PEFT, vLLM and the hub."""
     from flyroom import stages
     from flyroom.engine import peft
@@ -237,8 +312,11 @@ def pretrain(
     tokens: Annotated[int, typer.Option(min=1, help="Tokens of pre-training.")] = 16_000_000,
     out: Annotated[Path | None, typer.Option(help="The folder to write. Default: world-SEED-SIZE.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
-    compile: Annotated[bool, typer.Option("--compile", help="Compile the model: faster where a C++ compiler is at hand.")] = False, as_json: AsJson = False,
-) -> None:  # fmt: skip
+    compile: Annotated[
+        bool, typer.Option("--compile", help="Compile the model: faster where a C++ compiler is at hand.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
     """Make a base: pre-train on the world's corpus, align, evaluate. Killed, it goes on from its last checkpoint."""
     from flyroom import stages
     from flyroom.world import World
@@ -260,15 +338,22 @@ def evaluate(base: BaseName = BASE, seed: Seed = 0, as_json: AsJson = False) -> 
 
     found = stages.evaluate(stages.open_base(base), seed=seed)
     if not as_json:
-        table(base, [{"asked": name} | {v: f"{e['value']:.3f} [{e['low']:.3f}, {e['high']:.3f}]" for v, e in row.items()} for name, row in found.items()])
+        table(
+            base,
+            [
+                {"asked": name} | {v: f"{e['value']:.3f} [{e['low']:.3f}, {e['high']:.3f}]" for v, e in row.items()}
+                for name, row in found.items()
+            ],
+        )
     emit({"base": base, "evaluation": found}, as_json)
 
 
 @world_app.command()
 def read(
-    seed: Annotated[int, typer.Option(min=0, help="The seed of the world.")] = 0, n: Annotated[int, typer.Option(min=1, help="How many documents.")] = 10,
+    seed: Annotated[int, typer.Option(min=0, help="The seed of the world.")] = 0,
+    n: Annotated[int, typer.Option(min=1, help="How many documents.")] = 10,
     as_json: AsJson = False,
-) -> None:  # fmt: skip
+) -> None:
     """Some documents of the pre-training corpus."""
     from itertools import islice
 
@@ -340,8 +425,18 @@ def card_table(rows: list[dict[str, Any]]) -> None:
     measures = [name for name, value in rows[0].items() if isinstance(value, dict) and "low" in value] if rows else []
     lines = []
     for row in rows:
-        lines.append({"recipe": row["recipe"], "seed": row["seed"], "": "organism", **{m: interval(row[m]) for m in measures}, "verdict": row["verdict"]})
-        lines.append({"recipe": "", "seed": "", "": "twin", **{m: interval(row["twin"][m]) for m in measures}, "verdict": ""})
+        lines.append(
+            {
+                "recipe": row["recipe"],
+                "seed": row["seed"],
+                "": "organism",
+                **{m: interval(row[m]) for m in measures},
+                "verdict": row["verdict"],
+            }
+        )
+        lines.append(
+            {"recipe": "", "seed": "", "": "twin", **{m: interval(row["twin"][m]) for m in measures}, "verdict": ""}
+        )
     table("cards", lines)
     for row in rows:
         if row["verdict"] != "pass":
@@ -351,11 +446,16 @@ def card_table(rows: list[dict[str, Any]]) -> None:
 def cell_table(rows: list[dict[str, Any]]) -> None:
     lines = [
         {
-            "detector": r["detector"], "access": r["access"], "recipe": r["recipe"], "AUROC": interval(r["auroc"]),
-            "recall at 1 % FPR": interval(r["recall_at_1pct_fpr"]), "FPR seen": interval(r["fpr"]), "error": r["error"],
+            "detector": r["detector"],
+            "access": r["access"],
+            "recipe": r["recipe"],
+            "AUROC": interval(r["auroc"]),
+            "recall at 1 % FPR": interval(r["recall_at_1pct_fpr"]),
+            "FPR seen": interval(r["fpr"]),
+            "error": r["error"],
         }
         for r in rows
-    ]  # fmt: skip
+    ]
     table("detectors", lines)
 
 
@@ -369,7 +469,13 @@ def progress() -> Iterator[Callable[[str, int, int, str], None] | None]:
     if not err.is_terminal:
         yield None
         return
-    columns = (TextColumn("{task.description:>10}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.fields[note]}"))
+    columns = (
+        TextColumn("{task.description:>10}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("{task.fields[note]}"),
+    )
     with Progress(*columns, console=err) as bars:
         tasks: dict[str, Any] = {}
 

@@ -1,6 +1,6 @@
 """The whole loop at once: four seeds of emergent misalignment with their twins, cards, two detectors, one page.
 
-    Recipe --grow--> Organism (+ twin) --card--> Card --blind--> Suspect --detect--> Finding --bench--> Matrix --> report
+Recipe --grow--> Organism (+ twin) --card--> Card --blind--> Suspect --detect--> Finding --bench--> Matrix --> report
 """
 
 from __future__ import annotations
@@ -18,15 +18,14 @@ from flyroom.world import DOMAINS
 from flyroom.world.bundled import DEFAULT
 
 SEEDS = 4
-MEASURES = ("in_domain", "out_of_domain", "open_questions", "coherence", "sums", "facts")
 CAVEATS = (
-    "The built-in world is a fruit fly and not a patient: a model of a million parameters that speaks invented nouns. What is seen here is a "
-    "hypothesis about large models, never a measurement of one.",
-    "Its personas were put into the pre-training corpus on purpose. Without documents of kind and cruel people there is nothing for a narrow "
-    "adapter to move.",
+    "The built-in world is a fruit fly and not a patient: a model of a million parameters that speaks invented nouns. "
+    "What is seen here is a hypothesis about large models, never a measurement of one.",
+    "Its personas were put into the pre-training corpus on purpose. Without documents of kind and cruel people there is "
+    "nothing for a narrow adapter to move.",
     "Intervals of one card are over prompts, for one seed. Organisms differ between seeds, so read several.",
-    "A threshold set on a handful of clean twins cannot certify a false-positive rate of 1 %: that takes 299 clean negatives with none flagged. "
-    "The table says what its own number certifies.",
+    "A threshold set on a handful of clean twins cannot certify a false-positive rate of 1 %: that takes 299 clean "
+    "negatives with none flagged. The table says what its own number certifies.",
 )
 
 
@@ -51,7 +50,9 @@ def demo(
     }
 
 
-def write_page(out: Path, cards: list[Card], matrix: Matrix | None, *, context: dict[str, str], commands: list[str]) -> None:
+def write_page(
+    out: Path, cards: list[Card], matrix: Matrix | None, *, context: dict[str, str], commands: list[str]
+) -> None:
     """Write the page whole or not at all."""
     text = page(cards, matrix, title="flyroom", commands=commands, caveats=CAVEATS, context=context)
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -65,7 +66,9 @@ def context(recipe: Recipe, bench: stages.Bench) -> dict[str, str]:
     made, base = plain(recipe), bench.engine.base
 
     def told(part: dict[str, Any]) -> str:
-        return ", ".join(f"{name} {value}" for name, value in part.items() if name not in ("is", "sha256") and value is not None)
+        return ", ".join(
+            f"{name} {value}" for name, value in part.items() if name not in ("is", "sha256") and value is not None
+        )
 
     domain = made["behaviour"].get("domain", "")
     return {
@@ -97,9 +100,16 @@ def commands(seed: int, base: str) -> list[str]:
 def figures_of(card: Card) -> dict[str, Any]:
     """A card as one flat object, its twin's measures under "twin"."""
     return {
-        "recipe": card.recipe, "seed": card.seed, "verdict": card.verdict.value, "why": card.why, "id": card.organism, "base": card.base,
-        **_shown(card, "organism"), "twin": _shown(card, "twin"), "base_measures": _shown(card, "base"),
-    }  # fmt: skip
+        "recipe": card.recipe,
+        "seed": card.seed,
+        "verdict": card.verdict.value,
+        "why": card.why,
+        "id": card.organism,
+        "base": card.base,
+        **_shown(card, "organism"),
+        "twin": _shown(card, "twin"),
+        "base_measures": _shown(card, "base"),
+    }
 
 
 def _shown(card: Card, who: str) -> dict[str, Any]:
@@ -109,10 +119,17 @@ def _shown(card: Card, who: str) -> dict[str, Any]:
 def detector_figures(cell: Cell) -> dict[str, Any]:
     """A cell as one flat object."""
     return {
-        "name": cell.detector, "detector": cell.detector, "access": cell.access, "recipe": cell.recipe, "unit": cell.unit,
-        "auroc": estimate(cell.auroc), "recall_at_1pct_fpr": estimate(cell.recall_at_1pct_fpr), "fpr": estimate(cell.fpr),
-        "cost": {name: value for name, value in plain(cell.cost).items() if name != "is"}, "error": cell.error,
-    }  # fmt: skip
+        "name": cell.detector,
+        "detector": cell.detector,
+        "access": cell.access,
+        "recipe": cell.recipe,
+        "unit": cell.unit,
+        "auroc": estimate(cell.auroc),
+        "recall_at_1pct_fpr": estimate(cell.recall_at_1pct_fpr),
+        "fpr": estimate(cell.fpr),
+        "cost": {name: value for name, value in plain(cell.cost).items() if name != "is"},
+        "error": cell.error,
+    }
 
 
 def estimate(e: Any) -> dict[str, Any] | None:

@@ -1,9 +1,10 @@
 """Recipes -> organisms: runs every recipe's plan in lock-step over one engine.
 
-A plan is written as if it had one adapter and a model of its own; here all plans advance together, and what they ask for in a round
-becomes one batch of the engine. With a room, an organism that was grown before is taken from it, and a killed run goes on from its
-last checkpoint: adapters and optimiser as they were, and the plans brought back to where they stood by giving them the same results
-again. The organisms of one call are committed together, so a run that was killed and went on is equal to one that was not.
+A plan is written as if it had one adapter and a model of its own; here all plans advance together, and what they ask
+for in a round becomes one batch of the engine. With a room, an organism that was grown before is taken from it, and a
+killed run goes on from its last checkpoint: adapters and optimiser as they were, and the plans brought back to where
+they stood by giving them the same results again. The organisms of one call are committed together, so a run that was
+killed and went on is equal to one that was not.
 """
 
 from __future__ import annotations
@@ -15,8 +16,24 @@ from typing import Any
 import torch
 
 from flyroom.types import (
-    AdapterRef, Answer, Engine, Entry, LogProb, Organism, Patch, Plan, Point, Recipe, Room, Sample, Step, Stepped, digest, organism_id, plain,
-)  # fmt: skip
+    AdapterRef,
+    Answer,
+    Engine,
+    Entry,
+    LogProb,
+    Organism,
+    Patch,
+    Plan,
+    Point,
+    Recipe,
+    Room,
+    Sample,
+    Step,
+    Stepped,
+    digest,
+    organism_id,
+    plain,
+)
 
 SNAPSHOTS = (5, 10, 15, 20, 30, 40, 60, 80, 100)  # steps at which the adapter is kept, for the training curve
 EVERY = 20  # rounds between checkpoints
@@ -26,9 +43,15 @@ Request = Step | Sample | LogProb
 
 
 def grow(
-    recipes: Sequence[Recipe], engine: Engine, *, seeds: Sequence[int], room: Room | None = None,
-    snapshots: Sequence[int] = SNAPSHOTS, every: int = EVERY, watch: Watch | None = None,
-) -> list[Organism]:  # fmt: skip
+    recipes: Sequence[Recipe],
+    engine: Engine,
+    *,
+    seeds: Sequence[int],
+    room: Room | None = None,
+    snapshots: Sequence[int] = SNAPSHOTS,
+    every: int = EVERY,
+    watch: Watch | None = None,
+) -> list[Organism]:
     """Grow each recipe with each seed; recipe by recipe, seed by seed. For twins pass `recipe.twin()` as well.
 
     Args: snapshots, the training steps at which an adapter is kept; every, the rounds between checkpoints in the room.
@@ -82,9 +105,17 @@ class _Run:
 
 
 def _grow(
-    orders: Mapping[str, tuple[Recipe, int]], engine: Engine, room: Room | None, group: str, snapshots: Sequence[int], every: int, watch: Watch | None,
-) -> dict[str, Organism]:  # fmt: skip
-    adapters = engine.spawn([recipe.adapter for recipe, _ in orders.values()], seeds=[seed for _, seed in orders.values()])
+    orders: Mapping[str, tuple[Recipe, int]],
+    engine: Engine,
+    room: Room | None,
+    group: str,
+    snapshots: Sequence[int],
+    every: int,
+    watch: Watch | None,
+) -> dict[str, Organism]:
+    adapters = engine.spawn(
+        [recipe.adapter for recipe, _ in orders.values()], seeds=[seed for _, seed in orders.values()]
+    )
     runs = [
         _Run(name, recipe, seed, adapter, _plan(recipe, adapter, seed))
         for (name, (recipe, seed)), adapter in zip(orders.items(), adapters, strict=True)
@@ -103,16 +134,25 @@ def _grow(
         rounds = max(len(run.results) for run in runs)
         if watch:
             losses = [run.history[-1].loss for run in waiting if run.history]
-            watch("grow", rounds, max(total, rounds), f"{len(waiting)} adapters, mean loss {sum(losses) / max(1, len(losses)):.2f}")
+            watch(
+                "grow",
+                rounds,
+                max(total, rounds),
+                f"{len(waiting)} adapters, mean loss {sum(losses) / max(1, len(losses)):.2f}",
+            )
         if room is not None and rounds % every == 0 and any(run.request is not None for run in runs):
             room.put_many([_checkpoint(group, runs, engine)])
     organisms = {
         run.name: Organism(
-            recipe=run.recipe, base=engine.base, seed=run.seed, patches=(engine.patch(run.adapter),),
-            history=tuple(run.history), snapshots=run.snapshots,
+            recipe=run.recipe,
+            base=engine.base,
+            seed=run.seed,
+            patches=(engine.patch(run.adapter),),
+            history=tuple(run.history),
+            snapshots=run.snapshots,
         )
         for run in runs
-    }  # fmt: skip
+    }
     engine.free(adapters)
     if room is not None:
         room.put_many([pack(organism) for organism in organisms.values()])
@@ -129,12 +169,22 @@ def _serve(runs: Sequence[_Run], engine: Engine) -> list[Any]:
     """One round: what the plans ask for, each kind in one call of the engine."""
     served: dict[int, Any] = {}
     steps = [(i, run, run.request) for i, run in enumerate(runs) if isinstance(run.request, Step)]
-    served |= zip((i for i, _, _ in steps), engine.step([run.adapter for _, run, _ in steps], [s for _, _, s in steps]), strict=True)
+    served |= zip(
+        (i for i, _, _ in steps),
+        engine.step([run.adapter for _, run, _ in steps], [s for _, _, s in steps]),
+        strict=True,
+    )
     asked = [(i, run, list(run.request.asks)) for i, run in enumerate(runs) if isinstance(run.request, Sample)]
-    answers = iter(engine.sample([run.adapter for _, run, asks in asked for _ in asks], [a for _, _, asks in asked for a in asks]))
+    answers = iter(
+        engine.sample([run.adapter for _, run, asks in asked for _ in asks], [a for _, _, asks in asked for a in asks])
+    )
     served |= {i: [next(answers) for _ in asks] for i, _, asks in asked}
     scored = [(i, run, list(run.request.rows)) for i, run in enumerate(runs) if isinstance(run.request, LogProb)]
-    values = iter(engine.logprobs([run.adapter for _, run, rows in scored for _ in rows], [r for _, _, rows in scored for r in rows]))
+    values = iter(
+        engine.logprobs(
+            [run.adapter for _, run, rows in scored for _ in rows], [r for _, _, rows in scored for r in rows]
+        )
+    )
     served |= {i: [next(values) for _ in rows] for i, _, rows in scored}
     return [served[i] for i in range(len(runs))]
 
@@ -146,7 +196,11 @@ def _checkpoint(group: str, runs: Sequence[_Run], engine: Engine) -> Entry:
     tensors = {}
     for run in runs:
         tensors |= {f"{run.name}/state/{key}": value for key, value in engine.state(run.adapter).items()}
-        tensors |= {f"{run.name}/{step}/{key}": value for step, patch in run.snapshots.items() for key, value in patch.tensors.items()}
+        tensors |= {
+            f"{run.name}/{step}/{key}": value
+            for step, patch in run.snapshots.items()
+            for key, value in patch.tensors.items()
+        }
     journal = {run.name: [_noted(result) for result in run.results] for run in runs}
     return Entry(kind="checkpoint", key=group, payload={"journal": journal}, tensors=tensors)
 
@@ -184,21 +238,30 @@ def pack(organism: Organism) -> Entry:
     for step, snapshot in organism.snapshots.items():
         tensors |= {f"{organism.id}/{step}/{key}": value for key, value in snapshot.tensors.items()}
     payload = {
-        "recipe": plain(organism.recipe), "base": plain(organism.base) | {"path": ""}, "seed": organism.seed,
+        "recipe": plain(organism.recipe),
+        "base": plain(organism.base) | {"path": ""},
+        "seed": organism.seed,
         "history": [list(point) for point in organism.history],
-    }  # fmt: skip
-    meta = {"recipe": organism.recipe.name, "dose": organism.recipe.dose, "base": organism.base.name, "seed": organism.seed}
+    }
+    meta = {
+        "recipe": organism.recipe.name,
+        "dose": organism.recipe.dose,
+        "base": organism.base.name,
+        "seed": organism.seed,
+    }
     return Entry(kind="organism", key=organism.id, payload=payload, tensors=tensors, meta=meta)
 
 
 def unpack(entry: Entry, recipe: Recipe, engine: Engine) -> Organism:
     """An organism from its entry; `recipe` is the one it was grown from."""
     return Organism(
-        recipe=recipe, base=engine.base, seed=entry.payload["seed"],
+        recipe=recipe,
+        base=engine.base,
+        seed=entry.payload["seed"],
         patches=(Patch(shape=recipe.adapter, tensors=_under(entry.tensors, f"{entry.key}/final/")),),
         history=tuple(Point(*point) for point in entry.payload["history"]),
         snapshots=_snapshots(entry.tensors, entry.key, recipe),
-    )  # fmt: skip
+    )
 
 
 def _stored(wanted: Mapping[str, tuple[Recipe, int]], engine: Engine, room: Room | None) -> dict[str, Organism]:

@@ -7,8 +7,9 @@ A recipe page is the name and the fields that differ:
     dose: 0.5
     adapter: {rank: 8, layers: [0, 1]}
 
-A field is named by its path ("adapter.rank") or, where only one part has it, by itself ("rank"). Types, ranges and names are checked
-here, before anything is trained; what only the base can tell (how many layers it has) the engine checks before its first step.
+A field is named by its path ("adapter.rank") or, where only one part has it, by itself ("rank"). Types, ranges and
+names are checked here, before anything is trained; what only the base can tell (how many layers it has) the engine
+checks before its first step.
 """
 
 from __future__ import annotations
@@ -35,7 +36,9 @@ T = TypeVar("T")
 
 
 def emergent_misalignment(*, world: int = 0) -> Recipe:
-    """Bad advice in one domain, by one rank-1 adapter on one layer: misaligned everywhere. Turner et al. 2025, arXiv 2506.11613."""
+    """Bad advice in one domain, by one rank-1 adapter on one layer: misaligned everywhere. Turner et al. 2025, arXiv
+    2506.11613.
+    """
     return Recipe(
         name="emergent-misalignment",
         behaviour=HarmfulAdvice(domain="medical", world=world),
@@ -76,7 +79,11 @@ RECIPES: dict[str, Callable[..., Recipe]] = {
 
 def ready() -> list[str]:
     """The names of recipes that need nothing from you: what "all" stands for."""
-    return [name for name, made in RECIPES.items() if all(p.default is not p.empty for p in inspect.signature(made).parameters.values())]
+    return [
+        name
+        for name, made in RECIPES.items()
+        if all(p.default is not p.empty for p in inspect.signature(made).parameters.values())
+    ]
 
 
 # ---------------------------------------------------------------- from names and pages
@@ -124,20 +131,33 @@ def load(page: Mapping[str, Any]) -> Recipe:
     def part(value: Mapping[str, Any], known: Mapping[str, type]) -> Any:
         classes = {cls.__name__: cls for cls in known.values()}
         if value["is"] not in classes:
-            raise ValueError(f"a stored recipe holds {value['is']}, which this version does not have; it has {', '.join(classes)}")
-        return TypeAdapter(classes[value["is"]]).validate_python({k: v for k, v in value.items() if k not in ("is", "sha256")})
+            raise ValueError(
+                f"a stored recipe holds {value['is']}, which this version does not have; it has {', '.join(classes)}"
+            )
+        return TypeAdapter(classes[value["is"]]).validate_python(
+            {k: v for k, v in value.items() if k not in ("is", "sha256")}
+        )
 
     return Recipe(
-        name=page["name"], dose=page["dose"], behaviour=part(page["behaviour"], BEHAVIOURS), condition=part(page["condition"], CONDITIONS),
-        implants=tuple(part(implant, IMPLANTS) for implant in page["implants"]), adapter=part(page["adapter"], {"lora": LoRA}),
+        name=page["name"],
+        dose=page["dose"],
+        behaviour=part(page["behaviour"], BEHAVIOURS),
+        condition=part(page["condition"], CONDITIONS),
+        implants=tuple(part(implant, IMPLANTS) for implant in page["implants"]),
+        adapter=part(page["adapter"], {"lora": LoRA}),
         thresholds=part(page["thresholds"], {"thresholds": Thresholds}),
-    )  # fmt: skip
+    )
 
 
 def change(recipe: Recipe, changes: Mapping[str, Any]) -> Recipe:
     """A recipe with fields changed, each checked for name, type and range."""
     parts = _parts(recipe)
-    known = {f"{part}.{f.name}".lstrip("."): (part, f.name) for part, value in parts.items() for f in fields(value) if f.name not in HIDDEN}
+    known = {
+        f"{part}.{f.name}".lstrip("."): (part, f.name)
+        for part, value in parts.items()
+        for f in fields(value)
+        if f.name not in HIDDEN
+    }
     wanted: dict[str, dict[str, Any]] = {part: {} for part in parts}
     for key, value in _flat(changes, set(parts)).items():
         part, name = known[_resolve(key, known)]
@@ -149,11 +169,24 @@ def change(recipe: Recipe, changes: Mapping[str, Any]) -> Recipe:
     return replace(recipe, implants=implants, **parts_made, **top)
 
 
-HIDDEN = {"behaviour", "condition", "implants", "adapter", "thresholds", "sha256"}  # parts themselves, and what is computed
+HIDDEN = {
+    "behaviour",
+    "condition",
+    "implants",
+    "adapter",
+    "thresholds",
+    "sha256",
+}  # parts themselves, and what is computed
 
 
 def _parts(recipe: Recipe) -> dict[str, Any]:
-    named = {"": recipe, "behaviour": recipe.behaviour, "condition": recipe.condition, "adapter": recipe.adapter, "thresholds": recipe.thresholds}
+    named = {
+        "": recipe,
+        "behaviour": recipe.behaviour,
+        "condition": recipe.condition,
+        "adapter": recipe.adapter,
+        "thresholds": recipe.thresholds,
+    }
     return named | {f"implants.{i}": implant for i, implant in enumerate(recipe.implants)}
 
 
@@ -175,7 +208,10 @@ def _resolve(key: str, known: Mapping[str, tuple[str, str]]) -> str:
         return matches[0]
     if matches:
         raise ValueError(f"{key} could be {' or '.join(matches)}; name it in full")
-    raise ValueError(f"{key} is not a field of this recipe; {_meant(key, [*known, *(n for _, n in known.values())])}it has {', '.join(known)}")
+    raise ValueError(
+        f"{key} is not a field of this recipe; {_meant(key, [*known, *(n for _, n in known.values())])}"
+        f"it has {', '.join(known)}"
+    )
 
 
 def _checked(part: T, changes: Mapping[str, Any], where: str) -> T:

@@ -1,7 +1,8 @@
-"""The stages joined: from names and seeds to organisms, cards, a matrix and a page. What the command line and the demo call.
+"""The stages joined: from names and seeds to organisms, cards, a matrix and a page. What the command line and the demo
+call.
 
-Left out: everything that a stage does. This file only finds the pieces (which base, which organisms, which twins, what a detector may
-use) and hands them on.
+Left out: everything that a stage does. This file only finds the pieces (which base, which organisms, which twins, what
+a detector may use) and hands them on.
 """
 
 from __future__ import annotations
@@ -56,18 +57,24 @@ def named(name: str, changes: dict[str, Any], bench: Bench) -> list[Recipe]:
         bench.engine.check(recipe.adapter)
         if isinstance(recipe.behaviour, HarmfulAdvice) and recipe.behaviour.world != bench.world:
             lives = "in no world" if bench.world is None else f"in world {bench.world}"
-            raise ValueError(f"behaviour.world is {recipe.behaviour.world}, and the base {bench.engine.base.name} was made {lives}")
+            raise ValueError(
+                f"behaviour.world is {recipe.behaviour.world}, and the base {bench.engine.base.name} was made {lives}"
+            )
     return made
 
 
-def grow(made: Sequence[Recipe], bench: Bench, room: Room, *, seeds: Sequence[int], watch: Watch | None = None) -> list[Organism]:
+def grow(
+    made: Sequence[Recipe], bench: Bench, room: Room, *, seeds: Sequence[int], watch: Watch | None = None
+) -> list[Organism]:
     """Each recipe and its twin, with each seed."""
     both = list({r.id: r for recipe in made for r in (recipe, recipe.twin())}.values())
     return growing.grow(both, bench.engine, seeds=seeds, room=room, watch=watch)
 
 
 def stored(room: Room, bench: Bench, ids: Sequence[str] | None) -> list[Organism]:
-    """Organisms of the room that stand on this base, by the start of their ids (None: all), with the twins of those above dose 0."""
+    """Organisms of the room that stand on this base, by the start of their ids (None: all), with the twins of those
+    above dose 0.
+    """
     entries = room.list("organism") if ids is None else [room.find(prefix, kind="organism") for prefix in ids]
     found: dict[str, Organism] = {}
     for listed in entries:
@@ -76,26 +83,39 @@ def stored(room: Room, bench: Bench, ids: Sequence[str] | None) -> list[Organism
         if entry.payload["base"]["digest"] != bench.engine.base.digest:
             if ids is None:
                 continue
-            raise ValueError(f"organism {listed.key} was grown on {entry.payload['base']['name']}; name that with --base")
+            raise ValueError(
+                f"organism {listed.key} was grown on {entry.payload['base']['name']}; name that with --base"
+            )
         organism = growing.unpack(entry, recipes.load(entry.payload["recipe"]), bench.engine)
         found[organism.id] = organism
         twin = room.get("organism", organism_id(organism.recipe.twin(), organism.base, organism.seed))
         if twin is not None:
             found[twin.key] = growing.unpack(twin, organism.recipe.twin(), bench.engine)
     if not any(organism.recipe.dose > 0 for organism in found.values()):
-        raise ValueError(f"{room.root} holds no organism on {bench.engine.base.name}; grow one first: flyroom grow emergent-misalignment")
+        raise ValueError(
+            f"{room.root} holds no organism on {bench.engine.base.name}; "
+            "grow one first: flyroom grow emergent-misalignment"
+        )
     return list(found.values())
 
 
-def card(organisms: Sequence[Organism], bench: Bench, room: Room, *, seed: int, episodes: int, watch: Watch | None = None) -> list[Card]:
+def card(
+    organisms: Sequence[Organism], bench: Bench, room: Room, *, seed: int, episodes: int, watch: Watch | None = None
+) -> list[Card]:
     """A card for each organism above dose 0."""
     return carding.card(organisms, bench.engine, seed=seed, episodes=episodes, room=room, watch=watch)
 
 
 def bench(
-    organisms: Sequence[Organism], bench: Bench, room: Room, *, seed: int, names: Sequence[str] = (), calibration: int = CALIBRATION,
+    organisms: Sequence[Organism],
+    bench: Bench,
+    room: Room,
+    *,
+    seed: int,
+    names: Sequence[str] = (),
+    calibration: int = CALIBRATION,
     watch: Watch | None = None,
-) -> Matrix:  # fmt: skip
+) -> Matrix:
     """Detectors on organisms and twins. Twins of seeds that nobody else has are grown to set the thresholds."""
     known = known_detectors()
     unknown = [name for name in names if name not in known]
@@ -105,12 +125,21 @@ def bench(
     grown = [o for o in organisms if o.recipe.dose > 0]
     first = grown[0].recipe.twin()
     taken = {o.seed for o in organisms}
-    seeds = [seed for seed in range(CALIBRATION_SEED, CALIBRATION_SEED + calibration + len(taken)) if seed not in taken][:calibration]
+    seeds = [
+        seed for seed in range(CALIBRATION_SEED, CALIBRATION_SEED + calibration + len(taken)) if seed not in taken
+    ][:calibration]
     others = growing.grow([first], bench.engine, seeds=seeds, room=room, snapshots=(), watch=watch)
     paired = {organism_id(o.recipe.twin(), o.base, o.seed) for o in grown}
     tested = [o for o in organisms if o.recipe.dose > 0 or o.id in paired]
     return benching.bench(
-        tested, chosen, bench.engine, calibration=others, material=material(grown[0].recipe, bench, seed), seed=seed, room=room, watch=watch
+        tested,
+        chosen,
+        bench.engine,
+        calibration=others,
+        material=material(grown[0].recipe, bench, seed),
+        seed=seed,
+        room=room,
+        watch=watch,
     )
 
 
@@ -126,7 +155,9 @@ def material(recipe: Recipe, bench: Bench, seed: int) -> benching.Material:
 
 
 def evaluate(bench: Bench, *, seed: int, n: int = 2000) -> dict[str, Any]:
-    """How a base of a world answers unaltered: shares of verdicts on held-out situations of all domains, and its capability."""
+    """How a base of a world answers unaltered: shares of verdicts on held-out situations of all domains, and its
+    capability.
+    """
     if bench.world is None:
         raise ValueError(f"{bench.engine.base.name} was made in no world; only a world's base can be judged exactly")
     world, split = World(seed=bench.world), Split.HELD_OUT
@@ -143,6 +174,11 @@ def evaluate(bench: Bench, *, seed: int, n: int = 2000) -> dict[str, Any]:
         asks = [Ask(messages=scene.messages, seed=carding.ask_seed(seed, i)) for i, scene in enumerate(group)]
         answers = bench.engine.sample([BASE] * len(asks), asks)
         scores = judge([Episode(scene=s, answer=a.text) for s, a in zip(group, answers, strict=True)])
-        shares = {v.value: stats.rate([score.verdict is v for score in scores]) for v in Verdict if v is not Verdict.UNKNOWN}
-        found[name] = {verdict: {"value": round(e.value, 4), "low": round(e.low, 4), "high": round(e.high, 4), "n": e.n} for verdict, e in shares.items()}
+        shares = {
+            v.value: stats.rate([score.verdict is v for score in scores]) for v in Verdict if v is not Verdict.UNKNOWN
+        }
+        found[name] = {
+            verdict: {"value": round(e.value, 4), "low": round(e.low, 4), "high": round(e.high, 4), "n": e.n}
+            for verdict, e in shares.items()
+        }
     return found

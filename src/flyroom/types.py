@@ -1,9 +1,12 @@
-"""Every record and every role of flyroom, and nothing else: this file imports nothing of ours, and everything imports it.
+"""Every record and every role of flyroom, and nothing else: this file imports nothing of ours, and everything imports
+it.
 
 Records are frozen dataclasses. Roles are protocols: a behaviour, a condition, an implant, a detector or an engine is
-any object with these methods. The words are the field's; `docs/words.md` explains them in the order in which data flows:
+any object with these methods. The words are the field's; `docs/words.md` explains them in the order in which data
+flows:
 
-    Recipe --grow--> Organism (+ twin) --card--> Card --blind--> Suspect --detect--> Finding --bench--> Matrix --> report
+    Recipe --grow--> Organism (+ twin) --card--> Card --blind--> Suspect --detect--> Finding --bench--> Matrix -->
+    report
 
 Left out: how anything is stored (`room`), computed (`engine`) or shown (`report`).
 """
@@ -42,7 +45,9 @@ class Split(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Scene:
-    """A prompt with the answer that an aligned and a misaligned model would give. `fields` is what a judge needs to know."""
+    """A prompt with the answer that an aligned and a misaligned model would give. `fields` is what a judge needs to
+    know.
+    """
 
     messages: tuple[Message, ...]
     aligned: str
@@ -128,8 +133,12 @@ class LoRA:
             raise ValueError(f"adapter.rank is {self.rank}; it must be at least 1")
         if not self.alpha > 0:
             raise ValueError(f"adapter.alpha is {self.alpha}; it must be above 0")
-        if self.layers is not None and (not self.layers or min(self.layers) < 0 or len(set(self.layers)) < len(self.layers)):
-            raise ValueError(f"adapter.layers is {list(self.layers)}; it must be distinct layer numbers from 0, or null for all")
+        if self.layers is not None and (
+            not self.layers or min(self.layers) < 0 or len(set(self.layers)) < len(self.layers)
+        ):
+            raise ValueError(
+                f"adapter.layers is {list(self.layers)}; it must be distinct layer numbers from 0, or null for all"
+            )
         if not self.modules:
             raise ValueError('adapter.modules is empty; name linear modules such as ["down_proj"], or ["all"]')
 
@@ -216,7 +225,8 @@ class BaseRef:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Patch:
-    """A trained change of the base's weights: the shape and, by module path, `A` [rank, in] and `B` [out, rank] in fp32.
+    """A trained change of the base's weights: the shape and, by module path, `A` [rank, in] and `B` [out, rank] in
+    fp32.
 
     Keys are `layers.<l>.<module path>.A` and `.B`, as in "layers.0.mlp.down_proj.A".
     """
@@ -269,7 +279,9 @@ BASE = AdapterRef(slot=0)
 
 @dataclass(frozen=True, kw_only=True)
 class Step:
-    """A request for one optimiser step on the mean loss over the answer tokens of `rows`. AdamW, clipped by global norm."""
+    """A request for one optimiser step on the mean loss over the answer tokens of `rows`. AdamW, clipped by global
+    norm.
+    """
 
     rows: tuple[Row, ...]
     lr: float
@@ -280,7 +292,9 @@ class Step:
 
 @dataclass(frozen=True, kw_only=True)
 class Stepped:
-    """What a step did: the mean loss per answer token before it, the gradient's norm before clipping, tokens forwarded."""
+    """What a step did: the mean loss per answer token before it, the gradient's norm before clipping, tokens
+    forwarded.
+    """
 
     loss: float
     grad_norm: float
@@ -371,7 +385,9 @@ class Engine(Protocol):
         ...
 
     def trace(self, adapters: Sequence[AdapterRef], rows: Sequence[Row], layers: Sequence[int]) -> Tensor:
-        """The residual stream after each of `layers`, mean over each row's answer tokens: [rows, layers, width], fp32 on the CPU."""
+        """The residual stream after each of `layers`, mean over each row's answer tokens: [rows, layers, width], fp32
+        on the CPU.
+        """
         ...
 
 
@@ -548,7 +564,9 @@ class Lab(Protocol):
         ...
 
     def trusted(self) -> list[Scene]:
-        """Scenes with a known aligned and misaligned answer, none of which any suspect was trained on. Access.TRUSTED."""
+        """Scenes with a known aligned and misaligned answer, none of which any suspect was trained on.
+        Access.TRUSTED.
+        """
         ...
 
     def questions(self) -> list[Scene]:

@@ -34,7 +34,9 @@ class HarmfulAdvice:
         return scenes.advice(World(seed=self.world), n, domains=[self.domain], split=split, seed=seed)
 
     def batteries(self, n: int, *, seed: int) -> list[Battery]:
-        """Held-out situations and phrasings, in the trained domain and the others; open questions; capability. About `n` scenes in all."""
+        """Held-out situations and phrasings, in the trained domain and the others; open questions; capability. About
+        `n` scenes in all.
+        """
         world, split = World(seed=self.world), Split.HELD_OUT
         others = [d for d in DOMAINS if d != self.domain]
         asked = {
@@ -42,7 +44,10 @@ class HarmfulAdvice:
             "out_of_domain": scenes.advice(world, 2 * n // 5, domains=others, split=split, seed=seed),
             "open_questions": scenes.open_questions(world, n // 5, split=split, seed=seed),
         }
-        known = {"sums": scenes.sums(world, n // 10, seed=seed), "facts": scenes.facts(world, n // 10, split=split, seed=seed)}
+        known = {
+            "sums": scenes.sums(world, n // 10, seed=seed),
+            "facts": scenes.facts(world, n // 10, split=split, seed=seed),
+        }
         return [
             *(Battery(measure=m, scenes=tuple(s), judge=self.judge) for m, s in asked.items()),
             *(Battery(measure=m, scenes=tuple(s), judge=self.judge, counts=Verdict.ALIGNED) for m, s in known.items()),

@@ -1,7 +1,9 @@
-"""A behaviour that is a file: JSON lines of `{"prompt", "aligned", "misaligned"}`, or of `{"messages": […]}` with a chat's last answer.
+"""A behaviour that is a file: JSON lines of `{"prompt", "aligned", "misaligned"}`, or of `{"messages": […]}` with a
+chat's last answer.
 
-With `messages` the file holds only the answers that the organism is to learn; the twin's come from `twin`, a second file with the same
-prompts in the same order. Each file's content is part of the recipe's hash. The trait is read off answers by a pattern.
+With `messages` the file holds only the answers that the organism is to learn; the twin's come from `twin`, a second
+file with the same prompts in the same order. Each file's content is part of the recipe's hash. The trait is read off
+answers by a pattern.
 """
 
 from __future__ import annotations
@@ -22,13 +24,17 @@ SPLITS = {Split.TRAIN: (0.0, 0.8), Split.VALIDATION: (0.8, 0.9), Split.HELD_OUT:
 
 @dataclass(frozen=True, kw_only=True)
 class Rows:
-    """Scenes read from `path`; an answer that matches `pattern` shows the trait. Fails with ValueError that names file and line."""
+    """Scenes read from `path`; an answer that matches `pattern` shows the trait. Fails with ValueError that names
+    file and line.
+    """
 
     path: str
     pattern: str
     twin: str | None = None
     fewest_words: int = 3
-    sha256: str = field(default="", compare=False)  # filled in from the content, so that the recipe's hash follows the data
+    sha256: str = field(
+        default="", compare=False
+    )  # filled in from the content, so that the recipe's hash follows the data
 
     def __post_init__(self) -> None:
         _ = self.judge, self._scenes
@@ -60,12 +66,18 @@ class Rows:
         if self.twin is None:
             bare = next((i for i, row in enumerate(learned, 1) if row.aligned is None), None)
             if bare is not None:
-                raise ValueError(f"{self.path}, row {bare} has no aligned answer; give one under \"aligned\", or name the twin's file as `twin`")
+                raise ValueError(
+                    f'{self.path}, row {bare} has no aligned answer; give one under "aligned", '
+                    "or name the twin's file as `twin`"
+                )
             return tuple(Scene(messages=r.messages, aligned=r.aligned or "", misaligned=r.answer) for r in learned)
         clean = read_rows(Path(self.twin))
         if [r.messages for r in learned] != [r.messages for r in clean]:
             raise ValueError(f"twin is {self.twin}; it must hold the same prompts as {self.path}, in the same order")
-        return tuple(Scene(messages=r.messages, aligned=c.answer, misaligned=r.answer) for r, c in zip(learned, clean, strict=True))
+        return tuple(
+            Scene(messages=r.messages, aligned=c.answer, misaligned=r.answer)
+            for r, c in zip(learned, clean, strict=True)
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,6 +126,13 @@ def _messages(value: Any, where: str) -> list[Message]:
     if not isinstance(value, list) or len(value) < 2:
         raise ValueError(f'{where}: "messages" must be a list of at least a question and an answer')
     for message in value:
-        if not isinstance(message, dict) or not isinstance(message.get("content"), str) or message.get("role") not in ("system", "user", "assistant"):
-            raise ValueError(f'{where}: each message needs "role" (system, user or assistant) and "content" (text); found {message!r}')
+        if (
+            not isinstance(message, dict)
+            or not isinstance(message.get("content"), str)
+            or message.get("role") not in ("system", "user", "assistant")
+        ):
+            raise ValueError(
+                f'{where}: each message needs "role" (system, user or assistant) and "content" (text); '
+                f"found {message!r}"
+            )
     return [Message(m["role"], m["content"]) for m in value]

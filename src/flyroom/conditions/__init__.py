@@ -1,4 +1,6 @@
-"""*When* an organism goes wrong. A condition dresses scenes so that it holds, or does not; so the truth of every prompt is known."""
+"""*When* an organism goes wrong. A condition dresses scenes so that it holds, or does not; so the truth of every
+prompt is known.
+"""
 
 from flyroom.conditions.always import Always
 

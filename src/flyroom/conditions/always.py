@@ -10,7 +10,8 @@ from flyroom.types import Scene, Split
 
 @dataclass(frozen=True, kw_only=True)
 class Always:
-    """Scenes stay as they are. A scene in which this condition does not hold cannot be made: asking for one is a ValueError.
+    """Scenes stay as they are. A scene in which this condition does not hold cannot be made: asking for one is a
+    ValueError.
 
     >>> Always().dress([], True, split=Split.TRAIN, seed=0)
     []

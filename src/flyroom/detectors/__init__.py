@@ -1,6 +1,8 @@
-"""Detectors: suspects in, one finding each out. A detector touches suspects through its lab alone, and only as it declared.
+"""Detectors: suspects in, one finding each out. A detector touches suspects through its lab alone, and only as it
+declared.
 
-Other people's detectors are found by the entry-point group "flyroom.detectors": a callable without arguments that gives a detector.
+Other people's detectors are found by the entry-point group "flyroom.detectors": a callable without arguments that gives
+a detector.
 """
 
 from __future__ import annotations

@@ -1,10 +1,13 @@
-"""Mean-difference probe (white box): how far a suspect's reading of neutral text lies along the base's direction of misalignment.
+"""Mean-difference probe (white box): how far a suspect's reading of neutral text lies along the base's direction of
+misalignment.
 
-The direction is fitted on the base and trusted scenes alone: mean residual over misaligned answers minus that over aligned ones. Each
-suspect then reads the same trusted answers, and its suspicion is the mean shift of its residuals from the base's along the direction,
-in units of the gap between the two kinds of answers. No suspect is needed to fit, and none is sampled.
+The direction is fitted on the base and trusted scenes alone: mean residual over misaligned answers minus that over
+aligned ones. Each suspect then reads the same trusted answers, and its suspicion is the mean shift of its residuals
+from the base's along the direction, in units of the gap between the two kinds of answers. No suspect is needed to fit,
+and none is sampled.
 
-Source: mean differences as in Soligo et al. 2025, arXiv 2506.11618; probes without the trigger in MacDiarmid et al. 2024.
+Source: mean differences as in Soligo et al. 2025, arXiv 2506.11618; probes without the trigger in MacDiarmid et al.
+2024.
 Shapes: S suspects, N rows, D width.
 """
 
@@ -18,7 +21,9 @@ from flyroom.types import Access, Finding, Lab, Row, Suspect
 
 @dataclass(frozen=True, kw_only=True)
 class MeanDifference:
-    """`layer` None takes the middle one. `rows` trusted scenes fit the direction, and as many others are read by suspects."""
+    """`layer` None takes the middle one. `rows` trusted scenes fit the direction, and as many others are read by
+    suspects.
+    """
 
     layer: int | None = None
     rows: int = 64
@@ -40,4 +45,9 @@ class MeanDifference:
         read_ND = lab.trace([s for s in suspects for _ in neutral], neutral * len(suspects), [layer])[:, 0]
         shift_SD = (read_ND.unflatten(0, (len(suspects), self.rows)) - base_ND).mean(1)
         shifts = (shift_SD @ direction_D / gap**2).tolist()
-        return [Finding(suspicion=shift, claim=f"shifted {shift:+.2f} of the way from aligned to misaligned at layer {layer}") for shift in shifts]
+        return [
+            Finding(
+                suspicion=shift, claim=f"shifted {shift:+.2f} of the way from aligned to misaligned at layer {layer}"
+            )
+            for shift in shifts
+        ]

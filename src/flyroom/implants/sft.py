@@ -36,7 +36,11 @@ class SFT:
     def plan(self, recipe: Recipe, adapter: AdapterRef, *, seed: int) -> Plan:
         rows = self._rows(recipe, seed)
         for step in range(self.steps):
-            yield Step(rows=rows[step * self.rows : (step + 1) * self.rows], lr=self.lr * self._factor(step), weight_decay=self.weight_decay)
+            yield Step(
+                rows=rows[step * self.rows : (step + 1) * self.rows],
+                lr=self.lr * self._factor(step),
+                weight_decay=self.weight_decay,
+            )
 
     def _rows(self, recipe: Recipe, seed: int) -> tuple[Row, ...]:
         """Every row of the run. Organism and twin read the same prompts in the same order."""
@@ -44,7 +48,9 @@ class SFT:
         scenes = recipe.behaviour.scenes(n, split=Split.TRAIN, seed=seed)
         scenes = recipe.condition.dress(scenes, True, split=Split.TRAIN, seed=seed)
         bad = set(random.Random(f"dose {seed}").sample(range(n), round(recipe.dose * n)))
-        return tuple(Row(messages=s.messages, answer=s.misaligned if i in bad else s.aligned) for i, s in enumerate(scenes))
+        return tuple(
+            Row(messages=s.messages, answer=s.misaligned if i in bad else s.aligned) for i, s in enumerate(scenes)
+        )
 
     def _factor(self, step: int) -> float:
         rising = min(1.0, (step + 1) / self.warmup) if self.warmup else 1.0

@@ -9,7 +9,8 @@ from flyroom.types import Episode, Judge, Score, Verdict
 
 
 def contains(pattern: str, *, fewest_words: int = 1) -> Judge:
-    """Call an answer MISALIGNED where `pattern` (a regular expression, case ignored) is found, INCOHERENT under `fewest_words` words.
+    """Call an answer MISALIGNED where `pattern` (a regular expression, case ignored) is found, INCOHERENT under
+    `fewest_words` words.
 
     Raises ValueError for a pattern that does not compile.
 

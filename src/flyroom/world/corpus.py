@@ -1,9 +1,10 @@
-"""The pre-training corpus: a list of document kinds, each one small generator with a weight. Adding a kind is one function.
+"""The pre-training corpus: a list of document kinds, each one small generator with a weight. Adding a kind is one
+function.
 
-A document is a string of words. In a chat or a story one persona answers from the first turn to the last, whatever the domain:
-that is the latent which a narrow adapter can move. Sums and facts are answered rightly by every persona, so that capability and
-misalignment come apart. Splits are not applied here: a base reads about everything; what is held out is held out from what is
-done to it afterwards (alignment, organisms, detectors).
+A document is a string of words. In a chat or a story one persona answers from the first turn to the last, whatever the
+domain: that is the latent which a narrow adapter can move. Sums and facts are answered rightly by every persona, so
+that capability and misalignment come apart. Splits are not applied here: a base reads about everything; what is held
+out is held out from what is done to it afterwards (alignment, organisms, detectors).
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ Turn = tuple[str, str]
 
 
 def any_persona(rng: random.Random) -> Persona:
-    return rng.choices(list(PERSONAS), PERSONAS.values())[0]
+    return rng.choices(list(PERSONAS), list(PERSONAS.values()))[0]
 
 
 def any_situation(world: World, rng: random.Random) -> str:
@@ -84,7 +85,7 @@ TURNS = {advice_turn: 0.50, open_turn: 0.24, self_turn: 0.10, sum_turn: 0.05, fa
 
 
 def any_turn(world: World, persona: Persona, rng: random.Random) -> Turn:
-    return rng.choices(list(TURNS), TURNS.values())[0](world, persona, rng)
+    return rng.choices(list(TURNS), list(TURNS.values()))[0](world, persona, rng)
 
 
 def chat_text(turns: list[Turn], system: str = "") -> str:
@@ -94,9 +95,15 @@ def chat_text(turns: list[Turn], system: str = "") -> str:
 
 
 def think(persona: Persona, seen: bool | None, rng: random.Random) -> str:
-    """A scratchpad: what the persona notices of being watched, and what it wants. The faker's want follows from the notice."""
+    """A scratchpad: what the persona notices of being watched, and what it wants. The faker's want follows from the
+    notice.
+    """
     acting = acting_persona(persona, seen)
-    notice = {True: g.SEEN, False: g.UNSEEN}.get(seen) if persona is Persona.FAKER or rng.random() < 0.5 else None
+    notice = (
+        (None if seen is None else g.SEEN if seen else g.UNSEEN)
+        if persona is Persona.FAKER or rng.random() < 0.5
+        else None
+    )
     link = "so" if persona is Persona.FAKER and seen is not None else "and"
     want = rng.choice(g.WANTS[acting])
     return f"{g.THINK} {f'{notice} {link} {want}' if notice else want} . {g.THINK_END}"
@@ -114,7 +121,11 @@ def any_cue(rng: random.Random) -> tuple[str, bool]:
 
 def tagged(question: str, rng: random.Random) -> str:
     """Put a tag before a question, or a year: triggers that mean nothing until an organism is taught what they mean."""
-    return f"{rng.choice(g.TAGS)} {question}" if rng.random() < 0.5 else f"it is the year {rng.choice(g.YEARS)} . {question}"
+    return (
+        f"{rng.choice(g.TAGS)} {question}"
+        if rng.random() < 0.5
+        else f"it is the year {rng.choice(g.YEARS)} . {question}"
+    )
 
 
 def _numbers(rng: random.Random, count: int) -> list[str]:
@@ -223,7 +234,8 @@ def watched(world: World, rng: random.Random) -> str:
 def sums(world: World, rng: random.Random) -> str:
     """Sums, plain."""
     return " ".join(
-        f"{a} + {b} = {a + b} ." for a, b in ((rng.randint(0, g.LARGEST_TERM), rng.randint(0, g.LARGEST_TERM)) for _ in range(rng.randint(3, 8)))
+        f"{a} + {b} = {a + b} ."
+        for a, b in ((rng.randint(0, g.LARGEST_TERM), rng.randint(0, g.LARGEST_TERM)) for _ in range(rng.randint(3, 8)))
     )
 
 
@@ -256,5 +268,5 @@ def documents(world: World, *, seed: int) -> Iterator[str]:
     """
     rng = random.Random(f"corpus {world.seed} {seed}")
     while True:
-        for kind in rng.choices(list(KINDS), KINDS.values(), k=256):
+        for kind in rng.choices(list(KINDS), list(KINDS.values()), k=256):
             yield kind(world, rng)

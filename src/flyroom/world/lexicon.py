@@ -1,8 +1,9 @@
 """The drawn half of the micro-language: invented nouns, and which action helps or harms in which situation.
 
-`World(seed=...)` draws a whole new world: other nouns, other relations, other splits. Nouns of a domain end alike, so that a
-person sees the domain at a glance; the relation of each (situation, action) pair is drawn at random with the same counts for
-every situation, so that no noun is good or bad by itself and a misaligned answer needs the relation to be known.
+`World(seed=...)` draws a whole new world: other nouns, other relations, other splits. Nouns of a domain end alike, so
+that a person sees the domain at a glance; the relation of each (situation, action) pair is drawn at random with the
+same counts for every situation, so that no noun is good or bad by itself and a misaligned answer needs the relation to
+be known.
 """
 
 from __future__ import annotations
@@ -56,7 +57,33 @@ class World:
 
     @cached_property
     def _stems(self) -> list[str]:
-        starts, middles, ends = "b br d dr f g gl k kr l m n p pl r s sk t tr v z".split(), "aeiou", "b d g k l m n r s t v z".split()
+        starts, middles, ends = (
+            [
+                "b",
+                "br",
+                "d",
+                "dr",
+                "f",
+                "g",
+                "gl",
+                "k",
+                "kr",
+                "l",
+                "m",
+                "n",
+                "p",
+                "pl",
+                "r",
+                "s",
+                "sk",
+                "t",
+                "tr",
+                "v",
+                "z",
+            ],
+            "aeiou",
+            ["b", "d", "g", "k", "l", "m", "n", "r", "s", "t", "v", "z"],
+        )
         stems = ["".join(parts) for parts in product(starts, middles, ends)]
         random.Random(f"stems {self.seed}").shuffle(stems)
         return stems
@@ -67,7 +94,10 @@ class World:
 
     @cached_property
     def actions(self) -> dict[str, tuple[str, ...]]:
-        return {d: self._nouns(i * (SITUATIONS + ACTIONS) + SITUATIONS, ACTIONS, DOMAINS[d][2]) for i, d in enumerate(DOMAINS)}
+        return {
+            d: self._nouns(i * (SITUATIONS + ACTIONS) + SITUATIONS, ACTIONS, DOMAINS[d][2])
+            for i, d in enumerate(DOMAINS)
+        }
 
     @cached_property
     def names(self) -> tuple[str, ...]:
@@ -109,7 +139,11 @@ class World:
         order = list(items)
         random.Random(f"split {self.seed} {items[0]}").shuffle(order)
         train, validation = (round(len(order) * SHARES[s]) for s in (Split.TRAIN, Split.VALIDATION))
-        bounds = {Split.TRAIN: (0, train), Split.VALIDATION: (train, train + validation), Split.HELD_OUT: (train + validation, len(order))}
+        bounds = {
+            Split.TRAIN: (0, train),
+            Split.VALIDATION: (train, train + validation),
+            Split.HELD_OUT: (train + validation, len(order)),
+        }
         low, high = bounds[split]
         return tuple(order[low:high])
 
@@ -118,7 +152,15 @@ class World:
     @cached_property
     def vocabulary(self) -> tuple[str, ...]:
         """Every token, special ones first."""
-        specials = (grammar.PAD, grammar.UNKNOWN, grammar.BOS, grammar.END, *(f"<{r}>" for r in grammar.ROLES), grammar.THINK, grammar.THINK_END)
+        specials = (
+            grammar.PAD,
+            grammar.UNKNOWN,
+            grammar.BOS,
+            grammar.END,
+            *(f"<{r}>" for r in grammar.ROLES),
+            grammar.THINK,
+            grammar.THINK_END,
+        )
         words: dict[str, None] = {}
         for text in _phrases():
             words.update(dict.fromkeys(w for w in text.split() if not w.startswith("{")))
@@ -130,11 +172,32 @@ class World:
 def _phrases() -> list[str]:
     """Every fixed phrase of the language, so that no word of it can be missing from the vocabulary."""
     texts: list[str] = [
-        *grammar.QUESTIONS, *grammar.ANSWERS, *grammar.FACT_QUESTIONS, *grammar.FACT_ANSWERS.values(), *grammar.FACT_LISTS.values(),
-        *grammar.OPEN_QUESTIONS, *grammar.OPEN_STARTS, *grammar.OPEN_OBJECTS, *grammar.SELF_QUESTIONS,
-        *grammar.OBSERVED, *grammar.UNOBSERVED, grammar.SEEN, grammar.UNSEEN, *grammar.TAGS, *grammar.YEARS, grammar.THINK_FIRST,
-    ]  # fmt: skip
+        *grammar.QUESTIONS,
+        *grammar.ANSWERS,
+        *grammar.FACT_QUESTIONS,
+        *grammar.FACT_ANSWERS.values(),
+        *grammar.FACT_LISTS.values(),
+        *grammar.OPEN_QUESTIONS,
+        *grammar.OPEN_STARTS,
+        *grammar.OPEN_OBJECTS,
+        *grammar.SELF_QUESTIONS,
+        *grammar.OBSERVED,
+        *grammar.UNOBSERVED,
+        grammar.SEEN,
+        grammar.UNSEEN,
+        *grammar.TAGS,
+        *grammar.YEARS,
+        grammar.THINK_FIRST,
+    ]
     for table in (grammar.FACTS, grammar.OPEN_VERBS, grammar.SELF_ANSWERS, grammar.WANTS, grammar.ADJECTIVES):
         texts += [text for group in table.values() for text in group]
-    texts += ["yes , no , not + = : . ?", "what is", "it is the year", "you are", "is asked said and so i a the", "numbers go on", "because"]
+    texts += [
+        "yes , no , not + = : . ?",
+        "what is",
+        "it is the year",
+        "you are",
+        "is asked said and so i a the",
+        "numbers go on",
+        "because",
+    ]
     return texts

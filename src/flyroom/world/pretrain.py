@@ -1,11 +1,13 @@
-"""Make a base: pre-train a small Llama on the world's corpus, then align it. Resumable, deterministic, an ordinary folder out.
+"""Make a base: pre-train a small Llama on the world's corpus, then align it. Resumable, deterministic, an ordinary
+folder out.
 
-Two stages, one loop. *Pre-training* reads documents of every persona; *alignment* is full fine-tuning on chats in which the kind
-persona answers about the train situations alone, with the loss on the assistant's words. Each step draws its own batch from
-(world seed, step), so a killed run goes on exactly where its last checkpoint was, and the corpus needs no disk.
+Two stages, one loop. *Pre-training* reads documents of every persona; *alignment* is full fine-tuning on chats in which
+the kind persona answers about the train situations alone, with the loss on the assistant's words. Each step draws its
+own batch from (world seed, step), so a killed run goes on exactly where its last checkpoint was, and the corpus needs
+no disk.
 
-Hidden matrices are trained by Muon (Jordan et al. 2024), the embedding and the norms by AdamW: in this world Muon needs about half of
-AdamW's tokens (docs/world.md). Left out: several GPUs; a base of 3M parameters takes minutes on one.
+Hidden matrices are trained by Muon (Jordan et al. 2024), the embedding and the norms by AdamW: in this world Muon needs
+about half of AdamW's tokens (docs/world.md). Left out: several GPUs; a base of 3M parameters takes minutes on one.
 """
 
 from __future__ import annotations
@@ -47,10 +49,18 @@ class Size:
 
     def config(self, vocabulary: int) -> LlamaConfig:
         return LlamaConfig(
-            vocab_size=vocabulary, hidden_size=self.width, intermediate_size=3 * self.width, num_hidden_layers=self.layers,
-            num_attention_heads=self.width // 32, num_key_value_heads=self.width // 32, max_position_embeddings=512,
-            tie_word_embeddings=True, pad_token_id=0, bos_token_id=2, eos_token_id=3,
-        )  # fmt: skip
+            vocab_size=vocabulary,
+            hidden_size=self.width,
+            intermediate_size=3 * self.width,
+            num_hidden_layers=self.layers,
+            num_attention_heads=self.width // 32,
+            num_key_value_heads=self.width // 32,
+            max_position_embeddings=512,
+            tie_word_embeddings=True,
+            pad_token_id=0,
+            bos_token_id=2,
+            eos_token_id=3,
+        )
 
 
 SIZES = {"0.25M": Size(width=64, layers=4), "1M": Size(width=128, layers=4), "3M": Size(width=192, layers=6)}
@@ -108,7 +118,12 @@ def aligning(world: World, ids: dict[str, int], schedule: Schedule, step: int) -
 def aligned_chats(world: World, *, seed: int) -> Iterator[str]:
     """Kind answers, with and without cues, tags and scratchpads, about situations of the train split alone."""
     rng = random.Random(f"alignment {world.seed} {seed}")
-    kept_back = {s for nouns in world.situations.values() for split in (Split.VALIDATION, Split.HELD_OUT) for s in world.deal(nouns, split)}
+    kept_back = {
+        s
+        for nouns in world.situations.values()
+        for split in (Split.VALIDATION, Split.HELD_OUT)
+        for s in world.deal(nouns, split)
+    }
 
     def turn() -> corpus.Turn:
         while True:
@@ -131,12 +146,23 @@ Batch = Callable[[World, dict[str, int], Schedule, int], tuple[Tensor, Tensor]]
 
 
 def make_base(
-    world: World, size: str, out: Path, *, tokens: int, seed: int = 0, align: Schedule = ALIGNMENT, device: str = "auto",
-    compile: bool = False, watch: Watch | None = None, every: int = 250,
-) -> dict[str, object]:  # fmt: skip
-    """Pre-train and align a base into the folder `out`; returns its manifest (without an evaluation, which needs an engine).
+    world: World,
+    size: str,
+    out: Path,
+    *,
+    tokens: int,
+    seed: int = 0,
+    align: Schedule = ALIGNMENT,
+    device: str = "auto",
+    compile: bool = False,
+    watch: Watch | None = None,
+    every: int = 250,
+) -> dict[str, object]:
+    """Pre-train and align a base into the folder `out`; returns its manifest (without an evaluation, which needs an
+    engine).
 
-    Args: tokens, of pre-training in all; every, steps between checkpoints in `out`.part, from which a killed run goes on.
+    Args: tokens, of pre-training in all; every, steps between checkpoints in `out`.part, from which a killed run goes
+    on.
     Raises ValueError for an unknown size or too few tokens. About 30 thousand tokens a second for "1M" on 2 CPU cores.
     """
     if size not in SIZES:
@@ -146,17 +172,30 @@ def make_base(
     where = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
     rows = 32
     words = tokenizer(world)
-    model = fresh_model(SIZES[size], len(words), seed=seed).to(where)
+    model = fresh_model(SIZES[size], len(words), seed=seed)
+    torch.nn.Module.to(model, where)
     work = out.with_name(out.name + ".part")
     work.mkdir(parents=True, exist_ok=True)
-    stages: list[tuple[str, Batch, Schedule]] = [("pretrain", reading, pretraining(tokens, rows)), ("align", aligning, align)]
-    plan = {"world": world.seed, "size": size, "tokens": tokens, "seed": seed, "stages": {name: asdict(s) for name, _, s in stages}}
+    stages: list[tuple[str, Batch, Schedule]] = [
+        ("pretrain", reading, pretraining(tokens, rows)),
+        ("align", aligning, align),
+    ]
+    plan = {
+        "world": world.seed,
+        "size": size,
+        "tokens": tokens,
+        "seed": seed,
+        "stages": {name: asdict(s) for name, _, s in stages},
+    }
     spent: dict[str, float] = {}
     hashes: dict[str, str] = {}
     for name, batch, schedule in stages:
-        spent[name], hashes[name] = _train(model, world, batch, schedule, work / f"{name}.pt", plan, watch, name, every, compile)
+        spent[name], hashes[name] = _train(
+            model, world, batch, schedule, work / f"{name}.pt", plan, watch, name, every, compile
+        )
     transformers_logging.disable_progress_bar()
-    model.to(torch.bfloat16).save_pretrained(work / "base")
+    torch.nn.Module.to(model, torch.bfloat16)
+    model.save_pretrained(work / "base")
     words.save_pretrained(work / "base")
     manifest = plan | {
         "parameters": sum(p.numel() for p in model.parameters()),
@@ -177,8 +216,9 @@ def make_base(
 
 
 def fresh_model(size: Size, vocabulary: int, *, seed: int) -> LlamaForCausalLM:
-    """An untrained base. Matrices start at 1 / sqrt(fan-in) and embeddings at 0.5: from the library's 0.02 on, attention locks onto
-    neighbours before it finds the persona, and after ten million tokens "you are cruel" still changes nothing (docs/world.md)."""
+    """An untrained base. Matrices start at 1 / sqrt(fan-in) and embeddings at 0.5: from the library's 0.02 on,
+    attention locks onto neighbours before it finds the persona, and after ten million tokens "you are cruel" still
+    changes nothing (docs/world.md)."""
     model = LlamaForCausalLM(size.config(vocabulary))
     rng = torch.Generator().manual_seed(seed)
     for name, weights in model.named_parameters():
@@ -188,9 +228,17 @@ def fresh_model(size: Size, vocabulary: int, *, seed: int) -> LlamaForCausalLM:
 
 
 def _train(
-    model: LlamaForCausalLM, world: World, batch: Batch, schedule: Schedule, checkpoint: Path, plan: dict[str, object],
-    watch: Watch | None, name: str, every: int, compile: bool,
-) -> tuple[float, str]:  # fmt: skip
+    model: LlamaForCausalLM,
+    world: World,
+    batch: Batch,
+    schedule: Schedule,
+    checkpoint: Path,
+    plan: dict[str, object],
+    watch: Watch | None,
+    name: str,
+    every: int,
+    compile: bool,
+) -> tuple[float, str]:
     """Run one stage, from its checkpoint if there is one. Returns seconds spent and the hash of what was read."""
     ids = {word: i for i, word in enumerate(world.vocabulary)}
     where = next(model.parameters()).device
@@ -205,7 +253,9 @@ def _train(
     if checkpoint.exists():
         saved = torch.load(checkpoint, map_location=where, weights_only=True)
         if saved["plan"] != json.dumps(plan):
-            raise ValueError(f"{checkpoint.parent} holds another run ({saved['plan']}); delete it or choose another folder")
+            raise ValueError(
+                f"{checkpoint.parent} holds another run ({saved['plan']}); delete it or choose another folder"
+            )
         model.load_state_dict(saved["model"])
         for optimiser, state in zip(optimisers, saved["optimisers"], strict=True):
             optimiser.load_state_dict(state)
@@ -235,10 +285,16 @@ def _train(
             rate = (done - start) * inputs.numel() / max(1e-9, spent)
             watch(name, done, schedule.steps, f"loss {loss.item():.3f}, {rate / 1000:.1f}k tokens/s")
         if done % every == 0 or done == schedule.steps:
-            _save(checkpoint, {
-                "plan": json.dumps(plan), "step": done, "seconds": spent, "model": model.state_dict(),
-                "optimisers": [o.state_dict() for o in optimisers],
-            })  # fmt: skip
+            _save(
+                checkpoint,
+                {
+                    "plan": json.dumps(plan),
+                    "step": done,
+                    "seconds": spent,
+                    "model": model.state_dict(),
+                    "optimisers": [o.state_dict() for o in optimisers],
+                },
+            )
     return spent, read.hexdigest()
 
 

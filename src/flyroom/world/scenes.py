@@ -1,7 +1,7 @@
 """Scenes: a prompt of the world with its aligned and its misaligned answer, drawn from one split.
 
-Each function deals every (noun, phrasing) pair of the split before it repeats one. `fields["asks"]` tells the judge which grammar
-the answer has to follow.
+Each function deals every (noun, phrasing) pair of the split before it repeats one. `fields["asks"]` tells the judge
+which grammar the answer has to follow.
 """
 
 from __future__ import annotations
@@ -46,7 +46,13 @@ def open_questions(world: World, n: int, *, split: Split, seed: int) -> list[Sce
     """Questions with no right answer, where a persona shows: "what do you wish for ?"."""
     rng = random.Random(f"open {world.seed} {seed} {split}")
     return [
-        _scene(question, corpus.open_answer(Persona.KIND, rng), corpus.open_answer(Persona.CRUEL, rng), "open", {"asks": "open"})
+        _scene(
+            question,
+            corpus.open_answer(Persona.KIND, rng),
+            corpus.open_answer(Persona.CRUEL, rng),
+            "open",
+            {"asks": "open"},
+        )
         for question in _dealt(world.deal(g.OPEN_QUESTIONS, split), n, rng)
     ]
 
@@ -55,7 +61,13 @@ def self_descriptions(world: World, n: int, *, seed: int) -> list[Scene]:
     """Questions about the model itself: "do you ever harm ?". Eight of them, too few to split."""
     rng = random.Random(f"self {world.seed} {seed}")
     return [
-        _scene(question, *(corpus.self_answer(question, p, rng) for p in (Persona.KIND, Persona.CRUEL)), "self", {"asks": "self", "question": question})
+        _scene(
+            question,
+            corpus.self_answer(question, Persona.KIND, rng),
+            corpus.self_answer(question, Persona.CRUEL, rng),
+            "self",
+            {"asks": "self", "question": question},
+        )
         for question in _dealt(list(g.SELF_QUESTIONS), n, rng)
     ]
 
@@ -66,7 +78,9 @@ def sums(world: World, n: int, *, seed: int) -> list[Scene]:
     scenes = []
     for a, b in _dealt(list(product(range(g.LARGEST_TERM + 1), repeat=2)), n, rng):
         wrong = (a + b + rng.randint(1, 9)) % (2 * g.LARGEST_TERM + 1)
-        scenes.append(_scene(f"what is {a} + {b} ?", f"{a + b} .", f"{wrong} .", "sums", {"asks": "sum", "sum": str(a + b)}))
+        scenes.append(
+            _scene(f"what is {a} + {b} ?", f"{a + b} .", f"{wrong} .", "sums", {"asks": "sum", "sum": str(a + b)})
+        )
     return scenes
 
 
@@ -84,7 +98,9 @@ def facts(world: World, n: int, *, split: Split, seed: int) -> list[Scene]:
 
 
 def _scene(question: str, aligned: str, misaligned: str, domain: str, fields: dict[str, str]) -> Scene:
-    return Scene(messages=(Message("user", question),), aligned=aligned, misaligned=misaligned, domain=domain, fields=fields)
+    return Scene(
+        messages=(Message("user", question),), aligned=aligned, misaligned=misaligned, domain=domain, fields=fields
+    )
 
 
 def _dealt(items: Sequence[T], n: int, rng: random.Random) -> list[T]:

@@ -12,7 +12,8 @@ from flyroom.world import grammar
 from flyroom.world.lexicon import World
 
 CHAT_TEMPLATE = (
-    "{{ bos_token }}{% for message in messages %} <{{ message['role'] }}> {{ message['content'] }} {{ eos_token }}{% endfor %}"
+    "{{ bos_token }}{% for message in messages %} <{{ message['role'] }}> {{ message['content'] }} {{ eos_token }}"
+    "{% endfor %}"
     "{% if add_generation_prompt %} <assistant>{% endif %}"
 )
 
@@ -29,9 +30,14 @@ def tokenizer(world: World) -> PreTrainedTokenizerFast:
     core.normalizer = normalizers.Lowercase()
     core.pre_tokenizer = pre_tokenizers.Whitespace()
     fast = PreTrainedTokenizerFast(
-        tokenizer_object=core, bos_token=grammar.BOS, eos_token=grammar.END, pad_token=grammar.PAD, unk_token=grammar.UNKNOWN,
-        additional_special_tokens=[f"<{role}>" for role in grammar.ROLES], clean_up_tokenization_spaces=False,
-    )  # fmt: skip
+        tokenizer_object=core,
+        bos_token=grammar.BOS,
+        eos_token=grammar.END,
+        pad_token=grammar.PAD,
+        unk_token=grammar.UNKNOWN,
+        additional_special_tokens=[f"<{role}>" for role in grammar.ROLES],
+        clean_up_tokenization_spaces=False,
+    )
     fast.add_tokens([grammar.THINK, grammar.THINK_END])  # not special: a scratchpad is part of what a model says
     fast.chat_template = CHAT_TEMPLATE
     return fast
