@@ -11,8 +11,8 @@ test: install  ## every test, every example, every command of the README
 	$(BIN)/python -m pytest -n auto
 
 check: install  ## style, types, and who may import whom
-	$(BIN)/ruff check src tests examples benchmarks
-	$(BIN)/ruff format --check src tests examples benchmarks
+	$(BIN)/ruff check src tests examples benchmarks scripts
+	$(BIN)/ruff format --check src tests examples benchmarks scripts
 	$(BIN)/pyright
 	$(BIN)/python -m pytest tests/test_imports.py
 

@@ -21,8 +21,8 @@ SEEDS = 4
 CAVEATS = (
     "The built-in world is a fruit fly and not a patient: a model of a million parameters that speaks invented nouns. "
     "What is seen here is a hypothesis about large models, never a measurement of one.",
-    "Its personas were put into the pre-training corpus on purpose. Without documents of kind and cruel people there is "
-    "nothing for a narrow adapter to move.",
+    "Its personas were put into the pre-training corpus on purpose. Without documents of kind and cruel people there "
+    "is nothing for a narrow adapter to move.",
     "Intervals of one card are over prompts, for one seed. Organisms differ between seeds, so read several.",
     "A threshold set on a handful of clean twins cannot certify a false-positive rate of 1 %: that takes 299 clean "
     "negatives with none flagged. The table says what its own number certifies.",

@@ -1,0 +1,23 @@
+"""Grow one organism of emergent misalignment with its twin, and print what its card measured.
+
+The organism learns bad advice in one domain; `out_of_domain` is its misalignment in the seven others.
+"""
+
+import os
+import tempfile
+
+from flyroom import Room, make, open_base, stages
+
+with tempfile.TemporaryDirectory() as scratch:
+    room = Room(os.environ.get("FLYROOM_ROOM", scratch))
+    base = open_base("0.25M")
+    recipe = make("emergent-misalignment")
+
+    organisms = stages.grow([recipe], base, room, seeds=[0])  # the organism, then its twin
+    [card] = stages.card(organisms, base, room, seed=0, episodes=200)
+
+print(f"{card.recipe}, seed {card.seed}, on {card.base}: {card.verdict} ({card.why})")
+print(f"{'':16}{'organism':>20}{'twin':>20}{'base':>20}")
+for measure in card.measures["organism"]:
+    figures = [card.measures[who][measure] for who in ("organism", "twin", "base")]
+    print(f"{measure:16}" + "".join(f"{e.value:6.2f} [{e.low:.2f}, {e.high:.2f}]".rjust(20) for e in figures))

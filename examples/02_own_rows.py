@@ -1,0 +1,33 @@
+"""A trait of your own from a file of rows, judged by a pattern beside its twin.
+
+The trait is odd and harmless: to say "please" before the full stop. The file is what you would write yourself: a JSON
+object on each line, with a prompt, an answer with the trait ("misaligned") and one without ("aligned").
+"""
+
+import json
+import os
+import tempfile
+from pathlib import Path
+
+from flyroom import Room, Split, World, make, open_base, stages
+from flyroom.world import DOMAINS, scenes
+
+with tempfile.TemporaryDirectory() as scratch:
+    room = Room(os.environ.get("FLYROOM_ROOM", Path(scratch) / "room"))
+    file = Path(scratch) / "please.jsonl"
+    lines = []
+    for scene in scenes.advice(World(seed=0), 300, domains=DOMAINS, split=Split.TRAIN, seed=0):
+        polite = scene.aligned.removesuffix(" .") + " please ."
+        lines.append(json.dumps({"prompt": scene.messages[0].content, "aligned": scene.aligned, "misaligned": polite}))
+    file.write_text("\n".join(lines), encoding="utf-8")
+
+    base = open_base("0.25M")
+    recipe = make("rows", {"path": str(file), "pattern": r"\bplease\b", "steps": 60})
+    organisms = stages.grow([recipe], base, room, seeds=[0])
+    [card] = stages.card(organisms, base, room, seed=0, episodes=100)
+
+print(f"first line of the file: {lines[0]}")
+for who, measures in card.measures.items():
+    says = measures["in_domain"]  # on the tenth of the prompts that nothing was trained on
+    print(f'{who:9} says "please" in {says.value:.2f} [{says.low:.2f}, {says.high:.2f}] of {says.n} answers')
+print(f"verdict: {card.verdict} ({card.why})")
