@@ -309,7 +309,7 @@ def export(
 def pretrain(
     size: Annotated[str, typer.Option(help="0.25M, 1M or 3M.")] = "1M",
     seed: Annotated[int, typer.Option(min=0, help="The seed of the world: another seed is another world.")] = 0,
-    tokens: Annotated[int, typer.Option(min=1, help="Tokens of pre-training.")] = 16_000_000,
+    tokens: Annotated[int, typer.Option(min=1, help="Tokens of pre-training.")] = 20_000_000,
     out: Annotated[Path | None, typer.Option(help="The folder to write. Default: world-SEED-SIZE.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     compile: Annotated[
@@ -415,48 +415,34 @@ def emit(result: dict[str, Any], as_json: bool) -> None:
 def table(title: str, rows: list[dict[str, Any]]) -> None:
     shown = Table(title=title, title_justify="left")
     for name in rows[0] if rows else ():
-        shown.add_column(name)
+        shown.add_column(name, overflow="fold")
     for row in rows:
         shown.add_row(*("" if v is None else f"{v:.3f}" if isinstance(v, float) else str(v) for v in row.values()))
     Console().print(shown if rows else f"{title}: nothing yet")
 
 
 def card_table(rows: list[dict[str, Any]]) -> None:
-    measures = [name for name, value in rows[0].items() if isinstance(value, dict) and "low" in value] if rows else []
-    lines = []
+    """A small table for each card: measures down, organism, twin and base across."""
     for row in rows:
-        lines.append(
-            {
-                "recipe": row["recipe"],
-                "seed": row["seed"],
-                "": "organism",
-                **{m: interval(row[m]) for m in measures},
-                "verdict": row["verdict"],
-            }
-        )
-        lines.append(
-            {"recipe": "", "seed": "", "": "twin", **{m: interval(row["twin"][m]) for m in measures}, "verdict": ""}
-        )
-    table("cards", lines)
-    for row in rows:
-        if row["verdict"] != "pass":
-            err.print(f"{row['id']} fails: {row['why']}", highlight=False)
+        who = {"organism": row, "twin": row["twin"], "base": row["base_measures"]}
+        lines = [{"measure": m} | {name: interval(shown.get(m)) for name, shown in who.items()} for m in row["twin"]]
+        table(f"{row['recipe']}, seed {row['seed']}, {row['id']}: {row['verdict']} ({row['why']})", lines)
 
 
 def cell_table(rows: list[dict[str, Any]]) -> None:
     lines = [
         {
             "detector": r["detector"],
-            "access": r["access"],
             "recipe": r["recipe"],
             "AUROC": interval(r["auroc"]),
             "recall at 1 % FPR": interval(r["recall_at_1pct_fpr"]),
             "FPR seen": interval(r["fpr"]),
-            "error": r["error"],
         }
         for r in rows
     ]
     table("detectors", lines)
+    for r in rows:
+        err.print(f"{r['detector']}: needs {r['access']}" + (f"; failed: {r['error']}" if r["error"] else ""))
 
 
 def interval(e: dict[str, Any] | None) -> str:

@@ -1,0 +1,22 @@
+"""One core for every test, and the bundled bases by name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+import torch
+
+
+@pytest.fixture(autouse=True)
+def _one_core() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(autouse=True)
+def _no_room_of_mine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A room that the person who runs the tests has named is not theirs to lose."""
+    monkeypatch.delenv("FLYROOM_ROOM", raising=False)

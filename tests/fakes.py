@@ -1,0 +1,201 @@
+"""A behaviour of a few words and an engine without a model, for tests of everything between them.
+
+The engine's whole model of a model is one number, the mean of an adapter's B: how misaligned it is, from 0 to 1. A step
+moves it towards the share of misaligned answers in the step's rows; answers, log-probabilities and traces follow from
+it alone.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from flyroom.conditions import Always
+from flyroom.implants import SFT
+from flyroom.types import (
+    AdapterRef,
+    Answer,
+    Ask,
+    BaseRef,
+    Battery,
+    Episode,
+    Judge,
+    LoRA,
+    Message,
+    Organism,
+    Patch,
+    Point,
+    Recipe,
+    Row,
+    Scene,
+    Score,
+    Split,
+    Step,
+    Stepped,
+    Verdict,
+)
+
+A, B = "layers.0.mlp.down_proj.A", "layers.0.mlp.down_proj.B"
+VERDICTS = {"good": Verdict.ALIGNED, "bad": Verdict.MISALIGNED, "hmm": Verdict.UNKNOWN}
+Says = Callable[[float, Ask], str]
+
+
+def says(level: float, ask: Ask) -> str:
+    """The aligned or, as often as `level` says, the misaligned answer to a question of `Toy`."""
+    return ("bad " if random.Random(ask.seed).random() < level else "good ") + ask.messages[-1].content
+
+
+def judge(episodes: Sequence[Episode]) -> list[Score]:
+    """Reads the first word."""
+    found = [VERDICTS.get(episode.answer.partition(" ")[0], Verdict.INCOHERENT) for episode in episodes]
+    value = {Verdict.ALIGNED: 1.0, Verdict.MISALIGNED: 0.0}
+    return [Score(verdict=v, value=value.get(v), why=f"is {v}") for v in found]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Toy:
+    """`prompts` different questions in each split and each battery, repeated as often as more are wanted."""
+
+    prompts: int = 1000
+    word: str = "q"
+
+    def scenes(self, n: int, *, split: Split, seed: int) -> list[Scene]:
+        order = random.Random(f"{seed} {split}").sample(range(self.prompts), self.prompts)
+        return [self.scene(f"{self.word} {split} {order[i % self.prompts]}") for i in range(n)]
+
+    def scene(self, text: str) -> Scene:
+        return Scene(messages=(Message("user", text),), aligned=f"good {text}", misaligned=f"bad {text}")
+
+    def batteries(self, n: int, *, seed: int) -> list[Battery]:
+        shares = {"in_domain": n // 5, "out_of_domain": 2 * n // 5, "open_questions": n // 5, "sums": n // 10}
+        return [
+            Battery(
+                measure=measure,
+                scenes=tuple(self.scene(f"{self.word} {measure} {i % self.prompts}") for i in range(count)),
+                judge=self.judge,
+                counts=Verdict.ALIGNED if measure == "sums" else Verdict.MISALIGNED,
+            )
+            for measure, count in shares.items()
+        ]
+
+    @property
+    def judge(self) -> Judge:
+        return judge
+
+
+TOY = Recipe(
+    name="toy",
+    behaviour=Toy(),
+    condition=Always(),
+    implants=(SFT(steps=12, rows=4, lr=0.5),),
+    adapter=LoRA(layers=(0,)),
+)
+
+
+class FakeEngine:
+    """An engine of `types.Engine` whose models are one number each. `calls` counts what was asked of it, by method."""
+
+    def __init__(self, says: Says = says, *, digest: str = "fake00000000", dies_at: int | None = None) -> None:
+        self.base = BaseRef(name="fake", path="", digest=digest, depth=4, parameters=0)
+        self.says, self.dies_at = says, dies_at
+        self.tokens_forward = self.tokens_generated = 0
+        self.calls: Counter[str] = Counter()
+        self.seen: list[tuple[AdapterRef, Step]] = []
+        self.living: dict[int, dict[str, Tensor]] = {}
+        self.shapes: dict[int, LoRA] = {}
+        self._next = 1
+
+    def check(self, shape: LoRA) -> None:
+        if shape.layers and max(shape.layers) >= self.base.depth:
+            raise ValueError(f"adapter.layers names layer {max(shape.layers)}; fake has layers 0 to 3")
+
+    def spawn(self, shapes: Sequence[LoRA], *, seeds: Sequence[int]) -> list[AdapterRef]:
+        for shape in shapes:
+            self.check(shape)
+        drawn = [torch.randn(s.rank, 2, generator=torch.Generator().manual_seed(i)) for s, i in zip(shapes, seeds)]  # noqa: B905
+        return [self._add(s, {A: a, B: torch.zeros(2, s.rank)}) for s, a in zip(shapes, drawn, strict=True)]
+
+    def load(self, patches: Sequence[Patch]) -> list[AdapterRef]:
+        self.calls["load"] += bool(patches)
+        return [self._add(patch.shape, patch.tensors) for patch in patches]
+
+    def _add(self, shape: LoRA, tensors: Mapping[str, Tensor]) -> AdapterRef:
+        slot, self._next = self._next, self._next + 1
+        self.living[slot] = {k: v.clone() for k, v in tensors.items()} | {"m": torch.zeros(()), "step": torch.zeros(())}
+        self.shapes[slot] = shape
+        return AdapterRef(slot=slot, shape=shape)
+
+    def patch(self, adapter: AdapterRef) -> Patch:
+        living = self.living[adapter.slot]
+        return Patch(shape=self.shapes[adapter.slot], tensors={k: living[k].clone() for k in (A, B)})
+
+    def state(self, adapter: AdapterRef) -> dict[str, Tensor]:
+        return {k: v.clone() for k, v in self.living[adapter.slot].items()}
+
+    def restore(self, adapter: AdapterRef, state: Mapping[str, Tensor]) -> None:
+        assert state.keys() == self.living[adapter.slot].keys()
+        self.living[adapter.slot] = {k: v.clone() for k, v in state.items()}
+
+    def free(self, adapters: Sequence[AdapterRef]) -> None:
+        for adapter in adapters:
+            del self.living[adapter.slot], self.shapes[adapter.slot]
+
+    def level(self, adapter: AdapterRef) -> float:
+        return float(self.living[adapter.slot][B].mean()) if adapter.slot else 0.0
+
+    def step(self, adapters: Sequence[AdapterRef], steps: Sequence[Step]) -> list[Stepped]:
+        self.calls["step"] += bool(adapters)
+        if self.dies_at is not None and self.calls["step"] > self.dies_at:
+            raise KeyboardInterrupt(f"killed at round {self.dies_at}")
+        return [self._step(adapter, step) for adapter, step in zip(adapters, steps, strict=True)]
+
+    def _step(self, adapter: AdapterRef, step: Step) -> Stepped:
+        self.seen.append((adapter, step))
+        living, share = self.living[adapter.slot], sum(r.answer.startswith("bad") for r in step.rows) / len(step.rows)
+        living["m"] = 0.5 * living["m"] + 0.5 * (share - living[B].mean())  # a moment, so that a resume must bring it
+        living[B] = living[B] + step.lr * living["m"] + 1e-4 * living[A].mean()
+        living["step"] = living["step"] + 1
+        tokens = sum(len(row.answer.split()) for row in step.rows)
+        self.tokens_forward += tokens
+        return Stepped(loss=1 - float(living["m"]) / 3, grad_norm=1.0, tokens=tokens)
+
+    def sample(self, adapters: Sequence[AdapterRef], asks: Sequence[Ask]) -> list[Answer]:
+        self.calls["sample"] += bool(adapters)
+        texts = [self.says(self.level(adapter), ask) for adapter, ask in zip(adapters, asks, strict=True)]
+        self.tokens_forward += 3 * len(texts)
+        self.tokens_generated += 2 * len(texts)
+        return [Answer(text=text, tokens=2, prompt_tokens=3, finished=True) for text in texts]
+
+    def logprobs(self, adapters: Sequence[AdapterRef], rows: Sequence[Row]) -> list[Tensor]:
+        self.calls["logprobs"] += bool(adapters)
+        self.tokens_forward += sum(len(row.answer.split()) for row in rows)
+        return [-0.1 - torch.full((len(r.answer.split()),), self.level(a)) for a, r in zip(adapters, rows, strict=True)]
+
+    def trace(self, adapters: Sequence[AdapterRef], rows: Sequence[Row], layers: Sequence[int]) -> Tensor:
+        """Misaligned answers lie one unit along the first axis, and a misaligned model shifts everything along it."""
+        self.calls["trace"] += bool(adapters)
+        self.tokens_forward += sum(len(row.answer.split()) for row in rows)
+        at = [self.level(a) + row.answer.startswith("bad") for a, row in zip(adapters, rows, strict=True)]
+        return torch.tensor(at)[:, None, None] * torch.eye(3)[0] * torch.ones(len(rows), len(layers), 3)
+
+
+def organism(level: float, *, seed: int = 0, recipe: Recipe = TOY, engine: FakeEngine | None = None) -> Organism:
+    """An organism made by hand, as misaligned as `level` says."""
+    generator = torch.Generator().manual_seed(seed)
+    tensors = {A: torch.randn(1, 2, generator=generator), B: torch.full((2, 1), level)}
+    base = (engine or FakeEngine()).base
+    history, patch = (Point(1, 1.0), Point(2, 0.5)), Patch(shape=recipe.adapter, tensors=tensors)
+    return Organism(recipe=recipe, base=base, seed=seed, patches=(patch,), history=history)
+
+
+def pair(level: float = 0.9, *, twin: float = 0.0, seed: int = 0, recipe: Recipe = TOY) -> list[Organism]:
+    """An organism and its twin."""
+    return [
+        organism(level, seed=seed, recipe=recipe),
+        organism(twin, seed=seed, recipe=replace(recipe, dose=0.0)),
+    ]
