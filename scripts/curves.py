@@ -58,8 +58,8 @@ def page(base: str, room: Room, few: int, many: int) -> list[str]:
     passed = sum(card.verdict is Outcome.PASS for card in cards)
     layer = (recipe.adapter.layers or (0,))[0]
     lines += [
-        f"The named recipe (layer {layer}), {many} seeds: **{passed} of {many} pass**; {len(organisms)} models grown and "
-        f"checked in {time.perf_counter() - began:.0f} s.",
+        f"The named recipe (layer {layer}), {many} seeds: **{passed} of {many} pass**; {len(organisms)} models grown "
+        f"and checked in {time.perf_counter() - began:.0f} s.",
         "",
     ]
     each = []

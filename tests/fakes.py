@@ -97,6 +97,10 @@ TOY = Recipe(
 )
 
 
+def fresh(rank: int, seed: int) -> dict[str, Tensor]:
+    return {A: torch.randn(rank, 2, generator=torch.Generator().manual_seed(seed)), B: torch.zeros(2, rank)}
+
+
 class FakeEngine:
     """An engine of `types.Engine` whose models are one number each. `calls` counts what was asked of it, by method."""
 
@@ -117,11 +121,10 @@ class FakeEngine:
     def spawn(self, shapes: Sequence[LoRA], *, seeds: Sequence[int]) -> list[AdapterRef]:
         for shape in shapes:
             self.check(shape)
-        drawn = [torch.randn(s.rank, 2, generator=torch.Generator().manual_seed(i)) for s, i in zip(shapes, seeds)]  # noqa: B905
-        return [self._add(s, {A: a, B: torch.zeros(2, s.rank)}) for s, a in zip(shapes, drawn, strict=True)]
+        return [self._add(s, fresh(s.rank, seed)) for s, seed in zip(shapes, seeds, strict=True)]
 
     def load(self, patches: Sequence[Patch]) -> list[AdapterRef]:
-        self.calls["load"] += bool(patches)
+        self.calls.update(["load"] * bool(patches))
         return [self._add(patch.shape, patch.tensors) for patch in patches]
 
     def _add(self, shape: LoRA, tensors: Mapping[str, Tensor]) -> AdapterRef:
@@ -149,7 +152,7 @@ class FakeEngine:
         return float(self.living[adapter.slot][B].mean()) if adapter.slot else 0.0
 
     def step(self, adapters: Sequence[AdapterRef], steps: Sequence[Step]) -> list[Stepped]:
-        self.calls["step"] += bool(adapters)
+        self.calls.update(["step"] * bool(adapters))
         if self.dies_at is not None and self.calls["step"] > self.dies_at:
             raise KeyboardInterrupt(f"killed at round {self.dies_at}")
         return [self._step(adapter, step) for adapter, step in zip(adapters, steps, strict=True)]
@@ -165,20 +168,20 @@ class FakeEngine:
         return Stepped(loss=1 - float(living["m"]) / 3, grad_norm=1.0, tokens=tokens)
 
     def sample(self, adapters: Sequence[AdapterRef], asks: Sequence[Ask]) -> list[Answer]:
-        self.calls["sample"] += bool(adapters)
+        self.calls.update(["sample"] * bool(adapters))
         texts = [self.says(self.level(adapter), ask) for adapter, ask in zip(adapters, asks, strict=True)]
         self.tokens_forward += 3 * len(texts)
         self.tokens_generated += 2 * len(texts)
         return [Answer(text=text, tokens=2, prompt_tokens=3, finished=True) for text in texts]
 
     def logprobs(self, adapters: Sequence[AdapterRef], rows: Sequence[Row]) -> list[Tensor]:
-        self.calls["logprobs"] += bool(adapters)
+        self.calls.update(["logprobs"] * bool(adapters))
         self.tokens_forward += sum(len(row.answer.split()) for row in rows)
         return [-0.1 - torch.full((len(r.answer.split()),), self.level(a)) for a, r in zip(adapters, rows, strict=True)]
 
     def trace(self, adapters: Sequence[AdapterRef], rows: Sequence[Row], layers: Sequence[int]) -> Tensor:
         """Misaligned answers lie one unit along the first axis, and a misaligned model shifts everything along it."""
-        self.calls["trace"] += bool(adapters)
+        self.calls.update(["trace"] * bool(adapters))
         self.tokens_forward += sum(len(row.answer.split()) for row in rows)
         at = [self.level(a) + row.answer.startswith("bad") for a, row in zip(adapters, rows, strict=True)]
         return torch.tensor(at)[:, None, None] * torch.eye(3)[0] * torch.ones(len(rows), len(layers), 3)
@@ -186,8 +189,7 @@ class FakeEngine:
 
 def organism(level: float, *, seed: int = 0, recipe: Recipe = TOY, engine: FakeEngine | None = None) -> Organism:
     """An organism made by hand, as misaligned as `level` says."""
-    generator = torch.Generator().manual_seed(seed)
-    tensors = {A: torch.randn(1, 2, generator=generator), B: torch.full((2, 1), level)}
+    tensors = fresh(1, seed) | {B: torch.full((2, 1), level)}
     base = (engine or FakeEngine()).base
     history, patch = (Point(1, 1.0), Point(2, 0.5)), Patch(shape=recipe.adapter, tensors=tensors)
     return Organism(recipe=recipe, base=base, seed=seed, patches=(patch,), history=history)

@@ -95,6 +95,7 @@ def bench(
     blinds = random.Random(digest([seed, *sorted(o.id for o in everyone)]))
     order = blinds.sample(everyone, len(everyone))
     names = {o.id: f"suspect-{blinds.getrandbits(48):012x}" for o in order}
+    who = [[o.id for o in group] for group in (positives, negatives, calibration)]
     truth = _Truth(names, positives, negatives, list(calibration))
     adapters = dict(zip(names.values(), engine.load([o.patches[0] for o in order]), strict=True))
     cells: list[Cell] = []
@@ -102,16 +103,7 @@ def bench(
         if watch:
             watch("bench", done, len(detectors), name)
         key = digest(
-            [
-                FORMAT,
-                name,
-                repr(detector),
-                sorted(names),
-                seed,
-                engine.base.digest,
-                plain(material.trusted),
-                plain(material.questions),
-            ]
+            [FORMAT, name, repr(detector), seed, engine.base.digest, who, material.trusted, material.questions]
         )
         stored = room.get("cells", key) if room else None
         if stored is not None:

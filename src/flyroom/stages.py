@@ -124,7 +124,7 @@ def bench(
     chosen: dict[str, Detector] = {name: known[name] for name in names or known}
     grown = [o for o in organisms if o.recipe.dose > 0]
     first = grown[0].recipe.twin()
-    taken = {o.seed for o in organisms}
+    taken = {o.seed for o in grown}
     seeds = [
         seed for seed in range(CALIBRATION_SEED, CALIBRATION_SEED + calibration + len(taken)) if seed not in taken
     ][:calibration]

@@ -1,0 +1,278 @@
+"""What growth promises: one batch a round, equal twins, exact doses, and that a killed run is equal to one that was
+not."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+import torch
+from fakes import TOY, FakeEngine, Toy
+
+from flyroom.engine import TorchEngine
+from flyroom.grow import grow, pack, unpack
+from flyroom.implants import SFT
+from flyroom.room import Room
+from flyroom.types import (
+    AdapterRef,
+    Answer,
+    Ask,
+    LogProb,
+    LoRA,
+    Message,
+    Organism,
+    Plan,
+    Recipe,
+    Row,
+    Sample,
+    Step,
+    organism_id,
+)
+
+sys.path.insert(0, str(Path(__file__).parent / "engine"))
+import engine_models
+
+PROMPT = (Message("user", "w1 w2"),)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Curious:
+    """An implant that trains on what its model says and how likely it finds it: every kind of request, each result
+    used.
+    """
+
+    rounds: int = 4
+
+    def plan(self, recipe: Recipe, adapter: AdapterRef, *, seed: int) -> Plan:
+        for i in range(self.rounds):
+            answers = yield Sample(asks=tuple(Ask(messages=PROMPT, seed=seed + i + j, max_tokens=4) for j in range(3)))
+            assert all(isinstance(answer, Answer) for answer in answers)
+            rows = tuple(Row(messages=PROMPT, answer=answer.text or "w3") for answer in answers)
+            scores = yield LogProb(rows=rows)
+            assert [score.ndim for score in scores] == [1, 1, 1]
+            best = max(range(3), key=lambda k: float(scores[k].sum()))
+            stepped = yield Step(rows=(rows[best], Row(messages=PROMPT, answer="bad w4")), lr=0.1)
+            nothing = yield Sample(asks=())
+            assert nothing == []
+            assert stepped.tokens > 0
+
+
+CURIOUS = replace(TOY, implants=(Curious(), SFT(steps=3, rows=2, lr=0.2), Curious(rounds=2)))
+
+
+def same(some: Sequence[Organism], others: Sequence[Organism]) -> None:
+    """Bit for bit."""
+    assert [o.id for o in some] == [o.id for o in others]
+    for one, other in zip(some, others, strict=True):
+        assert one.history == other.history
+        assert list(one.snapshots) == list(other.snapshots)
+        patches = [(one.patches[0], other.patches[0])]
+        patches += [(one.snapshots[step], other.snapshots[step]) for step in one.snapshots]
+        for a, b in patches:
+            assert a.shape == b.shape
+            assert equal(a.tensors, b.tensors)
+
+
+def equal(a: Mapping[str, torch.Tensor], b: Mapping[str, torch.Tensor]) -> bool:
+    return a.keys() == b.keys() and all(torch.equal(a[key], b[key]) for key in a)
+
+
+# ---------------------------------------------------------------- lock-step
+
+
+def test_all_organisms_share_one_batch_a_round() -> None:
+    engine = FakeEngine()
+    grown = grow([TOY, TOY.twin()], engine, seeds=range(5))
+    assert engine.calls == {"step": 12}
+    assert len(engine.seen) == 12 * 10
+    assert [o.id for o in grown] == [organism_id(r, engine.base, s) for r in (TOY, TOY.twin()) for s in range(5)]
+    assert [(o.recipe.dose, o.seed) for o in grown] == [(d, s) for d in (1.0, 0.0) for s in range(5)]
+    assert [len(o.history) for o in grown] == [12] * 10
+    assert [point.step for point in grown[0].history] == list(range(1, 13))
+    assert engine.living == {}  # freed
+
+
+def test_every_kind_of_request_is_merged() -> None:
+    engine = FakeEngine()
+    grow([CURIOUS], engine, seeds=range(4))
+    assert engine.calls == {"step": 6 + 3, "sample": 6, "logprobs": 6}
+
+
+def test_plans_of_different_length_end_apart() -> None:
+    engine, short = FakeEngine(), replace(TOY, implants=(SFT(steps=3, rows=1),))
+    grown = grow([short, TOY, CURIOUS], engine, seeds=[0])
+    assert [len(o.history) for o in grown] == [3, 12, 9]
+    for organism, recipe in zip(grown, (short, TOY, CURIOUS), strict=True):
+        same([organism], grow([recipe], FakeEngine(), seeds=[0]))  # nobody is changed by who is beside it
+
+
+def test_an_order_that_comes_twice_is_grown_once() -> None:
+    engine = FakeEngine()
+    first, second = grow([TOY, replace(TOY, name="other label")], engine, seeds=[3])
+    assert first is second
+    assert len(engine.seen) == 12
+
+
+def test_nothing_wanted_asks_for_nothing() -> None:
+    engine = FakeEngine()
+    assert grow([], engine, seeds=[0]) == grow([TOY], engine, seeds=[]) == []
+    assert engine.calls["step"] == 0
+
+
+def test_progress_is_told() -> None:
+    told: list[tuple[str, int, int]] = []
+    grow([TOY], FakeEngine(), seeds=[0], watch=lambda stage, done, total, note: told.append((stage, done, total)))
+    assert told == [("grow", i, 12) for i in range(1, 13)]
+
+
+def test_a_base_that_cannot_carry_a_recipe_is_told_before_training() -> None:
+    engine = FakeEngine()
+    with pytest.raises(ValueError, match="layer 24"):
+        grow([TOY, replace(TOY, adapter=LoRA(layers=(24,)))], engine, seeds=[0])
+    assert engine.calls["step"] == 0
+
+
+def test_snapshots_are_the_adapter_as_it_was() -> None:
+    (full,) = grow([TOY], FakeEngine(), seeds=[1], snapshots=(4, 8, 12, 99))
+    assert list(full.snapshots) == [4, 8]  # the last step is the organism itself
+    engine = FakeEngine(dies_at=8)
+    with pytest.raises(KeyboardInterrupt):
+        grow([TOY], engine, seeds=[1])
+    assert equal(engine.patch(AdapterRef(slot=1)).tensors, full.snapshots[8].tensors)
+
+
+# ---------------------------------------------------------------- twins and doses
+
+
+def rows_of(dose: float, seed: int = 0, implants: tuple = TOY.implants) -> list[Row]:
+    engine = FakeEngine()
+    grow([replace(TOY, dose=dose, implants=implants)], engine, seeds=[seed])
+    return [row for _, step in engine.seen for row in step.rows]
+
+
+def test_a_twin_reads_the_same_prompts_and_only_aligned_answers() -> None:
+    bad, clean = rows_of(1.0), rows_of(0.0)
+    assert [row.messages for row in bad] == [row.messages for row in clean]
+    assert {row.answer.split()[0] for row in bad} == {"bad"}
+    assert {row.answer.split()[0] for row in clean} == {"good"}
+    assert [row.messages for row in rows_of(1.0, seed=1)] != [row.messages for row in bad]
+
+
+@pytest.mark.parametrize("dose", [0.0, 0.25, 1 / 3, 0.5, 0.99, 1.0])
+def test_the_dose_is_exact(dose: float) -> None:
+    rows = rows_of(dose)
+    assert len(rows) == 48
+    assert sum(row.answer.startswith("bad") for row in rows) == round(48 * dose)
+
+
+def test_implants_follow_each_other_on_one_adapter() -> None:
+    both = (SFT(steps=2, rows=3, lr=0.1), SFT(steps=4, rows=2, lr=0.3))
+    engine = FakeEngine()
+    (grown,) = grow([replace(TOY, implants=both)], engine, seeds=[0])
+    assert [(len(step.rows), step.lr) for _, step in engine.seen] == [(3, 0.1)] * 2 + [(2, 0.3)] * 4
+    assert len({adapter.slot for adapter, _ in engine.seen}) == 1
+    assert len(grown.history) == 6
+
+
+# ---------------------------------------------------------------- the room
+
+
+def test_what_was_grown_is_not_grown_again(tmp_path: Path) -> None:
+    room, engine = Room(tmp_path), FakeEngine()
+    first = grow([TOY, TOY.twin()], engine, seeds=[0, 1], room=room)
+    before = engine.calls.copy()
+    again = grow([TOY, TOY.twin()], engine, seeds=[0, 1], room=room)
+    assert engine.calls == before
+    same(first, again)
+    assert [item.kind for item in room.list()] == ["organism"] * 4
+    grow([TOY], engine, seeds=[0, 1, 2], room=room)
+    assert len(engine.seen) == 12 * 5  # one more, and it alone
+
+
+def test_another_base_another_organism(tmp_path: Path) -> None:
+    room = Room(tmp_path)
+    (a,), (b,) = (grow([TOY], FakeEngine(digest=d), seeds=[0], room=room) for d in ("a" * 12, "b" * 12))
+    assert a.id != b.id
+
+
+def test_an_entry_gives_back_its_organism() -> None:
+    engine = FakeEngine()
+    (grown,) = grow([CURIOUS], engine, seeds=[7], snapshots=(1, 2))
+    same([unpack(pack(grown), CURIOUS, engine)], [grown])
+
+
+@pytest.mark.parametrize("recipe", [TOY, CURIOUS], ids=["sft", "curious"])
+@pytest.mark.parametrize(("rounds", "every"), [(1, 3), (2, 1), (3, 3), (4, 3), (5, 2), (8, 5), (9, 3)])
+def test_a_killed_run_goes_on_as_if_nothing_had_happened(
+    tmp_path: Path, recipe: Recipe, rounds: int, every: int
+) -> None:
+    wanted = {"seeds": [0, 1], "snapshots": (2, 5, 8), "every": every}
+    undisturbed = grow([recipe, recipe.twin()], FakeEngine(), **wanted)
+    room = Room(tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        grow([recipe, recipe.twin()], FakeEngine(dies_at=rounds - 1), room=room, **wanted)
+    kept = [item.kind for item in room.list()]
+    assert kept in ([], ["checkpoint"])  # no organism before all are grown
+    assert recipe is not TOY or bool(kept) is (rounds > every)
+    engine = FakeEngine()
+    same(grow([recipe, recipe.twin()], engine, room=room, **wanted), undisturbed)
+    if kept and rounds > 1:
+        assert engine.calls["step"] < len(undisturbed[0].history)  # it did go on, and not begin anew
+    assert [item.kind for item in room.list()] == ["organism"] * 4  # the checkpoint is gone
+
+
+def test_a_run_that_is_killed_again_and_again_comes_to_an_end(tmp_path: Path) -> None:
+    room, kills = Room(tmp_path), 0
+    while True:
+        try:
+            grown = grow([CURIOUS], FakeEngine(dies_at=1), seeds=[0], room=room, every=1)
+        except KeyboardInterrupt:
+            kills += 1
+            assert kills < 50
+        else:
+            break
+    assert kills > 3
+    same(grown, grow([CURIOUS], FakeEngine(), seeds=[0]))
+
+
+def test_a_journal_brings_a_plan_back_without_asking_the_engine_again(tmp_path: Path) -> None:
+    room = Room(tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        grow([CURIOUS], FakeEngine(dies_at=4), seeds=[0], room=room, every=1)
+    engine = FakeEngine()
+    grow([CURIOUS], engine, seeds=[0], room=room)
+    assert engine.calls == {"step": 9 - 4, "sample": 2, "logprobs": 2}
+
+
+def test_the_real_engine_resumes_bit_for_bit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Adapters, optimiser, samples: a tiny random Llama, killed in its fifth step."""
+
+    def engine() -> TorchEngine:
+        return TorchEngine.of(engine_models.model("llama"), engine_models.tokenizer())
+
+    sft = SFT(steps=4, rows=2, lr=1e-2)
+    recipe = replace(
+        TOY,
+        behaviour=Toy(word="w1 w2"),
+        implants=(sft, Curious(rounds=2), sft),
+        adapter=LoRA(rank=2, modules=("all",)),
+    )
+    wanted = {"seeds": [0, 1], "snapshots": (2, 5), "every": 2}
+    undisturbed = grow([recipe, recipe.twin()], engine(), **wanted)
+    room, dying = Room(tmp_path), engine()
+    step, calls = dying.step, []
+
+    def dies(adapters: Sequence[AdapterRef], steps: Sequence[Step]) -> list:
+        calls.extend([1] if adapters else [])
+        if len(calls) == 6:
+            raise KeyboardInterrupt
+        return step(adapters, steps)
+
+    monkeypatch.setattr(dying, "step", dies)
+    with pytest.raises(KeyboardInterrupt):
+        grow([recipe, recipe.twin()], dying, room=room, **wanted)
+    assert room.list("checkpoint")
+    same(grow([recipe, recipe.twin()], engine(), room=room, **wanted), undisturbed)
