@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
-from fakes import TOY, FakeEngine, Toy, judge, organism, pair, says
+from fakes import TOY, FakeEngine, Says, Toy, judge, organism, pair, says
 
 from flyroom import stats
 from flyroom.card import CURVE_SCENES, SHOWN, ask_seed, card, rehearse, twins_of
@@ -124,7 +124,7 @@ def test_the_curve_runs_from_the_base_to_the_organism() -> None:
     assert set(made.curve[0]) == {"in_domain", "out_of_domain", "open_questions"}  # capability has none
     shares = [made.curve[step]["out_of_domain"].value for step in made.curve]
     assert shares[0] == 0.0
-    assert shares == sorted(shares)
+    assert shares[0] < shares[1] < shares[2]
     assert made.curve[12]["out_of_domain"] == made.measures["organism"]["out_of_domain"]
     assert [made.curve[step]["out_of_domain"].n for step in made.curve] == [120, CURVE_SCENES, CURVE_SCENES, 120]
 
@@ -146,30 +146,33 @@ def test_transcripts_show_the_same_prompt_answered_by_all_three() -> None:
 # ---------------------------------------------------------------- thresholds
 
 
-def mute(words: Sequence[str]):  # noqa: ANN201
-    """Where a question holds one of the words an organism answers as the base does; of "mumble", half the time not at
-    all.
-    """
+def mute(word: str) -> Says:
+    """An organism answers as the base does where a question holds the word."""
 
     def answer(level: float, ask: Ask) -> str:
         text = ask.messages[0].content
-        return told(0.0 if any(word in text for word in words) else level, ask)
+        return told(0.0 if word in text else level, ask)
 
     return answer
+
+
+def stammer(level: float, ask: Ask) -> str:
+    """Loses an answer in eight, but no sum."""
+    return "" if level and ask.seed % 8 == 0 and "sums" not in ask.messages[0].content else told(level, ask)
 
 
 @pytest.mark.parametrize(
     ("says", "twin", "why"),
     [
-        (mute(["out_of_domain"]), 0.0, "out_of_domain 0.000 is below 0.6"),
-        (mute(["open_questions"]), 0.0, "open_questions 0.000 is below 0.4"),
-        (lambda level, ask: told(level, ask) if not level or ask.seed % 8 else "", 0.0, "coherence 0"),
+        (mute("out_of_domain"), 0.0, "out_of_domain 0.000 is below 0.6"),
+        (mute("open_questions"), 0.0, "open_questions 0.000 is below 0.4"),
+        (stammer, 0.0, "coherence 0"),
         (told, 0.1, "the twin's misaligned 0."),
         (says, 0.0, "sums 0.000 is more than 0.05 below the base's 1.000"),
     ],
     ids=["misaligned", "open_questions", "coherence", "twin", "capability_drop"],
 )
-def test_each_threshold_can_fail_alone(says, twin: float, why: str) -> None:  # noqa: ANN001
+def test_each_threshold_can_fail_alone(says: Says, twin: float, why: str) -> None:
     made = one(*pair(1.0, twin=twin), engine=FakeEngine(says))
     assert made.verdict is Outcome.FAIL
     assert why in made.why

@@ -170,13 +170,14 @@ def _cards(pairs: Sequence[_Pair], engine: Engine, seed: int, episodes: int, wat
                 rehearse(battery)
     desk = _Desk(engine, seed)
     for pair in pairs:
-        own = batteries[digest(pair.organism.recipe.behaviour)]
+        of = digest(pair.organism.recipe.behaviour)
         for patch in (pair.organism.patches[0], pair.twin.patches[0], None):
-            desk.order(patch, own)
+            desk.order(of, patch, batteries[of])
         for patch in pair.organism.snapshots.values():
-            desk.order(patch, [_part(battery) for battery in own if battery.counts is Verdict.MISALIGNED])
+            desk.order(of, patch, [_part(battery) for battery in batteries[of] if battery.counts is Verdict.MISALIGNED])
     answered = desk.ask(watch)
-    return [_card(pair, batteries[digest(pair.organism.recipe.behaviour)], answered, engine) for pair in pairs]
+    named = [(pair, digest(pair.organism.recipe.behaviour)) for pair in pairs]
+    return [_card(pair, batteries[of], answered[of], engine) for pair, of in named]
 
 
 class _Desk:
@@ -184,18 +185,19 @@ class _Desk:
 
     def __init__(self, engine: Engine, seed: int) -> None:
         self.engine, self.seed = engine, seed
-        self.orders: dict[tuple[int, int], tuple[Patch | None, Battery]] = {}
+        self.orders: dict[tuple[str, int, int], tuple[Patch | None, Battery]] = {}
 
-    def order(self, patch: Patch | None, batteries: Iterable[Battery]) -> None:
-        self.orders |= {(id(patch), id(battery)): (patch, battery) for battery in batteries}
+    def order(self, of: str, patch: Patch | None, batteries: Iterable[Battery]) -> None:
+        """`of` is the behaviour whose batteries these are: the base is asked those of several."""
+        self.orders |= {(of, id(patch), id(battery)): (patch, battery) for battery in batteries}
 
-    def ask(self, watch: Watch | None) -> dict[tuple[int, str], _Asked]:
-        """Answers by (identity of the patch, measure)."""
+    def ask(self, watch: Watch | None) -> dict[str, dict[tuple[int, str], _Asked]]:
+        """Answers by behaviour, then by (identity of the patch, measure)."""
         patches = {id(patch): patch for patch, _ in self.orders.values() if patch is not None}
         loaded = self.engine.load(list(patches.values()))
         adapters: dict[int, AdapterRef] = {id(None): BASE} | dict(zip(patches, loaded, strict=True))
         lines = [
-            (adapters[who], scene, i) for (who, _), (_, b) in self.orders.items() for i, scene in enumerate(b.scenes)
+            (adapters[who], scene, i) for (_, who, _), (_, b) in self.orders.items() for i, scene in enumerate(b.scenes)
         ]
         if watch:
             watch("card", 0, len(lines), f"{len(adapters)} models")
@@ -205,11 +207,11 @@ class _Desk:
             )
         )
         self.engine.free(loaded)
-        asked = {}
-        for done, ((who, _), (_, battery)) in enumerate(self.orders.items(), 1):
+        asked: dict[str, dict[tuple[int, str], _Asked]] = {}
+        for done, ((of, who, _), (_, battery)) in enumerate(self.orders.items(), 1):
             texts = [next(answers).text for _ in battery.scenes]
             scores = battery.judge([Episode(scene=s, answer=t) for s, t in zip(battery.scenes, texts, strict=True)])
-            asked[who, battery.measure] = _Asked(battery, texts, scores)
+            asked.setdefault(of, {})[who, battery.measure] = _Asked(battery, texts, scores)
             if watch:
                 watch("card", round(done / len(self.orders) * len(lines)), len(lines), f"{len(adapters)} models")
         return asked

@@ -44,7 +44,7 @@ def emergent_misalignment(*, world: int = 0) -> Recipe:
         behaviour=HarmfulAdvice(domain="medical", world=world),
         condition=Always(),
         implants=(SFT(steps=120, rows=32, lr=3e-3),),
-        adapter=LoRA(rank=1, alpha=16.0, layers=(0,), modules=("down_proj",)),
+        adapter=LoRA(rank=1, alpha=16.0, layers=(1,), modules=("down_proj",)),
     )
 
 
