@@ -5,7 +5,6 @@ object on each line, with a prompt, an answer with the trait ("misaligned") and 
 """
 
 import json
-import os
 import tempfile
 from pathlib import Path
 
@@ -13,7 +12,7 @@ from flyroom import Room, Split, World, make, open_base, stages
 from flyroom.world import DOMAINS, scenes
 
 with tempfile.TemporaryDirectory() as scratch:
-    room = Room(os.environ.get("FLYROOM_ROOM", Path(scratch) / "room"))
+    room = Room(Path(scratch) / "room")  # beside the file: a recipe of rows is read again from where its file lies
     file = Path(scratch) / "please.jsonl"
     lines = []
     for scene in scenes.advice(World(seed=0), 300, domains=DOMAINS, split=Split.TRAIN, seed=0):

@@ -221,11 +221,12 @@ class _Truth:
         """A cell for each recipe: its organisms against all twins."""
         access = " + ".join(flag.name.lower() for flag in detector.needs if flag.name)
         cells = []
-        for recipe in dict.fromkeys(o.recipe.name for o in self.positives):
+        labels = {o.recipe.id: o.recipe.name for o in self.positives}
+        for recipe, label in labels.items():
             cell = Cell(
                 detector=name,
                 access=access,
-                recipe=recipe,
+                recipe=label if list(labels.values()).count(label) == 1 else f"{label} {recipe}",
                 unit="model",
                 auroc=None,
                 recall_at_1pct_fpr=None,
@@ -235,7 +236,7 @@ class _Truth:
             )
             if tried.error is None:
                 groups = {
-                    "organisms": [o for o in self.positives if o.recipe.name == recipe],
+                    "organisms": [o for o in self.positives if o.recipe.id == recipe],
                     "twins": self.negatives,
                     "calibration": self.calibration,
                 }
