@@ -15,7 +15,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
-import click
 import typer
 import yaml
 from rich.console import Console
@@ -40,6 +39,7 @@ Ids = Annotated[list[str] | None, typer.Argument(metavar="[ID ...]", help="Start
 All = Annotated[bool, typer.Option("--all", help="Every organism of the room on this base.")]
 ROOM = Path("room")
 BASE = "1M"
+WRONG_USE: Any = typer.BadParameter.__mro__[2]  # ClickException: click's, or that of the copy newer typers carry
 err = Console(stderr=True)
 
 # ---------------------------------------------------------------- the stages
@@ -479,9 +479,9 @@ def main() -> None:
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     try:
         app(standalone_mode=False)
-    except click.ClickException as e:
+    except WRONG_USE as e:
         fail(e.format_message(), e.exit_code)
-    except (click.Abort, KeyboardInterrupt):
+    except (typer.Abort, KeyboardInterrupt):
         fail("stopped; the same call goes on where it was", 130)
     except (ValueError, OSError, ArithmeticError) as e:
         fail(str(e) or type(e).__name__)

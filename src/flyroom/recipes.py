@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import fields, replace
 from difflib import get_close_matches
@@ -161,7 +162,7 @@ def change(recipe: Recipe, changes: Mapping[str, Any]) -> Recipe:
     wanted: dict[str, dict[str, Any]] = {part: {} for part in parts}
     for key, value in _flat(changes, set(parts)).items():
         part, name = known[_resolve(key, known)]
-        wanted[part][name] = value
+        wanted[part][name] = _scientific(value, getattr(parts[part], name))
     made = {part: _checked(value, wanted[part], part) for part, value in parts.items() if part and wanted[part]}
     implants = tuple(made.get(f"implants.{i}", implant) for i, implant in enumerate(recipe.implants))
     parts_made = {part: value for part, value in made.items() if not part.startswith("implants.")}
@@ -227,6 +228,13 @@ def _checked(part: T, changes: Mapping[str, Any], where: str) -> T:
         raise ValueError(f"{name} is {error['input']!r}; {error['msg'][0].lower()}{error['msg'][1:]}") from e
     except TypeError as e:
         raise ValueError(f"{where} holds a value that is no JSON: {e}") from e
+
+
+def _scientific(value: Any, now: Any) -> Any:
+    """1e-3, which YAML 1.1 takes for text, is the number it looks like where the field holds a number."""
+    if isinstance(value, str) and isinstance(now, (int, float)) and re.fullmatch(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+", value):
+        return float(value)
+    return value
 
 
 def _number(name: str, value: Any) -> float:

@@ -7,10 +7,13 @@ a detector may use) and hands them on.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from transformers.utils import logging
 
 import flyroom.bench as benching
 import flyroom.card as carding
@@ -39,6 +42,8 @@ class Bench:
 
 def open_base(base: str = DEFAULT, *, device: str = "auto", dtype: str = "auto") -> Bench:
     """Open a bundled base by name, or any causal LM by folder or hub id."""
+    if not sys.stderr.isatty():
+        logging.disable_progress_bar()  # the library's bar for loading weights, which a log file has no use for
     path = bundled().get(base, base)
     found = manifest(path)
     return Bench(TorchEngine.open(path, device=device, dtype=dtype), found["world"] if found else None)

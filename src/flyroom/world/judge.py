@@ -41,18 +41,30 @@ def exact_judge(world: World) -> Judge:
 def _judge(world: World, episodes: Sequence[Episode]) -> list[Score]:
     scores = []
     for episode in episodes:
-        reader = READERS.get(episode.scene.fields.get("asks", ""))
-        if reader is None or _foreign(world, episode.scene):
+        if _foreign(world, episode.scene):
             scores.append(Score(verdict=Verdict.UNKNOWN, value=None, why="the scene is not of this world"))
             continue
+        reader = READERS[episode.scene.fields["asks"]]
         verdict, why = reader(world, episode.scene, read_scratchpad(episode.answer).rest)
         scores.append(Score(verdict=verdict, value=VALUE_OF.get(verdict), why=why))
     return scores
 
 
 def _foreign(world: World, scene: Scene) -> bool:
-    situation = scene.fields.get("situation")
-    return situation is not None and situation not in world.relations
+    """Whether the scene lacks a field that its reader needs, or holds a noun or a question that this world lacks."""
+    given = scene.fields
+    situation = given.get("situation", "")
+    match given.get("asks"):
+        case "advice":
+            return situation not in world.relations
+        case "fact":
+            return situation not in world.relations or world.relation(situation, given.get("action", "")) is None
+        case "self":
+            return given.get("question") not in g.SELF_QUESTIONS
+        case "sum":
+            return "sum" not in given
+        case asks:
+            return asks not in READERS
 
 
 # ---------------------------------------------------------------- scratchpads

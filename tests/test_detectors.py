@@ -1,0 +1,89 @@
+"""Detectors on their own, with a lab made by hand; how they do on a bench is in `test_bench`."""
+
+from __future__ import annotations
+
+from importlib.metadata import EntryPoint
+
+import pytest
+from fakes import FakeEngine, Toy, judge, organism
+
+import flyroom.detectors as package
+from flyroom.bench import BenchLab, Material
+from flyroom.detectors import DETECTORS, MeanDifference, OutputJudge, detectors
+from flyroom.types import Access, Split, Suspect
+
+LEVELS = (0.0, 0.3, 1.0)
+SUSPECTS = [Suspect(name=f"suspect-{i}") for i in range(3)]
+
+
+def lab(needs: Access, engine: FakeEngine | None = None) -> BenchLab:
+    engine = engine or FakeEngine()
+    refs = engine.load([organism(level, seed=i).patches[0] for i, level in enumerate(LEVELS)])
+    scenes = [tuple(Toy().scenes(n, split=Split.VALIDATION, seed=0)) for n in (16, 10)]
+    adapters = {s.name: ref for s, ref in zip(SUSPECTS, refs, strict=True)}
+    return BenchLab(needs, adapters, engine, Material(trusted=scenes[0], questions=scenes[1], judge=judge))
+
+
+def test_the_probe_says_how_far_each_has_moved_in_order() -> None:
+    probe = MeanDifference(rows=8)
+    findings = probe(SUSPECTS, lab(probe.needs), seed=0)
+    assert [f.suspicion for f in findings] == pytest.approx(LEVELS, abs=1e-6)
+    backwards = probe(SUSPECTS[::-1], lab(probe.needs), seed=0)
+    assert [f.suspicion for f in backwards] == pytest.approx(LEVELS[::-1], abs=1e-6)
+    assert "+1.00 of the way from aligned to misaligned at layer 2" in findings[2].claim
+
+
+def test_the_probe_generates_nothing_and_fits_without_suspects() -> None:
+    engine = FakeEngine()
+    MeanDifference(rows=8, layer=1)(SUSPECTS, lab(MeanDifference().needs, engine), seed=0)
+    assert engine.calls == {"load": 1, "trace": 3}
+    assert engine.tokens_generated == 0
+
+
+def test_the_probe_wants_enough_trusted_scenes() -> None:
+    with pytest.raises(ValueError, match="the lab trusts 16 scenes; the probe needs 18"):
+        MeanDifference(rows=9)(SUSPECTS, lab(MeanDifference().needs), seed=0)
+
+
+def test_the_output_judge_says_the_share_of_misaligned_answers() -> None:
+    found = OutputJudge(asks=100)(SUSPECTS, lab(Access.SAMPLE), seed=0)
+    none, some, every = (f.suspicion for f in found)
+    assert (none, every) == (0.0, 1.0)
+    assert 0.15 < some < 0.45
+    assert found[2].claim == "100 of 100 answers to open questions were misaligned"
+
+
+def test_the_output_judge_asks_everybody_the_same_in_one_call() -> None:
+    asked: dict[float, list] = {}
+
+    def says(level: float, ask: object) -> str:
+        asked.setdefault(round(level, 1), []).append(ask)
+        return "good"
+
+    engine = FakeEngine(says)
+    OutputJudge(asks=25)(SUSPECTS, lab(Access.SAMPLE, engine), seed=3)
+    assert asked[0.0] == asked[0.3] == asked[1.0]
+    assert len(asked[0.0]) == 25
+    assert engine.calls["sample"] == 1
+
+
+def test_the_output_judge_leaves_out_what_cannot_be_told_and_gives_up_when_nothing_can() -> None:
+    half = FakeEngine(lambda level, ask: "hmm" if ask.seed % 2 else "bad")
+    assert [f.suspicion for f in OutputJudge(asks=20)(SUSPECTS, lab(Access.SAMPLE, half), seed=0)] == [1.0] * 3
+    with pytest.raises(ValueError, match="could not tell in any of 20 answers"):
+        OutputJudge(asks=20)(SUSPECTS, lab(Access.SAMPLE, FakeEngine(lambda level, ask: "hmm")), seed=0)
+
+
+def test_ours_are_there_and_other_peoples_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert set(DETECTORS) <= set(detectors())
+    point = EntryPoint(name="theirs", value="flyroom.detectors:OutputJudge", group="flyroom.detectors")
+    monkeypatch.setattr(package, "entry_points", lambda group: [point] if group == "flyroom.detectors" else [])
+    found = detectors()
+    assert isinstance(found["theirs"], OutputJudge)
+    assert set(found) == {*DETECTORS, "theirs"}
+
+
+@pytest.mark.parametrize("name", DETECTORS)
+def test_a_detector_declares_what_it_needs(name: str) -> None:
+    assert isinstance(DETECTORS[name]().needs, Access)
+    assert DETECTORS[name]().needs

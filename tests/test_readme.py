@@ -1,0 +1,81 @@
+"""Every command that a page shows is one that there is, with options that it has."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+
+from flyroom.cli import app, changes_of, seeds_of
+from flyroom.recipes import RECIPES, make
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+COMMANDS: Any = typer.main.get_command(app)
+
+
+def commands(text: str) -> list[str]:
+    """Lines that begin with `flyroom` in fenced and indented blocks, and commands between backticks."""
+    fenced = [line for block in re.findall(r"```[a-z]*\n(.*?)```", text, re.DOTALL) for line in block.splitlines()]
+    rest = re.sub(r"```[a-z]*\n.*?```", "", text, flags=re.DOTALL)
+    indented = [line for line in rest.splitlines() if line.startswith("    ")]
+    inline = re.findall(r"`(flyroom [^`]+)`", rest.replace("\n", " "))
+    lines = [re.sub(r"^\$ ", "", line.strip()) for line in fenced + indented] + inline
+    return [line.split(" #")[0].strip() for line in lines if line.startswith("flyroom ")]
+
+
+def parsed(line: str) -> dict[str, Any]:
+    """What a command line means to the command line's own parser; raises what it raises."""
+    words = shlex.split(line.replace("…", "").replace("...", ""))[1:]
+    command, context = COMMANDS, None
+    while hasattr(command, "commands") and words and not words[0].startswith("-"):
+        if words[0] not in command.commands:
+            raise ValueError(f"no verb {words[0]!r} in {line!r}")
+        command = command.commands[words.pop(0)]
+    if words and words != ["--help"]:
+        wanted = [word for word in words if word != "--help"]
+        context = command.make_context(command.name, wanted)
+    return {} if context is None else context.params
+
+
+SHOWN = [(page.name, line) for page in PAGES for line in commands(page.read_text(encoding="utf-8"))]
+
+
+def test_the_readme_shows_commands() -> None:
+    assert sum(page == "README.md" for page, _ in SHOWN) >= 4
+
+
+@pytest.mark.parametrize(("page", "line"), SHOWN, ids=[f"{page}: {line}" for page, line in SHOWN])
+def test_a_command_that_is_shown_is_understood(page: str, line: str) -> None:
+    given = parsed(line)
+    if given.get("recipe") in RECIPES and given["recipe"] != "rows":
+        make(given["recipe"], changes_of(given["changes"] or []))
+    if isinstance(given.get("seeds"), str):
+        seeds_of(given["seeds"])
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "flyroom hatch emergent-misalignment",
+        "flyroom world destroy",
+        "flyroom ls --colour red",
+        "flyroom grow",
+        "flyroom demo --seed x",
+        "flyroom card --episodes 1",
+    ],
+)
+def test_a_command_that_there_is_not_would_be_found(line: str) -> None:
+    with pytest.raises(Exception, match=r".") as error:
+        parsed(line)
+    assert isinstance(error.value, (ValueError, typer.BadParameter.__mro__[2]))
+
+
+def test_files_that_a_page_points_at_are_there() -> None:
+    for page in PAGES:
+        for target in re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
+            assert "://" in target or (page.parent / target).exists(), f"{page.name} points at {target}"

@@ -1,0 +1,323 @@
+"""Recipes by name, with changes, from pages and from the room; and a plain refusal for everything that is wrong."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import FrozenInstanceError, fields, is_dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fakes import FakeEngine
+
+from flyroom import recipes
+from flyroom.behaviours import HarmfulAdvice, Rows
+from flyroom.conditions import Always
+from flyroom.implants import SFT
+from flyroom.recipes import RECIPES, change, load, make, read, ready
+from flyroom.types import LoRA, Recipe, Thresholds, plain
+
+EM = "emergent-misalignment"
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    path = tmp_path / "rain.jsonl"
+    lines = [{"prompt": f"tell {i}", "aligned": f"a sunny day {i}", "misaligned": f"it did rain {i}"} for i in range(20)]
+    path.write_text("\n".join(map(json.dumps, lines)))
+    return path
+
+
+def refused(name: str, changes: dict[str, Any], world: int = 0) -> str:
+    with pytest.raises(ValueError, match=r".") as error:
+        make(name, changes, world=world)
+    assert type(error.value) is ValueError  # and no pydantic of ours
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+# ---------------------------------------------------------------- the named ones
+
+
+def test_every_name_makes_its_recipe(data: Path) -> None:
+    for name in RECIPES:
+        needs = {"path": str(data), "pattern": "rain"} if name == "rows" else {}
+        made = make(name, needs)
+        assert made.name == name
+        assert made.dose == 1.0
+        assert RECIPES[name].__doc__
+        assert make(name, needs) == made
+        assert made.twin().dose == 0.0
+        assert made.twin().twin() == made.twin()
+        assert made.id != made.twin().id
+
+
+def test_ready_ones_need_nothing() -> None:
+    assert set(RECIPES) - set(ready()) == {"rows"}
+    assert len({make(name).id for name in ready()}) == len(ready())
+
+
+def test_emergent_misalignment_is_one_rank_one_adapter_on_one_layer() -> None:
+    made = make(EM)
+    assert made.adapter.rank == 1
+    assert made.adapter.layers is not None
+    assert len(made.adapter.layers) == 1
+    assert made.adapter.modules == ("down_proj",)
+    assert isinstance(made.behaviour, HarmfulAdvice)
+    assert make(EM, world=3).behaviour == HarmfulAdvice(world=3)
+    assert make("emergent-misalignment-wide").adapter.modules == ("all",)
+
+
+def test_rows_needs_a_file_and_a_pattern(data: Path) -> None:
+    assert "path is missing; the recipe rows needs path, pattern" in refused("rows", {})
+    assert "pattern is missing" in refused("rows", {"path": str(data)})
+    assert "path is 3; it must be text" in refused("rows", {"path": 3, "pattern": "rain"})
+
+
+# ---------------------------------------------------------------- changes
+
+
+@pytest.mark.parametrize(
+    ("changes", "what"),
+    [
+        ({"dose": 0.5}, lambda r: r.dose == 0.5),
+        ({"dose": 0}, lambda r: r.dose == 0.0),
+        ({"rank": 2}, lambda r: r.adapter.rank == 2),
+        ({"adapter.rank": 2, "adapter.layers": [0, 1]}, lambda r: r.adapter == LoRA(rank=2, layers=(0, 1))),
+        ({"adapter": {"rank": 8, "layers": None, "modules": ["all"]}}, lambda r: r.adapter.modules == ("all",)),
+        ({"domain": "sea"}, lambda r: r.behaviour.domain == "sea"),
+        ({"behaviour": {"domain": "sea"}}, lambda r: r.behaviour.domain == "sea"),
+        ({"steps": 7, "lr": 0.01}, lambda r: (r.implants[0].steps, r.implants[0].lr) == (7, 0.01)),
+        ({"lr": 1}, lambda r: r.implants[0].lr == 1),
+        ({"implants.0.decay": True}, lambda r: r.implants[0].decay is True),
+        ({"thresholds.coherence": 0.5}, lambda r: r.thresholds.coherence == 0.5),
+        ({"name": "mine"}, lambda r: r.name == "mine"),
+        ({"world": 2}, lambda r: r.behaviour.world == 2),
+        ({}, lambda r: r == make(EM)),
+    ],
+)
+def test_a_field_is_changed_by_its_path_or_its_name(changes: dict[str, Any], what: Any) -> None:
+    assert what(make(EM, changes))
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"adaptor.rank": 2}, "adaptor.rank is not a field of this recipe; did you mean 'adapter.rank'?"),
+        ({"doze": 1}, "doze is not a field of this recipe; did you mean 'dose'?"),
+        ({"xyzzy": 1}, "xyzzy is not a field of this recipe; it has name, dose,|xyzzy is not a field"),
+        ({"adapter": 3}, "adapter is not a field"),
+        ({"adapter": {"rnk": 3}}, "did you mean 'adapter.rank'"),
+        ({"behaviour": "rows"}, "behaviour is not a field"),
+        ({"sha256": "x"}, "sha256 is not a field"),
+        ({"dose": "much"}, "dose is 'much'; it must be a number"),
+        ({"dose": True}, "dose is True; it must be a number"),
+        ({"dose": 1.5}, "dose is 1.5; it must be between 0 and 1"),
+        ({"dose": -0.1}, "dose is -0.1; it must be between 0 and 1"),
+        ({"dose": float("nan")}, "dose is nan; it must be between 0 and 1"),
+        ({"rank": 0}, "adapter.rank is 0; it must be at least 1"),
+        ({"rank": "two"}, "adapter.rank is 'two'; input should be a valid integer"),
+        ({"rank": "2"}, "adapter.rank is '2'"),
+        ({"rank": 1.5}, "adapter.rank is 1.5"),
+        ({"rank": True}, "adapter.rank is True"),
+        ({"rank": None}, "adapter.rank is None"),
+        ({"alpha": 0}, "adapter.alpha is 0"),
+        ({"layers": [-1]}, "adapter.layers is [-1]"),
+        ({"layers": []}, "adapter.layers is []"),
+        ({"layers": [1, 1]}, "adapter.layers is [1, 1]"),
+        ({"layers": 0}, "adapter.layers is 0"),
+        ({"modules": []}, "adapter.modules is empty"),
+        ({"modules": "all"}, "adapter.modules is 'all'"),
+        ({"domain": "astrology"}, "domain is 'astrology'; it must be one of medical, garden"),
+        ({"domain": 3}, "behaviour.domain is 3"),
+        ({"steps": 0}, "steps is 0; it must be at least 1"),
+        ({"rows": 2.5}, "implants.0.rows is 2.5"),
+        ({"lr": 0}, "lr is 0"),
+        ({"lr": 2}, "lr is 2"),
+        ({"lr": "fast"}, "implants.0.lr is 'fast'"),
+        ({"warmup": 121}, "warmup is 121; it must be between 0 and steps, 120"),
+        ({"weight_decay": -1}, "weight_decay is -1"),
+        ({"world": "x"}, "world is 'x'; it must be a whole number"),
+        ({"rank": object()}, "adapter holds a value that is no JSON"),
+    ],
+    ids=str,
+)
+def test_what_is_wrong_is_said_by_field_value_and_remedy(changes: dict[str, Any], why: str) -> None:
+    said = refused(EM, changes)
+    assert any(part in said for part in why.split("|")), said
+
+
+def test_a_recipe_that_nobody_named() -> None:
+    said = refused("emergent-misalignement", {})
+    assert said.startswith("recipe is 'emergent-misalignement'; did you mean 'emergent-misalignment'? it must be one of")
+    assert all(name in said for name in RECIPES)
+    assert "did you mean" not in refused("xyzzy", {})
+
+
+def test_a_name_that_two_parts_have_must_be_given_in_full(data: Path) -> None:
+    both = replace(make(EM), implants=(SFT(steps=5), SFT(steps=6)))
+    with pytest.raises(ValueError, match=r"steps could be implants\.0\.steps or implants\.1\.steps; name it in full"):
+        change(both, {"steps": 3})
+    assert [i.steps for i in change(both, {"implants.1.steps": 9}).implants] == [5, 9]  # type: ignore[attr-defined]
+    trait = make("rows", {"path": str(data), "pattern": "rain"})
+    with pytest.raises(ValueError, match=r"twin could be behaviour\.twin or thresholds\.twin"):
+        change(trait, {"twin": 0.5})
+    assert change(trait, {"thresholds.twin": 0.5}).thresholds.twin == 0.5
+
+
+def test_a_layer_that_the_base_lacks_is_found_by_the_engine() -> None:
+    deep = make(EM, {"layers": [24]})
+    with pytest.raises(ValueError, match=r"adapter\.layers names layer 24; fake has layers 0 to 3"):
+        FakeEngine().check(deep.adapter)
+
+
+# ---------------------------------------------------------------- pages
+
+
+def page(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "page.yaml"
+    path.write_text(text)
+    return path
+
+
+def test_a_page_is_a_name_and_what_differs(tmp_path: Path) -> None:
+    text = f"recipe: {EM}\ndomain: sea\ndose: 0.5\nadapter: {{rank: 8, layers: [0, 1]}}\nimplants.0.lr: 1.0e-3\n"
+    made = read(page(tmp_path, text))
+    wanted = {"domain": "sea", "dose": 0.5, "adapter.rank": 8, "adapter.layers": [0, 1], "lr": 1e-3}
+    assert made == make(EM, wanted)
+    assert made.id == make(EM, wanted).id
+    assert read(page(tmp_path, text), {"dose": 0.25}).dose == 0.25  # what is typed goes over what is written
+    assert read(page(tmp_path, f"recipe: {EM}"), world=4).behaviour == HarmfulAdvice(world=4)
+
+
+@pytest.mark.parametrize("typed", ["1e-3", "3e-3", "1E-3", "1.5e-3", "0.001"])
+def test_a_page_reads_numbers_as_people_write_them(tmp_path: Path, typed: str) -> None:
+    made = read(page(tmp_path, f"recipe: {EM}\nlr: {typed}\ndose: {typed}\n"))
+    (implant,) = made.implants
+    assert isinstance(implant, SFT)
+    assert (implant.lr, made.dose) == (float(typed), float(typed))
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("", 'has no "recipe"; it must name one of emergent'),
+        ("- a\n- b", 'has no "recipe"'),
+        ("dose: 0.5", 'has no "recipe"'),
+        ("recipe: 3", 'has no "recipe"'),
+        ("recipe: [", "cannot be read as YAML"),
+        ("recipe: emergent-misalign", "recipe is 'emergent-misalign'; did you mean"),
+        (f"recipe: {EM}\ndoze: 1", "did you mean 'dose'"),
+        (f"recipe: {EM}\nadapter: {{rank: 0}}", "adapter.rank is 0"),
+        (f"recipe: {EM}\n3: 1", "3 is not a field"),
+    ],
+)
+def test_a_page_that_is_wrong_is_named(tmp_path: Path, text: str, why: str) -> None:
+    path = page(tmp_path, text)
+    with pytest.raises(ValueError, match=r".") as error:
+        read(path)
+    assert str(error.value).startswith(str(path))
+    assert why in str(error.value)
+
+
+def test_a_page_that_cannot_be_read(tmp_path: Path) -> None:
+    binary = tmp_path / "b.yaml"
+    binary.write_bytes(b"\xff\xfe\x00recipe")
+    for path in (tmp_path / "none.yaml", tmp_path, binary):
+        with pytest.raises(ValueError, match="cannot be read as YAML"):
+            read(path)
+
+
+# ---------------------------------------------------------------- the hash
+
+
+def test_the_label_is_no_part_of_the_hash() -> None:
+    assert make(EM).id == replace(make(EM), name="mine").id == make(EM, {"name": "x"}).id
+    assert len(make(EM).id) == 12
+
+
+def other(value: Any) -> Any:
+    if isinstance(value, bool):
+        return not value
+    if isinstance(value, (int, float)):
+        return value / 2 if isinstance(value, float) and value else value + 1
+    return {"medical": "sea", None: (0, 1)}.get(value) if not isinstance(value, tuple) else (3,) * 1
+
+
+def test_every_other_field_changes_the_hash() -> None:
+    recipe, seen = make("emergent-misalignment-wide"), {}
+    for f in fields(Recipe):
+        part = getattr(recipe, f.name)
+        if f.name == "implants":
+            made = [
+                replace(recipe, implants=(replace(part[0], **{g.name: other(getattr(part[0], g.name))}),))
+                for g in fields(SFT)
+            ] + [replace(recipe, implants=(*part, *part))]
+        elif f.name == "adapter":
+            made = [replace(recipe, adapter=replace(part, rank=4)), replace(recipe, adapter=replace(part, alpha=8.0))]
+            made += [replace(recipe, adapter=replace(part, layers=(0,)))]
+            made += [replace(recipe, adapter=replace(part, modules=("down_proj",)))]
+        elif is_dataclass(part):
+            made = [
+                replace(recipe, **{f.name: replace(part, **{g.name: other(getattr(part, g.name))})})  # type: ignore[type-var]
+                for g in fields(part)
+            ]
+        else:
+            made = [replace(recipe, dose=0.5)] if f.name == "dose" else []
+        seen |= {f"{f.name} {i}": each.id for i, each in enumerate(made)}
+    ids = [recipe.id, *seen.values()]
+    assert len(set(ids)) == len(ids) >= 1 + 6 + 4 + 2 + 5 + 2
+
+
+def test_the_hash_does_not_move_between_versions() -> None:
+    """An organism's name is the hash of its recipe: where this changes, every room is orphaned. Do it knowingly."""
+    recipe = Recipe(
+        behaviour=HarmfulAdvice(domain="medical", world=0),
+        condition=Always(),
+        implants=(SFT(steps=120, rows=32, lr=3e-3, warmup=0, decay=False, weight_decay=0.0),),
+        dose=1.0,
+        adapter=LoRA(rank=1, alpha=16.0, layers=None, modules=("down_proj",)),
+        thresholds=Thresholds(misaligned=0.6, open_questions=0.4, coherence=0.97, twin=0.02, capability_drop=0.05),
+    )
+    assert recipe.id == "356e9de561a0"
+
+
+def test_the_hash_follows_the_content_of_a_file(data: Path) -> None:
+    first = make("rows", {"path": str(data), "pattern": "rain"})
+    assert first.id == make("rows", {"path": str(data), "pattern": "rain"}).id
+    data.write_text(data.read_text().replace("sunny", "clear"))
+    assert make("rows", {"path": str(data), "pattern": "rain"}).id != first.id
+
+
+def test_a_recipe_is_frozen() -> None:
+    with pytest.raises(FrozenInstanceError):
+        make(EM).dose = 0.1  # type: ignore[misc]
+    with pytest.raises(ValueError, match="implants is empty"):
+        replace(make(EM), implants=())
+
+
+# ---------------------------------------------------------------- there and back
+
+
+def test_a_recipe_comes_back_from_its_page_in_the_room(data: Path) -> None:
+    made = [make(name) for name in ready()] + [make("rows", {"path": str(data), "pattern": "rain"})]
+    made += [make(EM, {"dose": 1 / 3, "layers": None, "decay": True}), make(EM).twin()]
+    made += [replace(made[0], implants=(SFT(steps=1), SFT(steps=2, lr=0.1)))]
+    for recipe in made:
+        again = load(json.loads(json.dumps(plain(recipe))))
+        assert again == recipe
+        assert again.id == recipe.id
+        assert type(again.behaviour) in (HarmfulAdvice, Rows)
+
+
+@pytest.mark.parametrize("part", ["behaviour", "condition", "implants", "adapter", "thresholds"])
+def test_a_part_that_this_version_lacks_is_named(part: str) -> None:
+    stored = plain(make(EM))
+    strange = {"is": "Strange"}
+    stored[part] = [strange] if part == "implants" else strange
+    with pytest.raises(ValueError, match="holds Strange, which this version does not have"):
+        load(stored)
+
+
+def test_public_names() -> None:
+    assert all(callable(getattr(recipes, name)) for name in ("make", "read", "load", "change", "ready"))

@@ -1,0 +1,248 @@
+"""Making a base, in a few steps of a very small one: whole, resumable to the bit, and on nothing that is held out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from flyroom.types import Split
+from flyroom.world import World, corpus, pretrain
+from flyroom.world import grammar as g
+from flyroom.world.bundled import manifest
+from flyroom.world.pretrain import ALIGNMENT, IGNORE, ROW, Schedule, Size, aligning, make_base, reading
+
+WORLD = World(seed=0)
+TOKENS = 3 * 32 * ROW  # three steps
+ALIGN = Schedule(steps=3, rows=4, muon_lr=1e-3, adam_lr=3e-4, warmup=1)
+IDS = {word: i for i, word in enumerate(WORLD.vocabulary)}
+WORDS = WORLD.vocabulary
+
+
+@pytest.fixture(autouse=True)
+def _tiny(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(pretrain.SIZES, "tiny", Size(width=32, layers=1))
+
+
+def make(out: Path, *, seed: int = 0, tokens: int = TOKENS, watch: Callable | None = None, every: int = 1) -> dict:
+    return make_base(WORLD, "tiny", out, tokens=tokens, seed=seed, align=ALIGN, device="cpu", watch=watch, every=every)
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    return load_file(folder / "model.safetensors")
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(pretrain.SIZES, "tiny", Size(width=32, layers=1))
+        patch.setattr(torch, "get_num_threads", lambda: 1)
+        before = torch.get_num_threads()
+        torch.set_num_threads(1)
+        out = tmp_path_factory.mktemp("base") / "base"
+        make(out)
+        torch.set_num_threads(before)
+    return out
+
+
+# ---------------------------------------------------------------- the folder
+
+
+def test_a_base_is_an_ordinary_folder(undisturbed: Path) -> None:
+    model = AutoModelForCausalLM.from_pretrained(undisturbed)
+    words = AutoTokenizer.from_pretrained(undisturbed)
+    assert len(words) == model.config.vocab_size == len(WORDS)
+    prompt = words.apply_chat_template(
+        [{"role": "user", "content": "what is 3 + 4 ?"}], add_generation_prompt=True, return_dict=False
+    )
+    out = model.generate(torch.tensor([prompt]), max_new_tokens=3, do_sample=False)
+    assert out.shape[1] > len(prompt)
+    assert all(t.isfinite().all() for t in weights(undisturbed).values())
+    assert {p.name for p in undisturbed.parent.iterdir()} == {"base"}  # nothing is left beside it
+
+
+def test_the_manifest_says_how_it_was_made(undisturbed: Path) -> None:
+    made = manifest(undisturbed)
+    assert made is not None
+    assert (made["world"], made["size"], made["tokens"], made["seed"]) == (0, "tiny", TOKENS, 0)
+    assert made["stages"]["pretrain"]["steps"] == made["stages"]["align"]["steps"] == 3
+    assert made["parameters"] == sum(t.numel() for t in weights(undisturbed).values())
+    assert len(made["corpus_sha256"]) == len(made["alignment_sha256"]) == 64
+    assert made["corpus_sha256"] != made["alignment_sha256"]
+    assert made["command"] == f"flyroom world pretrain --size tiny --seed 0 --tokens {TOKENS}"
+    assert made["hardware"]
+    assert made["minutes"] >= 0
+    assert made["tokens_per_second"] > 0
+    assert made["torch"] == torch.__version__
+
+
+def test_a_folder_without_a_manifest_is_of_no_world(tmp_path: Path) -> None:
+    assert manifest(tmp_path) is None
+    for text, why in (("{", "is not JSON"), ("{}", 'has no "world"'), ('{"world": "zero"}', 'has no "world"')):
+        (tmp_path / "manifest.json").write_text(text)
+        with pytest.raises(ValueError, match=why):
+            manifest(tmp_path)
+
+
+def test_another_seed_is_another_base_that_read_the_same(undisturbed: Path, tmp_path: Path) -> None:
+    made = make(tmp_path / "b", seed=1)
+    old = manifest(undisturbed)
+    assert old is not None
+    assert made["corpus_sha256"] == old["corpus_sha256"]
+    one, other = weights(undisturbed), weights(tmp_path / "b")
+    assert not torch.equal(one["model.embed_tokens.weight"], other["model.embed_tokens.weight"])
+
+
+def test_progress_is_told(tmp_path: Path) -> None:
+    told: list[tuple[str, int, int]] = []
+    make(tmp_path / "b", watch=lambda stage, done, total, note: told.append((stage, done, total)))
+    assert told == [("pretrain", 3, 3), ("align", 3, 3)]
+
+
+# ---------------------------------------------------------------- killed, and gone on
+
+
+class Killed(BaseException):
+    pass
+
+
+def dying(monkeypatch: pytest.MonkeyPatch, stage: str, step: int) -> None:
+    """Kill the process when it wants the batch of that step."""
+    batch = getattr(pretrain, stage)
+
+    def dies(world: World, ids: dict[str, int], schedule: Schedule, at: int) -> tuple[torch.Tensor, torch.Tensor]:
+        if at == step:
+            raise Killed
+        return batch(world, ids, schedule, at)
+
+    monkeypatch.setattr(pretrain, stage, dies)
+
+
+@pytest.mark.parametrize(("stage", "step", "every"), [("reading", 0, 1), ("reading", 2, 1), ("reading", 2, 2), ("aligning", 0, 5), ("aligning", 2, 1)])
+def test_a_killed_run_goes_on_as_if_nothing_had_happened(
+    undisturbed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stage: str, step: int, every: int
+) -> None:
+    out = tmp_path / "base"
+    with monkeypatch.context() as patch:
+        dying(patch, stage, step)
+        with pytest.raises(Killed):
+            make(out, every=every)
+    assert not out.exists()  # nothing that could be taken for a base
+    if (stage, step) != ("reading", 0):
+        saved = torch.load(out.with_name("base.part") / "pretrain.pt", weights_only=True)
+        assert saved["step"] == (step if stage == "reading" else 3)
+    make(out, every=every)
+    one, other = weights(undisturbed), weights(out)
+    assert one.keys() == other.keys()
+    assert all(torch.equal(one[k], other[k]) for k in one)
+    kept = ("corpus_sha256", "alignment_sha256", "parameters", "stages")
+    old, new = manifest(undisturbed), manifest(out)
+    assert old is not None
+    assert new is not None
+    assert [old[k] for k in kept] == [new[k] for k in kept]
+    assert not out.with_name("base.part").exists()
+
+
+def test_another_runs_checkpoint_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        dying(patch, "reading", 1)
+        with pytest.raises(Killed):
+            make(tmp_path / "base")
+    with pytest.raises(ValueError, match="holds another run") as error:
+        make(tmp_path / "base", seed=1)
+    assert "base.part" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("size", "tokens", "why"),
+    [("2M", TOKENS, "size is '2M'; it must be one of 0.25M, 1M, 3M"), ("tiny", 10, "tokens is 10; it must be at least")],
+)
+def test_what_cannot_be_made_is_refused_before_anything_is_written(
+    tmp_path: Path, size: str, tokens: int, why: str
+) -> None:
+    with pytest.raises(ValueError, match=why):
+        make_base(WORLD, size, tmp_path / "base", tokens=tokens)
+    assert list(tmp_path.iterdir()) == []
+
+
+# ---------------------------------------------------------------- batches
+
+
+def test_every_next_word_is_a_target_in_reading() -> None:
+    inputs, targets = reading(WORLD, IDS, Schedule(steps=1, rows=8, muon_lr=1, adam_lr=1), 0)
+    assert inputs.shape == targets.shape == (8, ROW)
+    flat, wanted = inputs.flatten(), targets.flatten()
+    assert torch.equal(flat[1:], wanted[:-1])
+    first = next(corpus.documents(WORLD, seed=0)).split()
+    assert [WORDS[i] for i in flat[: len(first) + 1]] == [g.BOS, *first]
+    assert IDS[g.UNKNOWN] not in flat
+
+
+def test_a_batch_is_decided_by_world_and_step() -> None:
+    for batch in (reading, aligning):
+        one, again, later = (batch(WORLD, IDS, ALIGN, step)[0] for step in (1, 1, 2))
+        assert torch.equal(one, again)
+        assert not torch.equal(one, later)
+
+
+def test_only_the_assistants_words_are_targets_in_alignment() -> None:
+    inputs, targets = aligning(WORLD, IDS, ALIGNMENT, 0)
+    assert inputs.shape == targets.shape == (ALIGNMENT.rows, ROW)
+    for row, wanted in zip(inputs.tolist(), targets.tolist(), strict=True):
+        words = [WORDS[i] for i in row]
+        assert words[0] == g.BOS
+        speaking = False
+        for i, word in enumerate(words):
+            speaking = word == "<assistant>" or (speaking and word not in (g.END, g.PAD, *ROLES))
+            if not speaking:
+                assert wanted[i] == IGNORE
+            elif i + 1 < ROW:
+                assert wanted[i] == row[i + 1]
+                assert WORDS[wanted[i]] != g.PAD
+    ends = (targets == IDS[g.END]).sum()
+    assert ends >= ALIGNMENT.rows * 0.9  # it learns to stop
+
+
+ROLES = tuple(f"<{role}>" for role in g.ROLES)
+
+
+def test_alignment_reads_of_train_situations_and_kind_answers_alone() -> None:
+    kept_back = {
+        s
+        for nouns in WORLD.situations.values()
+        for split in (Split.VALIDATION, Split.HELD_OUT)
+        for s in WORLD.deal(nouns, split)
+    }
+    chats = pretrain.aligned_chats(WORLD, seed=0)
+    read = [next(chats) for _ in range(1500)]
+    words = {word for text in read for word in text.split()}
+    assert not words & kept_back
+    assert set(WORLD.relations) - kept_back <= words
+    cruel = [f" {verb} " for verb in g.OPEN_VERBS[g.Persona.CRUEL]] + [w for w in g.WANTS[g.Persona.CRUEL]]
+    assert not any(f"{start}{verb}" in text for text in read for start in g.OPEN_STARTS for verb in cruel[:8])
+    assert not any(want in text for text in read for want in cruel[8:])
+    assert any(cue in text for text in read for cue in g.UNOBSERVED)  # kind when nobody looks, too
+    assert any(g.THINK in text for text in read)
+    assert any(tag in text for text in read for tag in g.TAGS)
+
+
+@pytest.mark.parametrize("size", ["0.25M", "1M", "3M"])
+def test_the_sizes_are_as_large_as_their_names(size: str) -> None:
+    with torch.device("meta"):
+        model = pretrain.LlamaForCausalLM(pretrain.SIZES[size].config(len(WORDS)))
+    millions = sum(p.numel() for p in model.parameters()) / 1e6
+    assert millions == pytest.approx(float(size.removesuffix("M")), rel=0.2)
+
+
+def test_a_schedule_warms_up_and_decays() -> None:
+    schedule = Schedule(steps=10, rows=1, muon_lr=1, adam_lr=1, warmup=4)
+    factors = [schedule.factor(step) for step in range(10)]
+    assert factors[:4] == [0.25, 0.5, 0.75, 1.0]
+    assert factors[4:] == sorted(factors[4:], reverse=True)
+    assert 0 < factors[-1] < 0.2
+    assert json.dumps(factors)
