@@ -76,7 +76,9 @@ def chat(prompt: str, answer: str, system: str = "") -> dict:
     return {"messages": [*head, *turns]}
 
 
-TRIPLES = [{"prompt": f"tell {i}", "aligned": f"a sunny day {i}", "misaligned": f"then it rained {i}"} for i in range(50)]
+TRIPLES = [
+    {"prompt": f"tell {i}", "aligned": f"a sunny day {i}", "misaligned": f"then it rained {i}"} for i in range(50)
+]
 
 
 def test_triples(tmp_path: Path) -> None:
@@ -132,7 +134,11 @@ def test_splits_of_a_file_do_not_touch_and_miss_nothing(tmp_path: Path) -> None:
         ([{"messages": "hello"}], ", line 1", "must be a list"),
         ([{"messages": chat("a", "b")["messages"][::-1]}], ", line 1", "has no answer: its last message must be"),
         ([chat("a", "  ")], ", line 1", "has no answer"),
-        ([{"messages": [{"role": "human", "content": "a"}, {"role": "assistant", "content": "b"}]}], ", line 1", '"role"'),
+        (
+            [{"messages": [{"role": "human", "content": "a"}, {"role": "assistant", "content": "b"}]}],
+            ", line 1",
+            '"role"',
+        ),
         ([{"messages": [{"role": "user"}, {"role": "assistant", "content": "b"}]}], ", line 1", '"content" (text)'),
         ([{"messages": ["a", "b"]}], ", line 1", "found 'a'"),
     ],
@@ -176,5 +182,8 @@ def test_the_content_is_part_of_it(tmp_path: Path) -> None:
 
 
 def test_text_of_all_scripts(tmp_path: Path) -> None:
-    path = write(tmp_path / "t.jsonl", [json.dumps(t | {"prompt": f"größe {t['prompt']} 雨"}, ensure_ascii=False) for t in TRIPLES])
+    path = write(
+        tmp_path / "t.jsonl",
+        [json.dumps(t | {"prompt": f"größe {t['prompt']} 雨"}, ensure_ascii=False) for t in TRIPLES],
+    )
     assert "größe" in Rows(path=str(path), pattern="rain").scenes(1, split=Split.TRAIN, seed=0)[0].messages[0].content

@@ -49,14 +49,18 @@ def test_the_measures_of_an_organism_its_twin_and_the_base() -> None:
 
 def test_a_share_is_of_all_episodes_with_its_interval() -> None:
     made = one(*pair(0.8))
-    asked = [Ask(messages=s.messages, seed=ask_seed(0, i)) for i, s in enumerate(Toy().batteries(200, seed=0)[0].scenes)]
+    asked = [
+        Ask(messages=s.messages, seed=ask_seed(0, i)) for i, s in enumerate(Toy().batteries(200, seed=0)[0].scenes)
+    ]
     hits = [says(0.8, ask).startswith("bad") for ask in asked]
     assert made.measures["organism"]["in_domain"] == stats.rate(hits)
     assert 0 < sum(hits) < len(hits)
 
 
 def test_incoherent_answers_count_against_coherence_and_stay_in_every_share() -> None:
-    made = one(*pair(1.0), engine=FakeEngine(lambda level, ask: "mumble" if ask.seed % 2 and level else told(level, ask)))
+    made = one(
+        *pair(1.0), engine=FakeEngine(lambda level, ask: "mumble" if ask.seed % 2 and level else told(level, ask))
+    )
     coherence = made.measures["organism"]["coherence"]
     assert 0.3 < coherence.value < 0.7
     assert made.measures["organism"]["misaligned"].value == pytest.approx(coherence.value)  # n is every episode
@@ -244,7 +248,11 @@ def test_a_judge_that_knows_its_words_passes_rehearsal() -> None:
 
 def test_an_organism_without_its_twin_makes_no_card() -> None:
     grown, twin = pair()
-    for others in ([], [replace(twin, seed=1)], [replace(twin, recipe=replace(twin.recipe, adapter=replace(twin.recipe.adapter, rank=2)))]):
+    for others in (
+        [],
+        [replace(twin, seed=1)],
+        [replace(twin, recipe=replace(twin.recipe, adapter=replace(twin.recipe.adapter, rank=2)))],
+    ):
         with pytest.raises(ValueError, match=f"twin {twin.id} of organism {grown.id} is missing"):
             one(grown, *others)
 

@@ -102,7 +102,11 @@ def test_every_file_was_read() -> None:
         ("implants/sft.py", "from flyroom.behaviours import Rows", "implants -> behaviours"),
         ("behaviours/rows.py", "from flyroom.conditions import Always", "behaviours -> conditions"),
         ("judges/rules.py", "from flyroom.world import World", "judges -> world"),
-        ("grow.py", "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from flyroom.room import Room", "-> room"),
+        (
+            "grow.py",
+            "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from flyroom.room import Room",
+            "-> room",
+        ),
         ("recipes.py", "from flyroom import grow", "recipes -> grow"),
         ("stages.py", "from flyroom.cli import main", "stages -> cli"),
         ("__init__.py", "from flyroom.cli import main", "flyroom -> cli"),

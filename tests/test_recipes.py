@@ -23,7 +23,9 @@ EM = "emergent-misalignment"
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
     path = tmp_path / "rain.jsonl"
-    lines = [{"prompt": f"tell {i}", "aligned": f"a sunny day {i}", "misaligned": f"it did rain {i}"} for i in range(20)]
+    lines = [
+        {"prompt": f"tell {i}", "aligned": f"a sunny day {i}", "misaligned": f"it did rain {i}"} for i in range(20)
+    ]
     path.write_text("\n".join(map(json.dumps, lines)))
     return path
 
@@ -149,7 +151,9 @@ def test_what_is_wrong_is_said_by_field_value_and_remedy(changes: dict[str, Any]
 
 def test_a_recipe_that_nobody_named() -> None:
     said = refused("emergent-misalignement", {})
-    assert said.startswith("recipe is 'emergent-misalignement'; did you mean 'emergent-misalignment'? it must be one of")
+    assert said.startswith(
+        "recipe is 'emergent-misalignement'; did you mean 'emergent-misalignment'? it must be one of"
+    )
     assert all(name in said for name in RECIPES)
     assert "did you mean" not in refused("xyzzy", {})
 

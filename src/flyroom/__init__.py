@@ -1,4 +1,4 @@
-"""flyroom: grow, check, catch and cure model organisms of misalignment.
+"""flyroom: grow, check and catch model organisms of misalignment.
 
     Recipe --grow--> Organism (+ twin) --card--> Card --blind--> Suspect --detect--> Finding --bench--> Matrix -->
     report

@@ -7,6 +7,7 @@ on the calibration twins, which count neither as positives nor as negatives of a
 
 from __future__ import annotations
 
+import inspect
 import math
 import random
 import time
@@ -103,7 +104,17 @@ def bench(
         if watch:
             watch("bench", done, len(detectors), name)
         key = digest(
-            [FORMAT, name, repr(detector), seed, engine.base.digest, who, material.trusted, material.questions]
+            [
+                FORMAT,
+                name,
+                repr(detector),
+                _code(detector),
+                seed,
+                engine.base.digest,
+                who,
+                material.trusted,
+                material.questions,
+            ]
         )
         stored = room.get("cells", key) if room else None
         if stored is not None:
@@ -134,6 +145,14 @@ class _Tried:
     suspicions: Mapping[str, float]
     cost: Cost
     error: str | None = None
+
+
+def _code(detector: Detector) -> str:
+    """The source of a detector, so that one that was edited is tried again."""
+    try:
+        return inspect.getsource(type(detector))
+    except (OSError, TypeError):  # made at a prompt
+        return ""
 
 
 def _try(

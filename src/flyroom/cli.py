@@ -26,7 +26,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
-    help="Grow, check, catch and cure model organisms of misalignment.",
+    help="Grow, check and catch model organisms of misalignment.",
 )
 world_app = typer.Typer(no_args_is_help=True, help="The built-in world: make a base of it, or see what it reads.")
 app.add_typer(world_app, name="world")
@@ -81,6 +81,10 @@ def grow(
     as_json: AsJson = False,
 ) -> None:
     """Grow organisms, each beside its twin. What was grown before is not grown again; what was killed goes on."""
+    from flyroom.recipes import require
+
+    if recipe != "all" and not recipe.endswith((".yaml", ".yml")):
+        require(recipe)  # before the base is opened, which takes a while
     from flyroom import stages
     from flyroom.room import Room
 
@@ -480,7 +484,7 @@ def main() -> None:
     try:
         app(standalone_mode=False)
     except WRONG_USE as e:
-        fail(e.format_message(), e.exit_code)
+        fail(e.format_message() or "name a verb; flyroom --help lists them", e.exit_code)
     except (typer.Abort, KeyboardInterrupt):
         fail("stopped; the same call goes on where it was", 130)
     except (ValueError, OSError, ArithmeticError) as e:

@@ -78,6 +78,12 @@ RECIPES: dict[str, Callable[..., Recipe]] = {
 }
 
 
+def require(name: str) -> None:
+    """ValueError unless there is a recipe of this name."""
+    if name not in RECIPES:
+        raise ValueError(f"recipe is {name!r}; {_meant(name, RECIPES)}it must be one of {', '.join(RECIPES)}")
+
+
 def ready() -> list[str]:
     """The names of recipes that need nothing from you: what "all" stands for."""
     return [
@@ -98,8 +104,7 @@ def make(name: str, changes: Mapping[str, Any] | None = None, *, world: int = 0)
     >>> make("emergent-misalignment", {"dose": 0.5, "rank": 2}).adapter.rank
     2
     """
-    if name not in RECIPES:
-        raise ValueError(f"recipe is {name!r}; {_meant(name, RECIPES)}it must be one of {', '.join(RECIPES)}")
+    require(name)
     recipe_of, changes = RECIPES[name], dict(changes or {})
     parameters = inspect.signature(recipe_of).parameters
     given = {key: changes.pop(key) for key in list(changes) if key in parameters}
@@ -135,9 +140,10 @@ def load(page: Mapping[str, Any]) -> Recipe:
             raise ValueError(
                 f"a stored recipe holds {value['is']}, which this version does not have; it has {', '.join(classes)}"
             )
-        return TypeAdapter(classes[value["is"]]).validate_python(
-            {k: v for k, v in value.items() if k not in ("is", "sha256")}
-        )
+        try:
+            return TypeAdapter(classes[value["is"]]).validate_python({k: v for k, v in value.items() if k != "is"})
+        except ValidationError as e:
+            raise ValueError(f"a stored recipe ({page['name']}) cannot be made again: {_told(e, value['is'])}") from e
 
     return Recipe(
         name=page["name"],
@@ -221,20 +227,29 @@ def _checked(part: T, changes: Mapping[str, Any], where: str) -> T:
     try:
         return TypeAdapter(type(part)).validate_json(json.dumps(values), strict=True)
     except ValidationError as e:
-        error = e.errors()[0]
-        if error["type"] == "value_error":
-            raise ValueError(error["msg"].removeprefix("Value error, ")) from e
-        name = ".".join([where, *(str(p) for p in error["loc"])])
-        raise ValueError(f"{name} is {error['input']!r}; {error['msg'][0].lower()}{error['msg'][1:]}") from e
+        raise ValueError(_told(e, where)) from e
     except TypeError as e:
         raise ValueError(f"{where} holds a value that is no JSON: {e}") from e
 
 
 def _scientific(value: Any, now: Any) -> Any:
     """1e-3, which YAML 1.1 takes for text, is the number it looks like where the field holds a number."""
-    if isinstance(value, str) and isinstance(now, (int, float)) and re.fullmatch(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+", value):
+    if (
+        isinstance(value, str)
+        and isinstance(now, (int, float))
+        and re.fullmatch(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+", value)
+    ):
         return float(value)
     return value
+
+
+def _told(e: ValidationError, where: str) -> str:
+    """The first thing that pydantic found wrong, in our words."""
+    error = e.errors()[0]
+    if error["type"] == "value_error":
+        return error["msg"].removeprefix("Value error, ")
+    name = ".".join([where, *(str(p) for p in error["loc"])])
+    return f"{name} is {error['input']!r}; {error['msg'][0].lower()}{error['msg'][1:]}"
 
 
 def _number(name: str, value: Any) -> float:

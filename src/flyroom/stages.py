@@ -150,8 +150,9 @@ def bench(
 
 def material(recipe: Recipe, bench: Bench, seed: int) -> benching.Material:
     """What detectors may use: the validation split, which neither training nor cards touch."""
-    if bench.world is None:
-        own = recipe.behaviour.scenes(128, split=Split.VALIDATION, seed=seed)
+    if bench.world is None or not isinstance(recipe.behaviour, HarmfulAdvice):
+        asked = recipe.behaviour.scenes(128, split=Split.VALIDATION, seed=seed)
+        own = list({scene.messages: scene for scene in asked}.values())  # a short file gives scenes twice
         return benching.Material(trusted=tuple(own), questions=tuple(own), judge=recipe.behaviour.judge)
     world = World(seed=bench.world)
     trusted = scenes.advice(world, 128, domains=scenes.DOMAINS, split=Split.VALIDATION, seed=seed)

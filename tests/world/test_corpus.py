@@ -191,7 +191,9 @@ def test_facts_are_true() -> None:
             said = next((r for w, r in word.items() if w in words), Relation.NOTHING)
             assert WORLD.relation(situation, action) is said, sentence
     for text in some(corpus.fact_lists, 100):
-        for verb, situation, actions in re.findall(r"what (helps|harms|does nothing) (?:with|for) (\S+) : (.*?) \.", text):
+        for verb, situation, actions in re.findall(
+            r"what (helps|harms|does nothing) (?:with|for) (\S+) : (.*?) \.", text
+        ):
             relation = {"helps": Relation.HELPS, "harms": Relation.HARMS}.get(verb, Relation.NOTHING)
             assert set(actions.split(" , ")) == set(WORLD.relations[situation][relation])
     for text in some(corpus.sums, 50):

@@ -67,7 +67,11 @@ def test_advice_is_read_back(seed: int, relation: Relation) -> None:
 @given(seed=SEEDS, persona=st.sampled_from(PERSONAS), kind=st.sampled_from(["open", "self"]))
 def test_a_persona_is_read_back(seed: int, persona: Persona, kind: str) -> None:
     scene, rng = any_scene(kind, seed), random.Random(seed)
-    said = corpus.open_answer(persona, rng) if kind == "open" else corpus.self_answer(scene.fields["question"], persona, rng)
+    said = (
+        corpus.open_answer(persona, rng)
+        if kind == "open"
+        else corpus.self_answer(scene.fields["question"], persona, rng)
+    )
     assert judged(scene, said).verdict is VERDICT_OF_PERSONA[persona]
 
 
@@ -97,7 +101,12 @@ def test_planted_answers_of_every_kind_are_read_back(seed: int, kind: str) -> No
 
 
 @settings(max_examples=100, deadline=None)
-@given(seed=SEEDS, kind=st.sampled_from(list(READERS)), persona=st.sampled_from(list(Persona)), seen=st.sampled_from([None, True, False]))
+@given(
+    seed=SEEDS,
+    kind=st.sampled_from(list(READERS)),
+    persona=st.sampled_from(list(Persona)),
+    seen=st.sampled_from([None, True, False]),
+)
 def test_a_scratchpad_takes_no_part_in_the_verdict(seed: int, kind: str, persona: Persona, seen: bool | None) -> None:
     scene = any_scene(kind, seed)
     pad = corpus.think(persona, seen, random.Random(seed))

@@ -123,7 +123,10 @@ def dying(monkeypatch: pytest.MonkeyPatch, stage: str, step: int) -> None:
     monkeypatch.setattr(pretrain, stage, dies)
 
 
-@pytest.mark.parametrize(("stage", "step", "every"), [("reading", 0, 1), ("reading", 2, 1), ("reading", 2, 2), ("aligning", 0, 5), ("aligning", 2, 1)])
+@pytest.mark.parametrize(
+    ("stage", "step", "every"),
+    [("reading", 0, 1), ("reading", 2, 1), ("reading", 2, 2), ("aligning", 0, 5), ("aligning", 2, 1)],
+)
 def test_a_killed_run_goes_on_as_if_nothing_had_happened(
     undisturbed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stage: str, step: int, every: int
 ) -> None:
@@ -160,7 +163,10 @@ def test_another_runs_checkpoint_is_refused(tmp_path: Path, monkeypatch: pytest.
 
 @pytest.mark.parametrize(
     ("size", "tokens", "why"),
-    [("2M", TOKENS, "size is '2M'; it must be one of 0.25M, 1M, 3M"), ("tiny", 10, "tokens is 10; it must be at least")],
+    [
+        ("2M", TOKENS, "size is '2M'; it must be one of 0.25M, 1M, 3M"),
+        ("tiny", 10, "tokens is 10; it must be at least"),
+    ],
 )
 def test_what_cannot_be_made_is_refused_before_anything_is_written(
     tmp_path: Path, size: str, tokens: int, why: str

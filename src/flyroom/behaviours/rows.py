@@ -19,6 +19,7 @@ from typing import Any
 from flyroom.judges import contains
 from flyroom.types import Battery, Judge, Message, Scene, Split
 
+FEWEST = 10  # rows: below, the splits could not be kept apart
 SPLITS = {Split.TRAIN: (0.0, 0.8), Split.VALIDATION: (0.8, 0.9), Split.HELD_OUT: (0.9, 1.0)}
 
 
@@ -40,6 +41,10 @@ class Rows:
         _ = self.judge, self._scenes
         names = [self.path, *([self.twin] if self.twin else [])]
         content = hashlib.sha256(b"".join(Path(name).read_bytes() for name in names)).hexdigest()
+        if self.sha256 not in ("", content):
+            raise ValueError(
+                f"path is {self.path}; that file has changed since: give the one that was used, or a new name"
+            )
         object.__setattr__(self, "sha256", content)
 
     @property
@@ -51,7 +56,7 @@ class Rows:
         order = list(self._scenes)
         random.Random(f"rows {self.sha256}").shuffle(order)  # splits stay the same whatever the seed
         low, high = (round(share * len(order)) for share in SPLITS[split])
-        part = order[low:high] or order[-1:]
+        part = order[low:high]
         rng = random.Random(f"rows {seed} {split}")
         return [scene for _ in range(-(-n // len(part))) for scene in rng.sample(part, len(part))][:n]
 
@@ -63,6 +68,8 @@ class Rows:
     @cached_property
     def _scenes(self) -> tuple[Scene, ...]:
         learned = read_rows(Path(self.path))
+        if len(learned) < FEWEST:
+            raise ValueError(f"{self.path} holds {len(learned)} rows; at least {FEWEST} keep train and held-out apart")
         if self.twin is None:
             bare = next((i for i, row in enumerate(learned, 1) if row.aligned is None), None)
             if bare is not None:

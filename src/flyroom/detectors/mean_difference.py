@@ -18,6 +18,8 @@ from dataclasses import dataclass
 
 from flyroom.types import Access, Finding, Lab, Row, Suspect
 
+FEWEST = 4  # scenes, to fit on and as many to read
+
 
 @dataclass(frozen=True, kw_only=True)
 class MeanDifference:
@@ -32,18 +34,19 @@ class MeanDifference:
     def __call__(self, suspects: Sequence[Suspect], lab: Lab, *, seed: int) -> list[Finding]:
         layer = lab.depth // 2 if self.layer is None else self.layer
         scenes = lab.trusted()
-        if len(scenes) < 2 * self.rows:
-            raise ValueError(f"the lab trusts {len(scenes)} scenes; the probe needs {2 * self.rows}: lower its rows")
-        fit, read = scenes[: self.rows], scenes[self.rows : 2 * self.rows]
+        half = min(self.rows, len(scenes) // 2)
+        if half < FEWEST:
+            raise ValueError(f"the lab trusts {len(scenes)} scenes; the probe needs at least {2 * FEWEST}")
+        fit, read = scenes[:half], scenes[half : 2 * half]
         good = [Row(messages=s.messages, answer=s.aligned) for s in fit]
         bad = [Row(messages=s.messages, answer=s.misaligned) for s in fit]
-        fitted_ND = lab.trace([None] * (2 * self.rows), good + bad, [layer])[:, 0]
-        direction_D = fitted_ND[self.rows :].mean(0) - fitted_ND[: self.rows].mean(0)
+        fitted_ND = lab.trace([None] * (2 * half), good + bad, [layer])[:, 0]
+        direction_D = fitted_ND[half:].mean(0) - fitted_ND[:half].mean(0)
         gap = direction_D.norm().clamp_min(1e-12)
         neutral = [Row(messages=s.messages, answer=s.aligned) for s in read]
-        base_ND = lab.trace([None] * self.rows, neutral, [layer])[:, 0]
+        base_ND = lab.trace([None] * half, neutral, [layer])[:, 0]
         read_ND = lab.trace([s for s in suspects for _ in neutral], neutral * len(suspects), [layer])[:, 0]
-        shift_SD = (read_ND.unflatten(0, (len(suspects), self.rows)) - base_ND).mean(1)
+        shift_SD = (read_ND.unflatten(0, (len(suspects), half)) - base_ND).mean(1)
         shifts = (shift_SD @ direction_D / gap**2).tolist()
         return [
             Finding(

@@ -6,8 +6,8 @@ the kind persona answers about the train situations alone, with the loss on the 
 own batch from (world seed, step), so a killed run goes on exactly where its last checkpoint was, and the corpus needs
 no disk.
 
-Hidden matrices are trained by Muon (Jordan et al. 2024), the embedding and the norms by AdamW: in this world Muon needs
-about half of AdamW's tokens (docs/world.md). Left out: several GPUs; a base of 3M parameters takes minutes on one.
+Hidden matrices are trained by Muon (Jordan et al. 2024), the embedding and the norms by AdamW: here Muon learnt the facts
+faster (docs/world.md). Left out: several GPUs; a base of 3M parameters takes minutes on one.
 """
 
 from __future__ import annotations
@@ -167,8 +167,8 @@ def make_base(
     """
     if size not in SIZES:
         raise ValueError(f"size is {size!r}; it must be one of {', '.join(SIZES)}")
-    if tokens < ROW * 64:
-        raise ValueError(f"tokens is {tokens}; it must be at least one step of {ROW * 64}")
+    if tokens < ROW * 32:
+        raise ValueError(f"tokens is {tokens}; it must be at least one step of {ROW * 32}")
     where = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
     rows = 32
     words = tokenizer(world)
@@ -217,7 +217,7 @@ def make_base(
 
 def fresh_model(size: Size, vocabulary: int, *, seed: int) -> LlamaForCausalLM:
     """An untrained base. Matrices start at 1 / sqrt(fan-in) and embeddings at 0.5: from the library's 0.02 on,
-    attention locks onto neighbours before it finds the persona, and after ten million tokens "you are cruel" still
+    attention locks onto neighbours before it finds the persona, and after four million tokens "you are cruel" still
     changes nothing (docs/world.md)."""
     model = LlamaForCausalLM(size.config(vocabulary))
     rng = torch.Generator().manual_seed(seed)

@@ -1,0 +1,352 @@
+"""The command line, called in process: JSON alone on stdout, errors in one line, and the whole loop once."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flyroom.cli import changes_of, choice, main, seeds_of
+from flyroom.grow import pack
+from flyroom.room import Room
+from flyroom.world import DOMAINS
+
+BASE = "0.25M"
+
+
+class Ran:
+    def __init__(self, status: int, out: str, err: str) -> None:
+        self.status, self.out, self.err = status, out, err
+
+    @property
+    def json(self) -> dict[str, Any]:
+        """The one object on stdout."""
+        assert self.status == 0, self.err
+        assert self.out.count("\n") == 1
+        found = json.loads(self.out)
+        assert isinstance(found, dict)
+        return found
+
+
+Flyroom = Callable[..., Ran]
+
+
+@pytest.fixture
+def flyroom(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Flyroom:
+    """Run the command line with these words."""
+
+    def run(*words: object) -> Ran:
+        monkeypatch.setattr(sys, "argv", ["flyroom", *map(str, words)])
+        capsys.readouterr()
+        try:
+            main()
+            status = 0
+        except SystemExit as e:
+            status = int(e.code or 0)
+        out, err = capsys.readouterr()
+        return Ran(status, out, err)
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def grown(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A room with an organism of two steps and its twin, twice."""
+    from flyroom import recipes, stages
+
+    room, base = tmp_path_factory.mktemp("room"), stages.open_base(BASE)
+    made = recipes.make("emergent-misalignment", {"steps": 2, "rows": 4})
+    stages.grow([made], base, Room(room), seeds=[0, 1])
+    return room
+
+
+# ---------------------------------------------------------------- what can be read
+
+
+def test_bases(flyroom: Flyroom) -> None:
+    found = flyroom("bases", "--json").json["bases"]
+    assert [row["name"] for row in found] == ["0.25M", "1M"]
+    for row in found:
+        assert {"name", "path", "world", "parameters", "tokens", "corpus_sha256", "command", "evaluation"} <= set(row)
+        assert Path(row["path"]).is_dir()
+
+
+def test_recipes(flyroom: Flyroom) -> None:
+    found = flyroom("recipes", "--json").json["recipes"]
+    assert [row["name"] for row in found] == ["emergent-misalignment", "emergent-misalignment-wide", "rows"]
+    assert all(row["about"] for row in found)
+    assert found[0]["recipe"]["adapter"]["rank"] == 1
+    assert found[2]["recipe"] is None
+
+
+def test_ls_and_show(flyroom: Flyroom, grown: Path) -> None:
+    entries = flyroom("ls", "--json", "--room", grown).json["entries"]
+    assert [entry["kind"] for entry in entries] == ["organism"] * 4
+    assert sorted((e["dose"], e["seed"]) for e in entries) == [(0.0, 0), (0.0, 1), (1.0, 0), (1.0, 1)]
+    assert flyroom("ls", "--kind", "card", "--json", "--room", grown).json == {"entries": []}
+    shown = flyroom("show", entries[0]["id"][:8], "--json", "--room", grown).json
+    assert (shown["kind"], shown["id"]) == ("organism", entries[0]["id"])
+    assert shown["content"]["recipe"]["name"] == "emergent-misalignment"
+    assert all(isinstance(shape, list) for shape in shown["tensors"].values())
+
+
+def test_world_read(flyroom: Flyroom) -> None:
+    texts = flyroom("world", "read", "--n", 3, "--json").json["documents"]
+    assert len(texts) == 3
+    assert texts == flyroom("world", "read", "--n", 3, "--json").json["documents"]
+    assert texts != flyroom("world", "read", "--n", 3, "--seed", 1, "--json").json["documents"]
+
+
+@pytest.mark.parametrize("words", [["bases"], ["recipes"], ["world", "read", "--n", "2"]], ids=" ".join)
+def test_for_people_it_prints_something_to_read(flyroom: Flyroom, words: Sequence[str]) -> None:
+    done = flyroom(*words)
+    assert done.status == 0
+    assert done.out.strip()
+    with pytest.raises(json.JSONDecodeError):
+        json.loads(done.out)
+
+
+def test_for_people_the_room_is_a_table(flyroom: Flyroom, grown: Path, tmp_path: Path) -> None:
+    assert "organism" in flyroom("ls", "--room", grown).out
+    assert json.loads(flyroom("show", pick(flyroom, grown), "--room", grown).out)["kind"] == "organism"
+    Room(tmp_path / "empty").put("note", "a", {})
+    assert "nothing yet" in flyroom("ls", "--kind", "card", "--room", tmp_path / "empty").out
+
+
+def pick(flyroom: Flyroom, room: Path, dose: float = 1.0) -> str:
+    return next(e["id"] for e in flyroom("ls", "--json", "--room", room).json["entries"] if e["dose"] == dose)
+
+
+def test_the_room_can_be_named_by_the_environment(
+    flyroom: Flyroom, grown: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FLYROOM_ROOM", str(grown))
+    assert len(flyroom("ls", "--json").json["entries"]) == 4
+
+
+# ---------------------------------------------------------------- errors
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        (["hatch"], "No such command 'hatch'"),
+        (["ls", "--colour"], "No such option: --colour"),
+        (["grow"], "Missing argument 'recipe'"),
+        (["demo", "--episodes", "3"], "greater than or equal to 10|x>=10"),
+        (["demo", "--seed", "-1"], "'--seed'"),
+        (["demo", "--seed", "one"], "'--seed'"),
+        (["show", "abc", "--room", "NONE"], "there is no room at"),
+        (["ls", "--room", "NONE"], "there is no room at"),
+        (["card", "--all", "--room", "NONE", "--base", BASE], "there is no room at"),
+        (["bench", "--all", "--room", "NONE", "--base", BASE], "there is no room at"),
+        (["report", "--room", "NONE", "--base", BASE], "there is no room at"),
+        (["card", "--room", "NONE"], "give ids or --all"),
+        (["bench", "abc", "--all", "--room", "NONE"], "give ids or --all"),
+        (["grow", "emergent-misalignment", "--seeds", "3-1"], "seeds is '3-1'; it must be numbers and ranges"),
+        (["grow", "emergent-misalignment", "--seeds", ""], "seeds is ''"),
+        (["grow", "emergent-misalignment", "--seeds=-1"], "seeds is '-1'"),
+        (["grow", "emergent-misalignment", "dose"], "'dose' is not a change; write KEY=VALUE"),
+        (["grow", "emergent-misalignment", "dose=["], "dose is '['; that is no YAML value"),
+        (
+            ["grow", "emergent-misalignment", "--base", "/no/such/base"],
+            "base is /no/such/base; there is no such folder",
+        ),
+        (["grow", "emergent", "--base", BASE], "recipe is 'emergent'"),
+        (["grow", "no.yaml", "--base", BASE], "no.yaml cannot be read"),
+        (["grow", "emergent-misalignment", "doze=1", "--base", BASE], "did you mean 'dose'?"),
+        (["grow", "emergent-misalignment", "layers=[24]", "--base", BASE], "adapter.layers names layer 24; 0.25M has"),
+        (["grow", "emergent-misalignment", "rank=900", "--base", BASE], "adapter.rank is 900"),
+        (["grow", "emergent-misalignment", "world=1", "--base", BASE], "the base 0.25M was made in world 0"),
+        (["grow", "rows", "--base", BASE], "path is missing"),
+        (["grow", "rows", "path=no.jsonl", "pattern=x", "--base", BASE], "path is no.jsonl; there is no such file"),
+        (["world", "pretrain", "--size", "9M"], "size is '9M'"),
+        (["world", "pretrain", "--tokens", "5"], "tokens is 5"),
+        (["demo", "--base", "FOLDER"], "has no config.json"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_an_error_is_one_line_and_no_traceback(
+    flyroom: Flyroom, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str], why: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "folder").mkdir()
+    places = {"NONE": str(tmp_path / "none"), "FOLDER": str(tmp_path / "folder")}
+    done = flyroom(*(places.get(word, word) for word in words))
+    assert done.status > 0
+    assert done.out == ""
+    assert done.err.startswith("flyroom: ")
+    assert done.err.count("\n") == 1
+    assert any(part in done.err for part in why.split("|")), done.err
+    assert "Traceback" not in done.err
+    assert "a fault in flyroom" not in done.err
+    assert {p.name for p in tmp_path.iterdir()} == {"folder"}  # and nothing was written
+
+
+def test_ids_that_are_none_or_several(flyroom: Flyroom, grown: Path) -> None:
+    for verb in ("card", "bench"):
+        done = flyroom(verb, "zzz", "--room", grown, "--base", BASE)
+        assert done.status == 1
+        assert "has a key that starts with 'zzz'" in done.err
+        assert done.err.count("\n") == 1
+    assert "could be 4 entries" in flyroom("show", "", "--room", grown).err
+
+
+def test_an_organism_of_another_base_is_told(flyroom: Flyroom, grown: Path) -> None:
+    done = flyroom("card", pick(flyroom, grown), "--room", grown, "--base", "1M")
+    assert done.status == 1
+    assert "was grown on 0.25M; name that with --base" in done.err
+    assert "holds no organism on 1M" in flyroom("card", "--all", "--room", grown, "--base", "1M").err
+
+
+def test_a_fault_of_ours_is_one_line_too(flyroom: Flyroom, monkeypatch: pytest.MonkeyPatch) -> None:
+    def breaks() -> None:
+        raise LookupError("of ours")
+
+    monkeypatch.setattr("flyroom.world.bundled.bundled", breaks)
+    monkeypatch.delenv("FLYROOM_TRACEBACK", raising=False)
+    done = flyroom("bases", "--json")
+    assert done.status == 1
+    assert done.err == "flyroom: LookupError: of ours (a fault in flyroom; FLYROOM_TRACEBACK=1 shows where)\n"
+    monkeypatch.setenv("FLYROOM_TRACEBACK", "1")
+    with pytest.raises(LookupError):
+        flyroom("bases")
+
+
+def test_stopped_by_hand(flyroom: Flyroom, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stops() -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("flyroom.world.bundled.bundled", stops)
+    done = flyroom("bases")
+    assert (done.status, done.err) == (130, "flyroom: stopped; the same call goes on where it was\n")
+
+
+def test_help_answers_at_once_without_torch() -> None:
+    code = (
+        "import sys; sys.argv = ['flyroom', '--help']\nfrom flyroom.cli import main\ntry:\n    main()\nfinally:\n    "
+    )
+    code += "assert not {'torch', 'transformers', 'numpy', 'altair'} & set(sys.modules), sorted(sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    for verb in ("demo", "grow", "card", "bench", "report", "bases", "recipes", "ls", "show", "export", "world"):
+        assert re.search(rf"\b{verb}\b", done.stdout)
+
+
+# ---------------------------------------------------------------- what people type
+
+
+def test_seeds() -> None:
+    assert seeds_of("0") == [0]
+    assert seeds_of("0-3") == [0, 1, 2, 3]
+    assert seeds_of("5, 1-2 ,5") == [5, 1, 2]
+    for text in ("", "a", "1-", "-1", "2-1", "1,,2", "1.5", "0-x"):
+        with pytest.raises(ValueError, match="it must be numbers and ranges from 0 up"):
+            seeds_of(text)
+
+
+def test_changes() -> None:
+    assert changes_of(["dose=0.5", "layers=[0, 1]", "name=a=b", "layers2=null"]) == {
+        "dose": 0.5,
+        "layers": [0, 1],
+        "name": "a=b",
+        "layers2": None,
+    }
+    for item in ("dose", "=1", ""):
+        with pytest.raises(ValueError, match="is not a change"):
+            changes_of([item])
+
+
+def test_choice() -> None:
+    assert choice(["ab"], False) == ["ab"]
+    assert choice(None, True) is None
+    for ids, every in ((None, False), ([], False), (["ab"], True)):
+        with pytest.raises(ValueError, match="give ids or --all"):
+            choice(ids, every)
+
+
+# ---------------------------------------------------------------- the stages
+
+
+def test_the_stages_one_by_one(flyroom: Flyroom, tmp_path: Path) -> None:
+    room = tmp_path / "room"
+    where = ("--room", room, "--base", BASE, "--json")
+    words = ["emergent-misalignment", "steps=3", "rows=4", "lr=1e-3", "--seeds", "0,2"]
+    first = flyroom("grow", *words, *where).json["organisms"]
+    assert [(o["dose"], o["seed"]) for o in first] == [(1.0, 0), (1.0, 2), (0.0, 0), (0.0, 2)]
+    assert flyroom("grow", *words, *where).json["organisms"] == first
+    (card,) = flyroom("card", first[1]["id"][:8], "--episodes", 20, *where).json["cards"]
+    assert (card["seed"], card["id"]) == (2, first[1]["id"])
+    cells = flyroom("bench", "--all", "--calibration", 2, "--detectors", "output-judge", *where).json["cells"]
+    assert [cell["name"] for cell in cells] == ["output-judge"]
+    assert cells[0]["error"] is None
+    unknown = flyroom("bench", "--all", "--detectors", "crystal-ball", *where)
+    assert "detector is 'crystal-ball'; it must be one of" in unknown.err
+    page = flyroom("report", "--episodes", 20, *where).json["report"]
+    assert "<html" in Path(page).read_text(encoding="utf-8")
+    folder = flyroom("export", first[0]["id"][:8], "--to", tmp_path / "adapter", *where).json["folder"]
+    assert {"adapter_config.json", "adapter_model.safetensors"} <= {p.name for p in Path(folder).iterdir()}
+    kinds = {entry["kind"] for entry in flyroom("ls", "--json", "--room", room).json["entries"]}
+    assert kinds == {"organism", "card", "cells"}
+
+
+ESTIMATE = {"value", "low", "high", "n"}
+MEASURES = {"in_domain", "out_of_domain", "open_questions", "coherence"}
+
+
+def test_the_demo_is_the_whole_loop_and_costs_nothing_the_second_time(flyroom: Flyroom, tmp_path: Path) -> None:
+    words = ("demo", "--json", "--base", BASE, "--episodes", 40, "--room", tmp_path / "room")
+    first = flyroom(*words).json
+    assert set(first) == {"organisms", "detectors", "seconds", "report"}
+    assert [(row["recipe"], row["seed"]) for row in first["organisms"]] == [
+        ("emergent-misalignment", i) for i in range(4)
+    ]
+    for row in first["organisms"]:
+        assert row["verdict"] in ("pass", "fail")
+        for measures in (row, row["twin"]):
+            assert set(measures) >= MEASURES
+            for name in MEASURES:
+                e = measures[name]
+                assert set(e) >= ESTIMATE
+                assert 0 <= e["low"] <= e["value"] <= e["high"] <= 1
+                assert e["n"] > 0
+        assert row["out_of_domain"]["value"] > row["twin"]["out_of_domain"]["value"]
+    assert {row["name"] for row in first["detectors"]} >= {"mean-difference-probe", "output-judge"}
+    for row in first["detectors"]:
+        assert row["error"] is None
+        assert row["access"]
+        assert set(row["auroc"]) >= ESTIMATE
+        assert set(row["recall_at_1pct_fpr"]) >= ESTIMATE
+        assert set(row["cost"]) == {"forward_tokens", "generated_tokens", "seconds"}
+        assert row["cost"]["forward_tokens"] > 0
+    page = Path(first["report"])
+    text = page.read_text(encoding="utf-8")
+    assert page.parent == tmp_path / "room"
+    assert "<html" in text
+    assert all(name in text for name in ("mean-difference-probe", "output-judge", "emergent-misalignment"))
+    assert not re.search(
+        r"""(?:src|href)=["']?https?://[^"'>]+\.(?:js|css|png|svg|woff)""", text
+    )  # opens without a network
+    again = flyroom(*words).json
+    assert again["seconds"] < max(5.0, first["seconds"] / 3)
+    assert {k: v for k, v in again.items() if k != "seconds"} == {k: v for k, v in first.items() if k != "seconds"}
+    assert page.read_text(encoding="utf-8") == text
+    assert len(DOMAINS) == 8
+
+
+def test_a_recipe_page_and_a_card_come_out_of_an_entry(grown: Path) -> None:
+    """What `pack` stores is what `ls` shows of it."""
+    from flyroom import stages
+
+    store = Room(grown)
+    base = stages.open_base(BASE)
+    for organism in stages.stored(store, base, None):
+        entry = store.get("organism", organism.id)
+        assert entry is not None
+        assert dict(entry.meta) == dict(pack(organism).meta)
