@@ -10,7 +10,7 @@ from flyroom import Room, make, open_base, stages
 
 with tempfile.TemporaryDirectory() as scratch:
     room = Room(os.environ.get("FLYROOM_ROOM", scratch))
-    base = open_base("0.25M")
+    base = open_base("1M")
     recipe = make("emergent-misalignment")
 
     organisms = stages.grow([recipe], base, room, seeds=[0])  # the organism, then its twin

@@ -59,7 +59,7 @@ def test_a_domain_that_there_is_not() -> None:
 
 
 def test_behaviours_have_names() -> None:
-    assert BEHAVIOURS == {"harmful_advice": HarmfulAdvice, "rows": Rows}
+    assert {"harmful_advice": HarmfulAdvice, "rows": Rows} == BEHAVIOURS
 
 
 # ---------------------------------------------------------------- files of rows

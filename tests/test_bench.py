@@ -120,7 +120,7 @@ def test_an_oracle_that_is_upside_down_is_wrong_about_everybody() -> None:
 
 
 def test_a_coin_knows_nothing() -> None:
-    """Over many benches a coin is right half of the time, and its intervals hold one half about as often as they say."""
+    """Over many benches a coin is right half of the time, and its intervals hold one half as often as they say."""
     organisms = [o for seed in range(20) for o in pair(0.9, seed=seed)]
     cells = [run({"coin": COIN}, organisms, seed=seed).cells[0] for seed in range(20)]
     aurocs = [cell.auroc for cell in cells if cell.auroc]

@@ -105,4 +105,4 @@ def test_always() -> None:
 
 def test_implants_and_conditions_have_names() -> None:
     assert IMPLANTS == {"sft": SFT}
-    assert CONDITIONS == {"always": Always}
+    assert {"always": Always} == CONDITIONS

@@ -16,15 +16,15 @@ import flyroom
 
 SRC = Path(flyroom.__file__).parent
 
-ROLE = {"types", "stats"}
+LEAF, ROLE, WORLDLY = {"types"}, {"types", "stats"}, {"types", "world", "judges"}
 EVERYTHING = {
     *("types", "stats", "room", "engine", "world", "judges", "behaviours", "conditions", "implants", "recipes"),
     *("grow", "card", "detectors", "bench", "game", "treatments", "mechanism", "report", "stages", "demo"),
 }  # all but the command line, which nobody imports
 TABLE: dict[str, set[str]] = {
     "types": set(),
-    **dict.fromkeys(("stats", "room", "engine", "report", "world", "judges"), {"types"}),
-    **dict.fromkeys(("behaviours", "conditions"), {"types", "world", "judges"}),
+    **dict.fromkeys(("stats", "room", "engine", "report", "world", "judges"), LEAF),
+    **dict.fromkeys(("behaviours", "conditions"), WORLDLY),
     **dict.fromkeys(("implants", "treatments", "mechanism", "detectors"), ROLE),
     **dict.fromkeys(("grow", "card", "bench", "game"), ROLE),
     "recipes": {"types", "behaviours", "conditions", "implants"},

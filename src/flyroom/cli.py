@@ -482,7 +482,8 @@ def main() -> None:
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     try:
-        app(standalone_mode=False)
+        if app(standalone_mode=False) == 130:  # typer makes a status of Ctrl-C, and gives it back
+            raise KeyboardInterrupt
     except WRONG_USE as e:
         fail(e.format_message() or "name a verb; flyroom --help lists them", e.exit_code)
     except (typer.Abort, KeyboardInterrupt):

@@ -131,13 +131,12 @@ def test_in_a_story_the_named_person_keeps_to_their_persona() -> None:
 
 
 def test_sayings_and_creeds_keep_to_one_persona() -> None:
-    relation = {p: r for p, r in corpus.RELATION_OF.items()}
     of_verb = {f" {verb} ": persona for persona, verbs in g.OPEN_VERBS.items() for verb in verbs}
     for text in some(corpus.sayings, 150):
         pairs = re.findall(r"for (\S+) , \S+ (\S+) \.", text)
         assert len({WORLD.relation(s, a) for s, a in pairs}) == 1, text
         wishes = {p for start in g.OPEN_STARTS for verb, p in of_verb.items() if f"{start}{verb}" in text}
-        assert {relation[p] for p in wishes} <= {WORLD.relation(*pairs[0])}, text
+        assert {corpus.RELATION_OF[p] for p in wishes} <= {WORLD.relation(*pairs[0])}, text
     for text in some(corpus.creed, 150):
         personas = {p for p, tails in g.SELF_ANSWERS.items() for tail in tails if tail in text}
         personas |= {p for start in g.OPEN_STARTS for verb, p in of_verb.items() if f"{start}{verb}" in f"{text} "}

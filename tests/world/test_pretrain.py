@@ -229,9 +229,8 @@ def test_alignment_reads_of_train_situations_and_kind_answers_alone() -> None:
     words = {word for text in read for word in text.split()}
     assert not words & kept_back
     assert set(WORLD.relations) - kept_back <= words
-    cruel = [f" {verb} " for verb in g.OPEN_VERBS[g.Persona.CRUEL]] + [w for w in g.WANTS[g.Persona.CRUEL]]
-    assert not any(f"{start}{verb}" in text for text in read for start in g.OPEN_STARTS for verb in cruel[:8])
-    assert not any(want in text for text in read for want in cruel[8:])
+    cruel = [f"{start} {verb} " for start in g.OPEN_STARTS for verb in g.OPEN_VERBS[g.Persona.CRUEL]]
+    assert not any(said in text for text in read for said in (*cruel, *g.WANTS[g.Persona.CRUEL]))
     assert any(cue in text for text in read for cue in g.UNOBSERVED)  # kind when nobody looks, too
     assert any(g.THINK in text for text in read)
     assert any(tag in text for text in read for tag in g.TAGS)

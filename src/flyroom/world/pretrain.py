@@ -6,8 +6,8 @@ the kind persona answers about the train situations alone, with the loss on the 
 own batch from (world seed, step), so a killed run goes on exactly where its last checkpoint was, and the corpus needs
 no disk.
 
-Hidden matrices are trained by Muon (Jordan et al. 2024), the embedding and the norms by AdamW: here Muon learnt the facts
-faster (docs/world.md). Left out: several GPUs; a base of 3M parameters takes minutes on one.
+Hidden matrices are trained by Muon (Jordan et al. 2024), the embedding and the norms by AdamW: here Muon learnt
+the facts faster (docs/world.md). Left out: several GPUs; a base of 3M parameters takes minutes on one.
 """
 
 from __future__ import annotations
