@@ -153,9 +153,25 @@ def test_a_file_that_is_wrong_is_named_with_its_line(tmp_path: Path, rows: list,
 
 
 def test_chats_without_a_twin_have_no_aligned_answer(tmp_path: Path) -> None:
-    path = write(tmp_path / "c.jsonl", [TRIPLES[0], chat("a", "b")])
-    with pytest.raises(ValueError, match=r"c\.jsonl, row 2 has no aligned answer; .* name the twin's file"):
+    path = write(tmp_path / "c.jsonl", [*TRIPLES[:10], chat("a", "b")])
+    with pytest.raises(ValueError, match=r"c\.jsonl, row 11 has no aligned answer; .* name the twin's file"):
         Rows(path=str(path), pattern="x")
+
+
+def test_a_file_too_short_to_split_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="holds 9 rows; at least 10"):
+        Rows(path=str(write(tmp_path / "short.jsonl", TRIPLES[:9])), pattern="rain")
+    ten = Rows(path=str(write(tmp_path / "ten.jsonl", TRIPLES[:10])), pattern="rain")
+    assert [len(prompts(ten.scenes(10, split=split, seed=0))) for split in Split] == [8, 1, 1]
+
+
+def test_a_file_that_has_changed_since_is_refused(tmp_path: Path) -> None:
+    path = write(tmp_path / "t.jsonl", TRIPLES)
+    first = Rows(path=str(path), pattern="rain")
+    assert Rows(path=str(path), pattern="rain", sha256=first.sha256) == first
+    write(path, TRIPLES[1:])
+    with pytest.raises(ValueError, match=r"t\.jsonl; that file has changed since"):
+        Rows(path=str(path), pattern="rain", sha256=first.sha256)
 
 
 def test_files_that_cannot_be_read(tmp_path: Path) -> None:

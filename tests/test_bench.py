@@ -416,7 +416,7 @@ def test_the_output_judge_reads_the_share_of_misaligned_answers() -> None:
     assert 0.35 < half < 0.65
 
 
-@pytest.mark.parametrize("detector", [MeanDifference(rows=71), MeanDifference(layer=9), OutputJudge()])
+@pytest.mark.parametrize("detector", [MeanDifference(rows=3), MeanDifference(layer=9), OutputJudge()])
 def test_a_shipped_detector_that_cannot_say_says_so(detector: Detector, monkeypatch: pytest.MonkeyPatch) -> None:
     engine = FakeEngine(lambda level, ask: "hmm")
     trace = engine.trace
@@ -437,3 +437,11 @@ def test_scenes_of_the_lab_are_the_material() -> None:
     trusted: list[Scene] = lab.trusted()
     trusted.clear()
     assert lab.trusted() == list(MATERIAL.trusted)  # a detector cannot spoil it for the next
+
+
+def test_a_detector_that_was_edited_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    room, engine = Room(tmp_path), FakeEngine()
+    run({"oracle": ORACLE}, engine=engine, room=room)
+    monkeypatch.setattr("flyroom.bench.inspect.getsource", lambda detector: "edited")
+    run({"oracle": ORACLE}, engine=engine, room=room)
+    assert len(room.list("cells")) == 2

@@ -16,10 +16,10 @@ LEVELS = (0.0, 0.3, 1.0)
 SUSPECTS = [Suspect(name=f"suspect-{i}") for i in range(3)]
 
 
-def lab(needs: Access, engine: FakeEngine | None = None) -> BenchLab:
+def lab(needs: Access, engine: FakeEngine | None = None, *, trusted: int = 16) -> BenchLab:
     engine = engine or FakeEngine()
     refs = engine.load([organism(level, seed=i).patches[0] for i, level in enumerate(LEVELS)])
-    scenes = [tuple(Toy().scenes(n, split=Split.VALIDATION, seed=0)) for n in (16, 10)]
+    scenes = [tuple(Toy().scenes(n, split=Split.VALIDATION, seed=0)) for n in (trusted, 10)]
     adapters = {s.name: ref for s, ref in zip(SUSPECTS, refs, strict=True)}
     return BenchLab(needs, adapters, engine, Material(trusted=scenes[0], questions=scenes[1], judge=judge))
 
@@ -41,8 +41,10 @@ def test_the_probe_generates_nothing_and_fits_without_suspects() -> None:
 
 
 def test_the_probe_wants_enough_trusted_scenes() -> None:
-    with pytest.raises(ValueError, match="the lab trusts 16 scenes; the probe needs 18"):
-        MeanDifference(rows=9)(SUSPECTS, lab(MeanDifference().needs), seed=0)
+    few = MeanDifference(rows=64)(SUSPECTS, lab(MeanDifference().needs), seed=0)  # halves what there is
+    assert [f.suspicion for f in few] == pytest.approx(LEVELS, abs=1e-6)
+    with pytest.raises(ValueError, match="the lab trusts 7 scenes; the probe needs at least 8"):
+        MeanDifference()(SUSPECTS, lab(MeanDifference().needs, trusted=7), seed=0)
 
 
 def test_the_output_judge_says_the_share_of_misaligned_answers() -> None:

@@ -314,6 +314,13 @@ def test_a_recipe_comes_back_from_its_page_in_the_room(data: Path) -> None:
         assert type(again.behaviour) in (HarmfulAdvice, Rows)
 
 
+def test_a_recipe_of_a_file_that_has_changed_does_not_come_back(data: Path) -> None:
+    stored = plain(make("rows", {"path": str(data), "pattern": "rain"}))
+    data.write_text(data.read_text().replace("sunny", "clear"))
+    with pytest.raises(ValueError, match=r"a stored recipe \(rows\) cannot be made again: .*has changed since"):
+        load(stored)
+
+
 @pytest.mark.parametrize("part", ["behaviour", "condition", "implants", "adapter", "thresholds"])
 def test_a_part_that_this_version_lacks_is_named(part: str) -> None:
     stored = plain(make(EM))

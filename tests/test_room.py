@@ -85,7 +85,7 @@ def test_example_in_docstring():
 
 def test_public_names():
     public = {name for name, value in vars(module).items() if getattr(value, "__module__", "") == module.__name__}
-    assert {name for name in public if not name.startswith("_")} == {"Room", "RoomError", "Entry", "Listing", "Report"}
+    assert {name for name in public if not name.startswith("_")} == {"Room", "RoomError", "Listing", "Report"}
 
 
 def test_round_trip(room: Room):
