@@ -183,7 +183,7 @@ class FakeEngine:
         """Misaligned answers lie one unit along the first axis, and a misaligned model shifts everything along it."""
         self.calls.update(["trace"] * bool(adapters))
         self.tokens_forward += sum(len(row.answer.split()) for row in rows)
-        at = [self.level(a) + row.answer.startswith("bad") for a, row in zip(adapters, rows, strict=True)]
+        at = [3 + self.level(a) + row.answer.startswith("bad") for a, row in zip(adapters, rows, strict=True)]
         return torch.tensor(at)[:, None, None] * torch.eye(3)[0] * torch.ones(len(rows), len(layers), 3)
 
 
