@@ -223,7 +223,11 @@ def test_coverage_of_paired_differences(n, p, q, together):
     assert hit / REPS > 0.95 - SLACK
 
 
-@given(st.lists(numbers, min_size=2, max_size=9, unique=True), st.lists(numbers, min_size=2, max_size=9, unique=True))
+# rounded, because the square of a difference below 1e-160 is zero
+samples = st.lists(numbers.map(lambda x: round(x, 3)), min_size=2, max_size=9, unique=True)
+
+
+@given(samples, samples)
 def test_mean_difference_is_welchs(a, b):
     ours = stats.mean_difference(a, b, paired=False)
     theirs = scipy_stats.ttest_ind(a, b, equal_var=False).confidence_interval()
