@@ -201,7 +201,8 @@ def make_base(
         "parameters": sum(p.numel() for p in model.parameters()),
         "corpus_sha256": hashes["pretrain"],
         "alignment_sha256": hashes["align"],
-        "command": f"flyroom world pretrain --size {size} --seed {world.seed} --tokens {tokens}",
+        "command": f"flyroom world pretrain --size {size} --seed {world.seed} --tokens {tokens}"
+        + (" --compile" if compile else ""),
         "hardware": _hardware(where),
         "minutes": round(sum(spent.values()) / 60, 1),
         "tokens_per_second": round(tokens / spent["pretrain"]),
