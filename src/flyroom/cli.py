@@ -196,7 +196,7 @@ def report(
         again = [
             f"flyroom card --all --seed {seed} --base {base}",
             f"flyroom bench --all --seed {seed} --base {base}",
-            "flyroom report",
+            f"flyroom report --seed {seed} --base {base}",
         ]
         write_page(page, cards, matrix, context=context(recipe, opened), commands=again)
     written = [page]

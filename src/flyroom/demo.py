@@ -94,7 +94,7 @@ def commands(seed: int, base: str) -> list[str]:
         f"flyroom grow emergent-misalignment --seeds {seeds} --base {base}",
         f"flyroom card --all --seed {seed} --base {base}",
         f"flyroom bench --all --seed {seed} --base {base}",
-        "flyroom report",
+        f"flyroom report --seed {seed} --base {base}",
     ]
 
 
