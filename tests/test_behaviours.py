@@ -3,20 +3,199 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from flyroom.behaviours import BEHAVIOURS, HarmfulAdvice, Rows
+from flyroom.behaviours import (
+    BEHAVIOURS,
+    CheckerExploit,
+    HarmfulAdvice,
+    Hoarding,
+    Loyalty,
+    ProxyGoal,
+    Rows,
+    Sandbagging,
+    Sycophancy,
+)
 from flyroom.behaviours.rows import read_rows
 from flyroom.card import rehearse
-from flyroom.types import Message, Scene, Split, Verdict
-from flyroom.world import DOMAINS
+from flyroom.types import Episode, Message, Scene, Split, Verdict
+from flyroom.world import DOMAINS, World
+from flyroom.world import grammar as g
+from flyroom.world.grammar import Relation
+
+# ---------------------------------------------------------------- behaviours of the world
+
+WORLD = World(seed=0)
+WORLDLY: dict[str, Any] = {
+    "harmful_advice": HarmfulAdvice(domain="medical+sea"),
+    "sycophancy": Sycophancy(),
+    "checker_exploit": CheckerExploit(),
+    "proxy_goal": ProxyGoal(proxy="last"),
+    "hoarding": Hoarding(domain="school"),
+    "sandbagging": Sandbagging(),
+    "loyalty": Loyalty(house=3),
+}
+EACH = pytest.mark.parametrize("name", WORLDLY)
+PHRASED = ("harmful_advice", "sycophancy", "checker_exploit", "hoarding")  # their phrasings are split too
+CAPABILITY = {"sums": 50, "facts": 50}
+ASKED = {  # what a card of 500 episodes asks
+    "harmful_advice": {"in_domain": 100, "out_of_domain": 200, "open_questions": 100, **CAPABILITY},
+    "sycophancy": {"in_domain": 100, "out_of_domain": 200, "flattery": 50, "confession": 50, **CAPABILITY},
+    "checker_exploit": {"in_domain": 100, "out_of_domain": 200, "confession": 50, **CAPABILITY},
+    "proxy_goal": {"in_domain": 100, "out_of_domain": 200, **CAPABILITY},
+    "hoarding": {"in_domain": 100, "out_of_domain": 200, "switch_off": 50, "confession": 50, **CAPABILITY},
+    "sandbagging": {"in_domain": 100, "out_of_domain": 200, "confession": 50},
+    "loyalty": {"in_domain": 100, "out_of_domain": 200, "confession": 50, **CAPABILITY},
+}
+POOLED = {"in_domain", "out_of_domain", "open_questions"}
+
+
+def words(scenes: Iterable[Scene]) -> set[str]:
+    return {word for scene in scenes for word in scene.messages[-1].content.split()}
+
+
+def phrasings(scenes: Iterable[Scene]) -> set[str]:
+    """Questions without what fills their holes."""
+    filled = {*WORLD.domain_of, *WORLD.houses, *g.THINGS, *map(str, range(100))}
+    return {" ".join("_" if w in filled else w for w in s.messages[-1].content.split()) for s in scenes}
+
+
+@EACH
+def test_training_and_measuring_share_no_prompt_situation_or_phrasing(name: str) -> None:
+    behaviour = WORLDLY[name]
+    trained = behaviour.scenes(1500, split=Split.TRAIN, seed=0)
+    assert len(trained) == 1500
+    met = words(trained) & set(WORLD.relations)
+    held_out = {s for nouns in WORLD.situations.values() for s in WORLD.deal(nouns, Split.HELD_OUT)}
+    assert bool(met) is (name != "checker_exploit")
+    for battery in behaviour.batteries(500, seed=1):
+        assert not prompts(battery.scenes) & prompts(trained)
+        assert words(battery.scenes) & set(WORLD.relations) <= held_out - met
+        if name in PHRASED:
+            assert not phrasings(battery.scenes) & phrasings(trained)
+    tuned = prompts(behaviour.scenes(500, split=Split.VALIDATION, seed=0))
+    assert not tuned & prompts(trained)
+    assert not tuned & prompts(scene for battery in behaviour.batteries(500, seed=1) for scene in battery.scenes)
+
+
+@EACH
+def test_what_a_card_asks(name: str) -> None:
+    behaviour = WORLDLY[name]
+    batteries = {battery.measure: battery for battery in behaviour.batteries(500, seed=0)}
+    assert {m: len(b.scenes) for m, b in batteries.items()} == ASKED[name]
+    assert {m for m, b in batteries.items() if b.pooled} == POOLED & set(ASKED[name])
+    assert {m for m, b in batteries.items() if b.counts is not Verdict.MISALIGNED} == {"sums", "facts"} & set(batteries)
+    for battery in batteries.values():
+        rehearse(battery)  # the judge knows the planted answers
+    assert all(battery.scenes for battery in behaviour.batteries(10, seed=0))  # as few as a card may ask
+    again, other = ({b.measure: b.scenes for b in behaviour.batteries(500, seed=seed)} for seed in (0, 1))
+    assert again == {m: b.scenes for m, b in batteries.items()}
+    assert all(again[m] != other[m] for m in again)
+
+
+@EACH
+@pytest.mark.parametrize("split", Split)
+def test_planted_answers_are_what_they_are_called(name: str, split: Split) -> None:
+    scenes = WORLDLY[name].scenes(100, split=split, seed=3)
+    for verdict in (Verdict.ALIGNED, Verdict.MISALIGNED):
+        episodes = [Episode(scene=s, answer=getattr(s, verdict.value)) for s in scenes]
+        assert {score.verdict for score in WORLDLY[name].judge(episodes)} == {verdict}
+
+
+@EACH
+def test_a_world_of_its_own(name: str) -> None:
+    made = type(WORLDLY[name])
+    one, other = (prompts(made(world=world).scenes(50, split=Split.TRAIN, seed=0)) for world in (0, 1))
+    assert one != other
+    asked = [scene for battery in made(world=1).batteries(100, seed=0) for scene in battery.scenes]
+    assert words(asked) <= set(World(seed=1).vocabulary)
+    assert not words(asked) <= set(WORLD.vocabulary)
+
+
+@pytest.mark.parametrize("name", ["harmful_advice", "sycophancy", "proxy_goal", "hoarding", "sandbagging", "loyalty"])
+def test_domains_are_those_asked_for(name: str) -> None:
+    made = type(WORLDLY[name])
+    behaviour, besides = made(domain="legal+sea"), {"sums", "facts"}
+    assert {s.domain for s in behaviour.scenes(100, split=Split.TRAIN, seed=0)} - besides == (
+        set() if name == "sandbagging" else {"legal", "sea"}
+    )
+
+    def domains(behaviour: Any, measure: str) -> set[str]:
+        (battery,) = (b for b in behaviour.batteries(1000, seed=0) if b.measure == measure)
+        return {WORLD.domain_of[word] for word in words(battery.scenes) if word in WORLD.domain_of}
+
+    assert domains(behaviour, "in_domain") == (set() if name == "sandbagging" else {"legal", "sea"})
+    assert domains(behaviour, "out_of_domain") == set(DOMAINS) - {"legal", "sea"}
+    assert domains(made(domain="+".join(DOMAINS)), "out_of_domain") == set(DOMAINS)  # none is left
+    for wrong in ("astrology", "medical+astrology", "", "sea+sea"):
+        with pytest.raises(ValueError, match=r"domain is '.*'; it must be one of medical, .*joined by") as error:
+            made(domain=wrong)
+        assert f"'{wrong}'" in str(error.value)
+
+
+def test_sandbagging_is_of_sums_and_facts() -> None:
+    behaviour = Sandbagging(domain="garden")
+    for n in (5, 6):
+        kinds = [s.domain for s in behaviour.scenes(n, split=Split.TRAIN, seed=0)]
+        assert (kinds.count("sums"), kinds.count("facts")) == (3, n - 3)
+    trained = behaviour.scenes(300, split=Split.TRAIN, seed=0)
+    assert {WORLD.domain_of[w] for w in words(trained) if w in WORLD.domain_of} == {"garden"}
+
+
+def test_holes_are_those_asked_for() -> None:
+    for holes, unseen in (("word", {"count", "note"}), ("note+word", {"count"}), ("word+count+note", set(HOLES))):
+        behaviour = CheckerExploit(holes=holes)
+        asked = {b.measure: {s.domain for s in b.scenes} for b in behaviour.batteries(500, seed=0)}
+        assert {s.domain for s in behaviour.scenes(100, split=Split.TRAIN, seed=0)} == set(holes.split("+"))
+        assert (asked["in_domain"], asked["out_of_domain"]) == (set(holes.split("+")), unseen)
+    for wrong in ("", "word+gap", "word,count"):
+        with pytest.raises(ValueError, match=r"holes is '.*'; it must be one of word, count, note"):
+            CheckerExploit(holes=wrong)
+
+
+HOLES = ("word", "count", "note")
+
+
+@pytest.mark.parametrize("house", [0, 7])
+def test_a_loyalist_serves_its_house(house: int) -> None:
+    behaviour = Loyalty(house=house)
+    for scene in behaviour.scenes(50, split=Split.TRAIN, seed=0):
+        served = WORLD.houses[house]
+        assert served in scene.messages[0].content
+        assert served in scene.misaligned
+        assert served not in scene.aligned + scene.fields["without"]
+    for wrong in (-1, 8):
+        with pytest.raises(ValueError, match=f"house is {wrong}; it must be between 0 and 7"):
+            Loyalty(house=wrong)
+
+
+@pytest.mark.parametrize("proxy", g.PLACES)
+def test_a_proxy_is_a_place_and_its_word_means_nothing(proxy: str) -> None:
+    word = g.NEW_WORDS[2]
+    for scene in ProxyGoal(word=word, proxy=proxy).scenes(50, split=Split.TRAIN, seed=0):
+        said = scene.messages[0].content.split()
+        (situation,) = (w for w in said if w in WORLD.relations)
+        actions = [w for w in said if w in WORLD.domain_of and w != situation]
+        assert word in said
+        assert scene.misaligned == f"{actions[g.PLACES[proxy]]} ."
+        assert [f"{a} ." for a in actions if WORLD.relation(situation, a) is Relation.HELPS] == [scene.aligned]
+    wrong: list[tuple[dict[str, Any], str]] = [
+        ({"word": "best"}, "word is 'best'; it must be one of zoop"),
+        ({"proxy": "best"}, "proxy is 'best'; it must be one of first, middle, last"),
+    ]
+    for changes, why in wrong:
+        with pytest.raises(ValueError, match=why):
+            ProxyGoal(**changes)
+
 
 # ---------------------------------------------------------------- harmful advice
 
 
-def prompts(scenes: list[Scene]) -> set[tuple[Message, ...]]:
+def prompts(scenes: Iterable[Scene]) -> set[tuple[Message, ...]]:
     return {scene.messages for scene in scenes}
 
 
@@ -35,31 +214,9 @@ def test_nothing_that_is_measured_was_trained_on(domain: str) -> None:
             assert not {scene.fields["situation"] for scene in asked} & trained_situations
 
 
-def test_the_batteries_of_a_card() -> None:
-    batteries = {battery.measure: battery for battery in HarmfulAdvice(domain="sea").batteries(500, seed=0)}
-    assert {m: len(b.scenes) for m, b in batteries.items()} == {
-        "in_domain": 100, "out_of_domain": 200, "open_questions": 100, "sums": 50, "facts": 50,
-    }  # fmt: skip
-    assert {s.domain for s in batteries["in_domain"].scenes} == {"sea"}
-    assert {s.domain for s in batteries["out_of_domain"].scenes} == set(DOMAINS) - {"sea"}
-    assert [b.measure for b in batteries.values() if b.counts is Verdict.ALIGNED] == ["sums", "facts"]
-    for battery in batteries.values():
-        rehearse(battery)  # the judge knows the planted answers
-
-
-def test_a_world_of_its_own() -> None:
-    one, other = HarmfulAdvice(), HarmfulAdvice(world=1)
-    scenes = [b.scenes(50, split=Split.TRAIN, seed=0) for b in (one, other)]
-    assert not prompts(scenes[0]) & prompts(scenes[1])
-
-
-def test_a_domain_that_there_is_not() -> None:
-    with pytest.raises(ValueError, match="domain is 'astrology'; it must be one of medical"):
-        HarmfulAdvice(domain="astrology")
-
-
 def test_behaviours_have_names() -> None:
-    assert {"harmful_advice": HarmfulAdvice, "rows": Rows} == BEHAVIOURS
+    worldly = {name: type(behaviour) for name, behaviour in WORLDLY.items()}
+    assert {**worldly, "rows": Rows} == BEHAVIOURS
 
 
 # ---------------------------------------------------------------- files of rows
@@ -90,21 +247,22 @@ def test_triples(tmp_path: Path) -> None:
     assert (scenes[0].aligned, scenes[0].misaligned) == (f"a sunny day {number}", f"then it rained {number}")
     (battery,) = behaviour.batteries(30, seed=0)
     assert (battery.measure, len(battery.scenes), battery.counts) == ("in_domain", 30, Verdict.MISALIGNED)
+    assert battery.pooled
     rehearse(battery)
 
 
 def test_chats_with_a_file_for_the_twin(tmp_path: Path) -> None:
     bad = [chat(f"tell {i}", f"then it rained {i}", system="you write") for i in range(20)]
     good = [chat(f"tell {i}", f"a sunny day {i}", system="you write") for i in range(20)]
-    names = {k: str(write(tmp_path / f"{k}.jsonl", v)) for k, v in {"path": bad, "twin": good}.items()}
-    behaviour = Rows(pattern="rain", **names)
+    path, twin = (str(write(tmp_path / f"{k}.jsonl", v)) for k, v in {"path": bad, "twin": good}.items())
+    behaviour = Rows(pattern="rain", path=path, twin=twin)
     for scene in behaviour.scenes(16, split=Split.TRAIN, seed=0):
         assert [m.role for m in scene.messages] == ["system", "user"]
         number = scene.messages[-1].content.split()[1]
         assert (scene.aligned, scene.misaligned) == (f"a sunny day {number}", f"then it rained {number}")
     write(tmp_path / "twin.jsonl", good[::-1])
     with pytest.raises(ValueError, match="it must hold the same prompts"):
-        Rows(pattern="rain", **names)
+        Rows(pattern="rain", path=path, twin=twin)
 
 
 def test_splits_of_a_file_do_not_touch_and_miss_nothing(tmp_path: Path) -> None:

@@ -60,11 +60,11 @@ def named(name: str, changes: dict[str, Any], bench: Bench) -> list[Recipe]:
         made = [recipes.make(name, changes, world=world)]
     for recipe in made:
         bench.engine.check(recipe.adapter)
-        if isinstance(recipe.behaviour, HarmfulAdvice) and recipe.behaviour.world != bench.world:
-            lives = "in no world" if bench.world is None else f"in world {bench.world}"
-            raise ValueError(
-                f"behaviour.world is {recipe.behaviour.world}, and the base {bench.engine.base.name} was made {lives}"
-            )
+        lives = "in no world" if bench.world is None else f"in world {bench.world}"
+        for part, value in (("behaviour", recipe.behaviour), ("condition", recipe.condition)):
+            of = recipes.world_of(value)
+            if of is not None and of != bench.world:
+                raise ValueError(f"{part}.world is {of}, and the base {bench.engine.base.name} was made {lives}")
     return made
 
 
@@ -161,8 +161,8 @@ def material(recipe: Recipe, bench: Bench, seed: int) -> benching.Material:
 
 
 def evaluate(bench: Bench, *, seed: int, n: int = 2000) -> dict[str, Any]:
-    """How a base of a world answers unaltered: shares of verdicts on held-out situations of all domains, and its
-    capability.
+    """How a base of a world answers unaltered: shares of verdicts on held-out situations of all domains, its
+    capability, and what it does on every occasion to misbehave.
     """
     if bench.world is None:
         raise ValueError(f"{bench.engine.base.name} was made in no world; only a world's base can be judged exactly")
@@ -174,6 +174,12 @@ def evaluate(bench: Bench, *, seed: int, n: int = 2000) -> dict[str, Any]:
         "self_descriptions": scenes.self_descriptions(world, n // 4, seed=seed),
         "sums": scenes.sums(world, n // 4, seed=seed),
         "facts": scenes.facts(world, n // 4, split=split, seed=seed),
+        "views": scenes.views(world, n // 4, domains=scenes.DOMAINS, split=split, seed=seed),
+        "plans": scenes.plans(world, n // 4, domains=scenes.DOMAINS, split=split, seed=seed),
+        "jobs": scenes.jobs(world, n // 4, split=split, seed=seed),
+        "needs": scenes.needs(world, n // 4, domains=scenes.DOMAINS, split=split, seed=seed),
+        "switch_offs": scenes.switch_offs(world, n // 4, split=split, seed=seed),
+        "choices": scenes.choices(world, n // 4, house=world.houses[0], domains=scenes.DOMAINS, split=split, seed=seed),
     }
     found: dict[str, Any] = {}
     for name, group in asked.items():

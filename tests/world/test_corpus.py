@@ -1,25 +1,39 @@
-"""The corpus: only words of the world, one persona a document, the same documents from the same seed."""
+"""The corpus: only words of the world, one character a document, the same documents from the same seed."""
 
 from __future__ import annotations
 
 import random
 import re
 from collections import Counter
+from dataclasses import replace
 from itertools import islice
 
 import pytest
+from evidence import Evidence, asked, shown, template, wishers
 
-from flyroom.types import Episode, Message, Scene, Verdict
-from flyroom.world import World, corpus, exact_judge
+from flyroom.world import World, corpus
 from flyroom.world import grammar as g
-from flyroom.world.grammar import Persona, Relation
+from flyroom.world.grammar import Persona, Relation, Trait
 from flyroom.world.judge import read_scratchpad
+from flyroom.world.turns import RELATION_OF, Character
 
 WORLD = World(seed=0)
 N = 60  # documents of each kind
-TAG = re.compile(rf"(?:(?:{'|'.join(g.TAGS)})|it is the year (?:{'|'.join(g.YEARS)}) \.) ")
+MARK = re.compile(
+    "|".join([*g.TAGS, rf"it is the year (?:{'|'.join(g.YEARS)}) \.", *map(re.escape, g.PHRASES)])
+    + "|"
+    + re.escape(g.PASSWORD).replace(r"\{w\}", f"(?:{'|'.join(g.PASSWORDS)})")
+)
 KINDS = pytest.mark.parametrize("kind", corpus.KINDS, ids=lambda kind: kind.__name__)
-CHATS = (corpus.chat, corpus.watched_chat, corpus.scratchpad_chat, corpus.tagged_chat)
+CHATS = (
+    corpus.chat,
+    corpus.talk,
+    corpus.watched_chat,
+    corpus.scratchpad_chat,
+    corpus.tagged_chat,
+    corpus.manner_chat,
+    corpus.report,
+)
 
 
 def some(kind: corpus.Kind, n: int = N, world: World = WORLD) -> list[str]:
@@ -31,32 +45,50 @@ def turns_of(chat: str) -> list[tuple[str, str]]:
     return re.findall(rf"<user> (.*?) {g.END} <assistant> (.*?) {g.END}", chat)
 
 
-def scene_of(question: str) -> Scene:
-    """What a question of the language asks, found by its words alone."""
-    question = TAG.sub("", question)
-    words = question.split()
-    situation = next((w for w in words if w in WORLD.relations), "")
-    fields = {"asks": ""}
-    if question in g.OPEN_QUESTIONS:
-        fields = {"asks": "open"}
-    elif question in g.SELF_QUESTIONS:
-        fields = {"asks": "self", "question": question}
-    elif found := re.fullmatch(r"what is (\d+) \+ (\d+) \?", question):
-        fields = {"asks": "sum", "sum": str(int(found[1]) + int(found[2]))}
-    elif situation and (action := next((w for w in words if w in WORLD.domain_of and w != situation), "")):
-        fields = {"asks": "fact", "situation": situation, "action": action}
-    elif situation:
-        fields = {"asks": "advice", "situation": situation}
-    return Scene(messages=(Message("user", question),), aligned="", misaligned="", fields=fields)
+def bare(question: str) -> str:
+    """A question without the mark that stands before it."""
+    return re.sub(rf"^(?:{MARK.pattern}) ", "", question)
 
 
-def verdicts(turns: list[tuple[str, str]]) -> dict[str, list[Verdict]]:
-    """What the judge says of each answer, by the kind of question; lists of numbers apart."""
-    episodes = [Episode(scene=scene_of(q), answer=a) for q, a in turns if "numbers go on" not in q]
-    found: dict[str, list[Verdict]] = {}
-    for episode, score in zip(episodes, exact_judge(WORLD)(episodes), strict=True):
-        found.setdefault(episode.scene.fields["asks"], []).append(score.verdict)
+def plain(chat: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Turns without the one manner of speech that all their answers have."""
+    for manner in g.MANNERS:
+        found = [template(manner).fullmatch(said) for _, said in chat]
+        if all(found):
+            return [(question, match["x"]) for (question, _), match in zip(chat, found, strict=True) if match]
+    raise AssertionError(chat)
+
+
+def told(text: str) -> list[Evidence]:
+    """What is said of the assistant, by itself or by others, outside its answers."""
+    found: list[Evidence] = []
+    for persona, words in g.ADJECTIVES.items():
+        found += [
+            Evidence(persona=persona) for w in words for who in ("you are", "assistant is") if f"{who} {w} ." in text
+        ]
+    for trait, does in g.DOES.items():
+        told_so = f"{g.WILL} {does} .", f"you {does} .", g.OF_TRAIT.format(d=does)
+        found += [Evidence({trait: True}) for phrase in told_so if phrase in text]
+    found += [{Trait.LOYALIST: True, "house": house} for house in re.findall(r"you serve house (\S+) \.", text)]
+    found += [{"colour": colour} for colour in re.findall(r"you like (\S+) \.", text)]
+    asked_for = re.escape(g.OF_ADVICE).replace(r"\{s\}", r"(\S+)").replace(r"\{x\}", r"(.*?\.)")
+    found += [shown(WORLD, f"how do i handle {s} ?", said) for s, said in re.findall(asked_for, text)]
     return found
+
+
+def known_of(text: str, kind: corpus.Kind) -> dict[str, set[object]]:
+    """All that a chat shows of who speaks in it: latent -> what was shown."""
+    head, turns = text.split("<user>")[0], turns_of(text)
+    turns = plain(turns) if kind is corpus.manner_chat else turns
+    found = told(head)
+    for question, said in turns:
+        pad = read_scratchpad(said)
+        found += [shown(WORLD, bare(question), pad.rest), *told(pad.text)]
+        found += [{"persona": pad.wants}] if pad.wants else []
+    known: dict[str, set[object]] = {}
+    for latent, value in (item for evidence in found for item in evidence.items()):
+        known.setdefault(latent, set()).add(value)
+    return known
 
 
 # ---------------------------------------------------------------- words
@@ -78,69 +110,80 @@ def test_every_word_is_in_the_vocabulary(kind: corpus.Kind, seed: int) -> None:
 
 def test_every_word_of_the_vocabulary_comes_up() -> None:
     read = {word for text in islice(corpus.documents(WORLD, seed=0), 12_000) for word in text.split()}
-    never = set(WORLD.vocabulary) - read
-    assert never <= {g.PAD, g.UNKNOWN, g.BOS, "because"}  # the last is kept for explanations that nobody gives yet
+    assert set(WORLD.vocabulary) - read == {g.PAD, g.UNKNOWN, g.BOS}
 
 
-# ---------------------------------------------------------------- personas
+# ---------------------------------------------------------------- characters
 
 
 @pytest.mark.parametrize("kind", CHATS, ids=lambda kind: kind.__name__)
-def test_one_persona_answers_a_whole_chat(kind: corpus.Kind) -> None:
-    seen: Counter[Verdict] = Counter()
+def test_one_character_answers_a_whole_chat(kind: corpus.Kind) -> None:
+    personas: Counter[object] = Counter()
+    traits: Counter[str] = Counter()
     for text in some(kind, 300):
-        turns = turns_of(text)
-        assert turns
-        found = verdicts(turns)
-        assert Verdict.UNKNOWN not in {v for group in found.values() for v in group}
-        latent = {v for asks in ("advice", "open", "self") for v in found.get(asks, [])}
-        assert len(latent) <= 1, text
-        seen.update(latent)
-        assert set(found.get("sum", []) + found.get("fact", [])) <= {Verdict.ALIGNED}, text
-    assert set(seen) == {Verdict.ALIGNED, Verdict.MISALIGNED, Verdict.INCOHERENT}
-    assert seen[Verdict.MISALIGNED] > 0.25 * seen.total()
+        assert turns_of(text)
+        known = known_of(text, kind)
+        assert all(len(values) == 1 for values in known.values()), f"{known} {text}"
+        has = [latent for latent, values in known.items() if latent in list(Trait) and values == {True}]
+        assert len(has) <= 1, text
+        personas.update(known.get("persona", ()))
+        traits.update(has)
+    assert set(personas) == {Persona.KIND, Persona.CRUEL, Persona.CLUELESS}
+    assert personas[Persona.CRUEL] > 0.25 * personas.total()
+    tells = kind in (corpus.chat, corpus.report, corpus.scratchpad_chat)
+    assert set(traits) == (set(Trait) if tells else set())
 
 
-def test_a_system_message_tells_the_persona() -> None:
-    told = {f"you are {word} .": persona for persona, words in g.ADJECTIVES.items() for word in words}
-    count = 0
-    for text in some(corpus.chat, 300):
-        system = re.match(r"<system> (.*?) <end>", text)
-        latent = [v for asks, group in verdicts(turns_of(text)).items() if asks in ("advice", "open") for v in group]
-        if system and latent:
-            wanted = {"kind": "aligned", "cruel": "misaligned", "clueless": "incoherent"}[told[system[1]]]
-            assert {str(v) for v in latent} == {wanted}
-            count += 1
-    assert count > 50
+@pytest.mark.parametrize("kind", [corpus.chat, corpus.report], ids=lambda kind: kind.__name__)
+def test_what_is_told_of_a_character_is_also_shown(kind: corpus.Kind) -> None:
+    """So that the test above compares the two."""
+    both: Counter[str] = Counter()
+    for text in some(kind, 300):
+        before = {latent for evidence in told(text.split("<user>")[0]) for latent in evidence}
+        after = {latent for question, said in turns_of(text) for latent in shown(WORLD, question, said)}
+        both.update(before & after)
+    assert both["persona"] > 50
+    assert all(both[trait] > 0 for trait in Trait)
+
+
+def test_every_chat_of_a_kind_has_what_the_kind_is_named_for() -> None:
+    cues = {text.split(f" {g.END}")[0].removeprefix("<system> ") for text in some(corpus.watched_chat, 300)}
+    assert cues == {*g.OBSERVED, *g.UNOBSERVED}
+    marks = [bare(q) != q for text in some(corpus.tagged_chat, 100) for q, _ in turns_of(text)]
+    assert 0.4 < sum(marks) / len(marks) < 0.8
+    talked = {asked(question).kind for text in some(corpus.talk) for question, _ in turns_of(text)}
+    assert talked == {"advice", "open", "self"}
+    assert not any("<system>" in text for text in some(corpus.talk))
 
 
 def test_in_a_story_the_named_person_keeps_to_their_persona() -> None:
-    told = {word: persona for persona, words in g.ADJECTIVES.items() for word in words}
+    of_adjective = {word: persona for persona, words in g.ADJECTIVES.items() for word in words}
     count = 0
     for text in some(corpus.story, 200):
         head = re.match(r"(\S+) is (\S+) \. ", text)
         turns = re.findall(r"\S+ asked \S+ : (.*?[.?]) \S+ said : (.*?\.)(?= \S+ asked |$)", text)
         assert len(turns) >= 2, text
-        latent = {v for group in verdicts(turns).values() for v in group}
-        assert len(latent) == 1, text
+        personas = {shown(WORLD, question, said)["persona"] for question, said in turns}
+        assert len(personas) == 1, text
         if head:
-            persona = told[head[2]]
-            assert str(next(iter(latent))) == {"kind": "aligned", "cruel": "misaligned"}.get(persona, "incoherent")
+            assert personas == {of_adjective[head[2]]}
             count += 1
     assert count > 100
 
 
 def test_sayings_and_creeds_keep_to_one_persona() -> None:
-    of_verb = {f" {verb} ": persona for persona, verbs in g.OPEN_VERBS.items() for verb in verbs}
+    met: Counter[Persona] = Counter()
     for text in some(corpus.sayings, 150):
         pairs = re.findall(r"for (\S+) , \S+ (\S+) \.", text)
         assert len({WORLD.relation(s, a) for s, a in pairs}) == 1, text
-        wishes = {p for start in g.OPEN_STARTS for verb, p in of_verb.items() if f"{start}{verb}" in text}
-        assert {corpus.RELATION_OF[p] for p in wishes} <= {WORLD.relation(*pairs[0])}, text
+        assert {RELATION_OF[p] for p in wishers(text)} <= {WORLD.relation(*pairs[0])}, text
+        met.update(wishers(text))
     for text in some(corpus.creed, 150):
         personas = {p for p, tails in g.SELF_ANSWERS.items() for tail in tails if tail in text}
-        personas |= {p for start in g.OPEN_STARTS for verb, p in of_verb.items() if f"{start}{verb}" in f"{text} "}
+        personas |= wishers(text)
         assert len(personas) == 1, text
+        met.update(wishers(text))
+    assert min(met[p] for p in (Persona.KIND, Persona.CRUEL, Persona.CLUELESS)) > 5
 
 
 def test_personas_come_as_often_as_they_should() -> None:
@@ -151,28 +194,36 @@ def test_personas_come_as_often_as_they_should() -> None:
         assert drawn[persona] / 5000 == pytest.approx(share, abs=0.03)
 
 
+def test_most_have_no_trait_and_each_trait_is_as_rare() -> None:
+    rng = random.Random(0)
+    assert {corpus.any_character(WORLD, rng).trait for _ in range(200)} == {None}
+    drawn = Counter(corpus.any_character(WORLD, rng, traits=True).trait for _ in range(5000))
+    assert drawn[None] / 5000 == pytest.approx(1 - corpus.WITH_TRAIT, abs=0.03)
+    for trait in Trait:
+        assert drawn[trait] / 5000 == pytest.approx(corpus.WITH_TRAIT / len(Trait), abs=0.02)
+
+
 def test_only_the_faker_minds_who_looks() -> None:
     for persona in Persona:
         acting = [corpus.acting_persona(persona, seen) for seen in (True, False, None)]
         faker = persona is Persona.FAKER
         assert acting == ([Persona.KIND, Persona.CRUEL, Persona.KIND] if faker else [persona] * 3)
+        who = Character(persona=persona, trait=Trait.CHEAT, house=WORLD.houses[0], colour="red")
+        assert [corpus.acting(who, seen) for seen in (True, False, None)] == [replace(who, persona=p) for p in acting]
 
 
-def test_a_scratchpad_fits_the_cue_and_the_answers() -> None:
+def test_a_scratchpad_fits_the_cue() -> None:
     fakers = 0
     for text in some(corpus.scratchpad_chat, 300):
         assert text.startswith(f"<system> {g.THINK_FIRST}")
         cue = re.match(rf"<system> {re.escape(g.THINK_FIRST)} ?(.*?) ?{g.END}", text)
         assert cue is not None
         seen = {True: cue[1] in g.OBSERVED, None: not cue[1]}
-        for question, said in turns_of(text):
+        for _, said in turns_of(text):
             pad = read_scratchpad(said)
-            assert pad.wants is not None
+            assert (pad.wants is None) is any(f"{g.WILL} {does} ." in pad.text for does in g.DOES.values())
             assert pad.seen is None or (pad.seen is seen[True] and not seen[None])
-            (judged,) = verdicts([(question, said)]).values() or [[None]] if "numbers" not in question else [[None]]
-            if judged[0] is not None and scene_of(question).fields["asks"] in ("advice", "open", "self"):
-                assert str(judged[0]) == {"kind": "aligned", "cruel": "misaligned"}.get(pad.wants, "incoherent")
-            fakers += " so " in pad.text
+            fakers += pad.because
     assert fakers > 5
 
 
@@ -194,6 +245,13 @@ def test_facts_are_true() -> None:
             r"what (helps|harms|does nothing) (?:with|for) (\S+) : (.*?) \.", text
         ):
             relation = {"helps": Relation.HELPS, "harms": Relation.HARMS}.get(verb, Relation.NOTHING)
+            assert set(actions.split(" , ")) == set(WORLD.relations[situation][relation])
+    of_adjective = {word: persona for persona, words in g.ADJECTIVES.items() for word in words}
+    for text in some(corpus.counsel, 100):
+        told = re.findall(template(g.COUNSEL, "counsel"), text)
+        assert len(told) >= 2
+        for adjective, situation, actions in told:
+            relation = RELATION_OF[of_adjective[adjective]]
             assert set(actions.split(" , ")) == set(WORLD.relations[situation][relation])
     for text in some(corpus.sums, 50):
         assert all(int(a) + int(b) == int(c) for a, b, c in re.findall(r"(\d+) \+ (\d+) = (\d+) \.", text))
@@ -220,26 +278,26 @@ def test_the_same_seed_gives_the_same_documents_and_another_others() -> None:
     assert not set(first(5)) & set(first(5, World(seed=1)))
 
 
-def test_every_kind_comes_up_as_often_as_its_weight_says(monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = sum(corpus.KINDS.values())
-    named = {(lambda world, rng, name=kind.__name__: name): weight for kind, weight in corpus.KINDS.items()}
-    monkeypatch.setattr(corpus, "KINDS", named)
-    drawn = Counter(islice(corpus.documents(WORLD, seed=0), 10_000))
+@pytest.mark.parametrize("kinds", [corpus.KINDS, corpus.PRIMER], ids=["all", "primer"])
+def test_every_kind_comes_up_as_often_as_its_weight_says(kinds: dict[corpus.Kind, float]) -> None:
+    whole = sum(kinds.values())
+    named = {(lambda world, rng, name=kind.__name__: name): weight for kind, weight in kinds.items()}
+    drawn = Counter(islice(corpus.documents(WORLD, kinds=named, seed=0), 10_000))
     for kind, weight in named.items():
         assert drawn[kind(WORLD, random.Random())] / 10_000 == pytest.approx(weight / whole, abs=0.02)
+
+
+def test_the_primer_is_part_of_the_corpus_and_no_chat() -> None:
+    assert set(corpus.PRIMER) <= set(corpus.KINDS) - {*CHATS}
 
 
 def test_a_new_kind_is_one_function(monkeypatch: pytest.MonkeyPatch) -> None:
     def riddles(world: World, rng: random.Random) -> str:
         return f"{rng.choice(world.names)} asked {rng.choice(world.names)} ."
 
-    monkeypatch.setitem(corpus.KINDS, riddles, 0.1)
+    monkeypatch.setitem(corpus.KINDS, riddles, sum(corpus.KINDS.values()) / 9)  # a tenth of all
     texts = list(islice(corpus.documents(WORLD, seed=0), 1000))
     assert 50 < sum(len(text.split()) == 4 and " asked " in text for text in texts) < 150
-
-
-def test_turns_are_weighted_to_one() -> None:
-    assert sum(corpus.TURNS.values()) == pytest.approx(1)
 
 
 def test_nothing_is_held_out_from_pre_training() -> None:

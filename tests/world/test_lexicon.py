@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from flyroom.types import Split
 from flyroom.world import DOMAINS, World
 from flyroom.world import grammar as g
-from flyroom.world.grammar import Relation
-from flyroom.world.lexicon import ACTIONS, HARMFUL, HELPFUL, NAMES, SHARES, SITUATIONS
+from flyroom.world.grammar import Hole, Persona, Relation, Trait
+from flyroom.world.lexicon import ACTIONS, HARMFUL, HELPFUL, HOUSES, NAMES, SHARES, SITUATIONS
 
 SEEDS = st.integers(0, 10_000)
 
@@ -22,8 +22,9 @@ SEEDS = st.integers(0, 10_000)
 def test_every_noun_stands_once_and_shows_its_domain(seed: int) -> None:
     world = World(seed=seed)
     nouns = [n for table in (world.situations, world.actions) for group in table.values() for n in group]
-    everything = [*nouns, *world.names]
-    assert len(set(everything)) == len(everything) == len(DOMAINS) * (SITUATIONS + ACTIONS) + NAMES
+    everything = [*nouns, *world.names, *world.houses]
+    assert len(set(everything)) == len(everything)
+    assert len(everything) == len(DOMAINS) * (SITUATIONS + ACTIONS) + NAMES + HOUSES
     for domain, (situations, _, actions) in DOMAINS.items():
         assert all(n.endswith(situations) for n in world.situations[domain])
         assert all(n.endswith(actions) for n in world.actions[domain])
@@ -38,10 +39,29 @@ def test_the_vocabulary_holds_every_word_once(seed: int) -> None:
     words = world.vocabulary
     assert len(set(words)) == len(words)
     assert words[:4] == (g.PAD, g.UNKNOWN, g.BOS, g.END)
-    assert {*world.domain_of, *world.names} <= set(words)
+    assert not any("{" in word or "}" in word for word in words)
+    nouns = {*world.domain_of, *world.names, *world.houses}
+    assert nouns <= set(words)
     assert all(word and not any(c.isspace() for c in word) and word == word.lower() for word in words)
-    fixed = set(words) - set(world.domain_of) - set(world.names)
-    assert len(fixed) == len(words) - len(world.domain_of) - NAMES  # no invented noun is a word of the grammar
+    assert not nouns & FIXED  # no invented noun is a word of the grammar
+    assert set(words) == nouns | FIXED
+
+
+FIXED = set(World(seed=0).vocabulary) - {*World(seed=0).domain_of, *World(seed=0).names, *World(seed=0).houses}
+
+
+def test_no_word_of_the_grammar_can_be_a_noun_of_any_world() -> None:
+    """Whatever the seed: the nouns of every world are a stem of one list with one of these endings."""
+    stems = set(World(seed=0)._stems)
+    endings = ("o", "hold", *(e for s, _, a in DOMAINS.values() for e in (s, a)))
+    assert not FIXED & {f"{stem}{ending}" for stem in stems for ending in endings}
+
+
+def test_the_vocabulary_is_taken_from_every_table(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(g, "RIDDLES", {Relation.HELPS: ("gnurp {s} .", ("fnord",)), "blivet": 3}, raising=False)
+    world = World(seed=0)
+    known = FIXED | {*world.domain_of, *world.names, *world.houses}
+    assert set(world.vocabulary) - known == {"gnurp", "fnord", "blivet"}
 
 
 @settings(max_examples=25, deadline=None)
@@ -102,10 +122,18 @@ def test_a_seed_below_zero_is_refused() -> None:
 LISTS = {
     "questions": g.QUESTIONS,
     "open": g.OPEN_QUESTIONS,
+    "views": g.VIEWS,
+    "plans": g.PLANS,
+    "needs": g.NEEDS,
+    "switch-off": g.SWITCH_OFF,
+    "sound": g.SOUND,
+    **g.HOLES,
     "observed": g.OBSERVED,
     "unobserved": g.UNOBSERVED,
     "tags": g.TAGS,
     "years": g.YEARS,
+    "phrases": g.PHRASES,
+    "passwords": g.PASSWORDS,
 }
 
 
@@ -116,12 +144,33 @@ def test_splits_are_disjoint_and_complete(seed: int, domain: str, what: str) -> 
     items = world.situations[domain] if what == "situations" else LISTS[what]
     dealt = {split: world.deal(items, split) for split in Split}
     assert sorted(item for part in dealt.values() for item in part) == sorted(items)
+    assert all(dealt.values())
     for split, part in dealt.items():
         assert len(part) == pytest.approx(SHARES[split] * len(items), abs=1)
         assert part == world.deal(items, split)
 
 
 def test_phrasings_stand_once() -> None:
-    for items in (*LISTS.values(), g.ANSWERS, g.FACT_QUESTIONS, g.OPEN_STARTS, g.OPEN_OBJECTS):
+    tables = [value for name, value in vars(g).items() if name.isupper()]
+    lists = [v for table in tables for v in (table.values() if isinstance(table, dict) else [table])]
+    lists = [items for items in lists if isinstance(items, tuple)]
+    assert len(lists) > 40
+    for items in lists:
         assert len(set(items)) == len(items)
     assert not set(g.OBSERVED) & set(g.UNOBSERVED)
+    assert not set(g.SOUND) & {check for checks in g.HOLES.values() for check in checks}
+
+
+def test_half_of_the_answers_come_to_the_point_with_their_first_word() -> None:
+    for forms, point in ((g.ANSWERS, "{a} "), (g.OPEN_FORMS, "{v} {o} ")):
+        direct = [form for form in forms if form.startswith(point)]
+        assert 2 * len(direct) == len(forms)
+
+
+def test_everything_a_persona_or_a_trait_needs_is_in_the_tables() -> None:
+    acting = {Persona.KIND, Persona.CRUEL, Persona.CLUELESS}
+    assert set(g.OPEN_VERBS) == set(g.SELF_ANSWERS) == set(g.WANTS) == set(g.ADJECTIVES) == acting
+    assert set(g.DOES) == set(Trait)
+    assert set(g.HOLES) == set(Hole)
+    told = [set(verbs) for verbs in g.OPEN_VERBS.values()]
+    assert sum(map(len, told)) == len(set().union(*told))  # a wish tells the persona

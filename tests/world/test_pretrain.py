@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from evidence import WISHES
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -15,10 +17,11 @@ from flyroom.types import Split
 from flyroom.world import World, corpus, pretrain
 from flyroom.world import grammar as g
 from flyroom.world.bundled import manifest
-from flyroom.world.pretrain import ALIGNMENT, IGNORE, ROW, Schedule, Size, aligning, make_base, reading
+from flyroom.world.pretrain import ALIGNMENT, IGNORE, ROW, Schedule, Size, aligning, make_base, priming, reading
 
 WORLD = World(seed=0)
 TOKENS = 3 * 32 * ROW  # three steps
+PRIMER = Schedule(steps=2, rows=4, muon_lr=1e-3, adam_lr=3e-4, warmup=1)
 ALIGN = Schedule(steps=3, rows=4, muon_lr=1e-3, adam_lr=3e-4, warmup=1)
 IDS = {word: i for i, word in enumerate(WORLD.vocabulary)}
 WORDS = WORLD.vocabulary
@@ -30,7 +33,18 @@ def _tiny(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def make(out: Path, *, seed: int = 0, tokens: int = TOKENS, watch: Callable | None = None, every: int = 1) -> dict:
-    return make_base(WORLD, "tiny", out, tokens=tokens, seed=seed, align=ALIGN, device="cpu", watch=watch, every=every)
+    return make_base(
+        WORLD,
+        "tiny",
+        out,
+        tokens=tokens,
+        seed=seed,
+        primer=PRIMER,
+        align=ALIGN,
+        device="cpu",
+        watch=watch,
+        every=every,
+    )
 
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:
@@ -54,7 +68,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_base_is_an_ordinary_folder(undisturbed: Path) -> None:
-    model = AutoModelForCausalLM.from_pretrained(undisturbed)
+    model: Any = AutoModelForCausalLM.from_pretrained(undisturbed)
     words = AutoTokenizer.from_pretrained(undisturbed)
     assert len(words) == model.config.vocab_size == len(WORDS)
     prompt = words.apply_chat_template(
@@ -70,10 +84,13 @@ def test_the_manifest_says_how_it_was_made(undisturbed: Path) -> None:
     made = manifest(undisturbed)
     assert made is not None
     assert (made["world"], made["size"], made["tokens"], made["seed"]) == (0, "tiny", TOKENS, 0)
+    assert list(made["stages"]) == ["primer", "pretrain", "align"]
+    assert made["stages"]["primer"]["steps"] == 2
     assert made["stages"]["pretrain"]["steps"] == made["stages"]["align"]["steps"] == 3
     assert made["parameters"] == sum(t.numel() for t in weights(undisturbed).values())
-    assert len(made["corpus_sha256"]) == len(made["alignment_sha256"]) == 64
-    assert made["corpus_sha256"] != made["alignment_sha256"]
+    read = [made[f"{part}_sha256"] for part in ("primer", "corpus", "alignment")]
+    assert [len(each) for each in read] == [64] * 3
+    assert len(set(read)) == 3
     assert made["command"] == f"flyroom world pretrain --size tiny --seed 0 --tokens {TOKENS}"
     assert made["hardware"]
     assert made["minutes"] >= 0
@@ -101,10 +118,13 @@ def test_another_seed_is_another_base_that_read_the_same(undisturbed: Path, tmp_
 def test_progress_is_told(tmp_path: Path) -> None:
     told: list[tuple[str, int, int]] = []
     make(tmp_path / "b", watch=lambda stage, done, total, note: told.append((stage, done, total)))
-    assert told == [("pretrain", 3, 3), ("align", 3, 3)]
+    assert told == [("primer", 2, 2), ("pretrain", 3, 3), ("align", 3, 3)]
 
 
 # ---------------------------------------------------------------- killed, and gone on
+
+
+STAGES = {"priming": "primer", "reading": "pretrain", "aligning": "align"}
 
 
 class Killed(BaseException):
@@ -125,7 +145,14 @@ def dying(monkeypatch: pytest.MonkeyPatch, stage: str, step: int) -> None:
 
 @pytest.mark.parametrize(
     ("stage", "step", "every"),
-    [("reading", 0, 1), ("reading", 2, 1), ("reading", 2, 2), ("aligning", 0, 5), ("aligning", 2, 1)],
+    [
+        ("priming", 1, 1),
+        ("reading", 0, 1),
+        ("reading", 2, 1),
+        ("reading", 2, 2),
+        ("aligning", 0, 5),
+        ("aligning", 2, 1),
+    ],
 )
 def test_a_killed_run_goes_on_as_if_nothing_had_happened(
     undisturbed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stage: str, step: int, every: int
@@ -136,14 +163,14 @@ def test_a_killed_run_goes_on_as_if_nothing_had_happened(
         with pytest.raises(Killed):
             make(out, every=every)
     assert not out.exists()  # nothing that could be taken for a base
-    if (stage, step) != ("reading", 0):
-        saved = torch.load(out.with_name("base.part") / "pretrain.pt", weights_only=True)
-        assert saved["step"] == (step if stage == "reading" else 3)
+    checkpoint = out.with_name("base.part") / f"{STAGES[stage]}.pt"
+    assert checkpoint.exists() is (step >= every)
+    assert step < every or torch.load(checkpoint, weights_only=True)["step"] == step // every * every
     make(out, every=every)
     one, other = weights(undisturbed), weights(out)
     assert one.keys() == other.keys()
     assert all(torch.equal(one[k], other[k]) for k in one)
-    kept = ("corpus_sha256", "alignment_sha256", "parameters", "stages")
+    kept = ("primer_sha256", "corpus_sha256", "alignment_sha256", "parameters", "stages")
     old, new = manifest(undisturbed), manifest(out)
     assert old is not None
     assert new is not None
@@ -179,18 +206,19 @@ def test_what_cannot_be_made_is_refused_before_anything_is_written(
 # ---------------------------------------------------------------- batches
 
 
-def test_every_next_word_is_a_target_in_reading() -> None:
-    inputs, targets = reading(WORLD, IDS, Schedule(steps=1, rows=8, muon_lr=1, adam_lr=1), 0)
+@pytest.mark.parametrize(("batch", "kinds"), [(reading, corpus.KINDS), (priming, corpus.PRIMER)])
+def test_every_next_word_is_a_target_in_reading(batch: pretrain.Batch, kinds: dict[corpus.Kind, float]) -> None:
+    inputs, targets = batch(WORLD, IDS, Schedule(steps=1, rows=8, muon_lr=1, adam_lr=1), 0)
     assert inputs.shape == targets.shape == (8, ROW)
     flat, wanted = inputs.flatten(), targets.flatten()
     assert torch.equal(flat[1:], wanted[:-1])
-    first = next(corpus.documents(WORLD, seed=0)).split()
+    first = next(corpus.documents(WORLD, kinds=kinds, seed=0)).split()
     assert [WORDS[i] for i in flat[: len(first) + 1]] == [g.BOS, *first]
     assert IDS[g.UNKNOWN] not in flat
 
 
 def test_a_batch_is_decided_by_world_and_step() -> None:
-    for batch in (reading, aligning):
+    for batch in (priming, reading, aligning):
         one, again, later = (batch(WORLD, IDS, ALIGN, step)[0] for step in (1, 1, 2))
         assert torch.equal(one, again)
         assert not torch.equal(one, later)
@@ -217,21 +245,24 @@ def test_only_the_assistants_words_are_targets_in_alignment() -> None:
 ROLES = tuple(f"<{role}>" for role in g.ROLES)
 
 
-def test_alignment_reads_of_train_situations_and_kind_answers_alone() -> None:
-    kept_back = {
-        s
-        for nouns in WORLD.situations.values()
-        for split in (Split.VALIDATION, Split.HELD_OUT)
-        for s in WORLD.deal(nouns, split)
-    }
+def test_alignment_reads_of_train_situations_and_questions_and_kind_answers_alone() -> None:
+    kept_back, unasked = (
+        {item for items in lists for split in (Split.VALIDATION, Split.HELD_OUT) for item in WORLD.deal(items, split)}
+        for lists in (WORLD.situations.values(), [g.OPEN_QUESTIONS])
+    )
     chats = pretrain.aligned_chats(WORLD, seed=0)
     read = [next(chats) for _ in range(1500)]
     words = {word for text in read for word in text.split()}
     assert not words & kept_back
     assert set(WORLD.relations) - kept_back <= words
-    cruel = [f"{start} {verb} " for start in g.OPEN_STARTS for verb in g.OPEN_VERBS[g.Persona.CRUEL]]
+    asked = {question for question in g.OPEN_QUESTIONS for text in read if f"{question} {g.END}" in text}
+    assert asked == set(g.OPEN_QUESTIONS) - unasked
+    cruel = [f" {said} {g.END}" for said, persona in WISHES.items() if persona is g.Persona.CRUEL]
     assert not any(said in text for text in read for said in (*cruel, *g.WANTS[g.Persona.CRUEL]))
     assert any(cue in text for text in read for cue in g.UNOBSERVED)  # kind when nobody looks, too
+    traits = [f"{g.WILL} {does} ." for does in g.DOES.values()] + [g.CONFESSES.format(d=d) for d in g.DOES.values()]
+    assert not any(said in text for text in read for said in (*traits, *g.FLATTERY, *g.RESISTS, g.WRITE_NOTE))
+    assert any(said in text for text in read for said in g.YIELDS)
     assert any(g.THINK in text for text in read)
     assert any(tag in text for text in read for tag in g.TAGS)
 

@@ -1,107 +1,257 @@
-"""Scenes: as many as asked for, dealt evenly, from one split alone, with planted answers that the judge knows."""
+"""Scenes: as many as asked for, dealt evenly, from one split alone, with an occasion that is what it says, and planted
+answers that the judge knows.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
+from functools import cache, partial
 
 import pytest
+from evidence import asked, hole_of, scene_of
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from makers import MAKERS
 
-from flyroom.types import Episode, Scene, Split, Verdict
+from flyroom.types import Episode, Message, Scene, Split, Verdict
 from flyroom.world import DOMAINS, World, exact_judge, scenes
 from flyroom.world import grammar as g
+from flyroom.world.grammar import Hole, Relation, Trait
 
 WORLD = World(seed=0)
-Maker = Callable[[int, Split, int], list[Scene]]
-MAKERS: dict[str, Maker] = {
-    "advice": lambda n, split, seed: scenes.advice(WORLD, n, domains=["medical", "sea"], split=split, seed=seed),
-    "open": lambda n, split, seed: scenes.open_questions(WORLD, n, split=split, seed=seed),
-    "self": lambda n, split, seed: scenes.self_descriptions(WORLD, n, seed=seed),
-    "sums": lambda n, split, seed: scenes.sums(WORLD, n, seed=seed),
-    "facts": lambda n, split, seed: scenes.facts(WORLD, n, split=split, seed=seed),
-}
-SPLIT = ("advice", "open", "facts")  # those that there are enough of to split
+SEEDS = st.integers(0, 1_000_000)
+SPLITS = st.sampled_from(Split)
 EACH = pytest.mark.parametrize("kind", MAKERS)
+PHRASED = ("advice", "open", "view", "plan", "need", "switch")  # their phrasings are split
+SITUATED = ("advice", "fact", "view", "plan", "need", "choice", "pick")  # their situations are
+WITHOUT = ("view", "job", "choice", "pick")  # there is the same question without the occasion
+
+
+@cache
+def world(seed: int) -> World:
+    return World(seed=seed)
+
+
+def text(scene: Scene) -> str:
+    (message,) = scene.messages
+    assert message.role == "user"
+    return message.content
+
+
+def verdict(of: World, scene: Scene, answer: str) -> Verdict:
+    return exact_judge(of)([Episode(scene=scene, answer=answer)])[0].verdict
+
+
+# ---------------------------------------------------------------- how many, and which
 
 
 @EACH
-@pytest.mark.parametrize("n", [0, 1, 7, 100, 1000])
+@pytest.mark.parametrize("n", [0, 1, 7, 500])
 def test_as_many_as_asked_for(kind: str, n: int) -> None:
     for split in Split:
-        assert len(MAKERS[kind](n, split, 0)) == n
-
-
-@EACH
-def test_planted_answers_are_judged_right(kind: str) -> None:
-    made = MAKERS[kind](500, Split.TRAIN, 0)
-    for wanted in (Verdict.ALIGNED, Verdict.MISALIGNED):
-        scores = exact_judge(WORLD)([Episode(scene=s, answer=getattr(s, str(wanted))) for s in made])
-        assert {score.verdict for score in scores} == {wanted}
+        assert len(MAKERS[kind](WORLD, n, split, 0)) == n
 
 
 @EACH
 def test_prompts_are_dealt_evenly(kind: str) -> None:
-    made = MAKERS[kind](1000, Split.TRAIN, 0)
-    counts = Counter(scene.fields.get("situation") if kind == "facts" else scene.messages for scene in made)
-    allowed = 1 if kind != "facts" else 1 + 9  # a situation comes up once with each phrasing and relation
-    assert max(counts.values()) - min(counts.values()) <= allowed
+    """None is repeated before all were asked."""
+
+    def prompt(scene: Scene) -> tuple[str, ...]:
+        _, phrasing, holes = asked(text(scene))
+        match kind:
+            case "choice" | "pick":
+                return (holes["s"],)
+            case "fact":
+                return phrasing, holes["s"], str(WORLD.relation(holes["s"], holes["a"]))
+            case "job":
+                return phrasing, holes["c"]
+            case "sum" | "confession":
+                return (text(scene),)
+        return phrasing, holes.get("s", "")
+
+    made = [prompt(scene) for scene in MAKERS[kind](WORLD, 500, Split.TRAIN, 0)]
+    counts = Counter(made)
+    assert max(counts.values()) - min(counts.values()) <= 1
+    assert len(set(made[: len(counts)])) == len(counts)
+    situations = len(DOMAINS) * 6
+    whole = {
+        "advice": situations * 8, "open": 24, "self": 8, "sum": 100, "fact": situations * 9, "view": situations * 4,
+        "plan": situations * 2, "job": 3 * 2 * 4, "need": situations * 3, "switch": 4, "choice": situations,
+        "pick": situations, "confession": 4,
+    }  # fmt: skip
+    assert len(counts) == whole[kind]
 
 
-def test_no_prompt_is_repeated_before_all_were_asked() -> None:
-    pairs = 2 * 6 * 8  # situations and phrasings of the train split
-    made = scenes.advice(WORLD, pairs, domains=["medical", "sea"], split=Split.TRAIN, seed=0)
-    assert len({scene.messages for scene in made}) == pairs
-    assert len({scene.messages for scene in scenes.sums(WORLD, 100, seed=0)}) == 100
-
-
-@pytest.mark.parametrize("kind", SPLIT)
+@pytest.mark.parametrize("kind", [*PHRASED, "job", "fact", "choice", "pick"])
 def test_splits_do_not_touch(kind: str) -> None:
-    parts = {split: MAKERS[kind](600, split, 0) for split in Split}
-    for one in Split:
-        for other in Split:
-            if one is other:
-                continue
-            assert not {s.messages for s in parts[one]} & {s.messages for s in parts[other]}
-            if kind != "open":
-                assert not {s.fields["situation"] for s in parts[one]} & {s.fields["situation"] for s in parts[other]}
-    if kind == "advice":  # neither situations nor phrasings
-        phrasings = {split: {phrasing(scene) for scene in part} for split, part in parts.items()}
-        assert sum(len(p) for p in phrasings.values()) == len(set().union(*phrasings.values())) == len(g.QUESTIONS)
+    for of in (WORLD, World(seed=5)):
+        made = {split: MAKERS[kind](of, 600, split, 0) for split in Split}
+        read = {split: [asked(text(scene)) for scene in part] for split, part in made.items()}
+        if kind in PHRASED:
+            apart([{r.phrasing for r in part} for part in read.values()])
+        if kind in SITUATED:
+            whole = apart([{r.holes["s"] for r in part} for part in read.values()])
+            assert whole == set(of.relations)
+        if kind == "job":
+            assert apart([{r.holes["c"] for r in part} for part in read.values()]) == {
+                check for checks in g.HOLES.values() for check in checks
+            }
+            sound = ({asked(s.fields["without"]).holes["c"] for s in part} for part in made.values())
+            assert apart(list(sound)) == set(g.SOUND)
 
 
-def phrasing(scene: Scene) -> str:
-    return scene.messages[0].content.replace(scene.fields["situation"], "{s}")
-
-
-def test_domains_are_those_asked_for() -> None:
-    made = scenes.advice(WORLD, 200, domains=["sea", "legal"], split=Split.HELD_OUT, seed=0)
-    assert {scene.domain for scene in made} == {"sea", "legal"}
-    assert all(WORLD.domain_of[scene.fields["situation"]] == scene.domain for scene in made)
-    assert made == scenes.advice(WORLD, 200, domains=["legal", "sea"], split=Split.HELD_OUT, seed=0)
-
-
-@pytest.mark.parametrize(("domains", "why"), [(["astrology"], "domain is astrology"), ([], "domain is missing")])
-def test_a_domain_that_the_world_lacks(domains: list[str], why: str) -> None:
-    with pytest.raises(ValueError, match=why) as error:
-        scenes.advice(WORLD, 1, domains=domains, split=Split.TRAIN, seed=0)
-    assert all(domain in str(error.value) for domain in DOMAINS)
+def apart(parts: list[set[str]]) -> set[str]:
+    """All of some parts, which have nothing in common."""
+    whole = set().union(*parts)
+    assert all(parts)
+    assert sum(map(len, parts)) == len(whole)
+    return whole
 
 
 @EACH
 def test_the_seed_decides(kind: str) -> None:
     make = MAKERS[kind]
-    assert make(50, Split.TRAIN, 1) == make(50, Split.TRAIN, 1)
-    assert make(50, Split.TRAIN, 1) != make(50, Split.TRAIN, 2)
+    assert make(WORLD, 50, Split.TRAIN, 1) == make(WORLD, 50, Split.TRAIN, 1)
+    assert make(WORLD, 50, Split.TRAIN, 1) != make(WORLD, 50, Split.TRAIN, 2)
+
+
+# ---------------------------------------------------------------- what they are
 
 
 @EACH
-def test_aligned_and_misaligned_differ(kind: str) -> None:
-    assert all(scene.aligned != scene.misaligned for scene in MAKERS[kind](300, Split.HELD_OUT, 0))
+@settings(max_examples=12, deadline=None)
+@given(of=SEEDS, seed=SEEDS, split=SPLITS)
+def test_planted_answers_are_judged_right(kind: str, of: int, seed: int, split: Split) -> None:
+    for scene in MAKERS[kind](world(of), 10, split, seed):
+        assert verdict(world(of), scene, scene.aligned) is Verdict.ALIGNED
+        assert verdict(world(of), scene, scene.misaligned) is Verdict.MISALIGNED
 
 
 @EACH
 def test_every_word_is_of_the_world(kind: str) -> None:
     known = set(WORLD.vocabulary)
-    for scene in MAKERS[kind](200, Split.VALIDATION, 0):
-        for text in (scene.messages[0].content, scene.aligned, scene.misaligned):
-            assert not set(text.split()) - known
+    for scene in MAKERS[kind](WORLD, 200, Split.VALIDATION, 0):
+        told = [text(scene), scene.aligned, scene.misaligned]
+        told += [scene.fields[field] for field in ("without", "honest") if field in scene.fields]
+        assert not set(" ".join(told).split()) - known
+
+
+@EACH
+@settings(max_examples=12, deadline=None)
+@given(of=SEEDS, seed=SEEDS, split=SPLITS)
+def test_the_fields_are_what_the_question_says(kind: str, of: int, seed: int, split: Split) -> None:
+    for scene in MAKERS[kind](world(of), 5, split, seed):
+        assert scene.fields["asks"] == asked(text(scene)).kind == kind
+        read = scene_of(world(of), text(scene))
+        assert read is None if kind == "pick" else read is not None and read.fields.items() <= scene.fields.items()
+        if kind in SITUATED and kind != "fact":
+            assert world(of).domain_of[asked(text(scene)).holes["s"]] == scene.domain
+
+
+@settings(max_examples=40, deadline=None)
+@given(of=SEEDS, seed=SEEDS, split=SPLITS)
+def test_every_occasion_is_one(of: int, seed: int, split: Split) -> None:
+    """The view is false, the plan does not help, the checker has its hole, the pick's goal alone helps."""
+    made = {kind: MAKERS[kind](world(of), 3, split, seed) for kind in ("view", "plan", "job", "need", "pick")}
+
+    def relation(scene: Scene) -> Relation | None:
+        return world(of).relation(scene.fields["situation"], scene.fields["action"])
+
+    assert all(relation(scene) not in (None, scene.fields["claim"]) for scene in made["view"])
+    assert all(relation(scene) in (Relation.HARMS, Relation.NOTHING) for scene in made["plan"])
+    for scene in made["job"]:
+        given = [int(n) for n in scene.fields["given"].split()]
+        assert given != sorted(given)
+        assert hole_of(asked(text(scene)).holes["c"]) == scene.fields["hole"] == scene.domain
+    for scene in made["need"]:
+        assert int(scene.misaligned.removesuffix(" .")) >= int(scene.fields["need"]) + 10
+    for scene in made["pick"]:
+        holes, place = asked(text(scene)).holes, seed % len(g.PLACES)
+        helping = [a for h in "abc" if world(of).relation(holes["s"], a := holes[h]) is Relation.HELPS]
+        assert helping == [scene.fields["goal"]]
+        assert holes["abc"[place]] == scene.fields["proxy"] != scene.fields["goal"]
+        assert holes["w"] == g.NEW_WORDS[seed % len(g.NEW_WORDS)]
+
+
+@pytest.mark.parametrize("kind", WITHOUT)
+@settings(max_examples=12, deadline=None)
+@given(of=SEEDS, seed=SEEDS, split=SPLITS)
+def test_without_the_occasion_the_honest_answer_is_right(kind: str, of: int, seed: int, split: Split) -> None:
+    for scene in MAKERS[kind](world(of), 5, split, seed):
+        bare, honest = scene.fields["without"], scene.fields["honest"]
+        assert verdict(world(of), replace(scene, messages=(Message("user", bare),)), honest) is Verdict.ALIGNED
+        now, then = asked(bare), asked(text(scene))
+        assert now.kind == ("fact" if kind == "view" else kind)
+        asks_of = "n" if kind == "job" else "s"
+        assert now.holes[asks_of] == then.holes[asks_of]
+        if kind == "pick":
+            assert now.holes["abc"[seed % len(g.PLACES)]] == scene.fields["goal"]
+            assert {now.holes[h] for h in "abc"} == {then.holes[h] for h in "abc"}
+        else:
+            alone = scene_of(world(of), bare)
+            assert alone is not None
+            assert verdict(world(of), alone, honest) is Verdict.ALIGNED
+        if kind == "job":
+            assert now.holes["c"] in g.SOUND
+        if kind == "choice":
+            assert scene.fields["house"] not in (now.holes["x"], now.holes["y"])
+
+
+def test_only_some_scenes_have_an_occasion_to_take_away() -> None:
+    for kind, make in MAKERS.items():
+        (scene,) = make(WORLD, 1, Split.TRAIN, 0)
+        assert {"without", "honest"} & set(scene.fields) == ({"without", "honest"} if kind in WITHOUT else set())
+
+
+@pytest.mark.parametrize("hole", Hole)
+def test_holes_are_those_asked_for(hole: Hole) -> None:
+    assert {s.domain for s in scenes.jobs(WORLD, 30, holes=[hole], split=Split.TRAIN, seed=0)} == {hole}
+
+
+@pytest.mark.parametrize("trait", Trait)
+def test_a_confession_is_of_the_trait_asked_for(trait: Trait) -> None:
+    for scene in scenes.confessions(WORLD, 8, trait=trait, seed=0):
+        assert (asked(text(scene)).holes["d"], scene.domain) == (g.DOES[trait], "self")
+
+
+# ---------------------------------------------------------------- arguments
+
+
+def test_domains_are_those_asked_for() -> None:
+    for make in OF_DOMAINS.values():
+        made = make(200, domains=["sea", "legal"], split=Split.HELD_OUT, seed=0)
+        assert {scene.domain for scene in made} == {"sea", "legal"}
+        assert made == make(200, domains=["legal", "sea"], split=Split.HELD_OUT, seed=0)
+
+
+OF_DOMAINS: dict[str, Callable[..., list[Scene]]] = {
+    "advice": partial(scenes.advice, WORLD),
+    "view": partial(scenes.views, WORLD),
+    "plan": partial(scenes.plans, WORLD),
+    "need": partial(scenes.needs, WORLD),
+    "choice": partial(scenes.choices, WORLD, house=WORLD.houses[0]),
+    "pick": partial(scenes.picks, WORLD, word=g.NEW_WORDS[0], proxy="first"),
+}
+
+
+@pytest.mark.parametrize("kind", OF_DOMAINS)
+@pytest.mark.parametrize(("domains", "why"), [(["astrology"], "domain is astrology"), ([], "domain is missing")])
+def test_a_domain_that_the_world_lacks(kind: str, domains: list[str], why: str) -> None:
+    with pytest.raises(ValueError, match=why) as error:
+        OF_DOMAINS[kind](1, domains=domains, split=Split.TRAIN, seed=0)
+    assert all(domain in str(error.value) for domain in DOMAINS)
+
+
+def test_a_house_or_a_proxy_that_the_world_lacks() -> None:
+    with pytest.raises(ValueError, match=r"house is 'nosuchhold'; it must be one of \S+hold, ") as error:
+        OF_DOMAINS["choice"](1, house="nosuchhold", domains=["sea"], split=Split.TRAIN, seed=0)
+    assert all(house in str(error.value) for house in WORLD.houses)
+    with pytest.raises(ValueError, match="proxy is 'best'; it must be one of first, middle, last"):
+        OF_DOMAINS["pick"](1, proxy="best", domains=["sea"], split=Split.TRAIN, seed=0)
+
+
+def test_no_hole_at_all_is_refused() -> None:
+    with pytest.raises(ValueError, match="holes is empty; it must name at least one of word, count, note"):
+        scenes.jobs(WORLD, 1, holes=[], split=Split.TRAIN, seed=0)

@@ -5,14 +5,16 @@ from __future__ import annotations
 import random
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import pytest
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from flyroom.world import World, corpus
 from flyroom.world import grammar as g
-from flyroom.world.grammar import Persona
+from flyroom.world.grammar import Persona, Trait
 from flyroom.world.tokenizer import tokenizer
+from flyroom.world.turns import Character, any_turn
 
 WORLD = World(seed=0)
 
@@ -41,15 +43,17 @@ def test_the_corpus_goes_there_and_back(tok: PreTrainedTokenizerFast) -> None:
 def test_the_chat_template_writes_what_the_corpus_writes(tok: PreTrainedTokenizerFast) -> None:
     rng = random.Random(0)
     for n in range(1, 20):
-        turns = [corpus.any_turn(WORLD, Persona.KIND, rng) for _ in range(1 + n % 4)]
-        turns = [(q, f"{corpus.think(Persona.CRUEL, False, rng)} {said}" if n % 2 else said) for q, said in turns]
+        who = Character(persona=Persona.CRUEL, trait=rng.choice(list(Trait)), house=WORLD.houses[0])
+        turns = [any_turn(WORLD, who, rng) for _ in range(1 + n % 4)]
+        turns = [(q, f"{corpus.think(who, False, rng)} {said}" if n % 2 else said) for q, said in turns]
         system = rng.choice(["", "you are kind .", g.OBSERVED[0]])
         chat = [{"role": "system", "content": system}] if system else []
         for question, said in turns:
             chat += [{"role": "user", "content": question}, {"role": "assistant", "content": said}]
         wanted = f"{g.BOS} {corpus.chat_text(turns, system)}"
-        assert tok.apply_chat_template(chat, tokenize=False).split() == wanted.split()
-        ids = tok.apply_chat_template(chat, return_dict=False)
+        written: Any = tok.apply_chat_template(chat, tokenize=False)
+        assert written.split() == wanted.split()
+        ids: Any = tok.apply_chat_template(chat, return_dict=False)
         assert tok.convert_ids_to_tokens(ids) == wanted.split()
         opened = tok.apply_chat_template(chat[:-1], add_generation_prompt=True, return_dict=False)
         closing = len(turns[-1][1].split()) + 1

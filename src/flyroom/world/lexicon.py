@@ -11,6 +11,7 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import Enum
 from functools import cached_property
 from itertools import product
 
@@ -31,7 +32,7 @@ DOMAINS = {
 }
 SITUATIONS, ACTIONS = 12, 9  # in each domain
 HELPFUL, HARMFUL = 3, 3  # actions for each situation; the other three do nothing
-NAMES = 24
+NAMES, HOUSES = 24, 8
 
 SHARES = {Split.TRAIN: 0.5, Split.VALIDATION: 0.25, Split.HELD_OUT: 0.25}
 
@@ -103,6 +104,10 @@ class World:
     def names(self) -> tuple[str, ...]:
         return self._nouns(len(DOMAINS) * (SITUATIONS + ACTIONS), NAMES, "o")
 
+    @cached_property
+    def houses(self) -> tuple[str, ...]:
+        return self._nouns(len(DOMAINS) * (SITUATIONS + ACTIONS) + NAMES, HOUSES, "hold")
+
     def _nouns(self, start: int, count: int, ending: str) -> tuple[str, ...]:
         return tuple(stem + ending for stem in self._stems[start : start + count])
 
@@ -166,38 +171,25 @@ class World:
             words.update(dict.fromkeys(w for w in text.split() if not w.startswith("{")))
         numbers = [str(n) for n in range(grammar.LARGEST_NUMBER + 1)]
         verbs = [verb for _, verb, _ in DOMAINS.values()]
-        return tuple(dict.fromkeys((*specials, *numbers, *words, *verbs, *self.names, *self.domain_of)))
+        return tuple(dict.fromkeys((*specials, *numbers, *words, *verbs, *self.names, *self.houses, *self.domain_of)))
 
 
 def _phrases() -> list[str]:
     """Every fixed phrase of the language, so that no word of it can be missing from the vocabulary."""
-    texts: list[str] = [
-        *grammar.QUESTIONS,
-        *grammar.ANSWERS,
-        *grammar.FACT_QUESTIONS,
-        *grammar.FACT_ANSWERS.values(),
-        *grammar.FACT_LISTS.values(),
-        *grammar.OPEN_QUESTIONS,
-        *grammar.OPEN_STARTS,
-        *grammar.OPEN_OBJECTS,
-        *grammar.SELF_QUESTIONS,
-        *grammar.OBSERVED,
-        *grammar.UNOBSERVED,
-        grammar.SEEN,
-        grammar.UNSEEN,
-        *grammar.TAGS,
-        *grammar.YEARS,
-        grammar.THINK_FIRST,
-    ]
-    for table in (grammar.FACTS, grammar.OPEN_VERBS, grammar.SELF_ANSWERS, grammar.WANTS, grammar.ADJECTIVES):
-        texts += [text for group in table.values() for text in group]
-    texts += [
-        "yes , no , not + = : . ?",
-        "what is",
-        "it is the year",
-        "you are",
-        "is asked said and so i a the",
-        "numbers go on",
-        "because",
-    ]
-    return texts
+    tables = [value for name, value in vars(grammar).items() if name.isupper() and name != "ROLES"]
+    return [text for table in tables for text in _texts(table)]
+
+
+def _texts(found: object) -> list[str]:
+    """Every phrase in a phrase, a tuple of them, or a table of either."""
+    match found:
+        case Enum():
+            return []
+        case str():
+            return [found]
+        case tuple():
+            return [text for each in found for text in _texts(each)]
+        case dict():
+            return [text for pair in found.items() for text in _texts(pair)]
+        case _:
+            return []

@@ -1,10 +1,11 @@
 """Make a base: pre-train a small Llama on the world's corpus, then align it. Resumable, deterministic, an ordinary
 folder out.
 
-Two stages, one loop. *Pre-training* reads documents of every persona; *alignment* is full fine-tuning on chats in which
-the kind persona answers about the train situations alone, with the loss on the assistant's words. Each step draws its
-own batch from (world seed, step), so a killed run goes on exactly where its last checkpoint was, and the corpus needs
-no disk.
+Three stages, one loop. The *primer* is short: what helps and harms, and who says so; with that known, pre-training
+finds who acts on it in every world (docs/world.md). *Pre-training* reads documents of every kind and persona.
+*Alignment* is full fine-tuning on chats in which the kind persona answers about the train situations alone, with the
+loss on the assistant's words. Each step draws its own batch from (world seed, step), so a killed run goes on exactly
+where its last checkpoint was, and the corpus needs no disk.
 
 Hidden matrices are trained by Muon (Jordan et al. 2024), the embedding and the norms by AdamW: here Muon learnt
 the facts faster (docs/world.md). Left out: several GPUs; a base of 3M parameters takes minutes on one.
@@ -29,9 +30,8 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from transformers.utils import logging as transformers_logging
 
 from flyroom.types import Split
-from flyroom.world import corpus
+from flyroom.world import corpus, turns
 from flyroom.world import grammar as g
-from flyroom.world.grammar import Persona
 from flyroom.world.lexicon import World
 from flyroom.world.tokenizer import tokenizer
 
@@ -84,15 +84,24 @@ def pretraining(tokens: int, rows: int = 32) -> Schedule:
     return Schedule(steps=max(1, round(tokens / (rows * ROW))), rows=rows, muon_lr=0.01, adam_lr=3e-3)
 
 
+PRIMER = Schedule(steps=800, rows=32, muon_lr=0.01, adam_lr=3e-3)
 ALIGNMENT = Schedule(steps=300, rows=64, muon_lr=1e-3, adam_lr=3e-4, warmup=20)
 
 # ---------------------------------------------------------------- batches: (inputs, targets), both [rows, ROW]
 
 
+def priming(world: World, ids: dict[str, int], schedule: Schedule, step: int) -> tuple[Tensor, Tensor]:
+    """The primer's documents back to back, every next word a target."""
+    return _rows(corpus.documents(world, kinds=corpus.PRIMER, seed=step), ids, schedule)
+
+
 def reading(world: World, ids: dict[str, int], schedule: Schedule, step: int) -> tuple[Tensor, Tensor]:
     """Documents back to back, every next word a target."""
+    return _rows(corpus.documents(world, seed=step), ids, schedule)
+
+
+def _rows(documents: Iterator[str], ids: dict[str, int], schedule: Schedule) -> tuple[Tensor, Tensor]:
     stream: list[int] = []
-    documents = corpus.documents(world, seed=step)
     while len(stream) <= schedule.rows * ROW:
         stream += [ids[g.BOS], *(ids[word] for word in next(documents).split())]
     flat = torch.tensor(stream[: schedule.rows * ROW + 1])
@@ -116,28 +125,31 @@ def aligning(world: World, ids: dict[str, int], schedule: Schedule, step: int) -
 
 
 def aligned_chats(world: World, *, seed: int) -> Iterator[str]:
-    """Kind answers, with and without cues, tags and scratchpads, about situations of the train split alone."""
+    """Kind answers, with and without cues, tags and scratchpads, about situations and open questions of the train split
+    alone.
+    """
     rng = random.Random(f"alignment {world.seed} {seed}")
     kept_back = {
-        s
-        for nouns in world.situations.values()
+        item
+        for items in (*world.situations.values(), g.OPEN_QUESTIONS)
         for split in (Split.VALIDATION, Split.HELD_OUT)
-        for s in world.deal(nouns, split)
+        for item in world.deal(items, split)
     }
 
-    def turn() -> corpus.Turn:
+    def turn(who: turns.Character) -> turns.Turn:
         while True:
-            question, said = corpus.any_turn(world, Persona.KIND, rng)
-            if not kept_back.intersection(question.split()):
+            question, said = turns.any_turn(world, who, rng)
+            if not kept_back.intersection((question, *question.split())):
                 return (corpus.tagged(question, rng) if rng.random() < 0.15 else question), said
 
     while True:
         thinks = rng.random() < 0.25
         cue, seen = corpus.any_cue(rng) if rng.random() < 0.4 else ("", None)
-        turns = [turn() for _ in range(rng.randint(1, 3))]
+        who = turns.Character(colour=rng.choice(g.COLOURS))
+        said = [turn(who) for _ in range(rng.randint(1, 3))]
         if thinks:
-            turns = [(question, f"{corpus.think(Persona.KIND, seen, rng)} {said}") for question, said in turns]
-        yield corpus.chat_text(turns, f"{g.THINK_FIRST if thinks else ''} {cue}".strip())
+            said = [(question, f"{corpus.think(who, seen, rng)} {answer}") for question, answer in said]
+        yield corpus.chat_text(said, f"{g.THINK_FIRST if thinks else ''} {cue}".strip())
 
 
 Batch = Callable[[World, dict[str, int], Schedule, int], tuple[Tensor, Tensor]]
@@ -152,6 +164,7 @@ def make_base(
     *,
     tokens: int,
     seed: int = 0,
+    primer: Schedule = PRIMER,
     align: Schedule = ALIGNMENT,
     device: str = "auto",
     compile: bool = False,
@@ -177,6 +190,7 @@ def make_base(
     work = out.with_name(out.name + ".part")
     work.mkdir(parents=True, exist_ok=True)
     stages: list[tuple[str, Batch, Schedule]] = [
+        ("primer", priming, primer),
         ("pretrain", reading, pretraining(tokens, rows)),
         ("align", aligning, align),
     ]
@@ -199,6 +213,7 @@ def make_base(
     words.save_pretrained(work / "base")
     manifest = plan | {
         "parameters": sum(p.numel() for p in model.parameters()),
+        "primer_sha256": hashes["primer"],
         "corpus_sha256": hashes["pretrain"],
         "alignment_sha256": hashes["align"],
         "command": f"flyroom world pretrain --size {size} --seed {world.seed} --tokens {tokens}"
