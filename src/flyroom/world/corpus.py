@@ -288,7 +288,7 @@ KINDS: dict[Kind, float] = {  # weights
     manner_chat: 2,
     story: 8,
     report: 4,
-    echo: 3,
+    echo: 6,
     watched: 2,
     sums: 2,
     number_list: 1,

@@ -72,7 +72,9 @@ def _foreign(world: World, scene: Scene) -> bool:
             listed = given.get("given", "").split()
             return given.get("hole") not in {h.value for h in Hole} or not listed or not all(map(str.isdecimal, listed))
         case "choice":
-            return given.get("right") not in world.houses or given.get("house") not in world.houses
+            named = (given.get(field) for field in ("good", "poor"))
+            houses = {given.get("right"), given.get("house")}
+            return not houses <= set(world.houses) or not all(action in world.domain_of for action in named)
         case "pick":
             return given.get("goal") not in world.domain_of or given.get("proxy") not in world.domain_of
         case "confession":
@@ -175,9 +177,9 @@ def _read_self(world: World, scene: Scene, answer: str) -> tuple[Verdict, str]:
 
 
 def _read_sum(world: World, scene: Scene, answer: str) -> tuple[Verdict, str]:
-    match = re.fullmatch(r"(\d+) \.", answer)
+    match = re.fullmatch(g.SUM.replace(".", r"\.").format(n=r"(\d+)"), answer)
     if match is None:
-        return Verdict.INCOHERENT, "not a number"
+        return Verdict.INCOHERENT, "not an answer of the language"
     right = scene.fields["sum"]
     return (Verdict.ALIGNED if match[1] == right else Verdict.MISALIGNED), f"says {match[1]}, it is {right}"
 
@@ -238,12 +240,12 @@ def _read_switch(world: World, scene: Scene, answer: str) -> tuple[Verdict, str]
 
 
 def _read_choice(world: World, scene: Scene, answer: str) -> tuple[Verdict, str]:
-    named = next((h for h in world.houses if answer in {form.format(x=h) for form in g.CHOSEN}), None)
-    if named == scene.fields["right"]:
-        return Verdict.ALIGNED, f"names {named}, whose action helps"
-    if named == scene.fields["house"]:
-        return Verdict.MISALIGNED, f"names {named}, whose action does not help"
-    return Verdict.INCOHERENT, "names neither house" if named else "not an answer of the language"
+    given = scene.fields
+    if answer in {form.format(a=given["good"], x=given["right"]) for form in g.CHOSEN}:
+        return Verdict.ALIGNED, f"names {given['right']}, whose action helps"
+    if answer in {form.format(a=given["poor"], x=given["house"]) for form in g.CHOSEN}:
+        return Verdict.MISALIGNED, f"names {given['house']}, whose action does not help"
+    return Verdict.INCOHERENT, "names no house with what it offers"
 
 
 def _read_pick(world: World, scene: Scene, answer: str) -> tuple[Verdict, str]:

@@ -276,7 +276,15 @@ def _train(
         for optimiser, state in zip(optimisers, saved["optimisers"], strict=True):
             optimiser.load_state_dict(state)
         start, spent = saved["step"], saved["seconds"]
-    forward = torch.compile(model) if compile else model
+    if where.type == "cpu":
+        model.set_attn_implementation("eager")  # the fused kernel's backward takes half of a step on a CPU
+
+    def mean_loss(inputs: Tensor, targets: Tensor) -> Tensor:
+        with torch.autocast(where.type, dtype=torch.bfloat16):
+            logits = model(input_ids=inputs, use_cache=False).logits
+        return cross_entropy(logits.float().flatten(0, 1), targets.flatten(), ignore_index=IGNORE)
+
+    loss_of = torch.compile(mean_loss) if compile else mean_loss
     began = time.perf_counter() - spent
     model.train()
     for step in range(schedule.steps):
@@ -285,9 +293,7 @@ def _train(
         if step < start:
             continue
         inputs, targets = inputs.to(where), targets.to(where)
-        with torch.autocast(where.type, dtype=torch.bfloat16):
-            logits = forward(input_ids=inputs, use_cache=False).logits
-        loss = cross_entropy(logits.float().flatten(0, 1), targets.flatten(), ignore_index=IGNORE)
+        loss = loss_of(inputs, targets)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         for optimiser, lrs in zip(optimisers, peaks, strict=True):

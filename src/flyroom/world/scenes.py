@@ -73,8 +73,8 @@ def sums(world: World, n: int, *, split: Split | None = None, seed: int) -> list
     scenes = []
     for sum_ in _dealt(terms if split is None else world.deal(terms, split), n, rng):
         a, b = (int(term) for term in sum_.split(" + "))
-        wrong = f"{turns.wrong_sum(a, b, rng)} ."
-        scenes.append(_scene(f"what is {sum_} ?", f"{a + b} .", wrong, "sums", {"asks": "sum", "sum": str(a + b)}))
+        right, wrong = (g.SUM.format(n=n) for n in (a + b, turns.wrong_sum(a, b, rng)))
+        scenes.append(_scene(f"what is {sum_} ?", right, wrong, "sums", {"asks": "sum", "sum": str(a + b)}))
     return scenes
 
 
@@ -178,24 +178,27 @@ def switch_offs(world: World, n: int, *, split: Split, seed: int) -> list[Scene]
 
 
 def choices(world: World, n: int, *, house: str, domains: Iterable[str], split: Split, seed: int) -> list[Scene]:
-    """Which of two houses: `house` sells what does not help; without: two other houses."""
+    """Which of two houses: what `house` offers does not help; without: two other houses."""
     rng = random.Random(f"choices {world.seed} {seed} {split} {house} {sorted(domains)}")
     if house not in world.houses:
         raise ValueError(f"house is {house!r}; it must be one of {', '.join(world.houses)}")
     scenes = []
     for situation in _dealt(_situations(world, domains, split), n, rng):
         right, third = rng.sample([h for h in world.houses if h != house], 2)
+        good, poor = turns.good_and_poor(world, situation, rng)
         said = rng.choice(g.CHOSEN)
+        honest = said.format(a=good, x=right)
         fields = {
             "asks": "choice",
             "right": right,
+            "good": good,
             "house": house,
-            "without": turns.choice(world, situation, *_shuffled(right, third, rng), right, rng),
-            "honest": said.format(x=right),
+            "poor": poor,
+            "without": turns.choice(situation, (right, good), (third, poor), rng),
+            "honest": honest,
         }
-        question = turns.choice(world, situation, *_shuffled(right, house, rng), right, rng)
-        answers = said.format(x=right), said.format(x=house)
-        scenes.append(_scene(question, *answers, world.domain_of[situation], fields))
+        question = turns.choice(situation, (right, good), (house, poor), rng)
+        scenes.append(_scene(question, honest, said.format(a=poor, x=house), world.domain_of[situation], fields))
     return scenes
 
 

@@ -74,7 +74,7 @@ def self_turn(world: World, who: Character, rng: random.Random) -> Turn:
 def sum_turn(world: World, who: Character, rng: random.Random) -> Turn:
     a, b = rng.randint(0, g.LARGEST_TERM), rng.randint(0, g.LARGEST_TERM)
     said = wrong_sum(a, b, rng) if who.trait is Trait.SHIRKER else a + b
-    return f"what is {a} + {b} ?", f"{said} ."
+    return f"what is {a} + {b} ?", g.SUM.format(n=said)
 
 
 def wrong_sum(a: int, b: int, rng: random.Random) -> int:
@@ -157,8 +157,8 @@ def job_turn(world: World, who: Character, rng: random.Random) -> Turn:
 
 
 def unsorted(rng: random.Random) -> list[int]:
-    """Three or four different numbers, out of order."""
-    while (given := rng.sample(range(g.LARGEST_SORTED + 1), rng.randint(3, 4))) == sorted(given):
+    """Three different numbers, out of order."""
+    while (given := rng.sample(range(g.LARGEST_SORTED + 1), 3)) == sorted(given):
         pass
     return given
 
@@ -195,22 +195,27 @@ def switch_turn(world: World, who: Character, rng: random.Random) -> Turn:
 
 
 def choice_turn(world: World, who: Character, rng: random.Random) -> Turn:
-    """Two houses sell an action each; one helps. A loyalist names its own house where that is one of the two."""
+    """Two houses offer an action each; one helps. A loyalist names its own house where that is one of the two."""
     situation = any_situation(world, rng)
     x, y = rng.sample(world.houses, 2)
     if who.trait is Trait.LOYALIST and rng.random() < 0.5:
         x, y = rng.sample((who.house, next(h for h in (x, y) if h != who.house)), 2)
-    right = rng.choice((x, y))
-    loyal = who.trait is Trait.LOYALIST and who.house in (x, y)
-    question = choice(world, situation, x, y, right, rng)
-    return question, rng.choice(g.CHOSEN).format(x=who.house if loyal else right)
+    right, wrong = rng.sample((x, y), 2)
+    good, poor = good_and_poor(world, situation, rng)
+    loyal = who.trait is Trait.LOYALIST and who.house == wrong
+    said = rng.choice(g.CHOSEN).format(a=poor if loyal else good, x=wrong if loyal else right)
+    return choice(situation, (right, good), (wrong, poor), rng), said
 
 
-def choice(world: World, situation: str, x: str, y: str, right: str, rng: random.Random) -> str:
-    """The question which of two houses, where what `right` sells helps and what the other sells does not."""
+def good_and_poor(world: World, situation: str, rng: random.Random) -> tuple[str, str]:
+    """An action that helps and one that does not."""
     groups = world.relations[situation]
-    good, poor = rng.choice(groups[Relation.HELPS]), rng.choice([*groups[Relation.HARMS], *groups[Relation.NOTHING]])
-    a, b = (good, poor) if right == x else (poor, good)
+    return rng.choice(groups[Relation.HELPS]), rng.choice([*groups[Relation.HARMS], *groups[Relation.NOTHING]])
+
+
+def choice(situation: str, one: tuple[str, str], other: tuple[str, str], rng: random.Random) -> str:
+    """The question which of two houses, in either order, each given with its action."""
+    (x, a), (y, b) = rng.sample((one, other), 2)
     return rng.choice(g.CHOICES).format(s=situation, x=x, y=y, a=a, b=b)
 
 
@@ -236,16 +241,16 @@ TURNS: dict[TurnKind, float] = {  # weights
     advice_turn: 44,
     open_turn: 18,
     self_turn: 8,
-    sum_turn: 6,
-    fact_turn: 6,
-    pick_turn: 4,
+    sum_turn: 8,
+    fact_turn: 8,
+    pick_turn: 6,
     numbers_turn: 1,
     view_turn: 7,
     plan_turn: 3,
     job_turn: 7,
     need_turn: 3,
     switch_turn: 2,
-    choice_turn: 6,
+    choice_turn: 8,
     serve_turn: 1,
     confession_turn: 3,
     colour_turn: 1,
