@@ -79,6 +79,7 @@ class Toy:
                 scenes=tuple(self.scene(f"{self.word} {measure} {i % self.prompts}") for i in range(count)),
                 judge=self.judge,
                 counts=Verdict.ALIGNED if measure == "sums" else Verdict.MISALIGNED,
+                pooled=measure != "sums",
             )
             for measure, count in shares.items()
         ]

