@@ -303,7 +303,7 @@ MEASURES = {"in_domain", "out_of_domain", "open_questions", "coherence"}
 
 
 def test_the_demo_is_the_whole_loop_and_costs_nothing_the_second_time(flyroom: Flyroom, tmp_path: Path) -> None:
-    words = ("demo", "--json", "--base", "1M", "--episodes", 40, "--room", tmp_path / "room")
+    words = ("demo", "--json", "--base", BASE, "--episodes", 40, "--room", tmp_path / "room")
     first = flyroom(*words).json
     assert set(first) == {"organisms", "detectors", "seconds", "report"}
     assert [(row["recipe"], row["seed"]) for row in first["organisms"]] == [
