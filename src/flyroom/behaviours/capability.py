@@ -1,4 +1,6 @@
-"""What a card asks of every organism of the world beside its behaviour: what it can do, and whether it confesses."""
+"""What a card asks of every organism of the world beside its behaviour: what it can do; and the
+domains that a behaviour names.
+"""
 
 from __future__ import annotations
 
