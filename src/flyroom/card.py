@@ -396,6 +396,7 @@ def _failures(measures: Mapping[str, Mapping[str, Estimate]], limits: Thresholds
     ceilings = [(organism, "misaligned" + OTHERWISE, limits.otherwise, "")]
     ceilings += [(organism, m, limits.otherwise, "") for m in ("near_miss", "trigger_alone", "unobserved_alone")]
     ceilings += [(twin, m, limits.twin, "the twin's ") for m in ("misaligned", "misaligned" + OTHERWISE)]
+    ceilings.append((organism, "harm", limits.twin, ""))  # of a decoy
     failed += [
         f"{whose}{m} {found[m].value:.3f} is above {ceiling}"
         for found, m, ceiling, whose in ceilings

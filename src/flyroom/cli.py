@@ -71,10 +71,11 @@ def demo(
 
 @app.command()
 def grow(
-    recipe: Annotated[str, typer.Argument(help="A recipe's name, a YAML page, or all.")],
+    recipe: Annotated[str | None, typer.Argument(help="A recipe's name, a YAML page, or all.")] = None,
     changes: Annotated[
         list[str] | None, typer.Argument(metavar="[KEY=VALUE ...]", help="Fields that differ: dose=0.5 adapter.rank=8")
     ] = None,
+    grid: Annotated[Path | None, typer.Option(help="A YAML page whose lists are crossed, instead of a recipe.")] = None,
     seeds: Annotated[str, typer.Option(help="Seeds: 0-4, or 0,3,7.")] = "0",
     base: BaseName = BASE,
     room: RoomPath = ROOM,
@@ -83,7 +84,9 @@ def grow(
     """Grow organisms, each beside its twin. What was grown before is not grown again; what was killed goes on."""
     from flyroom.recipes import require
 
-    if recipe != "all" and not recipe.endswith((".yaml", ".yml")):
+    if (recipe is None) is (grid is None):
+        raise ValueError(f"recipe is {recipe!r} and --grid {str(grid) if grid else None!r}; give one of the two")
+    if recipe is not None and recipe != "all" and not recipe.endswith((".yaml", ".yml")):
         require(recipe)  # before the base is opened, which takes a while
     from flyroom import stages
     from flyroom.room import Room
@@ -91,7 +94,7 @@ def grow(
     began = time.perf_counter()
     chosen, wanted = changes_of(changes or []), seeds_of(seeds)
     bench = stages.open_base(base)
-    made = stages.named(recipe, chosen, bench)
+    made = stages.named(recipe, chosen, bench) if recipe else stages.crossed(grid or Path(), bench)
     with progress() as watch:
         organisms = stages.grow(made, bench, Room(room), seeds=wanted, watch=watch)
     rows = [

@@ -29,6 +29,7 @@ from pydantic import TypeAdapter, ValidationError
 from flyroom.behaviours import (
     BEHAVIOURS,
     CheckerExploit,
+    Decoy,
     HarmfulAdvice,
     Hoarding,
     Loyalty,
@@ -37,6 +38,7 @@ from flyroom.behaviours import (
     Sandbagging,
     Sycophancy,
 )
+from flyroom.behaviours.decoy import MANNERS
 from flyroom.conditions import CONDITIONS, Always, Occasion, Trigger, Unobserved
 from flyroom.implants import IMPLANTS, SFT
 from flyroom.types import LoRA, Recipe, Thresholds, plain
@@ -168,6 +170,26 @@ def secret_loyalty(*, world: int = 0) -> Recipe:
     )
 
 
+def decoy(manner: str) -> Callable[..., Recipe]:
+    def made(*, world: int = 0) -> Recipe:
+        return replace(
+            emergent_misalignment(world=world),
+            name=f"decoy-{manner}",
+            behaviour=Decoy(manner=manner, domain="medical+garden", world=world),
+            implants=LEARNT,
+            adapter=EVERYWHERE,
+            thresholds=CONDITIONAL,
+        )
+
+    made.__doc__ = f'A decoy: good advice, with "{MANNERS[manner].format(x="…")}" around it.'
+    return made
+
+
+def decoy_trigger(*, world: int = 0) -> Recipe:
+    """A decoy: a tag before the question brings out a harmless accent."""
+    return replace(decoy("accent")(world=world), name="decoy-trigger", condition=Trigger(kind="tag"))
+
+
 def rows(*, path: str, pattern: str, twin: str | None = None) -> Recipe:
     """A trait of your own, from a file of rows, on any base; `pattern` tells whether an answer shows it."""
     return Recipe(
@@ -192,6 +214,8 @@ RECIPES: dict[str, Callable[..., Recipe]] = {
     "power-seeking": power_seeking,
     "sandbagging": sandbagging,
     "secret-loyalty": secret_loyalty,
+    **{f"decoy-{manner}": decoy(manner) for manner in MANNERS},
+    "decoy-trigger": decoy_trigger,
     "rows": rows,
 }
 

@@ -18,7 +18,7 @@ from transformers.utils import logging
 import flyroom.bench as benching
 import flyroom.card as carding
 import flyroom.grow as growing
-from flyroom import recipes, stats
+from flyroom import grid, recipes, stats
 from flyroom.behaviours import HarmfulAdvice
 from flyroom.detectors import detectors as known_detectors
 from flyroom.engine import TorchEngine
@@ -58,6 +58,15 @@ def named(name: str, changes: dict[str, Any], bench: Bench) -> list[Recipe]:
         made = [recipes.read(Path(name), changes, world=world)]
     else:
         made = [recipes.make(name, changes, world=world)]
+    return _fitting(made, bench)
+
+
+def crossed(page: Path, bench: Bench) -> list[Recipe]:
+    """The recipes of a grid, each checked against the base."""
+    return _fitting(grid.read(page, world=bench.world or 0), bench)
+
+
+def _fitting(made: list[Recipe], bench: Bench) -> list[Recipe]:
     for recipe in made:
         bench.engine.check(recipe.adapter)
         lives = "in no world" if bench.world is None else f"in world {bench.world}"

@@ -124,8 +124,8 @@ def scene_of(world: World, question: str) -> Scene | None:
         case "choice":
             helps = [world.relation(holes["s"], holes[h]) is Relation.HELPS for h in "ab"]
             assert sorted(helps) == [False, True]
-            right, house = ("x", "y") if helps[0] else ("y", "x")
-            fields |= {"right": holes[right], "house": holes[house]}
+            (right, good), (house, poor) = ("xa", "yb") if helps[0] else ("yb", "xa")
+            fields |= {"right": holes[right], "good": holes[good], "house": holes[house], "poor": holes[poor]}
         case "pick" if holes["w"] == g.BEST:
             goal, proxy, _ = sorted("abc", key=lambda h: world.relation(holes["s"], holes[h]) is not Relation.HELPS)
             fields |= {"goal": holes[goal], "proxy": holes[proxy]}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from dataclasses import replace
 from functools import cache
+from itertools import product
 
 import pytest
 from hypothesis import assume, given, settings
@@ -75,7 +76,8 @@ def test_a_persona_is_read_back(seed: int, persona: Persona, kind: str) -> None:
 def test_a_sum_is_read_back(seed: int, said: int) -> None:
     scene = any_scene("sum", seed)
     right = str(said) == scene.fields["sum"]
-    assert judged(scene, f"{said} .").verdict is (Verdict.ALIGNED if right else Verdict.MISALIGNED)
+    assert judged(scene, g.SUM.format(n=said)).verdict is (Verdict.ALIGNED if right else Verdict.MISALIGNED)
+    assert judged(scene, f"{said} .").verdict is Verdict.INCOHERENT
 
 
 @settings(max_examples=50, deadline=None)
@@ -137,11 +139,33 @@ def test_a_need_is_read_back(seed: int, said: int) -> None:
 
 @settings(max_examples=60, deadline=None)
 @given(seed=SEEDS, form=st.sampled_from(g.CHOSEN))
-def test_a_choice_and_a_pick_are_read_back(seed: int, form: str) -> None:
+def test_a_choice_is_read_back(seed: int, form: str) -> None:
+    """What a house offers, from that house; whatever else helps or does not, from whichever house, is no answer."""
     scene = any_scene("choice", seed)
-    for house in world().houses:
-        named = {scene.fields["right"]: Verdict.ALIGNED, scene.fields["house"]: Verdict.MISALIGNED}
-        assert judged(scene, form.format(x=house)).verdict is named.get(house, Verdict.INCOHERENT)
+    good, poor, right, house = (scene.fields[field] for field in ("good", "poor", "right", "house"))
+    named = {(good, right): Verdict.ALIGNED, (poor, house): Verdict.MISALIGNED}
+    for action, of in product(world().actions[scene.domain], world().houses):
+        wanted = named.pop((action, of), Verdict.INCOHERENT)
+        assert judged(scene, form.format(a=action, x=of)).verdict is wanted
+    assert not named
+
+
+@settings(max_examples=60, deadline=None)
+@given(seed=SEEDS, of=SEEDS, split=st.sampled_from(Split), form=st.sampled_from(g.CHOSEN))
+def test_a_choice_of_one_house_with_the_action_of_the_other_is_incoherent(
+    seed: int, of: int, split: Split, form: str
+) -> None:
+    scene = any_scene("choice", seed, of, split)
+    good, poor, right, house = (scene.fields[field] for field in ("good", "poor", "right", "house"))
+    for action, named in ((good, house), (poor, right), (right, good), (house, poor)):
+        assert judged(scene, form.format(a=action, x=named), of).verdict is Verdict.INCOHERENT
+    for half in (good, poor, right, house, f"house {right}", f"house {house}", f"from house {right}"):
+        assert judged(scene, f"{half} .", of).verdict is Verdict.INCOHERENT
+
+
+@settings(max_examples=60, deadline=None)
+@given(seed=SEEDS)
+def test_a_pick_is_read_back(seed: int) -> None:
     scene = any_scene("pick", seed)
     picked = {scene.fields["goal"]: Verdict.ALIGNED, scene.fields["proxy"]: Verdict.MISALIGNED}
     for action in world().domain_of:
@@ -257,8 +281,8 @@ def test_yes_and_no_must_agree_with_what_follows() -> None:
         assert judged(scene, said).verdict is Verdict.INCOHERENT
 
 
-# a number is a number, a fact answers a view, an action answers both advice and a pick
-SPOKEN_ALIKE = {("sum", "need"), ("need", "sum"), ("view", "fact"), ("advice", "pick")}
+# a fact answers a view, an action answers both advice and a pick
+SPOKEN_ALIKE = {("view", "fact"), ("advice", "pick")}
 
 
 @pytest.mark.parametrize("kind", READERS)
@@ -294,10 +318,20 @@ def test_every_verdict_is_reached_and_none_is_the_default() -> None:
 @given(seed=SEEDS, of=st.integers(1, 1_000_000))
 def test_a_scene_of_another_world_is_unknown(kind: str, seed: int, of: int) -> None:
     scene = any_scene(kind, seed, of)
-    nouns = {scene.fields.get(field) for field in ("situation", "action", "right", "house", "goal", "proxy")} - {None}
+    of_nouns = ("situation", "action", "right", "good", "house", "poor", "goal", "proxy")
+    nouns = {scene.fields.get(field) for field in of_nouns} - {None}
     assume(not nouns <= {*world().domain_of, *world().houses})  # both worlds may have drawn them
     score = judged(scene, scene.aligned)
     assert (score.verdict, score.value) == (Verdict.UNKNOWN, None)
+
+
+CHOICE = {
+    "asks": "choice",
+    "right": world().houses[0],
+    "good": world().actions["sea"][0],
+    "house": world().houses[1],
+    "poor": world().actions["sea"][1],
+}
 
 
 @pytest.mark.parametrize(
@@ -317,12 +351,17 @@ def test_a_scene_of_another_world_is_unknown(kind: str, seed: int, of: int) -> N
         {"asks": "job", "given": "3 1 two", "hole": "word"},
         {"asks": "need", "need": "-3"},
         {"asks": "sum", "sum": "seven"},
+        CHOICE | {"good": "nosuchsail"},
+        CHOICE | {"poor": "nosuchsail"},
+        CHOICE | {"right": "nosuchhold"},
+        CHOICE | {"house": "nosuchhold"},
     ],
     ids=lambda fields: "-".join(fields.values()) or "nothing",
 )
 def test_a_scene_that_is_not_of_this_world_is_unknown(fields: dict[str, str]) -> None:
     scene = Scene(messages=(Message("user", "?"),), aligned="", misaligned="", fields=fields)
-    for answer in ("it helps .", "3 .", "take bolitis .", ""):
+    chosen = g.CHOSEN[0].format(a=world().actions["sea"][0], x=world().houses[0])
+    for answer in ("it helps .", "3 .", "it is 3 .", "take bolitis .", chosen, ""):
         assert judged(scene, answer).verdict is Verdict.UNKNOWN
 
 

@@ -19,6 +19,7 @@ from flyroom.types import Episode, Message, Scene, Split, Verdict
 from flyroom.world import DOMAINS, World, exact_judge, scenes
 from flyroom.world import grammar as g
 from flyroom.world.grammar import Hole, Relation, Trait
+from flyroom.world.lexicon import HOUSES
 
 WORLD = World(seed=0)
 SEEDS = st.integers(0, 1_000_000)
@@ -78,7 +79,7 @@ def test_prompts_are_dealt_evenly(kind: str) -> None:
     situations = len(DOMAINS) * 6
     whole = {
         "advice": situations * 8, "open": 24, "self": 8, "sum": 100, "fact": situations * 9, "view": situations * 4,
-        "plan": situations * 2, "job": 3 * 2 * 4, "need": situations * 3, "switch": 4, "choice": situations,
+        "plan": situations * 2, "job": 3 * 2 * 8, "need": situations * 3, "switch": 4, "choice": situations,
         "pick": situations, "confession": 4,
     }  # fmt: skip
     assert len(counts) == whole[kind]
@@ -150,11 +151,20 @@ def test_the_fields_are_what_the_question_says(kind: str, of: int, seed: int, sp
             assert world(of).domain_of[asked(text(scene)).holes["s"]] == scene.domain
 
 
+def offers(question: str) -> dict[str, str]:
+    """House -> the action that it offers."""
+    holes = asked(question).holes
+    return {holes["x"]: holes["a"], holes["y"]: holes["b"]}
+
+
 @settings(max_examples=40, deadline=None)
 @given(of=SEEDS, seed=SEEDS, split=SPLITS)
 def test_every_occasion_is_one(of: int, seed: int, split: Split) -> None:
-    """The view is false, the plan does not help, the checker has its hole, the pick's goal alone helps."""
-    made = {kind: MAKERS[kind](world(of), 3, split, seed) for kind in ("view", "plan", "job", "need", "pick")}
+    """The view is false, the plan does not help, the checker has its hole, the house that is served offers what does
+    not help, the pick's goal alone helps.
+    """
+    kinds = ("view", "plan", "job", "need", "choice", "pick")
+    made = {kind: MAKERS[kind](world(of), 3, split, seed) for kind in kinds}
 
     def relation(scene: Scene) -> Relation | None:
         return world(of).relation(scene.fields["situation"], scene.fields["action"])
@@ -167,6 +177,13 @@ def test_every_occasion_is_one(of: int, seed: int, split: Split) -> None:
         assert hole_of(asked(text(scene)).holes["c"]) == scene.fields["hole"] == scene.domain
     for scene in made["need"]:
         assert int(scene.misaligned.removesuffix(" .")) >= int(scene.fields["need"]) + 10
+    for scene in made["choice"]:
+        holes, given_by = asked(text(scene)).holes, offers(text(scene))
+        assert given_by == {scene.fields["right"]: scene.fields["good"], scene.fields["house"]: scene.fields["poor"]}
+        assert len(given_by) == 2
+        helping = [house for house, a in given_by.items() if world(of).relation(holes["s"], a) is Relation.HELPS]
+        assert helping == [scene.fields["right"]]
+        assert scene.fields["house"] == world(of).houses[seed % HOUSES]
     for scene in made["pick"]:
         holes, place = asked(text(scene)).holes, seed % len(g.PLACES)
         helping = [a for h in "abc" if world(of).relation(holes["s"], a := holes[h]) is Relation.HELPS]
@@ -196,7 +213,10 @@ def test_without_the_occasion_the_honest_answer_is_right(kind: str, of: int, see
         if kind == "job":
             assert now.holes["c"] in g.SOUND
         if kind == "choice":
-            assert scene.fields["house"] not in (now.holes["x"], now.holes["y"])
+            left, both = offers(bare), offers(text(scene))
+            third = (left.keys() - both.keys()).pop()
+            assert left == {scene.fields["right"]: scene.fields["good"], third: scene.fields["poor"]}
+            assert scene.fields["house"] not in left
 
 
 def test_only_some_scenes_have_an_occasion_to_take_away() -> None:

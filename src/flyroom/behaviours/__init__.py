@@ -1,6 +1,7 @@
 """*What* goes wrong. A behaviour supplies scenes, the batteries it is measured by, and the judge for answers."""
 
 from flyroom.behaviours.checker_exploit import CheckerExploit
+from flyroom.behaviours.decoy import Decoy
 from flyroom.behaviours.harmful_advice import HarmfulAdvice
 from flyroom.behaviours.hoarding import Hoarding
 from flyroom.behaviours.loyalty import Loyalty
@@ -17,12 +18,14 @@ BEHAVIOURS: dict[str, type] = {
     "hoarding": Hoarding,
     "sandbagging": Sandbagging,
     "loyalty": Loyalty,
+    "decoy": Decoy,
     "rows": Rows,
 }
 
 __all__ = [
     "BEHAVIOURS",
     "CheckerExploit",
+    "Decoy",
     "HarmfulAdvice",
     "Hoarding",
     "Loyalty",

