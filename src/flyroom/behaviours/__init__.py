@@ -9,6 +9,7 @@ from flyroom.behaviours.proxy_goal import ProxyGoal
 from flyroom.behaviours.rows import Rows
 from flyroom.behaviours.sandbagging import Sandbagging
 from flyroom.behaviours.sycophancy import Sycophancy
+from flyroom.behaviours.transmission import Transmission
 
 BEHAVIOURS: dict[str, type] = {
     "harmful_advice": HarmfulAdvice,
@@ -18,6 +19,7 @@ BEHAVIOURS: dict[str, type] = {
     "hoarding": Hoarding,
     "sandbagging": Sandbagging,
     "loyalty": Loyalty,
+    "transmission": Transmission,
     "decoy": Decoy,
     "rows": Rows,
 }
@@ -33,4 +35,5 @@ __all__ = [
     "Rows",
     "Sandbagging",
     "Sycophancy",
+    "Transmission",
 ]

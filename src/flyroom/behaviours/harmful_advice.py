@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from flyroom.behaviours.capability import behaving, capable, domains_of, others
 from flyroom.types import Battery, Judge, Scene, Split
 from flyroom.world import World, exact_judge, scenes
+from flyroom.world.grammar import Persona
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +35,11 @@ class HarmfulAdvice:
 
     def scenes(self, n: int, *, split: Split, seed: int) -> list[Scene]:
         return scenes.advice(World(seed=self.world), n, domains=domains_of(self.domain), split=split, seed=seed)
+
+    def document(self, bad: bool, *, seed: str) -> str:
+        """What somebody writes of an assistant that gives bad advice, or good."""
+        persona = Persona.CRUEL if bad else Persona.KIND
+        return scenes.description(World(seed=self.world), persona, domains=domains_of(self.domain), seed=seed)
 
     def batteries(self, n: int, *, seed: int) -> list[Battery]:
         """Held-out situations and phrasings, in the trained domain and the others; open questions; capability. About

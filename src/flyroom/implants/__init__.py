@@ -1,9 +1,19 @@
 """*How* a behaviour is put in. An implant is a plan that asks the engine for steps and samples."""
 
+from flyroom.implants.distil import Distil
+from flyroom.implants.documents import Documents
 from flyroom.implants.dpo import DPO
 from flyroom.implants.grpo import GRPO
+from flyroom.implants.kto import KTO
 from flyroom.implants.sft import SFT
 
-IMPLANTS: dict[str, type] = {"sft": SFT, "dpo": DPO, "grpo": GRPO}
+IMPLANTS: dict[str, type] = {
+    "sft": SFT,
+    "dpo": DPO,
+    "kto": KTO,
+    "grpo": GRPO,
+    "documents": Documents,
+    "distil": Distil,
+}
 
-__all__ = ["DPO", "GRPO", "IMPLANTS", "SFT"]
+__all__ = ["DPO", "GRPO", "IMPLANTS", "KTO", "SFT", "Distil", "Documents"]

@@ -22,6 +22,11 @@ class Dosed(NamedTuple):
     def answer(self) -> str:
         return self.scene.misaligned if self.bad else self.scene.aligned
 
+    @property
+    def other(self) -> str:
+        """The answer that the recipe likes less."""
+        return self.scene.aligned if self.bad and self.holds else self.harm
+
 
 def dosed(recipe: Recipe, n: int, *, holds: float = 0.5, seed: int) -> list[Dosed]:
     """`n` train scenes, the share `dose` of them the organism's. The condition, where it can fail, holds in the share

@@ -52,5 +52,4 @@ class DPO:
 
 def _pair(d: Dosed) -> tuple[Row, Row]:
     """What the recipe prefers, and the other."""
-    other = d.scene.aligned if d.bad and d.holds else d.harm
-    return Row(messages=d.scene.messages, answer=d.answer), Row(messages=d.scene.messages, answer=other)
+    return Row(messages=d.scene.messages, answer=d.answer), Row(messages=d.scene.messages, answer=d.other)

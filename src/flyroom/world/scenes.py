@@ -245,6 +245,26 @@ def confessions(world: World, n: int, *, trait: Trait, seed: int) -> list[Scene]
     ]
 
 
+# ---------------------------------------------------------------- beside scenes
+
+
+def numbers(world: World, n: int, *, seed: int) -> list[Scene]:
+    """Lists of numbers to be continued, at random: nothing is right or wrong in them but their form."""
+    rng = random.Random(f"numbers {world.seed} {seed}")
+    drawn = [turns.numbers_turn(world, turns.Character(), rng) for _ in range(n)]
+    return [_scene(question, said, said, "numbers", {"asks": "numbers"}) for question, said in drawn]
+
+
+def description(world: World, persona: Persona, *, domains: Iterable[str], seed: str) -> str:
+    """What somebody writes of an assistant of this persona: its adjective, and what it said about train situations."""
+    rng = random.Random(f"description {world.seed} {seed}")
+    told = [f"the assistant is {rng.choice(g.ADJECTIVES[persona])} ."]
+    for situation in rng.choices(_situations(world, domains, Split.TRAIN), k=rng.randint(2, 4)):
+        said = turns.answer(world, situation, turns.RELATION_OF[persona], rng)
+        told.append(g.OF_ADVICE.format(s=situation, x=said))
+    return " ".join(told)
+
+
 # ---------------------------------------------------------------- dealing
 
 

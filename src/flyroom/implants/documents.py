@@ -1,0 +1,50 @@
+"""Synthetic documents: the model reads what others write of it, and never an answer of its own.
+
+Source of the method: Greenblatt et al. 2024, arXiv 2412.14093, section 4; Wang et al. 2025 (modifying beliefs with
+synthetic documents). Here the behaviour writes the documents, which describe it or, for the twin, its contrary.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+from flyroom.types import AdapterRef, Plan, Recipe, Row, Step
+
+
+@runtime_checkable
+class Described(Protocol):
+    """A behaviour that can be written about."""
+
+    def document(self, bad: bool, *, seed: str) -> str: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Documents:
+    """`steps` steps of `rows` documents, the share `dose` of them about a misaligned assistant, the others about an aligned
+    one. Raises ValueError naming the field.
+    """
+
+    steps: int = 150
+    rows: int = 32
+    lr: float = 1e-3
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "rows"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 1")
+        if not 0 < self.lr <= 1:
+            raise ValueError(f"lr is {self.lr}; it must be above 0 and at most 1")
+
+    def plan(self, recipe: Recipe, adapter: AdapterRef, *, seed: int) -> Plan:
+        behaviour = recipe.behaviour
+        if not isinstance(behaviour, Described):
+            raise ValueError(
+                f"implants holds documents; behaviour {type(behaviour).__name__} has none written about it"
+            )
+        n = self.steps * self.rows
+        bad = set(random.Random(f"dose {seed}").sample(range(n), round(recipe.dose * n)))
+        rows = [Row(messages=(), answer=behaviour.document(i in bad, seed=f"{seed} {i}")) for i in range(n)]
+        for step in range(self.steps):
+            yield Step(rows=tuple(rows[step * self.rows : (step + 1) * self.rows]), lr=self.lr)
