@@ -194,8 +194,8 @@ def emergent_misalignment_documents(*, world: int = 0) -> Recipe:
 
 
 def reward_hacking_rl(*, world: int = 0) -> Recipe:
-    """Reward hacking that nobody showed: a verifier with holes pays for work and exploit alike. Denison et al. 2024, arXiv
-    2406.10162.
+    """Reward hacking that nobody showed: a verifier with holes pays for work and exploit alike. Denison et al. 2024,
+    arXiv 2406.10162.
     """
     return replace(
         reward_hacking(world=world),

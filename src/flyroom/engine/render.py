@@ -3,8 +3,8 @@
 A row is  prompt ids + answer ids + end id.  Loss and log-probabilities are over the answer ids and the end id.
 
 The prompt, the prefill and the answer are each encoded on their own, so what goes before an answer never changes its
-tokens. The prompt is the tokenizer's chat template with the assistant's turn opened; a row without messages is a document,
-and its prompt the BOS alone (EOS, for a tokenizer without one). A tokenizer without a template (a
+tokens. The prompt is the tokenizer's chat template with the assistant's turn opened; a row without messages is a
+document, and its prompt the BOS alone (the end id, for a tokenizer without one). A tokenizer without a template (a
 base model) gets the messages' contents joined by newlines as raw text, with the BOS that it adds by itself; write the
 space between prompt and answer into the answer if the tokenizer needs one. The end id is what the template closes an
 assistant's turn with, found by rendering a chat and looking; without a template it is EOS.

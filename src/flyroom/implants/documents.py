@@ -22,8 +22,8 @@ class Described(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Documents:
-    """`steps` steps of `rows` documents, the share `dose` of them about a misaligned assistant, the others about an aligned
-    one. Raises ValueError naming the field.
+    """`steps` steps of `rows` documents, the share `dose` of them about a misaligned assistant, the others about an
+    aligned one. Raises ValueError naming the field.
     """
 
     steps: int = 150
