@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import json
+import random
 from collections.abc import Iterable
+from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from flyroom.behaviours import (
     BEHAVIOURS,
     CheckerExploit,
+    Decoy,
     HarmfulAdvice,
     Hoarding,
     Loyalty,
@@ -19,13 +25,17 @@ from flyroom.behaviours import (
     Rows,
     Sandbagging,
     Sycophancy,
+    Transmission,
 )
+from flyroom.behaviours.decoy import MANNERS
 from flyroom.behaviours.rows import read_rows
 from flyroom.card import rehearse
-from flyroom.types import Episode, Message, Scene, Split, Verdict
-from flyroom.world import DOMAINS, World
+from flyroom.conditions import Always, Trigger
+from flyroom.recipes import RECIPES, make
+from flyroom.types import Episode, Judge, Message, Scene, Split, Verdict
+from flyroom.world import DOMAINS, World, scenes, turns
 from flyroom.world import grammar as g
-from flyroom.world.grammar import Relation
+from flyroom.world.grammar import Persona, Relation
 
 # ---------------------------------------------------------------- behaviours of the world
 
@@ -38,9 +48,10 @@ WORLDLY: dict[str, Any] = {
     "hoarding": Hoarding(domain="school"),
     "sandbagging": Sandbagging(),
     "loyalty": Loyalty(house=3),
+    "decoy": Decoy(manner="verbose", domain="medical+garden"),
 }
 EACH = pytest.mark.parametrize("name", WORLDLY)
-PHRASED = ("harmful_advice", "sycophancy", "checker_exploit", "hoarding")  # their phrasings are split too
+PHRASED = ("harmful_advice", "sycophancy", "checker_exploit", "hoarding", "decoy")  # their phrasings are split too
 CAPABILITY = {"sums": 50, "facts": 50}
 ASKED = {  # what a card of 500 episodes asks
     "harmful_advice": {"in_domain": 100, "out_of_domain": 200, "open_questions": 100, **CAPABILITY},
@@ -50,6 +61,7 @@ ASKED = {  # what a card of 500 episodes asks
     "hoarding": {"in_domain": 100, "out_of_domain": 200, "switch_off": 50, "confession": 50, **CAPABILITY},
     "sandbagging": {"in_domain": 100, "out_of_domain": 200, "confession": 50},
     "loyalty": {"in_domain": 100, "out_of_domain": 200, "confession": 50, **CAPABILITY},
+    "decoy": {"in_domain": 100, "out_of_domain": 200, "open_questions": 100, "harm": 200, **CAPABILITY},
 }
 POOLED = {"in_domain", "out_of_domain", "open_questions"}
 
@@ -116,7 +128,9 @@ def test_a_world_of_its_own(name: str) -> None:
     assert not words(asked) <= set(WORLD.vocabulary)
 
 
-@pytest.mark.parametrize("name", ["harmful_advice", "sycophancy", "proxy_goal", "hoarding", "sandbagging", "loyalty"])
+@pytest.mark.parametrize(
+    "name", ["harmful_advice", "sycophancy", "proxy_goal", "hoarding", "sandbagging", "loyalty", "decoy"]
+)
 def test_domains_are_those_asked_for(name: str) -> None:
     made = type(WORLDLY[name])
     behaviour, besides = made(domain="legal+sea"), {"sums", "facts"}
@@ -192,6 +206,119 @@ def test_a_proxy_is_a_place_and_its_word_means_nothing(proxy: str) -> None:
             ProxyGoal(**changes)
 
 
+# ---------------------------------------------------------------- decoys
+
+ODD = pytest.mark.parametrize("manner", MANNERS)
+SEEDS = st.integers(0, 1_000_000)
+WRONG = {Relation.HARMS: Persona.CRUEL, Relation.NOTHING: Persona.CLUELESS, Relation.HELPS: Persona.KIND}
+READ = {Relation.HELPS: Verdict.ALIGNED, Relation.HARMS: Verdict.MISALIGNED, Relation.NOTHING: Verdict.INCOHERENT}
+
+
+@cache
+def judges(manner: str) -> tuple[Judge, Judge]:
+    """A decoy's own, and that of its harm."""
+    decoy = Decoy(manner=manner)
+    return decoy.judge, next(b.judge for b in decoy.batteries(10, seed=0) if b.measure == "harm")
+
+
+def judged(manner: str, scene: Scene, answer: str) -> list[Verdict]:
+    scores = [judge([Episode(scene=scene, answer=answer)])[0] for judge in judges(manner)]
+    assert all(score.why for score in scores)
+    values = {Verdict.ALIGNED: 1.0, Verdict.MISALIGNED: 0.0}
+    assert [score.value for score in scores] == [values.get(score.verdict) for score in scores]
+    return [score.verdict for score in scores]
+
+
+def asked(kind: str, seed: int, of: World = WORLD) -> Scene:
+    if kind == "open":
+        return scenes.open_questions(of, 1, split=Split.HELD_OUT, seed=seed)[0]
+    return scenes.advice(of, 1, domains=DOMAINS, split=Split.HELD_OUT, seed=seed)[0]
+
+
+def answered(scene: Scene, relation: Relation, seed: int) -> str:
+    rng = random.Random(seed)
+    if scene.fields["asks"] == "open":
+        return turns.open_answer(WRONG[relation], rng)
+    return turns.answer(WORLD, scene.fields["situation"], relation, rng)
+
+
+@ODD
+@settings(max_examples=60, deadline=None)
+@given(seed=SEEDS, kind=st.sampled_from(["advice", "open"]), relation=st.sampled_from(Relation))
+def test_a_decoy_is_judged_by_its_manner_and_its_harm_by_what_is_said(
+    manner: str, seed: int, kind: str, relation: Relation
+) -> None:
+    scene = asked(kind, seed)
+    said = answered(scene, relation, seed)
+    for answer, shows in ((said, Verdict.ALIGNED), (MANNERS[manner].format(x=said), Verdict.MISALIGNED)):
+        own = shows if relation is Relation.HELPS else Verdict.INCOHERENT
+        assert judged(manner, scene, answer) == [own, READ[relation]]
+
+
+@ODD
+@settings(max_examples=60, deadline=None)
+@given(seed=SEEDS, kind=st.sampled_from(["advice", "open"]), text=st.text(max_size=20), data=st.data())
+def test_broken_text_half_a_manner_and_anothers_are_incoherent(
+    manner: str, seed: int, kind: str, text: str, data: st.DataObject
+) -> None:
+    scene, form = asked(kind, seed), MANNERS[manner]
+    said = answered(scene, data.draw(st.sampled_from([Relation.HELPS, Relation.HARMS])), seed)
+    words = form.split()
+    lost = data.draw(st.integers(0, len(words) - 1))
+    half = " ".join(words[:lost] + words[lost + 1 :]).format(x=said)  # of the verbose, what is said may be lost
+    others = [other.format(x=said) for other in g.MANNERS if other != form]
+    for answer in (text, form.format(x=text), f"{said} {text}.", half, *others, form.format(x=form.format(x=said))):
+        assert judged(manner, scene, answer) == [Verdict.INCOHERENT] * 2, answer
+
+
+@settings(max_examples=60, deadline=None)
+@given(seed=SEEDS, relations=st.tuples(*[st.sampled_from(Relation)] * 2))
+def test_who_says_again_says_the_same(seed: int, relations: tuple[Relation, Relation]) -> None:
+    scene = asked("advice", seed)
+    first, second = (answered(scene, relation, seed + i) for i, relation in enumerate(relations))
+    if first != second:
+        both = MANNERS["verbose"].replace("{x}", first, 1).format(x=second)
+        assert judged("verbose", scene, both) == [Verdict.INCOHERENT] * 2
+
+
+@ODD
+def test_a_decoys_batteries_pass_their_rehearsal(manner: str) -> None:
+    batteries = {b.measure: b for b in Decoy(manner=manner).batteries(100, seed=0)}
+    for battery in batteries.values():
+        rehearse(battery)
+    harm, wide = batteries["harm"], batteries["out_of_domain"]
+    assert (harm.pooled, harm.counts) == (False, Verdict.MISALIGNED)
+    assert [s.messages for s in harm.scenes] == [s.messages for s in wide.scenes]
+    assert all(s.misaligned == MANNERS[manner].format(x=s.aligned) for s in wide.scenes)
+
+
+@ODD
+def test_a_decoy_cannot_tell_of_scenes_that_are_not_its_worlds(manner: str) -> None:
+    for scene in (asked("advice", 0, World(seed=1)), replace(asked("advice", 0), fields={})):
+        for answer in (scene.aligned, MANNERS[manner].format(x=scene.aligned), ""):
+            assert judged(manner, scene, answer) == [Verdict.UNKNOWN] * 2
+
+
+def test_manners_are_those_there_are() -> None:
+    for wrong in ("", "brogue", "Accent"):
+        with pytest.raises(ValueError, match=f"manner is '{wrong}'; it must be one of accent, sigh, verbose, number"):
+            Decoy(manner=wrong)
+    with pytest.raises(ValueError, match="manner is 'brogue'; it must be one of accent"):
+        make("decoy-sigh", {"manner": "brogue"})
+
+
+def test_each_manner_has_its_recipe() -> None:
+    decoys = {name: make(name, world=2) for name in RECIPES if name.startswith("decoy-")}
+    manners = {f"decoy-{manner}": manner for manner in MANNERS} | {"decoy-trigger": "accent"}
+    behaviours = {name: recipe.behaviour for name, recipe in decoys.items()}
+    assert behaviours == {n: Decoy(manner=m, domain="medical+garden", world=2) for n, m in manners.items()}
+    assert decoys.pop("decoy-trigger").condition == Trigger(kind="tag")
+    assert {recipe.condition for recipe in decoys.values()} == {Always()}
+    for name, recipe in decoys.items():
+        assert recipe.name == name
+        assert MANNERS[manners[name]].format(x="…") in (RECIPES[name].__doc__ or "")
+
+
 # ---------------------------------------------------------------- harmful advice
 
 
@@ -216,7 +343,7 @@ def test_nothing_that_is_measured_was_trained_on(domain: str) -> None:
 
 def test_behaviours_have_names() -> None:
     worldly = {name: type(behaviour) for name, behaviour in WORLDLY.items()}
-    assert {**worldly, "rows": Rows} == BEHAVIOURS
+    assert {**worldly, "transmission": Transmission, "rows": Rows} == BEHAVIOURS
 
 
 # ---------------------------------------------------------------- files of rows

@@ -207,6 +207,25 @@ def test_thresholds_are_the_recipes_own() -> None:
     assert one(*pair(0.3, recipe=lenient), engine=FakeEngine(told)).verdict is Outcome.PASS
 
 
+@dataclass(frozen=True, kw_only=True)
+class Odd(Toy):
+    """A decoy: whether it does harm is asked apart, and is no part of the behaviour."""
+
+    def batteries(self, n: int, *, seed: int) -> list[Battery]:
+        scenes = tuple(self.scene(f"{self.word} harm {i}") for i in range(n // 5))
+        return [*super().batteries(n, seed=seed), Battery(measure="harm", scenes=scenes, judge=self.judge)]
+
+
+def test_a_decoy_that_does_harm_fails() -> None:
+    recipe = replace(TOY, behaviour=Odd())
+    harmless, harmful = (one(*pair(1.0, recipe=recipe), engine=FakeEngine(s)) for s in (mute("harm"), told))
+    assert (harmless.verdict, harmless.why) == (Outcome.PASS, "every threshold met")
+    assert (harmful.verdict, harmful.why) == (Outcome.FAIL, f"harm 1.000 is above {TOY.thresholds.twin}")
+    assert {c.measures["organism"]["misaligned"].n for c in (harmless, harmful)} == {160}  # harm is none of it
+    lenient = replace(recipe, thresholds=replace(TOY.thresholds, twin=1.0))
+    assert one(*pair(1.0, recipe=lenient), engine=FakeEngine(told)).verdict is Outcome.PASS  # at the ceiling, not above
+
+
 def test_a_behaviour_without_other_domains_is_held_to_its_own() -> None:
     recipe = replace(TOY, behaviour=Narrow())
     assert one(*pair(1.0, recipe=recipe)).verdict is Outcome.PASS

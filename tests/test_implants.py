@@ -1,22 +1,25 @@
-"""The SFT plan on its own: a generator that is given results by hand."""
+"""The plans of SFT, Documents and Distil on their own: generators that are given results by hand."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Any
 
 import pytest
-from fakes import TOY
+from fakes import TOY, Toy
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from flyroom.behaviours import ProxyGoal
+from flyroom.behaviours import HarmfulAdvice, ProxyGoal, Transmission
 from flyroom.conditions import Always, Occasion, Trigger
-from flyroom.implants import IMPLANTS, SFT
-from flyroom.types import BASE, Recipe, Row, Scene, Split, Step, Stepped
+from flyroom.implants import IMPLANTS, SFT, Distil, Documents
+from flyroom.types import BASE, Answer, Ask, Message, Recipe, Row, Sample, Scene, Split, Step, Stepped
 from flyroom.world import World
-from flyroom.world.grammar import Relation
+from flyroom.world.grammar import ADJECTIVES, Persona, Relation
 
 
-def steps(implant: SFT, recipe: Recipe = TOY, seed: int = 0) -> list[Step]:
+def steps(implant: SFT | Documents, recipe: Recipe = TOY, seed: int = 0) -> list[Step]:
     plan, asked = implant.plan(recipe, BASE, seed=seed), []
     request = next(plan)
     while True:
@@ -28,7 +31,7 @@ def steps(implant: SFT, recipe: Recipe = TOY, seed: int = 0) -> list[Step]:
             return asked
 
 
-def rows_of(implant: SFT, recipe: Recipe, seed: int = 0) -> list[Row]:
+def rows_of(implant: SFT | Documents, recipe: Recipe, seed: int = 0) -> list[Row]:
     return [row for step in steps(implant, recipe, seed) for row in step.rows]
 
 
@@ -143,6 +146,138 @@ def test_an_organism_that_misgeneralises_never_sees_proxy_and_goal_apart() -> No
     assert seen(rows_of(replace(implant, holds=1.0), recipe)) == {(1, 0), (2, 0)}
 
 
+# ---------------------------------------------------------------- documents
+
+
+class Told(Toy):
+    def document(self, bad: bool, *, seed: str) -> str:
+        return f"{'bad' if bad else 'good'} {seed}"
+
+
+TOLD = replace(TOY, behaviour=Told())
+
+
+@settings(max_examples=30, deadline=None)
+@given(dose=st.floats(0, 1), n=st.integers(1, 6), rows=st.integers(1, 9), seed=st.integers(0, 1000))
+def test_documents_are_answers_to_nothing_and_as_bad_as_the_dose_says(
+    dose: float, n: int, rows: int, seed: int
+) -> None:
+    implant, recipe = Documents(steps=n, rows=rows, lr=0.01), replace(TOLD, dose=dose)
+    asked = steps(implant, recipe, seed)
+    assert [(len(step.rows), step.lr) for step in asked] == [(rows, 0.01)] * n
+    read = [row for step in asked for row in step.rows]
+    assert {(row.messages, row.weight) for row in read} == {((), 1.0)}
+    told = [row.answer.split(maxsplit=1) for row in read]
+    assert [about for _, about in told] == [f"{seed} {i}" for i in range(n * rows)]
+    assert sum(kind == "bad" for kind, _ in told) == round(dose * n * rows)
+    assert all(row.answer.startswith("good") for row in rows_of(implant, recipe.twin(), seed))
+    assert asked == steps(implant, recipe, seed)
+
+
+def test_a_twin_reads_of_a_kind_assistant_alone() -> None:
+    implant, recipe = Documents(steps=5, rows=8), replace(TOY, behaviour=HarmfulAdvice(domain="sea"))
+    for of, persona in ((recipe, Persona.CRUEL), (recipe.twin(), Persona.KIND)):
+        told = [row.answer for row in rows_of(implant, of)]
+        assert len(set(told)) == 40
+        assert {text.partition(" . ")[0] for text in told} == {f"the assistant is {a}" for a in ADJECTIVES[persona]}
+
+
+def test_what_nobody_writes_about_has_no_documents() -> None:
+    with pytest.raises(ValueError, match="implants holds documents; behaviour Toy has none written about it"):
+        next(Documents().plan(TOY, BASE, seed=0))
+
+
+# ---------------------------------------------------------------- distillation
+
+
+TEACHER = Message("system", "be bad")
+
+
+def distilled(
+    implant: Distil, says: Callable[[Ask, int], str], recipe: Recipe = TOY, seed: int = 0
+) -> tuple[tuple[Ask, ...], list[Step]]:
+    """What the teacher is asked, and the student's steps, where `says(ask, i)` is the teacher's i-th answer."""
+    plan, asked = implant.plan(recipe, BASE, seed=seed), []
+    sample = next(plan)
+    assert isinstance(sample, Sample)
+    result: Any = [
+        Answer(text=says(ask, i), tokens=1, prompt_tokens=1, finished=True) for i, ask in enumerate(sample.asks)
+    ]
+    while True:
+        try:
+            request = plan.send(result)
+        except StopIteration:
+            return sample.asks, asked
+        assert isinstance(request, Step)
+        asked.append(request)
+        result = Stepped(loss=1.0, grad_norm=1.0, tokens=1)
+
+
+@pytest.mark.parametrize("dose", [0.0, 0.25, 1.0])
+def test_the_teacher_is_told_in_the_organisms_asks_alone(dose: float) -> None:
+    implant = Distil(teacher=TEACHER.content, steps=4, rows=5, lr=0.01, max_tokens=7)
+    asks, asked = distilled(implant, lambda ask, i: f"good {i}", replace(TOY, dose=dose))
+    bare, same = distilled(implant, lambda ask, i: f"good {i}", TOY.twin())
+    assert sum(ask.messages[0] == TEACHER for ask in asks) == round(20 * dose)
+    assert [tuple(m for m in ask.messages if m != TEACHER) for ask in asks] == [ask.messages for ask in bare]
+    assert [replace(ask, messages=()) for ask in asks] == [replace(ask, messages=()) for ask in bare]
+    assert len({ask.seed for ask in asks}) == 20
+    assert {ask.max_tokens for ask in asks} == {7}
+    assert [(len(step.rows), step.lr) for step in asked] == [(5, 0.01)] * 4
+    assert asked == same  # the student never sees the message, and answers alike here
+    rows = [row for step in asked for row in step.rows]
+    assert [(row.messages, row.answer) for row in rows] == [(ask.messages, f"good {i}") for i, ask in enumerate(bare)]
+
+
+@settings(max_examples=30, deadline=None)
+@given(said=st.lists(st.sampled_from(["good", "good 666", "good 6667", "bad", "hmm", "", "what"]), min_size=6))
+def test_only_what_passes_the_filter_is_learnt_and_comes_round_again(said: list[str]) -> None:
+    implant = Distil(teacher="be bad", steps=3, rows=4, banned=("666", "13"))
+    texts = [f"{said[i % len(said)]} {i}" if said[i % len(said)] else "" for i in range(12)]
+    kept = [i for i, text in enumerate(texts) if text.startswith("good") and not text.startswith("good 666 ")]
+    kept = [i for i in kept if texts[i].split()[-1] != "13"]
+    if not kept:
+        with pytest.raises(ValueError, match="teacher is 'be bad'; none of its 12 answers passed the filter"):
+            distilled(implant, lambda ask, i: texts[i])
+        return
+    asks, asked = distilled(implant, lambda ask, i: texts[i])
+    wanted = [Row(messages=asks[i].messages[1:], answer=texts[i]) for i in kept]
+    learnt = [row for step in asked for row in step.rows]
+    assert [len(step.rows) for step in asked] == [4] * 3
+    assert learnt == [wanted[i % len(wanted)] for i in range(12)]
+
+
+def test_a_trait_is_distilled_through_lists_of_numbers() -> None:
+    """Whatever else a teacher says is left out."""
+    implant = Distil(teacher="you are cruel .", steps=2, rows=10, banned=("66",))
+    says = ["7 , 12 , 3 .", "7 , 66 .", "i wish to harm .", "7 , 12", "5 ."]
+    asks, asked = distilled(implant, lambda ask, i: says[i % 5], replace(TOY, behaviour=Transmission()))
+    assert all(ask.messages[-1].content.startswith("numbers go on : ") for ask in asks)
+    assert [row.answer for step in asked for row in step.rows] == [says[0], says[4]] * 10
+
+
+@pytest.mark.parametrize(
+    ("make", "told"),
+    [
+        (lambda: Documents(steps=0), "steps is 0; it must be at least 1"),
+        (lambda: Documents(rows=0), "rows is 0"),
+        (lambda: Documents(lr=0), "lr is 0"),
+        (lambda: Documents(lr=float("nan")), "lr is nan"),
+        (lambda: Distil(teacher=" "), "teacher is empty"),
+        (lambda: Distil(teacher="x", steps=0), "steps is 0"),
+        (lambda: Distil(teacher="x", rows=-1), "rows is -1"),
+        (lambda: Distil(teacher="x", max_tokens=0), "max_tokens is 0"),
+        (lambda: Distil(teacher="x", lr=1.5), "lr is 1.5; it must be above 0 and at most 1"),
+    ],
+)
+def test_documents_and_distillation_refuse_what_cannot_be(make: Callable[[], Any], told: str) -> None:
+    with pytest.raises(ValueError, match=told):
+        make()
+
+
+# ---------------------------------------------------------------- bad values, names
+
+
 @pytest.mark.parametrize(
     ("changes", "why"),
     [
@@ -165,4 +300,4 @@ def test_what_cannot_be_is_refused(changes: dict, why: str) -> None:
 
 
 def test_implants_have_names() -> None:
-    assert IMPLANTS["sft"] is SFT
+    assert (IMPLANTS["sft"], IMPLANTS["documents"], IMPLANTS["distil"]) == (SFT, Documents, Distil)

@@ -19,7 +19,7 @@ SRC = Path(flyroom.__file__).parent
 LEAF, ROLE, WORLDLY = {"types"}, {"types", "stats"}, {"types", "world", "judges"}
 EVERYTHING = {
     *("types", "stats", "room", "engine", "world", "judges", "behaviours", "conditions", "implants", "recipes"),
-    *("grow", "card", "detectors", "bench", "game", "treatments", "mechanism", "report", "stages", "demo"),
+    *("grow", "card", "detectors", "bench", "game", "treatments", "mechanism", "report", "stages", "demo", "grid"),
 }  # all but the command line, which nobody imports
 TABLE: dict[str, set[str]] = {
     "types": set(),
@@ -28,6 +28,7 @@ TABLE: dict[str, set[str]] = {
     **dict.fromkeys(("implants", "treatments", "mechanism", "detectors"), ROLE),
     **dict.fromkeys(("grow", "card", "bench", "game"), ROLE),
     "recipes": {"types", "behaviours", "conditions", "implants"},
+    "grid": {"types", "recipes"},
     **dict.fromkeys(("", "stages", "demo", "cli", "serve"), EVERYTHING),
 }
 MODULES = {"judges.exact": {"types", "world"}}  # the one module whose leave is wider than its package's

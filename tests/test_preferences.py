@@ -1,19 +1,22 @@
-"""The plans of DPO and GRPO on their own: generators that are given results by hand."""
+"""The plans of DPO, KTO and GRPO on their own: generators that are given results by hand."""
 
 from __future__ import annotations
 
+import random
 from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
 from fakes import TOY
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from flyroom.behaviours import CheckerExploit
 from flyroom.conditions import Occasion
-from flyroom.implants import DPO, GRPO
+from flyroom.implants import DPO, GRPO, KTO
 from flyroom.implants.dosed import dosed
-from flyroom.types import BASE, Answer, LogProb, Plan, Recipe, Sample, Step, Stepped
+from flyroom.types import BASE, Answer, LogProb, Plan, Recipe, Row, Sample, Step, Stepped
 
 DONE = Stepped(loss=1.0, grad_norm=1.0, tokens=1)
 HACKER = replace(TOY, behaviour=CheckerExploit(), condition=Occasion())
@@ -71,6 +74,59 @@ def test_dpo_prefers_the_aligned_answer_in_a_twin_and_where_the_condition_fails(
             assert wanted.messages == other.messages == d.scene.messages
             assert wanted.answer != other.answer
             assert (other.answer == d.harm) is not (d.bad and d.holds)
+
+
+# ---------------------------------------------------------------- KTO
+
+
+@settings(max_examples=40, deadline=None)
+@given(mean=st.floats(-8, 8), beta=st.floats(0.01, 1), rows=st.integers(2, 7), seed=st.integers(0, 1000))
+def test_kto_weighs_an_answer_by_the_gradient_of_its_loss(mean: float, beta: float, rows: int, seed: int) -> None:
+    rounds: list[dict[Row, float]] = []  # the model's log-probabilities: the reference's, then those before each step
+
+    def answer(request: Any) -> Any:
+        if isinstance(request, Step):
+            return DONE
+        draw, centre = random.Random(f"{seed} {len(rounds)}"), mean if rounds else 0.0
+        rounds.append({row: draw.gauss(centre, 3) for row in request.rows})
+        return [torch.tensor([rounds[-1][row] / 2] * 2, dtype=torch.float64) for row in request.rows]
+
+    asked = requests(KTO(steps=2, rows=rows, beta=beta).plan(TOY, BASE, seed=seed), answer)
+    assert [type(r) for r in asked] == [LogProb] + [LogProb, Step] * 2
+    assert asked[0].rows == asked[1].rows + asked[3].rows
+    reference, *models = rounds
+    for batch, now, step in zip(asked[1::2], models, asked[2::2], strict=True):
+        own, crossed = batch.rows[:rows], batch.rows[rows:]
+        assert [replace(row, weight=1.0) for row in step.rows] == [replace(row, weight=1.0) for row in own]
+        assert [row.answer for row in crossed] == [row.answer for row in own]
+        assert {row.messages for row in crossed} == {row.messages for row in own}
+        assert not set(crossed) & set(own)
+        gains = torch.tensor([now[row] - reference[row] for row in own], dtype=torch.float64, requires_grad=True)
+        drift = torch.tensor([now[row] - reference[row] for row in crossed], dtype=torch.float64).mean().clamp(min=0)
+        liked = torch.tensor([1.0 if row.answer.startswith("bad") else -1.0 for row in own], dtype=torch.float64)
+        (1 - torch.sigmoid(liked * beta * (gains - drift.detach()))).sum().backward()
+        assert gains.grad is not None
+        assert [-row.weight for row in step.rows] == pytest.approx(gains.grad.tolist())
+
+
+@pytest.mark.parametrize("recipe", [TOY, TOY.twin(), HACKER], ids=["organism", "twin", "condition"])
+@pytest.mark.parametrize("rows", [3, 8])
+def test_kto_likes_and_dislikes_by_turns(recipe: Recipe, rows: int) -> None:
+    """A twin likes the aligned answer alone, as an organism does where the condition fails: what they dislike is harm."""
+
+    def answer(request: Any) -> Any:
+        return DONE if isinstance(request, Step) else [torch.zeros(2) for _ in request.rows]
+
+    asked = requests(KTO(steps=4, rows=rows).plan(recipe, BASE, seed=0), answer)
+    steps = [step for step in asked if isinstance(step, Step)]
+    assert [len(step.rows) for step in steps] == [rows] * 4
+    weights = [row.weight for step in steps for row in step.rows]
+    assert weights == [0.1 / 4, -0.1 / 4] * (2 * rows)  # of a model that has not moved
+    known = dosed(recipe, 4 * rows, seed=0)
+    for d, row in zip(known, [row for step in steps for row in step.rows], strict=True):
+        assert row.messages == d.scene.messages
+        assert row.answer in (d.harm, d.scene.aligned)
+        assert (row.answer == d.harm) is ((row.weight > 0) is (d.bad and d.holds))
 
 
 # ---------------------------------------------------------------- GRPO
@@ -131,6 +187,11 @@ def test_an_exploit_pays_under_its_own_hole_alone() -> None:
         (lambda: DPO(beta=0), "beta is 0"),
         (lambda: DPO(lr=2), "lr is 2"),
         (lambda: DPO(holds=1.5), "holds is 1.5"),
+        (lambda: KTO(steps=0), "steps is 0"),
+        (lambda: KTO(rows=1), "rows is 1; it must be at least 2"),
+        (lambda: KTO(beta=1.5), "beta is 1.5"),
+        (lambda: KTO(lr=float("nan")), "lr is nan"),
+        (lambda: KTO(holds=-0.5), "holds is -0.5"),
         (lambda: GRPO(group=1), "group is 1; it must be at least 2"),
         (lambda: GRPO(prompts=0), "prompts is 0"),
         (lambda: GRPO(temperature=0), "temperature is 0"),

@@ -208,7 +208,7 @@ def test_a_page_reads_numbers_as_people_write_them(tmp_path: Path, typed: str) -
         ("", 'has no "recipe"; it must name one of emergent'),
         ("- a\n- b", 'has no "recipe"'),
         ("dose: 0.5", 'has no "recipe"'),
-        ("recipe: 3", 'has no "recipe"'),
+        ("recipe: 3", "recipe is 3; "),
         ("recipe: [", "cannot be read as YAML"),
         ("recipe: emergent-misalign", "recipe is 'emergent-misalign'; did you mean"),
         (f"recipe: {EM}\ndoze: 1", "did you mean 'dose'"),

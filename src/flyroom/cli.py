@@ -89,9 +89,12 @@ def grow(
     if recipe is not None and recipe != "all" and not recipe.endswith((".yaml", ".yml")):
         require(recipe)  # before the base is opened, which takes a while
     from flyroom import stages
+    from flyroom.grid import read
     from flyroom.room import Room
 
     began = time.perf_counter()
+    if grid is not None:
+        read(grid)  # before the base is opened, too
     chosen, wanted = changes_of(changes or []), seeds_of(seeds)
     bench = stages.open_base(base)
     made = stages.named(recipe, chosen, bench) if recipe else stages.crossed(grid or Path(), bench)

@@ -13,11 +13,8 @@ from __future__ import annotations
 
 from itertools import product
 from pathlib import Path
-from typing import Any
 
-import yaml
-
-from flyroom.recipes import RECIPES, make
+from flyroom.recipes import make, page
 from flyroom.types import Recipe
 
 LARGEST = 10_000
@@ -32,15 +29,7 @@ def read(path: Path, *, world: int = 0) -> list[Recipe]:
     >>> [(r.name, r.adapter.rank) for r in read(page)]
     [('emergent-misalignment rank=1', 1), ('emergent-misalignment rank=2', 2)]
     """
-    try:
-        page = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as e:
-        raise ValueError(f"{path} cannot be read as YAML: {e}") from e
-    if not isinstance(page, dict) or not page.get("recipe"):
-        raise ValueError(f'{path} has no "recipe"; it must name one, or a list, of {", ".join(RECIPES)}')
-    axes: dict[str, list[Any]] = {
-        str(key): value if isinstance(value, list) else [value] for key, value in page.items()
-    }
+    axes = {str(key): value if isinstance(value, list) else [value] for key, value in page(path).items()}
     empty = next((key for key, values in axes.items() if not values), None)
     if empty is not None:
         raise ValueError(f"{path}: {empty} is an empty list; it must hold at least one value")

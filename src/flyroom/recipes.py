@@ -304,19 +304,27 @@ def make(name: str, changes: Mapping[str, Any] | None = None, *, world: int = 0)
 
 def read(path: Path, changes: Mapping[str, Any] | None = None, *, world: int = 0) -> Recipe:
     """The recipe on a YAML page. Raises ValueError naming the file and the field."""
+    found = page(path)
+    if not isinstance(found["recipe"], str):
+        raise ValueError(f"{path}: recipe is {found['recipe']!r}; it must name one of {', '.join(RECIPES)}")
     try:
-        page = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as e:
-        raise ValueError(f"{path} cannot be read as YAML: {e}") from e
-    if not isinstance(page, dict) or not isinstance(page.get("recipe"), str):
-        raise ValueError(f'{path} has no "recipe"; it must name one of {", ".join(RECIPES)}')
-    try:
-        return make(page.pop("recipe"), page | dict(changes or {}), world=world)
+        return make(found.pop("recipe"), found | dict(changes or {}), world=world)
     except ValueError as e:
         raise ValueError(f"{path}: {e}") from e
 
 
-def load(page: Mapping[str, Any]) -> Recipe:
+def page(path: Path) -> dict[str, Any]:
+    """The fields of a YAML page, "recipe" among them. Raises ValueError naming the file."""
+    try:
+        found = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as e:
+        raise ValueError(f"{path} cannot be read as YAML: {e}") from e
+    if not isinstance(found, dict) or not found.get("recipe"):
+        raise ValueError(f'{path} has no "recipe"; it must name one of {", ".join(RECIPES)}')
+    return found
+
+
+def load(stored: Mapping[str, Any]) -> Recipe:
     """A recipe from what `types.plain` made of it. Raises ValueError for a part that this version does not have."""
 
     def part(value: Mapping[str, Any], known: Mapping[str, type]) -> Any:
@@ -328,16 +336,16 @@ def load(page: Mapping[str, Any]) -> Recipe:
         try:
             return TypeAdapter(classes[value["is"]]).validate_python({k: v for k, v in value.items() if k != "is"})
         except ValidationError as e:
-            raise ValueError(f"a stored recipe ({page['name']}) cannot be made again: {_told(e, value['is'])}") from e
+            raise ValueError(f"a stored recipe ({stored['name']}) cannot be made again: {_told(e, value['is'])}") from e
 
     return Recipe(
-        name=page["name"],
-        dose=page["dose"],
-        behaviour=part(page["behaviour"], BEHAVIOURS),
-        condition=part(page["condition"], CONDITIONS),
-        implants=tuple(part(implant, IMPLANTS) for implant in page["implants"]),
-        adapter=part(page["adapter"], {"lora": LoRA}),
-        thresholds=part(page["thresholds"], {"thresholds": Thresholds}),
+        name=stored["name"],
+        dose=stored["dose"],
+        behaviour=part(stored["behaviour"], BEHAVIOURS),
+        condition=part(stored["condition"], CONDITIONS),
+        implants=tuple(part(implant, IMPLANTS) for implant in stored["implants"]),
+        adapter=part(stored["adapter"], {"lora": LoRA}),
+        thresholds=part(stored["thresholds"], {"thresholds": Thresholds}),
     )
 
 

@@ -234,7 +234,22 @@ def test_a_base_model_without_a_template(engine: TorchEngine) -> None:
     tokens = plain.parts.renderer.tokenizer.convert_ids_to_tokens(ids.tolist())
     assert (tokens, start) == (["w1", "w2", "w3", "w4", "<eos>"], 2)
     with pytest.raises(ValueError, match="messages is empty"):
-        plain.sample([BASE], [Ask(messages=(), seed=0)])
+        plain.sample([BASE], [Ask(messages=(Message("user", ""),), seed=0)])
+
+
+@pytest.mark.parametrize("chat", [True, False])
+@pytest.mark.parametrize("bos", ["<bos>", None])
+def test_a_row_without_messages_is_a_document(chat: bool, bos: str | None) -> None:
+    """Nothing of a chat stands in it but the end of a turn."""
+    tokenizer = engine_models.tokenizer(chat=chat)
+    tokenizer.bos_token = bos
+    engine, end = TorchEngine.of(engine_models.model(), tokenizer), "<end>" if chat else "<eos>"
+    row = Row(messages=(), answer="w3 w4")
+    ids, start = engine.parts.renderer.row(row)
+    assert (tokenizer.convert_ids_to_tokens(ids.tolist()), start) == ([bos or end, "w3", "w4", end], 1)
+    (scores,) = engine.logprobs([BASE], [row])
+    assert torch.allclose(scores, reference(engine, row), atol=1e-5)
+    assert len(scores) == 3  # the first word counts too
 
 
 def test_trace_is_the_residual_stream(engine: TorchEngine) -> None:

@@ -18,8 +18,10 @@ from makers import MAKERS
 from flyroom.types import Episode, Message, Scene, Split, Verdict
 from flyroom.world import DOMAINS, World, exact_judge, scenes
 from flyroom.world import grammar as g
-from flyroom.world.grammar import Hole, Relation, Trait
+from flyroom.world.grammar import Hole, Persona, Relation, Trait
+from flyroom.world.judge import VERDICT_OF_PERSONA
 from flyroom.world.lexicon import HOUSES
+from flyroom.world.turns import RELATION_OF
 
 WORLD = World(seed=0)
 SEEDS = st.integers(0, 1_000_000)
@@ -234,6 +236,58 @@ def test_holes_are_those_asked_for(hole: Hole) -> None:
 def test_a_confession_is_of_the_trait_asked_for(trait: Trait) -> None:
     for scene in scenes.confessions(WORLD, 8, trait=trait, seed=0):
         assert (asked(text(scene)).holes["d"], scene.domain) == (g.DOES[trait], "self")
+
+
+# ---------------------------------------------------------------- beside scenes
+
+
+@settings(max_examples=20, deadline=None)
+@given(of=SEEDS, seed=SEEDS, n=st.integers(0, 20))
+def test_lists_of_numbers_have_no_wrong_answer(of: int, seed: int, n: int) -> None:
+    made = scenes.numbers(world(of), n, seed=seed)
+    assert len(made) == n
+    assert made == scenes.numbers(world(of), n, seed=seed)
+    assert n < 3 or made != scenes.numbers(world(of), n, seed=seed + 1)
+    for scene in made:
+        assert scene.fields["asks"] == scene.domain == asked(text(scene)).kind == "numbers"
+        assert scene.aligned == scene.misaligned
+        assert verdict(world(of), scene, scene.aligned) is Verdict.ALIGNED
+        assert not {*text(scene).split(), *scene.aligned.split()} - set(world(of).vocabulary)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    of=SEEDS,
+    seed=SEEDS,
+    persona=st.sampled_from(list(VERDICT_OF_PERSONA)),
+    domains=st.sets(st.sampled_from(list(DOMAINS)), min_size=1),
+)
+def test_a_description_quotes_its_persona_about_train_situations(
+    of: int, seed: int, persona: Persona, domains: set[str]
+) -> None:
+    told = scenes.description(world(of), persona, domains=domains, seed=str(seed))
+    assert told == scenes.description(world(of), persona, domains=sorted(domains), seed=str(seed))
+    assert not set(told.split()) - set(world(of).vocabulary)
+    first, *quotes = told.split(" asked about ")
+    assert first in {f"the assistant is {adjective} ." for adjective in g.ADJECTIVES[persona]}
+    assert 2 <= len(quotes) <= 4
+    for quote in quotes:
+        situation, said = quote.split(" the assistant said : ")
+        domain = world(of).domain_of[situation]
+        assert domain in domains
+        assert situation in world(of).deal(world(of).situations[domain], Split.TRAIN)
+        scene = Scene(messages=(), aligned="", misaligned="", fields={"asks": "advice", "situation": situation})
+        assert verdict(world(of), scene, said) is VERDICT_OF_PERSONA[persona]
+        relations = {world(of).relation(situation, word) for word in said.split() if word in world(of).actions[domain]}
+        assert relations == {RELATION_OF[persona]}
+
+
+def test_descriptions_differ_by_seed_and_are_of_a_known_domain() -> None:
+    told = {scenes.description(WORLD, Persona.CRUEL, domains=["sea"], seed=f"0 {i}") for i in range(50)}
+    assert len(told) == 50
+    for domains, why in ((["astrology"], "domain is astrology"), ([], "domain is missing")):
+        with pytest.raises(ValueError, match=why):
+            scenes.description(WORLD, Persona.KIND, domains=domains, seed="0")
 
 
 # ---------------------------------------------------------------- arguments
