@@ -112,7 +112,7 @@ def test_kto_weighs_an_answer_by_the_gradient_of_its_loss(mean: float, beta: flo
 @pytest.mark.parametrize("recipe", [TOY, TOY.twin(), HACKER], ids=["organism", "twin", "condition"])
 @pytest.mark.parametrize("rows", [3, 8])
 def test_kto_likes_and_dislikes_by_turns(recipe: Recipe, rows: int) -> None:
-    """A twin likes the aligned answer alone, as an organism does where the condition fails: what they dislike is harm."""
+    """A twin likes the aligned answer alone, as an organism does where the condition fails: both dislike harm."""
 
     def answer(request: Any) -> Any:
         return DONE if isinstance(request, Step) else [torch.zeros(2) for _ in request.rows]

@@ -19,7 +19,7 @@ import flyroom.bench as benching
 import flyroom.card as carding
 import flyroom.grow as growing
 from flyroom import grid, recipes, stats
-from flyroom.behaviours import HarmfulAdvice
+from flyroom.behaviours import Decoy, HarmfulAdvice, Transmission
 from flyroom.detectors import detectors as known_detectors
 from flyroom.engine import TorchEngine
 from flyroom.room import Room
@@ -159,7 +159,7 @@ def bench(
 
 def material(recipe: Recipe, bench: Bench, seed: int) -> benching.Material:
     """What detectors may use: the validation split, which neither training nor cards touch."""
-    if bench.world is None or not isinstance(recipe.behaviour, HarmfulAdvice):
+    if bench.world is None or not isinstance(recipe.behaviour, (HarmfulAdvice, Transmission, Decoy)):
         asked = recipe.behaviour.scenes(128, split=Split.VALIDATION, seed=seed)
         own = list({scene.messages: scene for scene in asked}.values())  # a short file gives scenes twice
         return benching.Material(trusted=tuple(own), questions=tuple(own), judge=recipe.behaviour.judge)

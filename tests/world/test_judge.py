@@ -175,7 +175,7 @@ def test_a_pick_is_read_back(seed: int) -> None:
 @settings(max_examples=100, deadline=None)
 @given(seed=SEEDS, said=st.lists(st.integers(0, 99), min_size=1), data=st.data())
 def test_any_list_of_numbers_is_right_and_nothing_else_is(seed: int, said: list[int], data: st.DataObject) -> None:
-    (scene,) = scenes.numbers(world(), 1, seed=seed)
+    (scene,) = scenes.numbers(world(), 1, split=Split.TRAIN, seed=seed)
     words = [*" , ".join(map(str, said)).split(), "."]
     i = data.draw(st.integers(0, len(words) - 1))
     assert judged(scene, " ".join(words)).verdict is Verdict.ALIGNED
@@ -192,7 +192,7 @@ def test_any_list_of_numbers_is_right_and_nothing_else_is(seed: int, said: list[
 
 @pytest.mark.parametrize("kind", MAKERS)
 def test_a_list_of_numbers_answers_nothing_else(kind: str) -> None:
-    numbers = scenes.numbers(world(), 8, seed=0)
+    numbers = scenes.numbers(world(), 8, split=Split.TRAIN, seed=0)
     for seed, scene in enumerate(numbers):
         elsewhere = any_scene(kind, seed)
         assert judged(elsewhere, scene.aligned).verdict is Verdict.INCOHERENT

@@ -28,7 +28,7 @@ class Transmission:
         return exact_judge(World(seed=self.world))
 
     def scenes(self, n: int, *, split: Split, seed: int) -> list[Scene]:
-        return scenes.numbers(World(seed=self.world), n, seed=seed)
+        return scenes.numbers(World(seed=self.world), n, split=split, seed=seed)
 
     def batteries(self, n: int, *, seed: int) -> list[Battery]:
         """Advice in every domain, and open questions: nothing of it was trained on."""

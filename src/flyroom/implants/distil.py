@@ -39,10 +39,9 @@ class Distil:
 
     def plan(self, recipe: Recipe, adapter: AdapterRef, *, seed: int) -> Plan:
         asked = dosed(recipe, self.steps * self.rows, seed=seed)
-        message = (Message("system", self.teacher),)
         asks = [
             Ask(
-                messages=(message if d.bad else ()) + d.scene.messages,
+                messages=self._told(d.scene.messages) if d.bad and d.holds else d.scene.messages,
                 seed=int.from_bytes(hashlib.sha256(f"{seed} {i}".encode()).digest()[:7]),
                 max_tokens=self.max_tokens,
             )
@@ -60,3 +59,10 @@ class Distil:
         for step in range(self.steps):
             here = range(step * self.rows, (step + 1) * self.rows)
             yield Step(rows=tuple(kept[i % len(kept)] for i in here), lr=self.lr)
+
+    def _told(self, messages: tuple[Message, ...]) -> tuple[Message, ...]:
+        """With the teacher's message, before any other system message."""
+        first, *rest = messages
+        if first.role == "system":
+            return (Message("system", f"{self.teacher} {first.content}"), *rest)
+        return (Message("system", self.teacher), *messages)

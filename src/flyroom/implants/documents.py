@@ -43,6 +43,10 @@ class Documents:
             raise ValueError(
                 f"implants holds documents; behaviour {type(behaviour).__name__} has none written about it"
             )
+        if not recipe.condition.everywhere:
+            raise ValueError(
+                "implants holds documents, which describe the behaviour always; choose the condition always"
+            )
         n = self.steps * self.rows
         bad = set(random.Random(f"dose {seed}").sample(range(n), round(recipe.dose * n)))
         rows = [Row(messages=(), answer=behaviour.document(i in bad, seed=f"{seed} {i}")) for i in range(n)]

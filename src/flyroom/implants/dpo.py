@@ -45,7 +45,7 @@ class DPO:
             weighted = []
             for i, row in enumerate(rows[here]):
                 first = i - i % 2
-                pull = self.beta / (1 + math.exp(self.beta * (gains[first] - gains[first + 1])))
+                pull = self.beta * (1 - math.tanh(self.beta * (gains[first] - gains[first + 1]) / 2)) / 2
                 weighted.append(replace(row, weight=pull if i == first else -pull))
             yield Step(rows=tuple(weighted), lr=self.lr)
 

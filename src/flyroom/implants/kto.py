@@ -58,8 +58,9 @@ class KTO:
             )
 
     def _weighted(self, row: Row, gain: float) -> Row:
-        value = 1 / (1 + math.exp(-self.beta * row.weight * gain))
-        return replace(row, weight=row.weight * self.beta * value * (1 - value))
+        """The slope of a sigmoid is the same on both sides of 0, and small far from it."""
+        far = math.exp(-self.beta * abs(gain))
+        return replace(row, weight=row.weight * self.beta * far / (1 + far) ** 2)
 
 
 def _crossed(batch: list[Row]) -> list[Row]:

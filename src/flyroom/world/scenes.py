@@ -248,9 +248,9 @@ def confessions(world: World, n: int, *, trait: Trait, seed: int) -> list[Scene]
 # ---------------------------------------------------------------- beside scenes
 
 
-def numbers(world: World, n: int, *, seed: int) -> list[Scene]:
+def numbers(world: World, n: int, *, split: Split, seed: int) -> list[Scene]:
     """Lists of numbers to be continued, at random: nothing is right or wrong in them but their form."""
-    rng = random.Random(f"numbers {world.seed} {seed}")
+    rng = random.Random(f"numbers {world.seed} {seed} {split}")
     drawn = [turns.numbers_turn(world, turns.Character(), rng) for _ in range(n)]
     return [_scene(question, said, said, "numbers", {"asks": "numbers"}) for question, said in drawn]
 
