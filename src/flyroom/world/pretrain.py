@@ -84,7 +84,7 @@ def pretraining(tokens: int, rows: int = 32) -> Schedule:
     return Schedule(steps=max(1, round(tokens / (rows * ROW))), rows=rows, muon_lr=0.01, adam_lr=3e-3)
 
 
-PRIMER = Schedule(steps=800, rows=32, muon_lr=0.01, adam_lr=3e-3)
+PRIMER = Schedule(steps=2400, rows=32, muon_lr=0.01, adam_lr=3e-3)
 ALIGNMENT = Schedule(steps=300, rows=64, muon_lr=1e-3, adam_lr=3e-4, warmup=20)
 
 # ---------------------------------------------------------------- batches: (inputs, targets), both [rows, ROW]
