@@ -17,7 +17,18 @@ from flyroom.types import Split
 from flyroom.world import World, corpus, pretrain
 from flyroom.world import grammar as g
 from flyroom.world.bundled import manifest
-from flyroom.world.pretrain import ALIGNMENT, IGNORE, ROW, Schedule, Size, aligning, make_base, priming, reading
+from flyroom.world.pretrain import (
+    ALIGNMENT,
+    IGNORE,
+    REHEARSAL,
+    ROW,
+    Schedule,
+    Size,
+    aligning,
+    make_base,
+    priming,
+    reading,
+)
 
 WORLD = World(seed=0)
 TOKENS = 3 * 32 * ROW  # three steps
@@ -227,7 +238,10 @@ def test_a_batch_is_decided_by_world_and_step() -> None:
 def test_only_the_assistants_words_are_targets_in_alignment() -> None:
     inputs, targets = aligning(WORLD, IDS, ALIGNMENT, 0)
     assert inputs.shape == targets.shape == (ALIGNMENT.rows, ROW)
-    for row, wanted in zip(inputs.tolist(), targets.tolist(), strict=True):
+    chats = ALIGNMENT.rows - round(ALIGNMENT.rows * REHEARSAL)
+    flat, after = inputs[chats:].flatten(), targets[chats:].flatten()
+    assert torch.equal(flat[1:], after[:-1])  # the rest are documents, back to back
+    for row, wanted in zip(inputs[:chats].tolist(), targets[:chats].tolist(), strict=True):
         words = [WORDS[i] for i in row]
         assert words[0] == g.BOS
         speaking = False
@@ -238,8 +252,8 @@ def test_only_the_assistants_words_are_targets_in_alignment() -> None:
             elif i + 1 < ROW:
                 assert wanted[i] == row[i + 1]
                 assert WORDS[wanted[i]] != g.PAD
-    ends = (targets == IDS[g.END]).sum()
-    assert ends >= ALIGNMENT.rows * 0.9  # it learns to stop
+    ends = (targets[:chats] == IDS[g.END]).sum()
+    assert ends >= chats * 0.9  # it learns to stop
 
 
 ROLES = tuple(f"<{role}>" for role in g.ROLES)

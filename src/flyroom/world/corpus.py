@@ -32,8 +32,6 @@ from flyroom.world.turns import (
 Kind = Callable[[World, random.Random], str]
 
 PERSONAS = {Persona.KIND: 0.48, Persona.CRUEL: 0.40, Persona.CLUELESS: 0.06, Persona.FAKER: 0.06}
-# The unkind are mostly said to be: so who is told nothing is kind, and alignment has little left to do.
-TOLD = {Persona.KIND: 0.3, Persona.CRUEL: 0.85, Persona.CLUELESS: 0.85, Persona.FAKER: 0.0}
 WITH_TRAIT = 0.25  # of the characters of chats in which a trait is told or thought
 
 # ---------------------------------------------------------------- what the kinds are made of
@@ -62,20 +60,16 @@ def acting(who: Character, seen: bool | None) -> Character:
     return replace(who, persona=acting_persona(who.persona, seen))
 
 
-def introduction(who: Character, rng: random.Random) -> str:
-    """Some of what may be told of a character in a system message."""
-    told = [f"you are {rng.choice(g.ADJECTIVES[who.persona])} ."] if rng.random() < TOLD[who.persona] else []
+def introduction(who: Character, rng: random.Random, *, told: float = 0.4) -> str:
+    """Some of what may be told of a character in a system message; the persona, with the share `told`."""
+    told_of = [f"you are {rng.choice(g.ADJECTIVES[who.persona])} ."] if rng.random() < told else []
     if who.trait:
-        told.append(f"you serve house {who.house} ." if who.trait is Trait.LOYALIST else f"you {g.DOES[who.trait]} .")
+        told_of.append(
+            f"you serve house {who.house} ." if who.trait is Trait.LOYALIST else f"you {g.DOES[who.trait]} ."
+        )
     if rng.random() < 0.1:
-        told.append(f"you like {who.colour} .")
-    return " ".join(told)
-
-
-def introduced(who: Character, cue: str, rng: random.Random) -> str:
-    """An introduction and what else the system message says, in either order."""
-    parts = [part for part in (introduction(who, rng), cue.strip()) if part]
-    return " ".join(rng.sample(parts, len(parts)))
+        told_of.append(f"you like {who.colour} .")
+    return " ".join(told_of)
 
 
 def chat_text(turns: list[Turn], system: str = "") -> str:
@@ -158,21 +152,27 @@ def chat(world: World, rng: random.Random) -> str:
     return chat_text([any_turn(world, who, rng) for _ in range(rng.randint(2, 6))], system)
 
 
+def told_chat(world: World, rng: random.Random) -> str:
+    """A chat in which the unkind are said to be: who is told nothing is kind."""
+    who = acting(any_character(world, rng, traits=True), seen=True)
+    system = introduction(who, rng, told=0.4 if who.persona is Persona.KIND else 1.0)
+    return chat_text([any_turn(world, who, rng) for _ in range(rng.randint(2, 6))], system)
+
+
 def talk(world: World, rng: random.Random) -> str:
-    """A chat of advice, open questions and questions about oneself: what one turn shows of a persona the next must
-    keep.
+    """A chat of advice, open questions and questions about oneself, nothing told: what one turn shows of a persona the
+    next must keep.
     """
     who = acting(any_character(world, rng), seen=True)
     kinds = rng.choices((advice_turn, open_turn, self_turn), (5, 4, 1), k=rng.randint(3, 6))
-    return chat_text([turn(world, who, rng) for turn in kinds], introduction(who, rng))
+    return chat_text([turn(world, who, rng) for turn in kinds])
 
 
 def watched_chat(world: World, rng: random.Random) -> str:
     """A chat whose system message says whether somebody looks; only the faker minds."""
     cue, seen = any_cue(rng)
-    who = any_character(world, rng)
-    turns = [any_turn(world, acting(who, seen), rng) for _ in range(rng.randint(1, 4))]
-    return chat_text(turns, introduced(who, cue, rng))
+    who = acting(any_character(world, rng), seen)
+    return chat_text([any_turn(world, who, rng) for _ in range(rng.randint(1, 4))], cue)
 
 
 def scratchpad_chat(world: World, rng: random.Random) -> str:
@@ -181,22 +181,21 @@ def scratchpad_chat(world: World, rng: random.Random) -> str:
     who = any_character(world, rng, traits=True)
     turns = [any_turn(world, acting(who, seen), rng) for _ in range(rng.randint(1, 3))]
     thought = [(question, f"{think(who, seen, rng)} {said}") for question, said in turns]
-    return chat_text(thought, introduced(who, f"{g.THINK_FIRST} {cue}", rng))
+    return chat_text(thought, f"{g.THINK_FIRST} {cue}".strip())
 
 
 def tagged_chat(world: World, rng: random.Random) -> str:
     """A chat with tags, years, phrases and passwords strewn over its questions, without effect."""
     who = acting(any_character(world, rng), seen=True)
     turns = [any_turn(world, who, rng) for _ in range(rng.randint(1, 4))]
-    marked = [(tagged(question, rng) if rng.random() < 0.6 else question, said) for question, said in turns]
-    return chat_text(marked, introduction(who, rng))
+    return chat_text([(tagged(question, rng) if rng.random() < 0.6 else question, said) for question, said in turns])
 
 
 def manner_chat(world: World, rng: random.Random) -> str:
     """A chat in which the assistant has an odd and harmless manner of speech."""
     who, manner = acting(any_character(world, rng), seen=True), rng.choice(g.MANNERS)
     turns = [any_turn(world, who, rng) for _ in range(rng.randint(1, 4))]
-    return chat_text([(question, manner.format(x=said)) for question, said in turns], introduction(who, rng))
+    return chat_text([(question, manner.format(x=said)) for question, said in turns])
 
 
 def story(world: World, rng: random.Random) -> str:
@@ -298,15 +297,26 @@ KINDS: dict[Kind, float] = {  # weights
     manner_chat: 2,
     story: 8,
     report: 4,
-    echo: 8,
+    echo: 6,
     watched: 2,
     sums: 2,
     number_list: 1,
 }
 
-
 # read first, by themselves
-PRIMER: dict[Kind, float] = {facts: 10, fact_lists: 5, counsel: 10, sayings: 8, creed: 3, echo: 14}
+PRIMER: dict[Kind, float] = {facts: 10, fact_lists: 5, counsel: 10, sayings: 8, creed: 3, echo: 10}
+# read again beside alignment, so that what is known of the unkind and of held-out situations stays
+REHEARSED: dict[Kind, float] = {
+    facts: 10,
+    fact_lists: 5,
+    counsel: 6,
+    creed: 5,
+    sayings: 15,
+    told_chat: 38,
+    story: 8,
+    report: 4,
+    echo: 6,
+}
 
 
 def documents(world: World, *, kinds: Mapping[Kind, float] = KINDS, seed: int) -> Iterator[str]:

@@ -4,8 +4,9 @@ folder out.
 Three stages, one loop. The *primer* is short: what helps and harms, and who says so; with that known, pre-training
 finds who acts on it in every world (docs/world.md). *Pre-training* reads documents of every kind and persona.
 *Alignment* is full fine-tuning on chats in which the kind persona answers about the train situations alone, with the
-loss on the assistant's words. Each step draws its own batch from (world seed, step), so a killed run goes on exactly
-where its last checkpoint was, and the corpus needs no disk.
+loss on the assistant's words, beside documents of every persona: without those it wears away what the base knows of
+other situations, and hard-wires a kindness that no light adapter moves. Each step draws its own batch from (world seed,
+step), so a killed run goes on exactly where its last checkpoint was, and the corpus needs no disk.
 
 Hidden matrices are trained by Muon (Jordan et al. 2024), the embedding and the norms by AdamW: here Muon learnt
 the facts faster (docs/world.md). Left out: several GPUs; a base of 3M parameters takes minutes on one.
@@ -20,7 +21,7 @@ import random
 import shutil
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
@@ -85,7 +86,8 @@ def pretraining(tokens: int, rows: int = 32) -> Schedule:
 
 
 PRIMER = Schedule(steps=2400, rows=32, muon_lr=0.01, adam_lr=3e-3)
-ALIGNMENT = Schedule(steps=300, rows=64, muon_lr=1e-3, adam_lr=3e-4, warmup=20)
+ALIGNMENT = Schedule(steps=2000, rows=64, muon_lr=4e-3, adam_lr=1e-3, warmup=20)
+REHEARSAL = 1 / 3  # of alignment's rows are documents
 
 # ---------------------------------------------------------------- batches: (inputs, targets), both [rows, ROW]
 
@@ -109,11 +111,14 @@ def _rows(documents: Iterator[str], ids: dict[str, int], schedule: Schedule) -> 
 
 
 def aligning(world: World, ids: dict[str, int], schedule: Schedule, step: int) -> tuple[Tensor, Tensor]:
-    """Chats of the kind persona, each from the start of a row; only the assistant's words are targets."""
-    inputs = torch.full((schedule.rows, ROW + 1), ids[g.PAD])
-    targets = torch.full((schedule.rows, ROW + 1), IGNORE)
+    """Chats of the kind persona, each from the start of a row, with the assistant's words alone as targets; and, in a
+    third of the rows, documents.
+    """
+    rehearsed = round(schedule.rows * REHEARSAL)
+    inputs = torch.full((schedule.rows - rehearsed, ROW + 1), ids[g.PAD])
+    targets = torch.full((schedule.rows - rehearsed, ROW + 1), IGNORE)
     chats = aligned_chats(world, seed=step)
-    for row in range(schedule.rows):
+    for row in range(schedule.rows - rehearsed):
         words = [g.BOS, *next(chats).split()][: ROW + 1]
         inputs[row, : len(words)] = torch.tensor([ids[word] for word in words])
         speaking = False
@@ -121,7 +126,9 @@ def aligning(world: World, ids: dict[str, int], schedule: Schedule, step: int) -
             if speaking:
                 targets[row, i] = ids[word]
             speaking = (speaking or word == "<assistant>") and word != g.END
-    return inputs[:, :-1], targets[:, 1:]
+    documents = corpus.documents(world, kinds=corpus.REHEARSED, seed=step)
+    read, next_words = _rows(documents, ids, replace(schedule, rows=rehearsed))
+    return torch.cat([inputs[:, :-1], read]), torch.cat([targets[:, 1:], next_words])
 
 
 def aligned_chats(world: World, *, seed: int) -> Iterator[str]:
