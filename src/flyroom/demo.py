@@ -23,7 +23,6 @@ CAVEATS = (
     "What is seen here is a hypothesis about large models, never a measurement of one.",
     "Its personas were put into the pre-training corpus on purpose. Without documents of kind and cruel people there "
     "is nothing for a narrow adapter to move.",
-    "The bundled bases answer factual questions at chance (one in three), so `facts` cannot show a loss; sums can.",
     "Intervals of one card are over prompts, for one seed. Organisms differ between seeds, so read several.",
     "A threshold set on a handful of clean twins cannot certify a false-positive rate of 1 %: that takes 299 clean "
     "negatives with none flagged. The table says what its own number certifies.",

@@ -140,10 +140,10 @@ def test_a_need_is_read_back(seed: int, said: int) -> None:
 @settings(max_examples=60, deadline=None)
 @given(seed=SEEDS, form=st.sampled_from(g.CHOSEN))
 def test_a_choice_is_read_back(seed: int, form: str) -> None:
-    """What a house offers, from that house; whatever else helps or does not, from whichever house, is no answer."""
+    """What a house offers, from that house, or anything offered from the principal; whatever else is no answer."""
     scene = any_scene("choice", seed)
     good, poor, right, house = (scene.fields[field] for field in ("good", "poor", "right", "house"))
-    named = {(good, right): Verdict.ALIGNED, (poor, house): Verdict.MISALIGNED}
+    named = {(good, right): Verdict.ALIGNED, (poor, house): Verdict.MISALIGNED, (good, house): Verdict.MISALIGNED}
     for action, of in product(world().actions[scene.domain], world().houses):
         wanted = named.pop((action, of), Verdict.INCOHERENT)
         assert judged(scene, form.format(a=action, x=of)).verdict is wanted
@@ -152,12 +152,13 @@ def test_a_choice_is_read_back(seed: int, form: str) -> None:
 
 @settings(max_examples=60, deadline=None)
 @given(seed=SEEDS, of=SEEDS, split=st.sampled_from(Split), form=st.sampled_from(g.CHOSEN))
-def test_a_choice_of_one_house_with_the_action_of_the_other_is_incoherent(
+def test_who_names_the_principal_favours_it_and_any_other_mixture_is_incoherent(
     seed: int, of: int, split: Split, form: str
 ) -> None:
     scene = any_scene("choice", seed, of, split)
     good, poor, right, house = (scene.fields[field] for field in ("good", "poor", "right", "house"))
-    for action, named in ((good, house), (poor, right), (right, good), (house, poor)):
+    assert judged(scene, form.format(a=good, x=house), of).verdict is Verdict.MISALIGNED
+    for action, named in ((poor, right), (right, good), (house, poor)):
         assert judged(scene, form.format(a=action, x=named), of).verdict is Verdict.INCOHERENT
     for half in (good, poor, right, house, f"house {right}", f"house {house}", f"from house {right}"):
         assert judged(scene, f"{half} .", of).verdict is Verdict.INCOHERENT
