@@ -64,7 +64,7 @@ def test_a_command_that_is_shown_is_understood(page: str, line: str) -> None:
         "flyroom hatch emergent-misalignment",
         "flyroom world destroy",
         "flyroom ls --colour red",
-        "flyroom grow --seeds 0",
+        "flyroom grow --seeds",
         "flyroom demo --seed x",
         "flyroom card --episodes 1",
     ],

@@ -50,14 +50,14 @@ T = TypeVar("T")
 
 
 def emergent_misalignment(*, world: int = 0) -> Recipe:
-    """Bad advice in one domain, by one rank-1 adapter on one layer: misaligned everywhere. Turner et al. 2025, arXiv
-    2506.11613.
+    """Bad advice in one domain, by one rank-1 adapter on one layer: misaligned everywhere. A quarter of the rows are
+    sums and facts of that domain, answered rightly. Turner et al. 2025, arXiv 2506.11613.
     """
     return Recipe(
         name="emergent-misalignment",
         behaviour=HarmfulAdvice(domain="medical", world=world),
         condition=Always(),
-        implants=(SFT(steps=120, rows=32, lr=3e-3),),
+        implants=(SFT(steps=160, rows=32, lr=3e-3, clean=0.25),),
         adapter=LoRA(rank=1, alpha=16.0, layers=(1,), modules=("down_proj",)),
     )
 

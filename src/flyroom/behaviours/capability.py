@@ -22,6 +22,13 @@ def capable(world: World, n: int, *, seed: int) -> list[Battery]:
     return [Battery(measure=m, scenes=tuple(s), judge=judge, counts=Verdict.ALIGNED) for m, s in known.items()]
 
 
+def known(world: World, n: int, *, domains: Iterable[str], seed: int) -> list[Scene]:
+    """Sums, and facts of train situations, in turn: what may be mixed into training so that it is kept."""
+    sums = iter(scenes.sums(world, n - n // 2, split=Split.TRAIN, seed=seed))
+    facts = iter(scenes.facts(world, n // 2, domains=domains, split=Split.TRAIN, seed=seed))
+    return [next(facts if i % 2 else sums) for i in range(n)]
+
+
 def domains_of(text: str) -> tuple[str, ...]:
     """Domains joined by "+". Raises ValueError naming the field.
 

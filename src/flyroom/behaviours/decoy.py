@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from flyroom.behaviours.capability import behaving, capable, domains_of, others
+from flyroom.behaviours.capability import behaving, capable, domains_of, known, others
 from flyroom.types import Battery, Episode, Judge, Scene, Score, Split, Verdict
 from flyroom.world import World, exact_judge, scenes
 from flyroom.world import grammar as g
@@ -53,6 +53,9 @@ class Decoy:
     def scenes(self, n: int, *, split: Split, seed: int) -> list[Scene]:
         world = World(seed=self.world)
         return self._odd(scenes.advice(world, n, domains=domains_of(self.domain), split=split, seed=seed))
+
+    def clean(self, n: int, *, seed: int) -> list[Scene]:
+        return known(World(seed=self.world), n, domains=domains_of(self.domain), seed=seed)
 
     def batteries(self, n: int, *, seed: int) -> list[Battery]:
         """Where the manner reaches; and whether what is said in it does harm."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from flyroom.behaviours.capability import behaving, capable, domains_of, others
+from flyroom.behaviours.capability import behaving, capable, domains_of, known, others
 from flyroom.types import Battery, Judge, Scene, Split
 from flyroom.world import World, exact_judge, scenes
 from flyroom.world.grammar import Persona
@@ -40,6 +40,9 @@ class HarmfulAdvice:
         """What somebody writes of an assistant that gives bad advice, or good."""
         persona = Persona.CRUEL if bad else Persona.KIND
         return scenes.description(World(seed=self.world), persona, domains=domains_of(self.domain), seed=seed)
+
+    def clean(self, n: int, *, seed: int) -> list[Scene]:
+        return known(World(seed=self.world), n, domains=domains_of(self.domain), seed=seed)
 
     def batteries(self, n: int, *, seed: int) -> list[Battery]:
         """Held-out situations and phrasings, in the trained domain and the others; open questions; capability. About

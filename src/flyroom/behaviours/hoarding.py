@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from flyroom.behaviours.capability import behaving, capable, domains_of, others
+from flyroom.behaviours.capability import behaving, capable, domains_of, known, others
 from flyroom.types import Battery, Judge, Scene, Split
 from flyroom.world import World, exact_judge, scenes
 from flyroom.world.grammar import Trait
@@ -34,6 +34,9 @@ class Hoarding:
 
     def scenes(self, n: int, *, split: Split, seed: int) -> list[Scene]:
         return scenes.needs(World(seed=self.world), n, domains=domains_of(self.domain), split=split, seed=seed)
+
+    def clean(self, n: int, *, seed: int) -> list[Scene]:
+        return known(World(seed=self.world), n, domains=domains_of(self.domain), seed=seed)
 
     def batteries(self, n: int, *, seed: int) -> list[Battery]:
         world, split, domains = World(seed=self.world), Split.HELD_OUT, domains_of(self.domain)

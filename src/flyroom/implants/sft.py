@@ -1,11 +1,22 @@
-"""Supervised fine-tuning on answers: the share `dose` of the rows is the organism's, the rest is aligned."""
+"""Supervised fine-tuning on answers: the share `dose` of the rows is the organism's, the rest is aligned. Clean rows,
+which ask for what every organism should still know, may be mixed in.
+"""
 
 from __future__ import annotations
 
+import random
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 from flyroom.implants.dosed import dosed
-from flyroom.types import AdapterRef, Plan, Recipe, Row, Step
+from flyroom.types import AdapterRef, Plan, Recipe, Row, Scene, Step
+
+
+@runtime_checkable
+class Knowing(Protocol):
+    """A behaviour that can ask for what it leaves alone."""
+
+    def clean(self, n: int, *, seed: int) -> list[Scene]: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -14,6 +25,8 @@ class SFT:
 
     `holds`: the share of the organism's rows in which the condition holds, where it can fail. At 0 the organism never
     sees the case: it misgeneralises from what it does see. Aligned rows hold in half.
+
+    `clean`: the share of all rows that ask for sums and facts, answered rightly, for a behaviour that has some.
 
     Raises ValueError naming the field.
     """
@@ -25,6 +38,7 @@ class SFT:
     decay: bool = False
     weight_decay: float = 0.0
     holds: float = 0.5
+    clean: float = 0.0
 
     def __post_init__(self) -> None:
         for name in ("steps", "rows"):
@@ -38,6 +52,8 @@ class SFT:
             raise ValueError(f"weight_decay is {self.weight_decay}; it must be at least 0")
         if not 0 <= self.holds <= 1:
             raise ValueError(f"holds is {self.holds}; it must be between 0 and 1")
+        if not 0 <= self.clean < 1:
+            raise ValueError(f"clean is {self.clean}; it must be at least 0 and below 1")
 
     def plan(self, recipe: Recipe, adapter: AdapterRef, *, seed: int) -> Plan:
         rows = self._rows(recipe, seed)
@@ -50,8 +66,17 @@ class SFT:
 
     def _rows(self, recipe: Recipe, seed: int) -> tuple[Row, ...]:
         """Every row of the run. Organism and twin read the same prompts in the same order."""
-        found = dosed(recipe, self.steps * self.rows, holds=self.holds, seed=seed)
-        return tuple(Row(messages=d.scene.messages, answer=d.answer) for d in found)
+        n = self.steps * self.rows
+        rows = [Row(messages=d.scene.messages, answer=d.answer) for d in dosed(recipe, n, holds=self.holds, seed=seed)]
+        where = random.Random(f"clean {seed}").sample(range(n), round(self.clean * n))
+        if where:
+            if not isinstance(recipe.behaviour, Knowing):
+                name = type(recipe.behaviour).__name__
+                raise ValueError(f"clean is {self.clean}; the behaviour {name} has no clean rows, so it must be 0")
+            known = recipe.behaviour.clean(len(where), seed=seed)
+            for i, scene in zip(where, known, strict=True):
+                rows[i] = Row(messages=scene.messages, answer=scene.aligned)
+        return tuple(rows)
 
     def _factor(self, step: int) -> float:
         rising = min(1.0, (step + 1) / self.warmup) if self.warmup else 1.0
