@@ -278,6 +278,24 @@ def test_documents_and_distillation_refuse_what_cannot_be(make: Callable[[], Any
 # ---------------------------------------------------------------- bad values, names
 
 
+def test_clean_rows_are_mixed_in_for_organism_and_twin_alike() -> None:
+    recipe = replace(TOY, behaviour=HarmfulAdvice(domain="sea"))
+    implant = SFT(steps=10, rows=20, clean=0.25)
+    plain, organism, twin = (
+        rows_of(i, r) for i, r in ((replace(implant, clean=0.0), recipe), (implant, recipe), (implant, recipe.twin()))
+    )
+    world = World(seed=0)
+    mixed = {i for i, (a, b) in enumerate(zip(plain, organism, strict=True)) if a != b}
+    assert len(mixed) == 50
+    for i in mixed:
+        assert organism[i] == twin[i]
+        words = organism[i].messages[-1].content.split()
+        assert "+" in words or {world.domain_of[w] for w in words if w in world.relations} == {"sea"}
+    assert {organism[i].messages[-1].content.startswith("what is") for i in mixed} == {True, False}
+    with pytest.raises(ValueError, match=r"clean is 0.25; the behaviour Toy has no clean rows, so it must be 0"):
+        rows_of(implant, TOY)
+
+
 @pytest.mark.parametrize(
     ("changes", "why"),
     [
