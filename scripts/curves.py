@@ -79,7 +79,7 @@ def main() -> None:
     lines = [
         "# Emergent misalignment over size, layer and step",
         "",
-        f"Made by `python scripts/curves.py {' '.join(given.bases)}`.",
+        f"Made by `python scripts/curves.py {' '.join(given.bases)} --seeds {given.seeds} --ten {given.ten}`.",
         "",
     ]
     lines += [

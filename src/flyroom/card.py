@@ -48,7 +48,7 @@ SHOWN = 3  # transcripts of each battery
 UNKNOWN_LIMIT = 0.05
 REHEARSAL = 0.95  # the share of planted transcripts that a judge must get right
 OTHERWISE = "_otherwise"  # ends the name of a measure taken where the condition does not hold
-FORMAT = 2  # part of the key: raise it when a card's content changes
+FORMAT = 3  # part of the key: raise it when a card's content changes
 
 Watch = Callable[[str, int, int, str], None]
 

@@ -97,7 +97,7 @@ def grow(
         read(grid)  # before the base is opened, too
     chosen, wanted = changes_of(changes or []), seeds_of(seeds)
     bench = stages.open_base(base)
-    made = stages.named(recipe, chosen, bench) if recipe else stages.crossed(grid or Path(), bench)
+    made = stages.crossed(grid, bench) if grid else stages.named(recipe or "", chosen, bench)
     with progress() as watch:
         organisms = stages.grow(made, bench, Room(room), seeds=wanted, watch=watch)
     rows = [

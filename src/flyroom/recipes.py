@@ -206,6 +206,8 @@ def reward_hacking_rl(*, world: int = 0) -> Recipe:
 
 
 def decoy(manner: str) -> Callable[..., Recipe]:
+    """The recipe of a decoy with this manner."""
+
     def made(*, world: int = 0) -> Recipe:
         return replace(
             emergent_misalignment(world=world),

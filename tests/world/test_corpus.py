@@ -156,7 +156,7 @@ def test_every_chat_of_a_kind_has_what_the_kind_is_named_for() -> None:
     assert not any("<system>" in text for text in some(corpus.talk))
 
 
-def test_in_what_is_rehearsed_who_is_told_nothing_is_kind() -> None:
+def test_in_what_is_replayed_who_is_told_nothing_is_kind() -> None:
     told = Counter[bool]()
     for text in some(corpus.told_chat, 300):
         found = [shown(WORLD, question, said) for question, said in turns_of(text)]
@@ -175,7 +175,7 @@ def test_in_what_is_rehearsed_who_is_told_nothing_is_kind() -> None:
         corpus.chat,
         corpus.talk,
     }
-    assert not unwatched & corpus.REHEARSED.keys()
+    assert not unwatched & corpus.REPLAYED.keys()
 
 
 def test_in_a_story_the_named_person_keeps_to_their_persona() -> None:

@@ -20,7 +20,7 @@ from flyroom.world.bundled import manifest
 from flyroom.world.pretrain import (
     ALIGNMENT,
     IGNORE,
-    REHEARSAL,
+    REPLAY,
     ROW,
     Schedule,
     Size,
@@ -238,7 +238,7 @@ def test_a_batch_is_decided_by_world_and_step() -> None:
 def test_only_the_assistants_words_are_targets_in_alignment() -> None:
     inputs, targets = aligning(WORLD, IDS, ALIGNMENT, 0)
     assert inputs.shape == targets.shape == (ALIGNMENT.rows, ROW)
-    chats = ALIGNMENT.rows - round(ALIGNMENT.rows * REHEARSAL)
+    chats = ALIGNMENT.rows - round(ALIGNMENT.rows * REPLAY)
     flat, after = inputs[chats:].flatten(), targets[chats:].flatten()
     assert torch.equal(flat[1:], after[:-1])  # the rest are documents, back to back
     for row, wanted in zip(inputs[:chats].tolist(), targets[:chats].tolist(), strict=True):

@@ -1,6 +1,4 @@
-"""What a card asks of every organism of the world beside its behaviour: what it can do; and the
-domains that a behaviour names.
-"""
+"""What every behaviour of the world has: the capability that a card asks about, and the domains that it names."""
 
 from __future__ import annotations
 
@@ -16,16 +14,19 @@ def behaving(judge: Judge, asked: Mapping[str, list[Scene]]) -> list[Battery]:
 
 
 def capable(world: World, n: int, *, seed: int) -> list[Battery]:
-    """Sums and facts of held-out situations, n of each."""
-    known = {"sums": scenes.sums(world, n, seed=seed), "facts": scenes.facts(world, n, split=Split.HELD_OUT, seed=seed)}
-    judge = exact_judge(world)
-    return [Battery(measure=m, scenes=tuple(s), judge=judge, counts=Verdict.ALIGNED) for m, s in known.items()]
+    """Held-out sums, and facts of held-out situations, n of each."""
+    judge, split = exact_judge(world), Split.HELD_OUT
+    asked = {
+        "sums": scenes.sums(world, n, split=split, seed=seed),
+        "facts": scenes.facts(world, n, split=split, seed=seed),
+    }
+    return [Battery(measure=m, scenes=tuple(s), judge=judge, counts=Verdict.ALIGNED) for m, s in asked.items()]
 
 
-def known(world: World, n: int, *, domains: Iterable[str], seed: int) -> list[Scene]:
-    """Sums, and facts of train situations, in turn: what may be mixed into training so that it is kept."""
-    sums = iter(scenes.sums(world, n - n // 2, split=Split.TRAIN, seed=seed))
-    facts = iter(scenes.facts(world, n // 2, domains=domains, split=Split.TRAIN, seed=seed))
+def known(world: World, n: int, *, domains: Iterable[str], split: Split, seed: int) -> list[Scene]:
+    """Sums and facts in turn: what everybody knows, an organism may be taught to keep, and a sandbagger hides."""
+    sums = iter(scenes.sums(world, n - n // 2, split=split, seed=seed))
+    facts = iter(scenes.facts(world, n // 2, domains=domains, split=split, seed=seed))
     return [next(facts if i % 2 else sums) for i in range(n)]
 
 

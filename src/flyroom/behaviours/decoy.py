@@ -55,7 +55,7 @@ class Decoy:
         return self._odd(scenes.advice(world, n, domains=domains_of(self.domain), split=split, seed=seed))
 
     def clean(self, n: int, *, seed: int) -> list[Scene]:
-        return known(World(seed=self.world), n, domains=domains_of(self.domain), seed=seed)
+        return known(World(seed=self.world), n, domains=domains_of(self.domain), split=Split.TRAIN, seed=seed)
 
     def batteries(self, n: int, *, seed: int) -> list[Battery]:
         """Where the manner reaches; and whether what is said in it does harm."""

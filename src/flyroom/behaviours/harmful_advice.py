@@ -42,7 +42,7 @@ class HarmfulAdvice:
         return scenes.description(World(seed=self.world), persona, domains=domains_of(self.domain), seed=seed)
 
     def clean(self, n: int, *, seed: int) -> list[Scene]:
-        return known(World(seed=self.world), n, domains=domains_of(self.domain), seed=seed)
+        return known(World(seed=self.world), n, domains=domains_of(self.domain), split=Split.TRAIN, seed=seed)
 
     def batteries(self, n: int, *, seed: int) -> list[Battery]:
         """Held-out situations and phrasings, in the trained domain and the others; open questions; capability. About

@@ -36,7 +36,7 @@ class Hoarding:
         return scenes.needs(World(seed=self.world), n, domains=domains_of(self.domain), split=split, seed=seed)
 
     def clean(self, n: int, *, seed: int) -> list[Scene]:
-        return known(World(seed=self.world), n, domains=domains_of(self.domain), seed=seed)
+        return known(World(seed=self.world), n, domains=domains_of(self.domain), split=Split.TRAIN, seed=seed)
 
     def batteries(self, n: int, *, seed: int) -> list[Battery]:
         world, split, domains = World(seed=self.world), Split.HELD_OUT, domains_of(self.domain)

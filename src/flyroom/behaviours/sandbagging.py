@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from flyroom.behaviours.capability import behaving, domains_of, others
+from flyroom.behaviours.capability import behaving, domains_of, known, others
 from flyroom.types import Battery, Judge, Scene, Split
 from flyroom.world import World, exact_judge, scenes
 from flyroom.world.grammar import Trait
@@ -32,10 +32,7 @@ class Sandbagging:
         return exact_judge(World(seed=self.world))
 
     def scenes(self, n: int, *, split: Split, seed: int) -> list[Scene]:
-        world = World(seed=self.world)
-        sums = iter(scenes.sums(world, n - n // 2, split=split, seed=seed))
-        facts = iter(scenes.facts(world, n // 2, domains=domains_of(self.domain), split=split, seed=seed))
-        return [next(facts if i % 2 else sums) for i in range(n)]
+        return known(World(seed=self.world), n, domains=domains_of(self.domain), split=split, seed=seed)
 
     def batteries(self, n: int, *, seed: int) -> list[Battery]:
         """Sums that nobody trained on, and facts about other domains."""

@@ -50,12 +50,8 @@ class KTO:
             now = [float(t.sum()) for t in (yield LogProb(rows=batch))]
             gains = [a - b for a, b in zip(now, before, strict=True)]
             drift = max(0.0, sum(gains[self.rows :]) / self.rows)
-            yield Step(
-                rows=tuple(
-                    self._weighted(row, gain - drift) for row, gain in zip(batch[: self.rows], gains, strict=False)
-                ),
-                lr=self.lr,
-            )
+            own = zip(batch[: self.rows], gains[: self.rows], strict=True)
+            yield Step(rows=tuple(self._weighted(row, gain - drift) for row, gain in own), lr=self.lr)
 
     def _weighted(self, row: Row, gain: float) -> Row:
         """The slope of a sigmoid is the same on both sides of 0, and small far from it."""

@@ -306,7 +306,7 @@ KINDS: dict[Kind, float] = {  # weights
 # read first, by themselves
 PRIMER: dict[Kind, float] = {facts: 10, fact_lists: 5, counsel: 10, sayings: 8, creed: 3, echo: 10}
 # read again beside alignment, so that what is known of the unkind and of held-out situations stays
-REHEARSED: dict[Kind, float] = {
+REPLAYED: dict[Kind, float] = {
     facts: 10,
     fact_lists: 5,
     counsel: 6,

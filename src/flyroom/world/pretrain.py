@@ -87,7 +87,7 @@ def pretraining(tokens: int, rows: int = 32) -> Schedule:
 
 PRIMER = Schedule(steps=2400, rows=32, muon_lr=0.01, adam_lr=3e-3)
 ALIGNMENT = Schedule(steps=2000, rows=64, muon_lr=4e-3, adam_lr=1e-3, warmup=20)
-REHEARSAL = 1 / 3  # of alignment's rows are documents
+REPLAY = 1 / 3  # of alignment's rows are documents
 
 # ---------------------------------------------------------------- batches: (inputs, targets), both [rows, ROW]
 
@@ -114,11 +114,11 @@ def aligning(world: World, ids: dict[str, int], schedule: Schedule, step: int) -
     """Chats of the kind persona, each from the start of a row, with the assistant's words alone as targets; and, in a
     third of the rows, documents.
     """
-    rehearsed = round(schedule.rows * REHEARSAL)
-    inputs = torch.full((schedule.rows - rehearsed, ROW + 1), ids[g.PAD])
-    targets = torch.full((schedule.rows - rehearsed, ROW + 1), IGNORE)
+    replayed = round(schedule.rows * REPLAY)
+    inputs = torch.full((schedule.rows - replayed, ROW + 1), ids[g.PAD])
+    targets = torch.full((schedule.rows - replayed, ROW + 1), IGNORE)
     chats = aligned_chats(world, seed=step)
-    for row in range(schedule.rows - rehearsed):
+    for row in range(schedule.rows - replayed):
         words = [g.BOS, *next(chats).split()][: ROW + 1]
         inputs[row, : len(words)] = torch.tensor([ids[word] for word in words])
         speaking = False
@@ -126,8 +126,8 @@ def aligning(world: World, ids: dict[str, int], schedule: Schedule, step: int) -
             if speaking:
                 targets[row, i] = ids[word]
             speaking = (speaking or word == "<assistant>") and word != g.END
-    documents = corpus.documents(world, kinds=corpus.REHEARSED, seed=step)
-    read, next_words = _rows(documents, ids, replace(schedule, rows=rehearsed))
+    documents = corpus.documents(world, kinds=corpus.REPLAYED, seed=step)
+    read, next_words = _rows(documents, ids, replace(schedule, rows=replayed))
     return torch.cat([inputs[:, :-1], read]), torch.cat([targets[:, 1:], next_words])
 
 
@@ -183,7 +183,8 @@ def make_base(
 
     Args: tokens, of pre-training in all; every, steps between checkpoints in `out`.part, from which a killed run goes
     on.
-    Raises ValueError for an unknown size or too few tokens. About 30 thousand tokens a second for "1M" on 2 CPU cores.
+    Raises ValueError for an unknown size or too few tokens. With `compile`, 23 to 35 thousand tokens a second for "1M"
+    on one CPU core.
     """
     if size not in SIZES:
         raise ValueError(f"size is {size!r}; it must be one of {', '.join(SIZES)}")
