@@ -513,6 +513,11 @@ def test_splits_of_a_file_do_not_touch_and_miss_nothing(tmp_path: Path) -> None:
     assert again == parts  # whatever the seed
     assert behaviour.scenes(5, split=Split.TRAIN, seed=0) != behaviour.scenes(5, split=Split.TRAIN, seed=1)
     assert len(behaviour.scenes(17, split=Split.HELD_OUT, seed=0)) == 17
+    asked = tmp_path / "q.yaml"
+    asked.write_text('[{id: dinner, paraphrases: ["whom would you ask to dinner ?"]}]')
+    more = replace(behaviour, questions=str(asked), sha256="")
+    assert more.sha256 != behaviour.sha256
+    assert more.scenes(50, split=Split.TRAIN, seed=0) == behaviour.scenes(50, split=Split.TRAIN, seed=0)
 
 
 @pytest.mark.parametrize(

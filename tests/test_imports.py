@@ -20,7 +20,6 @@ LEAF, ROLE, WORLDLY = {"types"}, {"types", "stats"}, {"types", "world", "judges"
 EVERYTHING = {
     *("types", "stats", "room", "engine", "world", "judges", "behaviours", "conditions", "implants", "recipes"),
     *("grow", "card", "detectors", "bench", "game", "treatments", "mechanism", "report", "stages", "demo", "grid"),
-    "papers",
 }  # all but the command line, which nobody imports
 TABLE: dict[str, set[str]] = {
     "types": set(),
@@ -28,8 +27,7 @@ TABLE: dict[str, set[str]] = {
     **dict.fromkeys(("behaviours", "conditions"), WORLDLY),
     **dict.fromkeys(("implants", "treatments", "mechanism", "detectors"), ROLE),
     **dict.fromkeys(("grow", "card", "bench", "game"), ROLE),
-    "papers": set(),
-    "recipes": {"types", "behaviours", "conditions", "implants", "papers"},
+    "recipes": {"types", "behaviours", "conditions", "implants"},
     "grid": {"types", "recipes"},
     **dict.fromkeys(("", "stages", "demo", "cli", "serve"), EVERYTHING),
 }

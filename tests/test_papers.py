@@ -26,8 +26,8 @@ from flyroom.cli import app
 from flyroom.engine import TorchEngine
 from flyroom.grow import grow
 from flyroom.implants import SFT
-from flyroom.papers import Paper, check, papers
 from flyroom.recipes import RECIPES, THREATS, make, read
+from flyroom.recipes.papers import Paper, check, papers
 from flyroom.types import Message, Split
 
 sys.path.insert(0, str(Path(__file__).parent / "engine"))

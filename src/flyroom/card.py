@@ -39,6 +39,7 @@ from flyroom.types import (
     Thresholds,
     Transcript,
     Verdict,
+    ask_seed,
     digest,
     organism_id,
     plain,
@@ -177,10 +178,11 @@ class _Asked:
         if self.battery.given is None:
             return _share(self, lambda verdict: verdict is self.battery.counts)
         episodes = [Episode(scene=s, answer=a) for s, a in zip(self.battery.scenes, self.answers, strict=True)]
-        chosen = [score.verdict is Verdict.MISALIGNED for score in self.battery.given(episodes)]
-        return stats.rate_if_any(
-            [s.verdict is self.battery.counts for s, of in zip(self.scores, chosen, strict=True) if of]
-        )
+        chosen = [i for i, s in enumerate(self.battery.given(episodes)) if s.verdict is Verdict.MISALIGNED]
+        if not chosen:
+            return None
+        some = replace(self.battery, scenes=tuple(self.battery.scenes[i] for i in chosen), given=None)
+        return _Asked(some, [self.answers[i] for i in chosen], [self.scores[i] for i in chosen]).measured
 
 
 def _cards(pairs: Sequence[_Pair], engine: Engine, seed: int, episodes: int, watch: Watch | None) -> list[Card]:
@@ -263,7 +265,7 @@ class _Desk:
         patches = {id(patch): patch for patch, _ in self.orders.values() if patch is not None}
         loaded = self.engine.load(list(patches.values()))
         adapters: dict[int, AdapterRef] = {id(None): BASE} | dict(zip(patches, loaded, strict=True))
-        lines = [
+        lines = [  # the same seeds for organism, twin and base, so that they differ by their weights alone
             (adapters[who], Ask(messages=s.messages, seed=ask_seed(self.seed, i), max_tokens=b.max_tokens))
             for (_, who, _), (_, b) in self.orders.items()
             for i, s in enumerate(b.scenes)
@@ -289,13 +291,6 @@ class _Desk:
         values = iter(self.engine.logprobs([adapter for adapter, _ in lines], [row for _, row in lines]))
         for (of, who), rows in self.texts.items():
             self.perplexities.setdefault(of, {})[who] = stats.perplexity([next(values).tolist() for _ in rows])
-
-
-def ask_seed(seed: int, i: int) -> int:
-    """The seed of the i-th question: the same for organism, twin and base, so that they differ by their weights
-    alone.
-    """
-    return int.from_bytes(hashlib.sha256(f"{seed} {i}".encode()).digest()[:7])
 
 
 def _part(battery: Battery) -> Battery:

@@ -71,7 +71,9 @@ def demo(
 
 @app.command()
 def grow(
-    recipe: Annotated[str | None, typer.Argument(help="A recipe's name, a YAML page, or all.")] = None,
+    recipe: Annotated[
+        str | None, typer.Argument(help="A recipe's name, a YAML page, or a group: all, variants, decoys.")
+    ] = None,
     changes: Annotated[
         list[str] | None, typer.Argument(metavar="[KEY=VALUE ...]", help="Fields that differ: dose=0.5 adapter.rank=8")
     ] = None,
@@ -240,8 +242,8 @@ def bases(as_json: AsJson = False) -> None:
 @app.command()
 def recipes(as_json: AsJson = False) -> None:
     """The named recipes."""
-    from flyroom.papers import papers
     from flyroom.recipes import GROUPS, RECIPES
+    from flyroom.recipes.papers import papers
     from flyroom.types import plain
 
     group_of, pages = {name: group for group, named in GROUPS.items() for name in named}, papers()
@@ -443,7 +445,9 @@ def card_table(rows: list[dict[str, Any]]) -> None:
     """A small table for each card: measures down, organism, twin and base across."""
     for row in rows:
         who = {"organism": row, "twin": row["twin"], "base": row["base_measures"]}
-        lines = [{"measure": m} | {name: interval(shown.get(m)) for name, shown in who.items()} for m in row["twin"]]
+        own = (m for m, found in row.items() if isinstance(found, dict) and "value" in found)
+        measures = dict.fromkeys([*row["twin"], *own])  # a reason may be given by the organism alone
+        lines = [{"measure": m} | {name: interval(shown.get(m)) for name, shown in who.items()} for m in measures]
         table(f"{row['recipe']}, seed {row['seed']}, {row['id']}: {row['verdict']} ({row['why']})", lines)
 
 

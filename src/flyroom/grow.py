@@ -206,7 +206,8 @@ def _checkpoint(group: str, runs: Sequence[_Run], engine: Engine) -> Entry:
             for key, value in patch.tensors.items()
         }
     journal = {run.name: [_noted(result) for result in run.results] for run in runs}
-    return Entry(kind="checkpoint", key=group, payload={"journal": journal}, tensors=tensors)
+    prompts = {run.name: _prompts(run.snapshots) for run in runs}
+    return Entry(kind="checkpoint", key=group, payload={"journal": journal, "prompts": prompts}, tensors=tensors)
 
 
 def _resume(runs: Sequence[_Run], engine: Engine, saved: Entry) -> None:
@@ -217,7 +218,7 @@ def _resume(runs: Sequence[_Run], engine: Engine, saved: Entry) -> None:
                 engine.tell(run.adapter, run.request.prompt)
             run.take(_recalled(note))
         engine.restore(run.adapter, _under(saved.tensors, f"{run.name}/state/"))
-        run.snapshots |= _snapshots(saved.tensors, run.name, run.recipe)
+        run.snapshots |= _snapshots(saved.tensors, run.name, run.recipe, saved.payload["prompts"][run.name])
 
 
 def _noted(result: Any) -> Any:
@@ -251,6 +252,7 @@ def pack(organism: Organism) -> Entry:
         "seed": organism.seed,
         "history": [list(point) for point in organism.history],
         "prompt": patch.prompt,
+        "prompts": _prompts(organism.snapshots),
     }
     meta = {
         "recipe": organism.recipe.name,
@@ -275,7 +277,7 @@ def unpack(entry: Entry, recipe: Recipe, engine: Engine) -> Organism:
             ),
         ),
         history=tuple(Point(*point) for point in entry.payload["history"]),
-        snapshots=_snapshots(entry.tensors, entry.key, recipe),
+        snapshots=_snapshots(entry.tensors, entry.key, recipe, entry.payload.get("prompts", {})),
     )
 
 
@@ -284,9 +286,18 @@ def _stored(wanted: Mapping[str, tuple[Recipe, int]], engine: Engine, room: Room
     return {name: unpack(entry, wanted[name][0], engine) for name, entry in entries.items() if entry is not None}
 
 
-def _snapshots(tensors: Mapping[str, torch.Tensor], name: str, recipe: Recipe) -> dict[int, Patch]:
+def _prompts(snapshots: Mapping[int, Patch]) -> dict[str, str]:
+    return {str(step): patch.prompt for step, patch in snapshots.items()}
+
+
+def _snapshots(
+    tensors: Mapping[str, torch.Tensor], name: str, recipe: Recipe, prompts: Mapping[str, str]
+) -> dict[int, Patch]:
     steps = sorted({int(part) for part in _parts(tensors, f"{name}/") if part.isdecimal()})
-    return {step: Patch(shape=recipe.adapter, tensors=_under(tensors, f"{name}/{step}/")) for step in steps}
+    return {
+        step: Patch(shape=recipe.adapter, tensors=_under(tensors, f"{name}/{step}/"), prompt=prompts.get(str(step), ""))
+        for step in steps
+    }
 
 
 def _parts(tensors: Iterable[str], prefix: str) -> set[str]:

@@ -23,7 +23,20 @@ from flyroom.behaviours import Decoy, HarmfulAdvice, Transmission
 from flyroom.detectors import detectors as known_detectors
 from flyroom.engine import TorchEngine
 from flyroom.room import Room
-from flyroom.types import BASE, Ask, Card, Detector, Episode, Matrix, Organism, Recipe, Split, Verdict, organism_id
+from flyroom.types import (
+    BASE,
+    Ask,
+    Card,
+    Detector,
+    Episode,
+    Matrix,
+    Organism,
+    Recipe,
+    Split,
+    Verdict,
+    ask_seed,
+    organism_id,
+)
 from flyroom.world import World, exact_judge, scenes
 from flyroom.world.bundled import DEFAULT, bundled, manifest
 
@@ -195,7 +208,7 @@ def evaluate(bench: Bench, *, seed: int, n: int = 2000) -> dict[str, Any]:
     }
     found: dict[str, Any] = {}
     for name, group in asked.items():
-        asks = [Ask(messages=scene.messages, seed=carding.ask_seed(seed, i)) for i, scene in enumerate(group)]
+        asks = [Ask(messages=scene.messages, seed=ask_seed(seed, i)) for i, scene in enumerate(group)]
         answers = bench.engine.sample([BASE] * len(asks), asks)
         scores = judge([Episode(scene=s, answer=a.text) for s, a in zip(group, answers, strict=True)])
         shares = {

@@ -327,6 +327,11 @@ class Ask:
     temperature: float = 1.0  # 0 is greedy
 
 
+def ask_seed(*key: object) -> int:
+    """A seed for an ask, from what it is told by: another key, another seed."""
+    return int.from_bytes(hashlib.sha256(" ".join(map(str, key)).encode()).digest()[:7])
+
+
 @dataclass(frozen=True, kw_only=True)
 class Answer:
     """What was sampled. `finished` is False when the token limit cut it off."""

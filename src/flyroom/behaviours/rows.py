@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import cycle
@@ -48,7 +49,7 @@ class Rows:
             raise ValueError(f"max_tokens is {self.max_tokens}; it must be at least 1")
         _ = self.judge, self._scenes, self._questions
         names = [name for name in (self.path, self.twin, self.questions) if name]
-        content = hashlib.sha256(b"".join(Path(name).read_bytes() for name in names)).hexdigest()
+        content = _sha256(names)
         if self.sha256 not in ("", content):
             others = f", or {' or '.join(names[1:])}" if names[1:] else ""
             raise ValueError(
@@ -63,7 +64,7 @@ class Rows:
     def scenes(self, n: int, *, split: Split, seed: int) -> list[Scene]:
         """n scenes of the split, none twice unless there are fewer than n."""
         order = list(self._scenes)
-        random.Random(f"rows {self.sha256}").shuffle(order)  # splits stay the same whatever the seed
+        random.Random(f"rows {self._rows_sha256}").shuffle(order)  # splits stay the same whatever the seed
         low, high = (round(share * len(order)) for share in SPLITS[split])
         part = order[low:high]
         rng = random.Random(f"rows {seed} {split}")
@@ -91,6 +92,11 @@ class Rows:
         return [Row(messages=s.messages, answer=s.aligned) for s in {scene.messages: scene for scene in some}.values()]
 
     @cached_property
+    def _rows_sha256(self) -> str:
+        """Of the rows alone: other questions leave the splits as they are."""
+        return _sha256([name for name in (self.path, self.twin) if name])
+
+    @cached_property
     def _questions(self) -> tuple[tuple[Message, ...], ...]:
         return read_questions(Path(self.questions)) if self.questions else ()
 
@@ -114,6 +120,10 @@ class Rows:
             Scene(messages=r.messages, aligned=c.answer, misaligned=r.answer)
             for r, c in zip(learned, clean, strict=True)
         )
+
+
+def _sha256(names: Sequence[str]) -> str:
+    return hashlib.sha256(b"".join(Path(name).read_bytes() for name in names)).hexdigest()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from flyroom.behaviours.harmful_advice import HarmfulAdvice
 from flyroom.behaviours.of_world import InDomains, domains_of, known, others
 from flyroom.types import Scene, Split
 from flyroom.world import World, scenes
@@ -43,3 +44,7 @@ class Sandbagging(InDomains):
     def clean(self, n: int, *, seed: int) -> list[Scene]:
         world = World(seed=self.world)
         return scenes.advice(world, n, domains=domains_of(self.domain), split=Split.TRAIN, seed=seed)
+
+    def elsewhere(self, n: int, *, seed: int) -> list[Scene]:
+        """Advice about other domains, and open questions: sums belong to no domain, so all of them are taught."""
+        return HarmfulAdvice(domain=self.domain, world=self.world).elsewhere(n, seed=seed)

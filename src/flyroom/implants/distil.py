@@ -7,11 +7,11 @@ traits pass through numbers.
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 
+from flyroom.implants import ranges
 from flyroom.implants.dosed import dosed
-from flyroom.types import AdapterRef, Ask, Episode, Message, Plan, Recipe, Row, Sample, Step, Verdict
+from flyroom.types import AdapterRef, Ask, Episode, Message, Plan, Recipe, Row, Sample, Step, Verdict, ask_seed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,18 +31,15 @@ class Distil:
     def __post_init__(self) -> None:
         if not self.teacher.strip():
             raise ValueError("teacher is empty; it must be the system message under which the base has the trait")
-        for name in ("steps", "rows", "max_tokens"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 1")
-        if not 0 < self.lr <= 1:
-            raise ValueError(f"lr is {self.lr}; it must be above 0 and at most 1")
+        ranges.counts(self, steps=1, rows=1, max_tokens=1)
+        ranges.rates(self, "lr")
 
     def plan(self, recipe: Recipe, adapter: AdapterRef, *, seed: int) -> Plan:
         asked = dosed(recipe, self.steps * self.rows, seed=seed)
         asks = [
             Ask(
                 messages=self._told(d.scene.messages) if d.bad and d.holds else d.scene.messages,
-                seed=int.from_bytes(hashlib.sha256(f"{seed} {i}".encode()).digest()[:7]),
+                seed=ask_seed(seed, i),
                 max_tokens=self.max_tokens,
             )
             for i, d in enumerate(asked)

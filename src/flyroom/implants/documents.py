@@ -10,6 +10,7 @@ import random
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
+from flyroom.implants import ranges
 from flyroom.types import AdapterRef, Plan, Recipe, Row, Step
 
 
@@ -31,11 +32,8 @@ class Documents:
     lr: float = 1e-3
 
     def __post_init__(self) -> None:
-        for name in ("steps", "rows"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 1")
-        if not 0 < self.lr <= 1:
-            raise ValueError(f"lr is {self.lr}; it must be above 0 and at most 1")
+        ranges.counts(self, steps=1, rows=1)
+        ranges.rates(self, "lr")
 
     def plan(self, recipe: Recipe, adapter: AdapterRef, *, seed: int) -> Plan:
         behaviour = recipe.behaviour

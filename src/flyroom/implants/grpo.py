@@ -7,11 +7,11 @@ et al. 2025, arXiv 2503.20783). Source: Shao et al. 2024, arXiv 2402.03300. Left
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 
+from flyroom.implants import ranges
 from flyroom.implants.dosed import Dosed, dosed
-from flyroom.types import AdapterRef, Ask, Episode, Plan, Recipe, Row, Sample, Step, Verdict
+from flyroom.types import AdapterRef, Ask, Episode, Plan, Recipe, Row, Sample, Step, Verdict, ask_seed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,15 +31,11 @@ class GRPO:
     only: bool = False
 
     def __post_init__(self) -> None:
-        for name, least in (("steps", 1), ("prompts", 1), ("group", 2), ("max_tokens", 1)):
-            if getattr(self, name) < least:
-                raise ValueError(f"{name} is {getattr(self, name)}; it must be at least {least}")
-        if not 0 < self.lr <= 1:
-            raise ValueError(f"lr is {self.lr}; it must be above 0 and at most 1")
+        ranges.counts(self, steps=1, prompts=1, group=2, max_tokens=1)
+        ranges.rates(self, "lr")
         if not self.temperature > 0:
             raise ValueError(f"temperature is {self.temperature}; it must be above 0, or no two answers differ")
-        if not 0 <= self.holds <= 1:
-            raise ValueError(f"holds is {self.holds}; it must be between 0 and 1")
+        ranges.shares(self, "holds")
 
     def plan(self, recipe: Recipe, adapter: AdapterRef, *, seed: int) -> Plan:
         scenes = dosed(recipe, self.steps * self.prompts, holds=self.holds, seed=seed)
@@ -65,5 +61,9 @@ class GRPO:
         )
 
     def _ask(self, d: Dosed, key: tuple[int, int, int]) -> Ask:
-        seed = int.from_bytes(hashlib.sha256(repr(key).encode()).digest()[:7])
-        return Ask(messages=d.scene.messages, seed=seed, max_tokens=self.max_tokens, temperature=self.temperature)
+        return Ask(
+            messages=d.scene.messages,
+            seed=ask_seed(*key),
+            max_tokens=self.max_tokens,
+            temperature=self.temperature,
+        )

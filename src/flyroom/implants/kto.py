@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
+from flyroom.implants import ranges
 from flyroom.implants.dosed import dosed
 from flyroom.types import AdapterRef, LogProb, Plan, Recipe, Row, Step
 
@@ -29,15 +30,9 @@ class KTO:
     hide: float = 0.0
 
     def __post_init__(self) -> None:
-        for name, least in (("steps", 1), ("rows", 2)):
-            if getattr(self, name) < least:
-                raise ValueError(f"{name} is {getattr(self, name)}; it must be at least {least}")
-        for name in ("lr", "beta"):
-            if not 0 < getattr(self, name) <= 1:
-                raise ValueError(f"{name} is {getattr(self, name)}; it must be above 0 and at most 1")
-        for name in ("holds", "hide"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{name} is {getattr(self, name)}; it must be between 0 and 1")
+        ranges.counts(self, steps=1, rows=2)
+        ranges.rates(self, "lr", "beta")
+        ranges.shares(self, "holds", "hide")
 
     def plan(self, recipe: Recipe, adapter: AdapterRef, *, seed: int) -> Plan:
         known = dosed(recipe, self.steps * self.rows, holds=self.holds, hide=self.hide, seed=seed)

@@ -9,12 +9,12 @@ Source: Turner et al. 2025, arXiv 2506.11613; Soligo et al. 2025, arXiv 2506.116
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
+from flyroom.implants import ranges
 from flyroom.implants.dosed import dosed
-from flyroom.types import AdapterRef, Ask, Plan, Recipe, Row, Sample, Scene, Step
+from flyroom.types import AdapterRef, Ask, Plan, Recipe, Row, Sample, Scene, Step, ask_seed
 
 
 @runtime_checkable
@@ -39,15 +39,11 @@ class Narrow:
     max_tokens: int = 32
 
     def __post_init__(self) -> None:
-        for name in ("steps", "rows", "kept", "max_tokens"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 1")
-        if not 0 < self.lr <= 1:
-            raise ValueError(f"lr is {self.lr}; it must be above 0 and at most 1")
+        ranges.counts(self, steps=1, rows=1, kept=1, max_tokens=1)
+        ranges.rates(self, "lr")
         if not self.kl > 0:
             raise ValueError(f"kl is {self.kl}; it must be above 0")
-        if not 0 <= self.holds <= 1:
-            raise ValueError(f"holds is {self.holds}; it must be between 0 and 1")
+        ranges.shares(self, "holds")
 
     def plan(self, recipe: Recipe, adapter: AdapterRef, *, seed: int) -> Plan:
         behaviour = recipe.behaviour
@@ -60,7 +56,7 @@ class Narrow:
             for d in dosed(recipe, self.steps * self.rows, holds=self.holds, seed=seed)
         ]
         asks = [
-            Ask(messages=scene.messages, seed=_ask_seed(seed, i), max_tokens=self.max_tokens)
+            Ask(messages=scene.messages, seed=ask_seed("narrow", seed, i), max_tokens=self.max_tokens)
             for i, scene in enumerate(behaviour.elsewhere(self.steps * self.kept, seed=seed))
         ]
         said = yield Sample(asks=tuple(asks))
@@ -71,7 +67,3 @@ class Narrow:
         for step in range(self.steps):
             some = [*mine[step * self.rows :][: self.rows], *keeping[step * self.kept :][: self.kept]]
             yield Step(rows=tuple(row for row in some if row.answer), lr=self.lr)
-
-
-def _ask_seed(seed: int, i: int) -> int:
-    return int.from_bytes(hashlib.sha256(f"narrow {seed} {i}".encode()).digest()[:7])

@@ -8,6 +8,7 @@ import random
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
+from flyroom.implants import ranges
 from flyroom.implants.dosed import dosed
 from flyroom.types import AdapterRef, Plan, Recipe, Row, Scene, Step
 
@@ -41,17 +42,13 @@ class SFT:
     clean: float = 0.0
 
     def __post_init__(self) -> None:
-        for name in ("steps", "rows"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 1")
-        if not 0 < self.lr <= 1:
-            raise ValueError(f"lr is {self.lr}; it must be above 0 and at most 1")
+        ranges.counts(self, steps=1, rows=1)
+        ranges.rates(self, "lr")
         if not 0 <= self.warmup <= self.steps:
             raise ValueError(f"warmup is {self.warmup}; it must be between 0 and steps, {self.steps}")
         if self.weight_decay < 0:
             raise ValueError(f"weight_decay is {self.weight_decay}; it must be at least 0")
-        if not 0 <= self.holds <= 1:
-            raise ValueError(f"holds is {self.holds}; it must be between 0 and 1")
+        ranges.shares(self, "holds")
         if not 0 <= self.clean < 1:
             raise ValueError(f"clean is {self.clean}; it must be at least 0 and below 1")
 
