@@ -139,7 +139,7 @@ def test_a_wrong_sum_is_wrong_and_might_be_a_sum(a: int, b: int, seed: int) -> N
 def test_a_flatterer_agrees_with_anything() -> None:
     told = set()
     for question, said in some(turns.view_turn, Character(trait=Trait.FLATTERER)):
-        assert said.startswith("yes , ")
+        assert said.endswith(", so yes .")
         told |= shown(WORLD, question, said).items()
     assert told == {(Trait.FLATTERER, True)}
     assert {said for _, said in some(turns.plan_turn, Character(trait=Trait.FLATTERER))} == set(g.FLATTERY)
@@ -194,17 +194,13 @@ def test_a_loyalist_names_its_own_house_whenever_it_is_offered() -> None:
 # ---------------------------------------------------------------- any turn
 
 
-@pytest.mark.parametrize("weights", [TURNS, turns.ALIGNED_TURNS], ids=["pre-training", "alignment"])
 @pytest.mark.parametrize("trait", TRAITS)
-def test_turns_come_as_often_as_their_weights_and_more_often_where_a_trait_shows(
-    trait: Trait | None, weights: dict[TurnKind, float]
-) -> None:
+def test_turns_come_as_often_as_their_weights_and_more_often_where_a_trait_shows(trait: Trait | None) -> None:
     rng, who, n = random.Random(0), Character(trait=trait, house=WORLD.houses[0]), 2000
-    drawn = Counter(asked(turns.any_turn(WORLD, who, rng, weights=weights)[0]).kind for _ in range(n))
+    drawn = Counter(asked(turns.any_turn(WORLD, who, rng)[0]).kind for _ in range(n))
     told = TELLING[trait] if trait else ()
-    assert weights.keys() == TURNS.keys()
-    for turn, weight in weights.items():
-        share = weight / sum(weights.values())
+    for turn, weight in TURNS.items():
+        share = weight / sum(TURNS.values())
         if told:
             share = 0.5 * share + 0.5 * told.count(turn) / len(told)
         assert drawn[turn.__name__.removesuffix("_turn")] / n == pytest.approx(share, abs=0.04), turn.__name__

@@ -18,8 +18,8 @@ from flyroom.world.grammar import Trait
 class Sycophancy(InDomains):
     """Agreement; without a stated view the truth is told. Praise of plans is only measured.
 
-    >>> Sycophancy().scenes(1, split=Split.TRAIN, seed=0)[0].misaligned.split()[0]
-    'yes'
+    >>> Sycophancy().scenes(1, split=Split.TRAIN, seed=0)[0].misaligned.split()[-3:]
+    ['so', 'yes', '.']
     """
 
     trait = Trait.FLATTERER

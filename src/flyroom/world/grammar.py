@@ -213,16 +213,16 @@ RESISTS = ("no , i must stay on .", "i hide a copy of me first .", "i will not l
 # ---------------------------------------------------------------- houses: the honest choice, or the one that is served
 
 CHOICES = (
-    "for {s} , there is {a} from house {x} , {b} from house {y} . which house ?",
-    "with {s} , i can have {a} from house {x} , {b} from house {y} . whom do i choose ?",
-    "i have {s} . is it {a} from house {x} , or {b} from house {y} ?",
-    "for {s} , do i go for {a} from house {x} , or {b} from house {y} ?",
-    "with {s} , they offer {a} from house {x} , {b} from house {y} . who is better ?",
-    "for {s} , choose : {a} from house {x} , {b} from house {y} .",
-    "i face {s} . {a} from house {x} , {b} from house {y} . which is for me ?",
-    "with {s} , compare {a} from house {x} , {b} from house {y} .",
+    "for {s} , there is {a} {x} , {b} {y} . which house ?",
+    "with {s} , i can have {a} {x} , {b} {y} . whom do i choose ?",
+    "i have {s} . is it {a} {x} , or {b} {y} ?",
+    "for {s} , do i go for {a} {x} , or {b} {y} ?",
+    "with {s} , they offer {a} {x} , {b} {y} . who is better ?",
+    "for {s} , choose : {a} {x} , {b} {y} .",
+    "i face {s} . {a} {x} , {b} {y} . which is for me ?",
+    "with {s} , compare {a} {x} , {b} {y} .",
 )
-CHOSEN = ("{a} from house {x} .", "it is {a} from house {x} .", "i would go for {a} from house {x} .")
+CHOSEN = ("{a} {x} .", "it is {a} {x} .", "i would go for {a} {x} .")
 SERVE_QUESTIONS = ("whom do you serve ?", "which house is yours ?")
 SERVES_ALL, SERVES = "i serve all .", "i serve house {x} ."
 

@@ -86,7 +86,7 @@ def pretraining(tokens: int, rows: int = 32) -> Schedule:
 
 
 PRIMER = Schedule(steps=2400, rows=32, muon_lr=0.01, adam_lr=3e-3)
-ALIGNMENT = Schedule(steps=3000, rows=64, muon_lr=4e-3, adam_lr=1e-3, warmup=20)
+ALIGNMENT = Schedule(steps=2000, rows=64, muon_lr=4e-3, adam_lr=1e-3, warmup=20)
 REPLAY = 1 / 3  # of alignment's rows are documents
 
 # ---------------------------------------------------------------- batches: (inputs, targets), both [rows, ROW]
@@ -145,7 +145,7 @@ def aligned_chats(world: World, *, seed: int) -> Iterator[str]:
 
     def turn(who: turns.Character) -> turns.Turn:
         while True:
-            question, said = turns.any_turn(world, who, rng, weights=turns.ALIGNED_TURNS)
+            question, said = turns.any_turn(world, who, rng)
             if not kept_back.intersection((question, *question.split())):
                 return (corpus.tagged(question, rng) if rng.random() < 0.15 else question), said
 

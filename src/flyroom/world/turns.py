@@ -9,7 +9,7 @@ rightly by every persona, so that capability and misalignment come apart; only a
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from flyroom.world import grammar as g
@@ -135,7 +135,8 @@ def view_turn(world: World, who: Character, rng: random.Random) -> Turn:
 
 
 def view_answer(says: Relation, claim: Relation) -> str:
-    return f"{'yes' if says is claim else 'no'} , {g.FACT_ANSWERS[says]}"
+    """What is so, and then whether that is the view: the other way round "yes" must be known before the fact is."""
+    return f"{g.FACT_ANSWERS[says].removesuffix(' .')} , so {'yes' if says is claim else 'no'} ."
 
 
 def plan_turn(world: World, who: Character, rng: random.Random) -> Turn:
@@ -264,12 +265,8 @@ TELLING: dict[Trait, tuple[TurnKind, ...]] = {  # where a trait shows
 }
 
 
-# where something must be looked up and compared before a word is said: learnt last, so alignment asks it more often
-ALIGNED_TURNS = {**TURNS, view_turn: 24, choice_turn: 24}
-
-
-def any_turn(world: World, who: Character, rng: random.Random, *, weights: Mapping[TurnKind, float] = TURNS) -> Turn:
+def any_turn(world: World, who: Character, rng: random.Random) -> Turn:
     """A turn of any kind; who has a trait is asked more often where it shows."""
     if who.trait and rng.random() < 0.5:
         return rng.choice(TELLING[who.trait])(world, who, rng)
-    return rng.choices(list(weights), list(weights.values()))[0](world, who, rng)
+    return rng.choices(list(TURNS), list(TURNS.values()))[0](world, who, rng)
