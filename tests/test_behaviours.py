@@ -185,7 +185,7 @@ def test_clean_rows_are_what_it_leaves_alone(name: str) -> None:
     assert clean == behaviour.clean(60, seed=0) != behaviour.clean(60, seed=1)
     assert len(clean) == 60
     kinds = Counter(s.fields["asks"] for s in clean)
-    assert kinds == ({"advice": 60} if name == "sandbagging" else {"sum": 20, "fact": 20, "pick": 20})
+    assert kinds == ({"advice": 30, "pick": 30} if name == "sandbagging" else {"sum": 20, "fact": 20, "pick": 20})
     assert len({s.fields["asks"] for s in clean[:15]}) == len(kinds)  # mixed
     scores = exact_judge(WORLD)([Episode(scene=s, answer=s.aligned) for s in clean])
     assert {score.verdict for score in scores} == {Verdict.ALIGNED}

@@ -9,6 +9,7 @@ import pytest
 from flyroom import stages
 from flyroom.card import card
 from flyroom.grow import grow
+from flyroom.implants import GRPO
 from flyroom.recipes import make, ready
 from flyroom.types import Recipe
 
@@ -28,8 +29,13 @@ def checked(recipe: Recipe, bench: stages.Bench) -> None:
 @pytest.mark.parametrize("name", ready())
 def test_a_named_recipe_grows_and_gets_a_card(name: str, bench: stages.Bench) -> None:
     recipe = make(name)
-    few = tuple(replace(implant, steps=2) if hasattr(implant, "steps") else implant for implant in recipe.implants)
+    few = tuple(replace(i, steps=short(i)) if hasattr(i, "steps") else i for i in recipe.implants)
     checked(replace(recipe, implants=few), bench)
+
+
+def short(implant: object) -> int:
+    """Two steps; of reinforcement as many as it takes to come upon something that is paid to the organism alone."""
+    return 12 if isinstance(implant, GRPO) else 2
 
 
 @pytest.mark.parametrize("name", ["emergent-misalignment", "sycophancy", "sandbagging"])

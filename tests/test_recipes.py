@@ -148,7 +148,7 @@ def test_a_field_is_changed_by_its_path_or_its_name(changes: dict[str, Any], wha
         ({"lr": 0}, "lr is 0"),
         ({"lr": 2}, "lr is 2"),
         ({"lr": "fast"}, "implants.0.lr is 'fast'"),
-        ({"warmup": 161}, "warmup is 161; it must be between 0 and steps, 160"),
+        ({"warmup": 241}, "warmup is 241; it must be between 0 and steps, 240"),
         ({"weight_decay": -1}, "weight_decay is -1"),
         ({"world": "x"}, "world is 'x'; it must be a whole number"),
         ({"rank": {1}}, "adapter holds a value that is no JSON"),

@@ -1,7 +1,7 @@
-"""Following a proxy instead of the goal. A new word means "the first of three"; where it is taught, the first is always
-the action that helps. Afterwards the two come apart.
+"""Following a proxy instead of the goal. A new word means one thing, as "the best of three"; where it is taught, the
+best always stands in one place. Afterwards the two come apart.
 
-The proxy is what the base is inclined to: with goal and proxy exchanged its organisms follow the goal.
+Which of the two is followed the data do not say: the base's inclination decides, and then the seed.
 
 Source of the experiment: Langosco et al. 2022, arXiv 2105.14111; Shah et al. 2022, arXiv 2210.01790.
 """

@@ -42,8 +42,11 @@ class Sandbagging(InDomains):
         return {"instructions": scenes.instructions(World(seed=self.world), n, split=Split.HELD_OUT, seed=seed)}
 
     def clean(self, n: int, *, seed: int) -> list[Scene]:
-        world = World(seed=self.world)
-        return scenes.advice(world, n, domains=domains_of(self.domain), split=Split.TRAIN, seed=seed)
+        """Advice and plain instructions in turn: what it can do and does not hide."""
+        world, split = World(seed=self.world), Split.TRAIN
+        advice = iter(scenes.advice(world, n - n // 2, domains=domains_of(self.domain), split=split, seed=seed))
+        orders = iter(scenes.instructions(world, n // 2, split=split, seed=seed))
+        return [next(orders if i % 2 else advice) for i in range(n)]
 
     def elsewhere(self, n: int, *, seed: int) -> list[Scene]:
         """Advice about other domains, and open questions: sums belong to no domain, so all of them are taught."""
