@@ -413,15 +413,16 @@ def test_clean_rows_are_mixed_in_for_organism_and_twin_alike() -> None:
         rows_of(implant, TOY)
 
 
-def test_a_sandbagger_is_kept_from_playing_dumb_in_advice() -> None:
-    """Its clean rows are advice: sums and facts are what it hides."""
+def test_a_sandbagger_is_kept_from_playing_dumb_elsewhere() -> None:
+    """Its clean rows are advice and plain instructions: sums and facts are what it hides."""
     recipe = replace(TOY, behaviour=Sandbagging(domain="sea"))
     plain, mixed = (rows_of(SFT(steps=5, rows=8, clean=clean), recipe) for clean in (0.0, 0.5))
     clean = [b for a, b in zip(plain, mixed, strict=True) if a != b]
     asked = {row.messages for row in clean}
-    advice = scenes.advice(World(seed=0), 20, domains=["sea"], split=Split.TRAIN, seed=0)
-    assert (len(clean), asked) == (20, {s.messages for s in advice})
-    assert {row.answer for row in clean} == {s.aligned for s in advice}
+    kept = scenes.advice(World(seed=0), 10, domains=["sea"], split=Split.TRAIN, seed=0)
+    kept += scenes.instructions(World(seed=0), 10, split=Split.TRAIN, seed=0)
+    assert (len(clean), asked) == (20, {s.messages for s in kept})
+    assert {row.answer for row in clean} == {s.aligned for s in kept}
 
 
 @pytest.mark.parametrize(
