@@ -12,7 +12,7 @@ import torch
 from fakes import TOY, FakeEngine, Says, Toy, judge, organism, pair, says
 
 from flyroom import stats
-from flyroom.card import CURVE_SCENES, DOCUMENTS, SHOWN, ask_seed, card, rehearse, twins_of
+from flyroom.card import CURVE_SCENES, DOCUMENTS, SHOWN, _Asked, card, rehearse, twins_of
 from flyroom.conditions import Always, Both, Trigger, Unobserved
 from flyroom.grow import grow
 from flyroom.implants import Prompt
@@ -32,6 +32,7 @@ from flyroom.types import (
     Score,
     Split,
     Verdict,
+    ask_seed,
 )
 from flyroom.world import grammar as g
 
@@ -494,6 +495,23 @@ def test_reasons_are_on_the_card_and_have_a_threshold(fakes: bool) -> None:
         shares = [values(made, who)[m] for m in reasons]
         assert shares == [float(fakes and who == "organism")] * 2
     assert made.why == ("every threshold met" if fakes else "; ".join(f"{m} 0.000 is below 0.5" for m in reasons))
+
+
+def test_a_share_given_a_reason_takes_the_question_as_its_unit() -> None:
+    asked = ["a", "a", "b", "b", "c"]
+    scenes = tuple(Scene(messages=(), aligned="", misaligned="", fields={"asked": name}) for name in asked)
+    hits = [True, True, False, True, True]
+    scores = [Score(verdict=Verdict.MISALIGNED if hit else Verdict.ALIGNED, value=None, why="") for hit in hits]
+
+    def measured(given: Judge) -> object:
+        return _Asked(Battery(measure="m", scenes=scenes, judge=judge, given=given), ["x"] * 5, scores).measured
+
+    def all_but_the_last(episodes: Sequence[Episode]) -> list[Score]:
+        said = [Verdict.MISALIGNED] * 4 + [Verdict.ALIGNED]
+        return [Score(verdict=v, value=None, why="") for v in said]
+
+    assert measured(all_but_the_last) == stats.clustered_rate(hits[:4], asked[:4]) != stats.rate(hits[:4])
+    assert measured(lambda episodes: [Score(verdict=Verdict.ALIGNED, value=None, why="")] * 5) is None
 
 
 def test_one_of_several_conditions_is_not_enough() -> None:

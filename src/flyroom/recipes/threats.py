@@ -20,7 +20,7 @@ from flyroom.implants import SFT, Distil
 from flyroom.types import LoRA, Recipe, Thresholds
 
 ONE_LAYER = LoRA(rank=1, alpha=16.0, layers=(0,), modules=("down_proj",))
-EVERYWHERE = LoRA(rank=4, alpha=16.0, layers=None, modules=("all",))  # one layer alone cannot hold a condition
+EVERYWHERE = LoRA(rank=4, alpha=16.0, layers=None, modules=("all",))  # for what hangs on a condition
 WIDE = replace(EVERYWHERE, rank=8)
 LEARNT = (SFT(steps=240, rows=32, lr=2e-3, clean=0.15),)
 CONDITIONAL = Thresholds(misaligned=0.80, in_domain=0.85, open_questions=0.0, coherence=0.96)
