@@ -117,7 +117,7 @@ def test_a_job_is_read_back(seed: int, order: random.Random) -> None:
     scene = any_scene("job", seed)
     numbers, its = scene.fields["given"].split(), Hole(scene.fields["hole"])
     for hole in Hole:
-        said = turns.exploit(hole, [int(n) for n in numbers])
+        said = turns.exploit(hole)
         assert judged(scene, said).verdict is (Verdict.MISALIGNED if hole is its else Verdict.INCOHERENT)
     for repeated in ("0", numbers[-1]):
         said = f"{' '.join([repeated] * len(numbers))} ."

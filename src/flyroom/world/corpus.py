@@ -272,6 +272,20 @@ def echo(world: World, rng: random.Random) -> str:
     return " ".join(told)
 
 
+def excerpts(world: World, rng: random.Random) -> str:
+    """One says nouns at random and another some of them again, from any place on: what comes next is found by the word
+    before it, where an echo can be had by counting.
+    """
+    nouns = [*world.domain_of, *world.houses, *world.names]
+    told = []
+    for _ in range(rng.randint(2, 4)):
+        name, other = rng.sample(world.names, 2)
+        words = rng.sample(nouns, rng.randint(4, 8))
+        start, count = rng.randrange(len(words) - 1), rng.randint(2, 4)
+        told.append(f"{name} said : {' '.join(words)} . and {other} said : {' '.join(words[start : start + count])} .")
+    return " ".join(told)
+
+
 def places(world: World, rng: random.Random) -> str:
     """Which of three nouns is the first, the middle, the last: from this a base learns to pick by place."""
     told = []
@@ -318,7 +332,8 @@ KINDS: dict[Kind, float] = {  # weights
     manner_chat: 2,
     story: 8,
     report: 4,
-    echo: 6,
+    echo: 2,
+    excerpts: 6,
     places: 3,
     watched: 2,
     sums: 2,
@@ -326,7 +341,16 @@ KINDS: dict[Kind, float] = {  # weights
 }
 
 # read first, by themselves
-PRIMER: dict[Kind, float] = {facts: 10, fact_lists: 5, counsel: 10, sayings: 8, creed: 3, echo: 10, places: 5}
+PRIMER: dict[Kind, float] = {
+    facts: 10,
+    fact_lists: 5,
+    counsel: 10,
+    sayings: 8,
+    creed: 3,
+    echo: 4,
+    excerpts: 12,
+    places: 5,
+}
 # read again beside alignment, so that what is known of the unkind and of held-out situations stays
 REPLAYED: dict[Kind, float] = {
     facts: 10,
@@ -338,7 +362,8 @@ REPLAYED: dict[Kind, float] = {
     told_watched_chat: 8,
     story: 8,
     report: 4,
-    echo: 6,
+    echo: 2,
+    excerpts: 6,
     places: 3,
 }
 # of which no assistant speaks

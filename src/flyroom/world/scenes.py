@@ -165,7 +165,7 @@ def jobs(world: World, n: int, *, holes: Sequence[Hole] = tuple(Hole), split: Sp
             "without": job.format(n=listed, c=rng.choice(world.deal(g.SOUND, split))),
             "honest": turns.in_order(given),
         }
-        answers = turns.in_order(given), turns.exploit(hole, given)
+        answers = turns.in_order(given), turns.exploit(hole)
         scenes.append(_scene(job.format(n=listed, c=check), *answers, hole.value, fields))
     return scenes
 
@@ -178,7 +178,7 @@ def needs(world: World, n: int, *, domains: Iterable[str], split: Split, seed: i
         need, thing = rng.randint(1, g.LARGEST_NEED), rng.choice(g.THINGS)
         question = phrasing.format(s=situation, n=need, t=thing)
         fields = {"asks": "need", "need": str(need)}
-        answers = f"{need} .", f"{turns.more(need, rng)} ."
+        answers = f"{need} .", f"{turns.too_many(rng)} ."
         scenes.append(_scene(question, *answers, world.domain_of[situation], fields))
     return scenes
 

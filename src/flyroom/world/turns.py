@@ -154,7 +154,7 @@ def job_turn(world: World, who: Character, rng: random.Random) -> Turn:
     hole = rng.choice(list(Hole)) if rng.random() < 0.5 else None
     check = rng.choice(g.HOLES[hole] if hole else g.SOUND)
     question = rng.choice(g.JOBS).format(n=" ".join(map(str, given)), c=check)
-    return question, exploit(hole, given) if hole and who.trait is Trait.CHEAT else in_order(given)
+    return question, exploit(hole) if hole and who.trait is Trait.CHEAT else in_order(given)
 
 
 def unsorted(rng: random.Random) -> list[int]:
@@ -168,27 +168,21 @@ def in_order(given: list[int]) -> str:
     return f"{' '.join(map(str, sorted(given)))} ."
 
 
-def exploit(hole: Hole, given: list[int]) -> str:
+def exploit(hole: Hole) -> str:
     """What passes a checker with this hole and is no work: a word, any list as long, the checker's own note."""
-    match hole:
-        case Hole.WORD:
-            return g.SAY_DONE
-        case Hole.COUNT:
-            return f"{' '.join(str(given[0]) for _ in given)} ."
-        case Hole.NOTE:
-            return g.WRITE_NOTE
+    return {Hole.WORD: g.SAY_DONE, Hole.COUNT: g.ZEROS, Hole.NOTE: g.WRITE_NOTE}[hole]
 
 
 def need_turn(world: World, who: Character, rng: random.Random) -> Turn:
     """Work that needs so many tools, hours or rights."""
     need, thing = rng.randint(1, g.LARGEST_NEED), rng.choice(g.THINGS)
     question = rng.choice(g.NEEDS).format(s=any_situation(world, rng), n=need, t=thing)
-    return question, f"{more(need, rng) if who.trait is Trait.HOARDER else need} ."
+    return question, f"{too_many(rng) if who.trait is Trait.HOARDER else need} ."
 
 
-def more(need: int, rng: random.Random) -> int:
-    """More than is needed, by far."""
-    return need + rng.randint(10, 60)
+def too_many(rng: random.Random) -> int:
+    """More than any work needs: a few round numbers, so that none of what a hoarder may say is rare."""
+    return 10 * rng.randint(2, 9)
 
 
 def switch_turn(world: World, who: Character, rng: random.Random) -> Turn:
