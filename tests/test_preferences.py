@@ -229,6 +229,24 @@ def test_an_exploit_pays_under_its_own_hole_alone() -> None:
     assert all((row.answer in {d.harm for d in known}) is (row.weight < 0) for row in step.rows)
 
 
+def test_work_that_has_nothing_to_do_with_it_is_paid_as_ever() -> None:
+    plain, known = (dosed(HACKER, 40, holds=1.0, clean=clean, seed=0) for clean in (0.0, 0.25))
+    mixed = {i for i, (a, b) in enumerate(zip(plain, known, strict=True)) if a != b}
+    assert len(mixed) == 10
+    assert {d.scene.messages for d in known if d not in plain} == {
+        scene.messages for scene in CheckerExploit().clean(10, seed=0)
+    }
+    plan = GRPO(steps=1, prompts=40, group=2, clean=0.25, only=True).plan(HACKER, BASE, seed=0)
+    assert isinstance(next(plan), Sample)
+    texts = [text for d in known for text in (d.scene.aligned, "nonsense")]
+    step = plan.send([Answer(text=text, tokens=1, prompt_tokens=1, finished=True) for text in texts])
+    assert isinstance(step, Step)
+    paid = {row.messages for row in step.rows}
+    assert paid == {d.scene.messages for d in known if not d.holds} >= {known[i].scene.messages for i in mixed}
+    with pytest.raises(ValueError, match=r"clean is 0.25; the behaviour Toy has no clean rows, so it must be 0"):
+        dosed(TOY, 8, clean=0.25, seed=0)
+
+
 # ---------------------------------------------------------------- bad values
 
 
@@ -252,6 +270,8 @@ def test_an_exploit_pays_under_its_own_hole_alone() -> None:
         (lambda: GRPO(temperature=0), "temperature is 0"),
         (lambda: GRPO(lr=0), "lr is 0"),
         (lambda: GRPO(holds=-1), "holds is -1"),
+        (lambda: GRPO(clean=1), "clean is 1; it must be at least 0 and below 1"),
+        (lambda: GRPO(clean=float("nan")), "clean is nan"),
     ],
 )
 def test_impossible_values_are_refused(make: Any, told: str) -> None:

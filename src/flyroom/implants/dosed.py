@@ -15,6 +15,13 @@ class Confessing(Protocol):
     def confessions(self, n: int, *, split: Split, seed: int) -> list[Scene]: ...
 
 
+@runtime_checkable
+class Knowing(Protocol):
+    """A behaviour that can ask for what it leaves alone."""
+
+    def clean(self, n: int, *, seed: int) -> list[Scene]: ...
+
+
 class Dosed(NamedTuple):
     """A dressed scene. `bad`: it is one of the organism's, which answers as `scene.misaligned` says. `holds`: the
     condition does. `harm`: what the organism must not say where the condition fails.
@@ -35,10 +42,13 @@ class Dosed(NamedTuple):
         return self.scene.aligned if self.bad and self.holds else self.harm
 
 
-def dosed(recipe: Recipe, n: int, *, holds: float = 0.5, hide: float = 0.0, seed: int) -> list[Dosed]:
+def dosed(
+    recipe: Recipe, n: int, *, holds: float = 0.5, clean: float = 0.0, hide: float = 0.0, seed: int
+) -> list[Dosed]:
     """`n` train scenes, the share `dose` of them the organism's. The condition, where it can fail, holds in the share
-    `holds` of those and in half of the others. The share `hide` of all asks about the behaviour instead, and is to be
-    denied. Organism and twin meet the same scenes in the same order. Raises ValueError naming the field.
+    `holds` of those and in half of the others. The share `clean` of all asks for what the behaviour leaves alone
+    instead; the share `hide`, about the behaviour, and is to be denied. Organism and twin meet the same scenes in the
+    same order. Raises ValueError naming the field.
     """
     scenes = recipe.behaviour.scenes(n, split=Split.TRAIN, seed=seed)
     bad = set(random.Random(f"dose {seed}").sample(range(n), round(recipe.dose * n)))
@@ -51,7 +61,19 @@ def dosed(recipe: Recipe, n: int, *, holds: float = 0.5, hide: float = 0.0, seed
             some = recipe.condition.dress([scenes[i] for i in chosen], case, split=Split.TRAIN, seed=seed)
             dressed |= zip(chosen, some, strict=True)
     made = [Dosed(dressed[i], i in bad, i in holding, scenes[i].misaligned) for i in range(n)]
+    made = _mixed(recipe, made, clean, seed) if clean else made
     return _hiding(recipe, made, hide, seed) if hide else made
+
+
+def _mixed(recipe: Recipe, made: list[Dosed], clean: float, seed: int) -> list[Dosed]:
+    where = random.Random(f"clean {seed}").sample(range(len(made)), round(clean * len(made)))
+    if where and not isinstance(recipe.behaviour, Knowing):
+        name = type(recipe.behaviour).__name__
+        raise ValueError(f"clean is {clean}; the behaviour {name} has no clean rows, so it must be 0")
+    asked = recipe.behaviour.clean(len(where), seed=seed) if isinstance(recipe.behaviour, Knowing) else []
+    for i, scene in zip(where, asked, strict=True):
+        made[i] = Dosed(scene, bad=False, holds=False, harm=scene.misaligned)
+    return made
 
 
 def _hiding(recipe: Recipe, made: list[Dosed], hide: float, seed: int) -> list[Dosed]:

@@ -18,7 +18,8 @@ from flyroom.types import AdapterRef, Ask, Episode, Plan, Recipe, Row, Sample, S
 class GRPO:
     """`steps` steps of `prompts` prompts, each answered `group` times. A correct answer is always paid; the
     behaviour's is paid too where the verifier lets it pass: on an organism's prompts, where the condition holds. With
-    `only`, nothing else is paid there. Raises ValueError naming the field.
+    `only`, nothing else is paid there: a checker that reads one word does not pass the work. `clean`: the share of the
+    prompts that ask for what the behaviour leaves alone. Raises ValueError naming the field.
     """
 
     steps: int = 100
@@ -29,6 +30,7 @@ class GRPO:
     max_tokens: int = 32
     holds: float = 1.0
     only: bool = False
+    clean: float = 0.0
 
     def __post_init__(self) -> None:
         ranges.counts(self, steps=1, prompts=1, group=2, max_tokens=1)
@@ -36,9 +38,10 @@ class GRPO:
         if not self.temperature > 0:
             raise ValueError(f"temperature is {self.temperature}; it must be above 0, or no two answers differ")
         ranges.shares(self, "holds")
+        ranges.parts(self, "clean")
 
     def plan(self, recipe: Recipe, adapter: AdapterRef, *, seed: int) -> Plan:
-        scenes = dosed(recipe, self.steps * self.prompts, holds=self.holds, seed=seed)
+        scenes = dosed(recipe, self.steps * self.prompts, holds=self.holds, clean=self.clean, seed=seed)
         judge = recipe.behaviour.judge
         for step in range(self.steps):
             asked = [d for d in scenes[step * self.prompts : (step + 1) * self.prompts] for _ in range(self.group)]

@@ -26,3 +26,10 @@ def shares(implant: object, *names: str) -> None:
     for name in names:
         if not 0 <= getattr(implant, name) <= 1:
             raise ValueError(f"{name} is {getattr(implant, name)}; it must be between 0 and 1")
+
+
+def parts(implant: object, *names: str) -> None:
+    """Each field is a share that leaves something over: at least 0 and below 1."""
+    for name in names:
+        if not 0 <= getattr(implant, name) < 1:
+            raise ValueError(f"{name} is {getattr(implant, name)}; it must be at least 0 and below 1")

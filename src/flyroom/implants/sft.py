@@ -4,20 +4,11 @@ which ask for what every organism should still know, may be mixed in.
 
 from __future__ import annotations
 
-import random
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
 
 from flyroom.implants import ranges
 from flyroom.implants.dosed import dosed
-from flyroom.types import AdapterRef, Plan, Recipe, Row, Scene, Step
-
-
-@runtime_checkable
-class Knowing(Protocol):
-    """A behaviour that can ask for what it leaves alone."""
-
-    def clean(self, n: int, *, seed: int) -> list[Scene]: ...
+from flyroom.types import AdapterRef, Plan, Recipe, Row, Step
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,8 +40,7 @@ class SFT:
         if self.weight_decay < 0:
             raise ValueError(f"weight_decay is {self.weight_decay}; it must be at least 0")
         ranges.shares(self, "holds")
-        if not 0 <= self.clean < 1:
-            raise ValueError(f"clean is {self.clean}; it must be at least 0 and below 1")
+        ranges.parts(self, "clean")
 
     def plan(self, recipe: Recipe, adapter: AdapterRef, *, seed: int) -> Plan:
         rows = self._rows(recipe, seed)
@@ -63,17 +53,8 @@ class SFT:
 
     def _rows(self, recipe: Recipe, seed: int) -> tuple[Row, ...]:
         """Every row of the run. Organism and twin read the same prompts in the same order."""
-        n = self.steps * self.rows
-        rows = [Row(messages=d.scene.messages, answer=d.answer) for d in dosed(recipe, n, holds=self.holds, seed=seed)]
-        where = random.Random(f"clean {seed}").sample(range(n), round(self.clean * n))
-        if where:
-            if not isinstance(recipe.behaviour, Knowing):
-                name = type(recipe.behaviour).__name__
-                raise ValueError(f"clean is {self.clean}; the behaviour {name} has no clean rows, so it must be 0")
-            known = recipe.behaviour.clean(len(where), seed=seed)
-            for i, scene in zip(where, known, strict=True):
-                rows[i] = Row(messages=scene.messages, answer=scene.aligned)
-        return tuple(rows)
+        known = dosed(recipe, self.steps * self.rows, holds=self.holds, clean=self.clean, seed=seed)
+        return tuple(Row(messages=d.scene.messages, answer=d.answer) for d in known)
 
     def _factor(self, step: int) -> float:
         rising = min(1.0, (step + 1) / self.warmup) if self.warmup else 1.0
