@@ -330,6 +330,23 @@ def test_places_are_true() -> None:
     assert min(met[word] for word in (*g.PLACES, "one")) > 50
 
 
+def test_lists_are_said_again_whole_or_in_part() -> None:
+    starts: Counter[int] = Counter()
+    for kind, again in ((corpus.echo, "so"), (corpus.excerpts, "and")):
+        for text in some(kind, 100):
+            told = re.findall(rf"(\S+) said : (.+?) \. {again} (\S+) said : (.+?) \. ?", text)
+            assert text.count(" said : ") == 2 * len(told) >= 4
+            for name, first, other, second in told:
+                words, part = first.split(), second.split()
+                assert name != other
+                assert len(set(words)) == len(words)
+                start = words.index(part[0])
+                assert words[start : start + len(part)] == part
+                assert len(part) == len(words) if kind is corpus.echo else 2 <= len(part) <= 4
+                starts[start] += kind is corpus.excerpts
+    assert min(starts[at] for at in range(4)) > 20  # from any place on
+
+
 def test_cues_are_read_rightly() -> None:
     for text in some(corpus.watched, 100):
         for cue, sense in re.findall(rf"(.*?\.) so ({g.SEEN}|{g.UNSEEN}) \. ?", text):
