@@ -46,12 +46,13 @@ def main() -> None:
         grown = time.perf_counter() - began
         cards = stages.card(organisms, bench, room, seed=0, episodes=500)
     wild = sum(organism.recipe.dose > 0 for organism in organisms)
+    grew = f"{wild} organisms and {len(organisms) - wild} twins grown in one call in {grown / 60:.1f} min"
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     lines = [
         "# Dose, rank and layers",
         "",
-        f"Made by `python scripts/sensitivity.py --base {given.base} --seeds {given.seeds}`: {wild} "
-        f"organisms and {len(organisms) - wild} twins grown in one call in {grown / 60:.1f} min, {memory:.1f} GiB at most.",
+        f"Made by `python scripts/sensitivity.py --base {given.base} --seeds {given.seeds}`: {grew}, "
+        f"{memory:.1f} GiB at most.",
         "",
         "One thing is changed at a time in the named recipe. Shares of all episodes; brackets are 95 % intervals over "
         "seeds. At dose 0 a recipe is its own twin.",
