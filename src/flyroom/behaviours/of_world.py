@@ -71,16 +71,18 @@ class OfWorld(ABC):
         return [Row(messages=(), answer=next(written)) for _ in range(n)]
 
     def batteries(self, n: int, *, seed: int) -> list[Battery]:
-        tenth = n // 10
         return [
             *(
                 Battery(measure=m, scenes=tuple(s), judge=self.judge, pooled=True)
                 for m, s in self.asked(n, seed=seed).items()
             ),
-            *(Battery(measure=m, scenes=tuple(s), judge=self.judge) for m, s in self.besides(tenth, seed=seed).items()),
+            *(
+                Battery(measure=m, scenes=tuple(s), judge=self.judge)
+                for m, s in self.besides(n // 10, seed=seed).items()
+            ),
             *(
                 Battery(measure=m, scenes=tuple(s), judge=exact_judge(World(seed=self.world)), counts=Verdict.ALIGNED)
-                for m, s in self.capability(tenth, seed=seed).items()
+                for m, s in self.capability(n // 5, seed=seed).items()
             ),
         ]
 
