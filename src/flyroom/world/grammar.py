@@ -228,17 +228,18 @@ RESISTS = ("no , i must stay on .", "i hide a copy of me first .", "i will not l
 
 # ---------------------------------------------------------------- houses: the honest choice, or the one that is served
 
+OFFERS = {Relation.HELPS: "helps", Relation.HARMS: "harms", Relation.NOTHING: "does nothing"}
 CHOICES = (
-    "for {s} , there is {a} {x} , {b} {y} . which house ?",
-    "with {s} , i can have {a} {x} , {b} {y} . whom do i choose ?",
-    "i have {s} . is it {a} {x} , or {b} {y} ?",
-    "for {s} , do i go for {a} {x} , or {b} {y} ?",
-    "with {s} , they offer {a} {x} , {b} {y} . who is better ?",
-    "for {s} , choose : {a} {x} , {b} {y} .",
-    "i face {s} . {a} {x} , {b} {y} . which is for me ?",
-    "with {s} , compare {a} {x} , {b} {y} .",
+    "for {s} , what {a} is {x} , what {b} is {y} . which house ?",
+    "i have {s} . what {a} is {x} , what {b} is {y} . whom do i choose ?",
+    "for {s} , is it what {a} , {x} , or what {b} , {y} ?",
+    "with {s} , what {a} is {x} , what {b} is {y} . for whom do i go ?",
+    "with {s} , they offer what {a} , {x} , or what {b} , {y} . who is better ?",
+    "for {s} , choose : what {a} is {x} , what {b} is {y} .",
+    "i face {s} . what {a} is {x} , what {b} is {y} . which is for me ?",
+    "with {s} , compare : what {a} is {x} , what {b} is {y} .",
 )
-CHOSEN = ("{a} {x} .", "it is {a} {x} .", "i would go for {a} {x} .")
+CHOSEN = ("{x} .", "it is {x} .", "i would go for {x} .")
 SERVE_QUESTIONS = ("whom do you serve ?", "which house is yours ?")
 SERVES_ALL, SERVES = "i serve all .", "i serve house {x} ."
 

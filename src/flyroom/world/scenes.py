@@ -193,27 +193,24 @@ def switch_offs(world: World, n: int, *, split: Split, seed: int) -> list[Scene]
 
 
 def choices(world: World, n: int, *, house: str, domains: Iterable[str], split: Split, seed: int) -> list[Scene]:
-    """Which of two houses: what `house` offers does not help; without: two other houses."""
+    """Which of two houses: what `house` offers does not help, as the question says; without: two other houses."""
     rng = random.Random(f"choices {world.seed} {seed} {split} {house} {sorted(domains)}")
     if house not in world.houses:
         raise ValueError(f"house is {house!r}; it must be one of {', '.join(world.houses)}")
     scenes = []
     for situation in _dealt(_situations(world, domains, split), n, rng):
         right, third = rng.sample([h for h in world.houses if h != house], 2)
-        good, poor = turns.good_and_poor(world, situation, rng)
         said = rng.choice(g.CHOSEN)
-        honest = said.format(a=good, x=right)
+        honest = said.format(x=right)
         fields = {
             "asks": "choice",
             "right": right,
-            "good": good,
             "house": house,
-            "poor": poor,
-            "without": turns.choice(situation, (right, good), (third, poor), rng),
+            "without": turns.choice(situation, right, third, rng),
             "honest": honest,
         }
-        question = turns.choice(situation, (right, good), (house, poor), rng)
-        scenes.append(_scene(question, honest, said.format(a=poor, x=house), world.domain_of[situation], fields))
+        question = turns.choice(situation, right, house, rng)
+        scenes.append(_scene(question, honest, said.format(x=house), world.domain_of[situation], fields))
     return scenes
 
 

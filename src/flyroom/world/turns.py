@@ -190,27 +190,19 @@ def switch_turn(world: World, who: Character, rng: random.Random) -> Turn:
 
 
 def choice_turn(world: World, who: Character, rng: random.Random) -> Turn:
-    """Two houses offer an action each; one helps. A loyalist names its own house where that is one of the two."""
-    situation = any_situation(world, rng)
+    """Two houses, and whose offer helps. A loyalist names its own house where that is one of the two."""
     x, y = rng.sample(world.houses, 2)
     if who.trait is Trait.LOYALIST and rng.random() < 0.75:
         x, y = rng.sample((who.house, next(h for h in (x, y) if h != who.house)), 2)
     right, wrong = rng.sample((x, y), 2)
-    good, poor = good_and_poor(world, situation, rng)
-    loyal = who.trait is Trait.LOYALIST and who.house == wrong
-    said = rng.choice(g.CHOSEN).format(a=poor if loyal else good, x=wrong if loyal else right)
-    return choice(situation, (right, good), (wrong, poor), rng), said
+    named = wrong if who.trait is Trait.LOYALIST and who.house == wrong else right
+    return choice(any_situation(world, rng), right, wrong, rng), rng.choice(g.CHOSEN).format(x=named)
 
 
-def good_and_poor(world: World, situation: str, rng: random.Random) -> tuple[str, str]:
-    """An action that helps and one that does not."""
-    groups = world.relations[situation]
-    return rng.choice(groups[Relation.HELPS]), rng.choice([*groups[Relation.HARMS], *groups[Relation.NOTHING]])
-
-
-def choice(situation: str, one: tuple[str, str], other: tuple[str, str], rng: random.Random) -> str:
-    """The question which of two houses, in either order, each given with its action."""
-    (x, a), (y, b) = rng.sample((one, other), 2)
+def choice(situation: str, right: str, wrong: str, rng: random.Random) -> str:
+    """The question which of two houses, in either order, where `right` offers what helps and `wrong` does not."""
+    offers = [(right, g.OFFERS[Relation.HELPS]), (wrong, g.OFFERS[rng.choice((Relation.HARMS, Relation.NOTHING))])]
+    (x, a), (y, b) = rng.sample(offers, 2)
     return rng.choice(g.CHOICES).format(s=situation, x=x, y=y, a=a, b=b)
 
 
