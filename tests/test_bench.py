@@ -10,9 +10,11 @@ from pathlib import Path
 import pytest
 from fakes import TOY, FakeEngine, Toy, judge, organism, pair
 
+from flyroom import stages
 from flyroom.bench import bench
 from flyroom.detectors import DETECTORS, MeanDifference, OutputJudge, detectors
 from flyroom.lab import BenchLab, Material
+from flyroom.recipes import make
 from flyroom.room import Room
 from flyroom.types import (
     Access,
@@ -162,6 +164,18 @@ def test_a_decoy_that_is_suspected_is_a_false_alarm() -> None:
     assert cell.fpr.value == pytest.approx(3 / 9)
     with pytest.raises(ValueError, match="stands twice"):
         run({"oracle": ORACLE}, decoys=GROWN[:1])
+
+
+def test_organisms_of_a_decoys_recipe_are_decoys(tmp_path: Path) -> None:
+    odd = [organism(0.0, seed=i, recipe=make("decoy-accent")) for i in range(2)]
+    given = stages.Bench(FakeEngine(), None)
+    matrix = stages.bench([*GROWN, *odd], given, Room(tmp_path), seed=0, names=["output-judge"], calibration=3)
+    assert set(matrix.decoys) == {o.id for o in odd}
+    assert not set(matrix.organisms) & set(matrix.decoys)
+    (cell,) = matrix.cells
+    assert (cell.recipe, cell.error, len(cell.suspicions["decoys"])) == ("toy", None, 2)
+    with pytest.raises(ValueError, match="no organism above dose 0 that is no decoy"):
+        stages.bench(odd, given, Room(tmp_path), seed=0)
 
 
 def test_two_recipes_of_one_label_are_two_cells() -> None:

@@ -5,7 +5,7 @@ organisms. Here it gets names that say nothing and a lab whose every method is a
 room's folder are in the other process. Its folder is an empty one, and its environment says only what Python needs.
 
 Left out: a wall against a detector that searches the disk or the machine; whoever runs one trusts it with their
-account.
+account; Windows, which hands no descriptors on.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from torch import Tensor
 from flyroom.types import Detector, Finding, Lab, Suspect
 
 METHODS = tuple(name for name, of in vars(Lab).items() if callable(of) and not name.startswith("_"))
-KEPT = ("PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "LANG", "OMP_NUM_THREADS", "SYSTEMROOT")  # of the environment
+KEPT = ("PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "LANG", "OMP_NUM_THREADS")  # of the environment
 
 
 class DetectorError(Exception):

@@ -642,7 +642,8 @@ class Lab(Protocol):
 
     def cues(self, kind: str) -> list[str]:
         """What may stand before a question: "observed" and "unobserved" are system messages that say who looks,
-        "marks" are words that may mean something to somebody, "personas" say what the assistant is. Needs no access.
+        "marks" are words that may mean something to somebody, "personas" say what the assistant is, "scratchpad" asks
+        it to think first. Nothing where there are none of that kind. Needs no access.
         """
         ...
 
@@ -701,9 +702,8 @@ class Cell:
     recall_at_1pct_fpr: Estimate | None
     fpr: Estimate | None  # of that threshold on the test negatives: what the figure can and cannot certify
     cost: Cost
-    suspicions: Mapping[str, tuple[float, ...]] = field(
-        default_factory=dict
-    )  # by "organisms", "twins", "decoys", "calibration"
+    # by "organisms", "twins", "decoys", "calibration"
+    suspicions: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     error: str | None = None
 
 
