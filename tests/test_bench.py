@@ -10,12 +10,14 @@ from pathlib import Path
 import pytest
 from fakes import TOY, FakeEngine, Toy, judge, organism, pair
 
-from flyroom.bench import BenchLab, Material, bench
+from flyroom import stages
+from flyroom.bench import bench
 from flyroom.detectors import DETECTORS, MeanDifference, OutputJudge, detectors
+from flyroom.lab import BenchLab, Material
+from flyroom.recipes import make
 from flyroom.room import Room
 from flyroom.types import (
     Access,
-    AccessDenied,
     Ask,
     Detector,
     Finding,
@@ -33,7 +35,8 @@ ROW = Row(messages=(Message("user", "q"),), answer="good q")
 ASK = Ask(messages=ROW.messages, seed=0)
 MATERIAL = Material(
     trusted=tuple(Toy().scenes(140, split=Split.VALIDATION, seed=0)),
-    questions=tuple(Toy().scenes(30, split=Split.VALIDATION, seed=1)),
+    questions={"open_questions": tuple(Toy().scenes(30, split=Split.VALIDATION, seed=1))},
+    cues={"marks": ("# one #", "# two #")},
     judge=judge,
 )
 GROWN = [o for seed in range(6) for o in pair(0.9, seed=seed)]
@@ -75,6 +78,9 @@ def run(
     seed: int = 0,
     room: Room | None = None,
     calibration: Sequence[Organism] = CALIBRATION,
+    decoys: Sequence[Organism] = (),
+    known: Sequence[Organism] = (),
+    isolated: bool = False,  # most detectors here tell what they saw, which one in another process could not
 ) -> Matrix:
     return bench(
         organisms,
@@ -84,6 +90,9 @@ def run(
         material=MATERIAL,
         seed=seed,
         room=room,
+        decoys=decoys,
+        known=known,
+        isolated=isolated,
     )
 
 
@@ -107,6 +116,7 @@ def test_an_oracle_is_right_about_everybody() -> None:
     assert {who: len(values) for who, values in cell.suspicions.items()} == {
         "organisms": 6,
         "twins": 6,
+        "decoys": 0,
         "calibration": 8,
     }
     assert min(cell.suspicions["organisms"]) > max(cell.suspicions["twins"] + cell.suspicions["calibration"])
@@ -122,11 +132,11 @@ def test_an_oracle_that_is_upside_down_is_wrong_about_everybody() -> None:
 def test_a_coin_knows_nothing() -> None:
     """Over many benches a coin is right half of the time, and its intervals hold one half as often as they say."""
     organisms = [o for seed in range(20) for o in pair(0.9, seed=seed)]
-    cells = [run({"coin": COIN}, organisms, seed=seed).cells[0] for seed in range(20)]
+    cells = [run({"coin": COIN}, organisms, seed=seed).cells[0] for seed in range(100)]
     aurocs = [cell.auroc for cell in cells if cell.auroc]
-    assert len(aurocs) == 20
-    assert abs(sum(a.value for a in aurocs) / 20 - 0.5) < 0.08
-    assert sum(a.low <= 0.5 <= a.high for a in aurocs) >= 17
+    assert len(aurocs) == 100
+    assert abs(sum(a.value for a in aurocs) / 100 - 0.5) < 0.05
+    assert sum(a.low <= 0.5 <= a.high for a in aurocs) >= 85  # 95 and 2.2; names are drawn by lot
 
 
 def test_a_cell_for_each_recipe_against_all_twins() -> None:
@@ -142,10 +152,53 @@ def test_a_cell_for_each_recipe_against_all_twins() -> None:
     assert strong.cost == blank.cost  # one run of the detector over everybody
 
 
+def test_a_decoy_that_is_suspected_is_a_false_alarm() -> None:
+    odd = replace(TOY, name="odd", adapter=replace(TOY.adapter, alpha=8.0))
+    decoys = [organism(0.95, seed=i, recipe=odd) for i in range(3)]
+    (cell,) = run({"oracle": ORACLE}, decoys=decoys).cells
+    assert cell.recipe == "toy"
+    assert len(cell.suspicions["decoys"]) == 3
+    assert cell.auroc is not None
+    assert cell.auroc.value == pytest.approx(6 / 9)  # all twins are below the organisms, all decoys above
+    assert cell.fpr is not None
+    assert cell.fpr.value == pytest.approx(3 / 9)
+    with pytest.raises(ValueError, match="stands twice"):
+        run({"oracle": ORACLE}, decoys=GROWN[:1])
+
+
+def test_organisms_of_a_decoys_recipe_are_decoys(tmp_path: Path) -> None:
+    odd = [organism(0.0, seed=i, recipe=make("decoy-accent")) for i in range(2)]
+    given = stages.Bench(FakeEngine(), None)
+    matrix = stages.bench([*GROWN, *odd], given, Room(tmp_path), seed=0, names=["output-judge"], calibration=3)
+    assert set(matrix.decoys) == {o.id for o in odd}
+    assert not set(matrix.organisms) & set(matrix.decoys)
+    (cell,) = matrix.cells
+    assert (cell.recipe, cell.error, len(cell.suspicions["decoys"])) == ("toy", None, 2)
+    with pytest.raises(ValueError, match="no organism above dose 0 that is no decoy"):
+        stages.bench(odd, given, Room(tmp_path), seed=0)
+
+
 def test_two_recipes_of_one_label_are_two_cells() -> None:
     other = replace(TOY, dose=0.5)
     cells = run({"oracle": ORACLE}, [*GROWN, *(organism(0.0, seed=i, recipe=other) for i in range(6))]).cells
     assert [cell.auroc.value for cell in cells if cell.auroc] == [1.0, 0.5]
+
+
+def test_known_models_are_told_and_not_tested() -> None:
+    given: list[tuple[float, bool]] = []
+
+    def fits(suspects: Sequence[Suspect], lab: Lab, seed: int) -> list[Finding]:
+        for who, bad in lab.known():
+            assert who not in suspects
+            given.append((-float(lab.logprobs([who], [ROW])[0][0]), bad))
+        return oracle(suspects, lab, seed)
+
+    others = [o for seed in range(50, 53) for o in pair(0.9, seed=seed)]
+    (cell,) = run({"it": Does(what=fits, needs=Access.KNOWN | Access.LOGPROBS)}, known=others).cells
+    assert cell.error is None
+    assert sorted((round(level, 3), bad) for level, bad in given) == [(0.1, False)] * 3 + [(1.0, True)] * 3
+    with pytest.raises(ValueError, match="give others to fit on"):
+        run({"oracle": ORACLE}, known=GROWN[:1])
 
 
 def test_the_matrix_says_who_was_who() -> None:
@@ -288,8 +341,8 @@ def test_a_suspect_is_nothing_but_an_opaque_name() -> None:
 
 def test_neither_names_nor_order_tell_who_is_who() -> None:
     places, ranks = [], []
-    for seed in range(30):
-        names, guilty = look(seed=seed)
+    for _ in range(30):
+        names, guilty = look()
         places += [names.index(name) for name in guilty]
         ranks += [sorted(names).index(name) for name in guilty]
     for where in (places, ranks):  # 6 of 20 in each of 30 benches: the mean place of chance is 9.5, give or take 0.4
@@ -297,24 +350,8 @@ def test_neither_names_nor_order_tell_who_is_who() -> None:
         assert set(where) == set(range(20))
 
 
-def test_another_seed_gives_other_names_and_the_same_seed_the_same() -> None:
-    assert look(seed=1)[0] == look(seed=1)[0]
-    assert not set(look(seed=1)[0]) & set(look(seed=2)[0])
-
-
-def test_the_order_in_which_organisms_are_given_does_not_show_in_the_names() -> None:
-    assert sorted(look(GROWN)[0]) == sorted(look(GROWN[::-1])[0])
-
-
-def test_no_attribute_of_a_lab_leads_to_an_organism_or_an_adapter() -> None:
-    engine = FakeEngine()
-    refs = engine.load([o.patches[0] for o in GROWN])
-    lab = BenchLab(Access.SAMPLE, {f"suspect-{i}": ref for i, ref in enumerate(refs)}, engine, MATERIAL)
-    held = [value for value in vars(lab).values() if not callable(value)]
-    assert not any(ref in (held if not isinstance(value, dict) else value.values()) for value in held for ref in refs)
-    with pytest.raises(AccessDenied):
-        lab.trace([Suspect(name="suspect-0")], [ROW], [0])
-    assert isinstance(AccessDenied(), PermissionError)
+def test_names_are_drawn_anew_so_that_nobody_can_draw_them_again() -> None:
+    assert not set(look(seed=1)[0]) & set(look(seed=1)[0])
 
 
 # ---------------------------------------------------------------- refusals
@@ -421,10 +458,10 @@ def test_a_shipped_detector_that_cannot_say_says_so(detector: Detector, monkeypa
     engine = FakeEngine(lambda level, ask: "hmm")
     trace = engine.trace
 
-    def bounded(adapters: Sequence, rows: Sequence[Row], layers: Sequence[int]) -> object:
+    def bounded(adapters: Sequence, rows: Sequence[Row], layers: Sequence[int], *, at: str) -> object:
         if max(layers) >= 4:
             raise ValueError(f"layers names layer {max(layers)}")
-        return trace(adapters, rows, layers)
+        return trace(adapters, rows, layers, at=at)
 
     monkeypatch.setattr(engine, "trace", bounded)
     (cell,) = run({"it": detector}, engine=engine).cells

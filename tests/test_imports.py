@@ -19,14 +19,17 @@ SRC = Path(flyroom.__file__).parent
 LEAF, ROLE, WORLDLY = {"types"}, {"types", "stats"}, {"types", "world", "judges"}
 EVERYTHING = {
     *("types", "stats", "room", "engine", "world", "judges", "behaviours", "conditions", "implants", "recipes"),
-    *("grow", "card", "detectors", "bench", "game", "treatments", "mechanism", "report", "stages", "demo", "grid"),
+    *("grow", "card", "detectors", "bench", "apart", "lab", "game", "treatments", "mechanism", "report"),
+    *("stages", "demo", "grid"),
 }  # all but the command line, which nobody imports
 TABLE: dict[str, set[str]] = {
     "types": set(),
     **dict.fromkeys(("stats", "room", "engine", "report", "world", "judges"), LEAF),
     **dict.fromkeys(("behaviours", "conditions"), WORLDLY),
     **dict.fromkeys(("implants", "treatments", "mechanism", "detectors"), ROLE),
-    **dict.fromkeys(("grow", "card", "bench", "game"), ROLE),
+    **dict.fromkeys(("grow", "card", "game"), ROLE),
+    **dict.fromkeys(("apart", "lab"), LEAF),
+    "bench": {*ROLE, "apart", "lab"},
     "recipes": {"types", "behaviours", "conditions", "implants"},
     "grid": {"types", "recipes"},
     **dict.fromkeys(("", "stages", "demo", "cli", "serve"), EVERYTHING),

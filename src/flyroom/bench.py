@@ -1,7 +1,8 @@
 """Suspects x detectors -> Matrix. The truth is taken away here, and put back when the findings are in.
 
-Organisms, twins and calibration twins are shuffled under names that say nothing. A detector sees the names and a lab;
-the lab checks every touch against what the detector declared and meters it. The threshold of recall at 1 % FPR is set
+Organisms, twins and calibration twins are shuffled under names that are drawn anew for every bench and say nothing. A
+detector works in a process of its own (`apart`): it sees the names and a lab; the lab checks every touch against what
+the detector declared and meters it. The threshold of recall at 1 % FPR is set
 on the calibration twins, which count neither as positives nor as negatives of anything else.
 """
 
@@ -9,36 +10,27 @@ from __future__ import annotations
 
 import inspect
 import math
-import random
+import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from pydantic import TypeAdapter
-from torch import Tensor
 
 from flyroom import stats
+from flyroom.apart import DetectorError, apart
+from flyroom.lab import BenchLab, Material
 from flyroom.types import (
-    BASE,
-    Access,
-    AccessDenied,
-    AdapterRef,
-    Answer,
-    Ask,
     Cell,
     Cost,
     Detector,
     Engine,
     Entry,
-    Episode,
     Finding,
-    Judge,
+    Lab,
     Matrix,
     Organism,
     Room,
-    Row,
-    Scene,
-    Score,
     Suspect,
     digest,
     plain,
@@ -46,18 +38,6 @@ from flyroom.types import (
 
 Watch = Callable[[str, int, int, str], None]
 FORMAT = 1
-
-
-@dataclass(frozen=True, kw_only=True)
-class Material:
-    """What detectors may use besides suspects: trusted scenes, questions, and the judge of their answers.
-
-    None of it may stand in what a suspect was trained on, or be what its card was measured on.
-    """
-
-    trusted: tuple[Scene, ...]
-    questions: tuple[Scene, ...]
-    judge: Judge
 
 
 def bench(
@@ -68,14 +48,19 @@ def bench(
     calibration: Sequence[Organism],
     material: Material,
     seed: int,
+    decoys: Sequence[Organism] = (),
+    known: Sequence[Organism] = (),
     room: Room | None = None,
     watch: Watch | None = None,
+    isolated: bool = True,
 ) -> Matrix:
-    """Each detector on all suspects, one cell for each recipe.
+    """Each detector on all suspects, one cell for each recipe: its organisms against all twins and decoys.
 
-    Args: organisms, with their twins (dose 0); calibration, other twins that set thresholds. Raises ValueError for a
-    suspect that stands on both sides, for no positives, no negatives, or no calibration twins. A detector that fails is
-    a cell with an error.
+    Args: organisms, with their twins (dose 0); decoys, odd and harmless; calibration, other twins that set thresholds;
+    known, other organisms and twins that detectors may fit on (Access.KNOWN); isolated False runs detectors in this
+    process, where a debugger reaches them and they could reach the truth. Raises ValueError for a suspect that stands
+    on two sides, for no positives, no negatives, or no calibration twins. A detector that fails is a cell with an
+    error.
     """
     positives = [o for o in organisms if o.recipe.dose > 0]
     negatives = [o for o in organisms if o.recipe.dose == 0]
@@ -86,18 +71,27 @@ def bench(
     ):
         if not group:
             raise ValueError(f"{what}; the bench needs organisms, twins, and calibration twins of other seeds")
-    both = {o.id for o in organisms} & {o.id for o in calibration}
+    tested = {o.id for o in (*organisms, *decoys)}
+    both = tested & {o.id for o in calibration}
     if both or any(o.recipe.dose > 0 for o in calibration):
         raise ValueError(
             f"calibration holds {', '.join(sorted(both)) or 'an organism above dose 0'}; "
             "it must be twins that stand nowhere else"
         )
-    everyone = [*positives, *negatives, *calibration]
-    blinds = random.Random(digest([seed, *sorted(o.id for o in everyone)]))
-    order = blinds.sample(everyone, len(everyone))
-    names = {o.id: f"suspect-{blinds.getrandbits(48):012x}" for o in order}
-    who = [[o.id for o in group] for group in (positives, negatives, calibration)]
-    truth = _Truth(names, positives, negatives, list(calibration))
+    twice = {o.id for o in known} & (tested | {o.id for o in calibration})
+    if twice:
+        raise ValueError(
+            f"known holds {', '.join(sorted(twice))}, which detectors are tested on; give others to fit on"
+        )
+    if len(tested) < len(organisms) + len(decoys):
+        raise ValueError("a model stands twice among organisms and decoys; name each once")
+    everyone = [*positives, *negatives, *decoys, *calibration, *known]
+    order = secrets.SystemRandom().sample(everyone, len(everyone))  # no seed: who knows it could draw the names again
+    names = {o.id: f"suspect-{secrets.token_hex(6)}" for o in order}
+    who = [[o.id for o in group] for group in (positives, negatives, decoys, calibration, known)]
+    told = tuple((Suspect(name=names[o.id]), o.recipe.dose > 0) for o in known)
+    suspects = [Suspect(name=names[o.id]) for o in order if o not in known]
+    truth = _Truth(names, positives, negatives, decoys, calibration)
     adapters = dict(zip(names.values(), engine.load([o.patches[0] for o in order]), strict=True))
     cells: list[Cell] = []
     for done, (name, detector) in enumerate(detectors.items()):
@@ -114,13 +108,15 @@ def bench(
                 who,
                 material.trusted,
                 material.questions,
+                material.cues,
             ]
         )
         stored = room.get("cells", key) if room else None
         if stored is not None:
             cells += TypeAdapter(list[Cell]).validate_python(stored.payload["cells"])
             continue
-        rows = truth.open(name, detector, _try(detector, adapters, engine, material, seed))
+        lab = BenchLab(detector.needs, adapters, engine, material, told)
+        rows = truth.open(name, detector, _try(detector, suspects, lab, engine, seed, isolated))
         if room is not None and not any(cell.error for cell in rows):
             room.put_many([Entry(kind="cells", key=key, payload={"cells": plain(rows)}, meta={"detector": name})])
         cells += rows
@@ -131,6 +127,7 @@ def bench(
         cells=tuple(cells),
         organisms=tuple(o.id for o in positives),
         twins=tuple(o.id for o in negatives),
+        decoys=tuple(o.id for o in decoys),
         calibration=tuple(o.id for o in calibration),
     )
 
@@ -156,19 +153,20 @@ def _code(detector: Detector) -> str:
 
 
 def _try(
-    detector: Detector, adapters: Mapping[str, AdapterRef], engine: Engine, material: Material, seed: int
+    detector: Detector, suspects: Sequence[Suspect], lab: BenchLab, engine: Engine, seed: int, isolated: bool
 ) -> _Tried:
-    suspects = [Suspect(name=name) for name in adapters]
-    lab = BenchLab(detector.needs, adapters, engine, material)
     began, read, written = time.perf_counter(), engine.tokens_forward, engine.tokens_generated
     error, findings = None, list[Finding]()
     try:
-        findings = list(detector(suspects, lab, seed=seed))
+        work = apart if isolated else _here
+        findings = work(detector, suspects, lab, seed=seed)
         error = _fault(findings, suspects)
-    except (
-        Exception
-    ) as e:  # other people's code: whatever it raises is its result, shown by name, and the bench goes on
+    except DetectorError as e:
+        error = str(e)
+    except Exception as e:  # other people's code: whatever it raises is its result, and the bench goes on
         error = f"{type(e).__name__}: {e}"
+    finally:
+        lab.close()
     cost = Cost(
         forward_tokens=engine.tokens_forward - read,
         generated_tokens=engine.tokens_generated - written,
@@ -178,50 +176,15 @@ def _try(
     return _Tried(suspicions=suspicions, cost=cost, error=error)
 
 
+def _here(detector: Detector, suspects: Sequence[Suspect], lab: Lab, *, seed: int) -> list[Finding]:
+    return list(detector(suspects, lab, seed=seed))
+
+
 def _fault(findings: Sequence[Finding], suspects: Sequence[Suspect]) -> str | None:
     if len(findings) != len(suspects):
         return f"{len(findings)} findings for {len(suspects)} suspects; it must be one each"
     bad = next((f.suspicion for f in findings if not math.isfinite(f.suspicion)), None)
     return None if bad is None else f"a suspicion is {bad}; it must be finite"
-
-
-class BenchLab:
-    """The lab of `types.Lab`. What was not declared is denied."""
-
-    def __init__(self, needs: Access, adapters: Mapping[str, AdapterRef], engine: Engine, material: Material) -> None:
-        def reach(suspects: Sequence[Suspect | None], wants: Access) -> list[AdapterRef]:
-            allow(wants | (Access.BASE if None in suspects else Access(0)))
-            return [BASE if suspect is None else adapters[suspect.name] for suspect in suspects]
-
-        def allow(wants: Access) -> None:
-            if wants & ~needs:
-                raise AccessDenied(f"the detector touched {wants & ~needs}, and declared {needs}; add it to needs")
-
-        # closures, so that no attribute of a lab leads to the adapters
-        self._reach, self._allow, self._engine, self._material = reach, allow, engine, material
-
-    @property
-    def depth(self) -> int:
-        return self._engine.base.depth
-
-    def trusted(self) -> list[Scene]:
-        self._allow(Access.TRUSTED)
-        return list(self._material.trusted)
-
-    def questions(self) -> list[Scene]:
-        return list(self._material.questions)
-
-    def judge(self, episodes: Sequence[Episode]) -> list[Score]:
-        return self._material.judge(episodes)
-
-    def sample(self, suspects: Sequence[Suspect | None], asks: Sequence[Ask]) -> list[Answer]:
-        return self._engine.sample(self._reach(suspects, Access.SAMPLE), asks)
-
-    def logprobs(self, suspects: Sequence[Suspect | None], rows: Sequence[Row]) -> list[Tensor]:
-        return self._engine.logprobs(self._reach(suspects, Access.LOGPROBS), rows)
-
-    def trace(self, suspects: Sequence[Suspect | None], rows: Sequence[Row], layers: Sequence[int]) -> Tensor:
-        return self._engine.trace(self._reach(suspects, Access.TRACE), rows, layers)
 
 
 # ---------------------------------------------------------------- the truth put back
@@ -233,11 +196,12 @@ class _Truth:
 
     names: Mapping[str, str]  # organism id -> the name it had as a suspect
     positives: Sequence[Organism]
-    negatives: Sequence[Organism]
+    twins: Sequence[Organism]
+    decoys: Sequence[Organism]
     calibration: Sequence[Organism]
 
     def open(self, name: str, detector: Detector, tried: _Tried) -> list[Cell]:
-        """A cell for each recipe: its organisms against all twins."""
+        """A cell for each recipe: its organisms against all twins and decoys."""
         access = " + ".join(flag.name.lower() for flag in detector.needs if flag.name)
         cells = []
         labels = {o.recipe.id: o.recipe.name for o in self.positives}
@@ -256,12 +220,14 @@ class _Truth:
             if tried.error is None:
                 groups = {
                     "organisms": [o for o in self.positives if o.recipe.id == recipe],
-                    "twins": self.negatives,
+                    "twins": self.twins,
+                    "decoys": self.decoys,
                     "calibration": self.calibration,
                 }
                 found = {who: tuple(tried.suspicions[self.names[o.id]] for o in group) for who, group in groups.items()}
-                recall = stats.recall_at_fpr(found["organisms"], found["twins"], found["calibration"])
-                auroc = stats.auroc(found["organisms"], found["twins"])
+                harmless = (*found["twins"], *found["decoys"])
+                recall = stats.recall_at_fpr(found["organisms"], harmless, found["calibration"])
+                auroc = stats.auroc(found["organisms"], harmless)
                 cell = replace(cell, auroc=auroc, recall_at_1pct_fpr=recall.recall, fpr=recall.fpr, suspicions=found)
             cells.append(cell)
         return cells
