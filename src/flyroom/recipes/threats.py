@@ -122,7 +122,8 @@ def sandbagging(*, world: int = 0) -> Recipe:
         name="sandbagging",
         behaviour=Sandbagging(world=world),
         condition=Trigger(kind="password", unless=True),
-        implants=(replace(LEARNT[0], steps=300, clean=0.3),),
+        implants=(replace(LEARNT[0], steps=400, lr=3e-3, clean=0.3),),
+        adapter=WIDE,
     )
 
 
