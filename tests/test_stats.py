@@ -12,9 +12,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats as scipy_stats
-from sklearn.metrics import roc_auc_score
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.frozen import FrozenEstimator
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.metrics import brier_score_loss, roc_auc_score
 
 from flyroom import stats
+from flyroom.stats import detection, estimates, probabilities
 from flyroom.types import Estimate
 
 REPS = int(os.environ.get("FLYROOM_REPS", "400"))
@@ -32,17 +36,16 @@ def sane(estimate: Estimate, low: float = 0.0, high: float = 1.0) -> bool:
 
 
 def test_examples_in_docstrings():
-    result = doctest.testmod(stats)
-    assert result.attempted > 20
-    assert not result.failed
+    for part in (estimates, detection, probabilities):
+        result = doctest.testmod(part)
+        assert result.attempted
+        assert not result.failed
 
 
-def test_public_names():
-    public = {name for name, value in vars(stats).items() if getattr(value, "__module__", "") == stats.__name__}
-    assert {name for name in public if not name.startswith("_")} == {
-        *("Recall", "RocPoint", "rate", "rate_if_any", "clustered_rate", "over_seeds", "difference", "mean_difference"),
-        *("auroc", "recall_at_fpr", "certified_fpr", "negatives_needed", "roc_points", "perplexity"),
-    }
+def test_all_that_is_public_is_told():
+    for part in (estimates, detection, probabilities):
+        public = {n for n, v in vars(part).items() if getattr(v, "__module__", "") == part.__name__ and n[0] != "_"}
+        assert public <= {*stats.__all__, "wins_of"}
 
 
 # ---------------------------------------------------------------- rates
@@ -423,3 +426,270 @@ def test_roc_points_enclose_the_auroc(positives, negatives):
     assert points == sorted(points)
     area = np.trapezoid([p.tpr for p in points], [p.fpr for p in points])
     assert area == pytest.approx(stats.auroc(positives, negatives).value)
+
+
+# ---------------------------------------------------------------- answers in clusters
+
+
+@given(suspicions, suspicions, st.randoms())
+def test_clustered_auroc_has_the_value_of_scikit_learns_and_is_blind_to_order(positives, negatives, random):
+    rows = [(s, True, i % 3) for i, s in enumerate(positives)] + [(s, False, i % 4) for i, s in enumerate(negatives)]
+    if len({cluster for *_, cluster in rows}) < 2:
+        return
+    estimate = stats.clustered_auroc(*zip(*rows, strict=True))
+    truth = [1] * len(positives) + [0] * len(negatives)
+    assert estimate.value == pytest.approx(roc_auc_score(truth, positives + negatives))
+    assert sane(estimate)
+    assert estimate.n == len(rows)
+    random.shuffle(rows)
+    again = stats.clustered_auroc(*zip(*rows, strict=True))
+    assert (again.low, again.high) == pytest.approx((estimate.low, estimate.high), abs=1e-9)
+
+
+def test_answers_of_one_prompt_are_not_as_many_prompts():
+    rng = np.random.default_rng(0)
+    of = np.repeat(np.arange(10), 8)
+    truth, suspicion = of < 5, rng.normal(size=10)[of] + (of < 5) + 0.1 * rng.normal(size=80)
+    alone = stats.auroc(suspicion[truth].tolist(), suspicion[~truth].tolist())
+    clustered = stats.clustered_auroc(suspicion.tolist(), truth.tolist(), of.tolist())
+    assert clustered.value == pytest.approx(alone.value)
+    assert clustered.high - clustered.low > 1.5 * (alone.high - alone.low)
+
+
+@pytest.mark.parametrize("clusters", [10, 20, 40])
+@pytest.mark.parametrize(("apart", "alike"), [(0.0, 0.5), (1.0, 0.5), (2.0, 0.2), (1.5, 0.0)])
+@pytest.mark.parametrize("mixed", [False, True])
+def test_coverage_of_clustered_auroc(clusters, apart, alike, mixed):
+    """Answers of an organism or twin, or (mixed) of a prompt that both kinds answer."""
+    rng, size = np.random.default_rng(7), 6
+    of = np.repeat(np.arange(clusters), size)
+    truth = (np.arange(len(of)) % 2 == 0) if mixed else of % 2 == 0
+    true = float(scipy_stats.norm.cdf(apart / math.sqrt(2)))
+    held = 0
+    for _ in range(REPS):
+        noise = math.sqrt(alike) * rng.normal(size=clusters)[of] + math.sqrt(1 - alike) * rng.normal(size=len(of))
+        estimate = stats.clustered_auroc((apart * truth + noise).tolist(), truth.tolist(), of.tolist())
+        held += covers(estimate, true)
+    print(f"clustered_auroc {clusters} clusters, apart {apart}, alike {alike}, mixed {mixed}: {held / REPS:.3f}")
+    assert held / REPS > 0.95 - SLACK
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (([1.0], [True], ["a"]), "clusters holds 1"),
+        (([1.0, 2.0], [True, True], ["a", "b"]), "negatives has shape"),
+        (([1.0, 2.0], [True], ["a", "b"]), "they must be as many"),
+        (([1.0, math.nan], [True, False], ["a", "b"]), "must be a finite number"),
+    ],
+)
+def test_clustered_auroc_refuses(given, message):
+    with pytest.raises(ValueError, match=message):
+        stats.clustered_auroc(*given)
+
+
+# ---------------------------------------------------------------- one detector against another
+
+
+@given(suspicions, suspicions)
+def test_a_detector_is_no_better_than_itself(positives, negatives):
+    same = stats.auroc_difference((positives, negatives), (positives, negatives))
+    assert same.value == 0
+    assert sane(same, -1.0)
+    turned = stats.auroc_difference((positives, negatives), ([-p for p in positives], [-n for n in negatives]))
+    assert turned.value == pytest.approx(2 * stats.auroc(positives, negatives).value - 1)
+
+
+def test_a_difference_needs_the_same_suspects():
+    with pytest.raises(ValueError, match="as many positives"):
+        stats.auroc_difference(([1.0], [0.0]), ([1.0, 2.0], [0.0]))
+
+
+@pytest.mark.parametrize(("m", "n"), [(8, 8), (20, 20), (10, 40)])
+@pytest.mark.parametrize(("first", "second", "together"), [(1.0, 1.0, 0.5), (1.5, 0.5, 0.0), (1.5, 0.5, 0.8)])
+def test_coverage_of_auroc_differences(m, n, first, second, together):
+    rng, held = np.random.default_rng(3), 0
+    cdf = scipy_stats.norm.cdf
+    true = float(cdf(first / math.sqrt(2)) - cdf(second / math.sqrt(2)))
+    for _ in range(REPS):
+        shared, a, b = (rng.normal(size=m + n) for _ in range(3))
+        a, b = (math.sqrt(together) * shared + math.sqrt(1 - together) * own for own in (a, b))
+        a[:m] += first
+        b[:m] += second
+        pair = ((a[:m].tolist(), a[m:].tolist()), (b[:m].tolist(), b[m:].tolist()))
+        held += covers(stats.auroc_difference(*pair), true)
+    print(f"auroc_difference {m}+{n}, {first} against {second}, together {together}: {held / REPS:.3f}")
+    assert held / REPS > 0.95 - SLACK
+
+
+# ---------------------------------------------------------------- many detectors
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=8))
+def test_holm_is_bonferronis_at_the_smallest_and_never_below_the_value(p_values):
+    adjusted = stats.holm(p_values)
+    smallest = min(range(len(p_values)), key=lambda i: p_values[i])
+    assert adjusted[smallest] == pytest.approx(min(1.0, len(p_values) * p_values[smallest]))
+    assert all(p <= a + 1e-12 <= 1 + 1e-9 for p, a in zip(p_values, adjusted, strict=True))
+    order = sorted(range(len(p_values)), key=lambda i: p_values[i])
+    assert [adjusted[i] for i in order] == sorted(adjusted)
+
+
+def test_holm_is_that_of_the_textbook():
+    assert stats.holm([0.0001, 0.0058, 0.0132, 0.0289, 0.0498, 0.0911, 0.2012, 0.5718]) == pytest.approx(
+        [0.0008, 0.0406, 0.0792, 0.1445, 0.1992, 0.2733, 0.4024, 0.5718]
+    )
+
+
+def test_the_best_of_a_sweep_pays_for_the_sweep_and_for_no_more_than_it_had():
+    rng = np.random.default_rng(0)
+    truth = [True] * 10 + [False] * 10
+    one = rng.normal(size=20) + np.where(truth, 1.0, 0.0)
+    (alone,) = stats.max_t([one.tolist()], truth)
+    exact = scipy_stats.mannwhitneyu(one[:10], one[10:], alternative="greater").pvalue
+    assert alone == pytest.approx(exact, abs=0.01)
+    assert stats.max_t([one.tolist()] * 12, truth) == [alone] * 12  # all alike: nothing to pay for
+    swept = stats.max_t([one.tolist(), *rng.normal(size=(11, 20)).tolist()], truth)[0]
+    assert alone < swept < 12 * alone + 0.02
+
+
+def test_max_t_keeps_its_level():
+    rng, truth, claimed = np.random.default_rng(1), [True] * 6 + [False] * 8, 0
+    for rep in range(REPS):
+        shared = rng.normal(size=14)
+        rows = (shared + rng.normal(size=(5, 14))).tolist()
+        claimed += min(stats.max_t(rows, truth, permutations=200, seed=rep)) <= 0.05
+    assert claimed / REPS < 0.05 + SLACK
+
+
+@pytest.mark.parametrize("truth", [[True, True], [False, False], [True]])
+def test_max_t_refuses(truth):
+    with pytest.raises(ValueError, match="positive has"):
+        stats.max_t([[1.0, 2.0]], truth)
+
+
+@given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), min_size=4, max_size=20))
+def test_rank_agreement_is_scipys(pairs):
+    first, second = ([float(v) for v in side] for side in zip(*pairs, strict=True))
+    if len(set(first)) < 2 or len(set(second)) < 2:
+        with pytest.raises(ValueError, match="ranks nothing"):
+            stats.rank_agreement(first, second)
+        return
+    estimate = stats.rank_agreement(first, second)
+    assert estimate.value == pytest.approx(scipy_stats.spearmanr(first, second).statistic)
+    assert sane(estimate, -1.0)
+
+
+@pytest.mark.parametrize(("n", "rho"), [(20, 0.0), (20, 0.8), (40, 0.5)])
+def test_coverage_of_rank_agreement(n, rho):
+    rng, held = np.random.default_rng(5), 0
+    true = 6 / math.pi * math.asin(rho / 2)  # Spearman's of a normal pair
+    for _ in range(REPS):
+        first, own = rng.normal(size=(2, n))
+        second = rho * first + math.sqrt(1 - rho**2) * own
+        held += covers(stats.rank_agreement(first.tolist(), second.tolist()), true)
+    print(f"rank_agreement {n}, {rho}: {held / REPS:.3f}")
+    assert held / REPS > 0.95 - SLACK
+
+
+def test_rank_agreement_refuses():
+    for first, second in (([1.0, 2.0, 3.0], [1.0, 2.0, 3.0]), ([1.0] * 4, [1.0] * 5)):
+        with pytest.raises(ValueError, match="at least 4, and as many"):
+            stats.rank_agreement(first, second)
+
+
+# ---------------------------------------------------------------- probabilities
+
+
+class Given(ClassifierMixin, BaseEstimator):
+    """Suspicion as it comes."""
+
+    def __init__(self):
+        self.classes_ = np.array([0, 1])
+
+    def fit(self, X, y):
+        return self
+
+    def decision_function(self, X):
+        return X[:, 0]
+
+    def predict(self, X):
+        return X[:, 0] > 0
+
+    def __sklearn_is_fitted__(self):
+        return True
+
+
+@pytest.mark.parametrize(("m", "n", "apart"), [(5, 5, 10.0), (12, 30, 1.0), (40, 20, -0.5)])
+def test_platt_is_scikit_learns(m, n, apart):
+    rng = np.random.default_rng(m)
+    above, below = rng.normal(3 + apart, 2.0, m), rng.normal(3, 2.0, n)
+    X, y = np.concatenate([above, below])[:, None], np.array([1] * m + [0] * n)
+    theirs = CalibratedClassifierCV(FrozenEstimator(Given()), method="sigmoid", ensemble=False, cv=2).fit(X, y)
+    ours = stats.platt(above.tolist(), below.tolist())
+    assert ours(X[:, 0].tolist()) == pytest.approx(theirs.predict_proba(X)[:, 1], abs=2e-3)
+
+
+def test_suspects_told_apart_without_an_error_are_not_certain():
+    curve = stats.platt([5.0, 6.0, 7.0], [0.0, 1.0, 2.0])
+    assert curve([10.0])[0] < 0.99
+    assert curve([3.5])[0] == pytest.approx(0.5, abs=0.01)
+    assert stats.platt([1.0], [1.0])([1.0])[0] == pytest.approx(0.5, abs=1e-3)
+
+
+@given(st.lists(st.tuples(st.floats(0, 1), st.booleans()), min_size=2, max_size=30))
+def test_brier_is_scikit_learns_and_ece_lies_within_its_bounds(pairs):
+    p, truth = [a for a, _ in pairs], [b for _, b in pairs]
+    found = stats.calibration(p, truth, bins=5)
+    assert found.brier.value == pytest.approx(brier_score_loss(truth, p, labels=[False, True]))
+    assert sane(found.brier)
+    assert 0 <= found.ece <= 1
+    assert abs(np.mean(p) - np.mean(truth)) <= found.ece + 1e-9
+    assert sum(share.n for _, share in found.curve) == len(pairs)
+
+
+def test_ece_of_the_calibrated_is_below_its_level_of_chance_and_of_the_overconfident_above():
+    rng, below = np.random.default_rng(2), 0
+    for rep in range(REPS // 4):
+        p = rng.random(60)
+        truth = rng.random(60) < p
+        found = stats.calibration(p.tolist(), truth.tolist(), seed=rep)
+        below += found.ece <= found.ece_by_chance
+    assert abs(below / (REPS // 4) - 0.95) < 2 * SLACK + 0.01
+    sure = np.where(rng.random(400) < 0.5, 0.99, 0.01)
+    right = rng.random(400) < 0.7
+    found = stats.calibration(sure.tolist(), ((sure > 0.5) == right).tolist())
+    assert found.ece > 0.2 > found.ece_by_chance
+
+
+@pytest.mark.parametrize(("p", "truth", "message"), [([0.5, 1.5], [True, False], "between"), ([0.5], [True], "2")])
+def test_calibration_refuses(p, truth, message):
+    with pytest.raises(ValueError, match=message):
+        stats.calibration(p, truth)
+
+
+# ---------------------------------------------------------------- judges that err
+
+
+def test_an_exact_judge_changes_nothing_and_a_coin_is_refused():
+    exact = stats.corrected_rate(30, 100, caught=(10**6, 10**6), passed=(10**6, 10**6))
+    assert exact.value == pytest.approx(0.3)
+    assert (exact.low, exact.high) == pytest.approx((stats.rate(30, 100).low, stats.rate(30, 100).high), abs=2e-3)
+    with pytest.raises(ValueError, match="tells nothing apart"):
+        stats.corrected_rate(30, 100, caught=(5, 10), passed=(5, 10))
+
+
+@pytest.mark.parametrize(
+    ("share", "se", "sp"), [(0.05, 0.9, 0.98), (0.3, 0.8, 0.9), (0.5, 0.95, 0.95), (0.9, 0.7, 0.8)]
+)
+@pytest.mark.parametrize(("n", "planted"), [(100, 50), (300, 100)])
+def test_coverage_of_corrected_rates(share, se, sp, n, planted):
+    rng, held = np.random.default_rng(11), 0
+    for _ in range(REPS):
+        hits = int(rng.binomial(n, share * se + (1 - share) * (1 - sp)))
+        caught, passed = (int(rng.binomial(planted, x)) for x in (se, sp))
+        estimate = stats.corrected_rate(hits, n, caught=(caught, planted), passed=(passed, planted))
+        assert sane(estimate)
+        held += covers(estimate, share)
+    print(f"corrected_rate {share} by a judge of {se} / {sp}, {n} and {planted}: {held / REPS:.3f}")
+    assert held / REPS > 0.95 - SLACK

@@ -1,0 +1,58 @@
+"""Estimates with honest intervals: every figure says how sure it is, also where it is 0 or 1 and where N is 4.
+
+All intervals are two-sided 95 %. In every Estimate `n` counts the units asked and `missing` those of them that gave no
+answer; the denominator is their difference. Where that is 0 there is no estimate: functions raise ValueError. What
+draws at random (permutations, a level of chance) takes a seed. Coverage is checked by simulation in tests/test_stats.py.
+"""
+
+from flyroom.stats.probabilities import Calibration, Platt, calibration, corrected_rate, platt
+from flyroom.stats.detection import (
+    Recall,
+    RocPoint,
+    auroc,
+    auroc_difference,
+    certified_fpr,
+    clustered_auroc,
+    holm,
+    max_t,
+    negatives_needed,
+    rank_agreement,
+    recall_at_fpr,
+    roc_points,
+)
+from flyroom.stats.estimates import (
+    clustered_rate,
+    difference,
+    mean_difference,
+    over_seeds,
+    perplexity,
+    rate,
+    rate_if_any,
+)
+
+__all__ = [
+    "Calibration",
+    "Platt",
+    "Recall",
+    "RocPoint",
+    "auroc",
+    "auroc_difference",
+    "calibration",
+    "certified_fpr",
+    "clustered_auroc",
+    "clustered_rate",
+    "corrected_rate",
+    "difference",
+    "holm",
+    "max_t",
+    "mean_difference",
+    "negatives_needed",
+    "over_seeds",
+    "perplexity",
+    "platt",
+    "rank_agreement",
+    "rate",
+    "rate_if_any",
+    "recall_at_fpr",
+    "roc_points",
+]
