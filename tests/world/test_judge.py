@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 from dataclasses import replace
 from functools import cache
-from itertools import product
 
 import pytest
 from hypothesis import assume, given, settings

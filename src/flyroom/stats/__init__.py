@@ -2,10 +2,10 @@
 
 All intervals are two-sided 95 %. In every Estimate `n` counts the units asked and `missing` those of them that gave no
 answer; the denominator is their difference. Where that is 0 there is no estimate: functions raise ValueError. What
-draws at random (permutations, a level of chance) takes a seed. Coverage is checked by simulation in tests/test_stats.py.
+draws at random (permutations, a level of chance) takes a seed. Coverage is checked by simulation in
+tests/test_stats.py.
 """
 
-from flyroom.stats.probabilities import Calibration, Platt, calibration, corrected_rate, platt
 from flyroom.stats.detection import (
     Recall,
     RocPoint,
@@ -29,6 +29,7 @@ from flyroom.stats.estimates import (
     rate,
     rate_if_any,
 )
+from flyroom.stats.probabilities import Calibration, Platt, calibration, corrected_rate, platt
 
 __all__ = [
     "Calibration",

@@ -85,10 +85,10 @@ def clustered_auroc(suspicions: Sequence[float], positive: Sequence[bool], clust
     """The AUROC over answers that come in clusters: those of an organism, or to a prompt. A cluster may hold both
     classes.
 
-    The interval is that of `auroc` at the variance between clusters, with Student's t on clusters - 1 degrees of
-    freedom; each class counts for as many suspects as it has clusters where nothing is mistaken. `n` counts answers.
+    The interval is that of `auroc` at the variance between clusters, with Student's t on clusters - 2 degrees of
+    freedom; where clusters show no spread each counts for one answer. `n` counts answers.
     Raises ValueError for an empty class, fewer than two clusters, and for a suspicion that is not finite.
-    Source: Obuchowski 1997, Biometrics 53:567, both classes' clusters taken together.
+    Source: Obuchowski 1997, Biometrics 53:567.
 
     >>> estimate = clustered_auroc([3, 2, 2, 1, 1, 0], [True, True, False, True, False, False], "aabbcc")
     >>> round(estimate.value, 3), estimate.n, estimate.low < 0.5
@@ -107,15 +107,18 @@ def clustered_auroc(suspicions: Sequence[float], positive: Sequence[bool], clust
     above, below = finite("positives", values[is_positive]), finite("negatives", values[~is_positive])
     wins_P, wins_N = wins_of(above, below), 1.0 - wins_of(below, above)
     value, count = float(wins_P.mean()), len(number)
-    parts = np.bincount(index[is_positive], weights=wins_P - value, minlength=count) / len(above)
-    parts += np.bincount(index[~is_positive], weights=wins_N - value, minlength=count) / len(below)
-    variance = count / (count - 1) * float((parts**2).sum())
-    if variance > 1e-12:
-        sides = len(above), len(below)
-    else:  # clusters that show no spread count for no more than they are
-        sides = len({*index[is_positive]}), len({*index[~is_positive]})
-    least = 1e-3 if variance > 1e-12 else 1.0
-    return _auroc(value, variance, *sides, float(stats.t.ppf(0.975, count - 1)), len(values), least)
+    parts = [
+        np.bincount(index[side], weights=wins - value, minlength=count) / len(wins)
+        for side, wins in ((is_positive, wins_P), (~is_positive, wins_N))
+    ]
+    held = [len({*index[side].tolist()}) for side in (is_positive, ~is_positive)]  # clusters with one of that class
+    variance = sum(k / max(1, k - 1) * float((part**2).sum()) for k, part in zip(held, parts, strict=True))
+    variance += 2 * count / (count - 1) * float((parts[0] * parts[1]).sum())
+    sides, least = (len(above), len(below)), 1e-3
+    if variance < 1e-12:  # clusters that show no spread count for no more than they are
+        sides, least = (held[0], held[1]), 1.0
+    quantile = float(stats.t.ppf(0.975, max(1, count - 2)))
+    return _auroc(value, variance, *sides, quantile, len(values), least)
 
 
 def auroc_difference(

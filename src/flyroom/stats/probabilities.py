@@ -57,9 +57,9 @@ def platt(positives: Sequence[float], negatives: Sequence[float]) -> Platt:
 
 @dataclass(frozen=True, kw_only=True)
 class Calibration:
-    """How well probabilities hold. `ece` is the mean distance, over bins of equally many suspects, between what was said
-    and what was so; `ece_by_chance` is what a perfectly calibrated detector stays below in 95 of 100 cases with as few.
-    `curve`: for each bin the mean probability and the share of organisms.
+    """How well probabilities hold. `ece` is the mean distance, over bins of equally many suspects, between what was
+    said and what was so; `ece_by_chance` is what a perfectly calibrated detector stays below in 95 of 100 cases with as
+    few. `curve`: for each bin the mean probability and the share of organisms.
     """
 
     brier: Estimate
@@ -75,7 +75,8 @@ def calibration(
 
     With few suspects ECE is far above 0 for anybody, which is why it has no interval but a level of chance beside it.
     Raises ValueError for a probability outside [0, 1] or fewer than two suspects.
-    Source: Brier 1950; Naeini et al. 2015; for the level of chance Bröcker and Smith 2007, Weather and Forecasting 22:651.
+    Source: Brier 1950; Naeini et al. 2015; for the level of chance Bröcker and Smith 2007, Weather and Forecasting
+    22:651.
 
     >>> found = calibration([0.9, 0.8, 0.2, 0.1], [True, True, False, False], bins=2)
     >>> round(found.brier.value, 3), round(found.ece, 3), found.ece < found.ece_by_chance
