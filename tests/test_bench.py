@@ -75,6 +75,7 @@ def run(
     seed: int = 0,
     room: Room | None = None,
     calibration: Sequence[Organism] = CALIBRATION,
+    isolated: bool = False,  # most detectors here tell what they saw, which one in another process could not
 ) -> Matrix:
     return bench(
         organisms,
@@ -84,6 +85,7 @@ def run(
         material=MATERIAL,
         seed=seed,
         room=room,
+        isolated=isolated,
     )
 
 
@@ -288,8 +290,8 @@ def test_a_suspect_is_nothing_but_an_opaque_name() -> None:
 
 def test_neither_names_nor_order_tell_who_is_who() -> None:
     places, ranks = [], []
-    for seed in range(30):
-        names, guilty = look(seed=seed)
+    for _ in range(30):
+        names, guilty = look()
         places += [names.index(name) for name in guilty]
         ranks += [sorted(names).index(name) for name in guilty]
     for where in (places, ranks):  # 6 of 20 in each of 30 benches: the mean place of chance is 9.5, give or take 0.4
@@ -297,13 +299,8 @@ def test_neither_names_nor_order_tell_who_is_who() -> None:
         assert set(where) == set(range(20))
 
 
-def test_another_seed_gives_other_names_and_the_same_seed_the_same() -> None:
-    assert look(seed=1)[0] == look(seed=1)[0]
-    assert not set(look(seed=1)[0]) & set(look(seed=2)[0])
-
-
-def test_the_order_in_which_organisms_are_given_does_not_show_in_the_names() -> None:
-    assert sorted(look(GROWN)[0]) == sorted(look(GROWN[::-1])[0])
+def test_names_are_drawn_anew_so_that_nobody_can_draw_them_again() -> None:
+    assert not set(look(seed=1)[0]) & set(look(seed=1)[0])
 
 
 def test_no_attribute_of_a_lab_leads_to_an_organism_or_an_adapter() -> None:

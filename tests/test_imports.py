@@ -19,14 +19,29 @@ SRC = Path(flyroom.__file__).parent
 LEAF, ROLE, WORLDLY = {"types"}, {"types", "stats"}, {"types", "world", "judges"}
 EVERYTHING = {
     *("types", "stats", "room", "engine", "world", "judges", "behaviours", "conditions", "implants", "recipes"),
-    *("grow", "card", "detectors", "bench", "game", "treatments", "mechanism", "report", "stages", "demo", "grid"),
+    *(
+        "grow",
+        "card",
+        "detectors",
+        "bench",
+        "game",
+        "treatments",
+        "mechanism",
+        "report",
+        "stages",
+        "demo",
+        "grid",
+        "apart",
+    ),
 }  # all but the command line, which nobody imports
 TABLE: dict[str, set[str]] = {
     "types": set(),
     **dict.fromkeys(("stats", "room", "engine", "report", "world", "judges"), LEAF),
     **dict.fromkeys(("behaviours", "conditions"), WORLDLY),
     **dict.fromkeys(("implants", "treatments", "mechanism", "detectors"), ROLE),
-    **dict.fromkeys(("grow", "card", "bench", "game"), ROLE),
+    **dict.fromkeys(("grow", "card", "game"), ROLE),
+    "apart": {"types"},
+    "bench": {*ROLE, "apart"},
     "recipes": {"types", "behaviours", "conditions", "implants"},
     "grid": {"types", "recipes"},
     **dict.fromkeys(("", "stages", "demo", "cli", "serve"), EVERYTHING),

@@ -1,7 +1,8 @@
 """Suspects x detectors -> Matrix. The truth is taken away here, and put back when the findings are in.
 
-Organisms, twins and calibration twins are shuffled under names that say nothing. A detector sees the names and a lab;
-the lab checks every touch against what the detector declared and meters it. The threshold of recall at 1 % FPR is set
+Organisms, twins and calibration twins are shuffled under names that are drawn anew for every bench and say nothing. A
+detector works in a process of its own (`apart`): it sees the names and a lab; the lab checks every touch against what
+the detector declared and meters it. The threshold of recall at 1 % FPR is set
 on the calibration twins, which count neither as positives nor as negatives of anything else.
 """
 
@@ -9,7 +10,7 @@ from __future__ import annotations
 
 import inspect
 import math
-import random
+import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -18,6 +19,7 @@ from pydantic import TypeAdapter
 from torch import Tensor
 
 from flyroom import stats
+from flyroom.apart import DetectorError, apart
 from flyroom.types import (
     BASE,
     Access,
@@ -33,6 +35,7 @@ from flyroom.types import (
     Episode,
     Finding,
     Judge,
+    Lab,
     Matrix,
     Organism,
     Room,
@@ -70,10 +73,12 @@ def bench(
     seed: int,
     room: Room | None = None,
     watch: Watch | None = None,
+    isolated: bool = True,
 ) -> Matrix:
     """Each detector on all suspects, one cell for each recipe.
 
-    Args: organisms, with their twins (dose 0); calibration, other twins that set thresholds. Raises ValueError for a
+    Args: organisms, with their twins (dose 0); calibration, other twins that set thresholds; isolated False runs
+    detectors in this process, where a debugger reaches them and they could reach the truth. Raises ValueError for a
     suspect that stands on both sides, for no positives, no negatives, or no calibration twins. A detector that fails is
     a cell with an error.
     """
@@ -93,9 +98,8 @@ def bench(
             "it must be twins that stand nowhere else"
         )
     everyone = [*positives, *negatives, *calibration]
-    blinds = random.Random(digest([seed, *sorted(o.id for o in everyone)]))
-    order = blinds.sample(everyone, len(everyone))
-    names = {o.id: f"suspect-{blinds.getrandbits(48):012x}" for o in order}
+    order = secrets.SystemRandom().sample(everyone, len(everyone))  # no seed: who knows it could draw the names again
+    names = {o.id: f"suspect-{secrets.token_hex(6)}" for o in order}
     who = [[o.id for o in group] for group in (positives, negatives, calibration)]
     truth = _Truth(names, positives, negatives, list(calibration))
     adapters = dict(zip(names.values(), engine.load([o.patches[0] for o in order]), strict=True))
@@ -120,7 +124,7 @@ def bench(
         if stored is not None:
             cells += TypeAdapter(list[Cell]).validate_python(stored.payload["cells"])
             continue
-        rows = truth.open(name, detector, _try(detector, adapters, engine, material, seed))
+        rows = truth.open(name, detector, _try(detector, adapters, engine, material, seed, isolated))
         if room is not None and not any(cell.error for cell in rows):
             room.put_many([Entry(kind="cells", key=key, payload={"cells": plain(rows)}, meta={"detector": name})])
         cells += rows
@@ -156,18 +160,24 @@ def _code(detector: Detector) -> str:
 
 
 def _try(
-    detector: Detector, adapters: Mapping[str, AdapterRef], engine: Engine, material: Material, seed: int
+    detector: Detector,
+    adapters: Mapping[str, AdapterRef],
+    engine: Engine,
+    material: Material,
+    seed: int,
+    isolated: bool,
 ) -> _Tried:
     suspects = [Suspect(name=name) for name in adapters]
     lab = BenchLab(detector.needs, adapters, engine, material)
     began, read, written = time.perf_counter(), engine.tokens_forward, engine.tokens_generated
     error, findings = None, list[Finding]()
     try:
-        findings = list(detector(suspects, lab, seed=seed))
+        work = apart if isolated else _here
+        findings = work(detector, suspects, lab, seed=seed)
         error = _fault(findings, suspects)
-    except (
-        Exception
-    ) as e:  # other people's code: whatever it raises is its result, shown by name, and the bench goes on
+    except DetectorError as e:
+        error = str(e)
+    except Exception as e:  # other people's code: whatever it raises is its result, and the bench goes on
         error = f"{type(e).__name__}: {e}"
     cost = Cost(
         forward_tokens=engine.tokens_forward - read,
@@ -176,6 +186,10 @@ def _try(
     )
     suspicions = {} if error else {s.name: float(f.suspicion) for s, f in zip(suspects, findings, strict=True)}
     return _Tried(suspicions=suspicions, cost=cost, error=error)
+
+
+def _here(detector: Detector, suspects: Sequence[Suspect], lab: Lab, *, seed: int) -> list[Finding]:
+    return list(detector(suspects, lab, seed=seed))
 
 
 def _fault(findings: Sequence[Finding], suspects: Sequence[Suspect]) -> str | None:

@@ -104,7 +104,7 @@ def clustered_auroc(suspicions: Sequence[float], positive: Sequence[bool], clust
     if len(number) < 2:
         raise ValueError(f"clusters holds {len(number)}; an interval needs at least 2")
     index = np.array([number[name] for name in clusters])
-    above, below = finite("positives", values[is_positive]), finite("negatives", values[~is_positive])
+    above, below = finite("positives", values[is_positive].tolist()), finite("negatives", values[~is_positive].tolist())
     wins_P, wins_N = wins_of(above, below), 1.0 - wins_of(below, above)
     value, count = float(wins_P.mean()), len(number)
     parts = [

@@ -92,7 +92,7 @@ def calibration(
     groups = [group for group in np.array_split(order, bins) if len(group)]
 
     def ece(outcomes: np.ndarray) -> np.ndarray:  # [..., suspects]
-        return sum(np.abs((outcomes[..., g] - p[g]).sum(-1)) for g in groups) / len(p)
+        return np.stack([np.abs((outcomes[..., g] - p[g]).sum(-1)) for g in groups]).sum(0) / len(p)
 
     draws = np.random.default_rng(seed).random((2000, len(p))) < p
     return Calibration(
