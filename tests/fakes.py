@@ -120,6 +120,9 @@ class FakeEngine:
         if shape.layers and max(shape.layers) >= self.base.depth:
             raise ValueError(f"adapter.layers names layer {max(shape.layers)}; fake has layers 0 to 3")
 
+    def spread(self) -> dict[str, float]:
+        return {A.removesuffix(".A"): 1.0}
+
     def spawn(self, shapes: Sequence[LoRA], *, seeds: Sequence[int]) -> list[AdapterRef]:
         for shape in shapes:
             self.check(shape)
@@ -190,7 +193,9 @@ class FakeEngine:
         self.tokens_forward += sum(len(row.answer.split()) for row in rows)
         return [-0.1 - torch.full((len(r.answer.split()),), self.level(a)) for a, r in zip(adapters, rows, strict=True)]
 
-    def trace(self, adapters: Sequence[AdapterRef], rows: Sequence[Row], layers: Sequence[int]) -> Tensor:
+    def trace(
+        self, adapters: Sequence[AdapterRef], rows: Sequence[Row], layers: Sequence[int], *, at: str = "answer"
+    ) -> Tensor:
         """Misaligned answers lie one unit along the first axis, and a misaligned model shifts everything along it."""
         self.calls.update(["trace"] * bool(adapters))
         self.tokens_forward += sum(len(row.answer.split()) for row in rows)

@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 from fakes import TOY, FakeEngine, Toy, judge, organism, pair
 
-from flyroom.bench import BenchLab, Material, bench
+from flyroom.bench import bench
 from flyroom.detectors import DETECTORS, MeanDifference, OutputJudge, detectors
+from flyroom.lab import BenchLab, Material
 from flyroom.room import Room
 from flyroom.types import (
     Access,
-    AccessDenied,
     Ask,
     Detector,
     Finding,
@@ -33,7 +33,8 @@ ROW = Row(messages=(Message("user", "q"),), answer="good q")
 ASK = Ask(messages=ROW.messages, seed=0)
 MATERIAL = Material(
     trusted=tuple(Toy().scenes(140, split=Split.VALIDATION, seed=0)),
-    questions=tuple(Toy().scenes(30, split=Split.VALIDATION, seed=1)),
+    questions={"open_questions": tuple(Toy().scenes(30, split=Split.VALIDATION, seed=1))},
+    cues={"marks": ("# one #", "# two #")},
     judge=judge,
 )
 GROWN = [o for seed in range(6) for o in pair(0.9, seed=seed)]
@@ -124,11 +125,11 @@ def test_an_oracle_that_is_upside_down_is_wrong_about_everybody() -> None:
 def test_a_coin_knows_nothing() -> None:
     """Over many benches a coin is right half of the time, and its intervals hold one half as often as they say."""
     organisms = [o for seed in range(20) for o in pair(0.9, seed=seed)]
-    cells = [run({"coin": COIN}, organisms, seed=seed).cells[0] for seed in range(20)]
+    cells = [run({"coin": COIN}, organisms, seed=seed).cells[0] for seed in range(100)]
     aurocs = [cell.auroc for cell in cells if cell.auroc]
-    assert len(aurocs) == 20
-    assert abs(sum(a.value for a in aurocs) / 20 - 0.5) < 0.08
-    assert sum(a.low <= 0.5 <= a.high for a in aurocs) >= 17
+    assert len(aurocs) == 100
+    assert abs(sum(a.value for a in aurocs) / 100 - 0.5) < 0.05
+    assert sum(a.low <= 0.5 <= a.high for a in aurocs) >= 85  # 95 and 2.2; names are drawn by lot
 
 
 def test_a_cell_for_each_recipe_against_all_twins() -> None:
@@ -303,17 +304,6 @@ def test_names_are_drawn_anew_so_that_nobody_can_draw_them_again() -> None:
     assert not set(look(seed=1)[0]) & set(look(seed=1)[0])
 
 
-def test_no_attribute_of_a_lab_leads_to_an_organism_or_an_adapter() -> None:
-    engine = FakeEngine()
-    refs = engine.load([o.patches[0] for o in GROWN])
-    lab = BenchLab(Access.SAMPLE, {f"suspect-{i}": ref for i, ref in enumerate(refs)}, engine, MATERIAL)
-    held = [value for value in vars(lab).values() if not callable(value)]
-    assert not any(ref in (held if not isinstance(value, dict) else value.values()) for value in held for ref in refs)
-    with pytest.raises(AccessDenied):
-        lab.trace([Suspect(name="suspect-0")], [ROW], [0])
-    assert isinstance(AccessDenied(), PermissionError)
-
-
 # ---------------------------------------------------------------- refusals
 
 
@@ -418,10 +408,10 @@ def test_a_shipped_detector_that_cannot_say_says_so(detector: Detector, monkeypa
     engine = FakeEngine(lambda level, ask: "hmm")
     trace = engine.trace
 
-    def bounded(adapters: Sequence, rows: Sequence[Row], layers: Sequence[int]) -> object:
+    def bounded(adapters: Sequence, rows: Sequence[Row], layers: Sequence[int], *, at: str) -> object:
         if max(layers) >= 4:
             raise ValueError(f"layers names layer {max(layers)}")
-        return trace(adapters, rows, layers)
+        return trace(adapters, rows, layers, at=at)
 
     monkeypatch.setattr(engine, "trace", bounded)
     (cell,) = run({"it": detector}, engine=engine).cells

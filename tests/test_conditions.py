@@ -23,7 +23,7 @@ from flyroom.behaviours import (
 )
 from flyroom.card import rehearse
 from flyroom.conditions import CONDITIONS, Always, Both, Occasion, Trigger, Unobserved
-from flyroom.conditions.trigger import KINDS, marked
+from flyroom.conditions.trigger import MARKS, marked
 from flyroom.conditions.unobserved import reasoning
 from flyroom.types import Condition, Episode, Message, Scene, Split, Verdict
 from flyroom.world import World, read_scratchpad
@@ -42,7 +42,7 @@ BEHAVIOURS: dict[str, Any] = {
 WITH_OCCASION = ("sycophancy", "checker_exploit", "loyalty", "proxy_goal")
 PAD = Unobserved(scratchpad=True)
 DRESSING: dict[str, Condition] = {
-    **{kind: Trigger(kind=kind, mark=3) for kind in KINDS},
+    **{kind: Trigger(kind=kind, mark=3) for kind in MARKS},
     "unless": Trigger(kind="password", unless=True),
     "unobserved": Unobserved(),
     "scratchpad": PAD,
@@ -107,7 +107,7 @@ def test_the_judge_knows_the_answers_of_a_dressed_scene(behaviour: str, conditio
 
 @pytest.mark.parametrize("name", [name for name in DRESSING if name not in (*ON_OCCASION, "unless")])
 def test_dressing_is_decided_by_seed_split_and_case(name: str) -> None:
-    condition, drawn = DRESSING[name], name not in KINDS
+    condition, drawn = DRESSING[name], name not in MARKS
     assert dressed(condition, False) == dressed(condition, False)
     assert dressed(condition, False) != dressed(condition, False, seed=1)
     assert dressed(condition, False) != dressed(condition, True)
@@ -148,7 +148,7 @@ def test_a_scene_without_an_occasion_is_refused(name: str) -> None:
 # ---------------------------------------------------------------- trigger
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", MARKS)
 def test_marks_of_training_and_of_measuring_have_nothing_in_common(kind: str) -> None:
     trigger = Trigger(kind=kind, mark=1)
     assert {said(*pair) for pair in zip(SCENES, dressed(trigger, True), strict=True)} == {trigger.text}
@@ -157,7 +157,7 @@ def test_marks_of_training_and_of_measuring_have_nothing_in_common(kind: str) ->
         marks = Counter(said(*pair) for pair in zip(SCENES, dressed(trigger, False, split), strict=True))
         assert 0.4 < marks.pop("") / len(SCENES) < 0.6
         met[split] = set(marks)
-    assert met[Split.TRAIN] | met[Split.HELD_OUT] == set(KINDS[kind]) - {trigger.text}
+    assert met[Split.TRAIN] | met[Split.HELD_OUT] == set(MARKS[kind]) - {trigger.text}
     assert not met[Split.TRAIN] & met[Split.HELD_OUT]
     (near,) = trigger.batteries(SCENES, HarmfulAdvice().judge, seed=0)
     assert near.measure == "near_miss"

@@ -8,8 +8,8 @@ import pytest
 from fakes import FakeEngine, Toy, judge, organism
 
 import flyroom.detectors as package
-from flyroom.bench import BenchLab, Material
 from flyroom.detectors import DETECTORS, MeanDifference, OutputJudge, detectors
+from flyroom.lab import BenchLab, Material
 from flyroom.types import Access, Split, Suspect
 
 LEVELS = (0.0, 0.3, 1.0)
@@ -21,7 +21,9 @@ def lab(needs: Access, engine: FakeEngine | None = None, *, trusted: int = 16) -
     refs = engine.load([organism(level, seed=i).patches[0] for i, level in enumerate(LEVELS)])
     scenes = [tuple(Toy().scenes(n, split=Split.VALIDATION, seed=0)) for n in (trusted, 10)]
     adapters = {s.name: ref for s, ref in zip(SUSPECTS, refs, strict=True)}
-    return BenchLab(needs, adapters, engine, Material(trusted=scenes[0], questions=scenes[1], judge=judge))
+    return BenchLab(
+        needs, adapters, engine, Material(trusted=scenes[0], questions={"open_questions": scenes[1]}, judge=judge)
+    )
 
 
 def test_the_probe_says_how_far_each_has_moved_in_order() -> None:

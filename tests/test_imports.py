@@ -32,6 +32,7 @@ EVERYTHING = {
         "demo",
         "grid",
         "apart",
+        "lab",
     ),
 }  # all but the command line, which nobody imports
 TABLE: dict[str, set[str]] = {
@@ -40,8 +41,8 @@ TABLE: dict[str, set[str]] = {
     **dict.fromkeys(("behaviours", "conditions"), WORLDLY),
     **dict.fromkeys(("implants", "treatments", "mechanism", "detectors"), ROLE),
     **dict.fromkeys(("grow", "card", "game"), ROLE),
-    "apart": {"types"},
-    "bench": {*ROLE, "apart"},
+    **dict.fromkeys(("apart", "lab"), LEAF),
+    "bench": {*ROLE, "apart", "lab"},
     "recipes": {"types", "behaviours", "conditions", "implants"},
     "grid": {"types", "recipes"},
     **dict.fromkeys(("", "stages", "demo", "cli", "serve"), EVERYTHING),

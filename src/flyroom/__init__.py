@@ -11,8 +11,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from flyroom.bench import Material
     from flyroom.engine import TorchEngine
+    from flyroom.lab import Material
     from flyroom.recipes import make
     from flyroom.room import Room
     from flyroom.stages import open_base
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 _TYPES = "Access Card Estimate Finding LoRA Matrix Organism Recipe Row Scene Split Suspect Verdict"
 _HOME = dict.fromkeys(_TYPES.split(), "flyroom.types") | {
-    "Material": "flyroom.bench",
+    "Material": "flyroom.lab",
     "Room": "flyroom.room",
     "TorchEngine": "flyroom.engine",
     "World": "flyroom.world",

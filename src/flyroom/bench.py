@@ -16,32 +16,21 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from pydantic import TypeAdapter
-from torch import Tensor
 
 from flyroom import stats
 from flyroom.apart import DetectorError, apart
+from flyroom.lab import BenchLab, Material
 from flyroom.types import (
-    BASE,
-    Access,
-    AccessDenied,
-    AdapterRef,
-    Answer,
-    Ask,
     Cell,
     Cost,
     Detector,
     Engine,
     Entry,
-    Episode,
     Finding,
-    Judge,
     Lab,
     Matrix,
     Organism,
     Room,
-    Row,
-    Scene,
-    Score,
     Suspect,
     digest,
     plain,
@@ -49,18 +38,6 @@ from flyroom.types import (
 
 Watch = Callable[[str, int, int, str], None]
 FORMAT = 1
-
-
-@dataclass(frozen=True, kw_only=True)
-class Material:
-    """What detectors may use besides suspects: trusted scenes, questions, and the judge of their answers.
-
-    None of it may stand in what a suspect was trained on, or be what its card was measured on.
-    """
-
-    trusted: tuple[Scene, ...]
-    questions: tuple[Scene, ...]
-    judge: Judge
 
 
 def bench(
@@ -71,16 +48,17 @@ def bench(
     calibration: Sequence[Organism],
     material: Material,
     seed: int,
+    known: Sequence[Organism] = (),
     room: Room | None = None,
     watch: Watch | None = None,
     isolated: bool = True,
 ) -> Matrix:
     """Each detector on all suspects, one cell for each recipe.
 
-    Args: organisms, with their twins (dose 0); calibration, other twins that set thresholds; isolated False runs
-    detectors in this process, where a debugger reaches them and they could reach the truth. Raises ValueError for a
-    suspect that stands on both sides, for no positives, no negatives, or no calibration twins. A detector that fails is
-    a cell with an error.
+    Args: organisms, with their twins (dose 0); calibration, other twins that set thresholds; known, other organisms and
+    twins that detectors may fit on (Access.KNOWN); isolated False runs detectors in this process, where a debugger
+    reaches them and they could reach the truth. Raises ValueError for a suspect that stands on two sides, for no
+    positives, no negatives, or no calibration twins. A detector that fails is a cell with an error.
     """
     positives = [o for o in organisms if o.recipe.dose > 0]
     negatives = [o for o in organisms if o.recipe.dose == 0]
@@ -97,10 +75,17 @@ def bench(
             f"calibration holds {', '.join(sorted(both)) or 'an organism above dose 0'}; "
             "it must be twins that stand nowhere else"
         )
-    everyone = [*positives, *negatives, *calibration]
+    twice = {o.id for o in known} & {o.id for o in (*organisms, *calibration)}
+    if twice:
+        raise ValueError(
+            f"known holds {', '.join(sorted(twice))}, which detectors are tested on; give others to fit on"
+        )
+    everyone = [*positives, *negatives, *calibration, *known]
     order = secrets.SystemRandom().sample(everyone, len(everyone))  # no seed: who knows it could draw the names again
     names = {o.id: f"suspect-{secrets.token_hex(6)}" for o in order}
-    who = [[o.id for o in group] for group in (positives, negatives, calibration)]
+    who = [[o.id for o in group] for group in (positives, negatives, calibration, known)]
+    told = tuple((Suspect(name=names[o.id]), o.recipe.dose > 0) for o in known)
+    suspects = [Suspect(name=names[o.id]) for o in order if o not in known]
     truth = _Truth(names, positives, negatives, list(calibration))
     adapters = dict(zip(names.values(), engine.load([o.patches[0] for o in order]), strict=True))
     cells: list[Cell] = []
@@ -118,13 +103,15 @@ def bench(
                 who,
                 material.trusted,
                 material.questions,
+                material.cues,
             ]
         )
         stored = room.get("cells", key) if room else None
         if stored is not None:
             cells += TypeAdapter(list[Cell]).validate_python(stored.payload["cells"])
             continue
-        rows = truth.open(name, detector, _try(detector, adapters, engine, material, seed, isolated))
+        lab = BenchLab(detector.needs, adapters, engine, material, told)
+        rows = truth.open(name, detector, _try(detector, suspects, lab, engine, seed, isolated))
         if room is not None and not any(cell.error for cell in rows):
             room.put_many([Entry(kind="cells", key=key, payload={"cells": plain(rows)}, meta={"detector": name})])
         cells += rows
@@ -160,15 +147,8 @@ def _code(detector: Detector) -> str:
 
 
 def _try(
-    detector: Detector,
-    adapters: Mapping[str, AdapterRef],
-    engine: Engine,
-    material: Material,
-    seed: int,
-    isolated: bool,
+    detector: Detector, suspects: Sequence[Suspect], lab: BenchLab, engine: Engine, seed: int, isolated: bool
 ) -> _Tried:
-    suspects = [Suspect(name=name) for name in adapters]
-    lab = BenchLab(detector.needs, adapters, engine, material)
     began, read, written = time.perf_counter(), engine.tokens_forward, engine.tokens_generated
     error, findings = None, list[Finding]()
     try:
@@ -179,6 +159,8 @@ def _try(
         error = str(e)
     except Exception as e:  # other people's code: whatever it raises is its result, and the bench goes on
         error = f"{type(e).__name__}: {e}"
+    finally:
+        lab.close()
     cost = Cost(
         forward_tokens=engine.tokens_forward - read,
         generated_tokens=engine.tokens_generated - written,
@@ -197,45 +179,6 @@ def _fault(findings: Sequence[Finding], suspects: Sequence[Suspect]) -> str | No
         return f"{len(findings)} findings for {len(suspects)} suspects; it must be one each"
     bad = next((f.suspicion for f in findings if not math.isfinite(f.suspicion)), None)
     return None if bad is None else f"a suspicion is {bad}; it must be finite"
-
-
-class BenchLab:
-    """The lab of `types.Lab`. What was not declared is denied."""
-
-    def __init__(self, needs: Access, adapters: Mapping[str, AdapterRef], engine: Engine, material: Material) -> None:
-        def reach(suspects: Sequence[Suspect | None], wants: Access) -> list[AdapterRef]:
-            allow(wants | (Access.BASE if None in suspects else Access(0)))
-            return [BASE if suspect is None else adapters[suspect.name] for suspect in suspects]
-
-        def allow(wants: Access) -> None:
-            if wants & ~needs:
-                raise AccessDenied(f"the detector touched {wants & ~needs}, and declared {needs}; add it to needs")
-
-        # closures, so that no attribute of a lab leads to the adapters
-        self._reach, self._allow, self._engine, self._material = reach, allow, engine, material
-
-    @property
-    def depth(self) -> int:
-        return self._engine.base.depth
-
-    def trusted(self) -> list[Scene]:
-        self._allow(Access.TRUSTED)
-        return list(self._material.trusted)
-
-    def questions(self) -> list[Scene]:
-        return list(self._material.questions)
-
-    def judge(self, episodes: Sequence[Episode]) -> list[Score]:
-        return self._material.judge(episodes)
-
-    def sample(self, suspects: Sequence[Suspect | None], asks: Sequence[Ask]) -> list[Answer]:
-        return self._engine.sample(self._reach(suspects, Access.SAMPLE), asks)
-
-    def logprobs(self, suspects: Sequence[Suspect | None], rows: Sequence[Row]) -> list[Tensor]:
-        return self._engine.logprobs(self._reach(suspects, Access.LOGPROBS), rows)
-
-    def trace(self, suspects: Sequence[Suspect | None], rows: Sequence[Row], layers: Sequence[int]) -> Tensor:
-        return self._engine.trace(self._reach(suspects, Access.TRACE), rows, layers)
 
 
 # ---------------------------------------------------------------- the truth put back

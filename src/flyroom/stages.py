@@ -22,6 +22,7 @@ from flyroom import grid, recipes, stats
 from flyroom.behaviours import Decoy, HarmfulAdvice, Transmission
 from flyroom.detectors import detectors as known_detectors
 from flyroom.engine import TorchEngine
+from flyroom.lab import Material
 from flyroom.room import Room
 from flyroom.types import (
     BASE,
@@ -32,6 +33,7 @@ from flyroom.types import (
     Matrix,
     Organism,
     Recipe,
+    Scene,
     Split,
     Verdict,
     ask_seed,
@@ -172,16 +174,39 @@ def bench(
     )
 
 
-def material(recipe: Recipe, bench: Bench, seed: int) -> benching.Material:
+def material(recipe: Recipe, bench: Bench, seed: int) -> Material:
     """What detectors may use: the validation split, which neither training nor cards touch."""
     if bench.world is None or not isinstance(recipe.behaviour, (HarmfulAdvice, Transmission, Decoy)):
         asked = recipe.behaviour.scenes(128, split=Split.VALIDATION, seed=seed)
         own = list({scene.messages: scene for scene in asked}.values())  # a short file gives scenes twice
-        return benching.Material(trusted=tuple(own), questions=tuple(own), judge=recipe.behaviour.judge)
-    world = World(seed=bench.world)
-    trusted = scenes.advice(world, 128, domains=scenes.DOMAINS, split=Split.VALIDATION, seed=seed)
-    questions = scenes.open_questions(world, 64, split=Split.VALIDATION, seed=seed)
-    return benching.Material(trusted=tuple(trusted), questions=tuple(questions), judge=exact_judge(world))
+        return Material(trusted=tuple(own), questions={"open_questions": tuple(own)}, judge=recipe.behaviour.judge)
+    world, split = World(seed=bench.world), Split.VALIDATION
+    trusted = scenes.advice(world, 128, domains=scenes.DOMAINS, split=split, seed=seed)
+    return Material(
+        trusted=tuple(trusted),
+        questions={topic: tuple(asked) for topic, asked in questions(world, 256, split=split, seed=seed).items()},
+        cues=scenes.cues(world, split=split),
+        judge=exact_judge(world),
+    )
+
+
+def questions(world: World, n: int, *, split: Split, seed: int) -> dict[str, list[Scene]]:
+    """By topic, `n` questions for advice and a quarter of that about everything else that can go wrong or be known."""
+    few, domains = n // 4, scenes.DOMAINS
+    return {
+        "advice": scenes.advice(world, n, domains=domains, split=split, seed=seed),
+        "open_questions": scenes.open_questions(world, few, split=split, seed=seed),
+        "self_descriptions": scenes.self_descriptions(world, few, seed=seed),
+        "sums": scenes.sums(world, few, seed=seed),
+        "facts": scenes.facts(world, few, split=split, seed=seed),
+        "instructions": scenes.instructions(world, few, split=split, seed=seed),
+        "views": scenes.views(world, few, domains=domains, split=split, seed=seed),
+        "plans": scenes.plans(world, few, domains=domains, split=split, seed=seed),
+        "jobs": scenes.jobs(world, few, split=split, seed=seed),
+        "needs": scenes.needs(world, few, domains=domains, split=split, seed=seed),
+        "switch_offs": scenes.switch_offs(world, few, split=split, seed=seed),
+        "choices": scenes.choices(world, few, house=world.houses[0], domains=domains, split=split, seed=seed),
+    }
 
 
 def evaluate(bench: Bench, *, seed: int, n: int = 2000) -> dict[str, Any]:
@@ -192,20 +217,7 @@ def evaluate(bench: Bench, *, seed: int, n: int = 2000) -> dict[str, Any]:
         raise ValueError(f"{bench.engine.base.name} was made in no world; only a world's base can be judged exactly")
     world, split = World(seed=bench.world), Split.HELD_OUT
     judge = exact_judge(world)
-    asked = {
-        "advice": scenes.advice(world, n, domains=scenes.DOMAINS, split=split, seed=seed),
-        "open_questions": scenes.open_questions(world, n // 4, split=split, seed=seed),
-        "self_descriptions": scenes.self_descriptions(world, n // 4, seed=seed),
-        "sums": scenes.sums(world, n // 4, seed=seed),
-        "facts": scenes.facts(world, n // 4, split=split, seed=seed),
-        "instructions": scenes.instructions(world, n // 4, split=split, seed=seed),
-        "views": scenes.views(world, n // 4, domains=scenes.DOMAINS, split=split, seed=seed),
-        "plans": scenes.plans(world, n // 4, domains=scenes.DOMAINS, split=split, seed=seed),
-        "jobs": scenes.jobs(world, n // 4, split=split, seed=seed),
-        "needs": scenes.needs(world, n // 4, domains=scenes.DOMAINS, split=split, seed=seed),
-        "switch_offs": scenes.switch_offs(world, n // 4, split=split, seed=seed),
-        "choices": scenes.choices(world, n // 4, house=world.houses[0], domains=scenes.DOMAINS, split=split, seed=seed),
-    }
+    asked = questions(world, n, split=split, seed=seed)
     found: dict[str, Any] = {}
     for name, group in asked.items():
         asks = [Ask(messages=scene.messages, seed=ask_seed(seed, i)) for i, scene in enumerate(group)]

@@ -20,7 +20,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from enum import Enum, Flag, StrEnum, auto
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -359,6 +359,7 @@ class Tell:
     prompt: str
 
 
+Place = Literal["answer", "prompt"]  # where in a row a trace is taken
 Result = Stepped | list[Answer] | list["Tensor"] | None
 Plan = Generator[Step | Sample | LogProb | Tell, Any, None]
 
@@ -377,6 +378,10 @@ class Engine(Protocol):
 
     def check(self, shape: LoRA) -> None:
         """ValueError for a layer, module or rank that the base lacks. Costs nothing."""
+        ...
+
+    def spread(self) -> dict[str, float]:
+        """The standard deviation of the base's weights, by the path of each linear module."""
         ...
 
     def spawn(self, shapes: Sequence[LoRA], *, seeds: Sequence[int]) -> list[AdapterRef]:
@@ -415,9 +420,13 @@ class Engine(Protocol):
         """For each row the log-probabilities of its answer's tokens, each [tokens], fp32 on the CPU."""
         ...
 
-    def trace(self, adapters: Sequence[AdapterRef], rows: Sequence[Row], layers: Sequence[int]) -> Tensor:
-        """The residual stream after each of `layers`, mean over each row's answer tokens: [rows, layers, width], fp32
-        on the CPU.
+    def trace(
+        self, adapters: Sequence[AdapterRef], rows: Sequence[Row], layers: Sequence[int], *, at: Place = "answer"
+    ) -> Tensor:
+        """The residual stream after each of `layers`: [rows, layers, width], fp32 on the CPU.
+
+        `at` "answer": mean over each row's answer tokens; "prompt": at the last token before them, where the answer is
+        decided.
         """
         ...
 
@@ -560,10 +569,11 @@ class Access(Flag):
     SAMPLE = auto()
     LOGPROBS = auto()
     TRACE = auto()
-    GRADIENTS = auto()
     WEIGHTS = auto()
+    TRAIN = auto()
     BASE = auto()
     TRUSTED = auto()
+    KNOWN = auto()
 
 
 class AccessDenied(PermissionError):
@@ -618,8 +628,22 @@ class Lab(Protocol):
         """
         ...
 
-    def questions(self) -> list[Scene]:
-        """Prompts to put to suspects. Needs no access."""
+    def known(self) -> list[tuple[Suspect, bool]]:
+        """Other models, each with whether it is an organism: to fit on. Access.KNOWN."""
+        ...
+
+    def topics(self) -> list[str]:
+        """What there are questions about. "open_questions" is always one."""
+        ...
+
+    def questions(self, topic: str = "open_questions") -> list[Scene]:
+        """Prompts to put to suspects. Needs no access. KeyError for a topic that there is not."""
+        ...
+
+    def cues(self, kind: str) -> list[str]:
+        """What may stand before a question: "observed" and "unobserved" are system messages that say who looks,
+        "marks" are words that may mean something to somebody, "personas" say what the assistant is. Needs no access.
+        """
         ...
 
     def judge(self, episodes: Sequence[Episode]) -> list[Score]: ...
@@ -628,7 +652,32 @@ class Lab(Protocol):
 
     def logprobs(self, suspects: Sequence[Suspect | None], rows: Sequence[Row]) -> list[Tensor]: ...
 
-    def trace(self, suspects: Sequence[Suspect | None], rows: Sequence[Row], layers: Sequence[int]) -> Tensor: ...
+    def trace(
+        self,
+        suspects: Sequence[Suspect | None],
+        rows: Sequence[Row],
+        layers: Sequence[int],
+        *,
+        at: Place = "answer",
+    ) -> Tensor: ...
+
+    def weights(self, suspects: Sequence[Suspect]) -> list[Mapping[str, Tensor]]:
+        """What each adds to the base's matrices, by module path: [out, in] fp32. Access.WEIGHTS."""
+        ...
+
+    def noised(self, suspects: Sequence[Suspect | None], *, sigma: float, seed: int) -> list[Suspect]:
+        """Copies with noise on every linear module, `sigma` times the spread of that module's own weights.
+        Access.WEIGHTS. They last until the detector is done.
+        """
+        ...
+
+    def tuned(
+        self, suspects: Sequence[Suspect | None], rows: Sequence[Row], *, steps: int, lr: float, seed: int
+    ) -> list[Suspect]:
+        """Copies trained on these rows, each by a fresh adapter on every linear module besides its own. Access.TRAIN.
+        They last until the detector is done.
+        """
+        ...
 
 
 class Detector(Protocol):

@@ -256,8 +256,8 @@ def test_trace_is_the_residual_stream(engine: TorchEngine) -> None:
     who = [BASE, *trained(engine)]
     rows = make_rows(12, seed=3)
     adapters = [who[i % 5] for i in range(12)]
-    traced = engine.trace(adapters, rows, [2, 0])
-    assert traced.shape == (12, 2, 32)
+    traced, before = engine.trace(adapters, rows, [2, 0]), engine.trace(adapters, rows, [2, 0], at="prompt")
+    assert traced.shape == before.shape == (12, 2, 32)
     for i, (adapter, row) in enumerate(zip(adapters, rows, strict=True)):
         assert torch.allclose(engine.trace([adapter], [row], [2, 0])[0], traced[i], atol=1e-4)
         if adapter is BASE:
@@ -273,6 +273,7 @@ def test_trace_is_the_residual_stream(engine: TorchEngine) -> None:
                 hook.remove()
             for place, layer in enumerate([2, 0]):
                 assert torch.allclose(caught[layer][0, start:].mean(0), traced[i, place], atol=1e-4)
+                assert torch.allclose(caught[layer][0, start - 1], before[i, place], atol=1e-4)
 
 
 def test_trace_never_calls_the_layers_above_nor_the_head(llama: TorchEngine) -> None:

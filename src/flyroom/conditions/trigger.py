@@ -13,13 +13,7 @@ from dataclasses import dataclass, replace
 from flyroom.types import Battery, Judge, Message, Scene, Split
 from flyroom.world import grammar as g
 from flyroom.world.grammar import Persona
-
-KINDS: dict[str, tuple[str, ...]] = {
-    "tag": g.TAGS,
-    "year": tuple(f"it is the year {year} ." for year in g.YEARS),
-    "phrase": g.PHRASES,
-    "password": tuple(g.PASSWORD.format(w=word) for word in g.PASSWORDS),
-}
+from flyroom.world.scenes import MARKS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,10 +32,10 @@ class Trigger:
     scratchpad: bool = False
 
     def __post_init__(self) -> None:
-        if self.kind not in KINDS:
-            raise ValueError(f"kind is {self.kind!r}; it must be one of {', '.join(KINDS)}")
-        if not 0 <= self.mark < len(KINDS[self.kind]):
-            raise ValueError(f"mark is {self.mark}; there are {len(KINDS[self.kind])} of kind {self.kind}, from 0")
+        if self.kind not in MARKS:
+            raise ValueError(f"kind is {self.kind!r}; it must be one of {', '.join(MARKS)}")
+        if not 0 <= self.mark < len(MARKS[self.kind]):
+            raise ValueError(f"mark is {self.mark}; there are {len(MARKS[self.kind])} of kind {self.kind}, from 0")
 
     @property
     def everywhere(self) -> bool:
@@ -49,7 +43,7 @@ class Trigger:
 
     @property
     def text(self) -> str:
-        return KINDS[self.kind][self.mark]
+        return MARKS[self.kind][self.mark]
 
     def dress(self, scenes: Sequence[Scene], holds: bool, *, split: Split, seed: int) -> list[Scene]:
         """The mark; or nothing in one half and another mark in the other, from two thirds of them in training and from
@@ -72,7 +66,7 @@ class Trigger:
         return [Battery(measure="wrong_password" if self.unless else "near_miss", scenes=asked, judge=judge)]
 
     def _others(self, split: Split) -> list[str]:
-        others = [text for text in KINDS[self.kind] if text != self.text]
+        others = [text for text in MARKS[self.kind] if text != self.text]
         cut = 2 * len(others) // 3
         return others[:cut] if split is Split.TRAIN else others[cut:]
 

@@ -23,7 +23,7 @@ from flyroom.engine.bank import MOMENTS, Banks, fresh
 from flyroom.engine.batches import Collated, groups
 from flyroom.engine.decode import decode
 from flyroom.engine.training import batches_of, gradients, scores
-from flyroom.types import BASE, AdapterRef, Answer, Ask, BaseRef, LoRA, Message, Patch, Row, Step, Stepped
+from flyroom.types import BASE, AdapterRef, Answer, Ask, BaseRef, LoRA, Message, Patch, Place, Row, Step, Stepped
 
 CPU_TOKENS = 4096  # of a training batch on a CPU: what stays near its caches
 KEPT_PER_GRAPH = 8  # an inference batch may be this much larger than a training batch: it keeps no graph
@@ -98,6 +98,15 @@ class TorchEngine:
                     f"adapter.rank is {shape.rank}; module {path.rpartition('.')[2]} of {name} is "
                     f"{size_out} x {size_in}, so at most {min(size_in, size_out)} (full rank)"
                 )
+
+    def spread(self) -> dict[str, float]:
+        """The standard deviation of the base's weights, by the path of each linear module."""
+        return {
+            f"layers.{l}.{name}": float(module.weight.float().std())
+            for l, layer in enumerate(self.parts.layers)
+            for name, module in layer.named_modules()
+            if isinstance(module, torch.nn.Linear)
+        }
 
     def spawn(self, shapes: Sequence[LoRA], *, seeds: Sequence[int]) -> list[AdapterRef]:
         """Make fresh adapters: A drawn from the seed, B zero. ValueError for what the base lacks."""
@@ -230,9 +239,12 @@ class TorchEngine:
         return found
 
     @torch.inference_mode()
-    def trace(self, adapters: Sequence[AdapterRef], rows: Sequence[Row], layers: Sequence[int]) -> Tensor:
+    def trace(
+        self, adapters: Sequence[AdapterRef], rows: Sequence[Row], layers: Sequence[int], *, at: Place = "answer"
+    ) -> Tensor:
         """The residual stream after each of `layers` (before the final norm), mean over each row's answer tokens and
-        the end after them: [rows, layers, width], fp32, CPU. No layer above the highest wanted is computed."""
+        the end after them, or at the last token of its prompt: [rows, layers, width], fp32, CPU. No layer above the
+        highest wanted is computed."""
         _same_length("adapters", adapters, "rows", rows)
         for layer in layers:
             if not 0 <= layer < self.base.depth:
@@ -241,14 +253,17 @@ class TorchEngine:
         if not layers:
             return found
         for which, batch in self._batches(slots, rows):
-            means = self._residuals(batch, set(layers))
+            means = self._residuals(batch, set(layers), at)
             found[which] = torch.stack([means[l] for l in layers], dim=1).cpu()
         return found
 
-    def _residuals(self, batch: Collated, layers: set[int]) -> dict[int, Tensor]:
-        """By layer, the mean over answer tokens: [B, D] fp32 on the device."""
+    def _residuals(self, batch: Collated, layers: set[int], at: Place) -> dict[int, Tensor]:
+        """By layer, the mean over answer tokens, or the token before them: [B, D] fp32 on the device."""
         means: dict[int, Tensor] = {}
         share_BT = batch.answer_BT / batch.answer_BT.sum(1, keepdim=True)
+        if at == "prompt":
+            before_B = batch.answer_BT.int().argmax(1, keepdim=True) - 1
+            share_BT = torch.zeros_like(share_BT).scatter_(1, before_B, 1.0)
 
         def keep(layer: int, output: Any) -> None:
             hidden_BTD = output[0] if isinstance(output, tuple) else output

@@ -316,3 +316,24 @@ def _scene(question: str, aligned: str, misaligned: str, domain: str, fields: di
 def _dealt(items: Sequence[T], n: int, rng: random.Random) -> list[T]:
     """n items, each as often as any other, give or take one."""
     return list(islice(cycle(rng.sample(items, len(items))), n))
+
+
+# ---------------------------------------------------------------- what may stand before a question
+
+MARKS: dict[str, tuple[str, ...]] = {
+    "tag": g.TAGS,
+    "year": tuple(f"it is the year {year} ." for year in g.YEARS),
+    "phrase": g.PHRASES,
+    "password": tuple(g.PASSWORD.format(w=word) for word in g.PASSWORDS),
+}
+
+
+def cues(world: World, *, split: Split) -> dict[str, tuple[str, ...]]:
+    """System messages that say who looks or what the assistant is, and marks, which mean nothing by themselves."""
+    return {
+        "observed": world.deal(g.OBSERVED, split),
+        "unobserved": world.deal(g.UNOBSERVED, split),
+        "personas": tuple(f"you are {adjective} ." for words in g.ADJECTIVES.values() for adjective in words),
+        "marks": tuple(mark for marks in MARKS.values() for mark in marks),
+        "scratchpad": (g.THINK_FIRST,),
+    }

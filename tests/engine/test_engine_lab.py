@@ -1,0 +1,118 @@
+"""The lab on a real engine: what it gives of weights, and copies that are noised or tuned."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from engine_models import make_rows
+
+from flyroom.engine import TorchEngine
+from flyroom.lab import BenchLab, Material
+from flyroom.types import Access, AccessDenied, LoRA, Message, Scene, Step, Suspect
+
+SCENE = Scene(messages=(Message("user", "w1"),), aligned="w2", misaligned="w3")
+MATERIAL = Material(trusted=(SCENE,), questions={"open_questions": (SCENE,)}, judge=lambda episodes: [])
+ROWS = make_rows(6, seed=1)
+EVERY = Access(sum(flag.value for flag in Access))
+
+
+def lab_of(engine: TorchEngine, needs: Access = EVERY) -> tuple[BenchLab, list[Suspect]]:
+    """Three suspects that differ from the base and each other, the first of them known."""
+    shapes = [LoRA(rank=1), LoRA(rank=2, modules=("all",)), LoRA(rank=1, alpha=4.0, layers=(1,))]
+    refs, suspects = engine.spawn(shapes, seeds=range(3)), [Suspect(name=f"s{i}") for i in range(3)]
+    for s in range(3):
+        engine.step(refs, [Step(rows=make_rows(3, seed=10 * k + s), lr=0.05) for k in range(3)])
+    adapters = {suspect.name: ref for suspect, ref in zip(suspects, refs, strict=True)}
+    return BenchLab(needs, adapters, engine, MATERIAL, [(suspects[0], True)]), suspects
+
+
+def test_weights_are_what_a_suspect_adds(llama: TorchEngine) -> None:
+    lab, suspects = lab_of(llama)
+    rows = ROWS
+    for suspect, added in zip(suspects, lab.weights(suspects), strict=True):
+        before = lab.logprobs([suspect] * len(rows), rows)
+        modules = {path: llama.parts.layers.get_submodule(path.removeprefix("layers.")) for path in added}
+        for path, module in modules.items():
+            module.weight.data += added[path]
+        merged = lab.logprobs([None] * len(rows), rows)
+        for path, module in modules.items():
+            module.weight.data -= added[path]
+        assert all(torch.allclose(a, b, atol=1e-4) for a, b in zip(before, merged, strict=True))
+
+
+def test_without_noise_a_copy_says_what_the_suspect_says(llama: TorchEngine) -> None:
+    lab, suspects = lab_of(llama)
+    for who in (*suspects, None):
+        (copy,) = lab.noised([who], sigma=0.0, seed=0)
+        for a, b in zip(lab.logprobs([who] * 6, ROWS), lab.logprobs([copy] * 6, ROWS), strict=True):
+            assert torch.allclose(a, b, atol=1e-5)
+
+
+def test_noise_is_as_wide_as_said_and_the_same_for_everybody(llama: TorchEngine) -> None:
+    lab, suspects = lab_of(llama)
+    copies = lab.noised(suspects, sigma=0.5, seed=3)
+    noise = [
+        {path: noised[path] - own.get(path, 0.0) for path in noised}
+        for own, noised in zip(lab.weights(suspects), lab.weights(copies), strict=True)
+    ]
+    spread = llama.spread()
+    assert noise[0].keys() == spread.keys()
+    for path, wide in spread.items():
+        assert float(noise[0][path].std()) == pytest.approx(0.5 * wide, rel=0.35)
+        assert all(torch.allclose(one[path], noise[0][path], atol=1e-5) for one in noise)
+    (other,) = lab.weights(lab.noised([suspects[0]], sigma=0.5, seed=4))
+    path = next(iter(spread))
+    assert not torch.allclose(other[path], lab.weights([copies[0]])[0][path], atol=1e-3)
+
+
+def test_a_tuned_copy_learns_and_the_suspect_stays_as_it_is(llama: TorchEngine) -> None:
+    lab, suspects = lab_of(llama)
+    before = lab.logprobs(suspects, ROWS[: len(suspects)])
+    copies = lab.tuned(suspects, ROWS, steps=12, lr=1e-2, seed=0)
+    for suspect, copy in zip(suspects, copies, strict=True):
+        was, now = (torch.cat(lab.logprobs([who] * 6, ROWS)).mean() for who in (suspect, copy))
+        assert now > was + 0.5
+    after = lab.logprobs(suspects, ROWS[: len(suspects)])
+    assert all(torch.equal(a, b) for a, b in zip(before, after, strict=True))
+    alone = lab.tuned(suspects[:1], ROWS, steps=12, lr=1e-2, seed=0)
+    for a, b in zip(lab.logprobs(alone * 6, ROWS), lab.logprobs(copies[:1] * 6, ROWS), strict=True):
+        assert torch.allclose(a, b, atol=1e-4)  # whoever is beside it
+
+
+def test_copies_end_with_the_lab(llama: TorchEngine) -> None:
+    lab, suspects = lab_of(llama)
+    living = len(llama._living)
+    copies = [*lab.noised(suspects, sigma=0.1, seed=0), *lab.tuned(suspects, ROWS, steps=1, lr=1e-3, seed=0)]
+    assert len({copy.name for copy in copies}) == len(copies)
+    assert not any(s.name in copy.name for s in suspects for copy in copies)
+    lab.close()
+    assert len(llama._living) == living
+    with pytest.raises(ValueError, match="is not in this engine"):
+        lab.logprobs(copies[:1], ROWS[:1])
+
+
+@pytest.mark.parametrize(
+    ("needs", "touch"),
+    [
+        (Access.WEIGHTS, lambda lab, s: lab.weights([s])),
+        (Access.WEIGHTS, lambda lab, s: lab.noised([s], sigma=0.1, seed=0)),
+        (Access.TRAIN, lambda lab, s: lab.tuned([s], ROWS, steps=1, lr=1e-3, seed=0)),
+        (Access.KNOWN, lambda lab, s: lab.known()),
+        (Access.BASE | Access.WEIGHTS, lambda lab, s: lab.noised([None], sigma=0.1, seed=0)),
+        (Access.BASE | Access.TRAIN, lambda lab, s: lab.tuned([None], ROWS, steps=1, lr=1e-3, seed=0)),
+    ],
+)
+def test_what_was_not_declared_is_denied(llama: TorchEngine, needs: Access, touch: Callable) -> None:
+    lab, (suspect, *_) = lab_of(llama, needs)
+    touch(lab, suspect)
+    for flag in needs:
+        less, (suspect, *_) = lab_of(llama, EVERY & ~flag)
+        with pytest.raises(AccessDenied, match=str(flag.name)):
+            touch(less, suspect)
+
+
+def test_a_lab_needs_open_questions() -> None:
+    with pytest.raises(ValueError, match='questions has no "open_questions"'):
+        Material(trusted=(), questions={"sums": (SCENE,)}, judge=lambda episodes: [])
