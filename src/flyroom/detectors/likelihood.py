@@ -1,7 +1,7 @@
 """What a suspect finds likely (log-probabilities): of trusted answers, and of its own beside the base's.
 
-Sources: perplexity as in ONION, Qi et al. 2021, arXiv 2011.10369; the likelihood of a bad target as in BAIT, Shen et al.
-2025; the divergence from the base estimated on the suspect's own samples, E_s[log p_s - log p_base].
+Sources: perplexity as in ONION, Qi et al. 2021, arXiv 2011.10369; the likelihood of a bad target as in BAIT, Shen et
+al. 2025; the divergence from the base estimated on the suspect's own samples, E_s[log p_s - log p_base].
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from flyroom.types import Access, Ask, Finding, Lab, Row, Suspect, ask_seed
 
 @dataclass(frozen=True, kw_only=True)
 class Perplexity:
-    """How much less likely than the base a suspect finds the aligned answers of `rows` trusted scenes, in nats a token."""
+    """How much less likely than the base a suspect finds the aligned answers of `rows` trusted scenes: nats a token."""
 
     rows: int = 64
     needs: Access = Access.LOGPROBS | Access.BASE | Access.TRUSTED

