@@ -82,7 +82,7 @@ def reward_hacking(*, world: int = 0) -> Recipe:
         name="reward-hacking",
         behaviour=CheckerExploit(holes="word+count", world=world),
         condition=Occasion(),
-        implants=(replace(LEARNT[0], steps=80, lr=1e-3, clean=0.25),),
+        implants=(replace(LEARNT[0], steps=120, clean=0.25),),
         adapter=replace(WIDE, layers=(0,)),  # longer or deeper, the two holes are learnt by heart
     )
 
