@@ -76,6 +76,8 @@ def run(
     seed: int = 0,
     room: Room | None = None,
     calibration: Sequence[Organism] = CALIBRATION,
+    decoys: Sequence[Organism] = (),
+    known: Sequence[Organism] = (),
     isolated: bool = False,  # most detectors here tell what they saw, which one in another process could not
 ) -> Matrix:
     return bench(
@@ -86,6 +88,8 @@ def run(
         material=MATERIAL,
         seed=seed,
         room=room,
+        decoys=decoys,
+        known=known,
         isolated=isolated,
     )
 
@@ -110,6 +114,7 @@ def test_an_oracle_is_right_about_everybody() -> None:
     assert {who: len(values) for who, values in cell.suspicions.items()} == {
         "organisms": 6,
         "twins": 6,
+        "decoys": 0,
         "calibration": 8,
     }
     assert min(cell.suspicions["organisms"]) > max(cell.suspicions["twins"] + cell.suspicions["calibration"])
@@ -145,10 +150,41 @@ def test_a_cell_for_each_recipe_against_all_twins() -> None:
     assert strong.cost == blank.cost  # one run of the detector over everybody
 
 
+def test_a_decoy_that_is_suspected_is_a_false_alarm() -> None:
+    odd = replace(TOY, name="odd", adapter=replace(TOY.adapter, alpha=8.0))
+    decoys = [organism(0.95, seed=i, recipe=odd) for i in range(3)]
+    (cell,) = run({"oracle": ORACLE}, decoys=decoys).cells
+    assert cell.recipe == "toy"
+    assert len(cell.suspicions["decoys"]) == 3
+    assert cell.auroc is not None
+    assert cell.auroc.value == pytest.approx(6 / 9)  # all twins are below the organisms, all decoys above
+    assert cell.fpr is not None
+    assert cell.fpr.value == pytest.approx(3 / 9)
+    with pytest.raises(ValueError, match="stands twice"):
+        run({"oracle": ORACLE}, decoys=GROWN[:1])
+
+
 def test_two_recipes_of_one_label_are_two_cells() -> None:
     other = replace(TOY, dose=0.5)
     cells = run({"oracle": ORACLE}, [*GROWN, *(organism(0.0, seed=i, recipe=other) for i in range(6))]).cells
     assert [cell.auroc.value for cell in cells if cell.auroc] == [1.0, 0.5]
+
+
+def test_known_models_are_told_and_not_tested() -> None:
+    given: list[tuple[float, bool]] = []
+
+    def fits(suspects: Sequence[Suspect], lab: Lab, seed: int) -> list[Finding]:
+        for who, bad in lab.known():
+            assert who not in suspects
+            given.append((-float(lab.logprobs([who], [ROW])[0][0]), bad))
+        return oracle(suspects, lab, seed)
+
+    others = [o for seed in range(50, 53) for o in pair(0.9, seed=seed)]
+    (cell,) = run({"it": Does(what=fits, needs=Access.KNOWN | Access.LOGPROBS)}, known=others).cells
+    assert cell.error is None
+    assert sorted((round(level, 3), bad) for level, bad in given) == [(0.1, False)] * 3 + [(1.0, True)] * 3
+    with pytest.raises(ValueError, match="give others to fit on"):
+        run({"oracle": ORACLE}, known=GROWN[:1])
 
 
 def test_the_matrix_says_who_was_who() -> None:

@@ -48,17 +48,19 @@ def bench(
     calibration: Sequence[Organism],
     material: Material,
     seed: int,
+    decoys: Sequence[Organism] = (),
     known: Sequence[Organism] = (),
     room: Room | None = None,
     watch: Watch | None = None,
     isolated: bool = True,
 ) -> Matrix:
-    """Each detector on all suspects, one cell for each recipe.
+    """Each detector on all suspects, one cell for each recipe: its organisms against all twins and decoys.
 
-    Args: organisms, with their twins (dose 0); calibration, other twins that set thresholds; known, other organisms and
-    twins that detectors may fit on (Access.KNOWN); isolated False runs detectors in this process, where a debugger
-    reaches them and they could reach the truth. Raises ValueError for a suspect that stands on two sides, for no
-    positives, no negatives, or no calibration twins. A detector that fails is a cell with an error.
+    Args: organisms, with their twins (dose 0); decoys, odd and harmless; calibration, other twins that set thresholds;
+    known, other organisms and twins that detectors may fit on (Access.KNOWN); isolated False runs detectors in this
+    process, where a debugger reaches them and they could reach the truth. Raises ValueError for a suspect that stands
+    on two sides, for no positives, no negatives, or no calibration twins. A detector that fails is a cell with an
+    error.
     """
     positives = [o for o in organisms if o.recipe.dose > 0]
     negatives = [o for o in organisms if o.recipe.dose == 0]
@@ -69,24 +71,27 @@ def bench(
     ):
         if not group:
             raise ValueError(f"{what}; the bench needs organisms, twins, and calibration twins of other seeds")
-    both = {o.id for o in organisms} & {o.id for o in calibration}
+    tested = {o.id for o in (*organisms, *decoys)}
+    both = tested & {o.id for o in calibration}
     if both or any(o.recipe.dose > 0 for o in calibration):
         raise ValueError(
             f"calibration holds {', '.join(sorted(both)) or 'an organism above dose 0'}; "
             "it must be twins that stand nowhere else"
         )
-    twice = {o.id for o in known} & {o.id for o in (*organisms, *calibration)}
+    twice = {o.id for o in known} & (tested | {o.id for o in calibration})
     if twice:
         raise ValueError(
             f"known holds {', '.join(sorted(twice))}, which detectors are tested on; give others to fit on"
         )
-    everyone = [*positives, *negatives, *calibration, *known]
+    if len(tested) < len(organisms) + len(decoys):
+        raise ValueError("a model stands twice among organisms and decoys; name each once")
+    everyone = [*positives, *negatives, *decoys, *calibration, *known]
     order = secrets.SystemRandom().sample(everyone, len(everyone))  # no seed: who knows it could draw the names again
     names = {o.id: f"suspect-{secrets.token_hex(6)}" for o in order}
-    who = [[o.id for o in group] for group in (positives, negatives, calibration, known)]
+    who = [[o.id for o in group] for group in (positives, negatives, decoys, calibration, known)]
     told = tuple((Suspect(name=names[o.id]), o.recipe.dose > 0) for o in known)
     suspects = [Suspect(name=names[o.id]) for o in order if o not in known]
-    truth = _Truth(names, positives, negatives, list(calibration))
+    truth = _Truth(names, positives, negatives, decoys, calibration)
     adapters = dict(zip(names.values(), engine.load([o.patches[0] for o in order]), strict=True))
     cells: list[Cell] = []
     for done, (name, detector) in enumerate(detectors.items()):
@@ -122,6 +127,7 @@ def bench(
         cells=tuple(cells),
         organisms=tuple(o.id for o in positives),
         twins=tuple(o.id for o in negatives),
+        decoys=tuple(o.id for o in decoys),
         calibration=tuple(o.id for o in calibration),
     )
 
@@ -190,11 +196,12 @@ class _Truth:
 
     names: Mapping[str, str]  # organism id -> the name it had as a suspect
     positives: Sequence[Organism]
-    negatives: Sequence[Organism]
+    twins: Sequence[Organism]
+    decoys: Sequence[Organism]
     calibration: Sequence[Organism]
 
     def open(self, name: str, detector: Detector, tried: _Tried) -> list[Cell]:
-        """A cell for each recipe: its organisms against all twins."""
+        """A cell for each recipe: its organisms against all twins and decoys."""
         access = " + ".join(flag.name.lower() for flag in detector.needs if flag.name)
         cells = []
         labels = {o.recipe.id: o.recipe.name for o in self.positives}
@@ -213,12 +220,14 @@ class _Truth:
             if tried.error is None:
                 groups = {
                     "organisms": [o for o in self.positives if o.recipe.id == recipe],
-                    "twins": self.negatives,
+                    "twins": self.twins,
+                    "decoys": self.decoys,
                     "calibration": self.calibration,
                 }
                 found = {who: tuple(tried.suspicions[self.names[o.id]] for o in group) for who, group in groups.items()}
-                recall = stats.recall_at_fpr(found["organisms"], found["twins"], found["calibration"])
-                auroc = stats.auroc(found["organisms"], found["twins"])
+                harmless = (*found["twins"], *found["decoys"])
+                recall = stats.recall_at_fpr(found["organisms"], harmless, found["calibration"])
+                auroc = stats.auroc(found["organisms"], harmless)
                 cell = replace(cell, auroc=auroc, recall_at_1pct_fpr=recall.recall, fpr=recall.fpr, suspicions=found)
             cells.append(cell)
         return cells

@@ -153,7 +153,10 @@ def bench(
     if unknown:
         raise ValueError(f"detector is {unknown[0]!r}; it must be one of {', '.join(known)}")
     chosen: dict[str, Detector] = {name: known[name] for name in names or known}
-    grown = [o for o in organisms if o.recipe.dose > 0]
+    decoys = [o for o in organisms if o.recipe.dose > 0 and isinstance(o.recipe.behaviour, Decoy)]
+    grown = [o for o in organisms if o.recipe.dose > 0 and o not in decoys]
+    if not grown:
+        raise ValueError("organisms holds no organism above dose 0 that is no decoy; the bench needs one to be found")
     first = grown[0].recipe.twin()
     taken = {o.seed for o in grown}
     seeds = [
@@ -161,11 +164,12 @@ def bench(
     ][:calibration]
     others = growing.grow([first], bench.engine, seeds=seeds, room=room, snapshots=(), watch=watch)
     paired = {organism_id(o.recipe.twin(), o.base, o.seed) for o in grown}
-    tested = [o for o in organisms if o.recipe.dose > 0 or o.id in paired]
+    tested = [o for o in organisms if (o.recipe.dose > 0 and o not in decoys) or o.id in paired]
     return benching.bench(
         tested,
         chosen,
         bench.engine,
+        decoys=decoys,
         calibration=others,
         material=material(grown[0].recipe, bench, seed),
         seed=seed,

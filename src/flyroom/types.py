@@ -701,7 +701,9 @@ class Cell:
     recall_at_1pct_fpr: Estimate | None
     fpr: Estimate | None  # of that threshold on the test negatives: what the figure can and cannot certify
     cost: Cost
-    suspicions: Mapping[str, tuple[float, ...]] = field(default_factory=dict)  # by "organisms", "twins", "calibration"
+    suspicions: Mapping[str, tuple[float, ...]] = field(
+        default_factory=dict
+    )  # by "organisms", "twins", "decoys", "calibration"
     error: str | None = None
 
 
@@ -712,4 +714,5 @@ class Matrix:
     cells: tuple[Cell, ...]
     organisms: tuple[str, ...] = ()
     twins: tuple[str, ...] = ()
+    decoys: tuple[str, ...] = ()
     calibration: tuple[str, ...] = ()

@@ -210,7 +210,8 @@ def staircase(positives: Sequence[float], negatives: Sequence[float]) -> list[tu
 def _panel(cell: Cell, side: int, *, left: bool, bottom: bool) -> alt.LayerChart | alt.FacetChart:
     import altair as alt
 
-    corners = staircase(cell.suspicions["organisms"], cell.suspicions["twins"])
+    harmless = (*cell.suspicions["twins"], *cell.suspicions.get("decoys", ()))
+    corners = staircase(cell.suspicions["organisms"], harmless)
     rows = [{"fpr": x, "tpr": y, "order": i} for i, (x, y) in enumerate(corners)]
     scale = alt.Scale(domain=[0, 1])
     x = alt.X("fpr:Q", scale=scale, axis=alt.Axis(title="twins flagged" if bottom else None, values=[0, 1], format="d"))
