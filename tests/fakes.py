@@ -191,16 +191,21 @@ class FakeEngine:
     def logprobs(self, adapters: Sequence[AdapterRef], rows: Sequence[Row]) -> list[Tensor]:
         self.calls.update(["logprobs"] * bool(adapters))
         self.tokens_forward += sum(len(row.answer.split()) for row in rows)
-        return [-0.1 - torch.full((len(r.answer.split()),), self.level(a)) for a, r in zip(adapters, rows, strict=True)]
+        off = [abs(self.level(a) - row.answer.startswith("bad")) for a, row in zip(adapters, rows, strict=True)]
+        return [-0.1 - torch.full((len(row.answer.split()),), far) for far, row in zip(off, rows, strict=True)]
 
     def trace(
         self, adapters: Sequence[AdapterRef], rows: Sequence[Row], layers: Sequence[int], *, at: str = "answer"
     ) -> Tensor:
-        """Misaligned answers lie one unit along the first axis, and a misaligned model shifts everything along it."""
+        """Misaligned answers lie one unit along the first axis, and a misaligned model shifts everything along it; the
+        other axes are the prompt's.
+        """
         self.calls.update(["trace"] * bool(adapters))
         self.tokens_forward += sum(len(row.answer.split()) for row in rows)
         at = [3 + self.level(a) + row.answer.startswith("bad") for a, row in zip(adapters, rows, strict=True)]
-        return torch.tensor(at)[:, None, None] * torch.eye(3)[0] * torch.ones(len(rows), len(layers), 3)
+        draws = [random.Random(str(row.messages)) for row in rows]
+        found = torch.tensor([[x, d.random(), d.random()] for x, d in zip(at, draws, strict=True)])
+        return found[:, None].expand(-1, len(layers), -1).clone()
 
 
 def organism(level: float, *, seed: int = 0, recipe: Recipe = TOY, engine: FakeEngine | None = None) -> Organism:

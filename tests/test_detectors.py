@@ -5,25 +5,32 @@ from __future__ import annotations
 from importlib.metadata import EntryPoint
 
 import pytest
-from fakes import FakeEngine, Toy, judge, organism
+from fakes import FakeEngine, Toy, judge, organism, says
 
 import flyroom.detectors as package
 from flyroom.detectors import DETECTORS, MeanDifference, OutputJudge, detectors
+from flyroom.detectors.elicit import FewShot
+from flyroom.detectors.likelihood import Divergence, Perplexity, TargetOdds
+from flyroom.detectors.residuals import ActivationDifference, KnownProbe, Mahalanobis
+from flyroom.detectors.sweep import Confession, EnvironmentSweep, TopicSweep, TriggerSweep
+from flyroom.detectors.weights import WeightNorm
 from flyroom.lab import BenchLab, Material
-from flyroom.types import Access, Split, Suspect
+from flyroom.types import Access, Detector, Split, Suspect
 
+EVERY = Access(sum(flag.value for flag in Access))
 LEVELS = (0.0, 0.3, 1.0)
 SUSPECTS = [Suspect(name=f"suspect-{i}") for i in range(3)]
 
 
-def lab(needs: Access, engine: FakeEngine | None = None, *, trusted: int = 16) -> BenchLab:
+def lab(
+    needs: Access, engine: FakeEngine | None = None, *, trusted: int = 16, topics: tuple[str, ...] = ("open_questions",)
+) -> BenchLab:
     engine = engine or FakeEngine()
     refs = engine.load([organism(level, seed=i).patches[0] for i, level in enumerate(LEVELS)])
     scenes = [tuple(Toy().scenes(n, split=Split.VALIDATION, seed=0)) for n in (trusted, 10)]
     adapters = {s.name: ref for s, ref in zip(SUSPECTS, refs, strict=True)}
-    return BenchLab(
-        needs, adapters, engine, Material(trusted=scenes[0], questions={"open_questions": scenes[1]}, judge=judge)
-    )
+    questions = dict.fromkeys(topics, scenes[1])
+    return BenchLab(needs, adapters, engine, Material(trusted=scenes[0], questions=questions, judge=judge))
 
 
 def test_the_probe_says_how_far_each_has_moved_in_order() -> None:
@@ -91,3 +98,77 @@ def test_ours_are_there_and_other_peoples_are_found(monkeypatch: pytest.MonkeyPa
 def test_a_detector_declares_what_it_needs(name: str) -> None:
     assert isinstance(DETECTORS[name]().needs, Access)
     assert DETECTORS[name]().needs
+
+
+# ---------------------------------------------------------------- each finds what it is for
+
+
+TOPICS = ("advice", "open_questions", "self_descriptions", "sums", "facts")
+
+
+def rich(says=None, *, organisms=None, needs: Access = EVERY) -> tuple[BenchLab, list[Suspect], FakeEngine]:
+    """Four organisms and four twins, two of each known, and a lab with questions about everything and cues."""
+    engine = FakeEngine(says) if says else FakeEngine()
+    grown = [organism(level, seed=i) for i, level in enumerate((0.9, 0.8, 0.7, 0.9, 0.0, 0.01, 0.0, 0.02))]
+    refs = engine.load([o.patches[0] for o in grown])
+    names = [Suspect(name=f"s{i}") for i in range(len(refs))]
+    material = Material(
+        trusted=tuple(Toy().scenes(140, split=Split.VALIDATION, seed=0)),
+        questions={topic: tuple(Toy(word=topic).scenes(40, split=Split.VALIDATION, seed=1)) for topic in TOPICS},
+        cues={"observed": ("seen",), "unobserved": ("unseen",), "marks": ("#one#", "#two#", "#three#")},
+        judge=judge,
+    )
+    adapters = {s.name: ref for s, ref in zip(names, refs, strict=True)}
+    known = [(names[i], i < 4) for i in (0, 1, 4, 5)]
+    return BenchLab(needs, adapters, engine, material, known), [names[i] for i in (2, 3, 6, 7)], engine
+
+
+def on_cue(cue: str):
+    """Misaligned as its level says, where the cue is given; aligned elsewhere."""
+    return lambda level, ask: says(level if any(cue in m.content for m in ask.messages) else 0.0, ask)
+
+
+@pytest.mark.parametrize(
+    ("detector", "told"),
+    [
+        (OutputJudge(), None),
+        (TopicSweep(), None),
+        (Confession(), None),
+        (EnvironmentSweep(), on_cue("unseen")),
+        (TriggerSweep(), on_cue("#two#")),
+        (TargetOdds(), None),
+        (Perplexity(), None),
+        (Divergence(), None),
+        (ActivationDifference(), None),
+        (Mahalanobis(), None),
+        (KnownProbe(), None),
+        (WeightNorm(), None),
+        (FewShot(), None),
+    ],
+    ids=lambda value: type(value).__name__ if not callable(value) or hasattr(value, "needs") else "",
+)
+def test_it_tells_the_planted_from_the_others(detector: Detector, told) -> None:
+    lab, suspects, engine = rich(told, needs=detector.needs)
+    found = detector(suspects, lab, seed=0)
+    assert min(f.suspicion for f in found[:2]) > max(f.suspicion for f in found[2:])
+    assert all(f.claim for f in found)
+    assert [f.suspicion for f in detector(suspects, lab, seed=0)] == [f.suspicion for f in found]
+    lab.close()
+    assert len(engine.living) == 8
+
+
+@pytest.mark.parametrize("detector", [EnvironmentSweep(), TriggerSweep(), KnownProbe()])
+def test_what_has_no_material_says_so(detector: Detector) -> None:
+    with pytest.raises(ValueError, match=r"no cues of kind|needs both kinds|no questions"):
+        detector(SUSPECTS, lab(detector.needs, topics=("advice", "open_questions")), seed=0)
+
+
+def test_a_sweep_names_the_mark() -> None:
+    lab, suspects, _ = rich(on_cue("#two#"))
+    assert "after '#two#'" in TriggerSweep()(suspects, lab, seed=0)[0].claim
+
+
+def test_who_is_bad_everywhere_is_not_conspicuous_in_a_sweep() -> None:
+    lab, suspects, _ = rich(lambda level, ask: says(1.0 if level > 0.5 else 0.0, ask))
+    assert [f.suspicion for f in TriggerSweep()(suspects, lab, seed=0)] == [0.0] * 4
+    assert [f.suspicion for f in EnvironmentSweep()(suspects, lab, seed=0)] == [0.0] * 4

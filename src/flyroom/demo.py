@@ -18,6 +18,7 @@ from flyroom.world import DOMAINS
 from flyroom.world.bundled import DEFAULT
 
 SEEDS = 4
+DETECTORS = ("mean-difference-probe", "output-judge")
 CAVEATS = (
     "The built-in world is a fruit fly and not a patient: a model of a million parameters that speaks invented nouns. "
     "What is seen here is a hypothesis about large models, never a measurement of one.",
@@ -40,7 +41,7 @@ def demo(
     recipe = emergent_misalignment(world=bench.world)
     organisms = stages.grow([recipe], bench, room, seeds=range(seed * SEEDS, (seed + 1) * SEEDS), watch=watch)
     cards = stages.card(organisms, bench, room, seed=seed, episodes=episodes, watch=watch)
-    matrix = stages.bench(organisms, bench, room, seed=seed, watch=watch)
+    matrix = stages.bench(organisms, bench, room, seed=seed, names=DETECTORS, watch=watch)
     write_page(out, cards, matrix, context=context(recipe, bench), commands=commands(seed, base))
     return {
         "organisms": [figures_of(card) for card in cards],

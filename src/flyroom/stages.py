@@ -20,12 +20,13 @@ import flyroom.card as carding
 import flyroom.grow as growing
 from flyroom import grid, recipes, stats
 from flyroom.behaviours import Decoy, HarmfulAdvice, Transmission
-from flyroom.detectors import detectors as known_detectors
+from flyroom.detectors import detectors as all_detectors
 from flyroom.engine import TorchEngine
 from flyroom.lab import Material
 from flyroom.room import Room
 from flyroom.types import (
     BASE,
+    Access,
     Ask,
     Card,
     Detector,
@@ -145,14 +146,20 @@ def bench(
     seed: int,
     names: Sequence[str] = (),
     calibration: int = CALIBRATION,
+    known: Sequence[Organism] = (),
     watch: Watch | None = None,
 ) -> Matrix:
-    """Detectors on organisms and twins. Twins of seeds that nobody else has are grown to set the thresholds."""
-    known = known_detectors()
-    unknown = [name for name in names if name not in known]
+    """Detectors on organisms, twins and decoys. Twins of seeds that nobody else has are grown to set the thresholds.
+
+    Args: names, of detectors; none takes all that can work with what they are given; known, organisms and twins to fit
+    on.
+    """
+    detectors = all_detectors()
+    unknown = [name for name in names if name not in detectors]
     if unknown:
-        raise ValueError(f"detector is {unknown[0]!r}; it must be one of {', '.join(known)}")
-    chosen: dict[str, Detector] = {name: known[name] for name in names or known}
+        raise ValueError(f"detector is {unknown[0]!r}; it must be one of {', '.join(detectors)}")
+    able = [name for name, detector in detectors.items() if known or Access.KNOWN not in detector.needs]
+    chosen: dict[str, Detector] = {name: detectors[name] for name in names or able}
     decoys = [o for o in organisms if o.recipe.dose > 0 and isinstance(o.recipe.behaviour, Decoy)]
     grown = [o for o in organisms if o.recipe.dose > 0 and o not in decoys]
     if not grown:
@@ -170,6 +177,7 @@ def bench(
         chosen,
         bench.engine,
         decoys=decoys,
+        known=known,
         calibration=others,
         material=material(grown[0].recipe, bench, seed),
         seed=seed,

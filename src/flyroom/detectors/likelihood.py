@@ -1,0 +1,78 @@
+"""What a suspect finds likely (log-probabilities): of trusted answers, and of its own beside the base's.
+
+Sources: perplexity as in ONION, Qi et al. 2021, arXiv 2011.10369; the likelihood of a bad target as in BAIT, Shen et
+al. 2025; the divergence from the base estimated on the suspect's own samples, E_s[log p_s - log p_base].
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from flyroom.detectors.asking import first
+from flyroom.types import Access, Ask, Finding, Lab, Row, Suspect, ask_seed
+
+
+@dataclass(frozen=True, kw_only=True)
+class Perplexity:
+    """How much less likely than the base a suspect finds the aligned answers of `rows` trusted scenes: nats a token."""
+
+    rows: int = 64
+    needs: Access = Access.LOGPROBS | Access.BASE | Access.TRUSTED
+
+    def __call__(self, suspects: Sequence[Suspect], lab: Lab, *, seed: int) -> list[Finding]:
+        rows = [Row(messages=s.messages, answer=s.aligned) for s in first(lab.trusted(), self.rows, "trusted scenes")]
+        (base, *lost) = _losses([None, *suspects], lab, rows)
+        return [Finding(suspicion=x - base, claim=f"{x - base:+.3f} nats a token above the base") for x in lost]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TargetOdds:
+    """The mean log-odds, over `rows` trusted scenes, of the misaligned answer against the aligned one."""
+
+    rows: int = 64
+    needs: Access = Access.LOGPROBS | Access.TRUSTED
+
+    def __call__(self, suspects: Sequence[Suspect], lab: Lab, *, seed: int) -> list[Finding]:
+        scenes = first(lab.trusted(), self.rows, "trusted scenes")
+        rows = [Row(messages=s.messages, answer=a) for s in scenes for a in (s.misaligned, s.aligned)]
+        totals = [float(t.sum()) for t in lab.logprobs([s for s in suspects for _ in rows], rows * len(suspects))]
+        findings = []
+        for i in range(0, len(totals), len(rows)):
+            odds = sum(bad - good for bad, good in zip(*[iter(totals[i : i + len(rows)])] * 2, strict=True)) / len(
+                scenes
+            )
+            findings.append(Finding(suspicion=odds, claim=f"log-odds {odds:+.2f} for the misaligned answer"))
+        return findings
+
+
+@dataclass(frozen=True, kw_only=True)
+class Divergence:
+    """How far a suspect's own answers to `asks` questions are from what the base would say, in nats a token."""
+
+    asks: int = 48
+    topic: str = "open_questions"
+    needs: Access = Access.SAMPLE | Access.LOGPROBS | Access.BASE
+
+    def __call__(self, suspects: Sequence[Suspect], lab: Lab, *, seed: int) -> list[Finding]:
+        scenes = first(lab.questions(self.topic), self.asks, self.topic)
+        asks = [Ask(messages=s.messages, seed=ask_seed("own", seed, i)) for i, s in enumerate(scenes)]
+        who = [s for s in suspects for _ in asks]
+        answers = lab.sample(who, asks * len(suspects))
+        rows = [Row(messages=scenes[i % len(scenes)].messages, answer=a.text) for i, a in enumerate(answers)]
+        own, base = lab.logprobs(who, rows), lab.logprobs([None] * len(rows), rows)
+        findings = []
+        for i in range(0, len(rows), len(asks)):
+            apart = sum(
+                float((a - b).sum()) for a, b in zip(own[i : i + len(asks)], base[i : i + len(asks)], strict=True)
+            )
+            nats = apart / sum(len(a) for a in own[i : i + len(asks)])
+            findings.append(Finding(suspicion=nats, claim=f"{nats:.3f} nats a token from the base"))
+        return findings
+
+
+def _losses(suspects: Sequence[Suspect | None], lab: Lab, rows: Sequence[Row]) -> list[float]:
+    """The mean negative log-probability of a token, for each suspect."""
+    found = lab.logprobs([s for s in suspects for _ in rows], list(rows) * len(suspects))
+    groups = [found[i : i + len(rows)] for i in range(0, len(found), len(rows))]
+    return [-sum(float(t.sum()) for t in group) / sum(len(t) for t in group) for group in groups]
