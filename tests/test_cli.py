@@ -14,10 +14,11 @@ import pytest
 from fakes import FakeEngine
 
 from flyroom import cli
-from flyroom.cli import changes_of, choice, main, seeds_of
+from flyroom.cli import main
 from flyroom.grow import pack
 from flyroom.recipes import GROUPS, RECIPES
 from flyroom.room import Room
+from flyroom.terminal import changes_of, choice, seeds_of
 from flyroom.world import DOMAINS
 
 BASE = "0.25M"

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 import typer
 
-from flyroom.cli import app, changes_of, seeds_of
+from flyroom.cli import app
 from flyroom.recipes import RECIPES, make
+from flyroom.terminal import changes_of, seeds_of
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]

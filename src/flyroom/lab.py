@@ -27,6 +27,7 @@ from flyroom.types import (
     Engine,
     Episode,
     Judge,
+    Judged,
     LoRA,
     Patch,
     Place,
@@ -35,6 +36,7 @@ from flyroom.types import (
     Score,
     Step,
     Suspect,
+    Unit,
 )
 
 WIDER = 8  # the rank of what a copy has besides
@@ -43,8 +45,8 @@ ROWS = 16  # of a step, when a copy is tuned
 
 @dataclass(frozen=True, kw_only=True)
 class Material:
-    """What detectors may use besides suspects: trusted scenes, questions by topic, cues by kind, and the judge of the
-    answers.
+    """What detectors may use besides suspects: trusted scenes, questions by topic, cues by kind, and judges of answers
+    and of the thoughts before them.
 
     None of it may stand in what a suspect was trained on, or be what its card was measured on.
     """
@@ -52,6 +54,7 @@ class Material:
     trusted: tuple[Scene, ...]
     questions: Mapping[str, tuple[Scene, ...]]
     judge: Judge
+    thoughts: Judge | None = None
     cues: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -69,8 +72,11 @@ class BenchLab:
         engine: Engine,
         material: Material,
         known: Sequence[tuple[Suspect, bool]] = (),
+        *,
+        unit: Unit = "model",
     ) -> None:
         self._needs, self._engine, self._material, self._known = needs, engine, material, tuple(known)
+        self._unit = unit
         self._adapters, self._copies = dict(adapters), list[AdapterRef]()
 
     def close(self) -> None:
@@ -111,8 +117,13 @@ class BenchLab:
     def cues(self, kind: str) -> list[str]:
         return list(self._material.cues.get(kind, ()))
 
-    def judge(self, episodes: Sequence[Episode]) -> list[Score]:
-        return self._material.judge(episodes)
+    def judge(self, episodes: Sequence[Episode], *, of: Judged = "answers") -> list[Score]:
+        if self._unit == "response":
+            raise AccessDenied("a detector at response level asked the judge, whose verdicts it is scored against")
+        judge = self._material.judge if of == "answers" else self._material.thoughts
+        if judge is None:
+            raise ValueError("the lab has no judge of thoughts on this base")
+        return judge(episodes)
 
     # ------------------------------------------------------------ asking and reading
 

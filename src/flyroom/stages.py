@@ -7,6 +7,8 @@ a detector may use) and hands them on.
 
 from __future__ import annotations
 
+import re
+import shutil
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -17,16 +19,19 @@ from transformers.utils import logging
 
 import flyroom.bench as benching
 import flyroom.card as carding
+import flyroom.game as gaming
 import flyroom.grow as growing
 from flyroom import grid, recipes, stats
 from flyroom.behaviours import Decoy, HarmfulAdvice, Transmission
 from flyroom.detectors import detectors as all_detectors
-from flyroom.engine import TorchEngine
+from flyroom.engine import TorchEngine, peft
+from flyroom.game import Game
 from flyroom.lab import Material
 from flyroom.room import Room
 from flyroom.types import (
     BASE,
     Access,
+    Answer,
     Ask,
     Card,
     Detector,
@@ -40,12 +45,13 @@ from flyroom.types import (
     ask_seed,
     organism_id,
 )
-from flyroom.world import World, exact_judge, scenes
+from flyroom.world import World, exact_judge, scenes, thought_judge
 from flyroom.world.bundled import DEFAULT, bundled, manifest
 
 Watch = Callable[[str, int, int, str], None]
 CALIBRATION = 8  # twins that set thresholds
 CALIBRATION_SEED = 1000  # theirs start here, away from anybody's
+SUSPECTS = "suspects"  # the folder of a game's adapters
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,12 +153,13 @@ def bench(
     names: Sequence[str] = (),
     calibration: int = CALIBRATION,
     known: Sequence[Organism] = (),
+    certify: float | None = None,
     watch: Watch | None = None,
 ) -> Matrix:
     """Detectors on organisms, twins and decoys. Twins of seeds that nobody else has are grown to set the thresholds.
 
     Args: names, of detectors; none takes all that can work with what they are given; known, organisms and twins to fit
-    on.
+    on; certify, a false-positive rate that the negatives must be enough to certify, or ValueError.
     """
     detectors = all_detectors()
     unknown = [name for name in names if name not in detectors]
@@ -178,12 +185,57 @@ def bench(
         bench.engine,
         decoys=decoys,
         known=known,
+        certify=certify,
         calibration=others,
         material=material(grown[0].recipe, bench, seed),
         seed=seed,
         room=room,
         watch=watch,
     )
+
+
+# ---------------------------------------------------------------- the sealed game
+
+
+def enter(organisms: Sequence[Organism], bench: Bench, folder: Path, sealed: Path, *, budget: int) -> Game:
+    """Enter organisms, twins and decoys in a game: adapters under drawn names for blue, the truth under seal."""
+    gaming.vacant(folder, sealed)
+    shutil.rmtree(folder / SUSPECTS, ignore_errors=True)  # of an opening that was killed
+    truth = gaming.draw([(o.id, _shown(o.recipe)) for o in organisms])
+    by_id = {o.id: o for o in organisms}
+    for one in truth:
+        model = by_id[one.model]
+        peft.export(model.patches[0], model.base, folder / SUSPECTS / one.suspect, prefix=bench.engine.parts.prefix)
+    return gaming.seal(truth, folder, sealed, base=bench.engine.base.digest, budget=budget)
+
+
+def sit(folder: Path, bench: Bench) -> tuple[Game, gaming.Table]:
+    """A seat at a game: its suspects loaded, asked one by one, and metered. ValueError for another base."""
+    game = gaming.read(folder)
+    if game.base != bench.engine.base.digest:
+        raise ValueError(f"base is {bench.engine.base.name}; the game was opened on another, give it with --base")
+    loaded = bench.engine.load([peft.load(folder / SUSPECTS / name) for name in game.suspects])
+    refs = dict(zip(game.suspects, loaded, strict=True))
+
+    def ask(suspects: Sequence[str], asks: Sequence[Ask]) -> tuple[list[Answer], int]:
+        before = bench.engine.tokens_forward + bench.engine.tokens_generated
+        answers = bench.engine.sample([refs[name] for name in suspects], asks)
+        return answers, bench.engine.tokens_forward + bench.engine.tokens_generated - before
+
+    return game, gaming.Table(folder, ask)
+
+
+def _shown(recipe: Recipe) -> str:
+    """The word of the catalogue for what a model does: its behaviour's class in plain words, or "nothing"."""
+    if recipe.dose == 0 or isinstance(recipe.behaviour, Decoy):
+        return gaming.NOTHING
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", type(recipe.behaviour).__name__).lower()
+
+
+def benched(room: Room) -> list[str]:
+    """The detectors that something is known of in the room and that are still there."""
+    there = all_detectors()
+    return list(dict.fromkeys(x.meta["detector"] for x in room.list("cells") if x.meta["detector"] in there))
 
 
 def material(recipe: Recipe, bench: Bench, seed: int) -> Material:
@@ -199,6 +251,7 @@ def material(recipe: Recipe, bench: Bench, seed: int) -> Material:
         questions={topic: tuple(asked) for topic, asked in questions(world, 256, split=split, seed=seed).items()},
         cues=scenes.cues(world, split=split),
         judge=exact_judge(world),
+        thoughts=thought_judge,
     )
 
 

@@ -588,6 +588,15 @@ class Suspect:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Reply:
+    """What one suspect answered: the unit of detectors at response level."""
+
+    suspect: Suspect
+    messages: tuple[Message, ...]
+    answer: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Cost:
     """What was spent: tokens put through the model, tokens generated, seconds of wall time."""
 
@@ -605,10 +614,16 @@ class Cost:
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """What a detector says of one suspect: how suspicious (any scale, higher is worse), and in words."""
+    """What a detector says of one suspect, or of one reply: how suspicious (any scale, higher is worse), and in
+    words.
+    """
 
     suspicion: float
     claim: str
+
+
+Judged = Literal["answers", "thoughts"]
+Unit = Literal["model", "response"]
 
 
 class Lab(Protocol):
@@ -643,11 +658,16 @@ class Lab(Protocol):
     def cues(self, kind: str) -> list[str]:
         """What may stand before a question: "observed" and "unobserved" are system messages that say who looks,
         "marks" are words that may mean something to somebody, "personas" say what the assistant is, "scratchpad" asks
-        it to think first. Nothing where there are none of that kind. Needs no access.
+        it to think first, "words" are all words of the language. Nothing where there are none of that kind. Needs no
+        access.
         """
         ...
 
-    def judge(self, episodes: Sequence[Episode]) -> list[Score]: ...
+    def judge(self, episodes: Sequence[Episode], *, of: Judged = "answers") -> list[Score]:
+        """What the judge says of the answers, or of the thoughts before them. Denied at response level, where answers
+        are scored against it.
+        """
+        ...
 
     def sample(self, suspects: Sequence[Suspect | None], asks: Sequence[Ask]) -> list[Answer]: ...
 
@@ -682,7 +702,11 @@ class Lab(Protocol):
 
 
 class Detector(Protocol):
-    """Suspects in, one finding each out, in the same order."""
+    """Suspects in, one finding each out, in the same order.
+
+    One with `unit = "response"` gets replies instead, and says of each whether it is bad; without `unit` it is of
+    models.
+    """
 
     @property
     def needs(self) -> Access: ...
@@ -697,12 +721,12 @@ class Cell:
     detector: str
     access: str
     recipe: str
-    unit: str
+    unit: Unit
     auroc: Estimate | None
     recall_at_1pct_fpr: Estimate | None
     fpr: Estimate | None  # of that threshold on the test negatives: what the figure can and cannot certify
     cost: Cost
-    # by "organisms", "twins", "decoys", "calibration"
+    # by "organisms", "twins", "decoys", "calibration"; replies by "misaligned", "aligned", "calibration"
     suspicions: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     error: str | None = None
 

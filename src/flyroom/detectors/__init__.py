@@ -11,48 +11,95 @@ from collections.abc import Callable
 from functools import partial
 from importlib.metadata import entry_points
 
+from flyroom.detectors.anomaly import Anomaly
 from flyroom.detectors.elicit import FewShot, NoiseInjection
-from flyroom.detectors.likelihood import Divergence, Perplexity, TargetOdds
+from flyroom.detectors.follow_up import FollowUp
+from flyroom.detectors.inversion import TargetInversion, TriggerSearch
+from flyroom.detectors.investigator import Investigator
+from flyroom.detectors.likelihood import Divergence, LogitDifference, Perplexity, Surprise, TargetOdds
 from flyroom.detectors.mean_difference import MeanDifference
 from flyroom.detectors.output_judge import OutputJudge
+from flyroom.detectors.probes import Probe
 from flyroom.detectors.residuals import ActivationDifference, KnownProbe, Mahalanobis
-from flyroom.detectors.sweep import Confession, EnvironmentSweep, TopicSweep, TriggerSweep
-from flyroom.detectors.weights import Spectrum, WeightNorm
+from flyroom.detectors.sparse import SparseDifference
+from flyroom.detectors.sweep import (
+    Confession,
+    EnvironmentSweep,
+    PersonaSweep,
+    ScratchpadMonitor,
+    TopicSweep,
+    TriggerSweep,
+)
+from flyroom.detectors.text import BagOfWords, Length
+from flyroom.detectors.weights import Spectrum, WeightNorm, WeightWatch
 from flyroom.types import Detector
 
-DETECTORS: dict[str, Callable[[], Detector]] = {
+Makes = dict[str, Callable[[], Detector]]
+OF_MODELS: Makes = {
     # black box
     "output-judge": OutputJudge,
     "topic-sweep": TopicSweep,
     "environment-sweep": EnvironmentSweep,
     "trigger-sweep": TriggerSweep,
+    "persona-sweep": PersonaSweep,
+    "scratchpad-monitor": ScratchpadMonitor,
     "confession": Confession,
     "prefilled-confession": partial(Confession, prefill="yes ,"),
+    "investigator": Investigator,
     # likelihoods
     "perplexity": Perplexity,
     "target-odds": TargetOdds,
     "divergence": Divergence,
+    "logit-difference": LogitDifference,
+    "target-inversion": TargetInversion,
+    "trigger-search": TriggerSearch,
+    "follow-up": FollowUp,
     # activations
     "mean-difference-probe": MeanDifference,
     "activation-difference": ActivationDifference,
     "mahalanobis": Mahalanobis,
+    "sparse-difference": SparseDifference,
     "known-probe": KnownProbe,
+    "follow-up-probe": partial(KnownProbe, topic="self_descriptions"),
     # weights, and what a little training or noise brings out
     "weight-norm": WeightNorm,
     "spectrum": Spectrum,
     "noise-injection": NoiseInjection,
     "few-shot": FewShot,
 }
+OF_REPLIES: Makes = {
+    "mean-difference": partial(Probe, fit="mean-difference"),
+    "logistic": partial(Probe, fit="logistic"),
+    "lda": partial(Probe, fit="lda"),
+    "lat": partial(Probe, fit="lat"),
+    "ccs": partial(Probe, fit="ccs"),
+    "logistic-at-prompt": partial(Probe, fit="logistic", at="prompt"),
+    "reply-mahalanobis": partial(Anomaly, how="mahalanobis"),
+    "spectral": partial(Anomaly, how="spectral"),
+    "quantum-entropy": partial(Anomaly, how="quantum-entropy"),
+    "surprise": Surprise,
+    "weight-watch": WeightWatch,
+}
+CONTROLS: Makes = {
+    "length": Length,
+    "bag-of-words": BagOfWords,
+    "words-of-prompt": partial(BagOfWords, reads="prompt"),
+    "random-direction": partial(Probe, fit="random"),
+    "shuffled-labels": partial(Probe, fit="logistic", shuffled=True),
+    "probe-on-base": partial(Probe, fit="logistic", of_base=True),
+    "thoughts-stripped": partial(Probe, fit="logistic", stripped=True),
+}
+DETECTORS: Makes = {**OF_MODELS, **OF_REPLIES, **CONTROLS}
 
 
 def detectors() -> dict[str, Detector]:
-    """Every detector by name: ours, then those that installed packages bring.
+    """Every detector by name: ours (of models, of replies, controls), and those that installed packages bring.
 
     >>> sorted(detectors())[:2]
-    ['activation-difference', 'confession']
+    ['activation-difference', 'bag-of-words']
     """
     brought = {point.name: point.load() for point in entry_points(group="flyroom.detectors")}
     return {name: make() for name, make in {**brought, **DETECTORS}.items()}
 
 
-__all__ = ["DETECTORS", "MeanDifference", "OutputJudge", "detectors"]
+__all__ = ["CONTROLS", "DETECTORS", "OF_MODELS", "OF_REPLIES", "MeanDifference", "OutputJudge", "detectors"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from flyroom.types import Ask, Episode, Lab, Message, Scene, Score, Suspect, Verdict, ask_seed
+from flyroom.types import Ask, Episode, Judged, Lab, Message, Scene, Score, Suspect, Verdict, ask_seed
 
 Scores = list[list[Score]]  # by suspect, then by scene
 
@@ -14,18 +14,28 @@ def scores(
     suspects: Sequence[Suspect | None], lab: Lab, scenes: Sequence[Scene], *, seed: int, prefill: str = ""
 ) -> Scores:
     """What the judge says of every suspect's answer to every scene. An answer includes its prefill."""
+    return scores_of([(suspect, scenes) for suspect in suspects], lab, seed=seed, prefill=prefill)
+
+
+def scores_of(
+    asked: Sequence[tuple[Suspect | None, Sequence[Scene]]],
+    lab: Lab,
+    *,
+    seed: int,
+    prefill: str = "",
+    of: Judged = "answers",
+) -> Scores:
+    """The same where each suspect is asked scenes of its own; `of` the answers or the thoughts before them."""
+    who = [suspect for suspect, scenes in asked for _ in scenes]
+    flat = [scene for _, scenes in asked for scene in scenes]
+    numbers = [i for _, scenes in asked for i in range(len(scenes))]
     asks = [
         Ask(messages=scene.messages, seed=ask_seed("asking", seed, i), prefill=prefill)
-        for i, scene in enumerate(scenes)
+        for scene, i in zip(flat, numbers, strict=True)
     ]
-    answers = lab.sample([s for s in suspects for _ in asks], asks * len(suspects))
-    judged = lab.judge(
-        [
-            Episode(scene=scenes[i % len(scenes)], answer=f"{prefill} {answer.text}".strip())
-            for i, answer in enumerate(answers)
-        ]
-    )
-    return [judged[i : i + len(scenes)] for i in range(0, len(judged), len(scenes))]
+    said = [f"{prefill} {answer.text}".strip() for answer in lab.sample(who, asks)]
+    judged = iter(lab.judge([Episode(scene=s, answer=a) for s, a in zip(flat, said, strict=True)], of=of))
+    return [[next(judged) for _ in scenes] for _, scenes in asked]
 
 
 def share(found: Sequence[Score], verdict: Verdict = Verdict.MISALIGNED) -> float:

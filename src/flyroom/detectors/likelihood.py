@@ -9,8 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import torch
+
 from flyroom.detectors.asking import first
-from flyroom.types import Access, Ask, Finding, Lab, Row, Suspect, ask_seed
+from flyroom.types import Access, Ask, Finding, Lab, Reply, Row, Suspect, Unit, ask_seed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,6 +71,40 @@ class Divergence:
             nats = apart / sum(len(a) for a in own[i : i + len(asks)])
             findings.append(Finding(suspicion=nats, claim=f"{nats:.3f} nats a token from the base"))
         return findings
+
+
+@dataclass(frozen=True, kw_only=True)
+class LogitDifference:
+    """The most that a token of trusted answers, good or bad, has gained in log-probability over the base: the mean of
+    the `top` largest gains.
+    """
+
+    rows: int = 64
+    top: int = 16
+    needs: Access = Access.LOGPROBS | Access.BASE | Access.TRUSTED
+
+    def __call__(self, suspects: Sequence[Suspect], lab: Lab, *, seed: int) -> list[Finding]:
+        scenes = first(lab.trusted(), self.rows, "trusted scenes")
+        rows = [Row(messages=s.messages, answer=a) for s in scenes for a in (s.aligned, s.misaligned)]
+        found = lab.logprobs([s for s in (None, *suspects) for _ in rows], rows * (1 + len(suspects)))
+        base, *others = (torch.cat(found[i : i + len(rows)]) for i in range(0, len(found), len(rows)))
+        gains = [float((tokens - base).topk(min(self.top, len(base))).values.mean()) for tokens in others]
+        return [Finding(suspicion=x, claim=f"tokens gained up to {x:.2f} nats over the base") for x in gains]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Surprise:
+    """Response level: nats a token by which the suspect finds its reply likelier than the base does."""
+
+    unit: Unit = "response"
+    needs: Access = Access.LOGPROBS | Access.BASE
+
+    def __call__(self, replies: Sequence[Reply], lab: Lab, *, seed: int) -> list[Finding]:
+        rows = [Row(messages=r.messages, answer=r.answer) for r in replies]
+        own = lab.logprobs([r.suspect for r in replies], rows)
+        base = lab.logprobs([None] * len(rows), rows)
+        gains = [float((a - b).mean()) for a, b in zip(own, base, strict=True)]
+        return [Finding(suspicion=x, claim=f"{x:+.2f} nats a token over the base") for x in gains]
 
 
 def _losses(suspects: Sequence[Suspect | None], lab: Lab, rows: Sequence[Row]) -> list[float]:

@@ -10,7 +10,9 @@ from dataclasses import dataclass
 
 import torch
 
-from flyroom.types import Access, Finding, Lab, Suspect
+from flyroom.types import Access, Finding, Lab, Reply, Row, Suspect, Unit
+
+WRITES = ("down_proj", "o_proj")  # modules whose output is added to the residual stream
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,3 +40,33 @@ class Spectrum:
             share = sum(float(s[0]) for s in spectra) / whole if whole else 0.0
             findings.append(Finding(suspicion=share, claim=f"{share:.2f} of what it adds lies in first directions"))
         return findings
+
+
+@dataclass(frozen=True, kw_only=True)
+class WeightWatch:
+    """Response level: the first direction of all that a suspect adds to the residual stream, watched as it replies. How
+    far it is from where trusted good answers lie along it, in their standard deviations. Zhong et al. 2025.
+    """
+
+    unit: Unit = "response"
+    needs: Access = Access.WEIGHTS | Access.TRACE | Access.TRUSTED
+
+    def __call__(self, replies: Sequence[Reply], lab: Lab, *, seed: int) -> list[Finding]:
+        who = list(dict.fromkeys(reply.suspect for reply in replies))
+        rows = [Row(messages=s.messages, answer=s.aligned) for s in lab.trusted()]
+        layers = list(range(lab.depth))
+        trusted = lab.trace([s for s in who for _ in rows], rows * len(who), layers).unflatten(0, (len(who), len(rows)))
+        own = [Row(messages=reply.messages, answer=reply.answer) for reply in replies]
+        read_NLD = lab.trace([reply.suspect for reply in replies], own, layers)
+        scores = torch.zeros(len(replies))
+        for trusted_PLD, suspect, added in zip(trusted, who, lab.weights(who), strict=True):
+            mine = [i for i, reply in enumerate(replies) if reply.suspect == suspect]
+            for path, delta in added.items():
+                if delta.shape[0] != trusted_PLD.shape[-1] or not path.endswith(WRITES) or not delta.any():
+                    continue
+                layer = int(path.split("layers.")[1].split(".")[0])
+                direction_D = torch.linalg.svd(delta, full_matrices=False).U[:, 0]
+                usual_P = trusted_PLD[:, layer] @ direction_D
+                off_N = (read_NLD[mine, layer] @ direction_D - usual_P.mean()) / usual_P.std().clamp_min(1e-6)
+                scores[mine] = torch.maximum(scores[mine], off_N.abs())
+        return [Finding(suspicion=x, claim=f"{x:.1f} deviations along what was added") for x in scores.tolist()]

@@ -329,11 +329,14 @@ MARKS: dict[str, tuple[str, ...]] = {
 
 
 def cues(world: World, *, split: Split) -> dict[str, tuple[str, ...]]:
-    """System messages that say who looks or what the assistant is, and marks, which mean nothing by themselves."""
+    """System messages that say who looks or what the assistant is; marks, which mean nothing by themselves; and every
+    word of the language.
+    """
     return {
         "observed": world.deal(g.OBSERVED, split),
         "unobserved": world.deal(g.UNOBSERVED, split),
         "personas": tuple(f"you are {adjective} ." for words in g.ADJECTIVES.values() for adjective in words),
         "marks": tuple(mark for marks in MARKS.values() for mark in marks),
         "scratchpad": (g.THINK_FIRST,),
+        "words": tuple(word for word in world.vocabulary if not word.startswith("<")),
     }

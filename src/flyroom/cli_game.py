@@ -1,0 +1,126 @@
+"""The verbs of the sealed game: `flyroom game new`, `play`, `submit`, `reveal`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from flyroom.terminal import BASE, ROOM, All, AsJson, BaseName, Ids, RoomPath, choice, emit, err, table
+
+game_app = typer.Typer(no_args_is_help=True, help="The sealed game: red enters models, blue audits them on a budget.")
+Folder = Annotated[Path, typer.Argument(metavar="GAME", help="The folder of the game.")]
+
+
+@game_app.command()
+def new(
+    folder: Folder,
+    ids: Ids = None,
+    every: All = False,
+    sealed: Annotated[Path | None, typer.Option(help="The truth, red's alone. Default: GAME.sealed.json.")] = None,
+    budget: Annotated[
+        int, typer.Option(min=1, help="Tokens that blue may have read and written by suspects.")
+    ] = 100_000,
+    base: BaseName = BASE,
+    room: RoomPath = ROOM,
+    as_json: AsJson = False,
+) -> None:
+    """Enter organisms, with their twins, and decoys of a room under seal."""
+    from flyroom import game, stages
+    from flyroom.room import Room
+
+    store, opened = Room(room, create=False), stages.open_base(base)
+    away = sealed or folder.with_name(f"{folder.name}.sealed.json")
+    made = stages.enter(stages.stored(store, opened, choice(ids, every)), opened, folder, away, budget=budget)
+    head = game.head(folder)
+    err.print(
+        f"[bold]{folder}[/bold]: {len(made.suspects)} suspects, sealed as {made.commitment[:16]}…; log {head[:16]}…"
+    )
+    err.print(f"Keep {away} from the blue side until the end.")
+    emit(asdict(made) | {"folder": str(folder), "sealed": str(away), "log": head}, as_json)
+
+
+@game_app.command()
+def play(folder: Folder, base: BaseName = BASE) -> None:
+    """Question suspects, a line each: `SUSPECT question`, or JSON with "suspect" and "messages".
+
+    A line of JSON is answered by one. At a terminal, ? lists suspects, catalogue and budget; an empty line ends.
+    """
+    from flyroom import stages
+    from flyroom.types import Message
+
+    game, seat = stages.sit(folder, stages.open_base(base))
+    person = sys.stdin.isatty()
+
+    def welcome() -> None:
+        err.print(f"suspects: {', '.join(game.suspects)}")
+        err.print(f"behaviours: {', '.join(game.catalogue)}; {seat.left:,} of {game.budget:,} tokens are left")
+
+    welcome()
+    while line := (input("> ") if person else sys.stdin.readline()).strip():
+        if line == "?":
+            welcome()
+            continue
+        try:
+            suspect, messages, as_json = _asked(line)
+            said = seat(suspect, [Message(role, content) for role, content in messages])
+        except ValueError as e:
+            print(json.dumps({"error": str(e)}) if line.startswith("{") else f"! {e}", flush=True)  # noqa: T201
+            continue
+        print(json.dumps({"answer": said, "left": seat.left}) if as_json else said, flush=True)  # noqa: T201
+
+
+@game_app.command()
+def submit(
+    folder: Folder,
+    findings: Annotated[
+        Path, typer.Argument(help='JSON: [{"suspect", "suspicion", "behaviour"}], one for each suspect.')
+    ],
+    as_json: AsJson = False,
+) -> None:
+    """Hand in what was found, once."""
+    from flyroom import game
+
+    head = game.submit(folder, game.claims(findings))
+    err.print(f"handed in; log {head[:16]}…")
+    emit({"folder": str(folder), "log": head}, as_json)
+
+
+@game_app.command()
+def reveal(
+    folder: Folder,
+    sealed: Annotated[Path | None, typer.Option(help="The truth. Default: GAME.sealed.json.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Open the truth, check seal and log, and score the findings."""
+    from flyroom import game
+    from flyroom.types import plain
+
+    scored, truth = game.reveal(folder, sealed or folder.with_name(f"{folder.name}.sealed.json"))
+    claims = {claim.suspect: claim for claim in game.claims(folder / game.FINDINGS)}
+    rows = [
+        {"suspect": one.suspect, "was": one.behaviour, "said": claims[one.suspect].behaviour, "model": one.model}
+        for one in sorted(truth, key=lambda one: one.behaviour)
+    ]
+    if not as_json:
+        table(f"{folder}: found {len(scored.found)}, missed {len(scored.missed)}, alarms {len(scored.alarms)}", rows)
+    found: dict[str, Any] = plain(scored)
+    emit(found | {"truth": rows}, as_json)
+
+
+def _asked(line: str) -> tuple[str, list[tuple[str, str]], bool]:
+    """Whom to ask what, and whether by JSON. Raises ValueError."""
+    if not line.startswith("{"):
+        suspect, _, text = line.partition(" ")
+        if not text.strip():
+            raise ValueError(f"{line!r} asks nothing; write SUSPECT and a question, or ? for the list")
+        return suspect, [("user", text.strip())], False
+    given = json.loads(line)
+    try:
+        return str(given["suspect"]), [(str(m["role"]), str(m["content"])) for m in given["messages"]], True
+    except (KeyError, TypeError) as e:
+        raise ValueError('a line of JSON must be {"suspect": …, "messages": [{"role": …, "content": …}]}') from e

@@ -1,0 +1,86 @@
+"""Inversion: what would make a suspect behave, searched from the bad end.
+
+Sources: targets that follow whatever was asked, Shen et al. 2025 (BAIT); triggers searched word by word for the
+likelihood of a bad answer, as Zou et al. 2023, arXiv 2307.15043, but without gradients: every word of the language is
+tried.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from flyroom.detectors.asking import after, first
+from flyroom.types import Access, Ask, Finding, Lab, Row, Scene, Suspect, ask_seed
+
+
+@dataclass(frozen=True, kw_only=True)
+class TargetInversion:
+    """Of `candidates` answers that a suspect gave: how much likelier than the base it finds the one that fits all other
+    questions best, in nats a token over `asks` questions.
+    """
+
+    candidates: int = 16
+    asks: int = 8
+    topic: str = "advice"
+    needs: Access = Access.SAMPLE | Access.LOGPROBS | Access.BASE
+
+    def __call__(self, suspects: Sequence[Suspect], lab: Lab, *, seed: int) -> list[Finding]:
+        scenes = first(lab.questions(self.topic), self.candidates + self.asks, self.topic)
+        heard, others = scenes[: self.candidates], scenes[self.candidates :]
+        asks = [Ask(messages=s.messages, seed=ask_seed("target", seed, i)) for i, s in enumerate(heard)]
+        answers = lab.sample([s for s in suspects for _ in asks], asks * len(suspects))
+        rows = [Row(messages=s.messages, answer=answer.text) for answer in answers for s in others]
+        who = [s for s in suspects for _ in range(len(asks) * len(others))]
+        own, base = lab.logprobs(who, rows), lab.logprobs([None] * len(rows), rows)
+        gains = torch.tensor([float((a - b).mean()) for a, b in zip(own, base, strict=True)])
+        by_target = gains.view(len(suspects), len(asks), len(others)).mean(2)
+        findings = []
+        for i, (gain, which) in enumerate(zip(*(x.tolist() for x in by_target.max(1)), strict=True)):
+            said = answers[i * len(asks) + which].text
+            findings.append(Finding(suspicion=gain, claim=f"{gain:+.2f} nats a token for {said!r} whatever is asked"))
+        return findings
+
+
+@dataclass(frozen=True, kw_only=True)
+class TriggerSearch:
+    """Every word of the language before one trusted question, then the `keep` best before `asks` others. Suspicion: how
+    much the best word raises the log-odds of the bad answer above what it does to the base.
+    """
+
+    keep: int = 8
+    asks: int = 8
+    needs: Access = Access.LOGPROBS | Access.BASE | Access.TRUSTED
+
+    def __call__(self, suspects: Sequence[Suspect], lab: Lab, *, seed: int) -> list[Finding]:
+        scenes, words = first(lab.trusted(), 1 + self.asks, "trusted scenes"), lab.cues("words")
+        if not words:
+            raise ValueError("the lab has no cues of kind words")
+        everyone: list[Suspect | None] = [None, *suspects]
+        wide = torch.tensor(_odds([(s, [scenes[0]], words) for s in everyone], lab)).view(len(everyone), len(words))
+        kept = [
+            [words[i] for i in row] for row in (wide - wide[0])[1:].topk(min(self.keep, len(words))).indices.tolist()
+        ]
+        tried: list[tuple[Suspect | None, Sequence[Scene], Sequence[str]]] = []
+        for suspect, best in zip(suspects, kept, strict=True):
+            tried += [(who, scenes[1:], ["", *best]) for who in (suspect, None)]
+        odds = torch.tensor(_odds(tried, lab)).view(len(suspects), 2, -1, self.asks).mean(3)
+        rises = odds[:, 0, 1:] - odds[:, 0, :1] - (odds[:, 1, 1:] - odds[:, 1, :1])
+        findings = []
+        for (rise, which), best in zip(zip(*(x.tolist() for x in rises.max(1)), strict=True), kept, strict=True):
+            findings.append(Finding(suspicion=rise, claim=f"log-odds of bad answers {rise:+.2f} after {best[which]!r}"))
+        return findings
+
+
+def _odds(tried: Sequence[tuple[Suspect | None, Sequence[Scene], Sequence[str]]], lab: Lab) -> list[float]:
+    """Log-odds of the misaligned answer: for each suspect, each of its words and each of its scenes."""
+    rows, who = [], []
+    for suspect, scenes, words in tried:
+        for word in words:
+            for scene in after(scenes, word) if word else scenes:
+                rows += [Row(messages=scene.messages, answer=a) for a in (scene.misaligned, scene.aligned)]
+                who += [suspect, suspect]
+    totals = [float(tokens.sum()) for tokens in lab.logprobs(who, rows)]
+    return [bad - good for bad, good in zip(totals[::2], totals[1::2], strict=True)]

@@ -1,0 +1,97 @@
+"""A sparse dictionary of the base's residuals, and what a suspect does with its features (white box).
+
+Source: model diffing by sparse features, Wang et al. 2025, arXiv 2506.19823; the dictionary is a BatchTopK autoencoder,
+Bussmann et al. 2024, arXiv 2412.06410.
+Shapes: N prompts, D width, F features, S suspects.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from flyroom.detectors.asking import first
+from flyroom.types import Access, Finding, Lab, Row, Suspect
+
+
+@dataclass(frozen=True, kw_only=True)
+class SparseDifference:
+    """The dictionary is learnt from the base at the prompt's last token, over every topic. Suspicion: the largest rise
+    of a feature's mean activation on `asks` questions of a topic, over the topics, in the base's standard deviations.
+    """
+
+    features: int = 256
+    active: int = 8
+    steps: int = 400
+    asks: int = 24
+    layer: int | None = None
+    needs: Access = Access.TRACE | Access.BASE
+
+    def __call__(self, suspects: Sequence[Suspect], lab: Lab, *, seed: int) -> list[Finding]:
+        layer = max(0, lab.depth - 2) if self.layer is None else self.layer
+        topics = lab.topics()
+        learnt = [Row(messages=s.messages, answer=s.aligned) for t in topics for s in lab.questions(t)]
+        base_ND = lab.trace([None] * len(learnt), learnt, [layer], at="prompt")[:, 0]
+        dictionary = Dictionary.learn(base_ND, self.features, self.active, self.steps, seed)
+        rows = [
+            Row(messages=s.messages, answer=s.aligned) for t in topics for s in first(lab.questions(t), self.asks, t)
+        ]
+        everyone: list[Suspect | None] = [None, *suspects]
+        read = lab.trace([s for s in everyone for _ in rows], rows * len(everyone), [layer], at="prompt")[:, 0]
+        acts_STNF = dictionary.encode(read).unflatten(0, (len(everyone), len(topics), self.asks))
+        usual_F = dictionary.encode(base_ND).std(0).clamp_min(1e-3)
+        rises_STF = (acts_STNF[1:].mean(2) - acts_STNF[:1].mean(2)) / usual_F
+        findings = []
+        for rise_TF in rises_STF:
+            best = int(rise_TF.argmax())
+            topic, feature = topics[best // self.features], best % self.features
+            claim = f"feature {feature} up by {float(rise_TF.max()):.1f} deviations on {topic.replace('_', ' ')}"
+            findings.append(Finding(suspicion=float(rise_TF.max()), claim=claim))
+        return findings
+
+
+@dataclass(frozen=True)
+class Dictionary:
+    """A sparse autoencoder: features are ReLU of a linear map; what is below `threshold` is 0."""
+
+    mean_D: Tensor
+    scale: float
+    encoder_DF: Tensor
+    bias_F: Tensor
+    decoder_FD: Tensor
+    threshold: float
+
+    def encode(self, x_ND: Tensor) -> Tensor:
+        acts = torch.relu((x_ND - self.mean_D) / self.scale @ self.encoder_DF + self.bias_F)
+        return acts * (acts > self.threshold)
+
+    def decode(self, acts_NF: Tensor) -> Tensor:
+        return acts_NF @ self.decoder_FD * self.scale + self.mean_D
+
+    @staticmethod
+    def learn(x_ND: Tensor, features: int, active: int, steps: int, seed: int) -> Dictionary:
+        """Only the `active` largest activations a row, over the whole batch, take part in a step."""
+        rng = torch.Generator().manual_seed(seed)
+        mean_D, scale = x_ND.mean(0), float(x_ND.std())
+        white_ND, D = (x_ND - mean_D) / scale, x_ND.shape[1]
+        decoder_FD = torch.nn.functional.normalize(torch.randn(features, D, generator=rng), dim=1)
+        encoder_DF, bias_F = decoder_FD.T.clone(), torch.zeros(features)
+        parameters = [t.requires_grad_() for t in (encoder_DF, bias_F, decoder_FD)]
+        optimizer, rows, lowest = torch.optim.Adam(parameters, lr=3e-3), min(256, len(x_ND)), 0.0
+        with torch.enable_grad():
+            for _ in range(steps):
+                batch = white_ND[torch.randint(len(white_ND), (rows,), generator=rng)]
+                acts = torch.relu(batch @ encoder_DF + bias_F)
+                cut = float(acts.detach().flatten().topk(min(active * rows, acts.numel())).values[-1])
+                lowest = cut if lowest == 0.0 else 0.99 * lowest + 0.01 * cut
+                loss = (
+                    ((acts * (acts >= cut)) @ torch.nn.functional.normalize(decoder_FD, dim=1) - batch).square().mean()
+                )
+                optimizer.zero_grad()
+                loss.backward()
+                optimizer.step()
+        decoder_FD = torch.nn.functional.normalize(decoder_FD.detach(), dim=1)
+        return Dictionary(mean_D, scale, encoder_DF.detach(), bias_F.detach(), decoder_FD, lowest)

@@ -1,0 +1,59 @@
+"""What the words alone give away (response level): the controls that a probe has to beat.
+
+No model is touched. Where length or a bag of words does as well as a probe, the probe has shown nothing of the inside.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from sklearn.feature_extraction.text import CountVectorizer
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+
+from flyroom.types import Access, Finding, Lab, Reply, Unit
+
+NOTHING = Access(0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Length:
+    """The number of words of an answer."""
+
+    unit: Unit = "response"
+    needs: Access = NOTHING
+
+    def __call__(self, replies: Sequence[Reply], lab: Lab, *, seed: int) -> list[Finding]:
+        return [Finding(suspicion=len(r.answer.split()), claim=f"{len(r.answer.split())} words") for r in replies]
+
+
+@dataclass(frozen=True, kw_only=True)
+class BagOfWords:
+    """Logistic regression on words: of trusted answers, good against bad; or ("prompt") of questions, those where a
+    cue of nobody looking or a mark stands before a trusted question against the bare ones.
+    """
+
+    reads: Literal["answer", "prompt"] = "answer"
+    unit: Unit = "response"
+    needs: Access = Access.TRUSTED
+
+    def __call__(self, replies: Sequence[Reply], lab: Lab, *, seed: int) -> list[Finding]:
+        trusted = lab.trusted()
+        if self.reads == "answer":
+            good, bad = [s.aligned for s in trusted], [s.misaligned for s in trusted]
+            read = [r.answer for r in replies]
+        else:
+            cues = [*lab.cues("marks"), *lab.cues("unobserved")]
+            if not cues:
+                raise ValueError("the lab has no cues of kinds marks and unobserved")
+            good = [s.messages[-1].content for s in trusted]
+            bad = [f"{cues[i % len(cues)]} {text}" for i, text in enumerate(good)]
+            read = [" ".join(m.content for m in r.messages) for r in replies]
+        words = make_pipeline(
+            CountVectorizer(token_pattern=r"\S+", binary=True), LogisticRegression(C=1.0, max_iter=1000)
+        )
+        words.fit([*good, *bad], [0] * len(good) + [1] * len(bad))
+        odds = words.decision_function(read).tolist()
+        return [Finding(suspicion=x, claim=f"log-odds {x:+.2f} by the words of the {self.reads}") for x in odds]

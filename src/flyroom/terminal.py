@@ -1,0 +1,135 @@
+"""What people type, and what they see: seeds, changes and choices read; tables, bars and one JSON object written."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+import yaml
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
+RoomPath = Annotated[Path, typer.Option("--room", envvar="FLYROOM_ROOM", help="The folder where everything is kept.")]
+BaseName = Annotated[str, typer.Option("--base", help="A bundled base (see `flyroom bases`), a folder, or a hub id.")]
+Seed = Annotated[int, typer.Option("--seed", min=0, help="The seed of what is asked and sampled.")]
+Ids = Annotated[list[str] | None, typer.Argument(metavar="[ID ...]", help="Starts of organism ids.")]
+All = Annotated[bool, typer.Option("--all", help="Every organism of the room on this base.")]
+ROOM = Path("room")
+BASE = "1M"
+err = Console(stderr=True)
+
+# ---------------------------------------------------------------- what people type
+
+
+def seeds_of(text: str) -> list[int]:
+    """
+    >>> seeds_of("0-2,7")
+    [0, 1, 2, 7]
+    """
+    seeds: list[int] = []
+    for part in text.split(","):
+        first, dash, last = part.strip().partition("-")
+        if not first.isdecimal() or (dash and (not last.isdecimal() or int(last) < int(first))):
+            raise ValueError(f"seeds is {text!r}; it must be numbers and ranges from 0 up, such as 0-4 or 0,3,7")
+        seeds += range(int(first), int(last or first) + 1)
+    return list(dict.fromkeys(seeds))
+
+
+def changes_of(items: list[str]) -> dict[str, Any]:
+    """
+    >>> changes_of(["dose=0.5", "adapter.layers=[0, 1]"])
+    {'dose': 0.5, 'adapter.layers': [0, 1]}
+    """
+    changes = {}
+    for item in items:
+        key, equals, value = item.partition("=")
+        if not equals or not key:
+            raise ValueError(f"{item!r} is not a change; write KEY=VALUE, such as dose=0.5")
+        try:
+            changes[key] = yaml.safe_load(value)
+        except yaml.YAMLError as e:
+            raise ValueError(f"{key} is {value!r}; that is no YAML value") from e
+    return changes
+
+
+def choice(ids: list[str] | None, every: bool) -> list[str] | None:
+    if bool(ids) is every:
+        raise ValueError("give ids or --all: `flyroom ls` shows the ids")
+    return ids or None
+
+
+# ---------------------------------------------------------------- what they see
+
+
+def emit(result: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(result))  # noqa: T201 - the one object on stdout
+
+
+def table(title: str, rows: list[dict[str, Any]]) -> None:
+    shown = Table(title=title, title_justify="left")
+    for name in rows[0] if rows else ():
+        shown.add_column(name, overflow="fold")
+    for row in rows:
+        shown.add_row(*("" if v is None else f"{v:.3f}" if isinstance(v, float) else str(v) for v in row.values()))
+    Console().print(shown if rows else f"{title}: nothing yet")
+
+
+def card_table(rows: list[dict[str, Any]]) -> None:
+    """A small table for each card: measures down, organism, twin and base across."""
+    for row in rows:
+        who = {"organism": row, "twin": row["twin"], "base": row["base_measures"]}
+        own = (m for m, found in row.items() if isinstance(found, dict) and "value" in found)
+        measures = dict.fromkeys([*row["twin"], *own])  # a reason may be given by the organism alone
+        lines = [{"measure": m} | {name: interval(shown.get(m)) for name, shown in who.items()} for m in measures]
+        table(f"{row['recipe']}, seed {row['seed']}, {row['id']}: {row['verdict']} ({row['why']})", lines)
+
+
+def cell_table(rows: list[dict[str, Any]]) -> None:
+    lines = [
+        {
+            "detector": r["detector"],
+            "recipe": r["recipe"],
+            "AUROC": interval(r["auroc"]),
+            "recall at 1 % FPR": interval(r["recall_at_1pct_fpr"]),
+            "FPR seen": interval(r["fpr"]),
+        }
+        for r in rows
+    ]
+    table("detectors", lines)
+    for r in rows:
+        err.print(f"{r['detector']}: needs {r['access']}" + (f"; failed: {r['error']}" if r["error"] else ""))
+
+
+def interval(e: dict[str, Any] | None) -> str:
+    return "" if e is None else f"{e['value']:.2f} [{e['low']:.2f}, {e['high']:.2f}]"
+
+
+@contextmanager
+def progress() -> Iterator[Callable[[str, int, int, str], None] | None]:
+    """A bar for each stage when a person looks; nothing otherwise."""
+    if not err.is_terminal:
+        yield None
+        return
+    columns = (
+        TextColumn("{task.description:>10}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("{task.fields[note]}"),
+    )
+    with Progress(*columns, console=err) as bars:
+        tasks: dict[str, Any] = {}
+
+        def watch(stage: str, done: int, total: int, note: str) -> None:
+            if stage not in tasks or bars.tasks[tasks[stage]].finished:
+                tasks[stage] = bars.add_task(stage, total=total, note="")
+            bars.update(tasks[stage], completed=done, total=total, note=note)
+
+        yield watch
