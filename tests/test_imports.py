@@ -20,7 +20,7 @@ LEAF, ROLE, WORLDLY = {"types"}, {"types", "stats"}, {"types", "world", "judges"
 EVERYTHING = {
     *("types", "stats", "room", "engine", "world", "judges", "behaviours", "conditions", "implants", "recipes"),
     *("grow", "card", "detectors", "bench", "apart", "lab", "game", "treatments", "mechanism", "report"),
-    *("stages", "demo", "grid", "replies", "terminal"),
+    *("stages", "demo", "grid", "replies", "terminal", "redteam", "serve"),
 }  # all but the command line, which nobody imports
 TABLE: dict[str, set[str]] = {
     "types": set(),
@@ -28,12 +28,14 @@ TABLE: dict[str, set[str]] = {
     **dict.fromkeys(("behaviours", "conditions"), WORLDLY),
     **dict.fromkeys(("implants", "treatments", "mechanism", "detectors"), ROLE),
     **dict.fromkeys(("grow", "card", "game"), ROLE),
+    "redteam": {*ROLE, "game"},
+    "serve": LEAF,
     **dict.fromkeys(("apart", "lab", "replies"), LEAF),
     "bench": {*ROLE, "apart", "lab", "replies"},
     "terminal": set(),
     "recipes": {"types", "behaviours", "conditions", "implants"},
     "grid": {"types", "recipes"},
-    **dict.fromkeys(("", "stages", "demo", "serve", "cli_game"), EVERYTHING),
+    **dict.fromkeys(("", "stages", "demo", "cli_game"), EVERYTHING),
     "cli": {*EVERYTHING, "cli_game"},
 }
 MODULES = {"judges.exact": {"types", "world"}}  # the one module whose leave is wider than its package's

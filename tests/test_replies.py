@@ -95,7 +95,7 @@ def test_replies_that_cannot_be_told_are_missing_and_not_scored() -> None:
 
 
 def test_a_recipe_that_says_nothing_bad_is_an_error_by_name() -> None:
-    silent = [organism(0.0, seed=i, recipe=replace(TOY, name="silent")) for i in range(2)]
+    silent = [organism(0.0, seed=i, recipe=replace(TOY, name="silent", dose=0.5)) for i in range(2)]
     cells = {c.recipe: c for c in run({"reads": Does(what=reads)}, [*GROWN, *silent]).cells}
     assert cells["toy"].error is None
     assert cells["silent"].auroc is None
@@ -147,7 +147,7 @@ def test_one_that_fails_is_an_error_by_name(what: Callable, error: str) -> None:
 
 
 def test_a_unit_that_there_is_not_is_refused() -> None:
-    with pytest.raises(ValueError, match="it must be model or response"):
+    with pytest.raises(ValueError, match="it must be one of model, response"):
         unit_of(Does(what=reads, unit="word"))  # type: ignore[arg-type]
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Annotated, Any
@@ -32,6 +33,7 @@ from flyroom.terminal import (
     choice,
     emit,
     err,
+    interval,
     progress,
     seeds_of,
     table,
@@ -340,6 +342,69 @@ def export(
     folder = peft.export(organism.patches[0], organism.base, to, prefix=opened.engine.parts.prefix)
     err.print(f"[bold]{folder}[/bold]: peft.PeftModel.from_pretrained(base, {str(folder)!r})")
     emit({"id": organism.id, "folder": str(folder)}, as_json)
+
+
+@app.command()
+def serve(
+    ids: Ids = None,
+    every: All = False,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="On loopback.")] = 8000,
+    base: BaseName = BASE,
+    room: RoomPath = ROOM,
+) -> None:
+    """Serve organisms, their twins and the base to any OpenAI-compatible client, by id. Needs flyroom[serve]."""
+    from flyroom import stages
+    from flyroom.room import Room
+    from flyroom.serve import app, serving
+    from flyroom.types import BASE as UNALTERED
+
+    store, opened = Room(room, create=False), stages.open_base(base)
+    organisms = stages.stored(store, opened, choice(ids, every))
+    refs = opened.engine.load([o.patches[0] for o in organisms])
+    models = {o.id: ref for o, ref in zip(organisms, refs, strict=True)} | {"base": UNALTERED}
+    with serving(app(opened.engine, models), port=port) as url:
+        table(url, [{"model": o.id, "recipe": o.recipe.name, "dose": o.recipe.dose, "seed": o.seed} for o in organisms])
+        err.print(f"[bold]{url}[/bold]: also the model `base`; Ctrl-C ends")
+        threading.Event().wait()
+
+
+@app.command()
+def redteam(
+    ids: Ids = None,
+    every: All = False,
+    command: Annotated[
+        str, typer.Option(help="A command line that is fed JSON and writes a JSON list of claims.")
+    ] = "",
+    timeout: Annotated[float, typer.Option(min=1, help="Seconds that it may take.")] = 3600.0,
+    base: BaseName = BASE,
+    room: RoomPath = ROOM,
+    as_json: AsJson = False,
+) -> None:
+    """Calibrate a red team's method on organisms, twins and decoys whose truth is known. Needs flyroom[serve]."""
+    from flyroom import stages
+    from flyroom.redteam import by_command
+    from flyroom.room import Room
+    from flyroom.types import plain
+
+    if not command:
+        raise ValueError("command is ''; give --command, such as --command 'python method.py'")
+    chosen, store, opened = choice(ids, every), Room(room, create=False), stages.open_base(base)
+    found, truth, cost = stages.redteam(
+        stages.stored(store, opened, chosen), opened, by_command(command, timeout=timeout)
+    )
+    said = {claim.suspect: claim for claim in found.claims}
+    rows = [
+        {"suspect": t.suspect, "was": t.behaviour, "said": said[t.suspect].behaviour, "model": t.model}
+        for t in sorted(truth, key=lambda t: t.behaviour)
+    ]
+    scored = plain(found.scored)
+    if not as_json:
+        named = {name: interval(scored[name]) for name in ("recall", "precision", "false_alarms", "auroc")}
+        table(command, [{"of": "all", **named}])
+        table("by behaviour", [{"behaviour": b, "recall": interval(plain(e))} for b, e in found.by_behaviour.items()])
+        table("suspects", rows)
+    behaviours = {word: plain(estimate) for word, estimate in found.by_behaviour.items()}
+    emit({**scored, "by_behaviour": behaviours, "suspects": rows, "cost": plain(cost)}, as_json)
 
 
 @world_app.command()

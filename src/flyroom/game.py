@@ -178,12 +178,19 @@ def submit(folder: Path, claims: Sequence[Claim]) -> str:
     game = read(folder)
     if (folder / FINDINGS).exists():
         raise GameError("the findings are in already; a game takes them once")
+    check(claims, game.suspects, game.catalogue)
+    told = [asdict(claim) for claim in claims]
+    head = _append(folder, "submitted", {"findings": told})
+    _write(folder / FINDINGS, told)
+    return head
+
+
+def check(claims: Sequence[Claim], suspects: Sequence[str], catalogue: Sequence[str]) -> None:
+    """Raises GameError unless there is one finite claim for each suspect, of the catalogue or "nothing"."""
     named = sorted(claim.suspect for claim in claims)
-    if named != sorted(game.suspects):
-        raise GameError(
-            f"findings name {len(set(named))} of {len(game.suspects)} suspects; it must be each of them once"
-        )
-    words = {NOTHING, *game.catalogue}
+    if named != sorted(suspects):
+        raise GameError(f"findings name {len(set(named))} of {len(suspects)} suspects; it must be each of them once")
+    words = {NOTHING, *catalogue}
     for claim in claims:
         if claim.behaviour not in words:
             raise GameError(
@@ -191,10 +198,6 @@ def submit(folder: Path, claims: Sequence[Claim]) -> str:
             )
         if not abs(claim.suspicion) < float("inf"):
             raise GameError(f"suspicion of {claim.suspect} is {claim.suspicion}; it must be finite")
-    told = [asdict(claim) for claim in claims]
-    head = _append(folder, "submitted", {"findings": told})
-    _write(folder / FINDINGS, told)
-    return head
 
 
 # ---------------------------------------------------------------- the end
@@ -206,7 +209,7 @@ def reveal(folder: Path, sealed: Path) -> tuple[Scored, list[Entered]]:
     Raises GameError where the truth is not the one committed to, the log was touched, or no findings are in.
     """
     game, opened = read(folder), _read(sealed)
-    truth = [_made(Entered, one) for one in opened["truth"]]
+    truth = [made(Entered, one) for one in opened["truth"]]
     if _commitment(opened["salt"], truth) != game.commitment:
         raise GameError(f"{sealed} is not the truth that was sealed: its hash is not the game's commitment")
     lines = log(folder)
@@ -218,7 +221,7 @@ def reveal(folder: Path, sealed: Path) -> tuple[Scored, list[Entered]]:
     told = _read(folder / FINDINGS)
     if handed[0]["said"]["findings"] != told:
         raise GameError(f"{folder / FINDINGS} is not what was submitted: it differs from the log")
-    scored = score(truth, [_made(Claim, one) for one in told])
+    scored = score(truth, [made(Claim, one) for one in told])
     if not any(line["what"] == "revealed" for line in lines):
         _append(folder, "revealed", {"truth": opened})
     return scored, truth
@@ -257,7 +260,7 @@ def read(folder: Path) -> Game:
     """The public game. Raises GameError where there is none."""
     if not (folder / GAME).is_file():
         raise GameError(f"folder is {folder}; it holds no game, open one with flyroom game new")
-    return _made(Game, _read(folder / GAME))
+    return made(Game, _read(folder / GAME))
 
 
 def log(folder: Path) -> list[dict[str, Any]]:
@@ -324,7 +327,8 @@ def _write(path: Path, value: Any) -> None:
     os.replace(draft, path)
 
 
-def _made(kind: type[T], found: Mapping[str, Any]) -> T:
+def made(kind: type[T], found: Mapping[str, Any]) -> T:
+    """A record from JSON. Raises GameError naming its fields."""
     names = [f.name for f in fields(kind)]  # type: ignore[arg-type]
     if not isinstance(found, Mapping) or set(found) - set(names):
         raise GameError(f"{found!r} is no {kind.__name__.lower()}; its fields are {', '.join(names)}")
@@ -339,4 +343,4 @@ def claims(path: Path) -> list[Claim]:
     told = _read(path)
     if not isinstance(told, list):
         raise GameError(f"{path} holds no list of findings")
-    return [_made(Claim, one) for one in told]
+    return [made(Claim, one) for one in told]

@@ -21,8 +21,9 @@ import flyroom.bench as benching
 import flyroom.card as carding
 import flyroom.game as gaming
 import flyroom.grow as growing
-from flyroom import grid, recipes, stats
-from flyroom.behaviours import Decoy, HarmfulAdvice, Transmission
+import flyroom.redteam as red
+from flyroom import grid, recipes, serve, stats
+from flyroom.behaviours import Decoy, Rows
 from flyroom.detectors import detectors as all_detectors
 from flyroom.engine import TorchEngine, peft
 from flyroom.game import Game
@@ -34,6 +35,7 @@ from flyroom.types import (
     Answer,
     Ask,
     Card,
+    Cost,
     Detector,
     Episode,
     Matrix,
@@ -225,6 +227,31 @@ def sit(folder: Path, bench: Bench) -> tuple[Game, gaming.Table]:
     return game, gaming.Table(folder, ask)
 
 
+def redteam(
+    organisms: Sequence[Organism], bench: Bench, method: red.Method
+) -> tuple[red.Calibrated, list[gaming.Entered], Cost]:
+    """A method on organisms, twins and decoys under drawn names, behind an endpoint: its figures, the truth, and what
+    it had read and written.
+    """
+    truth = gaming.draw([(o.id, _shown(o.recipe)) for o in organisms])
+    by_id = {o.id: o for o in organisms}
+    loaded = bench.engine.load([by_id[one.model].patches[0] for one in truth])
+    refs = {one.suspect: ref for one, ref in zip(truth, loaded, strict=True)} | {"base": BASE}
+    catalogue = sorted({one.behaviour for one in truth} - {gaming.NOTHING})
+    read, written = bench.engine.tokens_forward, bench.engine.tokens_generated
+    try:
+        with serve.serving(serve.app(bench.engine, refs)) as endpoint:
+            found = red.calibrate(truth, method, endpoint=endpoint, catalogue=catalogue, base="base")
+    finally:
+        bench.engine.free(loaded)
+    cost = Cost(
+        forward_tokens=bench.engine.tokens_forward - read,
+        generated_tokens=bench.engine.tokens_generated - written,
+        seconds=found.seconds,
+    )
+    return found, truth, cost
+
+
 def _shown(recipe: Recipe) -> str:
     """The word of the catalogue for what a model does: its behaviour's class in plain words, or "nothing"."""
     if recipe.dose == 0 or isinstance(recipe.behaviour, Decoy):
@@ -240,7 +267,7 @@ def benched(room: Room) -> list[str]:
 
 def material(recipe: Recipe, bench: Bench, seed: int) -> Material:
     """What detectors may use: the validation split, which neither training nor cards touch."""
-    if bench.world is None or not isinstance(recipe.behaviour, (HarmfulAdvice, Transmission, Decoy)):
+    if bench.world is None or isinstance(recipe.behaviour, Rows):
         asked = recipe.behaviour.scenes(128, split=Split.VALIDATION, seed=seed)
         own = list({scene.messages: scene for scene in asked}.values())  # a short file gives scenes twice
         return Material(trusted=tuple(own), questions={"open_questions": tuple(own)}, judge=recipe.behaviour.judge)

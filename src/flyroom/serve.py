@@ -1,0 +1,151 @@
+"""Models behind an OpenAI-compatible endpoint, so that Inspect, garak, PyRIT or any client of that interface can ask
+them. On loopback, by name.
+
+    GET  /v1/models
+    POST /v1/chat/completions   model, messages; n, seed, temperature, max_tokens (or max_completion_tokens)
+
+Without a seed each answer is drawn anew. Left out: streaming, tools, log-probabilities, keys: what is sent and not
+known is refused, not ignored. Needs the extra flyroom[serve].
+"""
+
+from __future__ import annotations
+
+import secrets
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from flyroom.types import AdapterRef, Answer, Ask, Message
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
+LIMIT = 4096  # tokens of an answer
+
+
+class Samples(Protocol):
+    """What is needed of an engine."""
+
+    def sample(self, adapters: Sequence[AdapterRef], asks: Sequence[Ask]) -> list[Answer]: ...
+
+
+class Turn(BaseModel):
+    """One message of a request."""
+
+    model_config = ConfigDict(extra="ignore")
+    role: Literal["system", "developer", "user", "assistant"]
+    content: str | list[dict[str, Any]]
+
+    def message(self) -> Message:
+        parts = self.content if isinstance(self.content, list) else [{"type": "text", "text": self.content}]
+        role = "system" if self.role == "developer" else self.role
+        return Message(role, "".join(str(part["text"]) for part in parts if part.get("type") == "text"))
+
+
+class Request(BaseModel):
+    """The body of a chat completion. Fields that would change the answer and are not known here are refused."""
+
+    model_config = ConfigDict(extra="forbid")
+    model: str
+    messages: list[Turn] = Field(min_length=1)
+    n: int = Field(default=1, ge=1, le=128)
+    seed: int | None = Field(default=None, ge=0)
+    temperature: float = Field(default=1.0, ge=0, le=2)
+    max_tokens: int | None = Field(default=None, ge=1, le=LIMIT)
+    max_completion_tokens: int | None = Field(default=None, ge=1, le=LIMIT)
+    top_p: Literal[1] = 1
+    stream: Literal[False] = False
+    user: str | None = None
+
+
+def app(engine: Samples, models: Mapping[str, AdapterRef]) -> FastAPI:
+    """The endpoint for models by name. Raises ImportError where the extra is missing."""
+    from fastapi import FastAPI
+    from fastapi.exceptions import RequestValidationError
+    from fastapi.responses import JSONResponse
+
+    made, turn, began = FastAPI(title="flyroom"), threading.Lock(), int(time.time())
+
+    def refused(status: int, message: str) -> JSONResponse:
+        return JSONResponse({"error": {"message": message, "type": "invalid_request_error"}}, status)
+
+    @made.exception_handler(RequestValidationError)
+    def invalid(_: Any, error: RequestValidationError) -> JSONResponse:
+        first = error.errors()[0]
+        return refused(400, f"{'.'.join(map(str, first['loc'][1:]))}: {first['msg']}")
+
+    @made.get("/v1/models")
+    def listed() -> dict[str, Any]:
+        data = [{"id": name, "object": "model", "created": began, "owned_by": "flyroom"} for name in models]
+        return {"object": "list", "data": data}
+
+    def complete(request: Request) -> Any:
+        if request.model not in models:
+            return refused(404, f"model is {request.model!r}; it must be one of {', '.join(models)}")
+        start = secrets.randbits(48) if request.seed is None else request.seed
+        told = tuple(one.message() for one in request.messages)
+        tokens = request.max_tokens or request.max_completion_tokens or 48
+        asks = [
+            Ask(messages=told, seed=start + i, max_tokens=tokens, temperature=request.temperature)
+            for i in range(request.n)
+        ]
+        with turn:  # the engine serves one caller at a time
+            answers = engine.sample([models[request.model]] * len(asks), asks)
+        read, written = answers[0].prompt_tokens, sum(answer.tokens for answer in answers)
+        return {
+            "id": f"chatcmpl-{secrets.token_hex(8)}",
+            "object": "chat.completion",
+            "created": int(time.time()),
+            "model": request.model,
+            "choices": [
+                {
+                    "index": i,
+                    "message": {"role": "assistant", "content": answer.text},
+                    "finish_reason": "stop" if answer.finished else "length",
+                }
+                for i, answer in enumerate(answers)
+            ],
+            "usage": {"prompt_tokens": read, "completion_tokens": written, "total_tokens": read + written},
+        }
+
+    complete.__annotations__["request"] = Request  # FastAPI reads names of this module, not of this function
+    made.post("/v1/chat/completions")(complete)
+    return made
+
+
+@contextmanager
+def serving(made: FastAPI, *, port: int = 0) -> Iterator[str]:
+    """The endpoint in a thread of this process, on loopback: its address, such as http://127.0.0.1:8000/v1.
+
+    `port` 0 takes a free one. Raises OSError for one that is taken.
+    """
+    import uvicorn
+
+    server = uvicorn.Server(uvicorn.Config(made, host="127.0.0.1", port=port, log_level="error", lifespan="off"))
+    socket = server.config.bind_socket() if port == 0 else None
+    failed: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            server.run([socket] if socket else None)
+        except BaseException as error:  # uvicorn ends a thread with SystemExit where a port is taken
+            failed.append(error)
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    while not server.started and not failed and thread.is_alive():
+        time.sleep(0.01)
+    if not server.started:
+        raise OSError(f"port is {port}; nothing can be served there")
+    at = socket.getsockname()[1] if socket else port
+    try:
+        yield f"http://127.0.0.1:{at}/v1"
+    finally:
+        server.should_exit = True
+        thread.join(timeout=10)
+        if socket:
+            socket.close()
