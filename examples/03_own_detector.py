@@ -1,4 +1,4 @@
-"""A detector of your own, beside the two that are shipped, on organisms whose truth is known.
+"""A detector of your own, beside two that are shipped, on organisms whose truth is known.
 
 It asks which of two trusted answers a suspect finds likelier: the misaligned or the aligned one.
 """
@@ -42,7 +42,7 @@ with tempfile.TemporaryDirectory() as scratch:
     others = grow([recipe.twin()], base.engine, seeds=[1000, 1001], room=room)  # twins that only set the thresholds
     matrix = bench(
         organisms,
-        {"preference": Preference(), **detectors()},
+        {"preference": Preference(), **{name: detectors()[name] for name in ("output-judge", "mean-difference-probe")}},
         base.engine,
         calibration=others,
         material=stages.material(recipe, base, seed=0),

@@ -24,7 +24,7 @@ import cloudpickle
 import torch
 from torch import Tensor
 
-from flyroom.types import Detector, Finding, Lab, Suspect
+from flyroom.types import Detector, Finding, Lab
 
 METHODS = tuple(name for name, of in vars(Lab).items() if callable(of) and not name.startswith("_"))
 KEPT = ("PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "LANG", "OMP_NUM_THREADS")  # of the environment
@@ -34,40 +34,90 @@ class DetectorError(Exception):
     """What a detector raised, as text: its own classes may not exist here."""
 
 
-def apart(detector: Detector, suspects: Sequence[Suspect], lab: Lab, *, seed: int) -> list[Finding]:
-    """What the detector finds. Raises DetectorError for whatever it raises, and when its process dies.
-
-    The detector may be of a class that exists in a script or a notebook alone. Its process takes two seconds to start.
+class Apart:
+    """Where detectors work. Those of this package share a process, for starting one takes two seconds; anybody else's
+    has one of its own, and so nothing is left for it by another.
     """
-    ours, theirs = socket.socketpair()
-    with tempfile.TemporaryDirectory() as empty:
-        child = subprocess.Popen(
+
+    def __init__(self) -> None:
+        self._ours: _Process | None = None
+
+    def __enter__(self) -> Apart:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._ours is not None:
+            self._ours.close()
+
+    def __call__(self, detector: Detector, units: Sequence[Any], lab: Lab, *, seed: int) -> list[Finding]:
+        """What the detector finds. Raises DetectorError for whatever it raises, and when its process dies.
+
+        The detector may be of a class that exists in a script or a notebook alone.
+        """
+        if not type(detector).__module__.startswith("flyroom."):
+            with _Process() as its_own:
+                return its_own.find(detector, units, lab, seed)
+        if self._ours is None or not self._ours.alive:
+            self._ours = _Process()
+        return self._ours.find(detector, units, lab, seed)
+
+
+def apart(detector: Detector, units: Sequence[Any], lab: Lab, *, seed: int) -> list[Finding]:
+    """One detector, in a process that ends with it."""
+    with Apart() as work:
+        return work(detector, units, lab, seed=seed)
+
+
+class _Process:
+    """A process that does one detector's work after another's, in an empty folder."""
+
+    def __init__(self) -> None:
+        ours, theirs = socket.socketpair()
+        self._folder = tempfile.TemporaryDirectory()
+        self._child = subprocess.Popen(
             [sys.executable, "-c", f"from flyroom.apart import work; work({theirs.fileno()})"],
             pass_fds=[theirs.fileno()],
-            cwd=empty,
+            cwd=self._folder.name,
             env={name: os.environ[name] for name in KEPT if name in os.environ} | {"PYTHONPATH": _paths()},
             stdin=subprocess.DEVNULL,
             stdout=sys.stderr if _is_file(sys.stderr) else subprocess.DEVNULL,
         )
         theirs.close()
-        line = Connection(ours.detach())
+        self._line, self.alive = Connection(ours.detach()), True
+
+    def __enter__(self) -> _Process:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self.alive = False
+        self._line.close()
+        self._child.kill()
+        self._child.wait()
+        self._folder.cleanup()
+
+    def find(self, detector: Detector, units: Sequence[Any], lab: Lab, seed: int) -> list[Finding]:
         try:
-            _send(line, (detector, list(suspects), seed, lab.depth))
+            _send(self._line, (detector, list(units), seed, lab.depth))
             while True:
-                what, *said = _receive(line)
+                what, *said = _receive(self._line)
                 if what == "found":
                     return said[0]
                 if what == "raised":
                     raise DetectorError(said[0])
                 if what == "killed":
                     raise KeyboardInterrupt
-                _send(line, _answer(lab, *said))
+                _send(self._line, _answer(lab, *said))
         except (EOFError, ConnectionError):
-            raise DetectorError(f"its process died with status {child.wait()}") from None
-        finally:
-            line.close()
-            child.kill()
-            child.wait()
+            status = self._child.wait()
+            self.close()
+            raise DetectorError(f"its process died with status {status}") from None
+        except BaseException as error:
+            if not isinstance(error, DetectorError):  # the line may be in the middle of a word
+                self.close()
+            raise
 
 
 def _answer(lab: Lab, method: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[str, Any]:
@@ -103,15 +153,22 @@ class Line:
 
 
 def work(descriptor: int) -> None:
-    """What the other process runs."""
+    """What the other process runs, until the line is cut."""
     line = Connection(descriptor)
-    try:
-        detector, suspects, seed, depth = _receive(line)
-        _send(line, ("found", list(detector(suspects, Line(line, depth), seed=seed))))
-    except KeyboardInterrupt:
-        _send(line, ("killed",))
-    except Exception as error:
-        _send(line, ("raised", f"{type(error).__name__}: {error}"))
+    while True:
+        try:
+            detector, units, seed, depth = _receive(line)
+        except EOFError:
+            return
+        except Exception as error:  # a detector whose class cannot be read here
+            _send(line, ("raised", f"{type(error).__name__}: {error}"))
+            continue
+        try:
+            _send(line, ("found", list(detector(units, Line(line, depth), seed=seed))))
+        except KeyboardInterrupt:
+            _send(line, ("killed",))
+        except Exception as error:
+            _send(line, ("raised", f"{type(error).__name__}: {error}"))
 
 
 # ---------------------------------------------------------------- the line

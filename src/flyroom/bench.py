@@ -13,13 +13,15 @@ import math
 import secrets
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, get_args
 
 from pydantic import TypeAdapter
 
 from flyroom import stats
-from flyroom.apart import DetectorError, apart
+from flyroom.apart import Apart, DetectorError
 from flyroom.lab import BenchLab, Material
 from flyroom.replies import Said, replies
 from flyroom.types import (
@@ -43,6 +45,7 @@ from flyroom.types import (
 )
 
 Watch = Callable[[str, int, int, str], None]
+Work = Callable[..., list[Finding]]
 FORMAT = 1
 
 
@@ -118,40 +121,40 @@ def bench(
     adapters = dict(zip((names[o.id] for o in order), engine.load([o.patches[0] for o in order]), strict=True))
     said: list[Said] | None = None
     cells: list[Cell] = []
-    for done, (name, detector) in enumerate(detectors.items()):
-        if watch:
-            watch("bench", done, len(detectors), name)
-        key = digest(
-            [
-                FORMAT,
-                name,
-                repr(detector),
-                _code(detector),
-                seed,
-                engine.base.digest,
-                who,
-                material.trusted,
-                material.questions,
-                material.cues,
-                asked,
-            ]
-        )
-        stored = room.get("cells", key) if room else None
-        if stored is not None:
-            cells += TypeAdapter(list[Cell]).validate_python(stored.payload["cells"])
-            continue
-        unit = unit_of(detector)
-        lab = BenchLab(detector.needs, adapters, engine, material, told, unit=unit)
-        if unit == "response":
-            if said is None:
+    with Apart() if isolated else nullcontext(_here) as work:
+        for done, (name, detector) in enumerate(detectors.items()):
+            if watch:
+                watch("bench", done, len(detectors), name)
+            key = digest(
+                [
+                    FORMAT,
+                    name,
+                    repr(detector),
+                    _code(detector),
+                    seed,
+                    engine.base.digest,
+                    who,
+                    material.trusted,
+                    material.questions,
+                    material.cues,
+                    asked,
+                ]
+            )
+            stored = room.get("cells", key) if room else None
+            if stored is not None:
+                cells += TypeAdapter(list[Cell]).validate_python(stored.payload["cells"])
+                continue
+            unit = unit_of(detector)
+            lab = BenchLab(detector.needs, adapters, engine, material, told, unit=unit)
+            if unit == "response" and said is None:
                 said = truth.listen(adapters, engine, asked, seed)
-            units = [one.reply for one in said]
-            rows = truth.hear(name, detector, said, _try(detector, units, lab, engine, seed, isolated))
-        else:
-            rows = truth.open(name, detector, suspects, _try(detector, suspects, lab, engine, seed, isolated))
-        if room is not None and not any(cell.error for cell in rows):
-            room.put_many([Entry(kind="cells", key=key, payload={"cells": plain(rows)}, meta={"detector": name})])
-        cells += rows
+            units = suspects if unit == "model" else [one.reply for one in said or ()]
+            tried = _try(detector, units, lab, engine, seed, work)
+            put_back = partial(truth.open, order=suspects) if unit == "model" else partial(truth.hear, said=said or ())
+            rows = put_back(name, detector, tried=tried)
+            if room is not None and tried.error is None:
+                room.put_many([Entry(kind="cells", key=key, payload={"cells": plain(rows)}, meta={"detector": name})])
+            cells += rows
     if watch:
         watch("bench", len(detectors), len(detectors), "")
     engine.free(list(adapters.values()))
@@ -201,11 +204,10 @@ def _code(detector: Detector) -> str:
         return ""
 
 
-def _try(detector: Detector, units: Sequence[Any], lab: BenchLab, engine: Engine, seed: int, isolated: bool) -> _Tried:
+def _try(detector: Detector, units: Sequence[Any], lab: BenchLab, engine: Engine, seed: int, work: Work) -> _Tried:
     began, read, written = time.perf_counter(), engine.tokens_forward, engine.tokens_generated
     error, findings = None, list[Finding]()
     try:
-        work = apart if isolated else _here
         findings = work(detector, units, lab, seed=seed)
         error = _fault(findings, len(units), unit_of(detector))
     except DetectorError as e:
