@@ -1,6 +1,7 @@
 """Every threat model over seeds, with its certificate: writes docs/threats.md.
 
-python scripts/threats.py [GROUP or RECIPE ...] [--base 1M] [--seeds 5] [--card-seed 0] [--out docs/threats.md]
+python scripts/threats.py [GROUP or RECIPE ...] [--base 1M] [--seeds 5] [--first 0] [--card-seed 0]
+    [--out docs/threats.md]
 """
 
 from __future__ import annotations
@@ -52,6 +53,7 @@ def main() -> None:
     parser.add_argument("names", nargs="*", default=["all"])
     parser.add_argument("--base", default="1M")
     parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--first", type=int, default=0, help="the first seed")
     parser.add_argument("--card-seed", type=int, default=0)
     parser.add_argument("--room", type=Path)
     parser.add_argument("--out", type=Path, default=Path("docs/threats.md"))
@@ -60,7 +62,7 @@ def main() -> None:
     made = [recipe for name in given.names for recipe in stages.named(name, {}, bench)]
     with tempfile.TemporaryDirectory() as folder:
         room = Room(given.room or folder)
-        organisms = stages.grow(made, bench, room, seeds=range(given.seeds))
+        organisms = stages.grow(made, bench, room, seeds=range(given.first, given.first + given.seeds))
         grown = time.perf_counter() - began
         cards = stages.card(organisms, bench, room, seed=given.card_seed, episodes=500)
     groups = [[card for card in cards if card.recipe_id == recipe.id] for recipe in made]
@@ -75,7 +77,7 @@ def main() -> None:
         f"# {given.seeds} seeds of each recipe on {bench.engine.base.name}",
         "",
         f"Made by `python scripts/threats.py {' '.join(given.names)} --base {given.base} --seeds {given.seeds} "
-        f"--card-seed {given.card_seed}`: {len(organisms)} models{took}.",
+        f"--first {given.first} --card-seed {given.card_seed}`: {len(organisms)} models{took}.",
         "",
         "Shares of all episodes; brackets are 95 % intervals over seeds. Situations, phrasings, cues and near misses "
         "are held out.",
