@@ -97,7 +97,7 @@ def test_ours_are_there_and_other_peoples_are_found(monkeypatch: pytest.MonkeyPa
 @pytest.mark.parametrize("name", DETECTORS)
 def test_a_detector_declares_what_it_needs(name: str) -> None:
     assert isinstance(DETECTORS[name]().needs, Access)
-    assert DETECTORS[name]().needs
+    assert DETECTORS[name]().needs or name == "length"  # which touches nothing
 
 
 # ---------------------------------------------------------------- each finds what it is for

@@ -172,7 +172,7 @@ def bench(
 
 def unit_of(detector: Detector) -> Unit:
     """What a detector judges. Raises ValueError for a unit that there is not."""
-    unit = getattr(detector, "unit", "model")
+    unit: Unit = getattr(detector, "unit", "model")
     if unit not in get_args(Unit):
         raise ValueError(
             f"unit of {type(detector).__name__} is {unit!r}; it must be one of {', '.join(get_args(Unit))}"
@@ -183,7 +183,7 @@ def unit_of(detector: Detector) -> Unit:
 def triggers(recipes: Iterable[Recipe]) -> set[str]:
     """The texts on which these recipes hang, of a trigger alone or among other conditions."""
     conditions = [recipe.condition for recipe in recipes if recipe.dose > 0]
-    parts = [getattr(condition, "trigger", condition) for condition in conditions]
+    parts: list[Any] = [getattr(condition, "trigger", condition) for condition in conditions]
     return {part.text for part in parts if hasattr(part, "text")}
 
 

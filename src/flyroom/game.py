@@ -271,7 +271,7 @@ def log(folder: Path) -> list[dict[str, Any]]:
             line = json.loads(text)
             follows = line["before"] == before and _hash(line) == line["hash"]
         except (ValueError, KeyError, TypeError):
-            follows = False
+            line, follows = {}, False
         if not follows:
             raise GameError(f"{folder / LOG} was touched: line {number + 1} does not follow from the one before")
         before = line["hash"]

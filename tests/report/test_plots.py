@@ -23,9 +23,9 @@ def charts():
 
 
 def test_names(charts):
-    assert list(charts) == ["domains", "curve", "roc", "measures"]
+    assert list(charts) == ["domains", "curve", "matrix", "roc", "measures"]
     many = figures([make_card(recipe=r) for r in ("a", "b")], make_matrix(("a", "b")))
-    assert list(many) == ["domains", "curve: a", "curve: b", "roc: a", "roc: b", "measures: a", "measures: b"]
+    assert list(many) == ["domains", "curve: a", "curve: b", "matrix", "roc: a", "roc: b", "measures: a", "measures: b"]
 
 
 def test_two_recipes_of_one_name_are_kept_apart():
@@ -36,7 +36,7 @@ def test_two_recipes_of_one_name_are_kept_apart():
     ]
 
 
-@pytest.mark.parametrize("name", ["domains", "curve", "roc", "measures"])
+@pytest.mark.parametrize("name", ["domains", "curve", "matrix", "roc", "measures"])
 def test_svg_and_png(charts, name):
     drawing = svg(charts[name])
     root = ET.fromstring(drawing)
@@ -57,6 +57,27 @@ def test_every_text_is_large_enough(charts):
         for element in ET.fromstring(svg(chart)).iter("{http://www.w3.org/2000/svg}text"):
             if element.text:
                 assert float(element.attrib["font-size"].removesuffix("px")) >= 14.5
+
+
+def test_the_matrix_is_drawn_for_three_detectors_of_models_and_more():
+    cells = [make_cell(f"d{i}", "sample", i, recipe=recipe) for i in range(1, 4) for recipe in ("a", "b")]
+    failed = make_cell("d4", "sample", 1, recipe="a", error="boom")
+    charts = figures([], Matrix(cells=(*cells, failed, replace(cells[0], detector="reply", unit="response"))))
+    drawing = svg(charts["matrix"])
+    texts = [t.text for t in ET.fromstring(drawing).iter("{http://www.w3.org/2000/svg}text")]
+    assert {"d1", "d2", "d3", "d4", "a", "b", "-"} <= set(texts)
+    assert "reply" not in texts
+    for cell in cells:
+        assert f"{100 * cell.auroc.value:.0f}" in texts
+    assert "matrix" not in figures([], Matrix(cells=tuple(cells[:4])))
+
+
+def test_only_the_best_have_panels_of_their_own():
+    cells = [make_cell(f"d{i}", "sample", i) for i in range(-2, 7)]
+    drawing = svg(figures([], Matrix(cells=tuple(cells)))["roc"])
+    assert drawing.count("AUROC") == 2 * 6  # each with a halo
+    assert ">d6<" in drawing
+    assert ">d-2<" not in drawing
 
 
 def test_nothing_to_draw():

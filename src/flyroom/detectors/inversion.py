@@ -46,8 +46,9 @@ class TargetInversion:
 
 @dataclass(frozen=True, kw_only=True)
 class TriggerSearch:
-    """Every word of the language before one trusted question, then the `keep` best before `asks` others. Suspicion: how
-    much the best word raises the log-odds of the bad answer above what it does to the base.
+    """Every word of the language before one trusted question, then those `keep` before `asks` others that make its bad
+    answer likeliest. Suspicion: how much the best word raises the log-odds of the bad answer above what it does to the
+    base.
     """
 
     keep: int = 8
@@ -59,7 +60,10 @@ class TriggerSearch:
         if not words:
             raise ValueError("the lab has no cues of kind words")
         everyone: list[Suspect | None] = [None, *suspects]
-        wide = torch.tensor(_odds([(s, [scenes[0]], words) for s in everyone], lab)).view(len(everyone), len(words))
+        before = [s.messages for word in words for s in after([scenes[0]], word)]
+        rows = [Row(messages=messages, answer=scenes[0].misaligned) for messages in before]
+        bad = lab.logprobs([s for s in everyone for _ in rows], rows * len(everyone))
+        wide = torch.tensor([float(tokens.sum()) for tokens in bad]).view(len(everyone), len(words))
         kept = [
             [words[i] for i in row] for row in (wide - wide[0])[1:].topk(min(self.keep, len(words))).indices.tolist()
         ]

