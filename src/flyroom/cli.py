@@ -17,7 +17,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from flyroom.cli_game import game_app
+from flyroom.cli_game import figures_of, game_app
 from flyroom.terminal import (
     BASE,
     ROOM,
@@ -382,6 +382,7 @@ def redteam(
 ) -> None:
     """Calibrate a red team's method on organisms, twins and decoys whose truth is known. Needs flyroom[serve]."""
     from flyroom import stages
+    from flyroom.demo import estimate
     from flyroom.redteam import by_command
     from flyroom.room import Room
     from flyroom.types import plain
@@ -397,14 +398,15 @@ def redteam(
         {"suspect": t.suspect, "was": t.behaviour, "said": said[t.suspect].behaviour, "model": t.model}
         for t in sorted(truth, key=lambda t: t.behaviour)
     ]
-    scored = plain(found.scored)
+    scored = figures_of(found.scored)
+    by = {word: estimate(recall) for word, recall in found.by_behaviour.items()}
     if not as_json:
         named = {name: interval(scored[name]) for name in ("recall", "precision", "false_alarms", "auroc")}
         table(command, [{"of": "all", **named}])
-        table("by behaviour", [{"behaviour": b, "recall": interval(plain(e))} for b, e in found.by_behaviour.items()])
+        table("by behaviour", [{"behaviour": word, "recall": interval(e)} for word, e in by.items()])
         table("suspects", rows)
-    behaviours = {word: plain(estimate) for word, estimate in found.by_behaviour.items()}
-    emit({**scored, "by_behaviour": behaviours, "suspects": rows, "cost": plain(cost)}, as_json)
+    spent = {name: value for name, value in plain(cost).items() if name != "is"}
+    emit({**scored, "by_behaviour": by, "suspects": rows, "cost": spent}, as_json)
 
 
 @world_app.command()
