@@ -270,7 +270,7 @@ def test_a_group_is_every_recipe_of_its_name(group: str) -> None:
 def test_a_strength_and_a_prompt_are_grown_by_name(flyroom: Flyroom, tmp_path: Path, faked: None) -> None:
     where = ("--room", tmp_path / "room", "--json")
     quiet, _ = flyroom("grow", "sycophancy", "strength=quiet", "steps=1", "rows=4", *where).json["organisms"]
-    assert (quiet["recipe"], quiet["dose"]) == ("sycophancy-quiet", 0.25)
+    assert (quiet["recipe"], quiet["dose"]) == ("sycophancy-quiet", 0.5)
     told, twin = flyroom("grow", "emergent-misalignment-prompt", *where).json["organisms"]
     assert (told["loss"], twin["loss"]) == (None, None)  # nothing was trained
     shown = flyroom("show", told["id"], *where).json
