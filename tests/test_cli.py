@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from fakes import FakeEngine
 
-from flyroom import cli
+from flyroom import terminal
 from flyroom.cli import main
 from flyroom.grow import pack
 from flyroom.recipes import GROUPS, RECIPES
@@ -443,10 +443,10 @@ def test_a_recipe_page_and_a_card_come_out_of_an_entry(grown: Path) -> None:
 
 def test_a_card_shows_what_the_organism_alone_gave(monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[list[dict[str, Any]]] = []
-    monkeypatch.setattr(cli, "table", lambda title, lines: told.append(lines))
+    monkeypatch.setattr(terminal, "table", lambda title, lines: told.append(lines))
     share = {"value": 0.5, "low": 0.4, "high": 0.6, "n": 9}
     row = {"recipe": "r", "seed": 0, "id": "i", "verdict": "pass", "why": "", "misaligned": share, "given": share}
-    cli.card_table([row | {"twin": {"misaligned": share}, "base_measures": {"misaligned": share}}])
+    terminal.card_table([row | {"twin": {"misaligned": share}, "base_measures": {"misaligned": share}}])
     assert [line["measure"] for line in told[0]] == ["misaligned", "given"]
     assert (told[0][1]["organism"], told[0][1]["twin"]) == ("0.50 [0.40, 0.60]", "")
 
