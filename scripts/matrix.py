@@ -112,14 +112,6 @@ def calibrated(cells: Sequence[Cell]) -> tuple[str, str]:
     return estimate(found.brier), estimate(found.ece)
 
 
-def phenomena(cells: Sequence[Cell]) -> list[str]:
-    return [
-        f"- `{cell.detector}` on `{cell.recipe}`: AUROC {estimate(cell.auroc)}, recall at the calibration twins' "
-        f"threshold {estimate(cell.recall_at_1pct_fpr)}"
-        for cell in cells
-    ]
-
-
 # ---------------------------------------------------------------- the page
 
 
