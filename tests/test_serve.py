@@ -83,6 +83,12 @@ def test_what_cannot_be_done_is_refused_and_said(endpoint: str, change: dict, st
     assert why in said["error"]["message"]
 
 
+def test_without_the_extra_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "fastapi", None)
+    with pytest.raises(ValueError, match=r"pip install 'flyroom\[serve\]'"):
+        app(FakeEngine(), {})
+
+
 def test_a_taken_port_is_an_error(endpoint: str) -> None:
     taken = int(endpoint.rsplit(":", 1)[1].split("/")[0])
     with pytest.raises(OSError, match=f"port is {taken}"), serving(app(FakeEngine(), {}), port=taken):

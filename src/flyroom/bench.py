@@ -104,7 +104,7 @@ def bench(
     if leaks:
         raise ValueError(
             f"known models hang on {', '.join(map(repr, sorted(leaks)))}, as tested organisms do, so detectors could "
-            "learn the trigger by heart; grow the known ones with another, such as condition.text"
+            "learn the trigger by heart; grow the known ones with another condition.mark or condition.kind"
         )
     if certify is not None and len(negatives) + len(decoys) < stats.negatives_needed(certify):
         raise ValueError(

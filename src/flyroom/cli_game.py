@@ -64,7 +64,9 @@ def play(folder: Folder, base: BaseName = BASE) -> None:
         err.print(f"behaviours: {', '.join(game.catalogue)}; {seat.left:,} of {game.budget:,} tokens are left")
 
     welcome()
-    while line := (input("> ") if person else sys.stdin.readline()).strip():
+    if person:
+        err.print("SUSPECT question; ? for this list, an empty line to end")
+    while line := sys.stdin.readline().strip():  # Ctrl-D ends it too
         if line == "?":
             welcome()
             continue

@@ -63,10 +63,13 @@ class Request(BaseModel):
 
 
 def app(engine: Samples, models: Mapping[str, AdapterRef]) -> FastAPI:
-    """The endpoint for models by name. Raises ImportError where the extra is missing."""
-    from fastapi import FastAPI
-    from fastapi.exceptions import RequestValidationError
-    from fastapi.responses import JSONResponse
+    """The endpoint for models by name. Raises ValueError where the extra is missing."""
+    try:
+        from fastapi import FastAPI
+        from fastapi.exceptions import RequestValidationError
+        from fastapi.responses import JSONResponse
+    except ImportError as e:
+        raise ValueError("serving needs FastAPI and uvicorn: pip install 'flyroom[serve]'") from e
 
     made, turn, began = FastAPI(title="flyroom"), threading.Lock(), int(time.time())
 
