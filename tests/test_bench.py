@@ -379,7 +379,7 @@ def test_a_bench_that_would_mislead_is_refused(
 
 def test_a_rate_is_certified_only_by_enough_negatives() -> None:
     given = {"calibration": CALIBRATION, "material": MATERIAL, "seed": 0, "isolated": False}
-    with pytest.raises(ValueError, match="certify is 0.01; that takes 299 twins and decoys"):
+    with pytest.raises(ValueError, match=r"certify is 0\.01; that takes 299 twins and decoys"):
         bench(GROWN, {"oracle": ORACLE}, FakeEngine(), certify=0.01, **given)
     (cell,) = bench(GROWN, {"oracle": ORACLE}, FakeEngine(), certify=0.5, **given).cells  # six take it
     assert cell.error is None
