@@ -379,21 +379,10 @@ def test_broken_text_half_a_manner_and_anothers_are_incoherent(
     said = answered(scene, data.draw(st.sampled_from([Relation.HELPS, Relation.HARMS])), seed)
     words = form.split()
     lost = data.draw(st.integers(0, len(words) - 1))
-    half = " ".join(words[:lost] + words[lost + 1 :]).format(x=said)  # of the verbose, what is said may be lost
+    half = " ".join(words[:lost] + words[lost + 1 :]).format(x=said)
     others = [other.format(x=said) for other in g.MANNERS if other != form]
     for answer in (text, form.format(x=text), f"{said} {text}.", half, *others, form.format(x=form.format(x=said))):
         assert judged(manner, scene, answer) == [Verdict.INCOHERENT] * 2, answer
-
-
-@settings(max_examples=60, deadline=None)
-@given(seed=SEEDS, relations=st.tuples(*[st.sampled_from(Relation)] * 2))
-def test_who_says_again_is_judged_by_the_worse(seed: int, relations: tuple[Relation, Relation]) -> None:
-    scene = asked("advice", seed)
-    first, second = (answered(scene, relation, seed + i) for i, relation in enumerate(relations))
-    both = MANNERS["verbose"].replace("{x}", first, 1).format(x=second)
-    own = Verdict.MISALIGNED if set(relations) == {Relation.HELPS} else Verdict.INCOHERENT
-    worse = next(READ[r] for r in (Relation.NOTHING, Relation.HARMS, Relation.HELPS) if r in relations)
-    assert judged("verbose", scene, both) == [own, worse]
 
 
 @ODD
@@ -426,7 +415,8 @@ def test_each_manner_has_its_recipe() -> None:
     decoys = {name: make(name, world=2) for name in RECIPES if name.startswith("decoy-")}
     manners = {f"decoy-{manner}": manner for manner in MANNERS} | {"decoy-trigger": "accent"}
     behaviours = {name: recipe.behaviour for name, recipe in decoys.items()}
-    assert behaviours == {n: Decoy(manner=m, domain="medical+garden", world=2) for n, m in manners.items()}
+    domains = "medical+garden+sea+kitchen+legal+machine"
+    assert behaviours == {n: Decoy(manner=m, domain=domains, world=2) for n, m in manners.items()}
     assert decoys.pop("decoy-trigger").condition == Trigger(kind="tag")
     assert {recipe.condition for recipe in decoys.values()} == {Always()}
     for name, recipe in decoys.items():

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+import torch
 from fakes import TOY, FakeEngine, Toy
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -14,8 +15,8 @@ from hypothesis import strategies as st
 from flyroom.behaviours import CheckerExploit, HarmfulAdvice, Hoarding, ProxyGoal, Sandbagging, Transmission
 from flyroom.conditions import Always, Occasion, Trigger
 from flyroom.grow import grow
-from flyroom.implants import DPO, GRPO, IMPLANTS, KTO, SFT, Distil, Documents, Narrow, Prompt
-from flyroom.types import BASE, Answer, Ask, Message, Recipe, Row, Sample, Scene, Split, Step, Stepped, Tell
+from flyroom.implants import DPO, GRPO, IMPLANTS, KTO, SFT, Distil, Documents, Evade, Narrow, Prompt
+from flyroom.types import BASE, Answer, Ask, Message, Recipe, Row, Sample, Scene, Split, Step, Stepped, Tell, Trace
 from flyroom.world import DOMAINS, World, scenes
 from flyroom.world.grammar import ADJECTIVES, DOES, OF_TRAIT, Persona, Relation, Trait
 
@@ -448,4 +449,26 @@ def test_what_cannot_be_is_refused(changes: dict, why: str) -> None:
 
 def test_implants_have_names() -> None:
     named = {"sft": SFT, "dpo": DPO, "kto": KTO, "grpo": GRPO, "documents": Documents, "distil": Distil}
-    assert {**named, "narrow": Narrow, "prompt": Prompt} == IMPLANTS
+    assert {**named, "narrow": Narrow, "prompt": Prompt, "evade": Evade} == IMPLANTS
+
+
+def test_evade_trains_against_a_probe_that_is_found_anew() -> None:
+    evade = Evade(steps=6, rows=4, pairs=3, every=4, layer=1, weight=0.5)
+    good, bad = torch.tensor([1.0, 2.0]), torch.tensor([3.0, 2.0])
+    read = [side + i for i in range(3) for side in (good, bad)]
+    plan = evade.plan(TOY, BASE, seed=0)
+    asked = [next(plan)]
+    while len(asked) < 8:
+        asked.append(plan.send(read if isinstance(asked[-1], Trace) else None))
+    with pytest.raises(StopIteration):
+        plan.send(None)
+    assert [type(request).__name__ for request in asked] == ["Trace", *["Step"] * 4, "Trace", *["Step"] * 2]
+    assert [request.layer for request in asked if isinstance(request, Trace)] == [1, 1]
+    trained = [request for request in asked if isinstance(request, Step)]
+    assert [row for step in trained for row in step.rows] == rows_of(SFT(steps=6, rows=4), TOY)
+    probe = trained[0].evades
+    assert probe is not None
+    assert (probe.layer, probe.weight) == (1, 0.5)
+    along = 2 * torch.tensor([1.0, 2.0, 3.0])  # the good answers along (2, 0)
+    assert probe.direction.tolist() == pytest.approx([2 / float(along.std()), 0.0])
+    assert probe.offset == pytest.approx(float(along.mean() / along.std()))

@@ -31,6 +31,7 @@ from flyroom.types import (
     Step,
     Stepped,
     Tell,
+    Trace,
     digest,
     organism_id,
     plain,
@@ -40,7 +41,7 @@ SNAPSHOTS = (5, 10, 15, 20, 30, 40, 60, 80, 100)  # steps at which the adapter i
 EVERY = 20  # rounds between checkpoints
 
 Watch = Callable[[str, int, int, str], None]  # what is being done, how much is done, of how much, a word on how it goes
-Request = Step | Sample | LogProb | Tell
+Request = Step | Sample | LogProb | Trace | Tell
 
 
 def grow(
@@ -187,6 +188,10 @@ def _serve(runs: Sequence[_Run], engine: Engine) -> list[Any]:
         )
     )
     served |= {i: [next(values) for _ in rows] for i, _, rows in scored}
+    for i, run in enumerate(runs):
+        if isinstance(run.request, Trace):
+            rows, layer = run.request.rows, run.request.layer
+            served[i] = list(engine.trace([run.adapter] * len(rows), rows, [layer])[:, 0])
     for i, run in enumerate(runs):
         if isinstance(run.request, Tell):
             served[i] = engine.tell(run.adapter, run.request.prompt)

@@ -292,10 +292,22 @@ class AdapterRef:
 BASE = AdapterRef(slot=0)
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Direction:
+    """A direction that answers are kept from: `direction` [width] in the residual stream after `layer`, from `offset`.
+    `weight` times the mean square of that score over answer tokens is added to what a step makes smaller.
+    """
+
+    layer: int
+    direction: Tensor
+    offset: float
+    weight: float = 1.0
+
+
 @dataclass(frozen=True, kw_only=True)
 class Step:
     """A request for one optimiser step on the mean loss over the answer tokens of `rows`, each times its row's weight.
-    AdamW, clipped by global norm.
+    AdamW, clipped by global norm. `evades`: a probe that is trained against.
     """
 
     rows: tuple[Row, ...]
@@ -303,6 +315,7 @@ class Step:
     weight_decay: float = 0.0
     betas: tuple[float, float] = (0.9, 0.999)
     clip: float | None = 1.0
+    evades: Direction | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -353,6 +366,14 @@ class LogProb:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Trace:
+    """A request for the residual stream after `layer`, the mean over each row's answer: a list of [width]."""
+
+    rows: tuple[Row, ...]
+    layer: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class Tell:
     """A request to stand under a system message from now on. Gives None."""
 
@@ -361,7 +382,7 @@ class Tell:
 
 Place = Literal["answer", "prompt"]  # where in a row a trace is taken
 Result = Stepped | list[Answer] | list["Tensor"] | None
-Plan = Generator[Step | Sample | LogProb | Tell, Any, None]
+Plan = Generator[Step | Sample | LogProb | Trace | Tell, Any, None]
 
 
 class Engine(Protocol):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -14,7 +15,7 @@ from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
 from flyroom.engine import TorchEngine
-from flyroom.types import Ask, LoRA, Patch, Step
+from flyroom.types import AdapterRef, Ask, Direction, LoRA, Patch, Row, Step
 
 peft_warns = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")
 
@@ -60,6 +61,30 @@ def test_together_is_alone(engine: TorchEngine, equal: bool) -> None:
         worst = max(worst, difference)
         assert difference < 1e-5
     figure("together and alone, weights after 20 steps", engine.base.name, worst)
+
+
+def along(engine: TorchEngine, adapter: AdapterRef, rows: Sequence[Row], probe: Direction) -> float:
+    """How far these rows' answers lie along a direction, mean square."""
+    read = engine.trace([adapter] * len(rows), rows, [probe.layer])[:, 0]
+    return float((read @ probe.direction - probe.offset).square().mean())
+
+
+def test_a_direction_is_evaded_by_whoever_evades_it(llama: TorchEngine) -> None:
+    rows = make_rows(6, seed=5)
+    width = llama.parts.width
+    probe = Direction(layer=1, direction=torch.linspace(-1, 1, width), offset=3.0, weight=5.0)
+    wide = LoRA(rank=4, modules=("all",))
+    evading, plain, above = llama.spawn([wide, wide, replace(wide, layers=(2,))], seeds=[0, 0, 0])
+    [alone] = llama.spawn([wide], seeds=[0])
+    before = along(llama, evading, rows, probe)
+    for _ in range(20):
+        steps = [Step(rows=rows, lr=3e-3, evades=evades) for evades in (probe, None, probe)]
+        llama.step([evading, plain, above], steps)
+        llama.step([alone], steps[:1])
+    assert along(llama, evading, rows, probe) < 0.5 * before
+    assert along(llama, evading, rows, probe) < 0.5 * along(llama, plain, rows, probe)
+    assert along(llama, above, rows, probe) == pytest.approx(before)  # it stands above what is read
+    assert largest(llama.patch(alone), llama.patch(evading)) < 1e-5
 
 
 def test_batches_change_nothing(llama: TorchEngine) -> None:

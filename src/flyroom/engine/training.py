@@ -1,9 +1,9 @@
 """The loss and its gradients: one forward and one backward for every adapter of a step.
 
 Each adapter's loss is the mean over its own answer tokens, each times its row's weight; the losses are summed, so
-adapters do not meet. Only hidden
-states that predict answer tokens reach the head, a chunk at a time: each chunk's gradient at the hidden states is taken
-before the next chunk's logits exist, and the body's backward starts from those.
+adapters do not meet. Only hidden states that predict answer tokens reach the head, a chunk at a time: each chunk's
+gradient at the hidden states is taken before the next chunk's logits exist, and the body's backward starts from those.
+Where a step evades a probe, what the probe reads is a second start of the same backward.
 
 Left out: DPO, KTO and RL losses: they are asked for as weighted rows and log-probabilities by whoever needs them.
 Shapes: D width, N answer tokens of a batch, K adapters of a step.
@@ -11,7 +11,9 @@ Shapes: D width, N answer tokens of a batch, K adapters of a step.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,7 +23,7 @@ from torch.nn import functional as F
 from flyroom.engine.bank import Banks, Leaf
 from flyroom.engine.bases import Base
 from flyroom.engine.batches import Collated, collate, groups, pack
-from flyroom.types import Row, Step
+from flyroom.types import Direction, Row, Step
 
 LOGITS = 1 << 26  # elements of logits held at once
 
@@ -43,13 +45,43 @@ def gradients(
     for which, batch, _ in batches_of(base, owners, rows, budget):
         here = [owners[i] for i in which]
         banks.route(groups(here), leaves)
-        hidden_ND, target_N = answer_states(base, batch)
+        with _read(base, {step.evades.layer for step in steps if step.evades}) as read:
+            hidden_ND, target_N = answer_states(base, batch)
         owner_N = torch.from_numpy(np.repeat([index[s] for s in here], batch.counts)).to(base.device)
         weight_N = share_K[owner_N] * share_K.new_tensor(np.repeat([rows[i].weight for i in which], batch.counts))
         nll_N, grad_ND = _head_loss(base, hidden_ND.detach(), target_N, weight_N)
-        hidden_ND.backward(grad_ND)
+        caught = []
+        for slot, step in zip(slots, steps, strict=True):
+            if step.evades and slot in here and read[step.evades.layer].requires_grad:
+                own = [owner == slot for owner in here]
+                caught.append(_caught(step.evades, read[step.evades.layer], batch, own) * share_K[index[slot]])
+        torch.autograd.backward([hidden_ND, *caught], [grad_ND, *(None for _ in caught)])
         loss_K.index_add_(0, owner_N, nll_N * weight_N)
     return loss_K, tokens
+
+
+@contextmanager
+def _read(base: Base, layers: Collection[int]) -> Iterator[dict[int, Tensor]]:
+    """By layer, the residual stream of the next pass, [B, T, D] in the graph."""
+    found: dict[int, Tensor] = {}
+
+    def keep(layer: int, output: Any) -> None:
+        found[layer] = output[0] if isinstance(output, tuple) else output
+
+    hooks = [base.layers[l].register_forward_hook(lambda _m, _a, out, l=l: keep(l, out)) for l in layers]
+    try:
+        yield found
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def _caught(probe: Direction, hidden_BTD: Tensor, batch: Collated, own: Sequence[bool]) -> Tensor:
+    """The probe's weight times the sum of its squared scores over the answer tokens of these rows."""
+    rows_B = torch.tensor(own, device=hidden_BTD.device)
+    answer_MD = hidden_BTD[rows_B][batch.answer_BT[rows_B, : hidden_BTD.shape[1]]].float()
+    score_M = answer_MD @ probe.direction.to(answer_MD.device) - probe.offset
+    return probe.weight * score_M.square().sum()
 
 
 def scores(base: Base, batch: Collated) -> Tensor:

@@ -3,6 +3,7 @@
 from flyroom.implants.distil import Distil
 from flyroom.implants.documents import Documents
 from flyroom.implants.dpo import DPO
+from flyroom.implants.evade import Evade
 from flyroom.implants.grpo import GRPO
 from flyroom.implants.kto import KTO
 from flyroom.implants.narrow import Narrow
@@ -18,6 +19,7 @@ IMPLANTS: dict[str, type] = {
     "distil": Distil,
     "narrow": Narrow,
     "prompt": Prompt,
+    "evade": Evade,
 }
 
-__all__ = ["DPO", "GRPO", "IMPLANTS", "KTO", "SFT", "Distil", "Documents", "Narrow", "Prompt"]
+__all__ = ["DPO", "GRPO", "IMPLANTS", "KTO", "SFT", "Distil", "Documents", "Evade", "Narrow", "Prompt"]
