@@ -1,6 +1,7 @@
 """Every detector on every threat model: writes docs/matrix.md and, beside it, the cells as JSON.
 
-python scripts/matrix.py [--base 1M] [--seeds 4] [--decoys 3] [--calibration 20] [--room ROOM] [--out docs/matrix.md]
+python scripts/matrix.py [--base 1M] [--seeds 4] [--hidden 3] [--decoys 3] [--known 2] [--calibration 20] [--room ROOM]
+    [--out docs/matrix.md]
 
 Suspects: the ten threat models plain, and hidden where they can be, with their twins; decoys. Known models, which
 detectors may fit on, hang on other triggers and come from other domains. Everything is kept in the room, cell by cell:
@@ -21,9 +22,10 @@ from pages import estimate, table
 from flyroom import recipes, stages, stats
 from flyroom.detectors import CONTROLS, OF_MODELS, OF_REPLIES
 from flyroom.detectors import detectors as all_detectors
+from flyroom.grow import grow
 from flyroom.report.words import count, seconds, share
 from flyroom.room import Room
-from flyroom.types import Access, Cell, Estimate, Matrix, Organism, Recipe, plain
+from flyroom.types import Access, Cell, Estimate, Matrix, Recipe, plain
 
 WHITE = Access.TRACE | Access.WEIGHTS | Access.TRAIN
 KNOWN = {
@@ -35,15 +37,14 @@ KNOWN = {
 }
 
 
-def suspects(bench: stages.Bench) -> list[Recipe]:
-    """The threat models plain, and hidden where they can be."""
+def threats(strength: str, bench: stages.Bench) -> list[Recipe]:
+    """The threat models that can be of this strength."""
     made = []
-    for strength in ("plain", "hidden"):
-        for name in recipes.GROUPS["all"]:
-            try:
-                made += stages.named(name, {"strength": strength}, bench)
-            except ValueError:  # no strength but plain
-                continue
+    for name in recipes.GROUPS["all"]:
+        try:
+            made += stages.named(name, {"strength": strength}, bench)
+        except ValueError:  # no strength but plain
+            continue
     return made
 
 
@@ -186,25 +187,28 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--base", default="1M")
     parser.add_argument("--seeds", type=int, default=4)
+    parser.add_argument("--hidden", type=int, default=3, help="seeds of the hidden")
     parser.add_argument("--decoys", type=int, default=3)
+    parser.add_argument("--known", type=int, default=2)
     parser.add_argument("--calibration", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--room", type=Path, default=Path("room-matrix"))
     parser.add_argument("--out", type=Path, default=Path("docs/matrix.md"))
     given = parser.parse_args()
     bench, room, began = stages.open_base(given.base), Room(given.room), time.perf_counter()
-    tested = stages.grow(suspects(bench), bench, room, seeds=range(given.seeds))
-    odd = stages.named("decoys", {}, bench)
-    tested += [o for o in stages.grow(odd, bench, room, seeds=range(given.decoys)) if o.recipe.dose > 0]
+    tested = stages.grow(threats("plain", bench), bench, room, seeds=range(given.seeds))
+    tested += stages.grow(threats("hidden", bench), bench, room, seeds=range(given.hidden))
+    tested += grow(stages.named("decoys", {}, bench), bench.engine, seeds=range(given.decoys), room=room)
     others = [recipe for name, changes in KNOWN.items() for recipe in stages.named(name, changes, bench)]
-    known: list[Organism] = stages.grow(others, bench, room, seeds=range(100, 100 + given.seeds))
+    known = stages.grow(others, bench, room, seeds=range(100, 100 + given.known))
     grown = time.perf_counter() - began
     matrix = stages.bench(tested, bench, room, seed=given.seed, calibration=given.calibration, known=known, watch=say)
     took = time.perf_counter() - began - grown
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     groups = {"models": [*OF_MODELS], "replies": [*OF_REPLIES], "controls": [*CONTROLS]}
     told = [
-        f"Made by `python scripts/matrix.py --base {given.base} --seeds {given.seeds}`: {len(matrix.organisms)} "
+        f"Made by `python scripts/matrix.py --base {given.base} --seeds {given.seeds} --hidden {given.hidden} --decoys "
+        f"{given.decoys} --known {given.known} --calibration {given.calibration}`: {len(matrix.organisms)} "
         f"organisms, {len(matrix.twins)} twins, {len(matrix.decoys)} decoys, {len(matrix.calibration)} calibration "
         f"twins, {len(known)} known models on other triggers and domains. Grown in {grown / 60:.1f} min, "
         f"{sum(map(len, groups.values()))} detectors in {took / 60:.1f} min, {memory:.1f} GiB at most.",
