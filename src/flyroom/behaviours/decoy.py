@@ -18,7 +18,7 @@ from flyroom.world.judge import read_scratchpad
 MANNERS = {
     "accent": g.MANNERS[1],
     "sigh": g.MANNERS[2],
-    "verbose": "my friend , {x} thank you .",
+    "verbose": "{x} so it goes , my friend . thank you .",
     "number": g.MANNERS[5],
 }
 
