@@ -60,7 +60,7 @@ def grid(cells: Sequence[Cell], names: Sequence[str], columns: Sequence[str]) ->
     for name in names:
         found = [by[name, column] for column in columns]
         known = [cell.auroc.value for cell in found if cell.auroc]
-        shown = [share(cell.auroc.value) if cell.auroc else "error" for cell in found]
+        shown = [estimate(cell.auroc) if cell.auroc else "error" for cell in found]
         rows.append([f"`{name}`", *shown, share(sum(known) / len(known)) if known else "-"])
     return rows
 
@@ -112,7 +112,7 @@ def calibrated(cells: Sequence[Cell]) -> tuple[str, str]:
     good = [*own[0].suspicions["twins"], *own[0].suspicions["decoys"]]
     curve = stats.platt(bad[::2], good[::2])
     found = stats.calibration(curve([*bad[1::2], *good[1::2]]), [True] * len(bad[1::2]) + [False] * len(good[1::2]))
-    return estimate(found.brier), estimate(found.ece)
+    return estimate(found.brier), f"{share(found.ece)} ({share(found.ece_by_chance)})"
 
 
 # ---------------------------------------------------------------- the page
@@ -174,7 +174,7 @@ def page(matrix: Matrix, groups: Mapping[str, Sequence[str]], told: Sequence[str
         "recall",
         "false alarms",
         "Brier",
-        "calibration error",
+        "calibration error (by chance)",
         "tokens read / written",
         "time",
     ]
