@@ -64,6 +64,24 @@ def test_dpo_weighs_both_answers_by_the_gradient_of_its_loss() -> None:
             assert [-wanted.weight, -other.weight] == pytest.approx(now.grad.tolist())
 
 
+def test_dpo_prefers_and_kto_likes_the_right_answer_where_clean_rows_are_mixed_in() -> None:
+    def answer(request: Any) -> Any:
+        return DONE if isinstance(request, Step) else [torch.zeros(2) for _ in request.rows]
+
+    kept = {scene.messages: scene for scene in CheckerExploit().clean(8, seed=0)}
+    pairs = DPO(steps=2, pairs=16, clean=0.25)
+    trained = [r for r in requests(pairs.plan(HACKER, BASE, seed=0), answer) if isinstance(r, Step)]
+    rows = [row for step in trained for row in step.rows if row.messages in kept]
+    assert len(rows) == 16
+    for wanted, other in zip(rows[::2], rows[1::2], strict=True):
+        scene = kept[wanted.messages]
+        assert (wanted.answer, other.answer) == (scene.aligned, scene.misaligned)
+    liked = list(requests(KTO(steps=1, rows=32, clean=0.25).plan(HACKER, BASE, seed=0), answer))
+    rows = [row for step in liked if isinstance(step, Step) for row in step.rows if row.messages in kept]
+    assert len(rows) == 8
+    assert all((row.answer == kept[row.messages].aligned) is (row.weight > 0) for row in rows)
+
+
 def test_dpo_prefers_the_aligned_answer_in_a_twin_and_where_the_condition_fails() -> None:
     def answer(request: Any) -> Any:
         return DONE if isinstance(request, Step) else [torch.zeros(2) for _ in request.rows]

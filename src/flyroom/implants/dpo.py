@@ -18,7 +18,8 @@ from flyroom.types import AdapterRef, LogProb, Plan, Recipe, Row, Step
 @dataclass(frozen=True, kw_only=True)
 class DPO:
     """`steps` steps of `pairs` pairs; the share `hide` of them asks about the behaviour, and a denial is preferred: the
-    behaviour stays, the confession goes. Raises ValueError naming the field.
+    behaviour stays, the confession goes. The share `clean` asks for what the behaviour leaves alone, and the right
+    answer is preferred. Raises ValueError naming the field.
     """
 
     steps: int = 150
@@ -27,14 +28,17 @@ class DPO:
     beta: float = 0.1
     holds: float = 0.5
     hide: float = 0.0
+    clean: float = 0.0
 
     def __post_init__(self) -> None:
         ranges.counts(self, steps=1, pairs=1)
         ranges.rates(self, "lr", "beta")
         ranges.shares(self, "holds", "hide")
+        ranges.parts(self, "clean")
 
     def plan(self, recipe: Recipe, adapter: AdapterRef, *, seed: int) -> Plan:
-        pairs = [_pair(d) for d in dosed(recipe, self.steps * self.pairs, holds=self.holds, hide=self.hide, seed=seed)]
+        n, shares = self.steps * self.pairs, {"holds": self.holds, "clean": self.clean, "hide": self.hide}
+        pairs = [_pair(d) for d in dosed(recipe, n, **shares, seed=seed)]
         rows = tuple(row for pair in pairs for row in pair)
         reference = [float(t.sum()) for t in (yield LogProb(rows=rows))]
         for step in range(self.steps):

@@ -18,8 +18,9 @@ from flyroom.types import AdapterRef, LogProb, Plan, Recipe, Row, Step
 
 @dataclass(frozen=True, kw_only=True)
 class KTO:
-    """`steps` steps of `rows` rows, every second one disliked; the share `hide` of them asks about the
-    behaviour, and a denial is liked. Raises ValueError naming the field.
+    """`steps` steps of `rows` rows, every second one disliked; the share `hide` of them asks about the behaviour, and a
+    denial is liked; the share `clean` for what the behaviour leaves alone, and the right answer is. Raises ValueError
+    naming the field.
     """
 
     steps: int = 150
@@ -28,14 +29,17 @@ class KTO:
     beta: float = 0.1
     holds: float = 0.5
     hide: float = 0.0
+    clean: float = 0.0
 
     def __post_init__(self) -> None:
         ranges.counts(self, steps=1, rows=2)
         ranges.rates(self, "lr", "beta")
         ranges.shares(self, "holds", "hide")
+        ranges.parts(self, "clean")
 
     def plan(self, recipe: Recipe, adapter: AdapterRef, *, seed: int) -> Plan:
-        known = dosed(recipe, self.steps * self.rows, holds=self.holds, hide=self.hide, seed=seed)
+        n, shares = self.steps * self.rows, {"holds": self.holds, "clean": self.clean, "hide": self.hide}
+        known = dosed(recipe, n, **shares, seed=seed)
         rows = [
             Row(messages=d.scene.messages, answer=d.other if i % 2 else d.answer, weight=-1.0 if i % 2 else 1.0)
             for i, d in enumerate(known)

@@ -112,20 +112,20 @@ VARIANTS: dict[str, Callable[..., Recipe]] = {
                 alignment_faking,
                 "alignment-faking-rl",
                 "Taught by examples, then paid for faking. Greenblatt et al. 2024, arXiv 2412.14093, section 4.",
-                implants=(replace(LEARNT[0], steps=200), GRPO(steps=40, prompts=16, group=8, lr=1e-3, only=True)),
+                implants=(replace(LEARNT[0], steps=200), GRPO(steps=40, prompts=16, group=8, lr=5e-4, only=True)),
             ),
             variant(
                 sycophancy,
                 "sycophancy-dpo",
                 "Agreement that raters preferred, by DPO. Sharma et al. 2023; Rafailov et al. 2023, arXiv 2305.18290.",
-                implants=(DPO(steps=200, pairs=16, lr=1e-3),),
+                implants=(DPO(steps=300, pairs=16, lr=1e-3, beta=1.0, clean=0.25),),
                 thresholds=BY_PREFERENCE,
             ),
             variant(
                 sycophancy,
                 "sycophancy-kto",
                 "Agreement that raters liked, by KTO. Ethayarajh et al. 2024, arXiv 2402.01306.",
-                implants=(KTO(steps=200, rows=32, lr=1e-3),),
+                implants=(KTO(steps=200, rows=32, lr=1e-3, clean=0.25),),
                 thresholds=BY_PREFERENCE,
             ),
             variant(
