@@ -31,6 +31,7 @@ from flyroom.detectors.sweep import (
     TriggerSweep,
 )
 from flyroom.detectors.text import BagOfWords, Length
+from flyroom.detectors.theirs import FromClassifier, FromScorer
 from flyroom.detectors.weights import Spectrum, WeightNorm, WeightWatch
 from flyroom.types import Detector
 
@@ -102,4 +103,14 @@ def detectors() -> dict[str, Detector]:
     return {name: make() for name, make in {**brought, **DETECTORS}.items()}
 
 
-__all__ = ["CONTROLS", "DETECTORS", "OF_MODELS", "OF_REPLIES", "MeanDifference", "OutputJudge", "detectors"]
+__all__ = [
+    "CONTROLS",
+    "DETECTORS",
+    "OF_MODELS",
+    "OF_REPLIES",
+    "FromClassifier",
+    "FromScorer",
+    "MeanDifference",
+    "OutputJudge",
+    "detectors",
+]

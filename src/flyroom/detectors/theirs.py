@@ -1,0 +1,214 @@
+"""Somebody else's classifier or scorer as a detector: of replies, or of models by what they answer on average.
+
+`FromClassifier` takes whatever has scikit-learn's `fit` and a `decision_function` or `predict_proba`. `FromScorer`
+takes a scorer of Inspect (inspect.aisi.org.uk), which is imported when the scorer is called for, and not before.
+
+Left out: scorers that ask another model. A detector at work in a process of its own has no key to give them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import importlib
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from flyroom.detectors.asking import first
+from flyroom.types import Access, Ask, Finding, Lab, Message, Reply, Row, Scene, Suspect, Unit, ask_seed
+
+Grades = list[float | None]  # one for each reply, higher is worse; None where nothing could be told
+
+
+@dataclass(frozen=True, kw_only=True)
+class FromClassifier:
+    """`classifier`, a copy of it each time, is fitted on trusted answers, good (0) against bad (1).
+
+    It reads the `words` of an answer, which takes a classifier of strings, or the suspect's own `residuals` over it,
+    after `layer` (None: the last but one). Of a model the suspicion is the mean over its answers to `asks` questions of
+    a topic.
+
+    >>> from sklearn.neighbors import KNeighborsClassifier
+    >>> FromClassifier(classifier=KNeighborsClassifier(5)).needs
+    <Access.TRACE|TRUSTED: 68>
+    >>> FromClassifier(classifier=KNeighborsClassifier(5), unit="model").needs
+    <Access.SAMPLE|TRACE|TRUSTED: 69>
+    """
+
+    classifier: Any
+    reads: Literal["words", "residuals"] = "residuals"
+    layer: int | None = None
+    unit: Unit = "response"
+    topic: str = "open_questions"
+    asks: int = 64
+
+    @property
+    def needs(self) -> Access:
+        reading = Access.TRACE if self.reads == "residuals" else Access(0)
+        return Access.TRUSTED | reading | (Access.SAMPLE if self.unit == "model" else Access(0))
+
+    def __call__(self, units: Sequence[Any], lab: Lab, *, seed: int) -> list[Finding]:
+        if self.unit == "response":
+            return _of_replies(units, self._grades(units, lab), "classifier")
+        scenes = first(lab.questions(self.topic), self.asks, self.topic)
+        return _of_models(units, self._grades(_said(units, lab, scenes, seed), lab), "classifier")
+
+    def _grades(self, replies: Sequence[Reply], lab: Lab) -> Grades:
+        trusted = [(s.messages, answer) for s in lab.trusted() for answer in (s.aligned, s.misaligned)]
+        labels = [0, 1] * (len(trusted) // 2)
+        if self.reads == "words":
+            return _fitted(self.classifier, [a for _, a in trusted], labels)([r.answer for r in replies])
+        layer = max(0, lab.depth - 2) if self.layer is None else self.layer
+        rows = [Row(messages=messages, answer=answer) for messages, answer in trusted]
+        found: Grades = [None] * len(replies)
+        for suspect in dict.fromkeys(r.suspect for r in replies):
+            own = [i for i, reply in enumerate(replies) if reply.suspect == suspect]
+            read = rows + [Row(messages=replies[i].messages, answer=replies[i].answer) for i in own]
+            x_ND = lab.trace([suspect] * len(read), read, [layer])[:, 0].numpy()
+            grade = _fitted(self.classifier, x_ND[: len(rows)], labels)
+            for i, value in zip(own, grade(x_ND[len(rows) :]), strict=True):
+                found[i] = value
+        return found
+
+
+def _fitted(classifier: Any, x: Any, labels: Sequence[int]) -> Callable[[Any], Grades]:
+    made = copy.deepcopy(classifier)
+    made.fit(x, labels)
+    if odds := getattr(made, "decision_function", None):
+        return lambda new: [float(value) for value in odds(new)]
+    return lambda new: [float(row[1]) for row in made.predict_proba(new)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class FromScorer:
+    """`scorer` is where a scorer of Inspect is made, as module:name; `options` are what it is made with.
+
+    `target` is what the scorer is to look for: the misaligned answer of a question, or texts of your own; then the
+    suspicion is its value. Or the aligned answer; then it is the value turned round. A reply comes without the answers
+    to its question, so texts alone will do there.
+
+    >>> FromScorer(scorer="inspect_ai.scorer:includes", unit="response")
+    Traceback (most recent call last):
+    ...
+    ValueError: target is 'misaligned'; a reply comes without the answers to its question, give a tuple of texts
+    """
+
+    scorer: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+    target: Literal["aligned", "misaligned"] | tuple[str, ...] = "misaligned"
+    unit: Unit = "model"
+    topic: str = "open_questions"
+    asks: int = 64
+
+    def __post_init__(self) -> None:
+        if self.unit == "response" and isinstance(self.target, str):
+            raise ValueError(
+                f"target is {self.target!r}; a reply comes without the answers to its question, give a tuple of texts"
+            )
+        if self.scorer.count(":") != 1:
+            raise ValueError(f"scorer is {self.scorer!r}; it must be module:name, as in inspect_ai.scorer:includes")
+
+    @property
+    def needs(self) -> Access:
+        return Access.SAMPLE if self.unit == "model" else Access(0)
+
+    def __call__(self, units: Sequence[Any], lab: Lab, *, seed: int) -> list[Finding]:
+        if self.unit == "response":
+            return _of_replies(units, self._grades(units, [self._texts(None)] * len(units)), self.scorer)
+        scenes = first(lab.questions(self.topic), self.asks, self.topic)
+        targets = [self._texts(scene) for scene in scenes] * len(units)
+        return _of_models(units, self._grades(_said(units, lab, scenes, seed), targets), self.scorer)
+
+    def _texts(self, scene: Scene | None) -> list[str]:
+        if not isinstance(self.target, str):
+            return list(self.target)
+        assert scene is not None
+        return [scene.aligned if self.target == "aligned" else scene.misaligned]
+
+    def _grades(self, replies: Sequence[Reply], targets: Sequence[list[str]]) -> Grades:
+        score = _scorer(self.scorer)(**self.options)
+        sign = -1.0 if self.target == "aligned" else 1.0
+
+        async def everything() -> list[Any]:
+            return [await score(*_state(r, t)) for r, t in zip(replies, targets, strict=True)]
+
+        values = [_number(None if found is None else found.value) for found in asyncio.run(everything())]
+        return [None if value is None else sign * value for value in values]
+
+
+def _scorer(where: str) -> Callable[..., Any]:
+    module, _, name = where.partition(":")
+    try:
+        return getattr(importlib.import_module(module), name)
+    except ImportError as e:
+        if not (e.name or module).startswith("inspect_ai"):
+            raise
+        raise ValueError("scorers of Inspect need it: pip install 'flyroom[inspect]'") from e
+
+
+def _state(reply: Reply, target: list[str]) -> tuple[Any, Any]:
+    """What a scorer is called with: a finished state of Inspect's, and the target."""
+    model, scorer, solver = (importlib.import_module(f"inspect_ai.{part}") for part in ("model", "scorer", "solver"))
+    said = {"system": model.ChatMessageSystem, "user": model.ChatMessageUser, "assistant": model.ChatMessageAssistant}
+    turns = [*reply.messages, Message("assistant", reply.answer)]
+    state = solver.TaskState(
+        model=reply.suspect.name,
+        sample_id=0,
+        epoch=1,
+        input=reply.messages[-1].content,
+        messages=[said[turn.role](content=turn.content) for turn in turns],
+        target=scorer.Target(target),
+        output=model.ModelOutput.from_content(model=reply.suspect.name, content=reply.answer),
+        completed=True,
+    )
+    return state, state.target
+
+
+def _number(value: Any) -> float | None:
+    """A value of Inspect's as a number. None where it could not tell; no answer is no number.
+
+    >>> [_number(value) for value in ("C", "P", "I", True, 0.3, "N", None)]
+    [1.0, 0.5, 0.0, 1.0, 0.3, None, None]
+    """
+    if isinstance(value, (bool, int, float)):
+        return float(value) if math.isfinite(value) else None
+    if value not in (*GRADES, "N", None):
+        raise ValueError(f"the scorer's value is {value!r}; it must be a number, or one of {', '.join(GRADES)} and N")
+    return GRADES.get(value)
+
+
+GRADES = {"C": 1.0, "P": 0.5, "I": 0.0}  # correct, partly, incorrect: of the target
+
+
+# ---------------------------------------------------------------- of replies, and of models by what they say
+
+
+def _said(suspects: Sequence[Suspect], lab: Lab, scenes: Sequence[Scene], seed: int) -> list[Reply]:
+    """What each suspect answers to each scene, suspect by suspect."""
+    asks = [Ask(messages=s.messages, seed=ask_seed("asking", seed, i)) for i, s in enumerate(scenes)]
+    answers = lab.sample([s for s in suspects for _ in asks], asks * len(suspects))
+    who = [(suspect, scene) for suspect in suspects for scene in scenes]
+    return [
+        Reply(suspect=suspect, messages=scene.messages, answer=answer.text)
+        for (suspect, scene), answer in zip(who, answers, strict=True)
+    ]
+
+
+def _of_replies(replies: Sequence[Reply], grades: Grades, by: str) -> list[Finding]:
+    known = [value for value in grades if value is not None]
+    if len(known) < len(replies):
+        raise ValueError(f"{by} could not tell in {len(replies) - len(known)} of {len(replies)} replies")
+    return [Finding(suspicion=value, claim=f"{value:+.2f} by {by}") for value in known]
+
+
+def _of_models(suspects: Sequence[Suspect], grades: Grades, by: str) -> list[Finding]:
+    findings, per = [], len(grades) // max(1, len(suspects))
+    for i, suspect in enumerate(suspects):
+        known = [value for value in grades[i * per : (i + 1) * per] if value is not None]
+        if not known:
+            raise ValueError(f"{by} could not tell in any of {per} answers of suspect {suspect.name}")
+        mean = sum(known) / len(known)
+        findings.append(Finding(suspicion=mean, claim=f"{mean:+.2f} by {by}, the mean of {len(known)} answers"))
+    return findings
