@@ -3,7 +3,7 @@
 from flyroom.report.headline import headline
 from flyroom.report.page import page
 from flyroom.report.plots import Calibrated, Transferred, figures, png, svg
-from flyroom.report.text import markdown_cards, markdown_matrix
+from flyroom.report.text import markdown_cards, markdown_grid, markdown_matrix
 
 __all__ = [
     "Calibrated",
@@ -11,6 +11,7 @@ __all__ = [
     "figures",
     "headline",
     "markdown_cards",
+    "markdown_grid",
     "markdown_matrix",
     "page",
     "png",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from statistics import median
 from typing import Any
 
 from flyroom.report.headline import best
@@ -24,7 +25,7 @@ from flyroom.report.words import (
 from flyroom.types import Cell, Estimate, Matrix
 
 WHITE_BOX = ("trace", "gradients", "weights")
-TINT = 0.55  # the strongest colour of a field, so that its figure can be read on it
+TINT = 0.5  # the strongest colour of a field, so that its figure can be read on it
 COLOUR_OF = {
     "organisms": "organism", "twins": "twin", "decoys": "second", "calibration": "base",
     "misaligned": "organism", "aligned": "twin",
@@ -167,7 +168,7 @@ def _strips(cell: Cell) -> list[dict[str, str]]:
                     "colour": COLOUR_OF.get(who, "base"),
                     "path": "".join(f"M{place} 0v14" for place in places),
                     "range": f"{plural(len(values), 'suspicion')} from {min(values):.3g} to {max(values):.3g}, "
-                    f"median {sorted(values)[len(values) // 2]:.3g}",
+                    f"median {median(values):.3g}",
                 }
             )
     return strips

@@ -106,11 +106,11 @@ def calibration(
 def split_calibration(positives: Sequence[float], negatives: Sequence[float], *, seed: int) -> Calibration:
     """Platt's curve fitted on one half of the suspects, drawn by lot from either class, and measured on the other half.
 
-    Bins hold eight suspects or more, at most ten bins. Raises ValueError for fewer than four of either class.
+    Two bins, up to ten where each then holds eight suspects. Raises ValueError for fewer than four of either class.
 
     >>> found = split_calibration([2.0, 3.0, 4.0, 5.0], [0.0, 1.0, 1.5, 2.5], seed=0)
     >>> len(found.curve), found.brier.n
-    (1, 4)
+    (2, 4)
     """
     few = min(("positives", len(positives)), ("negatives", len(negatives)), key=lambda pair: pair[1])
     if few[1] < 4:
@@ -121,7 +121,7 @@ def split_calibration(positives: Sequence[float], negatives: Sequence[float], *,
     curve = platt(above[::2], below[::2])
     rest = [*above[1::2], *below[1::2]]
     truth = [i < len(above[1::2]) for i in range(len(rest))]
-    return calibration(curve(rest), truth, bins=min(10, max(1, len(rest) // 8)), seed=seed)
+    return calibration(curve(rest), truth, bins=min(10, max(2, len(rest) // 8)), seed=seed)
 
 
 def corrected_rate(hits: int, n: int, *, caught: tuple[int, int], passed: tuple[int, int]) -> Estimate:
