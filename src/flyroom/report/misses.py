@@ -114,7 +114,7 @@ def _shown(model: _Model, where: str) -> dict[str, Any]:
     kind = "decoy" if model.decoy else model.who
     return {
         "kind": kind,
-        "name": f"{kind.capitalize()} of {clean(card.recipe or card.recipe_id)}, seed {card.seed}",
+        "name": f"{kind.capitalize()}, {clean(card.recipe or card.recipe_id)}, seed {card.seed}",
         "id": clean(card.twin if model.who == "twin" else card.organism),
         "suspicion": f"{model.suspicion:.3g}",
         "where": where,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from flyroom.report.plots.style import COLOURS, TEXT, WIDTH, axis, finish
@@ -95,11 +96,12 @@ def _points(cells: Sequence[Cell]) -> list[dict[str, Any]]:
 def _labels(rows: Sequence[dict[str, Any]]) -> list[tuple[dict[str, Any], tuple[float, float, str]]]:
     """Where a name stands: (to the right, down, how it is aligned) of its point. Names without room are left out."""
     taken: list[Box] = [(r["left"] - 6, r["top"] - 6, r["left"] + 6, r["top"] + 6) for r in rows]
+    taken += _steps([(row["left"], row["top"]) for row in rows if row["front"]])
     placed = []
     for row in sorted(rows, key=lambda row: (not row["front"], -row["recall"])):
         width = 0.52 * TEXT * len(row["detector"])
         sides = {"left": (9, 0.0, width), "right": (-9, -width, 0.0), "center": (0, -width / 2, width / 2)}
-        spots = [("left", 0), ("right", 0), ("center", -15), ("center", 15), ("left", -12), ("left", 12)]
+        spots = [("left", 0), ("right", 0), ("center", -16), ("center", 16), ("left", -12), ("left", 12)]
         spots += [("right", -12), ("right", 12)]
         for side, dy in spots:
             dx, low, high = sides[side]
@@ -110,6 +112,13 @@ def _labels(rows: Sequence[dict[str, Any]]) -> list[tuple[dict[str, Any], tuple[
                 placed.append((row, (dx, dy, side)))
                 break
     return placed
+
+
+def _steps(corners: Sequence[tuple[float, float]]) -> list[Box]:
+    """The line of the front, a box for each of its parts."""
+    ordered = sorted(set(corners))
+    across = [(x, y - 1, to, y + 1) for (x, y), (to, _) in pairwise(ordered)]
+    return across + [(to - 1, up, to + 1, y) for (_, y), (to, up) in pairwise(ordered)]
 
 
 def _free(box: Box, taken: Sequence[Box]) -> bool:
