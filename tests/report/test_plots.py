@@ -9,12 +9,13 @@ from dataclasses import replace
 import pytest
 
 from flyroom.report import figures, png, svg
-from flyroom.report.plots import staircase, transfer
+from flyroom.report.plots import COLOURS, staircase, transfer
 from flyroom.report.plots.cost import front
 from flyroom.types import Cost, Matrix
 
 from .fakes import make_card, make_cell, make_matrix, share
 
+SVG_TEXT = "{http://www.w3.org/2000/svg}text"
 CARDS = [make_card(seed) for seed in range(2)]
 CALIBRATED = [
     {"detector": "probe", "curve": [(0.1, share(1, 8)), (0.8, share(7, 8))], "ece": 0.056, "by_chance": 0.21},
@@ -150,6 +151,13 @@ def test_transfer_has_a_field_for_every_pair():
     assert said.count("-") == 1
     assert {"known-probe", "other", "left out", "tested on"} <= set(said)
     assert transfer([]) is None
+
+
+def test_a_figure_keeps_its_colour_where_its_field_does(charts):
+    for name in ("matrix", "transfer"):
+        drawn = [t.attrib["fill"] for t in ET.fromstring(svg(charts[name])).iter(SVG_TEXT) if (t.text or "").isdigit()]
+        assert drawn
+        assert not set(drawn) & set(COLOURS.values()), "the page would map it, and not the field"
 
 
 def test_staircase():

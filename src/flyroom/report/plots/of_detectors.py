@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from flyroom.report.plots.style import Chart
 
 PANELS = 6
+# Of figures on a field: the page maps the colours of `style` for the dark, and a field keeps its own.
+ON_LIGHT, ON_DARK = "#23211f", "#fffffd"
 
 
 class Calibrated(TypedDict):
@@ -164,7 +166,7 @@ def _fields(
     y = alt.Y("down:N", sort=names, axis=alt.Axis(title=titles[0], labelLimit=175, ticks=False))
     span = [COLOURS["twin"], COLOURS["paper"], COLOURS["organism"]]
     colour = alt.Color("auroc:Q", legend=None, scale=alt.Scale(domain=[0, 0.5, 1], range=span))
-    ink = alt.condition("datum.dark", alt.value(COLOURS["paper"]), alt.value(COLOURS["ink"]))
+    ink = alt.condition("datum.dark", alt.value(ON_DARK), alt.value(ON_LIGHT))
     fields = alt.Chart(alt.Data(values=rows)).encode(x=x, y=y)
     return alt.layer(
         fields.mark_rect().encode(color=colour), fields.mark_text(fontSize=TEXT).encode(text="text:N", color=ink)
