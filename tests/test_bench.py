@@ -19,7 +19,10 @@ from flyroom.room import Room
 from flyroom.types import (
     Access,
     Ask,
+    Cell,
+    Cost,
     Detector,
+    Estimate,
     Finding,
     Lab,
     Matrix,
@@ -490,3 +493,26 @@ def test_a_detector_that_was_edited_is_tried_again(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr("flyroom.bench.inspect.getsource", lambda detector: "edited")
     run({"oracle": ORACLE}, engine=engine, room=room)
     assert len(room.list("cells")) == 2
+
+
+def test_calibration_is_of_models_best_first_and_only_of_enough() -> None:
+    some = Estimate(value=0.5, low=0.4, high=0.6, n=16)
+
+    def cell(name: str, *, auroc: float, organisms: int, unit: str = "model", recipe: str = "r") -> Cell:
+        said = {"organisms": tuple(range(2, 2 + organisms)), "twins": tuple(range(6)), "decoys": (0.5, 1.5)}
+        return Cell(
+            detector=name, access="sample", recipe=recipe, unit=unit, auroc=replace(some, value=auroc),
+            recall_at_1pct_fpr=None, fpr=None, cost=Cost(), suspicions=said,
+        )  # fmt: skip
+
+    cells = (
+        cell("poor", auroc=0.6, organisms=8),
+        cell("good", auroc=0.9, organisms=4, recipe="a"),
+        cell("good", auroc=0.9, organisms=4, recipe="b"),
+        cell("few", auroc=1.0, organisms=7),
+        cell("of replies", auroc=1.0, organisms=9, unit="response"),
+    )
+    found = stages.calibrated(Matrix(cells=cells), seed=0)
+    assert [record["detector"] for record in found] == ["good", "poor"]
+    assert [sum(so.n for _, so in record["curve"]) for record in found] == [8, 8]
+    assert found == stages.calibrated(Matrix(cells=cells), seed=0)

@@ -375,6 +375,9 @@ def test_the_stages_one_by_one(flyroom: Flyroom, tmp_path: Path) -> None:
     cells = flyroom("bench", "--all", "--calibration", 2, "--detectors", "output-judge", *where).json["cells"]
     assert [cell["name"] for cell in cells] == ["output-judge"]
     assert cells[0]["error"] is None
+    pasted = flyroom("bench", "--all", "--calibration", 2, "--detectors", "output-judge", "--markdown", *where[:-1])
+    assert pasted.out.startswith("| detector, model level | mean AUROC |")
+    assert "stdout holds one of the two" in flyroom("bench", "--all", "--markdown", *where).err
     unknown = flyroom("bench", "--all", "--detectors", "crystal-ball", *where)
     assert "detector is 'crystal-ball'; it must be one of" in unknown.err
     page = flyroom("report", "--episodes", 20, *where).json["report"]

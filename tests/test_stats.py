@@ -668,6 +668,25 @@ def test_calibration_refuses(p, truth, message):
         stats.calibration(p, truth)
 
 
+def test_split_calibration_fits_on_one_half_and_measures_on_the_other():
+    rng = np.random.default_rng(0)
+    above, below = rng.normal(1, 1, 400).tolist(), rng.normal(0, 1, 400).tolist()
+    found = stats.split_calibration(above, below, seed=1)
+    assert found.brier.n == 400
+    assert len(found.curve) == 10
+    assert sum(so.n for _, so in found.curve) == 400
+    assert found.ece < 0.1
+    assert found == stats.split_calibration(above, below, seed=1)
+    assert found != stats.split_calibration(above, below, seed=2)
+    bent = stats.split_calibration([*above[:200], *(x - 4 for x in above[200:])], below, seed=1)
+    assert bent.ece > found.ece, "a mixture that no such curve fits"
+
+
+def test_split_calibration_refuses_too_few():
+    with pytest.raises(ValueError, match="negatives has 3 items; it needs at least 4"):
+        stats.split_calibration([1.0] * 5, [0.0] * 3, seed=0)
+
+
 # ---------------------------------------------------------------- judges that err
 
 

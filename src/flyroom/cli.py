@@ -172,11 +172,17 @@ def bench(
     certify: Annotated[
         float | None, typer.Option(help="A false-positive rate to certify; refused where the negatives are too few.")
     ] = None,
+    markdown: Annotated[
+        bool, typer.Option("--markdown", help="Print the matrix as Markdown tables, to paste.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Put detectors to suspects whose truth is known to us and not to them."""
+    if markdown and as_json:
+        raise ValueError("--markdown and --json are both given; stdout holds one of the two")
     from flyroom import stages
     from flyroom.demo import detector_figures
+    from flyroom.report import markdown_grid, markdown_matrix
     from flyroom.room import Room
 
     chosen, store, opened = choice(ids, every), Room(room, create=False), stages.open_base(base)
@@ -194,7 +200,9 @@ def bench(
             watch=watch,
         )
     rows = [detector_figures(cell) for cell in matrix.cells]
-    if not as_json:
+    if markdown:
+        print(f"{markdown_grid(matrix)}\n{markdown_matrix(matrix)}", end="")  # noqa: T201 - to be piped or pasted
+    elif not as_json:
         cell_table(rows)
     emit({"cells": rows}, as_json)
 
@@ -228,9 +236,10 @@ def report(
             f"flyroom bench --all --seed {seed} --base {base}",
             f"flyroom report --seed {seed} --base {base}",
         ]
-        write_page(page, cards, matrix, context=context(recipe, opened), commands=again)
+        said = stages.calibrated(matrix, seed=seed)
+        write_page(page, cards, matrix, context=context(recipe, opened), commands=again, calibrated=said)
     written = [page]
-    for name, chart in figures(cards, matrix).items() if plots else ():
+    for name, chart in figures(cards, matrix, calibrated=said).items() if plots else ():
         assert plots is not None
         plots.mkdir(parents=True, exist_ok=True)
         stem = plots / name.replace(": ", "-")

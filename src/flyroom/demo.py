@@ -6,12 +6,13 @@ Recipe --grow--> Organism (+ twin) --card--> Card --blind--> Suspect --detect-->
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from flyroom import stages
 from flyroom.recipes import emergent_misalignment
-from flyroom.report import page
+from flyroom.report import Calibrated, page
 from flyroom.room import Room
 from flyroom.types import Card, Cell, Matrix, Recipe, plain
 from flyroom.world import DOMAINS
@@ -42,7 +43,8 @@ def demo(
     organisms = stages.grow([recipe], bench, room, seeds=range(seed * SEEDS, (seed + 1) * SEEDS), watch=watch)
     cards = stages.card(organisms, bench, room, seed=seed, episodes=episodes, watch=watch)
     matrix = stages.bench(organisms, bench, room, seed=seed, names=DETECTORS, watch=watch)
-    write_page(out, cards, matrix, context=context(recipe, bench), commands=commands(seed, base))
+    said = stages.calibrated(matrix, seed=seed)
+    write_page(out, cards, matrix, context=context(recipe, bench), commands=commands(seed, base), calibrated=said)
     return {
         "organisms": [figures_of(card) for card in cards],
         "detectors": [detector_figures(cell) for cell in matrix.cells],
@@ -52,10 +54,18 @@ def demo(
 
 
 def write_page(
-    out: Path, cards: list[Card], matrix: Matrix | None, *, context: dict[str, str], commands: list[str]
+    out: Path,
+    cards: list[Card],
+    matrix: Matrix | None,
+    *,
+    context: dict[str, str],
+    commands: list[str],
+    calibrated: Sequence[Calibrated] = (),
 ) -> None:
     """Write the page whole or not at all."""
-    text = page(cards, matrix, title="flyroom", commands=commands, caveats=CAVEATS, context=context)
+    text = page(
+        cards, matrix, title="flyroom", commands=commands, caveats=CAVEATS, context=context, calibrated=calibrated
+    )
     out.parent.mkdir(parents=True, exist_ok=True)
     part = out.with_name(out.name + ".part")
     part.write_text(text, encoding="utf-8")

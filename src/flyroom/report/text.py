@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 
@@ -14,7 +15,9 @@ from flyroom.report.words import (
     figure,
     label,
     measures_of,
+    ranked,
     seconds,
+    share,
 )
 from flyroom.types import Card, Cell, Estimate, Matrix
 
@@ -36,6 +39,31 @@ def markdown_cards(cards: Sequence[Card]) -> str:
         for who in WHO
     ]
     return _table(["recipe", "seed", "model", "verdict", *(label(m).lower() for m in measures)], rows)
+
+
+def markdown_grid(matrix: Matrix) -> str:
+    """AUROC with its interval, detectors down and recipes across, the best on average first: a table for each unit."""
+    tables = []
+    for unit in dict.fromkeys(cell.unit for cell in matrix.cells):
+        own = [cell for cell in matrix.cells if cell.unit == unit]
+        at = {(cell.detector, cell.recipe): cell for cell in own}
+        recipes = list(dict.fromkeys(cell.recipe for cell in own))
+        rows = [
+            [
+                name,
+                "-" if math.isnan(average) else share(average),
+                *(_brief(at.get((name, recipe))) for recipe in recipes),
+            ]
+            for name, average in ranked(own).items()
+        ]
+        tables.append(_table([f"detector, {unit} level", "mean AUROC", *recipes], rows))
+    return "\n".join(tables)
+
+
+def _brief(cell: Cell | None) -> str:
+    if cell is None:
+        return "-"
+    return "failed" if cell.error is not None else figure(cell.auroc)
 
 
 def markdown_matrix(matrix: Matrix) -> str:

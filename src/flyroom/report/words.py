@@ -130,6 +130,13 @@ def certifies(fpr: Estimate | None) -> str:
     return f"certifies at most {percent(fpr.high)}, not 1 %"
 
 
+def written(estimate: Estimate | None, who: str = "detector") -> dict[str, str]:
+    """An estimate for a field of a page: its value, its bounds, and what is behind it."""
+    if estimate is None:
+        return {"who": who, "value": NOT_MEASURED, "bounds": "", "n": ""}
+    return {"who": who, "value": share(estimate.value), "bounds": interval(estimate), "n": behind(estimate)}
+
+
 def mean(estimates: Sequence[Estimate]) -> Estimate | None:
     """The mean of several organisms, between the lowest and the highest bound of their intervals.
 
@@ -173,3 +180,12 @@ def cells_by_recipe(cells: Sequence[Cell]) -> dict[str, list[Cell]]:
     for cell in cells:
         groups.setdefault(cell.recipe, []).append(cell)
     return groups
+
+
+def ranked(cells: Sequence[Cell]) -> dict[str, float]:
+    """Each detector's AUROC on average over its recipes, the best first; nan, and last, where it gave none."""
+    known: dict[str, list[float]] = {cell.detector: [] for cell in cells}
+    for cell in cells:
+        known[cell.detector] += [cell.auroc.value] if cell.auroc and not math.isnan(cell.auroc.value) else []
+    means = {name: math.fsum(values) / len(values) if values else math.nan for name, values in known.items()}
+    return dict(sorted(means.items(), key=lambda pair: math.inf if math.isnan(pair[1]) else -pair[1]))

@@ -29,7 +29,7 @@ from flyroom.stats.estimates import (
     rate,
     rate_if_any,
 )
-from flyroom.stats.probabilities import Calibration, Platt, calibration, corrected_rate, platt
+from flyroom.stats.probabilities import Calibration, Platt, calibration, corrected_rate, platt, split_calibration
 
 __all__ = [
     "Calibration",
@@ -56,4 +56,5 @@ __all__ = [
     "rate_if_any",
     "recall_at_fpr",
     "roc_points",
+    "split_calibration",
 ]

@@ -103,6 +103,27 @@ def calibration(
     )
 
 
+def split_calibration(positives: Sequence[float], negatives: Sequence[float], *, seed: int) -> Calibration:
+    """Platt's curve fitted on one half of the suspects, drawn by lot from either class, and measured on the other half.
+
+    Two bins, up to ten where each then holds eight suspects. Raises ValueError for fewer than four of either class.
+
+    >>> found = split_calibration([2.0, 3.0, 4.0, 5.0], [0.0, 1.0, 1.5, 2.5], seed=0)
+    >>> len(found.curve), found.brier.n
+    (2, 4)
+    """
+    few = min(("positives", len(positives)), ("negatives", len(negatives)), key=lambda pair: pair[1])
+    if few[1] < 4:
+        raise ValueError(f"{few[0]} has {few[1]} items; it needs at least 4, two to fit on and two to measure")
+    rng = np.random.default_rng(seed)
+    above = rng.permutation(finite("positives", positives)).tolist()
+    below = rng.permutation(finite("negatives", negatives)).tolist()
+    curve = platt(above[::2], below[::2])
+    rest = [*above[1::2], *below[1::2]]
+    truth = [i < len(above[1::2]) for i in range(len(rest))]
+    return calibration(curve(rest), truth, bins=min(10, max(2, len(rest) // 8)), seed=seed)
+
+
 def corrected_rate(hits: int, n: int, *, caught: tuple[int, int], passed: tuple[int, int]) -> Estimate:
     """A share that was counted by a judge who errs, freed of the judge's errors.
 
