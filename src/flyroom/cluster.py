@@ -27,8 +27,9 @@ from flyroom.world.bundled import bundled
 
 Watch = Callable[[str, int, int, str], None]
 RETRIES = 5  # of a task whose worker died
-QUIET = {
+SETTINGS = {  # unless the environment says otherwise
     "RAY_USAGE_STATS_ENABLED": "0",  # nobody is told what is grown here
+    "RAY_worker_niceness": "0",  # or all else on the machine comes before the organisms: Ray's default is 15
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # Ray's coming default, and no warning about it
 }
 
@@ -131,7 +132,7 @@ def connected(address: str | None, workers: int | None = None) -> Iterator[Any]:
 
 
 def _ray() -> ModuleType:
-    for name, value in QUIET.items():
+    for name, value in SETTINGS.items():
         os.environ.setdefault(name, value)
     try:
         import ray
