@@ -91,6 +91,9 @@ def grow(
     seeds: Annotated[str, typer.Option(help="Seeds: 0-4, or 0,3,7.")] = "0",
     base: BaseName = BASE,
     room: RoomPath = ROOM,
+    on: Annotated[
+        str | None, typer.Option(help="ray: on all cores or GPUs of this machine; ray:ADDRESS: on that Ray cluster.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Grow organisms, each beside its twin. What was grown before is not grown again; what was killed goes on."""
@@ -101,10 +104,11 @@ def grow(
         raise ValueError(f"recipe is {recipe!r} and --grid {str(grid) if grid else None!r}; give one of the two")
     if recipe is not None and recipe not in GROUPS and not recipe.endswith((".yaml", ".yml")):
         require(recipe)  # before the base is opened, which takes a while
-    from flyroom import stages
+    from flyroom import cluster, stages
     from flyroom.grid import read
     from flyroom.room import Room
 
+    address = cluster.address_of(on) if on is not None else None
     began = time.perf_counter()
     if grid is not None:
         read(grid)  # before the base is opened, too
@@ -114,7 +118,10 @@ def grow(
     bench = stages.open_base(base)
     made = stages.crossed(grid, bench) if grid else stages.named(recipe or "", chosen, bench)
     with progress() as watch:
-        organisms = stages.grow(made, bench, Room(room), seeds=wanted, watch=watch)
+        if on is None:
+            organisms = stages.grow(made, bench, Room(room), seeds=wanted, watch=watch)
+        else:
+            organisms = cluster.grow(made, base, Room(room), seeds=wanted, address=address, watch=watch)
     rows = [
         {
             "id": o.id,

@@ -42,6 +42,7 @@ EVERY = 20  # rounds between checkpoints
 
 Watch = Callable[[str, int, int, str], None]  # what is being done, how much is done, of how much, a word on how it goes
 Request = Step | Sample | LogProb | Trace | Tell
+Order = tuple[Recipe, int]  # a recipe and a seed
 
 
 def grow(
@@ -64,7 +65,21 @@ def grow(
     >>> grow([], None, seeds=[0])
     []
     """
-    wanted = {organism_id(r, engine.base, seed): (r, seed) for r in recipes for seed in seeds}
+    orders = [(recipe, seed) for recipe in recipes for seed in seeds]
+    return grow_orders(orders, engine, room=room, snapshots=snapshots, every=every, watch=watch)
+
+
+def grow_orders(
+    orders: Sequence[Order],
+    engine: Engine,
+    *,
+    room: Room | None = None,
+    snapshots: Sequence[int] = SNAPSHOTS,
+    every: int = EVERY,
+    watch: Watch | None = None,
+) -> list[Organism]:
+    """Grow each recipe with its own seed, as `grow` does. A shard of a larger growth is a list of orders."""
+    wanted = {organism_id(r, engine.base, seed): (r, seed) for r, seed in orders}
     grown: dict[str, Organism] = _stored(wanted, engine, room)
     missing = {name: order for name, order in wanted.items() if name not in grown}
     if missing and room is None:
@@ -75,7 +90,7 @@ def grow(
             found = _stored(missing, engine, room)  # by another process, while this one waited for the lock
             left = {name: order for name, order in missing.items() if name not in found}
             grown |= found | (_grow(left, engine, room, group, snapshots, every, watch) if left else {})
-    return [grown[organism_id(r, engine.base, seed)] for r in recipes for seed in seeds]
+    return [grown[organism_id(r, engine.base, seed)] for r, seed in orders]
 
 
 # ---------------------------------------------------------------- the lock-step
@@ -107,7 +122,7 @@ class _Run:
 
 
 def _grow(
-    orders: Mapping[str, tuple[Recipe, int]],
+    orders: Mapping[str, Order],
     engine: Engine,
     room: Room | None,
     group: str,
@@ -286,7 +301,7 @@ def unpack(entry: Entry, recipe: Recipe, engine: Engine) -> Organism:
     )
 
 
-def _stored(wanted: Mapping[str, tuple[Recipe, int]], engine: Engine, room: Room | None) -> dict[str, Organism]:
+def _stored(wanted: Mapping[str, Order], engine: Engine, room: Room | None) -> dict[str, Organism]:
     entries = {name: room.get("organism", name) for name in wanted} if room else {}
     return {name: unpack(entry, wanted[name][0], engine) for name, entry in entries.items() if entry is not None}
 

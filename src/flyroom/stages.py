@@ -110,8 +110,12 @@ def grow(
     made: Sequence[Recipe], bench: Bench, room: Room, *, seeds: Sequence[int], watch: Watch | None = None
 ) -> list[Organism]:
     """Each recipe and its twin, with each seed."""
-    both = list({r.id: r for recipe in made for r in (recipe, recipe.twin())}.values())
-    return growing.grow(both, bench.engine, seeds=seeds, room=room, watch=watch)
+    return growing.grow(with_twins(made), bench.engine, seeds=seeds, room=room, watch=watch)
+
+
+def with_twins(made: Sequence[Recipe]) -> list[Recipe]:
+    """Each recipe and, behind it, its twin; none twice."""
+    return list({r.id: r for recipe in made for r in (recipe, recipe.twin())}.values())
 
 
 def stored(room: Room, bench: Bench, ids: Sequence[str] | None) -> list[Organism]:

@@ -1,0 +1,86 @@
+"""docs/performance.md: one section a benchmark, each between marks, each with its own machine and versions.
+
+A run replaces the sections that it measured and leaves the others, so a section is always a whole run. What was never
+measured says so and gives the command.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks.measure import LIBRARIES
+
+HEAD = """# Performance
+
+Written by `python -m benchmarks cpu --page docs/performance.md` (and `gpu`), not by hand. Ours and the peers' run in
+one process, in turn, and the median of the repeats counts; losses are printed like wins. *Ratio* is ours over the peer
+by the wall clock; *by CPU time* leaves out what else ran on the machine, and is the one to trust where the slowest
+repeat is far from the fastest. *Limit* is what the work needs in operations (or bytes) at the rate that this machine
+reached on a large matrix product (or sum), without padding, copies, optimiser or Python; the share of it is by CPU
+time on a CPU.
+
+The peers are PEFT and `generate` one organism after another, on rows that are tensors before the clock starts,
+right-padded to their batch, without checkpointing and with denormals flushed as ours are; and TRL's `SFTTrainer`, as it
+comes and tuned, by its own steps alone (what a Trainer does once for an organism is left out, which is in its favour).
+Not beside them yet: transformers' continuous batching, nnsight, TransformerLens, vLLM.
+"""
+
+
+def write(path: Path, which: str, results: Mapping[str, Mapping[str, Any]], known: Mapping[str, Sequence[str]]) -> None:
+    """Put the results of a set into the page. `known` are the names of every set's benchmarks, in order."""
+    old = sections(path.read_text(encoding="utf-8")) if path.exists() else {}
+    text = HEAD
+    for kind, names in known.items():
+        text += f"\n## {kind.upper()}\n"
+        for name in names:
+            key = f"{kind} {name}"
+            fresh = section(name, results[name]) if kind == which and name in results else None
+            body = fresh or old.get(key) or _unmeasured(kind, name)
+            text += f"\n<!-- {key} -->\n{body}\n<!-- end -->\n"
+    path.write_text(text, encoding="utf-8")
+
+
+def sections(text: str) -> dict[str, str]:
+    """What stands between the marks of a page."""
+    return dict(re.findall(r"<!-- (\w+ \w+) -->\n(.*?)\n<!-- end -->", text, re.DOTALL))
+
+
+def section(name: str, result: Mapping[str, Any]) -> str:
+    """One benchmark in Markdown."""
+    lines = [f"### {name}", "", f"{result['what']}.", ""]
+    if result["ours"] is None:
+        return "\n".join([*lines, *(f"Not run: {why}." for why in result["missing"].values())])
+    rows = ["ours", *result["ratios"]]
+    lines += [
+        f"| | {result['unit']} | ratio | by CPU time | tokens/s | seconds (fastest, median, slowest) | MiB |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for row in rows:
+        cpu = result.get("cpu_ratios", {}).get(row)
+        memory = result.get("memory_mib", {}).get(row)
+        cells = [_number(result[row]), _number(result["ratios"].get(row)), _number(cpu)]
+        cells.append(_number(result.get("tokens_per_second", {}).get(row)))
+        cells.append(", ".join(_number(s) for s in result["seconds"][row]))
+        lines.append(f"| {row} | {' | '.join(cells)} | {_number(memory)} |")
+    if result["limit"] is not None:
+        lines.append(f"| limit | {_number(result['limit'])} | {_number(result['of_limit'])} of it | | | | |")
+    lines += [""] + [f"Not run: {peer}: {why}." for peer, why in result["missing"].items()]
+    return "\n".join([*lines, f"Median of {result['repeats']}. {_machine(result['machine'])}"])
+
+
+def _machine(about: Mapping[str, Any]) -> str:
+    versions = ", ".join(f"{name} {about[name]}" for name in ("python", *LIBRARIES) if about[name])
+    return f"{about.get('device') or about['processor']}, {about['threads']} thread(s); {versions}."
+
+
+def _unmeasured(kind: str, name: str) -> str:
+    return f"### {name}\n\nNot measured yet. `python -m benchmarks {kind} --only {name} --page docs/performance.md`"
+
+
+def _number(value: float | None) -> str:
+    if not value:
+        return "" if value is None else "0"
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
