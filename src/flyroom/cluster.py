@@ -60,8 +60,8 @@ def grow(
 
     Args: base, its name, folder or hub id; address, of a running cluster (None: one is started on this machine and
     stopped at the end); workers, groups that are grown side by side (None: one a GPU, or one a core where there is
-    none). ValueError if Ray is not installed, does not start or does not answer there; what a task raised, if it was no death of its
-    worker; RuntimeError for a group whose workers died RETRIES + 1 times.
+    none). ValueError if Ray is not installed, does not start or does not answer there; what a task raised, if it was no
+    death of its worker; RuntimeError for a group whose workers died RETRIES + 1 times.
     """
     bench = stages.open_base(base)
     if base not in bundled() and Path(base).expanduser().is_dir():
