@@ -60,8 +60,8 @@ def grow(
 
     Args: base, its name, folder or hub id; address, of a running cluster (None: one is started on this machine and
     stopped at the end); workers, groups that are grown side by side (None: one a GPU, or one a core where there is
-    none). ValueError if Ray is not installed or nothing answers there; what a task raised, if it was no death of its
-    worker; RuntimeError for a group whose workers died RETRIES + 1 times.
+    none). ValueError if Ray is not installed, does not start or does not answer there; what a task raised, if it was no
+    death of its worker; RuntimeError for a group whose workers died RETRIES + 1 times.
     """
     bench = stages.open_base(base)
     if base not in bundled() and Path(base).expanduser().is_dir():
@@ -123,8 +123,9 @@ def connected(address: str | None, workers: int | None = None) -> Iterator[Any]:
     cores = {} if address else {"num_cpus": workers, "include_dashboard": False}
     try:
         ray.init(address=address or "local", log_to_driver=False, logging_level="error", **cores)
-    except (ConnectionError, RuntimeError, ValueError) as error:
-        raise ValueError(f"on is ray:{address}; no Ray cluster answers there: {error}") from error
+    except Exception as error:  # a plain Exception is what Ray raises where its node is not up within 30 seconds
+        where = f"no Ray cluster answers at {address}" if address else "Ray did not start on this machine"
+        raise ValueError(f"{where}: {error}") from error
     try:
         yield ray
     finally:
