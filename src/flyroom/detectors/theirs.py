@@ -176,7 +176,7 @@ def _number(value: Any) -> float | None:
         return float(value) if math.isfinite(value) else None
     if value not in (*GRADES, "N", None):
         raise ValueError(f"the scorer's value is {value!r}; it must be a number, or one of {', '.join(GRADES)} and N")
-    return GRADES.get(value)
+    return None if value is None else GRADES.get(value)
 
 
 GRADES = {"C": 1.0, "P": 0.5, "I": 0.0}  # correct, partly, incorrect: of the target

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from flyroom.report.plots.style import COLOURS, TEXT, WIDTH, axis, finish
 from flyroom.report.words import clean, mean, ranked
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 WIDE, HIGH = WIDTH - 66, 300
 Box = tuple[float, float, float, float]  # left, top, right, bottom
+Side = Literal["left", "right", "center"]
 
 
 def cost(cells: Sequence[Cell]) -> Chart | None:
@@ -93,15 +94,26 @@ def _points(cells: Sequence[Cell]) -> list[dict[str, Any]]:
     return rows
 
 
-def _labels(rows: Sequence[dict[str, Any]]) -> list[tuple[dict[str, Any], tuple[float, float, str]]]:
+def _labels(rows: Sequence[dict[str, Any]]) -> list[tuple[dict[str, Any], tuple[float, float, Side]]]:
     """Where a name stands: (to the right, down, how it is aligned) of its point. Names without room are left out."""
     taken: list[Box] = [(r["left"] - 6, r["top"] - 6, r["left"] + 6, r["top"] + 6) for r in rows]
     taken += _steps([(row["left"], row["top"]) for row in rows if row["front"]])
     placed = []
     for row in sorted(rows, key=lambda row: (not row["front"], -row["recall"])):
         width = 0.52 * TEXT * len(row["detector"])
-        sides = {"left": (9, 0.0, width), "right": (-9, -width, 0.0), "center": (0, -width / 2, width / 2)}
-        spots = [("left", 0), ("right", 0), ("center", -16), ("center", 16), ("left", -12), ("left", 12)]
+        sides: dict[Side, tuple[float, float, float]] = {
+            "left": (9, 0.0, width),
+            "right": (-9, -width, 0.0),
+            "center": (0, -width / 2, width / 2),
+        }
+        spots: list[tuple[Side, int]] = [
+            ("left", 0),
+            ("right", 0),
+            ("center", -16),
+            ("center", 16),
+            ("left", -12),
+            ("left", 12),
+        ]
         spots += [("right", -12), ("right", 12)]
         for side, dy in spots:
             dx, low, high = sides[side]

@@ -168,9 +168,9 @@ def _fields(
     colour = alt.Color("auroc:Q", legend=None, scale=alt.Scale(domain=[0, 0.5, 1], range=span))
     ink = alt.condition("datum.dark", alt.value(ON_DARK), alt.value(ON_LIGHT))
     fields = alt.Chart(alt.Data(values=rows)).encode(x=x, y=y)
-    return alt.layer(
-        fields.mark_rect().encode(color=colour), fields.mark_text(fontSize=TEXT).encode(text="text:N", color=ink)
-    ).properties(width=max(WIDTH - margin, 24 * len(columns)), height=23 * len(names))
+    layers: list[Any] = [fields.mark_rect().encode(color=colour)]
+    layers.append(fields.mark_text(fontSize=TEXT).encode(text="text:N", color=ink))
+    return alt.layer(*layers).properties(width=max(WIDTH - margin, 24 * len(columns)), height=23 * len(names))
 
 
 def _ends(title: str | None) -> alt.Axis:
