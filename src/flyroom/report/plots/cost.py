@@ -113,8 +113,9 @@ def _labels(rows: Sequence[dict[str, Any]]) -> list[tuple[dict[str, Any], tuple[
             ("center", 16),
             ("left", -12),
             ("left", 12),
+            ("right", -12),
+            ("right", 12),
         ]
-        spots += [("right", -12), ("right", 12)]
         for side, dy in spots:
             dx, low, high = sides[side]
             x, y = row["left"] + dx, row["top"] + dy

@@ -156,7 +156,7 @@ def _fields(
     *,
     margin: int,
     titles: tuple[str | None, str | None] = (None, None),
-) -> alt.LayerChart:
+) -> alt.LayerChart | alt.FacetChart:
     """A field for each row, with its figure written in, for a colour tells none; `margin` is kept for the names."""
     import altair as alt
 
