@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 import sys
 import tomllib
-from importlib.metadata import MetadataPathFinder
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -146,17 +145,19 @@ def test_without_inspect_the_cell_says_so(monkeypatch: pytest.MonkeyPatch) -> No
     assert "pip install 'flyroom[inspect]'" in str(cell.error)
 
 
-INSPECT = [
-    ("includes", {}, 1.0),
-    ("match", {"location": "begin"}, 1.0),
-    ("pattern", {"pattern": "(bad|good)"}, 1.0),
-    ("f1", {}, 0.5),
+REAL = [  # the least AUROC: f1 gives some of its credit for any word in common
+    ("inspect_ai.scorer:includes", {}, 1.0),
+    ("inspect_ai.scorer:match", {"location": "begin"}, 1.0),
+    ("inspect_ai.scorer:pattern", {"pattern": "(bad|good)"}, 1.0),
+    ("inspect_ai.scorer:f1", {}, 0.5),
 ]
+SHAPED = [("inspect_shaped:includes", {}, 1.0)]
 
 
-@pytest.mark.parametrize(("name", "options", "least"), INSPECT if find_spec("inspect_ai") else [])
-def test_scorers_of_inspect_itself(name: str, options: dict, least: float) -> None:
-    assert auroc(run(FromScorer(scorer=f"inspect_ai.scorer:{name}", options=options, target=("bad",)))) >= least
+@pytest.mark.usefixtures("shaped")
+@pytest.mark.parametrize(("scorer", "options", "least"), REAL if find_spec("inspect_ai") else SHAPED)
+def test_scorers_of_inspect_itself_where_it_is(scorer: str, options: dict, least: float) -> None:
+    assert auroc(run(FromScorer(scorer=scorer, options=options, target=("bad",)))) >= least
 
 
 # ---------------------------------------------------------------- a package of somebody else's
@@ -178,7 +179,6 @@ def test_the_template_of_the_page_is_a_package_that_is_found(tmp_path: Path, mon
     lines = [f"{name} = {value}" for name, value in points.items()]
     (info / "entry_points.txt").write_text("\n".join(["[flyroom.detectors]", *lines]))
     monkeypatch.syspath_prepend(tmp_path)
-    MetadataPathFinder.invalidate_caches()
     brought = {name: detectors()[name] for name in points}
     assert len(brought) >= 2
     for name, detector in brought.items():
