@@ -20,7 +20,7 @@ LEAF, ROLE, WORLDLY = {"types"}, {"types", "stats"}, {"types", "world", "judges"
 EVERYTHING = {
     *("types", "stats", "room", "engine", "world", "judges", "behaviours", "conditions", "implants", "recipes"),
     *("grow", "card", "detectors", "bench", "apart", "lab", "game", "treatments", "mechanism", "report"),
-    *("stages", "demo", "grid", "replies", "terminal", "redteam", "serve"),
+    *("stages", "demo", "grid", "replies", "terminal", "redteam", "serve", "traces"),
 }  # all but the command line, which nobody imports
 TABLE: dict[str, set[str]] = {
     "types": set(),
@@ -30,8 +30,9 @@ TABLE: dict[str, set[str]] = {
     **dict.fromkeys(("grow", "card", "game"), ROLE),
     "redteam": {*ROLE, "game"},
     "serve": LEAF,
-    **dict.fromkeys(("apart", "lab", "replies"), LEAF),
-    "bench": {*ROLE, "apart", "lab", "replies"},
+    **dict.fromkeys(("apart", "replies", "traces"), LEAF),
+    "lab": {*LEAF, "traces"},
+    "bench": {*ROLE, "apart", "lab", "replies", "traces"},
     "terminal": set(),
     "recipes": {"types", "behaviours", "conditions", "implants"},
     "grid": {"types", "recipes"},

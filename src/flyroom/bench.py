@@ -24,6 +24,7 @@ from flyroom import stats
 from flyroom.apart import Apart, DetectorError
 from flyroom.lab import BenchLab, Material
 from flyroom.replies import Said, replies
+from flyroom.traces import Traces
 from flyroom.types import (
     AdapterRef,
     Cell,
@@ -47,6 +48,7 @@ from flyroom.types import (
 Watch = Callable[[str, int, int, str], None]
 Work = Callable[..., list[Finding]]
 FORMAT = 1
+JUDGES = 4  # calibration twins that are asked one recipe's questions, others for each recipe
 
 
 def bench(
@@ -120,6 +122,7 @@ def bench(
     truth = _Truth(names, positives, negatives, decoys, calibration)
     adapters = dict(zip((names[o.id] for o in order), engine.load([o.patches[0] for o in order]), strict=True))
     said: list[Said] | None = None
+    traces = Traces(engine)
     cells: list[Cell] = []
     with Apart() if isolated else nullcontext(_here) as work:
         for done, (name, detector) in enumerate(detectors.items()):
@@ -137,7 +140,7 @@ def bench(
                     material.trusted,
                     material.questions,
                     material.cues,
-                    asked,
+                    asked if unit_of(detector) == "model" else (asked, JUDGES),
                 ]
             )
             stored = room.get("cells", key) if room else None
@@ -145,11 +148,11 @@ def bench(
                 cells += TypeAdapter(list[Cell]).validate_python(stored.payload["cells"])
                 continue
             unit = unit_of(detector)
-            lab = BenchLab(detector.needs, adapters, engine, material, told, unit=unit)
+            lab = BenchLab(detector.needs, adapters, engine, material, told, unit=unit, traces=traces)
             if unit == "response" and said is None:
                 said = truth.listen(adapters, engine, asked, seed)
             units = suspects if unit == "model" else [one.reply for one in said or ()]
-            tried = _try(detector, units, lab, engine, seed, work)
+            tried = _try(detector, units, lab, engine, traces, seed, work)
             put_back = partial(truth.open, order=suspects) if unit == "model" else partial(truth.hear, said=said or ())
             rows = put_back(name, detector, tried=tried)
             if room is not None and tried.error is None:
@@ -204,8 +207,11 @@ def _code(detector: Detector) -> str:
         return ""
 
 
-def _try(detector: Detector, units: Sequence[Any], lab: BenchLab, engine: Engine, seed: int, work: Work) -> _Tried:
-    began, read, written = time.perf_counter(), engine.tokens_forward, engine.tokens_generated
+def _try(
+    detector: Detector, units: Sequence[Any], lab: BenchLab, engine: Engine, traces: Traces, seed: int, work: Work
+) -> _Tried:
+    began, written = time.perf_counter(), engine.tokens_generated
+    read = engine.tokens_forward + traces.spared
     error, findings = None, list[Finding]()
     try:
         findings = work(detector, units, lab, seed=seed)
@@ -217,7 +223,7 @@ def _try(detector: Detector, units: Sequence[Any], lab: BenchLab, engine: Engine
     finally:
         lab.close()
     cost = Cost(
-        forward_tokens=engine.tokens_forward - read,
+        forward_tokens=round(engine.tokens_forward + traces.spared - read),
         generated_tokens=engine.tokens_generated - written,
         seconds=time.perf_counter() - began,
     )
@@ -285,7 +291,8 @@ class _Truth:
         asked = {}
         for recipe in self.recipes.values():
             own = {recipe.id, recipe.twin().id}
-            asked[recipe.id] = [o for o in (*self.positives, *self.twins) if o.recipe.id in own] + [*self.calibration]
+            few = self.calibration[len(asked) % len(self.calibration) :][:JUDGES]
+            asked[recipe.id] = [o for o in (*self.positives, *self.twins) if o.recipe.id in own] + [*few]
         refs = {model: (name, adapters[name]) for model, name in self.names.items()}
         said = replies([*self.recipes.values()], asked, refs, engine, n=n, seed=seed)
         return secrets.SystemRandom().sample(said, len(said))

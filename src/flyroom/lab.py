@@ -17,6 +17,7 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
+from flyroom.traces import Traces
 from flyroom.types import (
     BASE,
     Access,
@@ -63,7 +64,9 @@ class Material:
 
 
 class BenchLab:
-    """The lab of `types.Lab`. `adapters` is by suspects' names, `known` says of some of them what they are."""
+    """The lab of `types.Lab`. `adapters` is by suspects' names, `known` says of some of them what they are; `traces`
+    are shared by the labs of one bench.
+    """
 
     def __init__(
         self,
@@ -74,9 +77,10 @@ class BenchLab:
         known: Sequence[tuple[Suspect, bool]] = (),
         *,
         unit: Unit = "model",
+        traces: Traces | None = None,
     ) -> None:
         self._needs, self._engine, self._material, self._known = needs, engine, material, tuple(known)
-        self._unit = unit
+        self._unit, self._traces = unit, traces or Traces(engine)
         self._adapters, self._copies = dict(adapters), list[AdapterRef]()
 
     def close(self) -> None:
@@ -141,7 +145,7 @@ class BenchLab:
         *,
         at: Place = "answer",
     ) -> Tensor:
-        return self._engine.trace(self._reach(suspects, Access.TRACE), rows, layers, at=at)
+        return self._traces(self._reach(suspects, Access.TRACE), rows, layers, at=at)
 
     def weights(self, suspects: Sequence[Suspect]) -> list[Mapping[str, Tensor]]:
         return [_added(self._engine.patch(ref)) for ref in self._reach(suspects, Access.WEIGHTS)]
