@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
@@ -15,7 +16,7 @@ from flyroom import cluster, stages
 from flyroom.implants import SFT
 from flyroom.recipes import make
 from flyroom.room import Room
-from flyroom.types import AdapterRef, Plan, Recipe
+from flyroom.types import AdapterRef, Organism, Plan, Recipe
 
 BASE, STEPS, DEADLY = "0.25M", 28, 25  # the last checkpoint before the death is at 20
 
@@ -43,6 +44,19 @@ class Deadly:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
+def grown(made: list[Recipe], room: Room, watch: cluster.Watch) -> list[Organism]:
+    """On two workers. Skipped, and no other error excused, where the machine is too busy for Ray to start at all."""
+    try:
+        return cluster.grow(made, BASE, room, seeds=[0, 1], workers=2, watch=watch)
+    except ValueError as error:
+        if "timed out during startup" not in str(error):
+            raise
+    gc.collect()  # or what Ray had started would be told of in the middle of another test
+    pytest.skip("Ray gives its own processes 30 seconds to start; this machine is too busy for that")
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # of a Ray that did not start
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
 def test_a_killed_worker_changes_nothing(tmp_path: Path) -> None:
     ray = pytest.importorskip("ray", reason="pip install 'flyroom[cluster]'")
     ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])  # a worker cannot import the tests
@@ -50,14 +64,7 @@ def test_a_killed_worker_changes_nothing(tmp_path: Path) -> None:
     plain = make("emergent-misalignment", {})
     made = [replace(plain, implants=(Deadly(marker=str(marker)),)), replace(plain, implants=(SFT(steps=4, rows=2),))]
     told: list[tuple[int, int]] = []
-    found = cluster.grow(
-        made,
-        BASE,
-        Room(tmp_path / "room"),
-        seeds=[0, 1],
-        workers=2,
-        watch=lambda _stage, done, total, _note: told.append((done, total)),
-    )
+    found = grown(made, Room(tmp_path / "room"), lambda _stage, done, total, _note: told.append((done, total)))
     assert int(marker.read_text()) != os.getpid()
     assert told == [(1, 2), (2, 2)]
     assert not Room(tmp_path / "room").list("checkpoint")
