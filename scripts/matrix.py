@@ -12,9 +12,9 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from pages import estimate, table
@@ -25,7 +25,7 @@ from flyroom.detectors import detectors as all_detectors
 from flyroom.grow import grow
 from flyroom.report.words import count, seconds, share
 from flyroom.room import Room
-from flyroom.types import Access, Cell, Estimate, Matrix, Recipe, plain
+from flyroom.types import Access, Cell, Estimate, Matrix, Organism, Recipe, organism_id, plain
 
 WHITE = Access.TRACE | Access.WEIGHTS | Access.TRAIN
 HIDDEN = (
@@ -63,6 +63,23 @@ def grid(cells: Sequence[Cell], names: Sequence[str], columns: Sequence[str]) ->
         shown = [estimate(cell.auroc) if cell.auroc else "error" for cell in found]
         rows.append([f"`{name}`", *shown, share(sum(known) / len(known)) if known else "-"])
     return rows
+
+
+def beside_own_twins(matrix: Matrix, tested: Sequence[Organism]) -> list[Cell]:
+    """Cells of models again, with no negatives but the organisms' own twins: what training itself leaves, a twin has
+    too.
+    """
+    own: dict[str, set[str]] = {}
+    for o in tested:
+        if o.recipe.dose > 0:
+            own.setdefault(o.recipe.name, set()).add(organism_id(o.recipe.twin(), o.base, o.seed))
+    found = []
+    for cell in matrix.cells:
+        if cell.unit == "model" and cell.suspicions:
+            twins = zip(matrix.twins, cell.suspicions["twins"], strict=True)
+            good = [x for twin, x in twins if twin in own[cell.recipe]]
+            found.append(replace(cell, auroc=stats.auroc(cell.suspicions["organisms"], good)))
+    return found
 
 
 def halves(cell: Cell) -> tuple[Estimate, Estimate] | None:
@@ -118,7 +135,9 @@ def calibrated(cells: Sequence[Cell]) -> tuple[str, str]:
 # ---------------------------------------------------------------- the page
 
 
-def page(matrix: Matrix, groups: Mapping[str, Sequence[str]], told: Sequence[str]) -> list[str]:
+def page(
+    matrix: Matrix, groups: Mapping[str, Sequence[str]], tested: Sequence[Organism], told: Sequence[str]
+) -> list[str]:
     cells = matrix.cells
     every = list(dict.fromkeys(cell.recipe for cell in cells))
     columns = {"plain": [r for r in every if "-hidden" not in r], "hidden": [r for r in every if "-hidden" in r]}
@@ -133,6 +152,23 @@ def page(matrix: Matrix, groups: Mapping[str, Sequence[str]], told: Sequence[str
             lines += [f"## AUROC at the level of {unit}, {strength}", ""]
             head = [unit[:-1], *(r.removesuffix("-hidden") for r in recipes_of), "mean"]
             lines += table(["detector", *head[1:]], grid(cells, names, recipes_of))
+    lines += ["## Against their own twins alone", ""]
+    lines += [
+        "Mean AUROC over threats. Above, a detector also gains by telling one way of training from another; here "
+        "organism and twin differ by their data alone.",
+        "",
+    ]
+    matched = beside_own_twins(matrix, tested)
+    rows: list[list[object]] = []
+    for name in groups["models"]:
+        row: list[object] = [f"`{name}`"]
+        for recipes_of in columns.values():
+            for some in (cells, matched):
+                known = [c.auroc.value for c in some if c.detector == name and c.recipe in recipes_of and c.auroc]
+                row.append(share(sum(known) / len(known)) if known else "-")
+        rows.append(row)
+    head = [f"{strength}, {against}" for strength in columns for against in ("against all", "own twins")]
+    lines += table(["detector", *head], rows)
     lines += ["## Whether the ranking holds", ""]
     for strength, recipes_of in columns.items():
         own = [c for c in cells if c.recipe in recipes_of]
@@ -148,7 +184,7 @@ def page(matrix: Matrix, groups: Mapping[str, Sequence[str]], told: Sequence[str
         "Recall over all organisms at a threshold above all calibration twins; Platt's curve fitted on one half.",
         "",
     ]
-    rows: list[list[object]] = []
+    rows = []
     for name in models:
         own = [c for c in cells if c.detector == name]
         hits = [c.recall_at_1pct_fpr for c in own if c.recall_at_1pct_fpr]
@@ -205,17 +241,18 @@ def main() -> None:
     known = stages.grow(others, bench, room, seeds=range(100, 100 + given.known))
     matrix = stages.bench(tested, bench, room, seed=given.seed, calibration=given.calibration, known=known, watch=say)
     worked = {cell.detector: cell.cost.seconds for cell in matrix.cells}
-    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     groups = {"models": [*OF_MODELS], "replies": [*OF_REPLIES], "controls": [*CONTROLS]}
     told = [
         f"Made by `python scripts/matrix.py --base {given.base} --seeds {given.seeds} --hidden {given.hidden} --decoys "
         f"{given.decoys} --known {given.known} --calibration {given.calibration}`: {len(matrix.organisms)} "
         f"organisms, {len(matrix.twins)} twins, {len(matrix.decoys)} decoys, {len(matrix.calibration)} calibration "
         f"twins, {len(known)} known models on other triggers and domains. {sum(map(len, groups.values()))} detectors "
-        f"worked {sum(worked.values()) / 60:.0f} min one after another; {memory:.1f} GiB at most.",
+        f"worked {sum(worked.values()) / 60:.0f} min one after another.",
     ]
-    given.out.write_text("\n".join(page(matrix, groups, told)).rstrip() + "\n", encoding="utf-8")
-    given.out.with_suffix(".json").write_text(json.dumps({"cells": [plain(c) for c in matrix.cells]}) + "\n")
+    given.out.write_text("\n".join(page(matrix, groups, tested, told)).rstrip() + "\n", encoding="utf-8")
+    given.out.with_suffix(".json").write_text(
+        json.dumps({"cells": [plain(replace(c, suspicions={})) for c in matrix.cells]}) + "\n"
+    )
     print(given.out)
 
 
