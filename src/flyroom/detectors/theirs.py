@@ -174,9 +174,11 @@ def _number(value: Any) -> float | None:
     """
     if isinstance(value, (bool, int, float)):
         return float(value) if math.isfinite(value) else None
-    if value not in (*GRADES, "N", None):
+    if value is None or value == "N":
+        return None
+    if not isinstance(value, str) or value not in GRADES:
         raise ValueError(f"the scorer's value is {value!r}; it must be a number, or one of {', '.join(GRADES)} and N")
-    return None if value is None else GRADES.get(value)
+    return GRADES[value]
 
 
 GRADES = {"C": 1.0, "P": 0.5, "I": 0.0}  # correct, partly, incorrect: of the target
