@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -61,6 +62,12 @@ def test_together_is_alone(engine: TorchEngine, equal: bool) -> None:
         worst = max(worst, difference)
         assert difference < 1e-5
     figure("together and alone, weights after 20 steps", engine.base.name, worst)
+
+
+def test_a_step_leaves_small_numbers_as_they_are(llama: TorchEngine) -> None:
+    [adapter] = llama.spawn([LoRA(rank=1)], seeds=[0])
+    llama.step([adapter], schedule(0, 1))
+    assert sys.float_info.min / 4 > 0  # denormals are flushed within a step alone
 
 
 def along(engine: TorchEngine, adapter: AdapterRef, rows: Sequence[Row], probe: Direction) -> float:

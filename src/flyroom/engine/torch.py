@@ -48,7 +48,6 @@ class TorchEngine:
     """
 
     def __init__(self, base: bases.Base, *, batch_tokens: int | None = None) -> None:
-        torch.set_flush_denormal(True)  # gradients that fade below 1e-38 cost a CPU more than all others together
         self.parts = base
         self.batch_tokens = _batch_tokens(base) if batch_tokens is None else batch_tokens
         self.tokens_forward = 0
@@ -183,12 +182,14 @@ class TorchEngine:
         ]
         index = {slot: k for k, slot in enumerate(slots)}
         leaves = self._banks.leaves(slots)
+        torch.set_flush_denormal(True)  # gradients that fade below 1e-38 cost a CPU more than all others together
         try:
             found = [
                 gradients(self.parts, self._banks, leaves, slots[some], steps[some], budget=self.batch_tokens)
                 for some in self._side_by_side(steps)
             ]
         finally:
+            torch.set_flush_denormal(False)  # it is the thread's own state, and not ours to keep
             self._banks.clear()
         loss_K, tokens = torch.cat([loss for loss, _ in found]), [n for _, some in found for n in some]
         self.tokens_forward += sum(tokens)
