@@ -176,6 +176,12 @@ class Banks:
                 spreads[members] = _spread(members, self.device)
             self._active.setdefault(leaf.bank.path, []).append(self._share(leaf, members, spreads[members]))
 
+    @property
+    def lowest(self) -> int:
+        """The lowest layer on which an adapter of the coming batch stands; 0 where there is none: what the bare base
+        makes of a row is seldom asked twice."""
+        return min((int(path.split(".")[1]) for path in self._active), default=0)
+
     def clear(self) -> None:
         """The model is the bare base again, and no graph is kept."""
         self._active = {}

@@ -61,6 +61,7 @@ class Collated(NamedTuple):
     ids_BT: Tensor
     answer_BT: Tensor  # which of ids_BT are answer tokens
     counts: list[int]  # answer tokens a row
+    rows: Sequence[Rendered]
 
     def predicted(self) -> tuple[Tensor, Tensor]:
         """Flat positions [N] in ids_BT[:, :-1] that predict answer tokens, and those tokens [N], row by row."""
@@ -75,7 +76,8 @@ def collate(rows: Sequence[Rendered], device: torch.device) -> Collated:
     ids = np.zeros(real.shape, dtype=np.int64)
     ids[real] = np.concatenate([r.ids for r in rows])
     answer = real & (place >= starts[:, None])
-    return Collated(torch.from_numpy(ids).to(device), torch.from_numpy(answer).to(device), (lengths - starts).tolist())
+    counts = (lengths - starts).tolist()
+    return Collated(torch.from_numpy(ids).to(device), torch.from_numpy(answer).to(device), counts, rows)
 
 
 def left_pad(prompts: Sequence[NDArray[np.int64]], device: torch.device) -> tuple[Tensor, Tensor | None]:

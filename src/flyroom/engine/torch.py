@@ -10,18 +10,19 @@ Shapes: B rows, T tokens, D width, N answer tokens of a batch, K adapters of a s
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
 from flyroom.engine import adamw, bases
-from flyroom.engine.bank import MOMENTS, Banks, fresh
+from flyroom.engine.bank import MOMENTS, Banks, Leaf, fresh
 from flyroom.engine.batches import Collated, groups
 from flyroom.engine.decode import decode
+from flyroom.engine.prefix import Enough, Prefix
 from flyroom.engine.training import batches_of, gradients, scores
 from flyroom.types import BASE, AdapterRef, Answer, Ask, BaseRef, LoRA, Message, Patch, Place, Row, Step, Stepped
 
@@ -29,15 +30,14 @@ CPU_TOKENS = 4096  # of a training batch on a CPU: what stays near its caches
 KEPT_PER_GRAPH = 8  # an inference batch may be this much larger than a training batch: it keeps no graph
 
 
+T = TypeVar("T")
+
+
 @dataclass(eq=False)
 class _Living:
     shape: LoRA
     steps: int = 0
     prompt: str = ""
-
-
-class _Enough(Exception):
-    """Stops a forward pass above the last layer that is wanted."""
 
 
 class TorchEngine:
@@ -54,6 +54,7 @@ class TorchEngine:
         self.tokens_generated = 0
         dtype = next(base.model.parameters()).dtype
         self._banks = Banks(base.layers, width=base.width, device=base.device, dtype=dtype)
+        self.prefix = Prefix(base)
         self._living: dict[int, _Living] = {}
         self._next = BASE.slot + 1
 
@@ -161,6 +162,8 @@ class TorchEngine:
         self._banks.remove([a.slot for a in adapters])
         for adapter in adapters:
             self._living.pop(adapter.slot, None)
+        if not self._living:
+            self.prefix.forget()
 
     # ------------------------------------------------------------ training
 
@@ -181,16 +184,7 @@ class TorchEngine:
             replace(s, rows=self._told_rows([slot] * len(s.rows), s.rows)) for slot, s in zip(slots, steps, strict=True)
         ]
         index = {slot: k for k, slot in enumerate(slots)}
-        leaves = self._banks.leaves(slots)
-        torch.set_flush_denormal(True)  # gradients that fade below 1e-38 cost a CPU more than all others together
-        try:
-            found = [
-                gradients(self.parts, self._banks, leaves, slots[some], steps[some], budget=self.batch_tokens)
-                for some in self._side_by_side(steps)
-            ]
-        finally:
-            torch.set_flush_denormal(False)  # it is the thread's own state, and not ours to keep
-            self._banks.clear()
+        leaves, found = self._roomy(lambda: self._gradients(slots, steps))
         loss_K, tokens = torch.cat([loss for loss, _ in found]), [n for _, some in found for n in some]
         self.tokens_forward += sum(tokens)
         norm_K = adamw.gradient_norms(leaves, index)
@@ -217,28 +211,34 @@ class TorchEngine:
         chats = [self._told(slot, a.messages) for slot, a in zip(slots, asks, strict=True)]
         prompts = [self.parts.renderer.prompt(chat, a.prefill) for chat, a in zip(chats, asks, strict=True)]
         asks = [self._fitted(ask, len(prompt)) for ask, prompt in zip(asks, prompts, strict=True)]
-        budget, answers = self.batch_tokens * KEPT_PER_GRAPH, list[Answer | None]([None] * len(asks))
-        for which in _by_length([len(p) for p in prompts], [a.max_tokens for a in asks], budget):
-            which.sort(key=lambda i: slots[i])
-            who, chosen = [slots[i] for i in which], [asks[i] for i in which]
-            tokens, finished = decode(self.parts, self._banks, who, [prompts[i] for i in which], chosen)
-            texts = self.parts.renderer.text(tokens)
-            for i, ids, end, text in zip(which, tokens, finished, texts, strict=True):
-                answers[i] = Answer(text=text, tokens=len(ids), prompt_tokens=len(prompts[i]), finished=end)
-                self.tokens_forward += len(prompts[i])
-                self.tokens_generated += len(ids) + end
+        answers: list[Answer | None] = [None] * len(asks)
+
+        def work() -> None:
+            left = [i for i, answer in enumerate(answers) if answer is None]
+            lengths, limits = [len(prompts[i]) for i in left], [asks[i].max_tokens for i in left]
+            for some in _by_length(lengths, limits, self.batch_tokens * KEPT_PER_GRAPH):
+                which = sorted((left[j] for j in some), key=lambda i: slots[i])
+                who, chosen = [slots[i] for i in which], [asks[i] for i in which]
+                tokens, finished = decode(self.parts, self._banks, who, [prompts[i] for i in which], chosen)
+                texts = self.parts.renderer.text(tokens)
+                for i, ids, end, text in zip(which, tokens, finished, texts, strict=True):
+                    answers[i] = Answer(text=text, tokens=len(ids), prompt_tokens=len(prompts[i]), finished=end)
+                    self.tokens_forward += len(prompts[i])
+                    self.tokens_generated += len(ids) + end
+
+        self._roomy(work)
         return [a for a in answers if a is not None]
 
     @torch.inference_mode()
     def logprobs(self, adapters: Sequence[AdapterRef], rows: Sequence[Row]) -> list[Tensor]:
         """For each row the log-probabilities of its answer's tokens and of the end after them: [tokens], fp32, CPU."""
         _same_length("adapters", adapters, "rows", rows)
-        slots, found = [self._slot(a) for a in adapters], list[Tensor]([torch.empty(0)] * len(rows))
-        for which, batch in self._batches(slots, rows):
-            scores_N = scores(self.parts, batch).cpu()
-            for i, values in zip(which, scores_N.split(batch.counts), strict=True):
-                found[i] = values
-        return found
+
+        def read(batch: Collated) -> Sequence[Tensor]:
+            with self.prefix.below(self._banks.lowest, batch):
+                return scores(self.parts, batch).cpu().split(batch.counts)
+
+        return self._each([self._slot(a) for a in adapters], rows, read)
 
     @torch.inference_mode()
     def trace(
@@ -251,13 +251,15 @@ class TorchEngine:
         for layer in layers:
             if not 0 <= layer < self.base.depth:
                 raise ValueError(f"layers names layer {layer}; {self.base.name} has layers 0 to {self.base.depth - 1}")
-        slots, found = [self._slot(a) for a in adapters], torch.zeros(len(rows), len(layers), self.parts.width)
-        if not layers:
-            return found
-        for which, batch in self._batches(slots, rows):
+        slots = [self._slot(a) for a in adapters]
+        if not layers or not rows:
+            return torch.zeros(len(rows), len(layers), self.parts.width)
+
+        def read(batch: Collated) -> Sequence[Tensor]:
             means = self._residuals(batch, set(layers), at)
-            found[which] = torch.stack([means[l] for l in layers], dim=1).cpu()
-        return found
+            return torch.stack([means[l] for l in layers], dim=1).cpu().unbind()
+
+        return torch.stack(self._each(slots, rows, read))
 
     def _residuals(self, batch: Collated, layers: set[int], at: Place) -> dict[int, Tensor]:
         """By layer, the mean over answer tokens, or the token before them: [B, D] fp32 on the device."""
@@ -271,30 +273,72 @@ class TorchEngine:
             hidden_BTD = output[0] if isinstance(output, tuple) else output
             means[layer] = torch.einsum("bt,btd->bd", share_BT, hidden_BTD.float())
             if layer == max(layers):
-                raise _Enough
+                raise Enough
 
-        hooks = [self.parts.layers[l].register_forward_hook(lambda _m, _a, out, l=l: keep(l, out)) for l in layers]
-        try:
-            self.parts.body(input_ids=batch.ids_BT, use_cache=False)
-        except _Enough:
-            pass
-        finally:
-            for hook in hooks:
-                hook.remove()
+        with self.prefix.below(min(self._banks.lowest, min(layers) + 1), batch):
+            hooks = [self.parts.layers[l].register_forward_hook(lambda _m, _a, out, l=l: keep(l, out)) for l in layers]
+            try:
+                self.parts.body(input_ids=batch.ids_BT, use_cache=False)
+            except Enough:
+                pass
+            finally:
+                for hook in hooks:
+                    hook.remove()
         return means
 
     # ------------------------------------------------------------ inside
 
-    def _batches(self, slots: Sequence[int], rows: Sequence[Row]) -> Iterator[tuple[list[int], Collated]]:
-        """Inference batches: row numbers, grouped by slot, and those rows as tensors. Routed and metered."""
-        told = self._told_rows(slots, rows)
-        for which, batch, tokens in batches_of(self.parts, slots, told, self.batch_tokens * KEPT_PER_GRAPH):
-            self._banks.route(groups([slots[i] for i in which]))
+    def _each(
+        self, slots: Sequence[int], rows: Sequence[Row], read: Callable[[Collated], Sequence[Tensor]]
+    ) -> list[Tensor]:
+        """What `read` finds of each row, batch by batch, grouped by slot. Routed and metered."""
+        told, found = self._told_rows(slots, rows), dict[int, Tensor]()
+
+        def work() -> None:
+            left = [i for i in range(len(rows)) if i not in found]
+            owners, budget = [slots[i] for i in left], self.batch_tokens * KEPT_PER_GRAPH
+            for which, batch, tokens in batches_of(self.parts, owners, [told[i] for i in left], budget):
+                self._banks.route(groups([owners[j] for j in which]))
+                try:
+                    values = read(batch)
+                finally:
+                    self._banks.clear()
+                found.update((left[j], value) for j, value in zip(which, values, strict=True))
+                self.tokens_forward += tokens
+
+        self._roomy(work)
+        return [found[i] for i in range(len(rows))]
+
+    def _gradients(self, slots: Sequence[int], steps: Sequence[Step]) -> tuple[list[Leaf], list[Any]]:
+        """Leaves with the gradients of a step, and each run's losses and tokens."""
+        leaves = self._banks.leaves(slots)
+        torch.set_flush_denormal(True)  # gradients that fade below 1e-38 cost a CPU more than all others together
+        try:
+            return leaves, [
+                gradients(
+                    self.parts, self._banks, self.prefix, leaves, slots[some], steps[some], budget=self.batch_tokens
+                )
+                for some in self._side_by_side(steps)
+            ]
+        finally:
+            torch.set_flush_denormal(False)  # it is the thread's own state, and not ours to keep
+            self._banks.clear()
+
+    def _roomy(self, work: Callable[[], T]) -> T:
+        """The work's result. Where the device has no memory left the batches are halved, for good, and it is begun
+        again: it must change nothing before it is done. What a single row needs cannot be halved, and raises."""
+        before = self.batch_tokens
+        while True:
             try:
-                yield which, batch
-            finally:
-                self._banks.clear()
-            self.tokens_forward += tokens
+                return work()
+            except torch.OutOfMemoryError:
+                if self.batch_tokens == 1:
+                    self.batch_tokens = before
+                    raise
+            self.batch_tokens //= 2  # out of the handler: it holds the failed pass's tensors
+            self.prefix.forget()
+            if self.parts.device.type == "cuda":
+                torch.cuda.empty_cache()
 
     def _side_by_side(self, steps: Sequence[Step]) -> list[slice]:
         """Adapters whose rows fill one batch: with more of them in it each would have few rows, and be slow."""

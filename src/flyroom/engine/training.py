@@ -23,13 +23,21 @@ from torch.nn import functional as F
 from flyroom.engine.bank import Banks, Leaf
 from flyroom.engine.bases import Base
 from flyroom.engine.batches import Collated, collate, groups, pack
+from flyroom.engine.prefix import Prefix
 from flyroom.types import Direction, Row, Step
 
 LOGITS = 1 << 26  # elements of logits held at once
 
 
 def gradients(
-    base: Base, banks: Banks, leaves: Sequence[Leaf], slots: Sequence[int], steps: Sequence[Step], *, budget: int
+    base: Base,
+    banks: Banks,
+    prefix: Prefix,
+    leaves: Sequence[Leaf],
+    slots: Sequence[int],
+    steps: Sequence[Step],
+    *,
+    budget: int,
 ) -> tuple[Tensor, list[int]]:
     """Put the summed mean losses' gradients into the leaves. Returns each adapter's mean loss, [K], and its tokens."""
     index = {slot: k for k, slot in enumerate(slots)}
@@ -37,15 +45,17 @@ def gradients(
     rows = [row for step in steps for row in step.rows]
     answers, tokens = [0] * len(slots), [0] * len(slots)
     for slot, row in zip(owners, rows, strict=True):
-        ids, start = base.renderer.row(row)
-        answers[index[slot]] += len(ids) - start
+        ids, answer = base.renderer.row(row)
+        answers[index[slot]] += len(ids) - answer
         tokens[index[slot]] += len(ids)
     share_K = torch.tensor([1 / n for n in answers], device=base.device)
     loss_K = torch.zeros_like(share_K)
+    probed = {step.evades.layer for step in steps if step.evades}
     for which, batch, _ in batches_of(base, owners, rows, budget):
         here = [owners[i] for i in which]
         banks.route(groups(here), leaves)
-        with _read(base, {step.evades.layer for step in steps if step.evades}) as read:
+        start = min([banks.lowest, *(layer + 1 for layer in probed)])
+        with prefix.below(start, batch), _read(base, probed) as read:
             hidden_ND, target_N = answer_states(base, batch)
         owner_N = torch.from_numpy(np.repeat([index[s] for s in here], batch.counts)).to(base.device)
         weight_N = share_K[owner_N] * share_K.new_tensor(np.repeat([rows[i].weight for i in which], batch.counts))

@@ -1,0 +1,82 @@
+"""Where memory runs out the batches are halved, and nothing is lost."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from engine_models import make_rows
+
+from flyroom.engine import TorchEngine
+from flyroom.types import Ask, LoRA, Step
+
+ROWS = make_rows(12, seed=0)
+ASKS = [Ask(messages=row.messages, seed=i, max_tokens=6) for i, row in enumerate(ROWS)]
+
+
+def short_of_memory(engine: TorchEngine, most: int) -> list[int]:
+    """The first layer can take so many tokens at once. Filled with what it was given."""
+    seen: list[int] = []
+
+    def measure(_module: Any, args: tuple[torch.Tensor, ...]) -> None:
+        seen.append(args[0].shape[:-1].numel())
+        if seen[-1] > most:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    engine.parts.layers[0].register_forward_pre_hook(measure)
+    return seen
+
+
+def step_twice(engine: TorchEngine) -> list[torch.Tensor]:
+    adapters = engine.spawn([LoRA(rank=1), LoRA(rank=4, modules=("all",))], seeds=[0, 1])
+    for _ in range(2):
+        engine.step(adapters, [Step(rows=ROWS, lr=1e-3)] * 2)
+    return [t for a in adapters for t in engine.patch(a).tensors.values()]
+
+
+def ask(engine: TorchEngine) -> list[str]:
+    [adapter] = engine.spawn([LoRA(rank=1)], seeds=[0])
+    return [answer.text for answer in engine.sample([adapter] * 12, ASKS)]
+
+
+def score(engine: TorchEngine) -> list[torch.Tensor]:
+    [adapter] = engine.spawn([LoRA(rank=1)], seeds=[0])
+    return engine.logprobs([adapter] * 12, ROWS)
+
+
+def trace(engine: TorchEngine) -> list[torch.Tensor]:
+    [adapter] = engine.spawn([LoRA(rank=1)], seeds=[0])
+    return list(engine.trace([adapter] * 12, ROWS, [0, 2]))
+
+
+@pytest.mark.parametrize("work", [step_twice, ask, score, trace])
+def test_it_goes_on_with_smaller_batches(llama: TorchEngine, work: Callable[[TorchEngine], list[Any]]) -> None:
+    plenty, counts = work(llama), (llama.tokens_forward, llama.tokens_generated)
+    llama.tokens_forward = llama.tokens_generated = 0
+    seen = short_of_memory(llama, most=100)
+    found = work(llama)
+    assert llama.batch_tokens < 4096
+    assert seen[-1] <= 100 < max(seen)
+    for ours, theirs in zip(found, plenty, strict=True):
+        assert ours == theirs if isinstance(ours, str) else torch.allclose(ours, theirs, atol=1e-5)
+    assert (llama.tokens_forward, llama.tokens_generated) == counts  # failed passes are not counted
+
+
+def test_it_stays_small_and_does_not_fail_again(llama: TorchEngine) -> None:
+    seen = short_of_memory(llama, most=100)
+    score(llama)
+    seen.clear()
+    score(llama)
+    assert max(seen) <= 100
+
+
+def test_what_no_batch_is_small_enough_for_is_raised_and_changes_nothing(llama: TorchEngine) -> None:
+    adapters = llama.spawn([LoRA(rank=1)], seeds=[0])
+    before = llama.state(adapters[0])
+    short_of_memory(llama, most=2)
+    with pytest.raises(torch.OutOfMemoryError):
+        llama.step(adapters, [Step(rows=ROWS, lr=1e-3)])
+    after = llama.state(adapters[0])
+    assert all(torch.equal(before[k], after[k]) for k in before)
