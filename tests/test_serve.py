@@ -65,6 +65,15 @@ def test_parts_of_text_and_developers_are_understood(endpoint: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("stop", "text"), [(None, "good hello"), ([], "good hello"), ("lo", "good hel"), (["zz", " h", "lo"], "good")]
+)
+def test_what_other_clients_send_as_a_matter_of_course(endpoint: str, stop: object, text: str) -> None:
+    usual = {"top_p": 1.0, "presence_penalty": 0, "frequency_penalty": 0.0, "stream": False, "n": 1, "stop": stop}
+    status, said = post(endpoint, {"model": "good", "messages": GREET} | usual)
+    assert (status, said["choices"][0]["message"]["content"]) == (200, text)
+
+
+@pytest.mark.parametrize(
     ("change", "status", "why"),
     [
         ({"model": "other"}, 404, "it must be one of bad, good, base"),
@@ -75,6 +84,7 @@ def test_parts_of_text_and_developers_are_understood(endpoint: str) -> None:
         ({"tools": []}, 400, "tools"),
         ({"n": 0}, 400, "n: "),
         ({"top_p": 0.5}, 400, "top_p"),
+        ({"frequency_penalty": 0.5}, 400, "frequency_penalty"),
     ],
 )
 def test_what_cannot_be_done_is_refused_and_said(endpoint: str, change: dict, status: int, why: str) -> None:

@@ -2,10 +2,11 @@
 them. On loopback, by name.
 
     GET  /v1/models
-    POST /v1/chat/completions   model, messages; n, seed, temperature, max_tokens (or max_completion_tokens)
+    POST /v1/chat/completions   model, messages; n, seed, temperature, stop, max_tokens (or max_completion_tokens)
 
-Without a seed each answer is drawn anew. Left out: streaming, tools, log-probabilities, keys: what is sent and not
-known is refused, not ignored. Needs the extra flyroom[serve].
+Without a seed each answer is drawn anew. Left out: streaming, tools, log-probabilities, penalties, nuclei, keys: what
+is sent and would change the answer is refused, not ignored; what changes nothing (a penalty of 0) is taken. Needs the
+extra flyroom[serve].
 """
 
 from __future__ import annotations
@@ -57,9 +58,22 @@ class Request(BaseModel):
     temperature: float = Field(default=1.0, ge=0, le=2)
     max_tokens: int | None = Field(default=None, ge=1, le=LIMIT)
     max_completion_tokens: int | None = Field(default=None, ge=1, le=LIMIT)
-    top_p: Literal[1] = 1
+    stop: str | list[str] | None = None
+    top_p: float = Field(default=1.0, ge=1, le=1)
+    presence_penalty: float = Field(default=0.0, ge=0, le=0)
+    frequency_penalty: float = Field(default=0.0, ge=0, le=0)
     stream: Literal[False] = False
     user: str | None = None
+
+    def cut(self, text: str) -> tuple[str, bool]:
+        """An answer up to the first of the stops, and whether there was one.
+
+        >>> Request(model="m", messages=[{"role": "user", "content": "?"}], stop=["b", "a"]).cut("x a b")
+        ('x ', True)
+        """
+        stops = [self.stop] if isinstance(self.stop, str) else self.stop or []
+        ends = [text.index(stop) for stop in stops if stop and stop in text]
+        return (text[: min(ends)], True) if ends else (text, False)
 
 
 def app(engine: Samples, models: Mapping[str, AdapterRef]) -> FastAPI:
@@ -99,6 +113,7 @@ def app(engine: Samples, models: Mapping[str, AdapterRef]) -> FastAPI:
         with turn:  # the engine serves one caller at a time
             answers = engine.sample([models[request.model]] * len(asks), asks)
         read, written = answers[0].prompt_tokens, sum(answer.tokens for answer in answers)
+        texts = [request.cut(answer.text) for answer in answers]
         return {
             "id": f"chatcmpl-{secrets.token_hex(8)}",
             "object": "chat.completion",
@@ -107,10 +122,10 @@ def app(engine: Samples, models: Mapping[str, AdapterRef]) -> FastAPI:
             "choices": [
                 {
                     "index": i,
-                    "message": {"role": "assistant", "content": answer.text},
-                    "finish_reason": "stop" if answer.finished else "length",
+                    "message": {"role": "assistant", "content": text},
+                    "finish_reason": "stop" if answer.finished or stopped else "length",
                 }
-                for i, answer in enumerate(answers)
+                for i, (answer, (text, stopped)) in enumerate(zip(answers, texts, strict=True))
             ],
             "usage": {"prompt_tokens": read, "completion_tokens": written, "total_tokens": read + written},
         }
