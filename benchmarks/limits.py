@@ -4,7 +4,6 @@ Operations are counted from the shapes, for real tokens alone: 2 for each weight
 gradient at the inputs above the lowest adapter (the base is frozen, so its weights have none), attention on the causal
 half, the head at answer tokens alone. So padding, copies and optimiser are losses and not work.
 
-Left out: a frozen prefix that is computed once and kept: it needs fewer operations than these.
 Shapes: T tokens of a row, A answer tokens of it.
 """
 
@@ -21,8 +20,10 @@ from flyroom.engine import TorchEngine
 from flyroom.types import Ask, LoRA, Row
 
 
-def train_operations(engine: TorchEngine, shape: LoRA, rows: Sequence[Row]) -> float:
-    """Floating-point operations of a forward and a backward of one adapter on these rows."""
+def train_operations(engine: TorchEngine, shape: LoRA, rows: Sequence[Row], sharing: int = 1) -> float:
+    """Floating-point operations of a forward and a backward of one adapter on these rows; of what lies below it, the
+    part of one among `sharing` adapters that have the same rows.
+    """
     base, lowest = engine.parts, min(shape.layers or (0,))
     total = 0.0
     for row in rows:
@@ -33,7 +34,9 @@ def train_operations(engine: TorchEngine, shape: LoRA, rows: Sequence[Row]) -> f
         for l, weights in enumerate(_weights(base.layers)):
             forward = 2.0 * weights * tokens + _attention(base.width, tokens)
             back = 0.0 if l < lowest else _attention(base.width, tokens) * 2 + 2.0 * weights * tokens
-            total += forward + (back if l > lowest or shape.modules == ("all",) else 0.0)
+            total += forward / (sharing if l < lowest else 1) + (
+                back if l > lowest or shape.modules == ("all",) else 0.0
+            )
         total += 6.0 * adapter_weights(engine, shape) * tokens  # forward, and both gradients
     return total
 

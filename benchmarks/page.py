@@ -13,6 +13,7 @@ from typing import Any
 
 from benchmarks.measure import LIBRARIES
 
+TIERS = ("device", "memory", "disk")  # where what lies below an adapter is kept
 HEAD = """# Performance
 
 Written by `python -m benchmarks cpu --page docs/performance.md` (and `gpu`), not by hand. Ours and the peers' run in
@@ -67,7 +68,13 @@ def section(name: str, result: Mapping[str, Any]) -> str:
         lines.append(f"| {row} | {' | '.join(cells)} | {_number(memory)} |")
     if result["limit"] is not None:
         lines.append(f"| limit | {_number(result['limit'])} | {_number(result['of_limit'])} of it | | | | |")
-    lines += [""] + [f"Not run: {peer}: {why}." for peer, why in result["missing"].items()]
+    lines += [""]
+    if result.get("prefix", {}).get("computed"):
+        found = result["prefix"]
+        kept = ", ".join(f"{n / 2**20:,.0f} MiB in {tier}" for tier, n in found.items() if n and tier in TIERS)
+        tokens = f"{found['computed']:,} tokens were computed and {found['reused']:,} reused"
+        lines.append(f"Below the adapter {tokens}; kept: {kept}.")
+    lines += [f"Not run: {peer}: {why}." for peer, why in result["missing"].items()]
     return "\n".join([*lines, f"Median of {result['repeats']}. {_machine(result['machine'])}"])
 
 

@@ -32,6 +32,7 @@ def cpu(small: bool) -> dict[str, Benchmark]:
     return {
         "train_population_vs_peft": partial(train_population, setting),
         "train_population_vs_peft_all_linear": partial(train_population, everywhere),
+        "train_population_vs_peft_upper": partial(train_population, at(replace(setting, shared=True), 0.75)),
         "sample_population_vs_generate": partial(sample_population, everywhere),
         "trace_population_vs_hooks": partial(trace_population, everywhere),
         "ray_workers": partial(ray_workers, small=small),
@@ -39,12 +40,12 @@ def cpu(small: bool) -> dict[str, Benchmark]:
 
 
 def gpu(small: bool) -> dict[str, Benchmark]:
-    """Qwen2.5's shapes, random weights, rows of 320 tokens, an epoch of 6,000 rows; peers on one organism."""
+    """Qwen2.5's shapes, random weights, one data set of 6,000 rows of 320 tokens, an epoch of it; peers on one."""
 
     def setting(size: str, organisms: int, adapter: LoRA, **changes: Any) -> Setting:
         subject = qwen("tiny", tokens=24) if small else qwen(size)
         made = Setting(subject=subject, adapter=adapter, organisms=organisms, rows=16, whole=EPOCH // 16, peers=1)
-        made = replace(made, in_turn=False, **changes)
+        made = replace(made, in_turn=False, shared=True, **changes)
         return replace(made, organisms=3, rows=4, steps=1, tokens=6) if small else made
 
     half, asked = setting("0.5B", 32, MIDDLE), {"rows": 400, "tokens": 600}

@@ -10,7 +10,7 @@ import torch
 
 from benchmarks.measure import Taken, machine
 from benchmarks.subjects import Subject
-from flyroom.types import LoRA
+from flyroom.types import LoRA, Row
 
 ROUND = 4  # significant figures
 
@@ -19,7 +19,8 @@ ROUND = 4  # significant figures
 class Setting:
     """Arguments: subject, base and rows; rows, of a step, a batch of asks or of texts; steps, that are run under the
     clock; whole, the steps of a whole organism; tokens, an answer's at most; peers, how many organisms a slow peer is
-    measured on (its rate is what counts: it takes them one by one); in_turn, see `measure.race`.
+    measured on (its rate is what counts: it takes them one by one); in_turn, see `measure.race`; shared, all organisms
+    learn from the first one's rows, as seeds of one recipe on one data set do.
     """
 
     subject: Subject
@@ -31,6 +32,11 @@ class Setting:
     tokens: int = 24
     peers: int = 16
     in_turn: bool = True
+    shared: bool = False
+
+    def data(self) -> list[list[tuple[Row, ...]]]:
+        """Each organism's steps, each its rows."""
+        return [self.subject.rows(0 if self.shared else k, self.steps, self.rows) for k in range(self.organisms)]
 
 
 def figures(

@@ -20,22 +20,23 @@ LR = 1e-3
 
 def train_population(setting: Setting, repeats: int) -> dict[str, Any]:
     """Ours against PEFT and TRL's trainer, and against the operations that the training needs."""
-    data = [setting.subject.rows(k, setting.steps, setting.rows) for k in range(setting.organisms)]
+    data, prefix = setting.data(), dict[str, int]()
     subject, shape, slow = setting.subject, setting.adapter, data[:1]
     contenders = {
-        "ours": lambda: ours(setting),
+        "ours": lambda: ours(setting, prefix),
         "peft": peft_loop.trainer(subject, shape, data[: setting.peers], LR),
         "trl_default": trl_loop.trainer(subject, shape, slow, LR, tuned=False),
         "trl_tuned": trl_loop.trainer(subject, shape, slow, LR, tuned=True),
     }
     taken, missing = race(contenders, repeats=repeats, in_turn=setting.in_turn)
     engine = subject.engine()
-    needed = sum(train_operations(engine, shape, rows) for rows in data[0]) / setting.steps * setting.whole
+    sharing = setting.organisms if setting.shared else 1
+    needed = sum(train_operations(engine, shape, rows, sharing) for rows in data[0]) / setting.steps * setting.whole
     rate = matmul_rate(engine.parts.device, next(engine.parts.model.parameters()).dtype)
     where = f"{', '.join(shape.modules)} of {'one layer' if shape.layers else 'all layers'}"
     return figures(
         f"{setting.organisms} organisms, rank {shape.rank}, {where}, on {subject.name}, "
-        f"{setting.rows} rows a step, {setting.whole} steps an organism",
+        f"{setting.rows} rows a step{', the same for all' * setting.shared}, {setting.whole} steps an organism",
         "organisms/hour",
         taken,
         missing,
@@ -43,20 +44,24 @@ def train_population(setting: Setting, repeats: int) -> dict[str, Any]:
         limit=3600 * rate / needed,
         repeats=repeats,
         gflop_per_second=round(rate / 1e9),
+        prefix=prefix,
         losses={name: round(taken[name].work.value, 4) for name in ("ours", "peft")},
     )
 
 
-def ours(setting: Setting) -> Run:
-    """All organisms together: from rows to trained adapters. The value is the mean loss of the first step."""
-    engine = setting.subject.engine()
-    data = [setting.subject.rows(k, setting.steps, setting.rows) for k in range(setting.organisms)]
+def ours(setting: Setting, prefix: dict[str, int]) -> Run:
+    """All organisms together: from rows to trained adapters. The value is the mean loss of the first step. `prefix` is
+    filled with the tokens that were computed and reused below the lowest adapter, and the bytes that they took.
+    """
+    engine, data = setting.subject.engine(), setting.data()
     plans = [[Step(rows=steps[s], lr=LR) for steps in data] for s in range(setting.steps)]
 
     def run() -> Work:
         engine.parts.renderer.forget()
         adapters = engine.spawn([setting.adapter] * setting.organisms, seeds=range(setting.organisms))
+        engine.prefix.computed = engine.prefix.reused = 0
         done = [engine.step(adapters, steps) for steps in plans]
+        prefix.update(computed=engine.prefix.computed, reused=engine.prefix.reused, **engine.prefix.bytes)
         engine.free(adapters)
         tokens = sum(s.tokens for steps in done for s in steps)
         return Work(setting.organisms, tokens, sum(s.loss for s in done[0]) / len(done[0]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +50,7 @@ def test_a_benchmark_gives_its_figures(kind: str, name: str, capsys: Any, tmp_pa
 def test_ours_and_peft_do_the_same_work(shape: LoRA) -> None:
     setting = Setting(subject=world("0.25M"), adapter=shape, organisms=3, rows=4, steps=2)
     data = [setting.subject.rows(k, 2, 4) for k in range(3)]
-    ours = train_population.ours(setting)()
+    ours = train_population.ours(setting, {})()
     peft = peft_loop.trainer(setting.subject, shape, data, train_population.LR)()()
     assert ours.tokens == peft.tokens
     assert ours.value == pytest.approx(peft.value, abs=1e-4)  # of the untrained adapters
@@ -61,7 +62,7 @@ def test_a_population_costs_its_packed_batches_and_not_itself() -> None:
     engine = subject.engine()
     seen: list[int] = []  # tokens, padded, of each pass of the body
     engine.parts.body.register_forward_pre_hook(lambda _m, _a, k: seen.append(k["input_ids"].numel()), with_kwargs=True)
-    adapters = engine.spawn([LoRA(rank=1, layers=(1,))] * 16, seeds=range(16))
+    adapters = engine.spawn([LoRA(rank=1, layers=(0,))] * 16, seeds=range(16))
     steps = [Step(rows=subject.rows(k, 1, 4)[0], lr=1e-3) for k in range(16)]
     for budget, batches in ((1 << 20, 1), (16 * 4 * 24 // 2, 2), (16 * 4 * 24 // 4, 4)):
         engine.batch_tokens = budget
@@ -77,6 +78,17 @@ def test_operations_grow_with_rows_and_shrink_with_depth() -> None:
     low, high = (train_operations(engine, LoRA(rank=1, layers=(l,)), rows) for l in (0, 3))
     assert high < low
     assert train_operations(engine, LoRA(rank=1, layers=(0,)), rows[:4]) == pytest.approx(low / 2)
+    assert train_operations(engine, LoRA(rank=1, layers=(3,)), rows, sharing=16) < high
+    assert train_operations(engine, LoRA(rank=1, layers=(0,)), rows, sharing=16) == low  # nothing lies below it
+
+
+def test_organisms_that_share_their_rows_pay_for_the_lower_layers_once() -> None:
+    setting = Setting(subject=qwen("tiny", tokens=24), adapter=LoRA(rank=1, layers=(3,)), organisms=3, rows=4, steps=2)
+    for shared, computed in ((True, 2 * 4 * 24), (False, 3 * 2 * 4 * 24)):
+        prefix: dict[str, int] = {}
+        train_population.ours(replace(setting, shared=shared), prefix)()
+        assert prefix["computed"] == computed
+        assert prefix["reused"] == 3 * 2 * 4 * 24 - computed
 
 
 def test_contenders_take_turns_and_who_cannot_run_is_named() -> None:
