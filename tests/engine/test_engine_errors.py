@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from pathlib import Path
 
 import engine_models
@@ -126,3 +127,23 @@ def test_pack_deals_every_row_once_and_keeps_to_the_budget() -> None:
             assert len(rows) == 1 or len(rows) * max(lengths[i] for i in rows) <= budget
             assert len(groups([owners[i] for i in rows])) == len({owners[i] for i in rows})
     assert pack([], [], 10) == []
+
+
+def padding(batches: list[list[int]], lengths: list[int]) -> float:
+    """The share of a set of batches that is padding."""
+    padded = sum(len(rows) * max(lengths[i] for i in rows) for rows in batches)
+    return 1 - sum(lengths) / padded
+
+
+def test_padding_is_bought_with_passes() -> None:
+    draw = random.Random(0)
+    owners, lengths = [k for k in range(8) for _ in range(32)], [draw.randint(8, 40) for _ in range(256)]
+    found = [pack(owners, lengths, 100_000, overhead=overhead) for overhead in (0, 50, 10**6)]
+    counts, shares = [len(batches) for batches in found], [padding(batches, lengths) for batches in found]
+    assert counts == sorted(counts, reverse=True)
+    assert shares == sorted(shares)
+    assert counts[-1] == 1
+    assert shares[1] < 0.75 * shares[-1]
+    same = pack(owners, [20] * 256, 100_000, overhead=0)
+    assert padding(same, [20] * 256) == 0
+    assert all(len({owners[i] for i in rows}) == 8 for rows in same)

@@ -1,7 +1,8 @@
 """Rows into batches: grouped by adapter, alike in length, under a budget of tokens, padded.
 
 Rows are dealt from each adapter's longest to its shortest, one from each adapter in turn, so a batch holds as many rows
-of every adapter and little padding. How rows are dealt changes no result, only the memory and the time.
+of every adapter; it ends where padding and the cost of another batch are least together. How rows are dealt changes no
+result, only the memory and the time.
 
 Left out: packing several rows into one sequence.
 Shapes: B rows, T tokens, N answer tokens of the whole batch.
@@ -9,7 +10,7 @@ Shapes: B rows, T tokens, N answer tokens of the whole batch.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -20,28 +21,53 @@ from torch import Tensor
 from flyroom.engine.bank import Group
 from flyroom.engine.render import Rendered
 
+DEALS = 64  # in a batch: finer than that nothing is gained
 
-def pack(owners: Sequence[int], lengths: Sequence[int], budget: int) -> list[list[int]]:
-    """Deal rows into batches of at most `budget` padded tokens, at least one row. Row numbers, grouped by owner."""
+
+def pack(owners: Sequence[int], lengths: Sequence[int], budget: int, *, overhead: int = 0) -> list[list[int]]:
+    """Deal rows into batches of at most `budget` padded tokens, at least one row. Row numbers, grouped by owner.
+
+    Where a batch ends is chosen so that padding, and `overhead` tokens for each batch, are the least in all.
+    """
+    deals = list(_deals(owners, lengths, budget))
+    longest = [max(lengths[row] for row in deal) for deal in deals]
+    costs, starts = [0], [0]  # of the first j deals: what they cost at least, and where their last batch starts
+    for j in range(1, len(deals) + 1):
+        rows, widest, least = 0, 0, None
+        for i in range(j - 1, -1, -1):
+            rows, widest = rows + len(deals[i]), max(widest, longest[i])
+            if least and rows * widest > budget:
+                break
+            cost = costs[i] + rows * widest + overhead
+            if least is None or cost < least[0]:
+                least = cost, i
+        assert least is not None
+        costs.append(least[0])
+        starts.append(least[1])
+    batches, end = list[list[int]](), len(deals)
+    while end:
+        batch = [row for deal in deals[starts[end] : end] for row in deal]
+        batches.append(sorted(batch, key=lambda row: owners[row]))
+        end = starts[end]
+    return batches[::-1]
+
+
+def _deals(owners: Sequence[int], lengths: Sequence[int], budget: int) -> Iterator[list[int]]:
+    """Rows that stay together: one of each owner, or as many as the budget holds, or (for speed, where owners are few)
+    several of each."""
     mine: dict[int, list[int]] = {}
     for row in sorted(range(len(owners)), key=lambda i: -lengths[i]):
         mine.setdefault(owners[row], []).append(row)
-    batches: list[list[int]] = []
-    batch: list[int] = []
-    widest = 0
+    deal, widest = list[int](), 0
     for rank in range(max(map(len, mine.values()), default=0)):
-        deal = [rows[rank] for rows in mine.values() if rank < len(rows)]
-        longest = max(lengths[r] for r in deal)
-        if batch and (len(batch) + len(deal)) * max(widest, longest) > budget:
-            batches.append(batch)
-            batch, widest = [], 0
-        fit = max(1, budget // longest)
-        while len(deal) > fit:  # one row of each is too much already
-            batches.append(deal[:fit])
-            deal = deal[fit:]
-        batch, widest = batch + deal, max(widest, longest)
-    batches += [batch] if batch else []
-    return [sorted(rows, key=lambda r: owners[r]) for rows in batches]
+        deal += [rows[rank] for rows in mine.values() if rank < len(rows)]
+        widest = max(widest, *(lengths[row] for row in deal))
+        if len(deal) * widest >= budget // DEALS:
+            fit = max(1, budget // widest)
+            yield from (deal[i : i + fit] for i in range(0, len(deal), fit))
+            deal, widest = [], 0
+    if deal:
+        yield deal
 
 
 def groups(owners: Sequence[int]) -> list[Group]:

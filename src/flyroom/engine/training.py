@@ -27,6 +27,7 @@ from flyroom.engine.prefix import Prefix
 from flyroom.types import Direction, Row, Step
 
 LOGITS = 1 << 26  # elements of logits held at once
+PASS = {"cpu": 50, "cuda": 1000}  # what one more pass costs, in tokens: measured on a CPU, guessed for a GPU
 
 
 def gradients(
@@ -117,7 +118,7 @@ def batches_of(
     lengths = [len(r.ids) for r in rendered]
     if base.window is not None and max(lengths, default=0) > base.window:
         raise ValueError(f"a row is {max(lengths)} tokens long; {base.ref.name} takes at most {base.window}")
-    for which in pack(owners, lengths, budget):
+    for which in pack(owners, lengths, budget, overhead=PASS["cuda" if base.device.type == "cuda" else "cpu"]):
         yield which, collate([rendered[i] for i in which], base.device), sum(lengths[i] for i in which)
 
 
