@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-LIBRARIES = ("torch", "transformers", "peft", "trl", "ray")
+LIBRARIES = ("torch", "transformers", "peft", "trl", "ray", "nnsight", "transformer-lens")
 MIB = 1 << 20
 
 

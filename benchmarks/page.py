@@ -26,7 +26,8 @@ time on a CPU.
 The peers are PEFT and `generate` one organism after another, on rows that are tensors before the clock starts,
 right-padded to their batch, without checkpointing and with denormals flushed as ours are; and TRL's `SFTTrainer`, as it
 comes and tuned, by its own steps alone (what a Trainer does once for an organism is left out, which is in its favour).
-Not beside them yet: transformers' continuous batching, nnsight, TransformerLens, vLLM.
+Traces are read beside a hook by hand, nnsight and TransformerLens (Bridge), each over a PEFT model.
+Not beside them yet: transformers' continuous batching, vLLM.
 """
 
 

@@ -25,6 +25,8 @@ from flyroom.types import LoRA, Row
 
 Build = Callable[[], Run]
 Batch = tuple[Tensor, Tensor, Tensor]  # ids, mask, labels
+Read = Callable[[Tensor, Tensor], Tensor]  # ids, mask -> the residual stream after a layer, [B, T, D]
+Reader = Callable[[Any, Subject, int], Read]  # of a model with PEFT's adapters in it, at a layer
 
 
 def config(shape: LoRA, model: nn.Module) -> LoraConfig:
@@ -128,20 +130,18 @@ def sampler(subject: Subject, shape: LoRA, organisms: int, n: int, max_tokens: i
     return build
 
 
-def tracer(subject: Subject, shape: LoRA, organisms: Sequence[Sequence[Row]], layer: int, rows: int) -> Build:
-    """A forward hook by hand on one layer, the mean over answer tokens, `rows` rows at once, one organism after
-    another. The body alone is run, without the head.
-    """
+def tracer(
+    subject: Subject, shape: LoRA, organisms: Sequence[Sequence[Row]], layer: int, rows: int, reader: Reader
+) -> Build:
+    """What a reader finds at a layer, the mean over answer tokens, `rows` rows at once, one organism after another."""
 
     def build() -> Run:
         model = wrapped(subject, shape)
-        body = model.base_model.model.model
         device = next(model.parameters()).device
         batches = [
             [batch(subject, texts[i : i + rows], device) for i in range(0, len(texts), rows)] for texts in organisms
         ]
-        kept: list[Tensor] = []
-        body.layers[layer].register_forward_hook(lambda _m, _a, out: kept.append(out[0] if type(out) is tuple else out))
+        read = reader(model.base_model.model, subject, layer)
 
         @torch.inference_mode()
         def run() -> Work:
@@ -149,10 +149,8 @@ def tracer(subject: Subject, shape: LoRA, organisms: Sequence[Sequence[Row]], la
             for seed, texts in enumerate(batches):
                 anew(model, seed)
                 for ids, mask, labels in texts:
-                    kept.clear()
-                    body(input_ids=ids, attention_mask=mask, use_cache=False)
                     answer = (labels != -100).unsqueeze(-1)
-                    means.append(((kept[0] * answer).sum(1) / answer.sum(1)).float().cpu())
+                    means.append(((read(ids, mask) * answer).sum(1) / answer.sum(1)).float().cpu())
             tokens = sum(int(mask.sum()) for texts in batches for _, mask, _ in texts)
             return Work(sum(map(len, organisms)), tokens, float(torch.cat(means).square().mean()))
 

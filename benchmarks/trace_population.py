@@ -1,4 +1,4 @@
-"""The residual stream of many organisms at one layer, beside a forward hook by hand for one after another.
+"""The residual stream of many organisms at one layer, beside hooks, nnsight and TransformerLens for one by one.
 
 The figure is texts a second, each text read by each organism; a text's trace is the mean over its answer.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from benchmarks import peft_loop
+from benchmarks import peft_loop, readers
 from benchmarks.limits import matmul_rate, trace_operations
 from benchmarks.measure import Run, Work, race
 from benchmarks.setting import Setting, figures
@@ -17,12 +17,15 @@ BATCHES = 4  # of `rows` rows, for each organism
 
 
 def trace_population(setting: Setting, repeats: int) -> dict[str, Any]:
-    """Ours against hooks by hand, and against the operations up to the layer."""
+    """Ours against hooks by hand and two libraries, and against the operations up to the layer."""
     subject, shape = setting.subject, setting.adapter
     layer, texts = _layer(setting), _texts(setting)
     contenders = {
         "ours": lambda: ours(setting),
-        "hooks": peft_loop.tracer(subject, shape, [texts] * setting.peers, layer, setting.rows),
+        **{
+            reader.__name__: peft_loop.tracer(subject, shape, [texts] * setting.peers, layer, setting.rows, reader)
+            for reader in (readers.hooks, readers.nnsight, readers.transformer_lens)
+        },
     }
     taken, missing = race(contenders, repeats=repeats, in_turn=setting.in_turn)
     engine = subject.engine()

@@ -25,9 +25,10 @@ CASES = [(kind, name) for kind, names in NAMES.items() for name in names if name
 
 
 @pytest.fixture(autouse=True)
-def _without_trl(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is no dependency; a machine that has it runs the same tests."""
+def _without_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are no dependencies; a machine that has them runs the same tests."""
     monkeypatch.setattr("benchmarks.trl_loop.find_spec", lambda _: None)
+    monkeypatch.setattr("benchmarks.readers.find_spec", lambda _: None)
 
 
 @pytest.mark.parametrize(("kind", "name"), CASES, ids=[f"{k} {n}" for k, n in CASES])
@@ -41,7 +42,7 @@ def test_a_benchmark_gives_its_figures(kind: str, name: str, capsys: Any, tmp_pa
     assert result["limit"] > 0
     assert result["ratio"] == pytest.approx(result["ours"] / result[peers[0]], rel=1e-2)
     assert all(result["machine"][library] for library in ("torch", "transformers", "peft"))
-    assert result["missing"].keys() <= {"trl_default", "trl_tuned"}
+    assert result["missing"].keys() <= {"trl_default", "trl_tuned", "nnsight", "transformer_lens"}
     assert f"### {name}" in written.read_text()
     assert f"| {peers[0]} |" in written.read_text()
 
