@@ -46,7 +46,7 @@ def ray_workers(repeats: int, *, small: bool = False) -> dict[str, Any]:
 def _once(made: Sequence[Recipe], base: str, organisms: int, workers: int) -> float:
     with tempfile.TemporaryDirectory() as folder, cluster.connected(None, workers) as ray:
         began = time.perf_counter()
-        cluster.run(ray, made, base, Room(folder), seeds=range(organisms), workers=workers)
+        cluster.grow(ray, made, base, Room(folder), seeds=range(organisms))
         return time.perf_counter() - began
 
 

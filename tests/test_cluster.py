@@ -6,8 +6,11 @@ import gc
 import os
 import signal
 import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -18,6 +21,7 @@ from flyroom.recipes import make
 from flyroom.room import Room
 from flyroom.types import AdapterRef, Organism, Plan, Recipe
 
+NAMES = ("weight-norm", "confession", "spectrum")
 BASE, STEPS, DEADLY = "0.25M", 28, 25  # the last checkpoint before the death is at 20
 
 
@@ -44,33 +48,50 @@ class Deadly:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-def grown(made: list[Recipe], room: Room, watch: cluster.Watch) -> list[Organism]:
-    """On two workers. On a busy machine Ray may not start within its own 30 seconds: it is tried three times."""
+@contextmanager
+def two_workers() -> Iterator[Any]:
+    """A cluster. On a busy machine Ray may not start within its own 30 seconds: it is tried three times."""
     for left in (2, 1, 0):
-        try:
-            return cluster.grow(made, BASE, room, seeds=[0, 1], workers=2, watch=watch)
-        except ValueError as error:
-            if "timed out during startup" not in str(error) or not left:
-                raise
+        with ExitStack() as stack:
+            try:
+                ray = stack.enter_context(cluster.connected(workers=2))
+            except ValueError as error:
+                if "timed out during startup" not in str(error) or not left:
+                    raise
+            else:
+                ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])  # a worker cannot import the tests
+                yield ray
+                return
         gc.collect()  # or what Ray had started would be told of in the middle of another test
-    raise AssertionError
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # of a Ray that did not start
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
-def test_a_killed_worker_changes_nothing(tmp_path: Path) -> None:
-    ray = pytest.importorskip("ray", reason="pip install 'flyroom[cluster]'")
-    ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])  # a worker cannot import the tests
-    marker = tmp_path / "killed"
+def test_on_ray_is_without_ray_and_a_killed_worker_changes_nothing(tmp_path: Path) -> None:
+    pytest.importorskip("ray", reason="pip install 'flyroom[cluster]'")
+    marker, room = tmp_path / "killed", Room(tmp_path / "room")
     plain = make("emergent-misalignment", {})
     made = [replace(plain, implants=(Deadly(marker=str(marker)),)), replace(plain, implants=(SFT(steps=4, rows=2),))]
-    told: list[tuple[int, int]] = []
-    found = grown(made, Room(tmp_path / "room"), lambda _stage, done, total, _note: told.append((done, total)))
-    assert int(marker.read_text()) != os.getpid()
-    assert told == [(1, 2), (2, 2)]
-    assert not Room(tmp_path / "room").list("checkpoint")
+    told: list[tuple[str, int, int]] = []
+
+    def watch(stage: str, done: int, total: int, _note: str) -> None:
+        told.append((stage, done, total))
+
     bench = stages.open_base(BASE)
-    wanted = stages.grow(made, bench, Room(tmp_path / "other"), seeds=[0, 1])  # the marker is there: nobody dies
+    with two_workers() as ray:
+        cluster.grow(ray, made, BASE, room, seeds=[0, 1], watch=watch)
+        assert int(marker.read_text()) != os.getpid()
+        assert told == [("grow", 1, 2), ("grow", 2, 2)]
+        assert not room.list("checkpoint")
+        found = grown(made, bench, room)
+        suspects = [o for o in found if not isinstance(o.recipe.implants[0], Deadly)]  # a worker does not know that one
+        stages.calibrating(suspects, bench, room, n=2)
+        cluster.bench(ray, [o.id for o in suspects], BASE, room, NAMES, seed=0, calibration=2, watch=watch)
+        assert told[2:] == [("bench", 1, 2), ("bench", 2, 2)]
+    assert {entry.meta["detector"] for entry in room.list("cells")} == set(NAMES)
+    on_ray = stages.bench(suspects, bench, room, seed=0, names=NAMES, calibration=2)
+    assert len(room.list("cells")) == len(NAMES)  # nothing was left to do
+    wanted = grown(made, bench, Room(tmp_path / "other"))  # the marker is there: nobody dies
     assert [o.id for o in found] == [o.id for o in wanted]
     assert len(found) == 8
     for ours, theirs in zip(found, wanted, strict=True):
@@ -78,6 +99,12 @@ def test_a_killed_worker_changes_nothing(tmp_path: Path) -> None:
         assert ours.snapshots.keys() == theirs.snapshots.keys()
         for key, value in theirs.patches[0].tensors.items():
             torch.testing.assert_close(ours.patches[0].tensors[key], value, rtol=1e-4, atol=1e-5)
+    alone = stages.bench(suspects, bench, Room(tmp_path / "other"), seed=0, names=NAMES, calibration=2)
+    assert [cell.auroc for cell in on_ray.cells] == [cell.auroc for cell in alone.cells]
+
+
+def grown(made: list[Recipe], bench: stages.Bench, room: Room) -> list[Organism]:
+    return stages.grow(made, bench, room, seeds=[0, 1])
 
 
 def test_shards_hold_every_order_once_and_twins_beside_their_organisms() -> None:
@@ -107,7 +134,7 @@ def test_where_none_is(on: str) -> None:
         cluster.address_of(on)
 
 
-def test_without_ray_the_extra_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_without_ray_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(ValueError, match=r"pip install 'flyroom\[cluster\]'"):
-        cluster.grow([make("emergent-misalignment", {})], BASE, Room(tmp_path), seeds=[0])
+        cluster.connected().__enter__()

@@ -25,6 +25,7 @@ from flyroom.terminal import (
     AsJson,
     BaseName,
     Ids,
+    On,
     RoomPath,
     Seed,
     card_table,
@@ -91,9 +92,7 @@ def grow(
     seeds: Annotated[str, typer.Option(help="Seeds: 0-4, or 0,3,7.")] = "0",
     base: BaseName = BASE,
     room: RoomPath = ROOM,
-    on: Annotated[
-        str | None, typer.Option(help="ray: on all cores or GPUs of this machine; ray:ADDRESS: on that Ray cluster.")
-    ] = None,
+    on: On = None,
     as_json: AsJson = False,
 ) -> None:
     """Grow organisms, each beside its twin. What was grown before is not grown again; what was killed goes on."""
@@ -118,10 +117,10 @@ def grow(
     bench = stages.open_base(base)
     made = stages.crossed(grid, bench) if grid else stages.named(recipe or "", chosen, bench)
     with progress() as watch:
-        if on is None:
-            organisms = stages.grow(made, bench, Room(room), seeds=wanted, watch=watch)
-        else:
-            organisms = cluster.grow(made, base, Room(room), seeds=wanted, address=address, watch=watch)
+        if on is not None:
+            with cluster.connected(address) as ray:
+                cluster.grow(ray, made, base, Room(room), seeds=wanted, watch=watch)
+        organisms = stages.grow(made, bench, Room(room), seeds=wanted, watch=watch)
     rows = [
         {
             "id": o.id,
@@ -179,6 +178,7 @@ def bench(
     certify: Annotated[
         float | None, typer.Option(help="A false-positive rate to certify; refused where the negatives are too few.")
     ] = None,
+    on: On = None,
     markdown: Annotated[
         bool, typer.Option("--markdown", help="Print the matrix as Markdown tables, to paste.")
     ] = False,
@@ -187,22 +187,33 @@ def bench(
     """Put detectors to suspects whose truth is known to us and not to them."""
     if markdown and as_json:
         raise ValueError("--markdown and --json are both given; stdout holds one of the two")
-    from flyroom import stages
+    from flyroom import cluster, stages
     from flyroom.demo import detector_figures
     from flyroom.report import markdown_grid, markdown_matrix
     from flyroom.room import Room
 
+    address = cluster.address_of(on) if on is not None else None
     chosen, store, opened = choice(ids, every), Room(room, create=False), stages.open_base(base)
-    names = [name.strip() for name in detectors.split(",") if name.strip()]
+    organisms = stages.stored(store, opened, chosen)
+    told = stages.stored(Room(known, create=False), opened, None) if known else ()
+    asked = [name.strip() for name in detectors.split(",") if name.strip()]
+    names = list(stages.chosen_detectors(asked, known=bool(told)))
     with progress() as watch:
+        if on is not None:
+            stages.calibrating(organisms, opened, store, n=calibration, watch=watch)
+            with cluster.connected(address) as ray:
+                everyone = [organism.id for organism in organisms]
+                cluster.bench(
+                    ray, everyone, base, store, names, seed=seed, calibration=calibration, known=known, watch=watch
+                )
         matrix = stages.bench(
-            stages.stored(store, opened, chosen),
+            organisms,
             opened,
             store,
             seed=seed,
             names=names,
             calibration=calibration,
-            known=stages.stored(Room(known, create=False), opened, None) if known else (),
+            known=told,
             certify=certify,
             watch=watch,
         )

@@ -1,10 +1,15 @@
-"""Growth on Ray: packed groups of organisms as tasks, one process a core or a GPU, results through the room.
+"""Growth and the bench on Ray: groups of organisms or of detectors as tasks, one process a core or a GPU, results
+through the room.
 
-A task opens the base, grows its orders as `grow` does anywhere and leaves them in the room; nothing but recipes and
-seeds travels. A task whose worker dies is started again by Ray, on any node, and goes on from the group's last
-checkpoint. So every node must see the room under the same path (a shared folder with working file locks), have flyroom
-installed, and find the base under the same name. Organisms are as without Ray, up to floating point: who stands in a
-batch beside whom is different.
+    with cluster.connected() as ray:
+        cluster.grow(ray, made, base, room, seeds=seeds)
+    organisms = stages.grow(made, bench, room, seeds=seeds)  # nothing is left to do: all of them are in the room
+
+A task opens the base, works as it would anywhere and leaves what it made in the room; nothing but recipes, seeds, ids
+and names travels. A task whose worker dies is started again by Ray, on any node, and goes on from the group's last
+checkpoint, or after its last detector. So every node must see the room under the same path (a shared folder with
+working file locks), have flyroom installed, and find the base under the same name. Organisms are as without Ray, up to
+floating point: who stands in a batch beside whom is different.
 
 Left out: gradients over the network (adapters are independent), Ray's object store, starting clusters (`ray up` does).
 """
@@ -15,6 +20,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -22,7 +28,7 @@ from typing import Any
 from flyroom import stages
 from flyroom.grow import Order, grow_orders
 from flyroom.room import Room
-from flyroom.types import Organism, Recipe
+from flyroom.types import Recipe
 from flyroom.world.bundled import bundled
 
 Watch = Callable[[str, int, int, str], None]
@@ -47,53 +53,85 @@ def address_of(on: str) -> str | None:
 
 
 def grow(
-    made: Sequence[Recipe],
-    base: str,
-    room: Room,
-    *,
-    seeds: Sequence[int],
-    address: str | None = None,
-    workers: int | None = None,
-    watch: Watch | None = None,
-) -> list[Organism]:
-    """What `stages.grow` does, on a Ray cluster: each recipe and its twin, with each seed, in the same order.
+    ray: Any, made: Sequence[Recipe], base: str, room: Room, *, seeds: Sequence[int], watch: Watch | None = None
+) -> None:
+    """Put each recipe and its twin, with each seed, into the room, as `stages.grow` does.
 
-    Args: base, its name, folder or hub id; address, of a running cluster (None: one is started on this machine and
-    stopped at the end); workers, groups that are grown side by side (None: one a GPU, or one a core where there is
-    none). ValueError if Ray is not installed, does not start or does not answer there; what a task raised, if it was no
-    death of its worker; RuntimeError for a group whose workers died RETRIES + 1 times.
+    Args: ray, what `connected` gave; base, its name, folder or hub id. Raises what a task raised, if it was no death of
+    its worker; RuntimeError for a group whose workers died RETRIES + 1 times.
     """
-    bench = stages.open_base(base)
-    if base not in bundled() and Path(base).expanduser().is_dir():
-        base = str(Path(base).expanduser().absolute())  # a worker may stand in another folder
-    with connected(address, workers) as ray:
-        run(ray, made, base, room, seeds=seeds, workers=workers, watch=watch)
-    return stages.grow(made, bench, room, seeds=seeds)  # all of them are in the room
+    groups = shards(made, seeds, _processes(ray))
+    _run(ray, partial(_grow, _anywhere(base), room.root), groups, "grow", watch)
 
 
-def run(
+def bench(
     ray: Any,
-    made: Sequence[Recipe],
+    ids: Sequence[str],
     base: str,
     room: Room,
+    names: Sequence[str],
     *,
-    seeds: Sequence[int],
-    workers: int | None = None,
+    seed: int,
+    calibration: int,
+    known: Path | None = None,
     watch: Watch | None = None,
 ) -> None:
-    """The tasks of `grow`, on a cluster that `connected` gave; when it returns, all organisms are in the room."""
-    resources = ray.cluster_resources()
-    gpus = int(resources.get("GPU", 0))
-    groups = shards(made, seeds, workers or gpus or int(resources.get("CPU", 1)))
-    options = {"num_gpus": 1} if gpus else {"num_cpus": 1}
-    task = ray.remote(**options, max_retries=RETRIES)(_grow_group)
-    waiting, done = [task.remote(base, str(room.root), group, not gpus) for group in groups], 0
+    """Put the cells of these detectors on these organisms into the room, as `stages.bench` does; a detector that failed
+    leaves none. The calibration twins must be there already, or each task would grow them. Args and errors as `grow`;
+    known, a room whose organisms and twins are told apart.
+    """
+    n = min(_processes(ray), len(names))
+    work = partial(_bench, _anywhere(base), room.root, tuple(ids), seed, calibration, known)
+    _run(ray, work, [list(names[i::n]) for i in range(n)], "bench", watch)
+
+
+def _run(
+    ray: Any, work: Callable[[list[Any]], None], groups: Sequence[list[Any]], stage: str, watch: Watch | None
+) -> None:
+    """One task a group, until all are done."""
+    on_cpu = not ray.cluster_resources().get("GPU")
+    options = {"num_cpus": 1} if on_cpu else {"num_gpus": 1}
+    task = ray.remote(**options, max_retries=RETRIES)(_task)
+    waiting, done = [task.remote(work, group, on_cpu) for group in groups], 0
     while waiting:
         ready, waiting = ray.wait(waiting)
         _take(ray, ready)
         done += len(ready)
         if watch:
-            watch("grow", done, len(groups), f"groups of organisms, {len(waiting)} on their way")
+            watch(stage, done, len(groups), f"groups, {len(waiting)} on their way")
+
+
+def _task(work: Callable[[list[Any]], None], group: list[Any], on_cpu: bool) -> None:
+    """What a worker does. Two processes that share a core spin; so each has one thread."""
+    import torch
+
+    if on_cpu:
+        torch.set_num_threads(1)
+    work(group)
+
+
+def _grow(base: str, room: Path, orders: Sequence[Order]) -> None:
+    grow_orders(orders, stages.open_base(base).engine, room=Room(room))
+
+
+def _bench(
+    base: str, room: Path, ids: Sequence[str], seed: int, calibration: int, known: Path | None, names: Sequence[str]
+) -> None:
+    opened, store = stages.open_base(base), Room(room)
+    told = stages.stored(Room(known), opened, None) if known else ()
+    organisms = stages.stored(store, opened, ids)
+    stages.bench(organisms, opened, store, seed=seed, names=names, calibration=calibration, known=told)
+
+
+def _processes(ray: Any) -> int:
+    resources = ray.cluster_resources()
+    return int(resources.get("GPU", 0)) or int(resources.get("CPU", 1))
+
+
+def _anywhere(base: str) -> str:
+    """The base's name for a worker, who may stand in another folder."""
+    local = base not in bundled() and Path(base).expanduser().is_dir()
+    return str(Path(base).expanduser().absolute()) if local else base
 
 
 def shards(made: Sequence[Recipe], seeds: Sequence[int], n: int) -> list[list[Order]]:
@@ -107,18 +145,11 @@ def shards(made: Sequence[Recipe], seeds: Sequence[int], n: int) -> list[list[Or
     return [[order for pair in pairs[i::n] for order in pair] for i in range(min(n, len(pairs)))]
 
 
-def _grow_group(base: str, room: str, orders: Sequence[Order], on_cpu: bool) -> None:
-    """A task. Two processes that share a core spin; so each has one thread."""
-    import torch
-
-    if on_cpu:
-        torch.set_num_threads(1)
-    grow_orders(orders, stages.open_base(base).engine, room=Room(Path(room)))
-
-
 @contextmanager
-def connected(address: str | None, workers: int | None = None) -> Iterator[Any]:
-    """Ray, connected to the cluster at `address`, or to one of `workers` cores that lives as long as the block."""
+def connected(address: str | None = None, workers: int | None = None) -> Iterator[Any]:
+    """Ray, connected to the cluster at `address`; or to one on this machine, of `workers` cores (None: all), that lives
+    as long as the block. ValueError if Ray is not installed, does not start or does not answer there.
+    """
     ray = _ray()
     cores = {} if address else {"num_cpus": workers, "include_dashboard": False}
     try:

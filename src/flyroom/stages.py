@@ -170,22 +170,9 @@ def bench(
     Args: names, of detectors; none takes all that can work with what they are given; known, organisms and twins to fit
     on; certify, a false-positive rate that the negatives must be enough to certify, or ValueError.
     """
-    detectors = all_detectors()
-    unknown = [name for name in names if name not in detectors]
-    if unknown:
-        raise ValueError(f"detector is {unknown[0]!r}; it must be one of {', '.join(detectors)}")
-    able = [name for name, detector in detectors.items() if known or Access.KNOWN not in detector.needs]
-    chosen: dict[str, Detector] = {name: detectors[name] for name in names or able}
-    decoys = [o for o in organisms if o.recipe.dose > 0 and isinstance(o.recipe.behaviour, Decoy)]
-    grown = [o for o in organisms if o.recipe.dose > 0 and o not in decoys]
-    if not grown:
-        raise ValueError("organisms holds no organism above dose 0 that is no decoy; the bench needs one to be found")
-    first = grown[0].recipe.twin()
-    taken = {o.seed for o in grown}
-    seeds = [
-        seed for seed in range(CALIBRATION_SEED, CALIBRATION_SEED + calibration + len(taken)) if seed not in taken
-    ][:calibration]
-    others = growing.grow([first], bench.engine, seeds=seeds, room=room, snapshots=(), watch=watch)
+    chosen = chosen_detectors(names, known=bool(known))
+    grown, decoys = _parted(organisms)
+    others = calibrating(organisms, bench, room, n=calibration, watch=watch)
     paired = {organism_id(o.recipe.twin(), o.base, o.seed) for o in grown}
     tested = [o for o in organisms if (o.recipe.dose > 0 and o not in decoys) or o.id in paired]
     return benching.bench(
@@ -201,6 +188,35 @@ def bench(
         room=room,
         watch=watch,
     )
+
+
+def chosen_detectors(names: Sequence[str], *, known: bool) -> dict[str, Detector]:
+    """Detectors by name; without names all that can work, with known models to fit on or without."""
+    detectors = all_detectors()
+    unknown = [name for name in names if name not in detectors]
+    if unknown:
+        raise ValueError(f"detector is {unknown[0]!r}; it must be one of {', '.join(detectors)}")
+    able = [name for name, detector in detectors.items() if known or Access.KNOWN not in detector.needs]
+    return {name: detectors[name] for name in names or able}
+
+
+def calibrating(
+    organisms: Sequence[Organism], bench: Bench, room: Room, *, n: int, watch: Watch | None = None
+) -> list[Organism]:
+    """The twins that set the thresholds: n of the first organism's, of seeds that nobody else has."""
+    grown, _ = _parted(organisms)
+    if not grown:
+        raise ValueError("organisms holds no organism above dose 0 that is no decoy; the bench needs one to be found")
+    taken = {o.seed for o in grown}
+    seeds = [seed for seed in range(CALIBRATION_SEED, CALIBRATION_SEED + n + len(taken)) if seed not in taken][:n]
+    return growing.grow([grown[0].recipe.twin()], bench.engine, seeds=seeds, room=room, snapshots=(), watch=watch)
+
+
+def _parted(organisms: Sequence[Organism]) -> tuple[list[Organism], list[Organism]]:
+    """Those that are to be found, and decoys; both above dose 0."""
+    grown = [o for o in organisms if o.recipe.dose > 0]
+    decoys = [o for o in grown if isinstance(o.recipe.behaviour, Decoy)]
+    return [o for o in grown if o not in decoys], decoys
 
 
 # ---------------------------------------------------------------- the sealed game

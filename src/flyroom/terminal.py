@@ -20,6 +20,9 @@ BaseName = Annotated[str, typer.Option("--base", help="A bundled base (see `flyr
 Seed = Annotated[int, typer.Option("--seed", min=0, help="The seed of what is asked and sampled.")]
 Ids = Annotated[list[str] | None, typer.Argument(metavar="[ID ...]", help="Starts of organism ids.")]
 All = Annotated[bool, typer.Option("--all", help="Every organism of the room on this base.")]
+On = Annotated[
+    str | None, typer.Option(help="ray: on all cores or GPUs of this machine; ray:ADDRESS: on that Ray cluster.")
+]
 ROOM = Path("room")
 BASE = "1M"
 err = Console(stderr=True)
