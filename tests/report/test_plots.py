@@ -10,7 +10,7 @@ import pytest
 
 from flyroom.report import figures, png, svg
 from flyroom.report.plots import COLOURS, staircase, transfer
-from flyroom.report.plots.cost import front
+from flyroom.report.plots.of_cost import front
 from flyroom.types import Cost, Matrix
 
 from .fakes import make_card, make_cell, make_matrix, share
