@@ -115,7 +115,7 @@ class Prefix:
         self.reused += sum(len(row.ids) for row in batch.rows) - sum(len(row.ids) for row in new.values())
         with torch.inference_mode(False), torch.no_grad():  # or what a trace keeps could not serve in training
             found = {key: self._rows[key] for key in keys if key in self._rows} | self._compute(layer, new)
-            shape, dtype = (*batch.ids_BT.shape, self.base.width), next(self.base.model.parameters()).dtype
+            shape, dtype = (*batch.ids_BT.shape, self.base.width), found[keys[0]].block.dtype
             out_BTD = torch.zeros(shape, dtype=dtype, device=self.base.device)
             sources: dict[int, tuple[Tensor, list[Any], list[Any]]] = {}
             for i, (key, row) in enumerate(zip(keys, batch.rows, strict=True)):
