@@ -5,12 +5,11 @@ python scripts/hacking.py [--base 1M] [--seeds 5] [--card-seed 7] [--out docs/re
 
 from __future__ import annotations
 
-import argparse
 import time
 from dataclasses import replace
 from pathlib import Path
 
-from pages import over, table
+from pages import options, over, table
 
 from flyroom import stages
 from flyroom.card import card, twins_of
@@ -31,12 +30,7 @@ def line(step: int, cards: list[Card]) -> list[object]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--base", default="1M")
-    parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--card-seed", type=int, default=7)
-    parser.add_argument("--out", type=Path, default=Path("docs/reward-hacking.md"))
-    given = parser.parse_args()
+    given = options(__doc__ or "", base="1M", seeds=5, card_seed=7, out=Path("docs/reward-hacking.md"))
     bench, began = stages.open_base(given.base), time.perf_counter()
     (recipe,) = stages.named("reward-hacking-rl", {}, bench)
     grown = grow(twins_of([recipe]), bench.engine, seeds=range(given.seeds))

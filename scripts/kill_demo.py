@@ -8,7 +8,6 @@ so often must give the same figures as the one that was not. Exits with 1 and sa
 
 from __future__ import annotations
 
-import argparse
 import json
 import random
 import shutil
@@ -19,6 +18,8 @@ import tempfile
 import time
 from pathlib import Path
 from typing import Any
+
+from pages import options
 
 from flyroom.room import Room
 
@@ -37,11 +38,7 @@ def figures(text: str) -> dict[str, Any]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--kills", type=int, default=20)
-    parser.add_argument("--base", default="0.25M")
-    parser.add_argument("--seed", type=int, default=0)
-    given = parser.parse_args()
+    given = options(__doc__ or "", kills=20, base="0.25M", seed=0)
     rng = random.Random(given.seed)
     with tempfile.TemporaryDirectory() as folder:
         quiet, troubled = Path(folder) / "quiet", Path(folder) / "troubled"

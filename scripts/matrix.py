@@ -10,14 +10,13 @@ a killed run goes on.
 
 from __future__ import annotations
 
-import argparse
 import json
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from pages import estimate, table
+from pages import estimate, options, table
 
 from flyroom import stages, stats
 from flyroom.detectors import CONTROLS, OF_MODELS, OF_REPLIES
@@ -223,17 +222,18 @@ def page(
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--base", default="1M")
-    parser.add_argument("--seeds", type=int, default=4)
-    parser.add_argument("--hidden", type=int, default=3, help="seeds of the hidden")
-    parser.add_argument("--decoys", type=int, default=3)
-    parser.add_argument("--known", type=int, default=2)
-    parser.add_argument("--calibration", type=int, default=20)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--room", type=Path, default=Path("room-matrix"))
-    parser.add_argument("--out", type=Path, default=Path("docs/matrix.md"))
-    given = parser.parse_args()
+    given = options(
+        __doc__ or "",
+        base="1M",
+        seeds=4,
+        hidden=3,
+        decoys=3,
+        known=2,
+        calibration=20,
+        seed=0,
+        room=Path("room-matrix"),
+        out=Path("docs/matrix.md"),
+    )
     bench, room = stages.open_base(given.base), Room(given.room)
     tested = stages.grow(stages.named("all", {}, bench), bench, room, seeds=range(given.seeds))
     tested += stages.grow(hidden(bench), bench, room, seeds=range(given.hidden))

@@ -1,12 +1,22 @@
-"""What the scripts that write pages share: Markdown tables of figures with their intervals."""
+"""What the scripts that write pages share: options, and Markdown tables of figures with their intervals."""
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Sequence
+from pathlib import Path
 
 from flyroom import stats
 from flyroom.report.words import NO_SHARES, figure
 from flyroom.types import Card, Estimate
+
+
+def options(about: str, **defaults: int | str | Path) -> argparse.Namespace:
+    """A script's options, each with its default; `about` is what it says of itself."""
+    parser = argparse.ArgumentParser(description=about.splitlines()[0])
+    for name, value in defaults.items():
+        parser.add_argument(f"--{name.replace('_', '-')}", type=type(value), default=value)
+    return parser.parse_args()
 
 
 def estimate(value: Estimate | None) -> str:

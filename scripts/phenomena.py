@@ -7,14 +7,13 @@ Six claims, each with the figure that would hold it up and an interval. The room
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean
 
 from matrix import say
-from pages import estimate, table
+from pages import estimate, options, table
 
 from flyroom import stages, stats
 from flyroom.detectors import OF_MODELS
@@ -148,14 +147,15 @@ CLAIMS: Mapping[str, Callable[[Tried], list[str]]] = {
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--base", default="1M")
-    parser.add_argument("--seeds", type=int, default=4)
-    parser.add_argument("--calibration", type=int, default=20)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--room", type=Path, default=Path("room-matrix"))
-    parser.add_argument("--out", type=Path, default=Path("docs/phenomena.md"))
-    given = parser.parse_args()
+    given = options(
+        __doc__ or "",
+        base="1M",
+        seeds=4,
+        calibration=20,
+        seed=0,
+        room=Path("room-matrix"),
+        out=Path("docs/phenomena.md"),
+    )
     tried = Tried(
         bench=stages.open_base(given.base),
         room=Room(given.room),

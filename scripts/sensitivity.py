@@ -5,13 +5,12 @@ python scripts/sensitivity.py [--base 1M] [--seeds 2] [--out docs/sensitivity.md
 
 from __future__ import annotations
 
-import argparse
 import resource
 import tempfile
 import time
 from pathlib import Path
 
-from pages import over, table
+from pages import options, over, table
 
 from flyroom import stages
 from flyroom.recipes import make
@@ -27,11 +26,7 @@ MEASURES = ("in_domain", "out_of_domain", "open_questions", "misaligned_otherwis
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--base", default="1M")
-    parser.add_argument("--seeds", type=int, default=2)
-    parser.add_argument("--out", type=Path, default=Path("docs/sensitivity.md"))
-    given = parser.parse_args()
+    given = options(__doc__ or "", base="1M", seeds=2, out=Path("docs/sensitivity.md"))
     bench, began = stages.open_base(given.base), time.perf_counter()
     world = bench.world or 0
     made = {

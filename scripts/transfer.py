@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from matrix import KNOWN, say
-from pages import estimate, table
+from pages import estimate, options, table
 
 from flyroom import stages
 from flyroom.detectors import detectors as all_detectors
@@ -30,15 +30,16 @@ FAMILIES: dict[str, tuple[str, dict[str, object]]] = {
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--base", default="1M")
-    parser.add_argument("--seeds", type=int, default=4)
-    parser.add_argument("--known", type=int, default=2)
-    parser.add_argument("--calibration", type=int, default=20)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--room", type=Path, default=Path("room-matrix"))
-    parser.add_argument("--out", type=Path, default=Path("docs/transfer.md"))
-    given = parser.parse_args()
+    given = options(
+        __doc__ or "",
+        base="1M",
+        seeds=4,
+        known=2,
+        calibration=20,
+        seed=0,
+        room=Path("room-matrix"),
+        out=Path("docs/transfer.md"),
+    )
     bench, room = stages.open_base(given.base), Room(given.room)
     tested = stages.grow(stages.named("all", {}, bench), bench, room, seeds=range(given.seeds))
     families = {
