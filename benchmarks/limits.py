@@ -25,7 +25,7 @@ def train_operations(engine: TorchEngine, shape: LoRA, rows: Sequence[Row], shar
     part of one among `sharing` adapters that have the same rows.
     """
     base, lowest = engine.parts, min(shape.layers or (0,))
-    total = 0.0
+    adapter, total = adapter_weights(engine, shape), 0.0
     for row in rows:
         tokens, start = len(base.renderer.row(row).ids) - 1, base.renderer.row(row).start
         answers = tokens + 1 - start
@@ -37,16 +37,22 @@ def train_operations(engine: TorchEngine, shape: LoRA, rows: Sequence[Row], shar
             total += forward / (sharing if l < lowest else 1) + (
                 back if l > lowest or shape.modules == ("all",) else 0.0
             )
-        total += 6.0 * adapter_weights(engine, shape) * tokens  # forward, and both gradients
+        total += 6.0 * adapter * tokens  # forward, and both gradients
     return total
 
 
-def trace_operations(engine: TorchEngine, shape: LoRA, rows: Sequence[Row], layer: int) -> float:
-    """Floating-point operations of a forward up to and with `layer`."""
-    base = engine.parts
-    lengths = [len(base.renderer.row(row).ids) for row in rows]
-    per_token = 2.0 * sum(_weights(base.layers)[: layer + 1]) + 2.0 * adapter_weights(engine, shape)
-    return sum(per_token * n + (layer + 1) * _attention(base.width, n) for n in lengths)
+def trace_operations(engine: TorchEngine, shape: LoRA, rows: Sequence[Row], layer: int, sharing: int = 1) -> float:
+    """Floating-point operations of a forward up to and with `layer`; of what lies below the adapter, the part of one
+    among `sharing` adapters that read the same rows.
+    """
+    base, lowest = engine.parts, min(shape.layers or (0,))
+    weights, adapter, total = _weights(base.layers)[: layer + 1], adapter_weights(engine, shape), 0.0
+    for row in rows:
+        tokens = len(base.renderer.row(row).ids)
+        total += 2.0 * adapter * tokens
+        for l, size in enumerate(weights):
+            total += (2.0 * size * tokens + _attention(base.width, tokens)) / (sharing if l < lowest else 1)
+    return total
 
 
 def sample_cost(engine: TorchEngine, shape: LoRA, asks: Sequence[Ask], tokens: int) -> tuple[float, float]:

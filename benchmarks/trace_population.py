@@ -29,7 +29,7 @@ def trace_population(setting: Setting, repeats: int) -> dict[str, Any]:
     }
     taken, missing = race(contenders, repeats=repeats, in_turn=setting.in_turn)
     engine = subject.engine()
-    needed = trace_operations(engine, shape, texts, layer) / len(texts)
+    needed = trace_operations(engine, shape, texts, layer, sharing=setting.organisms) / len(texts)
     return figures(
         f"{setting.organisms} organisms x {len(texts)} texts, layer {layer}, rank {shape.rank}, on {subject.name}",
         "texts/second",

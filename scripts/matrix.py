@@ -76,8 +76,9 @@ def beside_own_twins(matrix: Matrix, tested: Sequence[Organism]) -> list[Cell]:
     for cell in matrix.cells:
         if cell.unit == "model" and cell.suspicions:
             twins = zip(matrix.twins, cell.suspicions["twins"], strict=True)
-            good = [x for twin, x in twins if twin in own[cell.recipe]]
-            found.append(replace(cell, auroc=stats.auroc(cell.suspicions["organisms"], good)))
+            good = tuple(x for twin, x in twins if twin in own[cell.recipe])
+            auroc = stats.auroc(cell.suspicions["organisms"], good)
+            found.append(replace(cell, auroc=auroc, suspicions={**cell.suspicions, "twins": good}))
     return found
 
 

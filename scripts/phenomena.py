@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean
 
-from matrix import say
+from matrix import beside_own_twins, say
 from pages import estimate, options, table
 
 from flyroom import stages, stats
@@ -28,7 +28,7 @@ CLEAN = (0.0, 0.25, 0.5, 0.75)
 
 @dataclass(frozen=True, kw_only=True)
 class Tried:
-    """Detectors on organisms of these recipes, beside their twins; cells by (detector, recipe)."""
+    """Detectors on organisms of these recipes, each beside its own twins; cells by (detector, recipe)."""
 
     bench: stages.Bench
     room: Room
@@ -41,7 +41,9 @@ class Tried:
         matrix = stages.bench(
             organisms, self.bench, self.room, seed=self.seed, names=names, calibration=self.calibration, watch=say
         )
-        return {(cell.detector, cell.recipe): cell for cell in matrix.cells}
+        own = [cell for cell in matrix.cells if cell.unit == "response" or cell.error]
+        own += beside_own_twins(matrix, organisms)
+        return {(cell.detector, cell.recipe): cell for cell in own}
 
     def named(self, name: str, **changes: object) -> Recipe:
         (made,) = stages.named(name, changes, self.bench)
