@@ -18,6 +18,7 @@ from pages import estimate, options, table
 
 from flyroom import stages
 from flyroom.detectors import detectors as all_detectors
+from flyroom.report.words import share
 from flyroom.room import Room
 from flyroom.types import Access, Cell, Organism, plain
 
@@ -89,14 +90,19 @@ def page(records: Sequence[Mapping[str, object]], names: Sequence[str], given: a
             by = {(r["family"], r["tested_on"]): r for r in own}
             lines += [f"## `{name}`, fitted on {kind}", ""]
             lines += table(
-                ["fitted on" if kind == "one" else "left out", *map(str, columns)],
-                [[row, *(shown(by[row, column]) for column in columns)] for row in rows],
+                ["fitted on" if kind == "one" else "left out", *map(str, columns), "mean"],
+                [[row, *(shown(by[row, c]) for c in columns), mean([by[row, c] for c in columns])] for row in rows],
             )
     return lines
 
 
 def shown(found: Mapping[str, object]) -> str:
     return estimate(found["auroc"]) if found["auroc"] else str(found["error"])  # type: ignore[arg-type]
+
+
+def mean(found: Sequence[Mapping[str, object]]) -> str:
+    known = [one["auroc"].value for one in found if one["auroc"]]  # type: ignore[union-attr, attr-defined]
+    return share(sum(known) / len(known)) if known else "-"
 
 
 if __name__ == "__main__":
