@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from flyroom.report.plots.of_cost import cost
 from flyroom.report.plots.of_cards import curve, domains, measures
+from flyroom.report.plots.of_cost import cost
 from flyroom.report.plots.of_detectors import Calibrated, Transferred, calibration, heat, roc, staircase, transfer
 from flyroom.report.plots.style import COLOURS, png, svg
 from flyroom.report.words import by_recipe, cells_by_recipe
