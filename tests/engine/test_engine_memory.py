@@ -64,9 +64,10 @@ def test_it_goes_on_with_smaller_batches(llama: TorchEngine, work: Callable[[Tor
     assert (llama.tokens_forward, llama.tokens_generated) == counts  # failed passes are not counted
 
 
-def test_it_stays_small_and_does_not_fail_again(llama: TorchEngine) -> None:
+def test_it_stays_small_and_soon_fails_no_more(llama: TorchEngine) -> None:
     seen = short_of_memory(llama, most=100)
-    score(llama)
+    for _ in range(3):  # the first call has less left to do when it is short again, and so stays larger
+        score(llama)
     seen.clear()
     score(llama)
     assert max(seen) <= 100

@@ -60,7 +60,7 @@ def test_together_is_alone(engine: TorchEngine, equal: bool) -> None:
             assert stepped.tokens == done[s][k].tokens
         difference = largest(engine.patch(alone), engine.patch(together[k]))
         worst = max(worst, difference)
-        assert difference < 1e-5
+        assert difference < 2e-5  # rounding: alone, rows fall into other batches than together
     figure("together and alone, weights after 20 steps", engine.base.name, worst)
 
 

@@ -88,9 +88,11 @@ def _read(base: Base, layers: Collection[int]) -> Iterator[dict[int, Tensor]]:
 
 
 def _caught(probe: Direction, hidden_BTD: Tensor, batch: Collated, own: Sequence[bool]) -> Tensor:
-    """The probe's weight times the sum of its squared scores over the answer tokens of these rows."""
+    """The probe's weight times the sum of its squared scores over the answer tokens of these rows, the end aside: what
+    is no row's input in every batch would count in some."""
     rows_B = torch.tensor(own, device=hidden_BTD.device)
-    answer_MD = hidden_BTD[rows_B][batch.answer_BT[rows_B, : hidden_BTD.shape[1]]].float()
+    followed_BT = batch.answer_BT[:, :-1] & batch.answer_BT[:, 1:]
+    answer_MD = hidden_BTD[rows_B][followed_BT[rows_B]].float()
     score_M = answer_MD @ probe.direction.to(answer_MD.device) - probe.offset
     return probe.weight * score_M.square().sum()
 
