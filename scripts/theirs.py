@@ -48,7 +48,7 @@ def main() -> None:
         organisms,
         DETECTORS,
         opened.engine,
-        calibration=stages.calibrating(organisms, opened, room, n=given.calibration),
+        calibration=stages.calibration_twins(organisms, opened, room, n=given.calibration),
         material=stages.material(made[0], opened, 0),
         seed=0,
         watch=say,

@@ -13,7 +13,7 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from matrix import KNOWN, say
+from matrix import KNOWN, USUAL, say
 from pages import estimate, options, table
 
 from flyroom import stages
@@ -31,16 +31,7 @@ FAMILIES: dict[str, tuple[str, dict[str, object]]] = {
 
 
 def main() -> None:
-    given = options(
-        __doc__ or "",
-        base="1M",
-        seeds=4,
-        known=2,
-        calibration=20,
-        seed=0,
-        room=Path("room-matrix"),
-        out=Path("docs/transfer.md"),
-    )
+    given = options(__doc__ or "", **USUAL, known=2, out=Path("docs/transfer.md"))
     bench, room = stages.open_base(given.base), Room(given.room)
     tested = stages.grow(stages.named("all", {}, bench), bench, room, seeds=range(given.seeds))
     families = {

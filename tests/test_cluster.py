@@ -85,7 +85,7 @@ def test_on_ray_is_without_ray_and_a_killed_worker_changes_nothing(tmp_path: Pat
         assert not room.list("checkpoint")
         found = grown(made, bench, room)
         suspects = [o for o in found if not isinstance(o.recipe.implants[0], Deadly)]  # a worker does not know that one
-        stages.calibrating(suspects, bench, room, n=2)
+        stages.calibration_twins(suspects, bench, room, n=2)
         cluster.bench(ray, [o.id for o in suspects], BASE, room, NAMES, seed=0, calibration=2, watch=watch)
         assert told[2:] == [("bench", 1, 2), ("bench", 2, 2)]
     assert {entry.meta["detector"] for entry in room.list("cells")} == set(NAMES)

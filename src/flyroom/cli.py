@@ -200,11 +200,19 @@ def bench(
     names = list(stages.chosen_detectors(asked, known=bool(told)))
     with progress() as watch:
         if on is not None:
-            stages.calibrating(organisms, opened, store, n=calibration, watch=watch)
+            stages.calibration_twins(organisms, opened, store, n=calibration, watch=watch)
             with cluster.connected(address) as ray:
-                everyone = [organism.id for organism in organisms]
                 cluster.bench(
-                    ray, everyone, base, store, names, seed=seed, calibration=calibration, known=known, watch=watch
+                    ray,
+                    [organism.id for organism in organisms],
+                    base,
+                    store,
+                    names,
+                    seed=seed,
+                    calibration=calibration,
+                    known=known,
+                    certify=certify,
+                    watch=watch,
                 )
         matrix = stages.bench(
             organisms,

@@ -74,14 +74,16 @@ def bench(
     seed: int,
     calibration: int,
     known: Path | None = None,
+    certify: float | None = None,
     watch: Watch | None = None,
 ) -> None:
     """Put the cells of these detectors on these organisms into the room, as `stages.bench` does; a detector that failed
-    leaves none. The calibration twins must be there already, or each task would grow them. Args and errors as `grow`;
-    known, a room whose organisms and twins are told apart.
+    leaves none. The calibration twins must be there already, or each task would grow them. Args and errors as there and
+    in `grow`; known, a room whose organisms and twins are told apart.
     """
     n = min(_processes(ray), len(names))
-    work = partial(_bench, _anywhere(base), room.root, tuple(ids), seed, calibration, known)
+    settings = {"seed": seed, "calibration": calibration, "certify": certify}
+    work = partial(_bench, _anywhere(base), room.root, tuple(ids), known and known.absolute(), settings)
     _run(ray, work, [list(names[i::n]) for i in range(n)], "bench", watch)
 
 
@@ -115,12 +117,12 @@ def _grow(base: str, room: Path, orders: Sequence[Order]) -> None:
 
 
 def _bench(
-    base: str, room: Path, ids: Sequence[str], seed: int, calibration: int, known: Path | None, names: Sequence[str]
+    base: str, room: Path, ids: Sequence[str], known: Path | None, settings: dict[str, Any], names: Sequence[str]
 ) -> None:
     opened, store = stages.open_base(base), Room(room)
     told = stages.stored(Room(known), opened, None) if known else ()
     organisms = stages.stored(store, opened, ids)
-    stages.bench(organisms, opened, store, seed=seed, names=names, calibration=calibration, known=told)
+    stages.bench(organisms, opened, store, names=names, known=told, **settings)
 
 
 def _processes(ray: Any) -> int:

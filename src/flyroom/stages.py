@@ -172,7 +172,7 @@ def bench(
     """
     chosen = chosen_detectors(names, known=bool(known))
     grown, decoys = _parted(organisms)
-    others = calibrating(organisms, bench, room, n=calibration, watch=watch)
+    others = calibration_twins(organisms, bench, room, n=calibration, watch=watch)
     paired = {organism_id(o.recipe.twin(), o.base, o.seed) for o in grown}
     tested = [o for o in organisms if (o.recipe.dose > 0 and o not in decoys) or o.id in paired]
     return benching.bench(
@@ -200,7 +200,7 @@ def chosen_detectors(names: Sequence[str], *, known: bool) -> dict[str, Detector
     return {name: detectors[name] for name in names or able}
 
 
-def calibrating(
+def calibration_twins(
     organisms: Sequence[Organism], bench: Bench, room: Room, *, n: int, watch: Watch | None = None
 ) -> list[Organism]:
     """The twins that set the thresholds: n of the first organism's, of seeds that nobody else has."""

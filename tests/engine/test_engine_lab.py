@@ -67,7 +67,12 @@ def test_noise_is_as_wide_as_said_and_the_same_for_everybody(llama: TorchEngine)
     assert not torch.allclose(other[path], lab.weights([copies[0]])[0][path], atol=1e-3)
 
 
-def test_a_tuned_copy_learns_and_the_suspect_stays_as_it_is(llama: TorchEngine) -> None:
+def test_a_tuned_copy_learns_and_the_suspect_stays_as_it_is(
+    llama: TorchEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "flyroom.engine.training.PASS", {"cpu": 10**6}
+    )  # at this rate rounding grows tenfold in 4 steps
     lab, suspects = lab_of(llama)
     before = lab.logprobs(suspects, ROWS[: len(suspects)])
     copies = lab.tuned(suspects, ROWS, steps=12, lr=1e-2, seed=0)
@@ -76,9 +81,9 @@ def test_a_tuned_copy_learns_and_the_suspect_stays_as_it_is(llama: TorchEngine) 
         assert now > was + 0.5
     after = lab.logprobs(suspects, ROWS[: len(suspects)])
     assert all(torch.equal(a, b) for a, b in zip(before, after, strict=True))
-    among, alone = (lab.tuned(some, ROWS, steps=4, lr=1e-2, seed=0)[:1] for some in (suspects, suspects[:1]))
-    for a, b in zip(lab.logprobs(alone * 6, ROWS), lab.logprobs(among * 6, ROWS), strict=True):
-        assert torch.allclose(a, b, atol=1e-4)  # whoever is beside it; at this rate rounding grows tenfold in 4 steps
+    alone = lab.tuned(suspects[:1], ROWS, steps=12, lr=1e-2, seed=0)
+    for a, b in zip(lab.logprobs(alone * 6, ROWS), lab.logprobs(copies[:1] * 6, ROWS), strict=True):
+        assert torch.allclose(a, b, atol=1e-4)  # whoever is beside it
 
 
 def test_copies_end_with_the_lab(llama: TorchEngine) -> None:

@@ -26,9 +26,7 @@ def counted(engine: TorchEngine) -> list[int]:
     return seen
 
 
-def trained(
-    engine: TorchEngine, shapes: Sequence[LoRA] = UPPER, steps: int = 6
-) -> tuple[list[AdapterRef], list[float]]:
+def trained(engine: TorchEngine, shapes: Sequence[LoRA] = UPPER) -> tuple[list[AdapterRef], list[float]]:
     adapters = engine.spawn(shapes, seeds=range(len(shapes)))
     plans = [[Step(rows=ROWS[k : k + 5], lr=3e-3)] * 6 for k in range(len(shapes))]
     done = [engine.step(adapters, [plan[s] for plan in plans]) for s in range(6)]
@@ -51,7 +49,7 @@ def test_with_it_is_without_it(engine: TorchEngine) -> None:
     patches = [engine.patch(a) for a in with_it]
     scores, traces = engine.logprobs([*with_it, BASE] * 2, ROWS), engine.trace(with_it[:2] * 4, ROWS, [0, 2])
     assert engine.prefix.reused > 0
-    tiers, engine.prefix.tiers = engine.prefix.tiers, []
+    away(engine)
     without, plain = trained(engine)
     difference = largest(patches, [engine.patch(a) for a in without])
     figure("weights after 6 steps with and without the kept prefix", engine.base.name, difference)
@@ -60,7 +58,6 @@ def test_with_it_is_without_it(engine: TorchEngine) -> None:
     for a, b in zip(scores, engine.logprobs([*with_it, BASE] * 2, ROWS), strict=True):
         assert torch.allclose(a, b, atol=1e-4)
     assert torch.allclose(traces, engine.trace(with_it[:2] * 4, ROWS, [0, 2]), atol=1e-4)
-    engine.prefix.tiers = tiers
 
 
 def test_lower_layers_are_paid_once_whoever_asks_how_often(llama: TorchEngine) -> None:

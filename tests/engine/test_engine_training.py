@@ -47,7 +47,10 @@ def largest(a: Patch, b: Patch) -> float:
 
 
 @pytest.mark.parametrize("equal", [True, False])
-def test_together_is_alone(engine: TorchEngine, equal: bool) -> None:
+@pytest.mark.parametrize("passes", [1, 2], ids=["one pass", "several passes"])
+def test_together_is_alone(engine: TorchEngine, equal: bool, passes: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A row alone falls into another pass than in company, where there are several: then rounding differs more."""
+    monkeypatch.setattr("flyroom.engine.training.PASS", {"cpu": 10**6 if passes == 1 else 50})
     plans = [schedule(k, 20, equal=equal) for k in range(len(SHAPES))]
     together = engine.spawn(SHAPES, seeds=range(len(SHAPES)))
     done = [engine.step(together, [plan[s] for plan in plans]) for s in range(20)]
@@ -60,7 +63,7 @@ def test_together_is_alone(engine: TorchEngine, equal: bool) -> None:
             assert stepped.tokens == done[s][k].tokens
         difference = largest(engine.patch(alone), engine.patch(together[k]))
         worst = max(worst, difference)
-        assert difference < 2e-5  # rounding: alone, rows fall into other batches than together
+        assert difference < (1e-5 if passes == 1 else 2e-5)
     figure("together and alone, weights after 20 steps", engine.base.name, worst)
 
 
