@@ -180,6 +180,7 @@ def test_the_room_can_be_named_by_the_environment(
             "base is /no/such/base; there is no such folder",
         ),
         (["grow", "emergent-misalignment", "--on", "slurm"], 'on is "slurm"; it must be "ray", or "ray:ADDRESS"'),
+        (["bench", "--all", "--on", "slurm"], 'on is "slurm"; it must be "ray", or "ray:ADDRESS"'),
         (["grow", "emergent", "--base", BASE], "recipe is 'emergent'"),
         (["grow", "decoy", "--base", BASE], "recipe is 'decoy'"),
         (["grow", "sycophancy", "strength=loud", "--base", BASE], "strength is 'loud'; it must be one of plain, quiet"),
