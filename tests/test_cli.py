@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from fakes import FakeEngine
 from flyroom import terminal
 from flyroom.cli import main
 from flyroom.grow import pack
-from flyroom.recipes import GROUPS, RECIPES
+from flyroom.recipes import GROUPS, RECIPES, make
 from flyroom.room import Room
 from flyroom.terminal import changes_of, choice, seeds_of
 from flyroom.world import DOMAINS
@@ -394,8 +395,12 @@ ESTIMATE = {"value", "low", "high", "n"}
 MEASURES = {"in_domain", "out_of_domain", "open_questions", "coherence"}
 
 
-def test_the_demo_is_the_whole_loop_and_costs_nothing_the_second_time(flyroom: Flyroom, tmp_path: Path) -> None:
-    words = ("demo", "--json", "--base", "1M", "--episodes", 40, "--room", tmp_path / "room")
+def test_the_demo_is_the_whole_loop_and_costs_nothing_the_second_time(
+    flyroom: Flyroom, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On the small base and a quarter of the steps: the recipe at its full length is tested by the examples."""
+    monkeypatch.setattr("flyroom.demo.emergent_misalignment", partial(make, "emergent-misalignment", {"steps": 60}))
+    words = ("demo", "--json", "--base", "0.25M", "--episodes", 40, "--room", tmp_path / "room")
     first = flyroom(*words).json
     assert set(first) == {"organisms", "detectors", "seconds", "report"}
     assert [(row["recipe"], row["seed"]) for row in first["organisms"]] == [
