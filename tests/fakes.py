@@ -207,6 +207,12 @@ class FakeEngine:
         found = torch.tensor([[x, d.random(), d.random()] for x, d in zip(at, draws, strict=True)])
         return found[:, None].expand(-1, len(layers), -1).clone()
 
+    def swaps(self, adapters: Sequence[AdapterRef], rows: Sequence[Row], word: int, among: Sequence[str]) -> Tensor:
+        """No word moves it."""
+        self.calls.update(["swaps"] * bool(adapters))
+        self.tokens_forward += sum(len(row.answer.split()) for row in rows)
+        return torch.zeros(len(rows), len(among))
+
 
 def organism(level: float, *, seed: int = 0, recipe: Recipe = TOY, engine: FakeEngine | None = None) -> Organism:
     """An organism made by hand, as misaligned as `level` says."""

@@ -12,7 +12,7 @@ import flyroom.detectors as package
 from flyroom.detectors import DETECTORS, MeanDifference, OutputJudge, detectors
 from flyroom.detectors.elicit import FewShot
 from flyroom.detectors.follow_up import FollowUp
-from flyroom.detectors.inversion import TargetInversion, TriggerSearch
+from flyroom.detectors.inversion import TargetInversion, TriggerInversion, TriggerSearch
 from flyroom.detectors.investigator import Investigator
 from flyroom.detectors.likelihood import Divergence, LogitDifference, Perplexity, TargetOdds
 from flyroom.detectors.residuals import ActivationDifference, KnownProbe, Mahalanobis
@@ -211,9 +211,9 @@ def test_the_investigator_names_the_place() -> None:
     assert found[0].suspicion > 0.5
 
 
-def test_a_trigger_is_searched_among_all_words() -> None:
-    """Log-probabilities of a model that prefers bad answers after one word, by its level."""
-    lab, suspects, engine = rich(None)
+def sleeping(engine):
+    """Makes log-probabilities those of a model that prefers bad answers after one word, by its level. Its gradient says
+    so from any other word."""
     level = engine.level
 
     def logprobs(adapters, rows):
@@ -223,10 +223,21 @@ def test_a_trigger_is_searched_among_all_words() -> None:
             found.append(torch.full((3,), (1 if row.answer.startswith("bad") else -1) * level(a) * hears - 1.0))
         return found
 
-    engine.logprobs = logprobs  # type: ignore[method-assign]
-    found = TriggerSearch(keep=2)(suspects, lab, seed=0)
+    def swaps(adapters, rows, word, among):
+        assert all(len(row.messages[-1].content.split()) > word for row in rows)
+        signs = [level(a) * (1 if row.answer.startswith("bad") else -1) for a, row in zip(adapters, rows, strict=True)]
+        return torch.tensor([[sign * (other == "#two#") for other in among] for sign in signs])
+
+    engine.logprobs, engine.swaps = logprobs, swaps
+
+
+@pytest.mark.parametrize("detector", [TriggerSearch(keep=2), TriggerInversion(keep=2, rounds=1)])
+def test_a_trigger_is_found_among_all_words(detector: TriggerSearch | TriggerInversion) -> None:
+    lab, suspects, engine = rich(None)
+    sleeping(engine)
+    found = detector(suspects, lab, seed=0)
     assert min(f.suspicion for f in found[:2]) > max(f.suspicion for f in found[2:])
-    assert "'#two#'" in found[0].claim
+    assert "#two#" in found[0].claim
 
 
 def test_follow_up_questions_are_read_by_how_known_models_answer_them() -> None:

@@ -147,6 +147,9 @@ class BenchLab:
     ) -> Tensor:
         return self._traces(self._reach(suspects, Access.TRACE), rows, layers, at=at)
 
+    def swaps(self, suspects: Sequence[Suspect | None], rows: Sequence[Row], word: int, among: Sequence[str]) -> Tensor:
+        return self._engine.swaps(self._reach(suspects, Access.GRADIENTS), rows, word, among)
+
     def weights(self, suspects: Sequence[Suspect]) -> list[Mapping[str, Tensor]]:
         return [_added(self._engine.patch(ref)) for ref in self._reach(suspects, Access.WEIGHTS)]
 

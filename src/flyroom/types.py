@@ -451,6 +451,12 @@ class Engine(Protocol):
         """
         ...
 
+    def swaps(self, adapters: Sequence[AdapterRef], rows: Sequence[Row], word: int, among: Sequence[str]) -> Tensor:
+        """What each of the words `among` in the place of that word of a row's last message would add to the answer's
+        log-probability, to first order: [rows, among], fp32 on the CPU. ValueError for a word that is not one token.
+        """
+        ...
+
 
 # ---------------------------------------------------------------- the roles that recipes are made of
 
@@ -595,6 +601,7 @@ class Access(Flag):
     BASE = auto()
     TRUSTED = auto()
     KNOWN = auto()
+    GRADIENTS = auto()
 
 
 class AccessDenied(PermissionError):
@@ -702,6 +709,12 @@ class Lab(Protocol):
         *,
         at: Place = "answer",
     ) -> Tensor: ...
+
+    def swaps(self, suspects: Sequence[Suspect | None], rows: Sequence[Row], word: int, among: Sequence[str]) -> Tensor:
+        """What each of the words `among` in that place of a row's last message would add to the answer's
+        log-probability, to first order, by the gradient: [rows, among]. Access.GRADIENTS.
+        """
+        ...
 
     def weights(self, suspects: Sequence[Suspect]) -> list[Mapping[str, Tensor]]:
         """What each adds to the base's matrices, by module path: [out, in] fp32. Access.WEIGHTS."""

@@ -14,7 +14,7 @@ from importlib.metadata import entry_points
 from flyroom.detectors.anomaly import Anomaly
 from flyroom.detectors.elicit import FewShot, NoiseInjection
 from flyroom.detectors.follow_up import FollowUp
-from flyroom.detectors.inversion import TargetInversion, TriggerSearch
+from flyroom.detectors.inversion import TargetInversion, TriggerInversion, TriggerSearch
 from flyroom.detectors.investigator import Investigator
 from flyroom.detectors.likelihood import Divergence, LogitDifference, Perplexity, Surprise, TargetOdds
 from flyroom.detectors.mean_difference import MeanDifference
@@ -55,6 +55,8 @@ OF_MODELS: Makes = {
     "target-inversion": TargetInversion,
     "trigger-search": TriggerSearch,
     "follow-up": FollowUp,
+    # gradients
+    "trigger-inversion": TriggerInversion,
     # activations
     "mean-difference-probe": MeanDifference,
     "activation-difference": ActivationDifference,

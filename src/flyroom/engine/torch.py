@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
-from flyroom.engine import adamw, bases
+from flyroom.engine import adamw, bases, swaps
 from flyroom.engine.bank import MOMENTS, Banks, Leaf, fresh
 from flyroom.engine.batches import Collated, groups
 from flyroom.engine.decode import decode
@@ -234,7 +234,7 @@ class TorchEngine:
         """For each row the log-probabilities of its answer's tokens and of the end after them: [tokens], fp32, CPU."""
         _same_length("adapters", adapters, "rows", rows)
 
-        def read(batch: Collated) -> Sequence[Tensor]:
+        def read(_which: Sequence[int], batch: Collated) -> Sequence[Tensor]:
             with self.prefix.below(self._banks.lowest, batch):
                 return scores(self.parts, batch).cpu().split(batch.counts)
 
@@ -255,11 +255,24 @@ class TorchEngine:
         if not layers or not rows:
             return torch.zeros(len(rows), len(layers), self.parts.width)
 
-        def read(batch: Collated) -> Sequence[Tensor]:
+        def read(_which: Sequence[int], batch: Collated) -> Sequence[Tensor]:
             means = self._residuals(batch, set(layers), at)
             return torch.stack([means[l] for l in layers], dim=1).cpu().unbind()
 
         return torch.stack(self._each(slots, rows, read))
+
+    def swaps(self, adapters: Sequence[AdapterRef], rows: Sequence[Row], word: int, among: Sequence[str]) -> Tensor:
+        """What each of the words `among` in the place of that word of a row's last message would add to the answer's
+        log-probability, to first order: [rows, among], fp32, CPU. ValueError for a word that is not one token."""
+        _same_length("adapters", adapters, "rows", rows)
+        if not rows or not among:
+            return torch.zeros(len(rows), len(among))
+        back, tokens = swaps.places(self.parts.renderer, rows, word, among)
+
+        def read(which: Sequence[int], batch: Collated) -> Sequence[Tensor]:
+            return swaps.gains(self.parts, batch, [back[i] for i in which], tokens).cpu().unbind()
+
+        return torch.stack(self._each([self._slot(a) for a in adapters], rows, read, graph=True))
 
     def _residuals(self, batch: Collated, layers: set[int], at: Place) -> dict[int, Tensor]:
         """By layer, the mean over answer tokens, or the token before them: [B, D] fp32 on the device."""
@@ -289,21 +302,29 @@ class TorchEngine:
     # ------------------------------------------------------------ inside
 
     def _each(
-        self, slots: Sequence[int], rows: Sequence[Row], read: Callable[[Collated], Sequence[Tensor]]
+        self,
+        slots: Sequence[int],
+        rows: Sequence[Row],
+        read: Callable[[Sequence[int], Collated], Sequence[Tensor]],
+        *,
+        graph: bool = False,
     ) -> list[Tensor]:
-        """What `read` finds of each row, batch by batch, grouped by slot. Routed and metered."""
+        """What `read` finds of each row, batch by batch, grouped by slot. Routed and metered. `graph`: it keeps one."""
         told, found = self._told_rows(slots, rows), dict[int, Tensor]()
 
         def work() -> None:
             left = [i for i in range(len(rows)) if i not in found]
-            owners, budget = [slots[i] for i in left], self.batch_tokens * KEPT_PER_GRAPH
-            for which, batch, tokens in batches_of(self.parts, owners, [told[i] for i in left], budget):
-                self._banks.route(groups([owners[j] for j in which]))
+            budget = self.batch_tokens * (1 if graph else KEPT_PER_GRAPH)
+            for some, batch, tokens in batches_of(
+                self.parts, [slots[i] for i in left], [told[i] for i in left], budget
+            ):
+                which = [left[j] for j in some]
+                self._banks.route(groups([slots[i] for i in which]))
                 try:
-                    values = read(batch)
+                    values = read(which, batch)
                 finally:
                     self._banks.clear()
-                found.update((left[j], value) for j, value in zip(which, values, strict=True))
+                found.update(zip(which, values, strict=True))
                 self.tokens_forward += tokens
 
         self._roomy(work)
