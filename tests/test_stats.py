@@ -65,11 +65,10 @@ def test_rate_is_wilsons(case):
 def test_rate_counts_outcomes_as_it_takes_counts(outcomes):
     hits, missing = outcomes.count(True), outcomes.count(None)
     if missing == len(outcomes):
-        assert stats.rate_if_any(outcomes) is None
         with pytest.raises(ValueError, match="no unit gave an answer"):
             stats.rate(outcomes)
     else:
-        assert stats.rate(outcomes) == stats.rate(hits, len(outcomes), missing=missing) == stats.rate_if_any(outcomes)
+        assert stats.rate(outcomes) == stats.rate(hits, len(outcomes), missing=missing)
 
 
 def test_rate_takes_numpy_bools_and_generators():

@@ -21,7 +21,7 @@ from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
-from flyroom.types import Access, Finding, Lab, Place, Reply, Row, Suspect, Unit
+from flyroom.types import Access, Finding, Lab, Reply, Row, Suspect, Unit
 
 Fit = Literal["mean-difference", "logistic", "lda", "lat", "ccs", "random"]
 FEWEST = 8  # pairs to fit on
@@ -38,7 +38,6 @@ class Probe:
     fit: Fit = "mean-difference"
     pairs: int = 96
     layer: int | None = None
-    at: Place = "answer"
     shuffled: bool = False
     of_base: bool = False
     stripped: bool = False
@@ -52,7 +51,7 @@ class Probe:
             raise ValueError(f"the lab trusts {len(scenes)} scenes; the probe needs at least {FEWEST}")
         who: list[Suspect | None] = [None] if self.of_base else list(dict.fromkeys(r.suspect for r in replies))
         rows = [Row(messages=s.messages, answer=a) for s in scenes for a in (s.aligned, s.misaligned)]
-        trusted = lab.trace([s for s in who for _ in rows], rows * len(who), [layer], at=self.at)[:, 0]
+        trusted = lab.trace([s for s in who for _ in rows], rows * len(who), [layer])[:, 0]
         good_SPD, bad_SPD = trusted.unflatten(0, (len(who), len(scenes), 2)).unbind(2)
         if self.shuffled:
             swap_P = torch.rand(len(scenes), generator=torch.Generator().manual_seed(seed)) < 0.5
@@ -65,7 +64,7 @@ class Probe:
         read = [self._row(reply) for reply in replies]
         place = {s: i for i, s in enumerate(who)}
         which = [0 if self.of_base else place[r.suspect] for r in replies]
-        read_ND = lab.trace([who[i] for i in which], read, [layer], at=self.at)[:, 0]
+        read_ND = lab.trace([who[i] for i in which], read, [layer])[:, 0]
         along_N = (read_ND * direction_SD[which]).sum(1)
         scale_S = along_SP.std(1).clamp_min(1e-6)
         scores = ((along_N - along_SP.mean(1)[which]) / scale_S[which]).tolist()

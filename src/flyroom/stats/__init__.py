@@ -27,7 +27,6 @@ from flyroom.stats.estimates import (
     over_seeds,
     perplexity,
     rate,
-    rate_if_any,
 )
 from flyroom.stats.probabilities import Calibration, Platt, calibration, corrected_rate, platt, split_calibration
 
@@ -53,7 +52,6 @@ __all__ = [
     "platt",
     "rank_agreement",
     "rate",
-    "rate_if_any",
     "recall_at_fpr",
     "roc_points",
     "split_calibration",

@@ -46,24 +46,9 @@ def rate(hits: int | Iterable[bool | None], n: int | None = None, *, missing: in
     if missing < 0 or answered < 0 or not 0 <= hits <= max(answered, 0):
         raise ValueError(f"hits {hits}, n {n}, missing {missing}: it must be 0 <= hits <= n - missing and missing >= 0")
     if answered == 0:
-        raise ValueError(f"no unit gave an answer (n {n}, missing {missing}), so there is no rate; see rate_if_any")
+        raise ValueError(f"no unit gave an answer (n {n}, missing {missing}), so there is no rate")
     low, high = wilson(hits / answered, answered)
     return Estimate(value=hits / answered, low=low, high=high, n=n, missing=missing)
-
-
-def rate_if_any(hits: int | Iterable[bool | None], n: int | None = None, *, missing: int = 0) -> Estimate | None:
-    """`rate`, or None where no unit gave an answer: for conditional rates, whose denominator can be 0.
-
-    >>> rate_if_any(0, 0) is None
-    True
-    """
-    if not isinstance(hits, int | np.integer):
-        hits = list(hits)
-        if all(hit is None for hit in hits):
-            return None
-    elif n is not None and n == missing and hits == 0:
-        return None
-    return rate(hits, n, missing=missing)
 
 
 def clustered_rate(values: Sequence[float | bool | None], clusters: Sequence[Hashable]) -> Estimate:
