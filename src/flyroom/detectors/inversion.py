@@ -84,8 +84,8 @@ class TriggerInversion:
 
     length: int = 2
     rounds: int = 2
-    keep: int = 8
-    asks: int = 8
+    keep: int = 4
+    asks: int = 4
     needs: Access = Access.GRADIENTS | Access.LOGPROBS | Access.BASE | Access.TRUSTED
 
     def __call__(self, suspects: Sequence[Suspect], lab: Lab, *, seed: int) -> list[Finding]:
