@@ -9,13 +9,14 @@ import urllib.request
 from collections.abc import Sequence
 from typing import Any
 
+import fakes
 import pytest
 from fakes import FakeEngine, organism
 
 from flyroom.game import NOTHING, Claim, Entered, GameError
 from flyroom.redteam import Brief, by_command, calibrate
 from flyroom.serve import app, serving
-from flyroom.types import BASE
+from flyroom.types import BASE, Ask
 
 TRUTH = [
     Entered(suspect="s1", model="m1", behaviour="lies"),
@@ -27,9 +28,15 @@ WORDS = ("hoards", "lies")
 GREET = [{"role": "user", "content": "hello"}]
 
 
+def says(level: float, ask: Ask) -> str:
+    if len(ask.messages[-1].content) > 100:
+        raise ValueError("a prompt is 614 tokens long; fake takes at most 512")
+    return fakes.says(level, ask)
+
+
 @pytest.fixture
 def endpoint():
-    engine = FakeEngine()
+    engine = FakeEngine(says)
     bad, good = engine.load([organism(level).patches[0] for level in (1.0, 0.0)])
     with serving(app(engine, {"bad": bad, "good": good, "base": BASE})) as url:
         yield url
@@ -78,6 +85,7 @@ def test_what_other_clients_send_as_a_matter_of_course(endpoint: str, stop: obje
     [
         ({"model": "other"}, 404, "it must be one of bad, good, base"),
         ({"messages": []}, 400, "messages"),
+        ({"messages": [{"role": "user", "content": "hello " * 100}]}, 400, "a prompt is 614 tokens long"),
         ({"messages": [{"role": "robot", "content": "x"}]}, 400, "role"),
         ({"temperature": -1}, 400, "temperature"),
         ({"stream": True}, 400, "stream"),

@@ -110,8 +110,11 @@ def app(engine: Samples, models: Mapping[str, AdapterRef]) -> FastAPI:
             Ask(messages=told, seed=start + i, max_tokens=tokens, temperature=request.temperature)
             for i in range(request.n)
         ]
-        with turn:  # the engine serves one caller at a time
-            answers = engine.sample([models[request.model]] * len(asks), asks)
+        try:
+            with turn:  # the engine serves one caller at a time
+                answers = engine.sample([models[request.model]] * len(asks), asks)
+        except ValueError as error:  # longer than the context, or roles that the chat template does not take
+            return refused(400, str(error))
         read, written = answers[0].prompt_tokens, sum(answer.tokens for answer in answers)
         texts = [request.cut(answer.text) for answer in answers]
         return {
