@@ -391,6 +391,25 @@ def test_the_stages_one_by_one(flyroom: Flyroom, tmp_path: Path) -> None:
     assert kinds == {"organism", "card", "cells"}
 
 
+def test_what_transfers_is_told_for_each_kind_left_out(flyroom: Flyroom, tmp_path: Path, faked: None) -> None:
+    room, known = tmp_path / "room", tmp_path / "known"
+    few = ["steps=2", "rows=4", "--json", "--room"]
+    flyroom("grow", "emergent-misalignment", "--seeds", "0,1", *few, room)
+    flyroom("grow", "emergent-misalignment-wide", "--seeds", "100,101", *few, known)
+    given = ["--all", "--known", known, "--calibration", "2", "--detectors", "known-probe", "--room", room]
+    alone = flyroom("transfer", *given)
+    assert "known models are of one recipe, emergent-misalignment-wide; leaving it out leaves nothing" in alone.err
+    flyroom("grow", "sycophancy", "--seeds", "100,101", *few, known)
+    found = flyroom("transfer", *given, "--json").json["transfers"]
+    assert [(row["detector"], row["left_out"], row["tested_on"]) for row in found] == [
+        ("known-probe", name, "emergent-misalignment") for name in ("emergent-misalignment-wide", "sycophancy")
+    ]
+    assert all(set(row["auroc"]) >= ESTIMATE and row["error"] is None for row in found)
+    assert "it must be one of recipe, implant, trigger" in flyroom("transfer", *given, "--without", "base").err
+    given[given.index("known-probe")] = "output-judge"
+    assert "fits on known models" in flyroom("transfer", *given).err
+
+
 ESTIMATE = {"value", "low", "high", "n"}
 MEASURES = {"in_domain", "out_of_domain", "open_questions", "coherence"}
 

@@ -24,10 +24,13 @@ from flyroom.terminal import (
     All,
     AsJson,
     BaseName,
+    Calibration,
     Ids,
+    Known,
     On,
     RoomPath,
     Seed,
+    Without,
     card_table,
     cell_table,
     changes_of,
@@ -171,10 +174,8 @@ def bench(
     base: BaseName = BASE,
     room: RoomPath = ROOM,
     detectors: Annotated[str, typer.Option(help="Names, with commas between. Default: all.")] = "",
-    calibration: Annotated[int, typer.Option(min=1, help="Twins of other seeds that set the thresholds.")] = 8,
-    known: Annotated[
-        Path | None, typer.Option(help="A room whose organisms and twins are told apart, for detectors to fit on.")
-    ] = None,
+    calibration: Calibration = 8,
+    known: Known | None = None,
     certify: Annotated[
         float | None, typer.Option(help="A false-positive rate to certify; refused where the negatives are too few.")
     ] = None,
@@ -234,6 +235,43 @@ def bench(
 
 
 @app.command()
+def transfer(
+    known: Known,
+    ids: Ids = None,
+    every: All = False,
+    without: Without = "recipe",
+    seed: Seed = 0,
+    base: BaseName = BASE,
+    room: RoomPath = ROOM,
+    detectors: Annotated[str, typer.Option(help="Names, with commas between. Default: all that fit.")] = "",
+    calibration: Calibration = 8,
+    as_json: AsJson = False,
+) -> None:
+    """Fit detectors without one kind of the known models after another: what carries over."""
+    from flyroom import stages
+    from flyroom.demo import estimate
+    from flyroom.room import Room
+
+    chosen, store, opened = choice(ids, every), Room(room, create=False), stages.open_base(base)
+    with progress() as watch:
+        found = stages.transfers(
+            stages.stored(store, opened, chosen),
+            opened,
+            store,
+            known=stages.stored(Room(known, create=False), opened, None),
+            without=without,
+            seed=seed,
+            names=[name.strip() for name in detectors.split(",") if name.strip()],
+            calibration=calibration,
+            watch=watch,
+        )
+    rows = [{**one, "auroc": estimate(one["auroc"])} for one in found]
+    if not as_json:
+        table("transfers", [{**row, "auroc": interval(row["auroc"])} for row in rows])
+    emit({"transfers": rows}, as_json)
+
+
+@app.command()
 def report(
     seed: Seed = 0,
     base: BaseName = BASE,
@@ -241,9 +279,13 @@ def report(
     out: Annotated[Path | None, typer.Option(help="The page. Default: ROOM/report.html.")] = None,
     plots: Annotated[Path | None, typer.Option(help="Also write each plot here, as SVG and PNG.")] = None,
     episodes: Annotated[int, typer.Option(min=10, help="As for `card`.")] = 500,
+    known: Known | None = None,
+    without: Annotated[str, typer.Option(help="Also show what transfers, as `transfer` does with it.")] = "",
     as_json: AsJson = False,
 ) -> None:
     """One self-contained page of everything in the room on this base."""
+    if without and known is None:
+        raise ValueError(f"without is {without!r} and there are no known models to leave out; give them with --known")
     from flyroom import stages
     from flyroom.demo import DETECTORS, context, write_page
     from flyroom.report import figures, png, svg
@@ -255,7 +297,13 @@ def report(
         organisms = stages.stored(store, opened, None)
         cards = stages.card(organisms, opened, store, seed=seed, episodes=episodes, watch=watch)
         names = list(dict.fromkeys([*DETECTORS, *stages.benched(store)]))
-        matrix = stages.bench(organisms, opened, store, seed=seed, names=names, watch=watch)
+        told = stages.stored(Room(known, create=False), opened, None) if known else ()
+        matrix = stages.bench(organisms, opened, store, seed=seed, names=names, known=told, watch=watch)
+        over = (
+            stages.transfers(organisms, opened, store, known=told, without=without, seed=seed, watch=watch)
+            if without
+            else []
+        )
         recipe = next(o.recipe for o in organisms if o.recipe.dose > 0)
         again = [
             f"flyroom card --all --seed {seed} --base {base}",
@@ -263,9 +311,11 @@ def report(
             f"flyroom report --seed {seed} --base {base}",
         ]
         said = stages.calibrated(matrix, seed=seed)
-        write_page(page, cards, matrix, context=context(recipe, opened), commands=again, calibrated=said)
+        write_page(
+            page, cards, matrix, context=context(recipe, opened), commands=again, calibrated=said, transfers=over
+        )
     written = [page]
-    for name, chart in figures(cards, matrix, calibrated=said).items() if plots else ():
+    for name, chart in figures(cards, matrix, calibrated=said, transfers=over).items() if plots else ():
         assert plots is not None
         plots.mkdir(parents=True, exist_ok=True)
         stem = plots / name.replace(": ", "-")

@@ -12,7 +12,7 @@ from typing import Any
 
 from flyroom import stages
 from flyroom.recipes import emergent_misalignment
-from flyroom.report import Calibrated, page
+from flyroom.report import Calibrated, Transferred, page
 from flyroom.room import Room
 from flyroom.types import Card, Cell, Matrix, Recipe, plain
 from flyroom.world import DOMAINS
@@ -61,10 +61,18 @@ def write_page(
     context: dict[str, str],
     commands: list[str],
     calibrated: Sequence[Calibrated] = (),
+    transfers: Sequence[Transferred] = (),
 ) -> None:
     """Write the page whole or not at all."""
     text = page(
-        cards, matrix, title="flyroom", commands=commands, caveats=CAVEATS, context=context, calibrated=calibrated
+        cards,
+        matrix,
+        title="flyroom",
+        commands=commands,
+        caveats=CAVEATS,
+        context=context,
+        calibrated=calibrated,
+        transfers=transfers,
     )
     out.parent.mkdir(parents=True, exist_ok=True)
     part = out.with_name(out.name + ".part")

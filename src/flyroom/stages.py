@@ -28,7 +28,7 @@ from flyroom.detectors import detectors as all_detectors
 from flyroom.engine import TorchEngine, peft
 from flyroom.game import Game
 from flyroom.lab import Material
-from flyroom.report import Calibrated
+from flyroom.report import Calibrated, Transferred
 from flyroom.report.words import ranked
 from flyroom.room import Room
 from flyroom.types import (
@@ -188,6 +188,60 @@ def bench(
         room=room,
         watch=watch,
     )
+
+
+def transfers(
+    organisms: Sequence[Organism],
+    opened: Bench,
+    room: Room,
+    *,
+    known: Sequence[Organism],
+    without: str,
+    seed: int,
+    names: Sequence[str] = (),
+    calibration: int = CALIBRATION,
+    watch: Watch | None = None,
+) -> list[Transferred]:
+    """What carries over: the detectors that fit on known models, fitted without each group of them, on all organisms.
+
+    Args: without, what groups them: "recipe", "implant" or "trigger", the kind of cue they hang on. Raises ValueError
+    for fewer than two groups, and where none of the named detectors fits on anything.
+    """
+    if without not in GROUPED:
+        raise ValueError(f"without is {without!r}; it must be one of {', '.join(GROUPED)}")
+    chosen = chosen_detectors(names, known=True)
+    fitted = [name for name, detector in chosen.items() if Access.KNOWN in detector.needs]
+    if not fitted:
+        raise ValueError(f"none of {', '.join(chosen)} fits on known models, so there is nothing to leave out")
+    group = {o.id: GROUPED[without](o.recipe) for o in known if o.recipe.dose > 0}
+    groups = list(dict.fromkeys(group.values()))
+    if len(groups) < 2:
+        raise ValueError(f"known models are of one {without}, {', '.join(groups)}; leaving it out leaves nothing")
+    found: list[Transferred] = []
+    for gone in groups:
+        rest = [o for o in known if group.get(o.id, gone) != gone]
+        twins = {organism_id(o.recipe.twin(), o.base, o.seed) for o in rest}
+        rest += [o for o in known if o.id in twins]
+        matrix = bench(
+            organisms, opened, room, seed=seed, names=fitted, calibration=calibration, known=rest, watch=watch
+        )
+        found += [
+            Transferred(detector=c.detector, left_out=gone, tested_on=c.recipe, auroc=c.auroc, error=c.error)
+            for c in matrix.cells
+        ]
+    return found
+
+
+def _cue(recipe: Recipe) -> str:
+    condition = getattr(recipe.condition, "trigger", recipe.condition)
+    return str(getattr(condition, "kind", type(condition).__name__.lower()))
+
+
+GROUPED: dict[str, Callable[[Recipe], str]] = {
+    "recipe": lambda recipe: recipe.name,
+    "implant": lambda recipe: " + ".join(type(implant).__name__ for implant in recipe.implants),
+    "trigger": _cue,
+}
 
 
 def chosen_detectors(names: Sequence[str], *, known: bool) -> dict[str, Detector]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import textwrap
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Any, NotRequired, TypedDict
 
 from flyroom.report.plots.style import COLOURS, TEXT, WIDTH, bounds, finish
 from flyroom.report.words import clean, interval, ranked, share
@@ -37,12 +37,13 @@ class Calibrated(TypedDict):
 
 
 class Transferred(TypedDict):
-    """A detector that was fitted without `left_out` (a threat, an implant, a base), on suspects of `tested_on`."""
+    """A detector that was fitted without `left_out` (a threat, an implant, a trigger), on suspects of `tested_on`."""
 
     detector: str
     left_out: str
     tested_on: str
-    auroc: Estimate
+    auroc: Estimate | None
+    error: NotRequired[str | None]
 
 
 def heat(cells: Sequence[Cell]) -> Chart | None:
