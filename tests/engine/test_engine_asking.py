@@ -288,6 +288,22 @@ def test_trace_never_calls_the_layers_above_nor_the_head(llama: TorchEngine) -> 
     assert "model.layers.2" in called
 
 
+def test_a_prompt_asked_several_times_is_put_through_once(engine: TorchEngine) -> None:
+    """And sampled as if it were asked once: by two adapters, and beside others."""
+    who = [*trained(engine)[:2], BASE]
+    prompts = [ask.messages for ask in asks_of(4, seed=3, temperature=1.0)]
+    asks = [Ask(messages=m, seed=10 * i + j, max_tokens=8) for i, m in enumerate(prompts) for j in range(1 + i)]
+    adapters = [a for a in who for _ in asks]
+    seen: list[int] = []
+    hook = engine.parts.layers[0].register_forward_hook(lambda _m, args, _o: seen.append(args[0].shape[0]))
+    crowd = engine.sample(adapters, asks * len(who))
+    hook.remove()
+    assert seen[0] == len(who) * len(prompts)
+    assert max(seen[1:]) > seen[0]
+    for adapter, ask, answer in zip(adapters, asks * len(who), crowd, strict=True):
+        assert engine.sample([adapter], [ask])[0] == answer
+
+
 def test_tokens_are_counted_without_padding(llama: TorchEngine) -> None:
     rows = make_rows(5, seed=0)
     size = sum(len(llama.parts.renderer.row(r).ids) for r in rows)

@@ -1,10 +1,11 @@
 """Sampling many adapters in one batch: one prefill, then a token for every row at a time.
 
-Prompts are left-padded so that all rows write their next token in one place. Rows that are done leave the batch when a
-third of it is done. The cache is a buffer of the final size: growing it by concatenation would copy it at every token.
+Prompts are left-padded so that all rows write their next token in one place; one that an adapter is asked several times
+is put through once. Rows that are done leave the batch when a third of it is done. The cache is a buffer of the final
+size: growing it by concatenation would copy it at every token.
 
-Left out: CUDA graphs, sharing equal prompts, paged caches.
-Shapes: B rows in the batch, T tokens of the pass, D width.
+Left out: CUDA graphs, sharing what prompts begin with, paged caches.
+Shapes: B rows in the batch, U different prompts, T tokens of the pass, D width.
 """
 
 from __future__ import annotations
@@ -74,25 +75,31 @@ def _decode(
     base: Base, banks: Banks, owners: Sequence[int], prompts: Sequence[NDArray[np.int64]], asks: Sequence[Ask]
 ) -> tuple[list[list[int]], list[bool]]:
     device = base.device
-    ids, mask = left_pad(prompts, device)
     limit = torch.tensor([a.max_tokens for a in asks], device=device)
     seeds = noise.seed_tensor([a.seed for a in asks], device)
     temperature = torch.tensor([a.temperature for a in asks], device=device)
     stops = torch.tensor(base.renderer.stops, device=device)
     longest = max(a.max_tokens for a in asks)
-    cache = _cache(base, ids.shape[1] + longest)
-
-    banks.route(groups(owners))
     tokens = torch.zeros(len(asks), longest, dtype=torch.int64, device=device)
     lengths, finished = torch.zeros_like(limit), torch.zeros_like(limit, dtype=torch.bool)
     row_B = torch.arange(len(asks), device=device)  # which ask each row of the batch answers
     done_B = torch.zeros_like(finished)
-    position_BT = (torch.ones_like(ids) if mask is None else mask).cumsum(1).sub_(1).clamp_(min=0)
+
+    place: dict[tuple[int, bytes], int] = {}
+    of = [place.setdefault((w, p.tobytes()), len(place)) for w, p in zip(owners, prompts, strict=True)]
+    some = list({u: i for i, u in enumerate(of)}.values())  # an ask of each of the U
+    ids, mask = left_pad([prompts[i] for i in some], device)
+    cache = _cache(base, ids.shape[1] + longest)
+    banks.route(groups([owners[i] for i in some]))
+    position_UT = (torch.ones_like(ids) if mask is None else mask).cumsum(1).sub_(1).clamp_(min=0)
+    last_BD, position_B = _pass(base, ids, mask, position_UT, cache), position_UT[:, -1]
+    if len(some) < len(asks):
+        of_B = torch.tensor(of, device=device)
+        last_BD, position_B, mask = last_BD[of_B], position_B[of_B], None if mask is None else mask[of_B]
+        cache.batch_select_indices(of_B)
+        banks.route(groups(owners))
     for step in range(longest):
-        hidden_BTD = base.body(
-            input_ids=ids, attention_mask=mask, position_ids=position_BT, past_key_values=cache, use_cache=True
-        ).last_hidden_state
-        token_B = noise.choose(base.head(hidden_BTD[:, -1]), seeds[row_B], temperature[row_B], step)
+        token_B = noise.choose(base.head(last_BD), seeds[row_B], temperature[row_B], step)
         stopped_B = torch.isin(token_B, stops) & ~done_B
         tokens[row_B, step] = token_B
         finished[row_B[stopped_B]] = True
@@ -104,14 +111,22 @@ def _decode(
             break
         if n_done >= COMPACT * len(row_B):
             keep = (~done_B).nonzero().flatten()
-            row_B, done_B, token_B, position_BT = row_B[keep], done_B[keep], token_B[keep], position_BT[keep]
+            row_B, done_B, token_B, position_B = row_B[keep], done_B[keep], token_B[keep], position_B[keep]
             mask = None if mask is None else mask[keep]
             cache.batch_select_indices(keep)
             banks.route(groups([owners[i] for i in row_B.tolist()]))
-        ids, position_BT = token_B[:, None], position_BT[:, -1:] + 1
+        position_B = position_B + 1
         mask = None if mask is None else torch.cat([mask, mask.new_ones(len(mask), 1)], dim=1)
+        last_BD = _pass(base, token_B[:, None], mask, position_B[:, None], cache)
     answers = [row[:n] for row, n in zip(tokens.tolist(), lengths.tolist(), strict=True)]
     return answers, finished.tolist()
+
+
+def _pass(base: Base, ids: Tensor, mask: Tensor | None, position_BT: Tensor, cache: DynamicCache) -> Tensor:
+    """The hidden state at each row's last token: [B, D]."""
+    return base.body(
+        input_ids=ids, attention_mask=mask, position_ids=position_BT, past_key_values=cache, use_cache=True
+    ).last_hidden_state[:, -1]
 
 
 def _cache(base: Base, capacity: int) -> DynamicCache:
