@@ -252,8 +252,8 @@ def fresh_model(size: Size, vocabulary: int, *, seed: int) -> LlamaForCausalLM:
 
 
 def _has_bf16() -> bool:
-    """Whether this CPU multiplies in bf16, as far as torch can tell (2.11 cannot). One that does not takes three times as
-    long with it as without.
+    """Whether this CPU multiplies in bf16, as far as torch can tell (2.11 cannot). One that does not is three times as
+    slow with it.
     """
     known: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()
     return not known or any(has for name, has in known.items() if "bf16" in name)
