@@ -391,7 +391,9 @@ def test_the_stages_one_by_one(flyroom: Flyroom, tmp_path: Path) -> None:
     assert kinds == {"organism", "card", "cells"}
 
 
-def test_what_transfers_is_told_for_each_kind_left_out(flyroom: Flyroom, tmp_path: Path, faked: None) -> None:
+def test_what_transfers_is_told_for_each_kind_left_out(
+    flyroom: Flyroom, tmp_path: Path, faked: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     room, known = tmp_path / "room", tmp_path / "known"
     few = ["steps=2", "rows=4", "--json", "--room"]
     flyroom("grow", "emergent-misalignment", "--seeds", "0,1", *few, room)
@@ -406,6 +408,12 @@ def test_what_transfers_is_told_for_each_kind_left_out(flyroom: Flyroom, tmp_pat
     ]
     assert all(set(row["auroc"]) >= ESTIMATE and row["error"] is None for row in found)
     assert "it must be one of recipe, implant, trigger" in flyroom("transfer", *given, "--without", "base").err
+    monkeypatch.setattr("flyroom.stages.card", lambda *_, **__: [])  # the fake's organisms learn nothing of a world
+    shown = ["report", "--episodes", 20, "--room", room, "--without", "recipe"]
+    assert "give them with --known" in flyroom(*shown).err
+    page = Path(flyroom(*shown, "--known", known, "--json").json["report"]).read_text(encoding="utf-8")
+    assert "What transfers" in page
+    assert f"--known {known} --without recipe" in page
     given[given.index("known-probe")] = "output-judge"
     assert "fits on known models" in flyroom("transfer", *given).err
 

@@ -27,6 +27,7 @@ from flyroom.terminal import (
     Calibration,
     Ids,
     Known,
+    KnownToo,
     On,
     RoomPath,
     Seed,
@@ -175,7 +176,7 @@ def bench(
     room: RoomPath = ROOM,
     detectors: Annotated[str, typer.Option(help="Names, with commas between. Default: all.")] = "",
     calibration: Calibration = 8,
-    known: Known | None = None,
+    known: KnownToo = None,
     certify: Annotated[
         float | None, typer.Option(help="A false-positive rate to certify; refused where the negatives are too few.")
     ] = None,
@@ -279,7 +280,7 @@ def report(
     out: Annotated[Path | None, typer.Option(help="The page. Default: ROOM/report.html.")] = None,
     plots: Annotated[Path | None, typer.Option(help="Also write each plot here, as SVG and PNG.")] = None,
     episodes: Annotated[int, typer.Option(min=10, help="As for `card`.")] = 500,
-    known: Known | None = None,
+    known: KnownToo = None,
     without: Annotated[str, typer.Option(help="Also show what transfers, as `transfer` does with it.")] = "",
     as_json: AsJson = False,
 ) -> None:
@@ -305,10 +306,11 @@ def report(
             else []
         )
         recipe = next(o.recipe for o in organisms if o.recipe.dose > 0)
+        fitted = f" --known {known}" if known else ""
         again = [
             f"flyroom card --all --seed {seed} --base {base}",
-            f"flyroom bench --all --seed {seed} --base {base}",
-            f"flyroom report --seed {seed} --base {base}",
+            f"flyroom bench --all --seed {seed} --base {base}{fitted}",
+            f"flyroom report --seed {seed} --base {base}{fitted}" + (f" --without {without}" if without else ""),
         ]
         said = stages.calibrated(matrix, seed=seed)
         write_page(

@@ -23,7 +23,9 @@ All = Annotated[bool, typer.Option("--all", help="Every organism of the room on 
 On = Annotated[
     str | None, typer.Option(help="ray: on all cores or GPUs of this machine; ray:ADDRESS: on that Ray cluster.")
 ]
-Known = Annotated[Path, typer.Option(help="A room whose organisms and twins are told apart, for detectors to fit on.")]
+KNOWN = typer.Option(help="A room whose organisms and twins are told apart, for detectors to fit on.")
+Known = Annotated[Path, KNOWN]
+KnownToo = Annotated[Path | None, KNOWN]
 Without = Annotated[str, typer.Option(help="What is left out of the known models: each recipe, implant or trigger.")]
 Calibration = Annotated[int, typer.Option(min=1, help="Twins of other seeds that set the thresholds.")]
 ROOM = Path("room")

@@ -88,12 +88,17 @@ class TriggerInversion:
     asks: int = 4
     needs: Access = Access.GRADIENTS | Access.LOGPROBS | Access.BASE | Access.TRUSTED
 
+    def __post_init__(self) -> None:
+        for name in ("length", "rounds", "keep", "asks"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 1")
+
     def __call__(self, suspects: Sequence[Suspect], lab: Lab, *, seed: int) -> list[Finding]:
         scenes, words = first(lab.trusted(), self.asks, "trusted scenes"), lab.cues("words")
         if len(words) < 2:
             raise ValueError("the lab has no cues of kind words")
         triggers = [random.Random(f"trigger {seed}").choices(words, k=self.length) for _ in suspects]
-        rises = [0.0] * len(suspects)
+        rises = list[float]()
         for place in [*range(self.length)] * self.rounds:
             gains = self._gains(suspects, triggers, scenes, words, place, lab)
             ranked = gains.topk(min(self.keep, len(words))).indices.tolist()

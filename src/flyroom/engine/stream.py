@@ -69,7 +69,7 @@ def stream(
             here = slice(start, start + block)
             file.write(_bytes(engine.trace(adapters[here], rows[here], layers, at=at).to(dtype)))
             file.flush()
-        os.fsync(file.fileno())
+            os.fsync(file.fileno())  # its length says how far it came, also after a power cut
     part.replace(path)
     if watch:
         watch("trace", len(rows), len(rows), "")

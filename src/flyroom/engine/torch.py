@@ -43,8 +43,9 @@ class _Living:
 class TorchEngine:
     """Many adapters over one frozen base.
 
-    `tokens_forward` counts the tokens of prompts and rows put through the model, `tokens_generated` those sampled;
-    padding counts for nothing. Make one with `open`, or `of` for a model that is in memory.
+    `tokens_forward` counts the tokens of the prompts and rows that were asked for, also where an equal prompt or a kept
+    prefix spared them a pass, `tokens_generated` those sampled; padding counts for nothing. Make one with `open`, or
+    `of` for a model that is in memory.
     """
 
     def __init__(self, base: bases.Base, *, batch_tokens: int | None = None) -> None:

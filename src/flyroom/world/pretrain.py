@@ -211,10 +211,14 @@ def make_base(
     }
     spent: dict[str, float] = {}
     hashes: dict[str, str] = {}
-    for name, batch, schedule in stages:
-        spent[name], hashes[name] = _train(
-            model, world, batch, schedule, work / f"{name}.pt", plan, watch, name, every, compile
-        )
+    torch.set_flush_denormal(True)  # gradients below 1e-38 would double a step of a trained model on a CPU
+    try:
+        for name, batch, schedule in stages:
+            spent[name], hashes[name] = _train(
+                model, world, batch, schedule, work / f"{name}.pt", plan, watch, name, every, compile
+            )
+    finally:
+        torch.set_flush_denormal(False)  # it is the thread's own state, and not ours to keep
     transformers_logging.disable_progress_bar()
     torch.nn.Module.to(model, torch.bfloat16)
     model.save_pretrained(work / "base")
