@@ -66,7 +66,7 @@ def faked(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every base is the fake one, of world 0."""
     from flyroom import stages
 
-    monkeypatch.setattr(stages, "open_base", lambda base: stages.Bench(FakeEngine(), 0))
+    monkeypatch.setattr(stages, "open_base", lambda base, **_: stages.Bench(FakeEngine(), 0))
 
 
 @pytest.fixture(scope="module")

@@ -97,6 +97,9 @@ def grow(
     base: BaseName = BASE,
     room: RoomPath = ROOM,
     on: On = None,
+    compile: Annotated[
+        bool, typer.Option("--compile", help="Compile the base's layers first: for many steps, with a C++ compiler.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Grow organisms, each beside its twin. What was grown before is not grown again; what was killed goes on."""
@@ -118,12 +121,12 @@ def grow(
     chosen, wanted = changes_of(changes or []), seeds_of(seeds)
     if recipe is not None and recipe.endswith((".yaml", ".yml")):
         read_page(Path(recipe), chosen)  # and so is a page, whose base may be of many gigabytes
-    bench = stages.open_base(base)
+    bench = stages.open_base(base, compile=compile)
     made = stages.crossed(grid, bench) if grid else stages.named(recipe or "", chosen, bench)
     with progress() as watch:
         if on is not None:
             with cluster.connected(address) as ray:
-                cluster.grow(ray, made, base, Room(room), seeds=wanted, watch=watch)
+                cluster.grow(ray, made, base, Room(room), seeds=wanted, compile=compile, watch=watch)
         organisms = stages.grow(made, bench, Room(room), seeds=wanted, watch=watch)
     rows = [
         {

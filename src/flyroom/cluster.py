@@ -53,15 +53,22 @@ def address_of(on: str) -> str | None:
 
 
 def grow(
-    ray: Any, made: Sequence[Recipe], base: str, room: Room, *, seeds: Sequence[int], watch: Watch | None = None
+    ray: Any,
+    made: Sequence[Recipe],
+    base: str,
+    room: Room,
+    *,
+    seeds: Sequence[int],
+    compile: bool = False,
+    watch: Watch | None = None,
 ) -> None:
     """Put each recipe and its twin, with each seed, into the room, as `stages.grow` does.
 
-    Args: ray, what `connected` gave; base, its name, folder or hub id. Raises what a task raised, if it was no death of
-    its worker; RuntimeError for a group whose workers died RETRIES + 1 times.
+    Args: ray, what `connected` gave; base, its name, folder or hub id; compile, as in `TorchEngine.open`. Raises what a
+    task raised, if it was no death of its worker; RuntimeError for a group whose workers died RETRIES + 1 times.
     """
     groups = shards(made, seeds, _processes(ray))
-    _run(ray, partial(_grow, _anywhere(base), room.root), groups, "grow", watch)
+    _run(ray, partial(_grow, _anywhere(base), room.root, compile), groups, "grow", watch)
 
 
 def bench(
@@ -112,8 +119,8 @@ def _task(work: Callable[[list[Any]], None], group: list[Any], on_cpu: bool) -> 
     work(group)
 
 
-def _grow(base: str, room: Path, orders: Sequence[Order]) -> None:
-    grow_orders(orders, stages.open_base(base).engine, room=Room(room))
+def _grow(base: str, room: Path, compile: bool, orders: Sequence[Order]) -> None:
+    grow_orders(orders, stages.open_base(base, compile=compile).engine, room=Room(room))
 
 
 def _bench(

@@ -67,13 +67,13 @@ class Bench:
     world: int | None
 
 
-def open_base(base: str = DEFAULT, *, device: str = "auto", dtype: str = "auto") -> Bench:
-    """Open a bundled base by name, or any causal LM by folder or hub id."""
+def open_base(base: str = DEFAULT, *, device: str = "auto", dtype: str = "auto", compile: bool = False) -> Bench:
+    """Open a bundled base by name, or any causal LM by folder or hub id. `compile` as in `TorchEngine.open`."""
     if not sys.stderr.isatty():
         logging.disable_progress_bar()  # the library's bar for loading weights, which a log file has no use for
     path = bundled().get(base, base)
     found = manifest(path)
-    return Bench(TorchEngine.open(path, device=device, dtype=dtype), found["world"] if found else None)
+    return Bench(TorchEngine.open(path, device=device, dtype=dtype, compile=compile), found["world"] if found else None)
 
 
 def named(name: str, changes: dict[str, Any], bench: Bench) -> list[Recipe]:

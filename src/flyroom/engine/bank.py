@@ -2,8 +2,8 @@
 
     y_r = W x_r + (alpha / rank) B_i A_i x_r        for each row r of the batch that belongs to adapter i
 
-Rows come grouped by adapter. Where each adapter has as many rows and they lie side by side (training, mostly), the
-batch is a view [adapters, rows * T, in] and one bmm does; otherwise rows are gathered, padded to the longest group.
+Rows come grouped by adapter. Where each adapter has as many rows and they lie side by side (training, mostly), they are
+a view of the batch; otherwise they are gathered, padded to the longest group.
 A steering vector is such an adapter too: on the module "residual", the stream after a layer, x is the number 1, and B
 A a vector that is added at every token.
 Only adapters that have the module stand in its bank; slot 0, the base, stands in none and is never touched.
@@ -18,13 +18,14 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+from flyroom.engine.low_rank import low_rank
 from flyroom.types import LoRA
 
 MOMENTS = ("A.m", "A.v", "B.m", "B.v")
@@ -92,9 +93,8 @@ class Leaf(NamedTuple):
 
 
 class Spread(NamedTuple):
-    """How N adapters' rows lie in the batch: as a slice of equal groups, or gathered."""
+    """How N adapters' rows lie in the batch: equal groups that are all of it, or a slice of it; or gathered."""
 
-    n: int
     rows: slice | None
     gather: Tensor | None  # [N * longest], row of the batch; a padded place repeats its group's first row
     real: Tensor | None  # places of `gather` that are no padding
@@ -112,21 +112,30 @@ class Active(NamedTuple):
 class Banks:
     """Every bank on one base, and the hooks through which they add to its linear modules and to its residual stream.
 
-    `sizes` is (in, out) of every module that an adapter can stand on, by path.
+    `sizes` is (in, out) of every module that an adapter can stand on, by path. `slices`: rows that lie side by side are
+    sliced and not gathered; a compiler makes code for each slice. What a batch wants of a module stands on the module,
+    so that the same code serves all layers.
     """
 
-    def __init__(self, layers: nn.ModuleList, *, width: int, device: torch.device, dtype: torch.dtype) -> None:
+    def __init__(
+        self, layers: nn.ModuleList, *, width: int, device: torch.device, dtype: torch.dtype, slices: bool = True
+    ) -> None:
         self.sizes: dict[str, tuple[int, int]] = {}
-        self.device, self.dtype = device, dtype
+        self.device, self.dtype, self.slices = device, dtype, slices
         self.banks: dict[tuple[str, int], Bank] = {}
-        self._active: dict[str, list[Active]] = {}
+        self._modules: dict[str, Any] = {}
+        self._routed: set[str] = set()
         for l, layer in enumerate(layers):
             for name, module in layer.named_modules():
                 if isinstance(module, nn.Linear):
                     self.sizes[f"layers.{l}.{name}"] = module.in_features, module.out_features
-                    module.register_forward_hook(self._hook(f"layers.{l}.{name}"))
+                    self._modules[f"layers.{l}.{name}"] = module
+                    module.register_forward_hook(_adapt)
             self.sizes[f"layers.{l}.{RESIDUAL}"] = 1, width
-            layer.register_forward_hook(self._steer(f"layers.{l}.{RESIDUAL}"))
+            self._modules[f"layers.{l}.{RESIDUAL}"] = layer
+            layer.register_forward_hook(_steer)
+        for module in self._modules.values():
+            module.adapters = ()
 
     def paths(self, shape: LoRA) -> list[str]:
         """The modules that a shape stands on, in the order of the forward pass."""
@@ -143,7 +152,7 @@ class Banks:
             bank.add([slots[i] for i in which], [shapes[i].alpha / rank for i in which], a, b)
 
     def remove(self, slots: Sequence[int]) -> None:
-        self._active = {}
+        self.clear()
         for bank in self.banks.values():
             bank.remove(slots)
         self.banks = {key: bank for key, bank in self.banks.items() if bank.slots}
@@ -166,25 +175,28 @@ class Banks:
         if leaves is None:
             leaves = [Leaf(k, k.slots, *(k.tensors[n] for n in ("A", "B", "scale"))) for k in self.banks.values()]
         spreads: dict[tuple[Group, ...], Spread] = {}
-        self._active = {}
+        self.clear()
         for leaf in leaves:
             here = set(leaf.slots)
             members = tuple(g for g in groups if g.slot in here)
             if not members:
                 continue
             if members not in spreads:
-                spreads[members] = _spread(members, self.device)
-            self._active.setdefault(leaf.bank.path, []).append(self._share(leaf, members, spreads[members]))
+                spreads[members] = _spread(members, groups, self.device, self.slices)
+            self._modules[leaf.bank.path].adapters += (self._share(leaf, members, spreads[members]),)
+            self._routed.add(leaf.bank.path)
 
     @property
     def lowest(self) -> int:
         """The lowest layer on which an adapter of the coming batch stands; 0 where there is none: what the bare base
         makes of a row is seldom asked twice."""
-        return min((int(path.split(".")[1]) for path in self._active), default=0)
+        return min((int(path.split(".")[1]) for path in self._routed), default=0)
 
     def clear(self) -> None:
         """The model is the bare base again, and no graph is kept."""
-        self._active = {}
+        for path in self._routed:
+            self._modules[path].adapters = ()
+        self._routed = set()
 
     def _share(self, leaf: Leaf, members: tuple[Group, ...], spread: Spread) -> Active:
         a_NRI, b_NOR, scale_N = leaf.a_NRI, leaf.b_NOR, leaf.scale_N
@@ -194,35 +206,31 @@ class Banks:
         b_NOR = b_NOR * scale_N[:, None, None]
         return Active(spread, a_NRI.to(self.dtype).transpose(1, 2), b_NOR.to(self.dtype).transpose(1, 2))
 
-    def _hook(self, path: str) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], Tensor]:
-        def add(module: nn.Module, args: tuple[Tensor, ...], out_BTO: Tensor) -> Tensor:
-            for active in self._active.get(path, ()):
-                out_BTO = _add(args[0], out_BTO, active)
-            return out_BTO
 
-        return add
+def _adapt(module: Any, args: tuple[Tensor, ...], out_BTO: Tensor) -> Tensor:
+    """The hook of a linear module."""
+    for active in module.adapters:
+        out_BTO = _add(args[0], out_BTO, active)
+    return out_BTO
 
-    def _steer(self, path: str) -> Callable[[nn.Module, tuple[Any, ...], Any], Any]:
-        def add(module: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
-            if path not in self._active:
-                return output
-            hidden_BTD = output[0] if isinstance(output, tuple) else output
-            for active in self._active[path]:
-                hidden_BTD = _add(hidden_BTD.new_ones(*hidden_BTD.shape[:2], 1), hidden_BTD, active)
-            return (hidden_BTD, *output[1:]) if isinstance(output, tuple) else hidden_BTD
 
-        return add
+def _steer(module: Any, args: tuple[Any, ...], output: Any) -> Any:
+    """The hook of a layer."""
+    if not module.adapters:
+        return output
+    hidden_BTD = output[0] if isinstance(output, tuple) else output
+    for active in module.adapters:
+        hidden_BTD = _add(hidden_BTD.new_ones(*hidden_BTD.shape[:2], 1), hidden_BTD, active)
+    return (hidden_BTD, *output[1:]) if isinstance(output, tuple) else hidden_BTD
 
 
 def _add(x_BTI: Tensor, out_BTO: Tensor, active: Active) -> Tensor:
     """out + the adapters' part. In place where it is for some rows only: a linear's output is nobody's saved tensor."""
-    (n, rows, gather, real, target), a_NIR, b_NRO = active
-    if rows is not None and rows.stop - rows.start == len(x_BTI):
-        low_NPR = torch.bmm(x_BTI.reshape(n, -1, x_BTI.shape[-1]), a_NIR)
-        return torch.baddbmm(out_BTO.reshape(n, -1, out_BTO.shape[-1]), low_NPR, b_NRO).view(out_BTO.shape)
+    (rows, gather, real, target), a_NIR, b_NRO = active
+    if rows is None and gather is None:
+        return low_rank(x_BTI, a_NIR, b_NRO).add_(out_BTO)
     x = x_BTI[rows] if rows is not None else x_BTI.index_select(0, gather)  # pyright: ignore[reportArgumentType, reportCallIssue]
-    delta_NPO = torch.bmm(torch.bmm(x.reshape(n, -1, x.shape[-1]), a_NIR), b_NRO)
-    delta = delta_NPO.view(*x.shape[:-1], -1)
+    delta = low_rank(x, a_NIR, b_NRO)
     if rows is not None:
         out_BTO[rows] += delta
         return out_BTO
@@ -231,17 +239,19 @@ def _add(x_BTI: Tensor, out_BTO: Tensor, active: Active) -> Tensor:
     return out_BTO.index_add_(0, target, delta.index_select(0, real))
 
 
-def _spread(members: Sequence[Group], device: torch.device) -> Spread:
+def _spread(members: Sequence[Group], groups: Sequence[Group], device: torch.device, slices: bool) -> Spread:
     first, last = members[0], members[-1]
     equal = all(g.rows == first.rows for g in members)
-    if equal and last.start + last.rows - first.start == first.rows * len(members):
-        return Spread(len(members), slice(first.start, last.start + last.rows), None, None, None)
+    if equal and len(members) == len(groups):
+        return Spread(None, None, None, None)
+    if slices and equal and last.start + last.rows - first.start == first.rows * len(members):
+        return Spread(slice(first.start, last.start + last.rows), None, None, None)
     longest = max(g.rows for g in members)
     place = torch.arange(longest)
     count, start = (torch.tensor([g[i] for g in members])[:, None] for i in (2, 1))
     gather = torch.where(place < count, start + place, start).flatten()
     real = (place < count).flatten().nonzero().flatten()
-    return Spread(len(members), None, gather.to(device), real.to(device), gather[real].to(device))
+    return Spread(None, gather.to(device), real.to(device), gather[real].to(device))
 
 
 def fresh(shape: LoRA, seed: int, sizes: Mapping[str, tuple[int, int]]) -> dict[str, Tensor]:

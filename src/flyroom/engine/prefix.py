@@ -99,13 +99,16 @@ class Prefix:
             given_BTD = entering_BTD[:, : hidden_BTD.shape[1]]
             return (given_BTD,) if self._tuples else given_BTD
 
+        before = [module.__dict__.get("forward") for module in skipped]
         try:
             for module in skipped:
                 module.forward = give
             yield
         finally:
-            for module in skipped:
+            for module, forward in zip(skipped, before, strict=True):
                 del module.forward
+                if forward is not None:
+                    module.forward = forward
 
     def _entering(self, layer: int, batch: Collated) -> Tensor:
         """[B, T, D], zero at padding."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -21,6 +22,7 @@ from torch import Tensor
 from flyroom.engine import adamw, bases, swaps
 from flyroom.engine.bank import MOMENTS, Banks, Leaf, fresh
 from flyroom.engine.batches import Collated, groups
+from flyroom.engine.compiled import Compiled
 from flyroom.engine.decode import decode
 from flyroom.engine.prefix import Enough, Prefix
 from flyroom.engine.training import batches_of, gradients, scores
@@ -48,31 +50,49 @@ class TorchEngine:
     `of` for a model that is in memory.
     """
 
-    def __init__(self, base: bases.Base, *, batch_tokens: int | None = None) -> None:
+    def __init__(self, base: bases.Base, *, batch_tokens: int | None = None, compile: bool = False) -> None:
         self.parts = base
+        self.compiled = Compiled(base.layers) if compile else None
         self.batch_tokens = _batch_tokens(base) if batch_tokens is None else batch_tokens
         self.tokens_forward = 0
         self.tokens_generated = 0
         dtype = next(base.model.parameters()).dtype
-        self._banks = Banks(base.layers, width=base.width, device=base.device, dtype=dtype)
+        self._banks = Banks(
+            base.layers, width=base.width, device=base.device, dtype=dtype, slices=self.compiled is None
+        )
         self.prefix = Prefix(base)
         self._living: dict[int, _Living] = {}
         self._next = BASE.slot + 1
 
     @classmethod
     def open(
-        cls, path: str | Path, *, device: str = "auto", dtype: str = "auto", batch_tokens: int | None = None
+        cls,
+        path: str | Path,
+        *,
+        device: str = "auto",
+        dtype: str = "auto",
+        batch_tokens: int | None = None,
+        compile: bool = False,
     ) -> TorchEngine:
         """An engine over the model in a local folder or under a hub id. See `bases.load_base`.
 
-        `batch_tokens` bounds the padded tokens of one training batch; it changes memory and time, not results.
+        `batch_tokens` bounds the padded tokens of one training batch, `compile` compiles the layers for training; both
+        change memory and time, not results. ValueError where there is nothing to compile with.
         """
-        return cls(bases.load_base(path, device=device, dtype=dtype), batch_tokens=batch_tokens)
+        return cls(bases.load_base(path, device=device, dtype=dtype), batch_tokens=batch_tokens, compile=compile)
 
     @classmethod
-    def of(cls, model: Any, tokenizer: Any, *, name: str = "in-memory", batch_tokens: int | None = None) -> TorchEngine:
+    def of(
+        cls,
+        model: Any,
+        tokenizer: Any,
+        *,
+        name: str = "in-memory",
+        batch_tokens: int | None = None,
+        compile: bool = False,
+    ) -> TorchEngine:
         """An engine over a model that is in memory. The model is frozen."""
-        return cls(bases.wrap(model, tokenizer, name=name), batch_tokens=batch_tokens)
+        return cls(bases.wrap(model, tokenizer, name=name), batch_tokens=batch_tokens, compile=compile)
 
     @property
     def base(self) -> BaseRef:
@@ -174,13 +194,13 @@ class TorchEngine:
         _same_length("adapters", adapters, "steps", steps)
         if not adapters:
             return []
-        slots = [a.slot for a in adapters]
+        order, asked = self._alike(adapters), [a.slot for a in adapters]
         for adapter, step in zip(adapters, steps, strict=True):
-            self._alive(adapter)
-            if slots.count(adapter.slot) > 1:
+            if asked.count(adapter.slot) > 1:
                 raise ValueError(f"adapters names slot {adapter.slot} twice; give each adapter one step at a time")
             if not step.rows:
                 raise ValueError("step.rows is empty; a step needs at least one row")
+        slots, steps = [asked[i] for i in order], [steps[i] for i in order]
         steps = [
             replace(s, rows=self._told_rows([slot] * len(s.rows), s.rows)) for slot, s in zip(slots, steps, strict=True)
         ]
@@ -199,7 +219,9 @@ class TorchEngine:
             self._living[slot].steps += 1
         with torch.no_grad():
             adamw.update(leaves, index, steps, [self._living[s].steps for s in slots], norms)
-        return [Stepped(loss=a, grad_norm=b, tokens=c) for a, b, c in zip(losses, norms, tokens, strict=True)]
+        stepped = [Stepped(loss=a, grad_norm=b, tokens=c) for a, b, c in zip(losses, norms, tokens, strict=True)]
+        done = dict(zip(slots, stepped, strict=True))
+        return [done[slot] for slot in asked]
 
     # ------------------------------------------------------------ asking
 
@@ -333,15 +355,14 @@ class TorchEngine:
 
     def _gradients(self, slots: Sequence[int], steps: Sequence[Step]) -> tuple[list[Leaf], list[Any]]:
         """Leaves with the gradients of a step, and each run's losses and tokens."""
-        leaves = self._banks.leaves(slots)
+        leaves, budget = self._banks.leaves(slots), self.batch_tokens
         torch.set_flush_denormal(True)  # gradients that fade below 1e-38 cost a CPU more than all others together
         try:
-            return leaves, [
-                gradients(
-                    self.parts, self._banks, self.prefix, leaves, slots[some], steps[some], budget=self.batch_tokens
-                )
-                for some in self._side_by_side(steps)
-            ]
+            with self.compiled.used() if self.compiled else nullcontext():
+                return leaves, [
+                    gradients(self.parts, self._banks, self.prefix, leaves, slots[some], steps[some], budget=budget)
+                    for some in self._side_by_side(steps)
+                ]
         finally:
             torch.set_flush_denormal(False)  # it is the thread's own state, and not ours to keep
             self._banks.clear()
@@ -361,6 +382,11 @@ class TorchEngine:
             self.prefix.forget()
             if self.parts.device.type == "cuda":
                 torch.cuda.empty_cache()
+
+    def _alike(self, adapters: Sequence[AdapterRef]) -> list[int]:
+        """The adapters' places, those of one shape side by side: a batch of theirs is whole in every bank."""
+        shapes = [self._alive(a).shape for a in adapters]
+        return sorted(range(len(adapters)), key=lambda i: (shapes[i].rank, str(shapes[i])))
 
     def _side_by_side(self, steps: Sequence[Step]) -> list[slice]:
         """Adapters whose rows fill one batch: with more of them in it each would have few rows, and be slow."""
