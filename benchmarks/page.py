@@ -26,6 +26,7 @@ time on a CPU.
 The peers are PEFT and `generate` one organism after another, on rows that are tensors before the clock starts,
 right-padded to their batch, without checkpointing and with denormals flushed as ours are; and TRL's `SFTTrainer`, as it
 comes and tuned, by its own steps alone (what a Trainer does once for an organism is left out, which is in its favour).
+`ours_compiled` is ours under `--compile`: a ratio below 1 says how much less time it takes.
 Traces are read beside a hook by hand, nnsight and TransformerLens (Bridge), each over a PEFT model.
 Not beside them yet: transformers' continuous batching, vLLM.
 """
@@ -75,6 +76,8 @@ def section(name: str, result: Mapping[str, Any]) -> str:
         kept = ", ".join(f"{n / 2**20:,.0f} MiB in {tier}" for tier, n in found.items() if n and tier in TIERS)
         tokens = f"{found['computed']:,} tokens were computed and {found['reused']:,} reused"
         lines.append(f"Below the adapter {tokens}; kept: {kept}.")
+    if result.get("compile_seconds") is not None:
+        lines.append(f"Compiling took {_number(result['compile_seconds'])} s, once; it is not in the seconds above.")
     lines += [f"Not run: {peer}: {why}." for peer, why in result["missing"].items()]
     return "\n".join([*lines, f"Median of {result['repeats']}. {_machine(result['machine'])}"])
 

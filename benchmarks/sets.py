@@ -25,7 +25,7 @@ EPOCH = 6000  # rows of a whole organism on a real size
 
 def cpu(small: bool) -> dict[str, Benchmark]:
     """The world's base 1M, 16 organisms."""
-    setting = Setting(subject=world("0.25M" if small else "1M"), adapter=ONE_LAYER)
+    setting = Setting(subject=world("0.25M" if small else "1M"), adapter=ONE_LAYER, compiled=not small)
     if small:
         setting = replace(setting, organisms=3, peers=3, rows=4, steps=1, tokens=6)
     everywhere = replace(setting, adapter=EVERYWHERE)
@@ -45,7 +45,7 @@ def gpu(small: bool) -> dict[str, Benchmark]:
     def setting(size: str, organisms: int, adapter: LoRA, **changes: Any) -> Setting:
         subject = qwen("tiny", tokens=24) if small else qwen(size)
         made = Setting(subject=subject, adapter=adapter, organisms=organisms, rows=16, whole=EPOCH // 16, peers=1)
-        made = replace(made, in_turn=False, shared=True, **changes)
+        made = replace(made, in_turn=False, shared=True, compiled=not small, **changes)
         return replace(made, organisms=3, rows=4, steps=1, tokens=6) if small else made
 
     half, asked = setting("0.5B", 32, MIDDLE), {"rows": 400, "tokens": 600}

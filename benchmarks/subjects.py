@@ -41,9 +41,10 @@ class Subject:
     tokenizer: Any
     rows: Callable[[int, int, int], list[tuple[Row, ...]]]
 
-    def engine(self) -> TorchEngine:
+    def engine(self, *, compile: bool = False) -> TorchEngine:
         # a digest over 14B weights on a CPU takes longer than the benchmark
-        return TorchEngine(bases.wrap(self.model(), self.tokenizer, name=self.name, digest="benchmark"))
+        base = bases.wrap(self.model(), self.tokenizer, name=self.name, digest="benchmark")
+        return TorchEngine(base, compile=compile)
 
     def asks(self, organism: int, n: int, max_tokens: int) -> list[Ask]:
         """An organism's questions: the prompts of its rows."""

@@ -6,12 +6,13 @@ scaled. Ours renders its rows within the measured time; peers get theirs ready.
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from typing import Any
 
 from benchmarks import peft_loop, trl_loop
 from benchmarks.limits import matmul_rate, train_operations
-from benchmarks.measure import Run, Work, race
+from benchmarks.measure import Missing, Run, Work, race
 from benchmarks.setting import Setting, figures
 from flyroom.types import Step
 
@@ -20,7 +21,7 @@ LR = 1e-3
 
 def train_population(setting: Setting, repeats: int) -> dict[str, Any]:
     """Ours against PEFT and TRL's trainer, and against the operations that the training needs."""
-    data, prefix = setting.data(), dict[str, int]()
+    data, prefix, first = setting.data(), dict[str, int](), list[float]()
     subject, shape, slow = setting.subject, setting.adapter, data[:1]
     contenders = {
         "ours": lambda: ours(setting, prefix),
@@ -28,6 +29,8 @@ def train_population(setting: Setting, repeats: int) -> dict[str, Any]:
         "trl_default": trl_loop.trainer(subject, shape, slow, LR, tuned=False),
         "trl_tuned": trl_loop.trainer(subject, shape, slow, LR, tuned=True),
     }
+    if setting.compiled:
+        contenders["ours_compiled"] = lambda: _compiled(setting, first)
     taken, missing = race(contenders, repeats=repeats, in_turn=setting.in_turn)
     engine = subject.engine()
     sharing = setting.organisms if setting.shared else 1
@@ -45,15 +48,33 @@ def train_population(setting: Setting, repeats: int) -> dict[str, Any]:
         repeats=repeats,
         gflop_per_second=round(rate / 1e9),
         prefix=prefix,
+        compile_seconds=max(0.0, round(first[0] - taken["ours_compiled"].seconds, 1)) if first else None,
         losses={name: round(taken[name].work.value, 4) for name in ("ours", "peft")},
     )
 
 
-def ours(setting: Setting, prefix: dict[str, int]) -> Run:
+def _compiled(setting: Setting, first: list[float]) -> Run:
+    """Ours, compiled. The seconds of the first run, in which that is done, are put into `first`."""
+    try:
+        run = ours(setting, {}, compile=True)
+    except ValueError as error:
+        raise Missing(str(error)) from error
+
+    def timed() -> Work:
+        began = time.perf_counter()
+        work = run()
+        if not first:
+            first.append(time.perf_counter() - began)
+        return work
+
+    return timed
+
+
+def ours(setting: Setting, prefix: dict[str, int], *, compile: bool = False) -> Run:
     """All organisms together: from rows to trained adapters. The value is the mean loss of the first step. `prefix` is
     filled with the tokens that were computed and reused below the lowest adapter, and the bytes that they took.
     """
-    engine, data = setting.subject.engine(), setting.data()
+    engine, data = setting.subject.engine(compile=compile), setting.data()
     plans = [[Step(rows=steps[s], lr=LR) for steps in data] for s in range(setting.steps)]
 
     def run() -> Work:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from benchmarks import page, peft_loop, train_population
 from benchmarks.__main__ import main
@@ -55,6 +56,18 @@ def test_ours_and_peft_do_the_same_work(shape: LoRA) -> None:
     peft = peft_loop.trainer(setting.subject, shape, data, train_population.LR)()()
     assert ours.tokens == peft.tokens
     assert ours.value == pytest.approx(peft.value, abs=1e-4)  # of the untrained adapters
+
+
+@pytest.mark.filterwarnings("ignore:The .grad attribute")
+def test_compiled_ours_races_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("flyroom.engine.compiled.BACKEND", "aot_eager")  # without C++
+    setting = Setting(subject=qwen("tiny", tokens=24), adapter=LoRA(rank=1, layers=(3,)), compiled=True)
+    setting = replace(setting, organisms=2, peers=2, rows=4, steps=1)
+    result = train_population.train_population(setting, 1)
+    assert result["ours_compiled"] > 0
+    assert result["ratio"] == pytest.approx(result["ours"] / result["peft"], rel=1e-2)
+    assert "Compiling took" in page.section("train", result)
+    torch.compiler.reset()
 
 
 def test_a_population_costs_its_packed_batches_and_not_itself() -> None:

@@ -326,7 +326,7 @@ def _train(
         done = step + 1
         spent = time.perf_counter() - began
         if watch and (done % 10 == 0 or done == schedule.steps):
-            rate = (done - start) * inputs.numel() / max(1e-9, spent)
+            rate = done * inputs.numel() / max(1e-9, spent)
             watch(name, done, schedule.steps, f"loss {loss.item():.3f}, {rate / 1000:.1f}k tokens/s")
         if done % every == 0 or done == schedule.steps:
             _save(
