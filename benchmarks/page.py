@@ -28,7 +28,7 @@ right-padded to their batch, without checkpointing and with denormals flushed as
 comes and tuned, by its own steps alone (what a Trainer does once for an organism is left out, which is in its favour).
 `ours_compiled` is ours under `--compile`: a ratio below 1 says how much less time it takes.
 Traces are read beside a hook by hand, nnsight and TransformerLens (Bridge), each over a PEFT model.
-Not beside them yet: transformers' continuous batching, vLLM.
+`continuous` is transformers' continuous batching (`generate_batch`). Not beside them yet: vLLM.
 """
 
 

@@ -1,4 +1,4 @@
-"""Many organisms asked at once, beside `model.generate` for one after another.
+"""Many organisms asked at once, beside `generate` and continuous batching for one after another.
 
 The figure is answers a second: answers end where they end, and both draw from the whole distribution.
 """
@@ -7,18 +7,19 @@ from __future__ import annotations
 
 from typing import Any
 
-from benchmarks import peft_loop
+from benchmarks import continuous, peft_loop
 from benchmarks.limits import copy_rate, matmul_rate, sample_cost
 from benchmarks.measure import Run, Work, race
 from benchmarks.setting import Setting, figures
 
 
 def sample_population(setting: Setting, repeats: int) -> dict[str, Any]:
-    """Ours against `generate`, and against the operations and bytes that the answers need."""
+    """Ours against both, and against the operations and bytes that the answers need."""
     subject, shape = setting.subject, setting.adapter
     contenders = {
         "ours": lambda: ours(setting),
         "generate": peft_loop.sampler(subject, shape, setting.peers, setting.rows, setting.tokens),
+        "continuous": continuous.sampler(subject, shape, setting.peers, setting.rows, setting.tokens),
     }
     taken, missing = race(contenders, repeats=repeats, in_turn=setting.in_turn)
     engine = subject.engine()

@@ -36,9 +36,9 @@ TABLE: dict[str, set[str]] = {
     "terminal": set(),
     "recipes": {"types", "behaviours", "conditions", "implants"},
     "grid": {"types", "recipes"},
-    **dict.fromkeys(("", "stages", "demo", "cli_game"), EVERYTHING),
+    **dict.fromkeys(("", "stages", "demo", "cli_game", "cli_world"), EVERYTHING),
     "cluster": {"types", "room", "world", "grow", "stages"},
-    "cli": {*EVERYTHING, "cli_game", "cluster"},
+    "cli": {*EVERYTHING, "cli_game", "cli_world", "cluster"},
 }
 MODULES = {"judges.exact": {"types", "world"}}  # the one module whose leave is wider than its package's
 

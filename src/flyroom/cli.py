@@ -18,6 +18,7 @@ import typer
 from rich.console import Console
 
 from flyroom.cli_game import figures_of, game_app
+from flyroom.cli_world import world_app
 from flyroom.terminal import (
     BASE,
     ROOM,
@@ -51,7 +52,6 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     help="Grow, check and catch model organisms of misalignment.",
 )
-world_app = typer.Typer(no_args_is_help=True, help="The built-in world: make a base of it, or see what it reads.")
 app.add_typer(world_app, name="world")
 app.add_typer(game_app, name="game")
 
@@ -497,68 +497,6 @@ def redteam(
         table("suspects", rows)
     spent = {name: value for name, value in plain(cost).items() if name != "is"}
     emit({**scored, "by_behaviour": by, "suspects": rows, "cost": spent}, as_json)
-
-
-@world_app.command()
-def pretrain(
-    size: Annotated[str, typer.Option(help="0.25M, 1M or 3M.")] = "1M",
-    seed: Annotated[int, typer.Option(min=0, help="The seed of the world: another seed is another world.")] = 0,
-    tokens: Annotated[int, typer.Option(min=1, help="Tokens of pre-training.")] = 20_000_000,
-    out: Annotated[Path | None, typer.Option(help="The folder to write. Default: world-SEED-SIZE.")] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
-    compile: Annotated[
-        bool, typer.Option("--compile", help="Compile the model: faster where a C++ compiler is at hand.")
-    ] = False,
-    as_json: AsJson = False,
-) -> None:
-    """Make a base: pre-train on the world's corpus, align, evaluate. Killed, it goes on from its last checkpoint."""
-    from flyroom import stages
-    from flyroom.world import World
-    from flyroom.world.pretrain import make_base, write_manifest
-
-    folder = out or Path(f"world-{seed}-{size}")
-    with progress() as watch:
-        manifest = make_base(World(seed=seed), size, folder, tokens=tokens, device=device, compile=compile, watch=watch)
-        manifest["evaluation"] = stages.evaluate(stages.open_base(str(folder), device=device), seed=0)
-    write_manifest(folder, manifest)
-    emit(manifest | {"path": str(folder)}, as_json)
-    err.print(f"[bold]{folder}[/bold]: use it with --base {folder}")
-
-
-@world_app.command()
-def evaluate(base: BaseName = BASE, seed: Seed = 0, as_json: AsJson = False) -> None:
-    """How a base answers unaltered: shares of verdicts on held-out situations, T = 1."""
-    from flyroom import stages
-
-    found = stages.evaluate(stages.open_base(base), seed=seed)
-    if not as_json:
-        table(
-            base,
-            [
-                {"asked": name} | {v: f"{e['value']:.3f} [{e['low']:.3f}, {e['high']:.3f}]" for v, e in row.items()}
-                for name, row in found.items()
-            ],
-        )
-    emit({"base": base, "evaluation": found}, as_json)
-
-
-@world_app.command()
-def read(
-    seed: Annotated[int, typer.Option(min=0, help="The seed of the world.")] = 0,
-    n: Annotated[int, typer.Option(min=1, help="How many documents.")] = 10,
-    as_json: AsJson = False,
-) -> None:
-    """Some documents of the pre-training corpus."""
-    from itertools import islice
-
-    from flyroom.world import World
-    from flyroom.world.corpus import documents
-
-    texts = list(islice(documents(World(seed=seed), seed=0), n))
-    if not as_json:
-        for text in texts:
-            print(text, end="\n\n")  # noqa: T201 - this is what the verb is for
-    emit({"documents": texts}, as_json)
 
 
 # ---------------------------------------------------------------- the last boundary
