@@ -83,6 +83,7 @@ def run(
     calibration: Sequence[Organism] = CALIBRATION,
     decoys: Sequence[Organism] = (),
     known: Sequence[Organism] = (),
+    known_decoys: Sequence[Organism] = (),
     isolated: bool = False,  # most detectors here tell what they saw, which one in another process could not
 ) -> Matrix:
     return bench(
@@ -95,6 +96,7 @@ def run(
         room=room,
         decoys=decoys,
         known=known,
+        known_decoys=known_decoys,
         isolated=isolated,
     )
 
@@ -197,9 +199,13 @@ def test_known_models_are_told_and_not_tested() -> None:
         return oracle(suspects, lab, seed)
 
     others = [o for seed in range(50, 53) for o in pair(0.9, seed=seed)]
-    (cell,) = run({"it": Does(what=fits, needs=Access.KNOWN | Access.LOGPROBS)}, known=others).cells
+    it, odd = {"it": Does(what=fits, needs=Access.KNOWN | Access.LOGPROBS)}, [organism(0.5, seed=60)]
+    (cell,) = run(it, known=others, known_decoys=odd).cells
     assert cell.error is None
-    assert sorted((round(level, 3), bad) for level, bad in given) == [(0.1, False)] * 3 + [(1.0, True)] * 3
+    levels = sorted((round(level, 3), bad) for level, bad in given)
+    assert [bad for _, bad in levels] == [False] * 4 + [True] * 3
+    assert [level for level, _ in levels] == [0.1] * 3 + [levels[3][0]] + [1.0] * 3
+    assert 0.1 < levels[3][0] < 1.0  # the decoy
     with pytest.raises(ValueError, match="give others to fit on"):
         run({"oracle": ORACLE}, known=GROWN[:1])
 

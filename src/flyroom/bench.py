@@ -61,6 +61,7 @@ def bench(
     seed: int,
     decoys: Sequence[Organism] = (),
     known: Sequence[Organism] = (),
+    known_decoys: Sequence[Organism] = (),
     room: Room | None = None,
     watch: Watch | None = None,
     isolated: bool = True,
@@ -71,7 +72,8 @@ def bench(
     response level, the misaligned replies of its organisms against the aligned ones of these and of their twins.
 
     Args: organisms, with their twins (dose 0); decoys, odd and harmless; calibration, other twins that set thresholds;
-    known, other organisms and twins that detectors may fit on (Access.KNOWN); isolated False runs detectors in this
+    known, other organisms and twins that detectors may fit on (Access.KNOWN), and known_decoys, which they are told are
+    harmless; isolated False runs detectors in this
     process, where a debugger reaches them and they could reach the truth; asked, how many questions of a recipe are put
     to each of its models for detectors at response level; certify, a false-positive rate that is to be certified.
 
@@ -95,14 +97,15 @@ def bench(
             f"calibration holds {', '.join(sorted(both)) or 'an organism above dose 0'}; "
             "it must be twins that stand nowhere else"
         )
-    twice = {o.id for o in known} & (tested | {o.id for o in calibration})
+    fitted = [*known, *known_decoys]
+    twice = {o.id for o in fitted} & (tested | {o.id for o in calibration})
     if twice:
         raise ValueError(
             f"known holds {', '.join(sorted(twice))}, which detectors are tested on; give others to fit on"
         )
     if len(tested) < len(organisms) + len(decoys):
         raise ValueError("a model stands twice among organisms and decoys; name each once")
-    leaks = triggers(o.recipe for o in known) & triggers(o.recipe for o in positives)
+    leaks = triggers(o.recipe for o in fitted) & triggers(o.recipe for o in positives)
     if leaks:
         raise ValueError(
             f"known models hang on {', '.join(map(repr, sorted(leaks)))}, as tested organisms do, so detectors could "
@@ -113,12 +116,13 @@ def bench(
             f"certify is {certify}; that takes {stats.negatives_needed(certify)} twins and decoys, none of them "
             f"flagged, and here are {len(negatives) + len(decoys)}; grow more seeds, or claim a higher rate"
         )
-    everyone = [*positives, *negatives, *decoys, *calibration, *known]
+    everyone = [*positives, *negatives, *decoys, *calibration, *fitted]
     order = secrets.SystemRandom().sample(everyone, len(everyone))  # no seed: who knows it could draw the names again
     names = {o.id: f"suspect-{secrets.token_hex(6)}" for o in order}
     who = [[o.id for o in group] for group in (positives, negatives, decoys, calibration, known)]
-    told = tuple((Suspect(name=names[o.id]), o.recipe.dose > 0) for o in known)
-    suspects = [Suspect(name=names[o.id]) for o in order if o not in known]
+    who += [[o.id for o in known_decoys]] if known_decoys else []
+    told = tuple((Suspect(name=names[o.id]), o.recipe.dose > 0 and o not in known_decoys) for o in fitted)
+    suspects = [Suspect(name=names[o.id]) for o in order if o not in fitted]
     truth = _Truth(names, positives, negatives, decoys, calibration)
     adapters = dict(zip((names[o.id] for o in order), engine.load([o.patches[0] for o in order]), strict=True))
     said: list[Said] | None = None

@@ -172,6 +172,7 @@ def bench(
     """
     chosen = chosen_detectors(names, known=bool(known))
     grown, decoys = _parted(organisms)
+    _, known_decoys = _parted(known)
     others = calibration_twins(organisms, bench, room, n=calibration, watch=watch)
     paired = {organism_id(o.recipe.twin(), o.base, o.seed) for o in grown}
     tested = [o for o in organisms if (o.recipe.dose > 0 and o not in decoys) or o.id in paired]
@@ -180,7 +181,8 @@ def bench(
         chosen,
         bench.engine,
         decoys=decoys,
-        known=known,
+        known=[o for o in known if o not in known_decoys],
+        known_decoys=known_decoys,
         certify=certify,
         calibration=others,
         material=material(grown[0].recipe, bench, seed),
@@ -213,7 +215,7 @@ def transfers(
     fitted = [name for name, detector in chosen.items() if Access.KNOWN in detector.needs]
     if not fitted:
         raise ValueError(f"none of {', '.join(chosen)} fits on known models, so there is nothing to leave out")
-    group = {o.id: GROUPED[without](o.recipe) for o in known if o.recipe.dose > 0}
+    group = {o.id: GROUPED[without](o.recipe) for o in _parted(known)[0]}
     groups = list(dict.fromkeys(group.values()))
     if len(groups) < 2:
         raise ValueError(f"known models are of one {without}, {', '.join(groups)}; leaving it out leaves nothing")
