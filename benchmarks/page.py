@@ -77,7 +77,8 @@ def section(name: str, result: Mapping[str, Any]) -> str:
         tokens = f"{found['computed']:,} tokens were computed and {found['reused']:,} reused"
         lines.append(f"Below the adapter {tokens}; kept: {kept}.")
     if result.get("compile_seconds") is not None:
-        lines.append(f"Compiling took {_number(result['compile_seconds'])} s, once; it is not in the seconds above.")
+        seconds = _number(result["compile_seconds"])
+        lines.append(f"Compiling, or finding it in torch's cache, took {seconds} s, not in the above.")
     lines += [f"Not run: {peer}: {why}." for peer, why in result["missing"].items()]
     return "\n".join([*lines, f"Median of {result['repeats']}. {_machine(result['machine'])}"])
 

@@ -48,7 +48,7 @@ def train_population(setting: Setting, repeats: int) -> dict[str, Any]:
         repeats=repeats,
         gflop_per_second=round(rate / 1e9),
         prefix=prefix,
-        compile_seconds=max(0.0, round(first[0] - taken["ours_compiled"].seconds, 1)) if first else None,
+        compile_seconds=round(first[0] - taken["ours_compiled"].seconds, 1) if first else None,
         losses={name: round(taken[name].work.value, 4) for name in ("ours", "peft")},
     )
 
