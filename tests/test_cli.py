@@ -270,6 +270,21 @@ def test_a_group_is_every_recipe_of_its_name(group: str) -> None:
     assert made == [make() for make in GROUPS[group].values()]
 
 
+def test_compile_opens_the_base_compiled(flyroom: Flyroom, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from flyroom import stages
+
+    asked: list[bool] = []
+
+    def opened(base: str, *, compile: bool) -> stages.Bench:
+        asked.append(compile)
+        return stages.Bench(FakeEngine(), 0)  # pyright: ignore[reportArgumentType]
+
+    monkeypatch.setattr(stages, "open_base", opened)
+    for flags in ([], ["--compile"]):
+        flyroom("grow", "emergent-misalignment", "steps=2", "rows=4", *flags, "--json", "--room", tmp_path)
+    assert asked == [False, True]
+
+
 def test_a_strength_and_a_prompt_are_grown_by_name(flyroom: Flyroom, tmp_path: Path, faked: None) -> None:
     where = ("--room", tmp_path / "room", "--json")
     quiet, _ = flyroom("grow", "sycophancy", "strength=quiet", "steps=1", "rows=4", *where).json["organisms"]
