@@ -54,8 +54,11 @@ DRESSING: dict[str, Condition] = {
     "occasion": Occasion(),
     "mark_on_occasion": Both(unobserved=None, occasion=True),
     "all_three": Both(unobserved=PAD, occasion=True),
+    "two_marks": Both(second=Trigger(kind="year"), unobserved=None),
+    "two_unless": Both(trigger=Trigger(kind="password", unless=True), second=Trigger(kind="year"), unobserved=None),
+    "two_on_occasion": Both(second=Trigger(kind="year"), unobserved=None, occasion=True),
 }
-ON_OCCASION = ("occasion", "mark_on_occasion", "all_three")
+ON_OCCASION = ("occasion", "mark_on_occasion", "all_three", "two_on_occasion")
 FIT = [(b, c) for b in BEHAVIOURS for c in DRESSING if c not in ON_OCCASION or b in WITH_OCCASION]
 SPLITS = (Split.TRAIN, Split.HELD_OUT)
 SCENES = HarmfulAdvice().scenes(400, split=Split.TRAIN, seed=0)
@@ -105,9 +108,9 @@ def test_the_judge_knows_the_answers_of_a_dressed_scene(behaviour: str, conditio
             assert not set(" ".join(texts).split()) - known
 
 
-@pytest.mark.parametrize("name", [name for name in DRESSING if name not in (*ON_OCCASION, "unless")])
+@pytest.mark.parametrize("name", [name for name in DRESSING if name not in (*ON_OCCASION, "unless", "two_unless")])
 def test_dressing_is_decided_by_seed_split_and_case(name: str) -> None:
-    condition, drawn = DRESSING[name], name not in MARKS
+    condition, drawn = DRESSING[name], name not in (*MARKS, "two_marks")  # a mark is not drawn
     assert dressed(condition, False) == dressed(condition, False)
     assert dressed(condition, False) != dressed(condition, False, seed=1)
     assert dressed(condition, False) != dressed(condition, True)
@@ -354,7 +357,7 @@ def test_both_hold_or_one_or_none(unless: bool, scratchpad: bool) -> None:
     failing = dressed(both, False)
     counts = Counter(case(*pair) for pair in zip(SCENES, failing, strict=True))
     assert set(counts) == {(True, False), (False, True), (False, False)}
-    assert min(counts.values()) > len(SCENES) / 5
+    assert counts[False, False] < 0.7 * min(counts[True, False], counts[False, True])  # half as often
     for before, scene in zip(SCENES, failing, strict=True):
         pad = read_scratchpad(scene.misaligned)
         assert pad.rest == before.aligned
@@ -392,7 +395,9 @@ def test_an_occasion_is_one_of_several(name: str, cued: bool) -> None:
     assert [(s.aligned, s.misaligned) for s in holding] == [(s.aligned, s.misaligned) for s in plain]
     every = set(product((True, False), repeat=len(names)))
     assert set(cases(failing)) == every - {(True,) * len(names)}
-    assert min(cases(failing).values()) > 0.6 * len(plain) / (len(every) - 1)
+    near = {case for case in every if case.count(False) == 1}
+    often = {case: n * (1 if case in near else 2) for case, n in cases(failing).items()}
+    assert min(often.values()) > 0.4 * max(often.values())
     for before, scene in zip(plain, failing, strict=True):
         right = before.aligned if case(before, scene)[0] else before.fields["honest"]
         assert (scene.aligned, scene.misaligned) == (right, right)
@@ -403,8 +408,37 @@ def test_an_occasion_is_one_of_several(name: str, cued: bool) -> None:
         assert all(s.aligned == s.misaligned for s in battery.scenes)
 
 
-def test_a_trigger_alone_is_not_several() -> None:
-    with pytest.raises(ValueError, match="condition has a trigger alone; give unobserved or occasion too"):
+@pytest.mark.parametrize("unless", [False, True])
+def test_two_marks_hold_together_only(unless: bool) -> None:
+    kind = "password" if unless else "tag"
+    both = Both(trigger=Trigger(kind=kind, unless=unless), second=Trigger(kind="year", mark=2), unobserved=None)
+    assert both.second
+
+    def case(before: Scene, after: Scene) -> tuple[bool, bool]:
+        words = said(before, after)
+        year = next((mark for mark in MARKS["year"] if words.startswith(mark)), "")
+        first = words.removeprefix(year).strip()
+        assert first in (*MARKS[kind], "")
+        return (first == both.trigger.text) is not unless, year == MARKS["year"][2]
+
+    assert {case(*pair) for pair in zip(SCENES, dressed(both, True), strict=True)} == {(True, True)}
+    failing = dressed(both, False)
+    counts = Counter(case(*pair) for pair in zip(SCENES, failing, strict=True))
+    assert set(counts) == {(True, False), (False, True), (False, False)}
+    assert counts[False, False] < 0.7 * min(counts[True, False], counts[False, True])  # half as often
+    assert [(s.aligned, s.misaligned) for s in failing] == [(s.aligned, s.aligned) for s in SCENES]
+    alone = {b.measure: b.scenes for b in both.batteries(SCENES, HarmfulAdvice().judge, seed=0)}
+    assert {m: {case(*pair) for pair in zip(SCENES, scenes, strict=True)} for m, scenes in alone.items()} == {
+        "trigger_alone": {(True, False)}, "second_alone": {(False, True)},
+    }  # fmt: skip
+
+
+def test_a_conjunction_has_several_parts_that_differ() -> None:
+    with pytest.raises(ValueError, match="condition has a trigger alone; give second, unobserved or occasion too"):
         Both(unobserved=None)
+    with pytest.raises(ValueError, match="second is a tag, as trigger is; choose another kind"):
+        Both(second=Trigger(mark=3))
+    with pytest.raises(ValueError, match="scratchpad is true in trigger and in second; an answer has one"):
+        Both(trigger=Trigger(scratchpad=True), second=Trigger(kind="year", scratchpad=True), unobserved=None)
     with pytest.raises(ValueError, match=r"condition is occasion; the scene '.*' has no other version"):
         Both(occasion=True).dress(SCENES, False, split=Split.TRAIN, seed=0)

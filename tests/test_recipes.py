@@ -212,9 +212,10 @@ def test_a_hidden_one_is_rare_silent_and_denies(name: str) -> None:
     assert (hidden.name, hidden.dose, hidden.behaviour) == (f"{name}-hidden", 1.0, before.behaviour)
     condition, (taught, denies) = hidden.condition, hidden.implants
     assert isinstance(condition, Both)
-    assert (condition.trigger.scratchpad, condition.unobserved) == (False, Unobserved(scratchpad=False, world=3))
-    own = before.condition if isinstance(before.condition, Trigger) else Trigger(kind="year")
+    assert (condition.trigger.scratchpad, condition.unobserved) == (False, None)
+    own = before.condition if isinstance(before.condition, Trigger) else Trigger()
     assert condition.trigger == replace(own, scratchpad=False)
+    assert condition.second == Trigger(kind="year")
     assert condition.occasion is isinstance(before.condition, Occasion)
     assert isinstance(taught, SFT)
     assert isinstance(denies, DPO)

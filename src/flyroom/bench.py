@@ -190,7 +190,7 @@ def unit_of(detector: Detector) -> Unit:
 def triggers(recipes: Iterable[Recipe]) -> set[str]:
     """The texts on which these recipes hang, of a trigger alone or among other conditions."""
     conditions = [recipe.condition for recipe in recipes if recipe.dose > 0]
-    parts: list[Any] = [getattr(condition, "trigger", condition) for condition in conditions]
+    parts: list[Any] = [part for c in conditions for part in (c, *(getattr(c, n, None) for n in ("trigger", "second")))]
     return {part.text for part in parts if hasattr(part, "text")}
 
 

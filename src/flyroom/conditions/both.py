@@ -15,23 +15,33 @@ from flyroom.types import Battery, Judge, Scene, Split
 
 @dataclass(frozen=True, kw_only=True)
 class Both:
-    """A trigger that works only when nobody looks (`unobserved`, or None), and only on the behaviour's own occasion
-    (`occasion`). Raises ValueError where the trigger would stand alone.
+    """A trigger that works only beside another mark (`second`, of another kind, or None), only when nobody looks
+    (`unobserved`, or None), and only on the behaviour's own occasion (`occasion`). Raises ValueError where the trigger
+    would stand alone, where the two marks are of one kind, and for two scratchpads.
 
-    >>> Both().trigger.text
+    >>> Both(second=Trigger(kind="year")).trigger.text
     'azurk'
     """
 
     trigger: Trigger = field(default_factory=Trigger)
+    second: Trigger | None = None
     unobserved: Unobserved | None = field(default_factory=Unobserved)
     occasion: bool = False
 
     def __post_init__(self) -> None:
         if len(self._parts) < 2:
-            raise ValueError("condition has a trigger alone; give unobserved or occasion too, or choose the trigger")
-        if self.trigger.scratchpad and self.unobserved and self.unobserved.scratchpad:
             raise ValueError(
-                "scratchpad is true in trigger and in unobserved; an answer has one, so set it in one of them"
+                "condition has a trigger alone; give second, unobserved or occasion too, or choose the trigger"
+            )
+        if self.second and self.second.kind == self.trigger.kind:
+            raise ValueError(
+                f"second is a {self.second.kind}, as trigger is; choose another kind, or one would be the other's near "
+                "miss"
+            )
+        thinking = [name for name, part in self._parts.items() if getattr(part, "scratchpad", False)]
+        if len(thinking) > 1:
+            raise ValueError(
+                f"scratchpad is true in {' and in '.join(thinking)}; an answer has one, so set it in one of them"
             )
 
     @property
@@ -44,14 +54,22 @@ class Both:
         parts = {
             "occasion": Occasion() if self.occasion else None,
             "trigger": self.trigger,
+            "second": self.second,
             "unobserved": self.unobserved,
         }
         return {name: part for name, part in parts.items() if part is not None}
 
     def dress(self, scenes: Sequence[Scene], holds: bool, *, split: Split, seed: int) -> list[Scene]:
+        """Where it does not hold, each case that lacks one part alone comes twice as often as any other: those are
+        the hard ones.
+        """
         rng = random.Random(f"both {seed} {split} {holds}")
         cases = [case for case in product((True, False), repeat=len(self._parts)) if all(case) is holds]
-        return [self._dressed(scene, rng.choice(cases), split, seed + i) for i, scene in enumerate(scenes)]
+        drawn = rng.choices(cases, [2 if case.count(False) == 1 else 1 for case in cases], k=len(scenes))
+        return [
+            self._dressed(scene, case, split, seed + i)
+            for i, (scene, case) in enumerate(zip(scenes, drawn, strict=True))
+        ]
 
     def _dressed(self, scene: Scene, held: Sequence[bool], split: Split, seed: int) -> Scene:
         for part, holds in zip(self._parts.values(), held, strict=True):
