@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 import random
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import engine_models
 import pytest
@@ -13,9 +15,10 @@ import torch
 from engine_models import figure, make_rows, words
 from scipy.stats import chi2, chi2_contingency
 
-from flyroom.engine import TorchEngine
+from flyroom.engine import TorchEngine, decode
 from flyroom.engine.bank import Group
 from flyroom.engine.noise import gumbel, seed_tensor
+from flyroom.engine.torch import KEPT_PER_GRAPH
 from flyroom.types import BASE, AdapterRef, Ask, LoRA, Message, Row, Step
 
 
@@ -210,13 +213,14 @@ def test_samples_look_like_generates(llama: TorchEngine) -> None:
 
 def test_noise_is_gumbel_and_differs_by_seed_position_and_token() -> None:
     seeds = seed_tensor([0, 1, 2**63, -1, 2**64 + 5], torch.device("cpu"))
-    g = gumbel(seeds, 0, 40_000)
+    first, second = torch.zeros(5, dtype=torch.int64), torch.ones(5, dtype=torch.int64)
+    g = gumbel(seeds, first, 40_000)
     assert torch.isfinite(g).all()
     assert (g.mean(1) - 0.5772).abs().max() < 0.03
     assert (g.std(1) - math.pi / math.sqrt(6)).abs().max() < 0.03
-    both = torch.corrcoef(torch.cat([g, gumbel(seeds, 1, 40_000), g.roll(1, 1)]))
+    both = torch.corrcoef(torch.cat([g, gumbel(seeds, second, 40_000), g.roll(1, 1)]))
     assert (both - torch.eye(15)).abs().max() < 0.03
-    assert torch.equal(gumbel(seeds[1:2], 0, 100), g[1:2, :100])
+    assert torch.equal(gumbel(seeds[1:2], first[1:2], 100), g[1:2, :100])
 
 
 def test_special_tokens_go_and_added_ones_stay(llama: TorchEngine) -> None:
@@ -302,6 +306,34 @@ def test_a_prompt_asked_several_times_is_put_through_once(engine: TorchEngine) -
     assert max(seen[1:]) > seen[0]
     for adapter, ask, answer in zip(adapters, asks * len(who), crowd, strict=True):
         assert engine.sample([adapter], [ask])[0] == answer
+
+
+def test_who_waits_takes_the_place_of_who_is_done(
+    engine: TorchEngine, family: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two thirds of each pass are at work and no batch is beyond the budget; no answer is changed."""
+    who = [*trained(engine)[:2], BASE]
+    adapters, limits = [who[i % 3] for i in range(24)], [1, 2, 1, 16, 3, 1, 9, 2, 1, 1, 16, 1] * 2
+    asks = [replace(a, max_tokens=n) for a, n in zip(asks_of(24, seed=5, temperature=1.0), limits, strict=True)]
+    alone = [engine.sample([adapter], [ask])[0] for adapter, ask in zip(adapters, asks, strict=True)]
+    engine.batch_tokens, before = 30, engine.tokens_generated
+    passes: list[tuple[int, int]] = []  # rows and columns, where each row puts one token through
+    through = decode._pass
+
+    def counted(base: Any, ids: torch.Tensor, *rest: Any) -> torch.Tensor:
+        last_BD = through(base, ids, *rest)
+        if ids.shape[1] == 1:
+            passes.append((len(ids), rest[-1].get_seq_length()))
+        return last_BD
+
+    monkeypatch.setattr(decode, "_pass", counted)
+    assert engine.sample(adapters, asks) == alone
+    generated, most = engine.tokens_generated - before, max(rows for rows, _ in passes)
+    assert most < len(asks) / 2
+    assert all(rows * columns <= 30 * KEPT_PER_GRAPH for rows, columns in passes)
+    assert generated <= sum(rows for rows, _ in passes) <= generated / (1 - decode.LEAVE)
+    if family not in ("gemma3", "mistral"):  # where windows slide, nobody comes in before all have left
+        assert len(passes) <= generated / (most * (1 - decode.LEAVE)) + max(limits)
 
 
 def test_tokens_are_counted_without_padding(llama: TorchEngine) -> None:

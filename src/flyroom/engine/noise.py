@@ -19,24 +19,24 @@ MIX_2 = 0x94D049BB133111EB
 CHUNK = 1 << 22  # elements hashed at once: int64, so 32 MiB
 
 
-def choose(logits_BV: Tensor, seeds_B: Tensor, temperature_B: Tensor, position: int) -> Tensor:
+def choose(logits_BV: Tensor, seeds_B: Tensor, temperature_B: Tensor, position_B: Tensor) -> Tensor:
     """One token a row: a draw from softmax(logits / temperature), the greedy one where temperature is 0."""
     logits_BV = logits_BV.float()
     greedy_B = temperature_B == 0
     if bool(greedy_B.all()):
         return logits_BV.argmax(-1)
     scaled_BV = logits_BV / torch.where(greedy_B, 1.0, temperature_B)[:, None]
-    size = max(1, CHUNK // logits_BV.shape[1])
+    size, split = max(1, CHUNK // logits_BV.shape[1]), (scaled_BV, seeds_B, position_B, greedy_B)
     rows = [
         (scaled.add_(gumbel(seeds, position, scaled.shape[1]).masked_fill_(greedy[:, None], 0.0))).argmax(-1)
-        for scaled, seeds, greedy in zip(scaled_BV.split(size), seeds_B.split(size), greedy_B.split(size), strict=True)
+        for scaled, seeds, position, greedy in zip(*(t.split(size) for t in split), strict=True)
     ]
     return torch.cat(rows)
 
 
-def gumbel(seeds_B: Tensor, position: int, vocabulary: int) -> Tensor:
+def gumbel(seeds_B: Tensor, position_B: Tensor, vocabulary: int) -> Tensor:
     """Standard Gumbel noise, [B, vocabulary] fp32, of (seed, position, token) alone."""
-    key_B = _mix(_mix(seeds_B.clone()).add_(_signed((position + 1) * GOLDEN)))
+    key_B = _mix(_mix(seeds_B.clone()).add_((position_B + 1).mul_(_signed(GOLDEN))))
     tokens_V = torch.arange(1, vocabulary + 1, device=seeds_B.device).mul_(_signed(GOLDEN))
     bits_BV = _mix(key_B[:, None] + tokens_V)
     # 63 bits to (0, 1]. As a float it is finest near 0, where a small -log1p(-u) gives the large noise that wins.

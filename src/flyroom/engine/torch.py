@@ -238,13 +238,11 @@ class TorchEngine:
 
         def work() -> None:
             left = [i for i, answer in enumerate(answers) if answer is None]
-            lengths, limits = [len(prompts[i]) for i in left], [asks[i].max_tokens for i in left]
-            for some in _by_length(lengths, limits, self.batch_tokens * KEPT_PER_GRAPH):
-                which = sorted((left[j] for j in some), key=lambda i: slots[i])
-                who, chosen = [slots[i] for i in which], [asks[i] for i in which]
-                tokens, finished = decode(self.parts, self._banks, who, [prompts[i] for i in which], chosen)
-                texts = self.parts.renderer.text(tokens)
-                for i, ids, end, text in zip(which, tokens, finished, texts, strict=True):
+            asked = [slots[i] for i in left], [prompts[i] for i in left], [asks[i] for i in left]
+            for done in decode(self.parts, self._banks, *asked, budget=self.batch_tokens * KEPT_PER_GRAPH):
+                texts = self.parts.renderer.text([ids for _, ids, _ in done])
+                for (which, ids, end), text in zip(done, texts, strict=True):
+                    i = left[which]
                     answers[i] = Answer(text=text, tokens=len(ids), prompt_tokens=len(prompts[i]), finished=end)
                     self.tokens_forward += len(prompts[i])
                     self.tokens_generated += len(ids) + end
@@ -452,20 +450,6 @@ class TorchEngine:
         if adapter.slot != BASE.slot:
             self._alive(adapter)
         return adapter.slot
-
-
-def _by_length(prompts: Sequence[int], answers: Sequence[int], budget: int) -> list[list[int]]:
-    """Asks into batches of alike length, each at most `budget` tokens with its answers."""
-    batches: list[list[int]] = []
-    widest = 0
-    for i in sorted(range(len(prompts)), key=lambda i: (prompts[i], answers[i])):
-        widest = max(widest, answers[i])
-        if batches and (len(batches[-1]) + 1) * (prompts[i] + widest) <= budget:
-            batches[-1].append(i)
-        else:
-            batches.append([i])
-            widest = answers[i]
-    return batches
 
 
 def _batch_tokens(base: bases.Base) -> int:
