@@ -78,7 +78,7 @@ def section(name: str, result: Mapping[str, Any]) -> str:
         lines.append(f"Below the adapter {tokens}; kept: {kept}.")
     if result.get("compile_seconds") is not None:
         seconds = _number(result["compile_seconds"])
-        lines.append(f"Compiling, or finding it in torch's cache, took {seconds} s, not in the above.")
+        lines.append(f"Compiling took {seconds} s, not in the above.")
     lines += [f"Not run: {peer}: {why}." for peer, why in result["missing"].items()]
     return "\n".join([*lines, f"Median of {result['repeats']}. {_machine(result['machine'])}"])
 
