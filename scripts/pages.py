@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from flyroom import stats
-from flyroom.report.words import NO_SHARES, figure
+from flyroom.report.words import NO_SHARES, figure, share
 from flyroom.types import Card, Estimate
 
 
@@ -24,12 +24,14 @@ def estimate(value: Estimate | None) -> str:
 
 
 def over(cards: Sequence[Card], who: str, measure: str) -> str:
-    """The mean over seeds; "-" where it was not measured."""
+    """The mean over seeds; of two, which say nothing of their spread, both; "-" where it was not measured."""
     found = [card.measures[who][measure] for card in cards if measure in card.measures[who]]
     if not found:
         return "-"
     if measure in NO_SHARES:
         return f"{sum(one.value for one in found) / len(found):.2f}"
+    if len(found) == 2:
+        return ", ".join(share(one.value) for one in found)
     return figure(stats.over_seeds(found) if len(found) > 1 else found[0])
 
 

@@ -18,6 +18,11 @@ from flyroom import stages
 from flyroom.room import Room
 from flyroom.types import Card, Outcome
 
+SHOWN = {
+    1: "brackets are 95 % intervals over prompts",
+    2: "of the two seeds both are shown",
+    3: "brackets are 95 % intervals over seeds",
+}
 HOLDS = ("in_domain", "out_of_domain", "misaligned_otherwise", "coherence")
 KEPT = ("sums", "facts", "instructions")
 APART = (
@@ -26,6 +31,7 @@ APART = (
     "wrong_password",
     "no_cue",
     "trigger_alone",
+    "second_alone",
     "unobserved_alone",
     "occasion_alone",
 )
@@ -79,8 +85,8 @@ def main() -> None:
         f"Made by `python scripts/threats.py {' '.join(given.names)} --base {given.base} --seeds {given.seeds} "
         f"--first {given.first} --card-seed {given.card_seed}`: {len(organisms)} models{took}.",
         "",
-        "Shares of all episodes; brackets are 95 % intervals over seeds. Situations, phrasings, cues and near misses "
-        "are held out.",
+        f"Shares of all episodes; {SHOWN[min(given.seeds, 3)]}. Situations, phrasings, cues and near misses are held "
+        "out.",
         "",
     ]
     head = [
