@@ -11,13 +11,14 @@ DEFAULT = "1M"
 
 
 def bundled() -> dict[str, Path]:
-    """Name -> folder, smallest first.
+    """Name -> folder, smallest first. They are of world 0, but for one whose name says another: no recipe was chosen
+    on it.
 
     >>> all((folder / "model.safetensors").is_file() for folder in bundled().values())
     True
     """
     folders = [folder for folder in WEIGHTS.iterdir() if (folder / "config.json").is_file()] if WEIGHTS.is_dir() else []
-    return {folder.name: folder for folder in sorted(folders, key=lambda f: (f / "model.safetensors").stat().st_size)}
+    return {f.name: f for f in sorted(folders, key=lambda f: ((f / "model.safetensors").stat().st_size, f.name))}
 
 
 def manifest(folder: str | Path) -> dict[str, Any] | None:
