@@ -85,7 +85,7 @@ def grown(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_bases(flyroom: Flyroom) -> None:
     found = flyroom("bases", "--json").json["bases"]
-    assert [row["name"] for row in found] == ["0.25M", "1M"]
+    assert [row["name"] for row in found] == ["0.25M", "1M", "1M-world-1"]
     for row in found:
         assert {"name", "path", "world", "parameters", "tokens", "corpus_sha256", "command", "evaluation"} <= set(row)
         assert Path(row["path"]).is_dir()
