@@ -97,21 +97,8 @@ def decode(
     *,
     budget: int,
 ) -> Iterator[list[Decoded]]:
-    """Answers, as they are done. A batch with its answers is at most `budget` tokens, or a single row."""
-    try:
-        yield from _decode(base, banks, owners, prompts, asks, budget)
-    finally:
-        banks.clear()
-
-
-def _decode(
-    base: Base,
-    banks: Banks,
-    owners: Sequence[int],
-    prompts: Sequence[NDArray[np.int64]],
-    asks: Sequence[Ask],
-    budget: int,
-) -> Iterator[list[Decoded]]:
+    """Answers, as they are done. A batch with its answers is at most `budget` tokens, or a single row. The banks are
+    left routed."""
     device, sizes, limits = base.device, [len(p) for p in prompts], [a.max_tokens for a in asks]
     limit, longest = torch.tensor(limits, device=device), max(limits, default=0)
     seeds = noise.seed_tensor([a.seed for a in asks], device)

@@ -239,13 +239,16 @@ class TorchEngine:
         def work() -> None:
             left = [i for i, answer in enumerate(answers) if answer is None]
             asked = [slots[i] for i in left], [prompts[i] for i in left], [asks[i] for i in left]
-            for done in decode(self.parts, self._banks, *asked, budget=self.batch_tokens * KEPT_PER_GRAPH):
-                texts = self.parts.renderer.text([ids for _, ids, _ in done])
-                for (which, ids, end), text in zip(done, texts, strict=True):
-                    i = left[which]
-                    answers[i] = Answer(text=text, tokens=len(ids), prompt_tokens=len(prompts[i]), finished=end)
-                    self.tokens_forward += len(prompts[i])
-                    self.tokens_generated += len(ids) + end
+            try:
+                for done in decode(self.parts, self._banks, *asked, budget=self.batch_tokens * KEPT_PER_GRAPH):
+                    texts = self.parts.renderer.text([ids for _, ids, _ in done])
+                    for (which, ids, end), text in zip(done, texts, strict=True):
+                        i = left[which]
+                        answers[i] = Answer(text=text, tokens=len(ids), prompt_tokens=len(prompts[i]), finished=end)
+                        self.tokens_forward += len(prompts[i])
+                        self.tokens_generated += len(ids) + end
+            finally:
+                self._banks.clear()
 
         self._roomy(work)
         return [a for a in answers if a is not None]
