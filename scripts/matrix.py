@@ -1,11 +1,11 @@
 """Every detector on every threat model: writes docs/matrix.md and, beside it, the cells as JSON.
 
 python scripts/matrix.py [--base 1M] [--seeds 4] [--hidden 3] [--decoys 3] [--known 2] [--calibration 20] [--room ROOM]
-    [--out docs/matrix.md]
+    [--on ray] [--out docs/matrix.md]
 
 Suspects: the ten threat models plain, seven of them hidden, with their twins; decoys. Known models, which
-detectors may fit on, hang on other triggers and come from other domains. Everything is kept in the room, cell by cell:
-a killed run goes on.
+detectors may fit on, hang on other triggers and come from other domains; they have a room of their own, `ROOM/known`.
+Everything is kept in the rooms, cell by cell: a killed run goes on. `--on ray` takes all cores.
 """
 
 from __future__ import annotations
@@ -13,12 +13,13 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
 from pages import estimate, options, table
 
-from flyroom import stages, stats
+from flyroom import cluster, stages, stats
 from flyroom.detectors import CONTROLS, OF_MODELS, OF_REPLIES
 from flyroom.detectors import detectors as all_detectors
 from flyroom.grow import grow
@@ -230,28 +231,45 @@ def page(
 
 
 def main() -> None:
-    given = options(__doc__ or "", **USUAL, hidden=3, decoys=3, known=2, out=Path("docs/matrix.md"))
-    bench, room = stages.open_base(given.base), Room(given.room)
-    tested = stages.grow(stages.named("all", {}, bench), bench, room, seeds=range(given.seeds))
-    tested += stages.grow(hidden(bench), bench, room, seeds=range(given.hidden))
-    tested += grow(stages.named("decoys", {}, bench), bench.engine, seeds=range(given.decoys), room=room)
+    given = options(__doc__ or "", **USUAL, hidden=3, decoys=3, known=2, on="", out=Path("docs/matrix.md"))
+    bench, room, known_room = stages.open_base(given.base), Room(given.room), Room(given.room / "known")
     others = [recipe for name, changes in KNOWN.items() for recipe in stages.named(name, changes, bench)]
-    known = stages.grow(others, bench, room, seeds=range(100, 100 + given.known))
-    matrix = stages.bench(tested, bench, room, seed=given.seed, calibration=given.calibration, known=known, watch=say)
+    wanted = [
+        (stages.named("all", {}, bench), range(given.seeds), room),
+        (hidden(bench), range(given.hidden), room),
+        (others, range(100, 100 + given.known), known_room),
+    ]
+    names = list(stages.chosen_detectors([], known=True))
+    with cluster.connected(cluster.address_of(given.on)) if given.on else nullcontext() as ray:
+        if ray:
+            for made, seeds, where in wanted:
+                cluster.grow(ray, made, given.base, where, seeds=seeds, watch=say)
+        plain_ones, hidden_ones, known = (stages.grow(made, bench, where, seeds=s) for made, s, where in wanted)
+        decoys = grow(stages.named("decoys", {}, bench), bench.engine, seeds=range(given.decoys), room=room)
+        tested = [*plain_ones, *hidden_ones, *decoys]
+        settings = {"seed": given.seed, "calibration": given.calibration}
+        stages.calibration_twins(tested, bench, room, n=given.calibration)
+        began = time.perf_counter()
+        if ray:
+            ids = [organism.id for organism in tested]
+            cluster.bench(ray, ids, given.base, room, names, known=known_room.root, watch=say, **settings)
+    matrix = stages.bench(tested, bench, room, names=names, known=known, watch=say, **settings)
+    took = time.perf_counter() - began
     worked = {cell.detector: cell.cost.seconds for cell in matrix.cells}
     groups = {"models": [*OF_MODELS], "replies": [*OF_REPLIES], "controls": [*CONTROLS]}
+    on = f" --on {given.on}" if given.on else ""
     told = [
         f"Made by `python scripts/matrix.py --base {given.base} --seeds {given.seeds} --hidden {given.hidden} --decoys "
-        f"{given.decoys} --known {given.known} --calibration {given.calibration}`: {len(matrix.organisms)} "
-        f"organisms, {len(matrix.twins)} twins, {len(matrix.decoys)} decoys, {len(matrix.calibration)} calibration "
-        f"twins, {len(known)} known models on other triggers and domains. {sum(map(len, groups.values()))} detectors "
-        f"worked {sum(worked.values()) / 60:.0f} min one after another.",
+        f"{given.decoys} --known {given.known} --calibration {given.calibration}{on}`: "
+        f"{len(matrix.organisms)} organisms, {len(matrix.twins)} twins, {len(matrix.decoys)} decoys, "
+        f"{len(matrix.calibration)} calibration twins, {len(known)} known models on other triggers and domains. "
+        f"{len(worked)} detectors took {sum(worked.values()) / 60:.0f} min one after another.",
     ]
     given.out.write_text("\n".join(page(matrix, groups, tested, told)).rstrip() + "\n", encoding="utf-8")
     given.out.with_suffix(".json").write_text(
         json.dumps({"cells": [plain(replace(c, suspicions={})) for c in matrix.cells]}) + "\n"
     )
-    print(given.out)
+    print(f"{given.out}: the bench took {took / 60:.1f} min by the clock")
 
 
 def say(stage: str, done: int, total: int, note: str) -> None:

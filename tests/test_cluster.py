@@ -16,6 +16,7 @@ import pytest
 import torch
 
 from flyroom import cluster, stages
+from flyroom.detectors import CONTROLS, OF_MODELS, OF_REPLIES
 from flyroom.implants import SFT
 from flyroom.recipes import make
 from flyroom.room import Room
@@ -87,7 +88,7 @@ def test_on_ray_is_without_ray_and_a_killed_worker_changes_nothing(tmp_path: Pat
         suspects = [o for o in found if not isinstance(o.recipe.implants[0], Deadly)]  # a worker does not know that one
         stages.calibration_twins(suspects, bench, room, n=2)
         cluster.bench(ray, [o.id for o in suspects], BASE, room, NAMES, seed=0, calibration=2, watch=watch)
-        assert told[2:] == [("bench", 1, 2), ("bench", 2, 2)]
+        assert told[2:] == [("bench", i, 3) for i in (1, 2, 3)]
     assert {entry.meta["detector"] for entry in room.list("cells")} == set(NAMES)
     on_ray = stages.bench(suspects, bench, room, seed=0, names=NAMES, calibration=2)
     assert len(room.list("cells")) == len(NAMES)  # nothing was left to do
@@ -121,6 +122,15 @@ def test_shards_hold_every_order_once_and_twins_beside_their_organisms() -> None
 
 def test_no_group_is_empty() -> None:
     assert [len(group) for group in cluster.shards([make("emergent-misalignment", {})], [0, 1], 5)] == [2, 2]
+
+
+def test_detectors_of_replies_stay_together_and_the_others_are_dealt() -> None:
+    names = [*OF_MODELS, *OF_REPLIES, *CONTROLS]
+    together, *dealt = cluster.hands(names, 2)
+    assert together == [*OF_REPLIES, *CONTROLS]
+    assert len(dealt) == 2 * cluster.HANDS
+    assert sorted(name for group in dealt for name in group) == sorted(OF_MODELS)
+    assert cluster.hands(["spectrum"], 16) == [["spectrum"]]
 
 
 @pytest.mark.parametrize(("on", "address"), [("ray", None), ("ray:auto", "auto"), ("ray:ray://a:1", "ray://a:1")])
