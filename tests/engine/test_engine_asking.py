@@ -7,17 +7,19 @@ import random
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import engine_models
 import pytest
 import torch
 from engine_models import figure, make_rows, words
 from scipy.stats import chi2, chi2_contingency
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from flyroom.engine import TorchEngine, decode
 from flyroom.engine.bank import Group
+from flyroom.engine.graphs import Recorded
 from flyroom.engine.noise import gumbel, seed_tensor
+from flyroom.engine.past import Past
 from flyroom.engine.torch import KEPT_PER_GRAPH
 from flyroom.types import BASE, AdapterRef, Ask, LoRA, Message, Row, Step
 
@@ -308,25 +310,26 @@ def test_a_prompt_asked_several_times_is_put_through_once(engine: TorchEngine) -
         assert engine.sample([adapter], [ask])[0] == answer
 
 
+@pytest.mark.parametrize("record", [False, True])
 def test_who_waits_takes_the_place_of_who_is_done(
-    engine: TorchEngine, family: str, monkeypatch: pytest.MonkeyPatch
+    engine: TorchEngine, family: str, record: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Two thirds of each pass are at work and no batch is beyond the budget; no answer is changed."""
     who = [*trained(engine)[:2], BASE]
     adapters, limits = [who[i % 3] for i in range(24)], [1, 2, 1, 16, 3, 1, 9, 2, 1, 1, 16, 1] * 2
     asks = [replace(a, max_tokens=n) for a, n in zip(asks_of(24, seed=5, temperature=1.0), limits, strict=True)]
     alone = [engine.sample([adapter], [ask])[0] for adapter, ask in zip(adapters, asks, strict=True)]
-    engine.batch_tokens, before = 30, engine.tokens_generated
+    engine.batch_tokens, engine.record, before = 30, record, engine.tokens_generated
     passes: list[tuple[int, int]] = []  # rows and columns, where each row puts one token through
-    through = decode._pass
+    through = Past.read
 
-    def counted(base: Any, ids: torch.Tensor, *rest: Any) -> torch.Tensor:
-        last_BD = through(base, ids, *rest)
+    def counted(past: Past, ids: torch.Tensor, position: torch.Tensor) -> torch.Tensor:
+        last_BD = through(past, ids, position)
         if ids.shape[1] == 1:
-            passes.append((len(ids), rest[-1].get_seq_length()))
+            passes.append((len(ids), past.real_BC.shape[1] if past.fixed else past.length))
         return last_BD
 
-    monkeypatch.setattr(decode, "_pass", counted)
+    monkeypatch.setattr(Past, "read", counted)
     assert engine.sample(adapters, asks) == alone
     generated, most = engine.tokens_generated - before, max(rows for rows, _ in passes)
     assert most < len(asks) / 2
@@ -334,6 +337,32 @@ def test_who_waits_takes_the_place_of_who_is_done(
     assert generated <= sum(rows for rows, _ in passes) <= generated / (1 - decode.LEAVE)
     if family not in ("gemma3", "mistral"):  # where windows slide, nobody comes in before all have left
         assert len(passes) <= generated / (most * (1 - decode.LEAVE)) + max(limits)
+
+
+def test_what_is_recorded_asks_nothing_of_the_host(
+    engine: TorchEngine, family: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Among tensors without values whatever wanted one would raise."""
+    who, asks = [*trained(engine)[:2], BASE], asks_of(6, seed=3, temperature=1.0, max_tokens=4)
+    tried = 0
+
+    class Tried(Recorded):
+        def __call__(self) -> None:
+            nonlocal tried
+            tried += 1
+            with FakeTensorMode(allow_non_fake_inputs=True):
+                self._work()
+            raise InterruptedError
+
+    monkeypatch.setattr(decode, "Recorded", Tried)
+    engine.record = True
+    if family in ("gemma3", "mistral"):  # nothing is recorded where windows slide
+        engine.sample(who * 2, asks)
+        assert not tried
+        return
+    with pytest.raises(InterruptedError):
+        engine.sample(who * 2, asks)
+    assert tried == 1
 
 
 def test_tokens_are_counted_without_padding(llama: TorchEngine) -> None:

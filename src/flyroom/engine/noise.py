@@ -23,8 +23,6 @@ def choose(logits_BV: Tensor, seeds_B: Tensor, temperature_B: Tensor, position_B
     """One token a row: a draw from softmax(logits / temperature), the greedy one where temperature is 0."""
     logits_BV = logits_BV.float()
     greedy_B = temperature_B == 0
-    if bool(greedy_B.all()):
-        return logits_BV.argmax(-1)
     scaled_BV = logits_BV / torch.where(greedy_B, 1.0, temperature_B)[:, None]
     size, split = max(1, CHUNK // logits_BV.shape[1]), (scaled_BV, seeds_B, position_B, greedy_B)
     rows = [

@@ -50,8 +50,10 @@ class TorchEngine:
     `of` for a model that is in memory.
     """
 
-    def __init__(self, base: bases.Base, *, batch_tokens: int | None = None, compile: bool = False) -> None:
-        self.parts = base
+    def __init__(
+        self, base: bases.Base, *, batch_tokens: int | None = None, compile: bool = False, record: bool = False
+    ) -> None:
+        self.parts, self.record = base, record
         self.compiled = Compiled(base.layers) if compile else None
         self.batch_tokens = _batch_tokens(base) if batch_tokens is None else batch_tokens
         self.tokens_forward = 0
@@ -73,13 +75,16 @@ class TorchEngine:
         dtype: str = "auto",
         batch_tokens: int | None = None,
         compile: bool = False,
+        record: bool = False,
     ) -> TorchEngine:
         """An engine over the model in a local folder or under a hub id. See `bases.load_base`.
 
-        `batch_tokens` bounds the padded tokens of one training batch, `compile` compiles the layers for training; both
-        change memory and time, not results. ValueError where there is nothing to compile with.
+        `batch_tokens` bounds the padded tokens of one training batch, `compile` compiles the layers for training,
+        `record` replays the passes of sampling as CUDA graphs, for long answers; all change memory and time, not
+        results. ValueError where there is nothing to compile with.
         """
-        return cls(bases.load_base(path, device=device, dtype=dtype), batch_tokens=batch_tokens, compile=compile)
+        parts = bases.load_base(path, device=device, dtype=dtype)
+        return cls(parts, batch_tokens=batch_tokens, compile=compile, record=record)
 
     @classmethod
     def of(
@@ -90,9 +95,11 @@ class TorchEngine:
         name: str = "in-memory",
         batch_tokens: int | None = None,
         compile: bool = False,
+        record: bool = False,
     ) -> TorchEngine:
         """An engine over a model that is in memory. The model is frozen."""
-        return cls(bases.wrap(model, tokenizer, name=name), batch_tokens=batch_tokens, compile=compile)
+        parts = bases.wrap(model, tokenizer, name=name)
+        return cls(parts, batch_tokens=batch_tokens, compile=compile, record=record)
 
     @property
     def base(self) -> BaseRef:
@@ -240,7 +247,8 @@ class TorchEngine:
             left = [i for i, answer in enumerate(answers) if answer is None]
             asked = [slots[i] for i in left], [prompts[i] for i in left], [asks[i] for i in left]
             try:
-                for done in decode(self.parts, self._banks, *asked, budget=self.batch_tokens * KEPT_PER_GRAPH):
+                budget = self.batch_tokens * KEPT_PER_GRAPH
+                for done in decode(self.parts, self._banks, *asked, budget=budget, fixed=self.record):
                     texts = self.parts.renderer.text([ids for _, ids, _ in done])
                     for (which, ids, end), text in zip(done, texts, strict=True):
                         i = left[which]
