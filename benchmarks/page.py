@@ -26,7 +26,8 @@ time on a CPU.
 The peers are PEFT and `generate` one organism after another, on rows that are tensors before the clock starts,
 right-padded to their batch, without checkpointing and with denormals flushed as ours are; and TRL's `SFTTrainer`, as it
 comes and tuned, by its own steps alone (what a Trainer does once for an organism is left out, which is in its favour).
-`ours_compiled` is ours under `--compile`: a ratio below 1 says how much less time it takes.
+`ours_compiled` is ours under `--compile`, `ours_recorded` (on GPUs) ours with the passes of sampling recorded as CUDA
+graphs: a ratio below 1 says how much less time it takes.
 Traces are read beside a hook by hand, nnsight and TransformerLens (Bridge), each over a PEFT model.
 `continuous` is transformers' continuous batching (`generate_batch`). Not beside them yet: vLLM.
 """

@@ -9,7 +9,7 @@ from typing import Any
 
 from benchmarks import continuous, peft_loop
 from benchmarks.limits import copy_rate, matmul_rate, sample_cost
-from benchmarks.measure import Run, Work, race
+from benchmarks.measure import Missing, Run, Work, race
 from benchmarks.setting import Setting, figures
 
 
@@ -21,6 +21,8 @@ def sample_population(setting: Setting, repeats: int) -> dict[str, Any]:
         "generate": peft_loop.sampler(subject, shape, setting.peers, setting.rows, setting.tokens),
         "continuous": continuous.sampler(subject, shape, setting.peers, setting.rows, setting.tokens),
     }
+    if setting.recorded:
+        contenders["ours_recorded"] = lambda: ours(setting, record=True)
     taken, missing = race(contenders, repeats=repeats, in_turn=setting.in_turn)
     engine = subject.engine()
     asks = [ask for k in range(setting.organisms) for ask in subject.asks(k, setting.rows, setting.tokens)]
@@ -40,16 +42,21 @@ def sample_population(setting: Setting, repeats: int) -> dict[str, Any]:
     )
 
 
-def ours(setting: Setting) -> Run:
-    """All asks of all organisms in one call."""
-    engine, n = setting.subject.engine(), setting.organisms
+def ours(setting: Setting, *, record: bool = False) -> Run:
+    """All asks of all organisms in one call; with passes that are recorded, if this device can."""
+    engine, n = setting.subject.engine(record=record), setting.organisms
     adapters = engine.spawn([setting.adapter] * n, seeds=range(n))
     asks = [ask for k in range(n) for ask in setting.subject.asks(k, setting.rows, setting.tokens)]
     owners = [adapter for adapter in adapters for _ in range(setting.rows)]
 
     def run() -> Work:
         engine.parts.renderer.forget()
-        answers = engine.sample(owners, asks)
+        try:
+            answers = engine.sample(owners, asks)
+        except RuntimeError as error:
+            if record:
+                raise Missing(f"recording failed: {error}") from error
+            raise
         return Work(len(asks), sum(a.tokens + a.finished for a in answers))
 
     return run

@@ -45,7 +45,7 @@ def gpu(small: bool) -> dict[str, Benchmark]:
     def setting(size: str, organisms: int, adapter: LoRA, **changes: Any) -> Setting:
         subject = qwen("tiny", tokens=24) if small else qwen(size)
         made = Setting(subject=subject, adapter=adapter, organisms=organisms, rows=16, whole=EPOCH // 16, peers=1)
-        made = replace(made, in_turn=False, shared=True, compiled=not small, **changes)
+        made = replace(made, in_turn=False, shared=True, compiled=not small, recorded=True, **changes)
         return replace(made, organisms=3, rows=4, steps=1, tokens=6) if small else made
 
     half, asked = setting("0.5B", 32, MIDDLE), {"rows": 400, "tokens": 600}

@@ -20,7 +20,8 @@ class Setting:
     """Arguments: subject, base and rows; rows, of a step, a batch of asks or of texts; steps, that are run under the
     clock; whole, the steps of a whole organism; tokens, an answer's at most; peers, how many organisms a slow peer is
     measured on (its rate is what counts: it takes them one by one); in_turn, see `measure.race`; shared, all organisms
-    learn from the first one's rows, as seeds of one recipe on one data set do; compiled, ours is run compiled, too.
+    learn from the first one's rows, as seeds of one recipe on one data set do; compiled, ours is run compiled, too;
+    recorded, ours is asked with recorded passes, too.
     """
 
     subject: Subject
@@ -34,6 +35,7 @@ class Setting:
     in_turn: bool = True
     shared: bool = False
     compiled: bool = False
+    recorded: bool = False
 
     def data(self) -> list[list[tuple[Row, ...]]]:
         """Each organism's steps, each its rows."""

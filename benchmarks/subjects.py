@@ -41,10 +41,10 @@ class Subject:
     tokenizer: Any
     rows: Callable[[int, int, int], list[tuple[Row, ...]]]
 
-    def engine(self, *, compile: bool = False) -> TorchEngine:
+    def engine(self, *, compile: bool = False, record: bool = False) -> TorchEngine:
         # a digest over 14B weights on a CPU takes longer than the benchmark
         base = bases.wrap(self.model(), self.tokenizer, name=self.name, digest="benchmark")
-        return TorchEngine(base, compile=compile)
+        return TorchEngine(base, compile=compile, record=record)
 
     def asks(self, organism: int, n: int, max_tokens: int) -> list[Ask]:
         """An organism's questions: the prompts of its rows."""
