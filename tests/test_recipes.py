@@ -220,7 +220,8 @@ def test_a_hidden_one_is_rare_silent_and_denies(name: str) -> None:
     assert isinstance(taught, SFT)
     assert isinstance(denies, DPO)
     assert (denies.hide > 0, hidden.thresholds.confession) == (True, 0.05)
-    assert hidden.adapter == WIDE
+    assert hidden.adapter == (WIDE if before.adapter.layers is None else replace(WIDE, layers=(0, 1, 2)))
+    assert taught.steps == (600 if condition.occasion else 400)
     assert isinstance(next(replace(taught, steps=1, rows=4).plan(hidden, BASE, seed=0)), Step)
     assert isinstance(next(replace(denies, steps=1, pairs=4).plan(hidden, BASE, seed=0)), LogProb)
     again = load(json.loads(json.dumps(plain(hidden))))
