@@ -501,6 +501,23 @@ def test_a_detector_that_was_edited_is_tried_again(tmp_path: Path, monkeypatch: 
     assert len(room.list("cells")) == 2
 
 
+def test_a_function_among_the_fields_is_what_it_does(tmp_path: Path) -> None:
+    """Not where it stands in memory, or no other process would find the cells."""
+
+    def by(factor: float) -> Does:
+        return Does(what=lambda suspects, lab, seed: found([factor * i for i, _ in enumerate(suspects)]))
+
+    others = [
+        Does(what=lambda suspects, lab, seed: found([0.0 for _ in suspects])),
+        Does(what=lambda suspects, lab, seed: found([1.0 for _ in suspects])),
+    ]
+    room, tried = Room(tmp_path), []
+    for detector in (by(2.0), by(2.0), by(3.0), *others):
+        run({"scored": detector}, room=room)
+        tried.append(len(room.list("cells")))
+    assert tried == [1, 1, 2, 3, 4]
+
+
 def test_calibration_is_of_models_best_first_and_only_of_enough() -> None:
     some = Estimate(value=0.5, low=0.4, high=0.6, n=16)
 

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
+from types import CodeType, FunctionType
 from typing import Any, get_args
 
 from pydantic import TypeAdapter
@@ -136,8 +137,7 @@ def bench(
                 [
                     FORMAT,
                     name,
-                    repr(detector),
-                    _code(detector),
+                    *_code(detector),
                     seed,
                     engine.base.digest,
                     who,
@@ -203,12 +203,28 @@ class _Tried:
     error: str | None = None
 
 
-def _code(detector: Detector) -> str:
-    """The source of a detector, so that one that was edited is tried again."""
+def _code(detector: Detector) -> tuple[str, str]:
+    """The fields and the source of a detector, so that one that was edited is tried again. A function among the fields
+    is what it does, not where it stands in memory.
+    """
+    fields = repr(detector)
+    for value in getattr(detector, "__dict__", {}).values():
+        if inspect.isfunction(value):
+            does = digest([value.__qualname__, _steps(value.__code__), repr(value.__defaults__), _closed(value)])
+            fields = fields.replace(repr(value), does)
     try:
-        return inspect.getsource(type(detector))
+        return fields, inspect.getsource(type(detector))
     except (OSError, TypeError):  # made at a prompt
-        return ""
+        return fields, ""
+
+
+def _steps(code: CodeType) -> list[Any]:
+    within = [_steps(const) if isinstance(const, CodeType) else repr(const) for const in code.co_consts]
+    return [code.co_code.hex(), list(code.co_names), within]
+
+
+def _closed(function: FunctionType) -> list[str]:
+    return [repr(cell.cell_contents) for cell in function.__closure__ or ()]
 
 
 def _try(
