@@ -244,14 +244,14 @@ def main() -> None:
         if ray:
             for made, seeds, where in wanted:
                 cluster.grow(ray, made, given.base, where, seeds=seeds, watch=say)
-        plain_ones, hidden_ones, known = (stages.grow(made, bench, where, seeds=s) for made, s, where in wanted)
+        grown = [stages.grow(made, bench, where, seeds=seeds) for made, seeds, where in wanted]
         decoys = grow(stages.named("decoys", {}, bench), bench.engine, seeds=range(given.decoys), room=room)
-        tested = [*plain_ones, *hidden_ones, *decoys]
+        ids = [organism.id for organism in (*grown[0], *grown[1], *decoys)]
+        tested, known = stages.stored(room, bench, ids), stages.stored(known_room, bench, None)  # as a worker has them
         settings = {"seed": given.seed, "calibration": given.calibration}
         stages.calibration_twins(tested, bench, room, n=given.calibration)
         began = time.perf_counter()
         if ray:
-            ids = [organism.id for organism in tested]
             cluster.bench(ray, ids, given.base, room, names, known=known_room.root, watch=say, **settings)
     matrix = stages.bench(tested, bench, room, names=names, known=known, watch=say, **settings)
     took = time.perf_counter() - began
