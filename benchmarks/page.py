@@ -29,8 +29,8 @@ comes and tuned, by its own steps alone (what a Trainer does once for an organis
 `ours_compiled` is ours under `--compile`, `ours_recorded` (on GPUs) ours with the passes of sampling recorded as CUDA
 graphs: a ratio below 1 says how much less time it takes.
 Traces are read beside a hook by hand, nnsight and TransformerLens (Bridge), each over a PEFT model.
-`continuous` is transformers' continuous batching (`generate_batch`). Not beside them: vLLM, whose wheels (0.33.0) run on
-CUDA alone, where it has not been tried.
+`continuous` is transformers' continuous batching (`generate_batch`). Not beside them: vLLM, whose wheels (0.33.0) run
+on CUDA alone, where it has not been tried.
 """
 
 
