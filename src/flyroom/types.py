@@ -19,6 +19,7 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from enum import Enum, Flag, StrEnum, auto
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
@@ -189,7 +190,7 @@ class Recipe:
         if not self.implants:
             raise ValueError("implants is empty; a recipe needs at least one")
 
-    @property
+    @cached_property
     def id(self) -> str:
         """Twelve hexadecimal digits of the hash of everything but the label."""
         return digest(replace(self, name=""))

@@ -117,8 +117,8 @@ def _ccs(good_SPD: Tensor, bad_SPD: Tensor, seed: int, *, steps: int = 200, trie
     kinds = [x - x.mean(1, keepdim=True) for x in (good_SPD, bad_SPD)]  # what all answers of a kind share is no truth
     kinds = [x / x.std(dim=(1, 2), keepdim=True).clamp_min(1e-6) for x in kinds]
     S, _, D = good_SPD.shape
-    start = torch.randn(S, tries, D + 1, generator=torch.Generator().manual_seed(seed)) / D**0.5
-    weights = start.requires_grad_()
+    start = torch.randn(tries, D + 1, generator=torch.Generator().manual_seed(seed)) / D**0.5  # the same for everybody
+    weights = start.repeat(S, 1, 1).requires_grad_()
     optimizer, loss_ST = torch.optim.Adam([weights], lr=0.02), torch.zeros(S, tries)
     with torch.enable_grad():
         for _ in range(steps):
