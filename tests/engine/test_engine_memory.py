@@ -1,13 +1,15 @@
-"""Where memory runs out the batches are halved, and nothing is lost."""
+"""Where memory runs out the batches are halved, then layers recomputed, and nothing is lost."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
 from engine_models import make_rows
+from torch.autograd.graph import saved_tensors_hooks
 
 from flyroom.engine import TorchEngine
 from flyroom.types import Ask, LoRA, Step
@@ -27,6 +29,25 @@ def short_of_memory(engine: TorchEngine, most: int) -> list[int]:
 
     engine.parts.layers[0].register_forward_pre_hook(measure)
     return seen
+
+
+class Kept:
+    """Counts the bytes that a pass of the body keeps for its backward, weights aside; there is room for `most`."""
+
+    def __init__(self, engine: TorchEngine, most: float = math.inf) -> None:
+        self.weights = {p.untyped_storage().data_ptr() for p in engine.parts.model.parameters()}
+        self.most, self.now, self.peak = most, math.nan, 0.0  # outside the body what is kept counts for nothing
+        engine.parts.body.register_forward_pre_hook(lambda *_: setattr(self, "now", 0.0))
+        engine.parts.body.register_forward_hook(lambda *_: setattr(self, "now", math.nan))
+
+    def pack(self, tensor: torch.Tensor) -> torch.Tensor:
+        if tensor.untyped_storage().data_ptr() not in self.weights:
+            self.now += tensor.numel() * tensor.element_size()
+            self.peak = max(self.peak, self.now)
+            if self.now > self.most:
+                self.now = math.nan
+                raise torch.OutOfMemoryError("CUDA out of memory.")
+        return tensor
 
 
 def step_twice(engine: TorchEngine) -> list[torch.Tensor]:
@@ -81,3 +102,21 @@ def test_what_no_batch_is_small_enough_for_is_raised_and_changes_nothing(llama: 
         llama.step(adapters, [Step(rows=ROWS, lr=1e-3)])
     after = llama.state(adapters[0])
     assert all(torch.equal(before[k], after[k]) for k in before)
+
+
+def test_where_not_even_a_row_fits_layers_are_recomputed(engine: TorchEngine) -> None:
+    def step_and_keep(most: float = math.inf) -> tuple[list[torch.Tensor], float]:
+        kept = Kept(engine, most)
+        with saved_tensors_hooks(kept.pack, lambda tensor: tensor):
+            return step_twice(engine), kept.peak
+
+    engine.batch_tokens = 1
+    plenty, usual = step_and_keep()
+    engine.recompute = True
+    _, least = step_and_keep()
+    assert least < 0.7 * usual
+    engine.batch_tokens, engine.recompute = 4096, False
+    found, _ = step_and_keep(most=(least + usual) / 2)
+    assert engine.recompute
+    for ours, theirs in zip(found, plenty, strict=True):
+        torch.testing.assert_close(ours, theirs, atol=5e-5, rtol=1e-4)  # other rows stood in a batch

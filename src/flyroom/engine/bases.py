@@ -9,7 +9,8 @@ Left out: quantised bases, models over several devices, encoder-decoders, GPT-2'
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -49,6 +50,23 @@ class Base:
     @property
     def width(self) -> int:
         return int(self.config.hidden_size)
+
+
+@contextmanager
+def instead(modules: Iterable[nn.Module], forwards: Iterable[Callable[..., Any]]) -> Iterator[None]:
+    """Within the block each of the modules does what is given in the place of its forward; their hooks stay."""
+    given = [
+        (module, module.__dict__.get("forward"), forward) for module, forward in zip(modules, forwards, strict=True)
+    ]
+    for module, _, forward in given:
+        module.forward = forward
+    try:
+        yield
+    finally:
+        for module, before, _ in given:
+            del module.forward
+            if before is not None:
+                module.forward = before
 
 
 def load_base(path: str | Path, *, device: str = "auto", dtype: str = "auto") -> Base:

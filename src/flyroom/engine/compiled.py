@@ -18,6 +18,8 @@ from contextlib import contextmanager
 import torch
 from torch import nn
 
+from flyroom.engine.bases import instead
+
 BACKEND = "inductor"
 COMPILERS = ("c++", "g++", "clang++")
 
@@ -34,11 +36,8 @@ class Compiled:
     @contextmanager
     def used(self) -> Iterator[None]:
         """Passes within the block go through compiled layers."""
-        for layer, forward in zip(self._layers, self._forwards, strict=True):
-            layer.forward = forward
-        try:
-            with torch._dynamo.config.patch(force_nn_module_property_static_shapes=False):  # adapters are on modules
-                yield
-        finally:
-            for layer in self._layers:
-                del layer.forward
+        with (
+            instead(self._layers, self._forwards),
+            torch._dynamo.config.patch(force_nn_module_property_static_shapes=False),  # adapters are on modules
+        ):
+            yield

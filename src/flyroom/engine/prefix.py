@@ -27,7 +27,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from flyroom.engine.bases import Base
+from flyroom.engine.bases import Base, instead
 from flyroom.engine.batches import Collated, collate
 from flyroom.engine.render import Rendered
 
@@ -99,16 +99,8 @@ class Prefix:
             given_BTD = entering_BTD[:, : hidden_BTD.shape[1]]
             return (given_BTD,) if self._tuples else given_BTD
 
-        before = [module.__dict__.get("forward") for module in skipped]
-        try:
-            for module in skipped:
-                module.forward = give
+        with instead(skipped, [give] * layer):
             yield
-        finally:
-            for module, forward in zip(skipped, before, strict=True):
-                del module.forward
-                if forward is not None:
-                    module.forward = forward
 
     def _entering(self, layer: int, batch: Collated) -> Tensor:
         """[B, T, D], zero at padding."""

@@ -3,7 +3,7 @@
 One frozen base, many adapters; every call takes a batch that may mix them. N together give what each gives alone, up to
 floating point: losses are summed over adapters, and clipping, AdamW and noise belong to each.
 
-Left out: full fine-tuning, gradient checkpointing (the backward is short already), several GPUs.
+Left out: full fine-tuning of embeddings and norms, several GPUs in one process.
 Shapes: B rows, T tokens, D width, N answer tokens of a batch, K adapters of a step.
 """
 
@@ -25,6 +25,7 @@ from flyroom.engine.batches import Collated, groups
 from flyroom.engine.compiled import Compiled
 from flyroom.engine.decode import decode
 from flyroom.engine.prefix import Enough, Prefix
+from flyroom.engine.recomputed import recomputed
 from flyroom.engine.training import batches_of, gradients, scores
 from flyroom.types import BASE, AdapterRef, Answer, Ask, BaseRef, LoRA, Message, Patch, Place, Row, Step, Stepped
 
@@ -53,7 +54,7 @@ class TorchEngine:
     def __init__(
         self, base: bases.Base, *, batch_tokens: int | None = None, compile: bool = False, record: bool = False
     ) -> None:
-        self.parts, self.record = base, record
+        self.parts, self.record, self.recompute = base, record, False
         self.compiled = Compiled(base.layers) if compile else None
         self.batch_tokens = _batch_tokens(base) if batch_tokens is None else batch_tokens
         self.tokens_forward = 0
@@ -212,7 +213,7 @@ class TorchEngine:
             replace(s, rows=self._told_rows([slot] * len(s.rows), s.rows)) for slot, s in zip(slots, steps, strict=True)
         ]
         index = {slot: k for k, slot in enumerate(slots)}
-        leaves, found = self._roomy(lambda: self._gradients(slots, steps))
+        leaves, found = self._roomy(lambda: self._gradients(slots, steps), learns=True)
         loss_K, tokens = torch.cat([loss for loss, _ in found]), [n for _, some in found for n in some]
         self.tokens_forward += sum(tokens)
         norm_K = adamw.gradient_norms(leaves, index)
@@ -367,7 +368,10 @@ class TorchEngine:
         leaves, budget = self._banks.leaves(slots), self.batch_tokens
         torch.set_flush_denormal(True)  # gradients that fade below 1e-38 cost a CPU more than all others together
         try:
-            with self.compiled.used() if self.compiled else nullcontext():
+            with (
+                self.compiled.used() if self.compiled else nullcontext(),
+                recomputed(self.parts.layers) if self.recompute else nullcontext(),
+            ):
                 return leaves, [
                     gradients(self.parts, self._banks, self.prefix, leaves, slots[some], steps[some], budget=budget)
                     for some in self._side_by_side(steps)
@@ -376,18 +380,23 @@ class TorchEngine:
             torch.set_flush_denormal(False)  # it is the thread's own state, and not ours to keep
             self._banks.clear()
 
-    def _roomy(self, work: Callable[[], T]) -> T:
+    def _roomy(self, work: Callable[[], T], *, learns: bool = False) -> T:
         """The work's result. Where the device has no memory left the batches are halved, for good, and it is begun
-        again: it must change nothing before it is done. What a single row needs cannot be halved, and raises."""
-        before = self.batch_tokens
+        again: it must change nothing before it is done. What a single row needs cannot be halved: where it `learns`,
+        layers are recomputed from then on, else it raises."""
+        before = self.batch_tokens, self.recompute
         while True:
             try:
                 return work()
             except torch.OutOfMemoryError:
-                if self.batch_tokens == 1:
-                    self.batch_tokens = before
+                if self.batch_tokens == 1 and (self.recompute or not learns):
+                    self.batch_tokens, self.recompute = before
                     raise
-            self.batch_tokens //= 2  # out of the handler: it holds the failed pass's tensors
+            # out of the handler: it holds the failed pass's tensors
+            if self.batch_tokens == 1:
+                self.batch_tokens, self.recompute = before[0], True
+            else:
+                self.batch_tokens //= 2
             self.prefix.forget()
             if self.parts.device.type == "cuda":
                 torch.cuda.empty_cache()
