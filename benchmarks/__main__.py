@@ -48,4 +48,5 @@ def main(words: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
+    torch.set_flush_denormal(True)  # before there are other threads, which inherit it
     main()

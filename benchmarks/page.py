@@ -24,8 +24,8 @@ reached on a large matrix product (or sum), without padding, copies, optimiser o
 time on a CPU.
 
 The peers are PEFT and `generate` one organism after another, on rows that are tensors before the clock starts,
-right-padded to their batch, without checkpointing and with denormals flushed as ours are; and TRL's `SFTTrainer`, as it
-comes and tuned, by its own steps alone (what a Trainer does once for an organism is left out, which is in its favour).
+right-padded to their batch, without checkpointing and with denormals flushed in every thread; and TRL's `SFTTrainer`,
+as it comes and tuned, by its own steps alone (what a Trainer does once for an organism is left out, in its favour).
 `ours_compiled` is ours under `--compile`, `ours_recorded` (on GPUs) ours with the passes of sampling recorded as CUDA
 graphs: a ratio below 1 says how much less time it takes.
 Traces are read beside a hook by hand, nnsight and TransformerLens (Bridge), each over a PEFT model.

@@ -2,7 +2,7 @@
 
 Written to be as fast as it is plainly written: rows are tensors before the clock starts, batches are right-padded to
 their own longest row, one wrapped model serves all organisms (its adapter is drawn anew), no checkpointing, no Trainer.
-Denormals are flushed, as our engine sets it for the process.
+Denormals are flushed in every thread, or it would wait for them where our gradients are too loud to be any.
 
 Left out: what most users add (Trainer, gradient checkpointing, a wrapped model each): it would be slower.
 """

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -67,10 +66,25 @@ def test_together_is_alone(engine: TorchEngine, equal: bool, passes: int, monkey
     figure("together and alone, weights after 20 steps", engine.base.name, worst)
 
 
-def test_a_step_leaves_small_numbers_as_they_are(llama: TorchEngine) -> None:
-    [adapter] = llama.spawn([LoRA(rank=1)], seeds=[0])
-    llama.step([adapter], schedule(0, 1))
-    assert sys.float_info.min / 4 > 0  # denormals are flushed within a step alone
+def test_what_fades_on_its_way_back_is_not_denormal(llama: TorchEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Such numbers cost a CPU a hundred times as much, in every thread."""
+    fading: list[int] = []
+
+    def count(_module: object, _in: object, gradients: tuple[torch.Tensor | None, ...]) -> None:
+        tiny = torch.finfo(torch.float32).tiny
+        fading.append(sum(int(((g != 0) & (g.abs() < tiny)).sum()) for g in gradients if g is not None))
+
+    above = llama.parts.layers[1:]
+    for layer in above:
+        layer.register_full_backward_hook(count)
+    rows = tuple(replace(row, weight=1e-35) for row in make_rows(4, seed=0))
+    [adapter] = llama.spawn([LoRA(rank=1, layers=(0,))], seeds=[0])
+    llama.step([adapter], [Step(rows=rows, lr=1e-3)])
+    assert len(fading) == len(above)
+    assert not any(fading)
+    monkeypatch.setattr("flyroom.engine.training.LOUDER", 1.0)
+    llama.step([adapter], [Step(rows=rows, lr=1e-3)])
+    assert any(fading)
 
 
 def along(engine: TorchEngine, adapter: AdapterRef, rows: Sequence[Row], probe: Direction) -> float:

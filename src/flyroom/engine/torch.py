@@ -26,7 +26,7 @@ from flyroom.engine.compiled import Compiled
 from flyroom.engine.decode import decode
 from flyroom.engine.prefix import Enough, Prefix
 from flyroom.engine.recomputed import recomputed
-from flyroom.engine.training import batches_of, gradients, scores
+from flyroom.engine.training import batches_of, gradients, lower, scores
 from flyroom.types import BASE, AdapterRef, Answer, Ask, BaseRef, LoRA, Message, Patch, Place, Row, Step, Stepped
 
 CPU_TOKENS = 4096  # of a training batch on a CPU: what stays near its caches
@@ -366,19 +366,19 @@ class TorchEngine:
     def _gradients(self, slots: Sequence[int], steps: Sequence[Step]) -> tuple[list[Leaf], list[Any]]:
         """Leaves with the gradients of a step, and each run's losses and tokens."""
         leaves, budget = self._banks.leaves(slots), self.batch_tokens
-        torch.set_flush_denormal(True)  # gradients that fade below 1e-38 cost a CPU more than all others together
         try:
             with (
                 self.compiled.used() if self.compiled else nullcontext(),
                 recomputed(self.parts.layers) if self.recompute else nullcontext(),
             ):
-                return leaves, [
+                found = [
                     gradients(self.parts, self._banks, self.prefix, leaves, slots[some], steps[some], budget=budget)
                     for some in self._side_by_side(steps)
                 ]
         finally:
-            torch.set_flush_denormal(False)  # it is the thread's own state, and not ours to keep
             self._banks.clear()
+        lower(leaves)
+        return leaves, found
 
     def _roomy(self, work: Callable[[], T], *, learns: bool = False) -> T:
         """The work's result. Where the device has no memory left the batches are halved, for good, and it is begun

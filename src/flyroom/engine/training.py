@@ -26,6 +26,7 @@ from flyroom.engine.batches import Collated, collate, groups, pack
 from flyroom.engine.prefix import Prefix
 from flyroom.types import Direction, Row, Step
 
+LOUDER = 2.0**64  # the loss on its way back: gradients that fade below 1e-38 cost a CPU more than all others together
 LOGITS = 1 << 26  # elements of logits held at once
 PASS = {"cpu": 50, "cuda": 1000}  # what one more pass costs, in tokens: measured on a CPU, guessed for a GPU
 
@@ -40,7 +41,8 @@ def gradients(
     *,
     budget: int,
 ) -> tuple[Tensor, list[int]]:
-    """Put the summed mean losses' gradients into the leaves. Returns each adapter's mean loss, [K], and its tokens."""
+    """Put the summed mean losses' gradients, LOUDER, into the leaves. Returns each adapter's mean loss, [K], and its
+    tokens."""
     index = {slot: k for k, slot in enumerate(slots)}
     owners = [slot for slot, step in zip(slots, steps, strict=True) for _ in step.rows]
     rows = [row for step in steps for row in step.rows]
@@ -60,15 +62,23 @@ def gradients(
             hidden_ND, target_N = answer_states(base, batch)
         owner_N = torch.from_numpy(np.repeat([index[s] for s in here], batch.counts)).to(base.device)
         weight_N = share_K[owner_N] * share_K.new_tensor(np.repeat([rows[i].weight for i in which], batch.counts))
-        nll_N, grad_ND = _head_loss(base, hidden_ND.detach(), target_N, weight_N)
+        nll_N, grad_ND = _head_loss(base, hidden_ND.detach(), target_N, weight_N * LOUDER)
         caught = []
         for slot, step in zip(slots, steps, strict=True):
             if step.evades and slot in here and read[step.evades.layer].requires_grad:
                 own = [owner == slot for owner in here]
-                caught.append(_caught(step.evades, read[step.evades.layer], batch, own) * share_K[index[slot]])
+                caught.append(_caught(step.evades, read[step.evades.layer], batch, own) * share_K[index[slot]] * LOUDER)
         torch.autograd.backward([hidden_ND, *caught], [grad_ND, *(None for _ in caught)])
         loss_K.index_add_(0, owner_N, nll_N * weight_N)
     return loss_K, tokens
+
+
+def lower(leaves: Sequence[Leaf]) -> None:
+    """The gradients as loud as they are."""
+    for leaf in leaves:
+        for weights in (leaf.a_NRI, leaf.b_NOR):
+            if weights.grad is not None:
+                weights.grad /= LOUDER
 
 
 @contextmanager
