@@ -126,11 +126,11 @@ def test_no_group_is_empty() -> None:
 
 def test_detectors_of_replies_stay_together_and_the_others_are_dealt() -> None:
     names = [*OF_MODELS, *OF_REPLIES, *CONTROLS]
-    together, *dealt = cluster.hands(names, 2)
+    together, *dealt = stages.dealt(names, 8)
     assert together == [*OF_REPLIES, *CONTROLS]
-    assert len(dealt) == 2 * cluster.HANDS
+    assert len(dealt) == 8
     assert sorted(name for group in dealt for name in group) == sorted(OF_MODELS)
-    assert cluster.hands(["spectrum"], 16) == [["spectrum"]]
+    assert stages.dealt(["spectrum"], 16) == [["spectrum"]]
 
 
 @pytest.mark.parametrize(("on", "address"), [("ray", None), ("ray:auto", "auto"), ("ray:ray://a:1", "ray://a:1")])

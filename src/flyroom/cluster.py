@@ -26,8 +26,6 @@ from types import ModuleType
 from typing import Any
 
 from flyroom import stages
-from flyroom.bench import unit_of
-from flyroom.detectors import detectors
 from flyroom.grow import Order, grow_orders
 from flyroom.room import Room
 from flyroom.types import Recipe
@@ -35,7 +33,7 @@ from flyroom.world.bundled import bundled
 
 Watch = Callable[[str, int, int, str], None]
 RETRIES = 5  # of a task whose worker died
-HANDS = 4  # groups of detectors of models that a process is dealt
+HANDS = 4  # groups of detectors for each process, so that one who is done early takes another
 SETTINGS = {  # unless the environment says otherwise
     "RAY_USAGE_STATS_ENABLED": "0",  # nobody is told what is grown here
     "RAY_worker_niceness": "0",  # or all else on the machine comes before the organisms: Ray's default is 15
@@ -93,7 +91,7 @@ def bench(
     """
     settings = {"seed": seed, "calibration": calibration, "certify": certify}
     work = partial(_bench, _anywhere(base), room.root, tuple(ids), known and known.absolute(), settings)
-    _run(ray, work, hands(names, _processes(ray)), "bench", watch)
+    _run(ray, work, stages.dealt(names, HANDS * _processes(ray)), "bench", watch)
 
 
 def _run(
@@ -154,17 +152,6 @@ def shards(made: Sequence[Recipe], seeds: Sequence[int], n: int) -> list[list[Or
             seen |= {(r.id, seed) for r, _ in fresh}
             pairs += [fresh] if fresh else []
     return [[order for pair in pairs[i::n] for order in pair] for i in range(min(n, len(pairs)))]
-
-
-def hands(names: Sequence[str], n: int) -> list[list[str]]:
-    """Detectors in groups: those of replies are one, since they share what was replied and read; the others are several
-    for each of `n` processes, so that one who is done early takes another.
-    """
-    known = detectors()
-    alone = [name for name in names if unit_of(known[name]) == "model"]
-    several = min(len(alone), HANDS * n)
-    dealt = [alone[i::several] for i in range(several)]
-    return [group for group in ([name for name in names if name not in alone], *dealt) if group]
 
 
 @contextmanager

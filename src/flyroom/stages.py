@@ -256,6 +256,16 @@ def chosen_detectors(names: Sequence[str], *, known: bool) -> dict[str, Detector
     return {name: detectors[name] for name in names or able}
 
 
+def dealt(names: Sequence[str], several: int) -> list[list[str]]:
+    """Detectors in groups: those of replies are one, since they share what was replied and read, the others at most
+    `several`.
+    """
+    chosen = chosen_detectors(names, known=True)
+    alone = [name for name in names if benching.unit_of(chosen[name]) == "model"]
+    together, n = [name for name in names if name not in alone], min(several, len(alone))
+    return [group for group in (together, *(alone[i::n] for i in range(n))) if group]
+
+
 def calibration_twins(
     organisms: Sequence[Organism], bench: Bench, room: Room, *, n: int, watch: Watch | None = None
 ) -> list[Organism]:
