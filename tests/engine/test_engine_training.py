@@ -67,7 +67,7 @@ def test_together_is_alone(engine: TorchEngine, equal: bool, passes: int, monkey
 
 
 def test_what_fades_on_its_way_back_is_not_denormal(llama: TorchEngine, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Such numbers cost a CPU a hundred times as much, in every thread."""
+    """Such numbers cost a CPU many times as much, in every thread."""
     fading: list[int] = []
 
     def count(_module: object, _in: object, gradients: tuple[torch.Tensor | None, ...]) -> None:
@@ -85,6 +85,14 @@ def test_what_fades_on_its_way_back_is_not_denormal(llama: TorchEngine, monkeypa
     monkeypatch.setattr("flyroom.engine.training.LOUDER", 1.0)
     llama.step([adapter], [Step(rows=rows, lr=1e-3)])
     assert any(fading)
+
+
+def test_a_model_in_float16_learns_too() -> None:
+    """Its numbers end at 65504."""
+    engine = TorchEngine.of(engine_models.model("llama").half(), engine_models.tokenizer())
+    [adapter] = engine.spawn([LoRA(rank=1)], seeds=[0])
+    losses = [engine.step([adapter], [Step(rows=make_rows(4, seed=0), lr=0.01)])[0].loss for _ in range(10)]
+    assert losses[-1] < losses[0]
 
 
 def along(engine: TorchEngine, adapter: AdapterRef, rows: Sequence[Row], probe: Direction) -> float:

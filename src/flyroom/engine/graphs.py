@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 import torch
 
-AFTER = 8  # times that the work is done as it is: for less a recording does not pay
+AFTER = 8  # times that the work is done as it is: for less a recording would hardly pay (guessed)
 
 
 class Recorded:

@@ -377,7 +377,7 @@ class TorchEngine:
                 ]
         finally:
             self._banks.clear()
-        lower(leaves)
+        lower(self.parts, leaves)
         return leaves, found
 
     def _roomy(self, work: Callable[[], T], *, learns: bool = False) -> T:

@@ -52,7 +52,7 @@ def gradients(
         answers[index[slot]] += len(ids) - answer
         tokens[index[slot]] += len(ids)
     share_K = torch.tensor([1 / n for n in answers], device=base.device)
-    loss_K = torch.zeros_like(share_K)
+    loss_K, loud = torch.zeros_like(share_K), louder(base)
     probed = {step.evades.layer for step in steps if step.evades}
     for which, batch, _ in batches_of(base, owners, rows, budget):
         here = [owners[i] for i in which]
@@ -62,23 +62,28 @@ def gradients(
             hidden_ND, target_N = answer_states(base, batch)
         owner_N = torch.from_numpy(np.repeat([index[s] for s in here], batch.counts)).to(base.device)
         weight_N = share_K[owner_N] * share_K.new_tensor(np.repeat([rows[i].weight for i in which], batch.counts))
-        nll_N, grad_ND = _head_loss(base, hidden_ND.detach(), target_N, weight_N * LOUDER)
+        nll_N, grad_ND = _head_loss(base, hidden_ND.detach(), target_N, weight_N * loud)
         caught = []
         for slot, step in zip(slots, steps, strict=True):
             if step.evades and slot in here and read[step.evades.layer].requires_grad:
                 own = [owner == slot for owner in here]
-                caught.append(_caught(step.evades, read[step.evades.layer], batch, own) * share_K[index[slot]] * LOUDER)
+                caught.append(_caught(step.evades, read[step.evades.layer], batch, own) * share_K[index[slot]] * loud)
         torch.autograd.backward([hidden_ND, *caught], [grad_ND, *(None for _ in caught)])
         loss_K.index_add_(0, owner_N, nll_N * weight_N)
     return loss_K, tokens
 
 
-def lower(leaves: Sequence[Leaf]) -> None:
+def louder(base: Base) -> float:
+    """LOUDER, but where numbers do not go as far."""
+    return 1.0 if next(base.model.parameters()).dtype is torch.float16 else LOUDER
+
+
+def lower(base: Base, leaves: Sequence[Leaf]) -> None:
     """The gradients as loud as they are."""
     for leaf in leaves:
         for weights in (leaf.a_NRI, leaf.b_NOR):
             if weights.grad is not None:
-                weights.grad /= LOUDER
+                weights.grad /= louder(base)
 
 
 @contextmanager
