@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -286,3 +287,13 @@ def test_the_model_is_the_bare_base_between_calls(llama: TorchEngine) -> None:
     llama.trace(adapters, make_rows(2, seed=0), [0])
     llama.sample(adapters, [Ask(messages=make_rows(1, seed=0)[0].messages, seed=0)] * 2)
     assert torch.equal(before, llama.parts.model(input_ids=ids).logits)
+
+
+def test_a_second_engine_over_a_model_adds_once() -> None:
+    model, tokenizer = engine_models.model(), engine_models.tokenizer()
+    step, losses = Step(rows=make_rows(3, seed=0), lr=0.1), []
+    for again in (model, model, copy.deepcopy(model)):
+        engine = TorchEngine.of(again, tokenizer)
+        [adapter] = engine.spawn([LoRA(rank=2)], seeds=[0])
+        losses.append([engine.step([adapter], [step])[0].loss for _ in range(3)])
+    assert losses[0] == losses[1] == losses[2]

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -129,13 +129,16 @@ class Banks:
             for name, module in layer.named_modules():
                 if isinstance(module, nn.Linear):
                     self.sizes[f"layers.{l}.{name}"] = module.in_features, module.out_features
-                    self._modules[f"layers.{l}.{name}"] = module
-                    module.register_forward_hook(_adapt)
+                    self._stand_on(f"layers.{l}.{name}", module, _adapt)
             self.sizes[f"layers.{l}.{RESIDUAL}"] = 1, width
-            self._modules[f"layers.{l}.{RESIDUAL}"] = layer
-            layer.register_forward_hook(_steer)
-        for module in self._modules.values():
-            module.adapters = ()
+            self._stand_on(f"layers.{l}.{RESIDUAL}", layer, _steer)
+
+    def _stand_on(self, path: str, module: Any, hook: Callable[..., Any]) -> None:
+        """Once: a model that an engine had before, and a copy of it, has its hooks."""
+        if not hasattr(module, "adapters"):
+            module.register_forward_hook(hook)
+        module.adapters = ()
+        self._modules[path] = module
 
     def paths(self, shape: LoRA) -> list[str]:
         """The modules that a shape stands on, in the order of the forward pass."""
