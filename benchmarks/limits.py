@@ -19,6 +19,8 @@ from torch import Tensor, nn
 from flyroom.engine import TorchEngine
 from flyroom.types import Ask, LoRA, Row
 
+LASTING = 0.02  # seconds that a rate is measured over, at least
+
 
 def train_operations(engine: TorchEngine, shape: LoRA, rows: Sequence[Row], sharing: int = 1) -> float:
     """Floating-point operations of a forward and a backward of one adapter on these rows; of what lies below it, the
@@ -94,16 +96,20 @@ def copy_rate(device: torch.device) -> float:
 
 
 def _best(what: Callable[[], Tensor], device: torch.device) -> float:
-    """Seconds; on a CPU those of the process over its threads, or whoever else runs would lower the limit."""
-    times = []
-    for _ in range(20):
-        began, cpu = time.perf_counter(), time.process_time()
-        what()
+    """Seconds by the clock: the best of several, each long enough for it (the CPU seconds of a millisecond are
+    guesses)."""
+    times, n = list[float](), 1
+    while len(times) < 20:
+        began = time.perf_counter()
+        for _ in range(n):
+            what()
         if device.type == "cuda":
             torch.cuda.synchronize()
-            times.append(time.perf_counter() - began)
+        seconds = time.perf_counter() - began
+        if seconds < LASTING:
+            n *= 2
         else:
-            times.append((time.process_time() - cpu) / torch.get_num_threads())
+            times.append(seconds / n)
     return min(times)
 
 

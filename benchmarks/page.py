@@ -20,8 +20,7 @@ Written by `python -m benchmarks cpu --page docs/performance.md` (and `gpu`), no
 one process, in turn, and the median of the repeats counts; losses are printed like wins. *Ratio* is ours over the peer
 by the wall clock; *by CPU time* leaves out what else ran on the machine, and is the one to trust where the slowest
 repeat is far from the fastest. *Limit* is what the work needs in operations (or bytes) at the rate that this machine
-reached on a large matrix product (or sum), without padding, copies, optimiser or Python; the share of it is by CPU
-time on a CPU.
+reached on a large matrix product (or sum), without padding, copies, optimiser or Python.
 
 The peers are PEFT and `generate` one organism after another, on rows that are tensors before the clock starts,
 right-padded to their batch, without checkpointing and with denormals flushed in every thread; and TRL's `SFTTrainer`,

@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import torch
-
 from benchmarks.measure import Taken, machine
 from benchmarks.subjects import Subject
 from flyroom.types import LoRA, Row
@@ -63,7 +61,7 @@ def figures(
     found |= {name: _short(taken[name].rate * per) for name in peers} | dict.fromkeys(missing)
     found["ratio"] = _short(ours.rate / taken[peers[0]].rate) if peers else None
     found["limit"] = None if limit is None else _short(limit)
-    found["of_limit"] = None if limit is None else _short(_own_rate(ours) * per / limit)
+    found["of_limit"] = None if limit is None else _short(ours.rate * per / limit)
     found["ratios"] = {name: _short(ours.rate / taken[name].rate) for name in peers}
     found["cpu_ratios"] = {name: _short(cpu["ours"] / cpu[name]) for name in peers}
     found["tokens_per_second"] = {name: _short(t.work.tokens / t.seconds) for name, t in taken.items()}
@@ -71,13 +69,6 @@ def figures(
     found["seconds"] = {name: [_short(s) for s in (t.fastest, t.seconds, t.slowest)] for name, t in taken.items()}
     found["cpu_seconds"] = {name: _short(t.cpu_seconds) for name, t in taken.items()}
     return found | more | {"repeats": repeats, "missing": dict(missing), "machine": machine()}
-
-
-def _own_rate(taken: Taken) -> float:
-    """Units a second; on a CPU of the process's own seconds, as the limit is."""
-    if torch.cuda.is_available() or not taken.cpu_seconds:
-        return taken.rate
-    return taken.work.units * torch.get_num_threads() / taken.cpu_seconds
 
 
 def _short(value: float) -> float:

@@ -310,6 +310,17 @@ def test_a_prompt_asked_several_times_is_put_through_once(engine: TorchEngine) -
         assert engine.sample([adapter], [ask])[0] == answer
 
 
+def test_of_a_prompt_only_keys_and_values_are_computed(llama: TorchEngine) -> None:
+    """But for its last token, which goes with the answer's first."""
+    above, below = llama.parts.layers[-1], llama.parts.layers[0]
+    seen: dict[torch.nn.Module, int] = {}
+    for layer in (above, below):
+        layer.mlp.register_forward_hook(lambda m, _a, out: seen.__setitem__(m, seen.get(m, 0) + out.shape[:2].numel()))
+    [answer] = llama.sample([BASE], [Ask(messages=make_rows(1, seed=0)[0].messages, seed=0, max_tokens=1)])
+    assert answer.prompt_tokens > 1
+    assert seen == {above.mlp: 1, below.mlp: answer.prompt_tokens}
+
+
 @pytest.mark.parametrize("record", [False, True])
 def test_who_waits_takes_the_place_of_who_is_done(
     engine: TorchEngine, family: str, record: bool, monkeypatch: pytest.MonkeyPatch

@@ -159,5 +159,5 @@ def _put_through(
     if real_UT is not None:
         past.real_BC, past.padded = real_UT, True
     banks.route(groups([owners[i] for i in some]))
-    past.read(ids, past.real_BC.cumsum(1).sub_(1).clamp_(min=0))
+    past.fill(ids, past.real_BC.cumsum(1).sub_(1).clamp_(min=0))
     return Part(past, of, ids.shape[1], places)

@@ -11,6 +11,7 @@ Shapes: B rows, C columns in all, P rows of a part, T tokens, D width.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 import torch
@@ -19,12 +20,15 @@ from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
 from flyroom.engine.bases import Base
+from flyroom.engine.prefix import Enough
 
 
 class Buffered(DynamicLayer):
     """A layer's keys and values in a buffer of the final length: a token is written in, not concatenated on. `at` [1]:
-    where, if the length is fixed.
+    where, if the length is fixed. `ends`: whether a pass does, once this layer has kept what it will.
     """
+
+    ends = False
 
     def __init__(self, capacity: int, at: Tensor | None = None) -> None:
         super().__init__()
@@ -47,6 +51,8 @@ class Buffered(DynamicLayer):
         for buffer, states in zip(self.buffers, (key_states, value_states), strict=True):
             buffer[:, :, self.length : end] = states
         self.length = end
+        if self.ends:
+            raise Enough
         self.keys, self.values = (buffer[:, :, :end] for buffer in self.buffers)
         return self.keys, self.values
 
@@ -106,6 +112,16 @@ class Past:
             real = past.real_BC[rows_P, past.length - columns : past.length]
             self.real_BC[places_P, self.length - columns : self.length] = real
         self.padded = not bool(self.real_BC.all())
+
+    def fill(self, ids_BT: Tensor, position_BT: Tensor) -> None:
+        """Put tokens through of which only keys and values are wanted: the pass ends where the last layer keeps its
+        own. For a past that others take from; it is not read."""
+        last, length = self.cache.layers[-1], self.length + ids_BT.shape[1]
+        if isinstance(last, Buffered):
+            last.ends = True
+        with suppress(Enough):
+            self.read(ids_BT, position_BT)
+        self.length = length
 
     def read(self, ids_BT: Tensor, position_BT: Tensor) -> Tensor:
         """Put tokens through, one where it is fixed: the hidden state at each row's last, [B, D]."""
