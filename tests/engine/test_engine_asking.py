@@ -18,9 +18,9 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from flyroom.engine import TorchEngine, decode
 from flyroom.engine.bank import Group
 from flyroom.engine.graphs import Recorded
+from flyroom.engine.memory import FOLLOWED
 from flyroom.engine.noise import gumbel, seed_tensor
 from flyroom.engine.past import Past
-from flyroom.engine.torch import KEPT_PER_GRAPH
 from flyroom.types import BASE, AdapterRef, Ask, LoRA, Message, Row, Step
 
 
@@ -344,7 +344,7 @@ def test_who_waits_takes_the_place_of_who_is_done(
     assert engine.sample(adapters, asks) == alone
     generated, most = engine.tokens_generated - before, max(rows for rows, _ in passes)
     assert most < len(asks) / 2
-    assert all(rows * columns <= 30 * KEPT_PER_GRAPH for rows, columns in passes)
+    assert all(rows * columns <= 30 * FOLLOWED for rows, columns in passes)
     assert generated <= sum(rows for rows, _ in passes) <= generated / (1 - decode.LEAVE)
     if family not in ("gemma3", "mistral"):  # where windows slide, nobody comes in before all have left
         assert len(passes) <= generated / (most * (1 - decode.LEAVE)) + max(limits)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,7 +12,8 @@ import torch
 from engine_models import make_rows
 from torch.autograd.graph import saved_tensors_hooks
 
-from flyroom.engine import TorchEngine
+from flyroom.engine import TorchEngine, memory
+from flyroom.engine.decode import Budget
 from flyroom.types import Ask, LoRA, Step
 
 ROWS = make_rows(12, seed=0)
@@ -120,3 +122,34 @@ def test_where_not_even_a_row_fits_layers_are_recomputed(engine: TorchEngine) ->
     assert engine.recompute
     for ours, theirs in zip(found, plenty, strict=True):
         torch.testing.assert_close(ours, theirs, atol=5e-5, rtol=1e-4)  # other rows stood in a batch
+
+
+@pytest.mark.parametrize(
+    ("size", "weights", "rows"),
+    [((896, 24, 14, 2, 4864, 151936), 1, 6400), ((5120, 48, 40, 8, 13824, 152064), 28, 400)],
+    ids=["0.5B", "14B"],
+)
+def test_a_gpu_is_filled_with_answers(
+    size: tuple[int, ...], weights: int, rows: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An H200 with Qwen2.5's shapes: 600 tokens for each of as many prompts of 128 are one batch."""
+    width, depth, heads, groups, inner, vocabulary = size
+    names = ("intermediate_size", "num_attention_heads", "num_key_value_heads", "vocab_size")
+    config = SimpleNamespace(**dict(zip(names, (inner, heads, groups, vocabulary), strict=True)))
+    base: Any = SimpleNamespace(device=torch.device("cuda"), config=config, layers=range(depth), width=width)
+    free = (138 - weights) << 30
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _device: (free, 141 << 30))
+    budget = memory.answering(base, memory.training_tokens(base))
+    assert rows * (728 + budget.row) <= budget.kept
+    assert budget.kept * 4 * depth * groups * (width // heads) == pytest.approx(0.6 * free, rel=0.01)
+    assert budget.row * budget.kept / (728 + budget.row) < 0.2 * budget.kept  # logits beside keys and values
+
+
+def test_prompts_go_through_in_pieces(engine: TorchEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[int] = []
+    engine.parts.layers[0].register_forward_pre_hook(lambda _m, args: seen.append(args[0].shape[:-1].numel()))
+    plenty, most = ask(engine), max(seen)
+    monkeypatch.setattr(memory, "answering", lambda *_: Budget(kept=1000, row=5, through=40))
+    seen.clear()
+    assert ask(engine) == plenty
+    assert max(seen) <= 40 < most

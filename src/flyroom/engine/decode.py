@@ -26,10 +26,18 @@ from flyroom.engine.bank import Banks
 from flyroom.engine.bases import Base
 from flyroom.engine.batches import groups, left_pad
 from flyroom.engine.graphs import Recorded
-from flyroom.engine.past import Part, Past
+from flyroom.engine.past import Part, Past, joins
 from flyroom.types import Ask
 
 LEAVE = 1 / 3  # the share of rows that must be done before they leave together
+
+
+class Budget(NamedTuple):
+    """Tokens: how many a batch may keep with its answers, what a row takes beside them, how many go through at once."""
+
+    kept: int
+    row: int
+    through: int
 
 
 class Decoded(NamedTuple):
@@ -47,27 +55,31 @@ def decode(
     prompts: Sequence[NDArray[np.int64]],
     asks: Sequence[Ask],
     *,
-    budget: int,
+    budget: Budget,
     fixed: bool = False,
 ) -> Iterator[list[Decoded]]:
-    """Answers, as they are done. A batch with its answers is at most `budget` tokens, or a single row. `fixed`: every
-    pass is over the whole of the cache, and on CUDA recorded. The banks are left routed."""
+    """Answers, as they are done. A batch is within the budget, or a single row. `fixed`: every pass is over the whole
+    of the cache, and on CUDA recorded. The banks are left routed."""
     device, sizes, limits = base.device, [len(p) for p in prompts], [a.max_tokens for a in asks]
     said = _Said(base, prompts, asks)
     waiting = sorted(range(len(asks)), key=lambda i: (sizes[i], limits[i], owners[i], prompts[i].tobytes()))
     alive: dict[int, tuple[int, int]] = {}  # the asks in the batch: their rows, and how many tokens they have said
-    past = None
+    past, joining = None, joins(base)
+    if not joining:  # a window's keys and values stay where they were computed: all go through at once
+        budget = budget._replace(kept=min(budget.kept, budget.through))
     while waiting or alive:
-        came = _admitted(waiting, alive, sizes, limits, budget) if past is None or past.joins or not alive else []
+        came = _admitted(waiting, alive, sizes, limits, budget) if joining or not alive else []
         which = sorted([*alive, *came], key=lambda i: (owners[i], i))
         new = [i for i in which if i not in alive]
         place, parts = {i: row for row, i in enumerate(which)}, list[Part]()
         if past and alive:
-            columns = max(sizes[i] + n - 1 for i, (_, n) in alive.items()) if past.joins else past.length
+            columns = max(sizes[i] + n - 1 for i, (_, n) in alive.items()) if joining else past.length
             parts.append(Part(past, [row for row, _ in alive.values()], columns, [place[i] for i in alive]))
         if new and sizes[new[0]] > 1:
-            mine = [owners[i] for i in new], [prompts[i] for i in new]
-            parts.append(_put_through(base, banks, *mine, [place[i] for i in new]))
+            n = max(1, budget.through // max(sizes[i] for i in new))
+            for some in (new[j : j + n] for j in range(0, len(new), n)):
+                mine = [owners[i] for i in some], [prompts[i] for i in some]
+                parts.append(_put_through(base, banks, *mine, [place[i] for i in some]))
         left = max(limits[i] - (alive[i][1] if i in alive else 0) for i in which)
         past = Past(base, len(which), max((part.columns for part in parts), default=0), left, fixed=fixed)
         past.take(parts)
@@ -126,7 +138,7 @@ def _admitted(
     alive: Mapping[int, tuple[int, int]],
     sizes: Sequence[int],
     limits: Sequence[int],
-    budget: int,
+    budget: Budget,
 ) -> list[int]:
     """Who comes in, taken off the end of those who wait: as many as the budget holds, at least one into an empty batch.
     A prompt of one token has nothing to put through beforehand, and comes with its like.
@@ -137,7 +149,7 @@ def _admitted(
     while waiting:
         i, rows = waiting[-1], len(alive) + len(came)
         columns, left = max(columns, sizes[i] - 1), max(left, limits[i])
-        if rows and (rows + 1) * (columns + left) > budget:
+        if rows and (rows + 1) * (columns + left + budget.row) > budget.kept:
             break
         if came and (sizes[i] > 1) != (sizes[came[0]] > 1):
             break

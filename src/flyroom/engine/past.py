@@ -68,11 +68,19 @@ class Buffered(DynamicLayer):
             into, wanted = buffer[:, :, length - columns : length], theirs[:, :, other.length - columns : other.length]
             into.index_copy_(0, places, wanted.index_select(0, rows))
 
+    def drop(self) -> None:
+        self.buffers, self.keys, self.values = [], None, None
+
     def _make(self, like: Sequence[Tensor], batch: int) -> None:
         self.dtype, self.device, self.is_initialized = like[0].dtype, like[0].device, True
         self.buffers = [s.new_empty(batch, s.shape[1], self.capacity, s.shape[3]) for s in like]
         for buffer in self.buffers:  # what is masked is times 0, and must be a number
             buffer[:, :, : self.length if self.at is None else None].zero_()
+
+
+def joins(base: Base) -> bool:
+    """Whether rows can join a batch that has begun: where layers keep everything."""
+    return all(type(layer) is DynamicLayer for layer in DynamicCache(config=base.config).layers)
 
 
 class Past:
@@ -83,8 +91,7 @@ class Past:
     def __init__(self, base: Base, rows: int, length: int, left: int, *, fixed: bool = False) -> None:
         self._base, self.length = base, length
         self.cache = DynamicCache(config=base.config)
-        self.joins = all(type(layer) is DynamicLayer for layer in self.cache.layers)
-        self.at = torch.tensor([length], device=base.device) if fixed and self.joins else None
+        self.at = torch.tensor([length], device=base.device) if fixed and joins(base) else None
         self.cache.layers = [
             Buffered(length + left, self.at) if type(layer) is DynamicLayer else layer for layer in self.cache.layers
         ]
@@ -98,17 +105,20 @@ class Past:
         return self.at is not None
 
     def take(self, parts: Sequence[Part]) -> None:
-        """Fill the first columns: rows of other pasts, which end where these end."""
-        for past, rows, columns, places in parts:
-            rows_P, places_P = (torch.tensor(some, device=self._base.device) for some in (rows, places))
-            for l, theirs in enumerate(past.cache.layers):
-                ours = self.cache.layers[l]
+        """Fill the first columns: rows of other pasts, which end where these end. Layer by layer what was theirs is
+        dropped, so that hardly more than one of both is held."""
+        on = [[torch.tensor(some, device=self._base.device) for some in (rows, places)] for _, rows, _, places in parts]
+        for l in range(len(self.cache.layers)):
+            for (past, _, columns, _), (rows_P, places_P) in zip(parts, on, strict=True):
+                ours, theirs = self.cache.layers[l], past.cache.layers[l]
                 if isinstance(theirs, Buffered) and isinstance(ours, Buffered):
                     ours.take(theirs, rows_P, columns, places_P, len(self.real_BC), self.length)
+                    theirs.drop()
                 else:  # a sliding window stays as it is, and its part is the only one
                     assert isinstance(theirs, DynamicLayer)
                     theirs.batch_select_indices(rows_P)
                     self.cache.layers[l] = theirs
+        for (past, _, columns, _), (rows_P, places_P) in zip(parts, on, strict=True):
             real = past.real_BC[rows_P, past.length - columns : past.length]
             self.real_BC[places_P, self.length - columns : self.length] = real
         self.padded = not bool(self.real_BC.all())

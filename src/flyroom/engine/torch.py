@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
-from flyroom.engine import adamw, bases, swaps
+from flyroom.engine import adamw, bases, memory, swaps
 from flyroom.engine.bank import MOMENTS, Banks, Leaf, fresh
 from flyroom.engine.batches import Collated, groups
 from flyroom.engine.compiled import Compiled
@@ -28,10 +28,6 @@ from flyroom.engine.prefix import Enough, Prefix
 from flyroom.engine.recomputed import recomputed
 from flyroom.engine.training import batches_of, gradients, lower, scores
 from flyroom.types import BASE, AdapterRef, Answer, Ask, BaseRef, LoRA, Message, Patch, Place, Row, Step, Stepped
-
-CPU_TOKENS = 4096  # of a training batch on a CPU: what stays near its caches
-KEPT_PER_GRAPH = 8  # an inference batch may be this much larger than a training batch: it keeps no graph
-
 
 T = TypeVar("T")
 
@@ -56,7 +52,7 @@ class TorchEngine:
     ) -> None:
         self.parts, self.record, self.recompute = base, record, False
         self.compiled = Compiled(base.layers) if compile else None
-        self.batch_tokens = _batch_tokens(base) if batch_tokens is None else batch_tokens
+        self.batch_tokens = memory.training_tokens(base) if batch_tokens is None else batch_tokens
         self.tokens_forward = 0
         self.tokens_generated = 0
         dtype = next(base.model.parameters()).dtype
@@ -248,7 +244,7 @@ class TorchEngine:
             left = [i for i, answer in enumerate(answers) if answer is None]
             asked = [slots[i] for i in left], [prompts[i] for i in left], [asks[i] for i in left]
             try:
-                budget = self.batch_tokens * KEPT_PER_GRAPH
+                budget = memory.answering(self.parts, self.batch_tokens)
                 for done in decode(self.parts, self._banks, *asked, budget=budget, fixed=self.record):
                     texts = self.parts.renderer.text([ids for _, ids, _ in done])
                     for (which, ids, end), text in zip(done, texts, strict=True):
@@ -347,7 +343,7 @@ class TorchEngine:
 
         def work() -> None:
             left = [i for i in range(len(rows)) if i not in found]
-            budget = self.batch_tokens * (1 if graph else KEPT_PER_GRAPH)
+            budget = self.batch_tokens * (1 if graph else memory.FOLLOWED)
             for some, batch, tokens in batches_of(
                 self.parts, [slots[i] for i in left], [told[i] for i in left], budget
             ):
@@ -470,16 +466,6 @@ class TorchEngine:
         if adapter.slot != BASE.slot:
             self._alive(adapter)
         return adapter.slot
-
-
-def _batch_tokens(base: bases.Base) -> int:
-    """Tokens whose graph fits in 40 % of what is free: about 34 widths and 6 MLP widths a layer, in bf16."""
-    if base.device.type != "cuda":
-        return CPU_TOKENS
-    free, _ = torch.cuda.mem_get_info(base.device)
-    inner = getattr(base.config, "intermediate_size", None) or 4 * base.width
-    per_token = len(base.layers) * (34 * base.width + 6 * int(inner))
-    return max(2048, min(1 << 17, int(0.4 * free / per_token)))
 
 
 def _same_length(a: str, first: Sequence[object], b: str, second: Sequence[object]) -> None:
