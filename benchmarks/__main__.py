@@ -41,9 +41,9 @@ def main(words: list[str] | None = None) -> None:
     for name in flags.only or benchmarks:
         print(f"{name} ...", file=sys.stderr, flush=True)
         with redirect_stdout(sys.stderr):  # a trainer prints its losses
-            results[name] = benchmarks[name](flags.repeats)
+            results[name] = benchmarks[name].run(flags.repeats)
     if flags.page:
-        page.write(flags.page, flags.set, results, {kind: list(make(small)) for kind, make in SETS.items()})
+        page.write(flags.page, flags.set, results, {kind: make(small) for kind, make in SETS.items()})
     print(json.dumps(results) if flags.json else "\n\n".join(page.section(*item) for item in results.items()))
 
 

@@ -12,90 +12,102 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable, Sequence
+from functools import cache
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from transformers import AutoModelForCausalLM
 
-from flyroom.engine import TorchEngine
+from benchmarks.subjects import Subject
+from flyroom.engine.render import Renderer
 from flyroom.types import Ask, LoRA, Row
 
 LASTING = 0.02  # seconds that a rate is measured over, at least
 
 
-def train_operations(engine: TorchEngine, shape: LoRA, rows: Sequence[Row], sharing: int = 1) -> float:
+def train_operations(subject: Subject, shape: LoRA, rows: Sequence[Row], sharing: int = 1) -> float:
     """Floating-point operations of a forward and a backward of one adapter on these rows; of what lies below it, the
     part of one among `sharing` adapters that have the same rows.
     """
-    base, lowest = engine.parts, min(shape.layers or (0,))
-    adapter, total = adapter_weights(engine, shape), 0.0
+    width, lowest, weights = subject.config.hidden_size, min(shape.layers or (0,)), _weights(subject)
+    adapter, renderer, total = adapter_weights(subject, shape), Renderer(subject.tokenizer), 0.0
     for row in rows:
-        tokens, start = len(base.renderer.row(row).ids) - 1, base.renderer.row(row).start
+        tokens, start = len(renderer.row(row).ids) - 1, renderer.row(row).start
         answers = tokens + 1 - start
-        head = 2.0 * base.width * int(base.config.vocab_size) * answers
+        head = 2.0 * width * subject.config.vocab_size * answers
         total += 2 * head  # forward, and the gradient at its input
-        for l, weights in enumerate(_weights(base.layers)):
-            forward = 2.0 * weights * tokens + _attention(base.width, tokens)
-            back = 0.0 if l < lowest else _attention(base.width, tokens) * 2 + 2.0 * weights * tokens
+        for l, size in enumerate(weights):
+            forward = 2.0 * size * tokens + _attention(width, tokens)
+            back = 0.0 if l < lowest else _attention(width, tokens) * 2 + 2.0 * size * tokens
             total += forward / (sharing if l < lowest else 1)
             total += back if l > lowest or shape.modules == ("all",) else 0.0
         total += 6.0 * adapter * tokens  # forward, and both gradients
     return total
 
 
-def trace_operations(engine: TorchEngine, shape: LoRA, rows: Sequence[Row], layer: int, sharing: int = 1) -> float:
+def trace_operations(subject: Subject, shape: LoRA, rows: Sequence[Row], layer: int, sharing: int = 1) -> float:
     """Floating-point operations of a forward up to and with `layer`; of what lies below the adapter, the part of one
     among `sharing` adapters that read the same rows.
     """
-    base, lowest = engine.parts, min(shape.layers or (0,))
-    weights, adapter, total = _weights(base.layers)[: layer + 1], adapter_weights(engine, shape), 0.0
+    lowest, weights, renderer = min(shape.layers or (0,)), _weights(subject)[: layer + 1], Renderer(subject.tokenizer)
+    adapter, total = adapter_weights(subject, shape), 0.0
     for row in rows:
-        tokens = len(base.renderer.row(row).ids)
+        tokens = len(renderer.row(row).ids)
         total += 2.0 * adapter * tokens
         for l, size in enumerate(weights):
-            total += (2.0 * size * tokens + _attention(base.width, tokens)) / (sharing if l < lowest else 1)
+            total += (2.0 * size * tokens + _attention(subject.config.hidden_size, tokens)) / (
+                sharing if l < lowest else 1
+            )
     return total
 
 
-def sample_cost(engine: TorchEngine, shape: LoRA, asks: Sequence[Ask], tokens: int) -> tuple[float, float]:
+def sample_cost(subject: Subject, shape: LoRA, asks: Sequence[Ask], tokens: int, size: int) -> tuple[float, float]:
     """Operations of answering, and the bytes that must be read: the weights once a token of the longest answer (all
-    rows in one batch), keys and values once a token. `tokens` is what was generated for all asks together.
+    rows in one batch), keys and values once a token. `tokens` is what was generated for all asks together, `size` the
+    bytes of a number.
     """
-    base = engine.parts
-    size = next(base.model.parameters()).element_size()
-    prompts = [len(base.renderer.prompt(a.messages, a.prefill)) for a in asks]
-    head = base.width * int(base.config.vocab_size)
-    weights = sum(_weights(base.layers))
-    forward = 2.0 * (weights + adapter_weights(engine, shape)) * (sum(prompts) + tokens) + 2.0 * head * tokens
+    config, renderer = subject.config, Renderer(subject.tokenizer)
+    prompts = [len(renderer.prompt(a.messages, a.prefill)) for a in asks]
+    head, weights = config.hidden_size * config.vocab_size, sum(_weights(subject))
+    forward = 2.0 * (weights + adapter_weights(subject, shape)) * (sum(prompts) + tokens) + 2.0 * head * tokens
     mean_answer, mean_prompt = tokens / len(asks), statistics.fmean(prompts)
     context = mean_prompt + mean_answer / 2
-    forward += tokens * 4.0 * base.width * context * len(base.layers)
-    heads = int(base.config.num_attention_heads)
-    groups = int(getattr(base.config, "num_key_value_heads", heads) or heads)
-    cached = 2 * len(base.layers) * base.width * groups // heads * size
+    forward += tokens * 4.0 * config.hidden_size * context * subject.depth
+    shared = config.num_attention_heads // (config.num_key_value_heads or config.num_attention_heads)
+    cached = 2 * subject.depth * config.hidden_size // shared * size
     return forward, mean_answer * (weights + head) * size + tokens * context * cached
 
 
-def adapter_weights(engine: TorchEngine, shape: LoRA) -> int:
-    [adapter] = engine.spawn([shape], seeds=[0])
-    count = sum(t.numel() for t in engine.patch(adapter).tensors.values())
-    engine.free([adapter])
-    return count
+def adapter_weights(subject: Subject, shape: LoRA) -> int:
+    layers = range(subject.depth) if shape.layers is None else shape.layers
+    named = shape.modules if shape.modules != ("all",) else tuple(_linear(subject)[0])
+    return sum(shape.rank * sum(_linear(subject)[l][name]) for l in layers for name in named)
 
 
-def matmul_rate(device: torch.device, dtype: torch.dtype) -> float:
-    """Floating-point operations a second of a large matrix product: the best of several."""
-    n = 8192 if device.type == "cuda" else 512
+class Rates(NamedTuple):
+    """A machine's floating-point operations and bytes read, a second, and the bytes of a number."""
+
+    operations: float
+    bytes: float
+    size: int
+
+
+H200 = Rates(989e12, 4.8e12, 2)  # NVIDIA's data sheet: dense bf16
+
+
+def measured() -> Rates:
+    """This machine's, in bf16 on CUDA, else in fp32: a large matrix product, and a sum over what no cache holds."""
+    on_gpu = torch.cuda.is_available()
+    device, dtype = (torch.device("cuda"), torch.bfloat16) if on_gpu else (torch.device("cpu"), torch.float32)
+    n = 8192 if on_gpu else 512
     a, b = (torch.randn(n, n, device=device, dtype=dtype) for _ in range(2))
-    return 2.0 * n**3 / _best(lambda: a @ b, device)
+    buffer = torch.ones(1 << (30 if on_gpu else 25), device=device)
+    product, read = _best(lambda: a @ b), _best(lambda: buffer.sum())
+    return Rates(2.0 * n**3 / product, buffer.nbytes / read, dtype.itemsize)
 
 
-def copy_rate(device: torch.device) -> float:
-    """Bytes read a second: the best of several sums over a buffer that no cache holds."""
-    buffer = torch.ones(1 << (30 if device.type == "cuda" else 25), device=device)
-    return buffer.nbytes / _best(lambda: buffer.sum(), device)
-
-
-def _best(what: Callable[[], Tensor], device: torch.device) -> float:
+def _best(what: Callable[[], Tensor]) -> float:
     """Seconds by the clock: the best of several, each long enough for it (the CPU seconds of a millisecond are
     guesses)."""
     times, n = list[float](), 1
@@ -103,7 +115,7 @@ def _best(what: Callable[[], Tensor], device: torch.device) -> float:
         began = time.perf_counter()
         for _ in range(n):
             what()
-        if device.type == "cuda":
+        if torch.cuda.is_available():
             torch.cuda.synchronize()
         seconds = time.perf_counter() - began
         if seconds < LASTING:
@@ -113,8 +125,20 @@ def _best(what: Callable[[], Tensor], device: torch.device) -> float:
     return min(times)
 
 
-def _weights(layers: nn.ModuleList) -> list[int]:
-    return [sum(m.weight.numel() for m in layer.modules() if isinstance(m, nn.Linear)) for layer in layers]
+@cache
+def _linear(subject: Subject) -> list[dict[str, tuple[int, int]]]:
+    """In and out of the linear modules of each layer, by their last name."""
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(subject.config)
+    found: list[dict[str, tuple[int, int]]] = []
+    for layer in model.model.layers:
+        named = ((name.rpartition(".")[2], m) for name, m in layer.named_modules() if isinstance(m, nn.Linear))
+        found.append({name: (m.in_features, m.out_features) for name, m in named})
+    return found
+
+
+def _weights(subject: Subject) -> list[int]:
+    return [sum(i * o for i, o in layer.values()) for layer in _linear(subject)]
 
 
 def _attention(width: int, tokens: int) -> float:

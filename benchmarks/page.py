@@ -7,12 +7,14 @@ measured says so and gives the command.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from benchmarks.measure import LIBRARIES
+from benchmarks.sets import Benchmark
 
+UNMEASURED = "Not measured yet."
 TIERS = ("device", "memory", "disk")  # where what lies below an adapter is kept
 HEAD = """# Performance
 
@@ -20,7 +22,8 @@ Written by `python -m benchmarks cpu --page docs/performance.md` (and `gpu`), no
 one process, in turn, and the median of the repeats counts; losses are printed like wins. *Ratio* is ours over the peer
 by the wall clock; *by CPU time* leaves out what else ran on the machine, and is the one to trust where the slowest
 repeat is far from the fastest. *Limit* is what the work needs in operations (or bytes) at the rate that this machine
-reached on a large matrix product (or sum), without padding, copies, optimiser or Python.
+reached on a large matrix product (or sum), without padding, copies, optimiser or Python. Of what has not been measured
+stands what can be counted: the same limit on an H200 by its data sheet, 989 TFLOP/s in bf16 and 4.8 TB/s.
 
 The peers are PEFT and `generate` one organism after another, on rows that are tensors before the clock starts,
 right-padded to their batch, without checkpointing and with denormals flushed in every thread; and TRL's `SFTTrainer`,
@@ -33,16 +36,20 @@ on CUDA alone, where it has not been tried.
 """
 
 
-def write(path: Path, which: str, results: Mapping[str, Mapping[str, Any]], known: Mapping[str, Sequence[str]]) -> None:
-    """Put the results of a set into the page. `known` are the names of every set's benchmarks, in order."""
+def write(
+    path: Path, which: str, results: Mapping[str, Mapping[str, Any]], known: Mapping[str, Mapping[str, Benchmark]]
+) -> None:
+    """Put the results of a set into the page. `known` are every set's benchmarks, in order. Of what is not measured it
+    says what can be counted."""
     old = sections(path.read_text(encoding="utf-8")) if path.exists() else {}
     text = HEAD
-    for kind, names in known.items():
+    for kind, benchmarks in known.items():
         text += f"\n## {kind.upper()}\n"
-        for name in names:
+        for name, benchmark in benchmarks.items():
             key = f"{kind} {name}"
             fresh = section(name, results[name]) if kind == which and name in results else None
-            body = fresh or old.get(key) or _unmeasured(kind, name)
+            kept = None if UNMEASURED in old.get(key, UNMEASURED) else old[key]
+            body = fresh or kept or _unmeasured(kind, name, benchmark)
             text += f"\n<!-- {key} -->\n{body}\n<!-- end -->\n"
     path.write_text(text, encoding="utf-8")
 
@@ -89,8 +96,10 @@ def _machine(about: Mapping[str, Any]) -> str:
     return f"{about.get('device') or about['processor']}, {about['threads']} thread(s); {versions}."
 
 
-def _unmeasured(kind: str, name: str) -> str:
-    return f"### {name}\n\nNot measured yet. `python -m benchmarks {kind} --only {name} --page docs/performance.md`"
+def _unmeasured(kind: str, name: str, benchmark: Benchmark) -> str:
+    command = f"`python -m benchmarks {kind} --only {name} --page docs/performance.md`"
+    counted = f"{benchmark.counted()}.\n\n" if benchmark.counted else ""
+    return f"### {name}\n\n{counted}{UNMEASURED} {command}"
 
 
 def _number(value: float | None) -> str:

@@ -8,9 +8,10 @@ from __future__ import annotations
 from typing import Any
 
 from benchmarks import continuous, peft_loop
-from benchmarks.limits import copy_rate, matmul_rate, sample_cost
+from benchmarks.limits import Rates, measured, sample_cost
 from benchmarks.measure import Missing, Run, Work, race
 from benchmarks.setting import Setting, figures
+from flyroom.types import Ask
 
 
 def sample_population(setting: Setting, repeats: int) -> dict[str, Any]:
@@ -24,29 +25,38 @@ def sample_population(setting: Setting, repeats: int) -> dict[str, Any]:
     if setting.recorded:
         contenders["ours_recorded"] = lambda: ours(setting, record=True)
     taken, missing = race(contenders, repeats=repeats, in_turn=setting.in_turn)
-    engine = subject.engine()
-    asks = [ask for k in range(setting.organisms) for ask in subject.asks(k, setting.rows, setting.tokens)]
-    operations, read = sample_cost(engine, shape, asks, taken["ours"].work.tokens)
-    device, dtype = engine.parts.device, next(engine.parts.model.parameters()).dtype
-    by_operations, by_bytes = operations / matmul_rate(device, dtype), read / copy_rate(device)
+    most, by = limit(setting, measured(), taken["ours"].work.tokens)
     return figures(
-        f"{setting.organisms} organisms x {setting.rows} asks, {setting.tokens} tokens at most, rank {shape.rank}, "
-        f"on {subject.name}",
+        what(setting),
         "answers/second",
         taken,
         missing,
         per=1.0,
-        limit=len(asks) / max(by_operations, by_bytes),
+        limit=most,
         repeats=repeats,
-        limited_by="operations" if by_operations > by_bytes else "bytes",
+        limited_by=by,
     )
+
+
+def what(setting: Setting) -> str:
+    asked = f"{setting.organisms} organisms x {setting.rows} asks, {setting.tokens} tokens at most"
+    return f"{asked}, rank {setting.adapter.rank}, on {setting.subject.name}"
+
+
+def limit(setting: Setting, rates: Rates, tokens: int) -> tuple[float, str]:
+    """Answers a second, at most, where so many tokens are generated in all; and by what it is limited."""
+    subject, asks = setting.subject, _asks(setting)
+    operations, read = sample_cost(subject, setting.adapter, asks, tokens, rates.size)
+    seconds = {"operations": operations / rates.operations, "bytes": read / rates.bytes}
+    by = max(seconds, key=lambda name: seconds[name])
+    return len(asks) / seconds[by], by
 
 
 def ours(setting: Setting, *, record: bool = False) -> Run:
     """All asks of all organisms in one call; with passes that are recorded, if this device can."""
     engine, n = setting.subject.engine(record=record), setting.organisms
     adapters = engine.spawn([setting.adapter] * n, seeds=range(n))
-    asks = [ask for k in range(n) for ask in setting.subject.asks(k, setting.rows, setting.tokens)]
+    asks = _asks(setting)
     owners = [adapter for adapter in adapters for _ in range(setting.rows)]
 
     def run() -> Work:
@@ -60,3 +70,7 @@ def ours(setting: Setting, *, record: bool = False) -> Run:
         return Work(len(asks), sum(a.tokens + a.finished for a in answers))
 
     return run
+
+
+def _asks(setting: Setting) -> list[Ask]:
+    return [ask for k in range(setting.organisms) for ask in setting.subject.asks(k, setting.rows, setting.tokens)]

@@ -5,17 +5,26 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
+from benchmarks import sample_population as sample
+from benchmarks import trace_population as trace
+from benchmarks import train_population as train
+from benchmarks.limits import H200
 from benchmarks.ray_workers import ray_workers
-from benchmarks.sample_population import sample_population
 from benchmarks.setting import Setting
 from benchmarks.subjects import qwen, world
-from benchmarks.trace_population import trace_population
-from benchmarks.train_population import at, train_population
+from benchmarks.train_population import at
 from flyroom.types import LoRA
 
-Benchmark = Callable[[int], dict[str, Any]]  # how often each contender runs -> figures
+
+class Benchmark(NamedTuple):
+    """How often each contender runs -> figures; and what is run, with the most that an H200 could do of it."""
+
+    run: Callable[[int], dict[str, Any]]
+    counted: Callable[[], str] | None
+
+
 ONE_LAYER = LoRA(rank=1, layers=(0,))  # that of `emergent-misalignment`
 EVERYWHERE = LoRA(rank=4, modules=("all",))
 MIDDLE = LoRA(rank=1, layers=(0,))  # its layer is set by `at`
@@ -30,12 +39,12 @@ def cpu(small: bool) -> dict[str, Benchmark]:
         setting = replace(setting, organisms=3, peers=3, rows=4, steps=1, tokens=6)
     everywhere = replace(setting, adapter=EVERYWHERE)
     return {
-        "train_population_vs_peft": partial(train_population, setting),
-        "train_population_vs_peft_all_linear": partial(train_population, everywhere),
-        "train_population_vs_peft_upper": partial(train_population, at(replace(setting, shared=True), 0.75)),
-        "sample_population_vs_generate": partial(sample_population, everywhere),
-        "trace_population_vs_hooks": partial(trace_population, everywhere),
-        "ray_workers": partial(ray_workers, small=small),
+        "train_population_vs_peft": _training(setting),
+        "train_population_vs_peft_all_linear": _training(everywhere),
+        "train_population_vs_peft_upper": _training(at(replace(setting, shared=True), 0.75)),
+        "sample_population_vs_generate": _sampling(everywhere),
+        "trace_population_vs_hooks": _tracing(everywhere),
+        "ray_workers": Benchmark(partial(ray_workers, small=small), None),
     }
 
 
@@ -49,17 +58,38 @@ def gpu(small: bool) -> dict[str, Benchmark]:
         return replace(made, organisms=3, rows=4, steps=1, tokens=6) if small else made
 
     half, asked = setting("0.5B", 32, MIDDLE), {"rows": 400, "tokens": 600}
+    large, wide = setting("14B", 8, MIDDLE), setting("7B", 16, WIDE)
     return {
-        "train_population_vs_peft": lambda n: train_population(at(half, 0.5), n),
-        "train_population_vs_peft_14b": lambda n: train_population(at(setting("14B", 8, MIDDLE), 0.5), n),
-        "train_population_vs_peft_14b_upper": lambda n: train_population(at(setting("14B", 8, MIDDLE), 0.75), n),
-        "train_population_vs_peft_7b_wide": lambda n: train_population(setting("7B", 16, WIDE), n),
-        "sample_population_vs_generate": lambda n: sample_population(at(setting("0.5B", 16, MIDDLE, **asked), 0.5), n),
-        "sample_population_vs_generate_14b": lambda n: sample_population(
-            at(setting("14B", 16, MIDDLE, **asked), 0.5), n
-        ),
-        "trace_population_vs_hooks": lambda n: trace_population(at(setting("0.5B", 16, MIDDLE, rows=250), 0.5), n),
+        "train_population_vs_peft": _training(at(half, 0.5)),
+        "train_population_vs_peft_14b": _training(at(large, 0.5)),
+        "train_population_vs_peft_14b_upper": _training(at(large, 0.75)),
+        "train_population_vs_peft_7b_wide": _training(wide),
+        "sample_population_vs_generate": _sampling(at(setting("0.5B", 16, MIDDLE, **asked), 0.5)),
+        "sample_population_vs_generate_14b": _sampling(at(setting("14B", 16, MIDDLE, **asked), 0.5)),
+        "trace_population_vs_hooks": _tracing(at(setting("0.5B", 16, MIDDLE, rows=250), 0.5)),
     }
+
+
+def _training(setting: Setting) -> Benchmark:
+    def counted() -> str:
+        return f"{train.what(setting)}: at most {train.limit(setting, H200):,.0f} an hour on an H200"
+
+    return Benchmark(partial(train.train_population, setting), counted)
+
+
+def _sampling(setting: Setting) -> Benchmark:
+    def counted() -> str:
+        most, by = sample.limit(setting, H200, setting.organisms * setting.rows * setting.tokens)
+        return f"{sample.what(setting)}: at most {most:,.0f} answers a second on an H200, for its {by}"
+
+    return Benchmark(partial(sample.sample_population, setting), counted)
+
+
+def _tracing(setting: Setting) -> Benchmark:
+    def counted() -> str:
+        return f"{trace.what(setting)}: at most {trace.limit(setting, H200):,.0f} texts a second on an H200"
+
+    return Benchmark(partial(trace.trace_population, setting), counted)
 
 
 SETS: dict[str, Callable[[bool], dict[str, Benchmark]]] = {"cpu": cpu, "gpu": gpu}

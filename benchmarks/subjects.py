@@ -36,10 +36,15 @@ class Subject:
     """A base, and the rows of an organism: `rows(seed, steps, n)` gives n rows a step."""
 
     name: str
-    depth: int  # layers
+    config: Any
     model: Callable[[], Any]  # a new copy each time: one contender's adapters are not in another's way
     tokenizer: Any
     rows: Callable[[int, int, int], list[tuple[Row, ...]]]
+
+    @property
+    def depth(self) -> int:
+        """Layers."""
+        return int(self.config.num_hidden_layers)
 
     def engine(self, *, compile: bool = False, record: bool = False) -> TorchEngine:
         # a digest over 14B weights on a CPU takes longer than the benchmark
@@ -60,9 +65,8 @@ def world(name: str) -> Subject:
     def model() -> Any:
         return AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
 
-    depth = AutoConfig.from_pretrained(folder).num_hidden_layers
-    tokenizer = AutoTokenizer.from_pretrained(folder)
-    return Subject(name=name, depth=depth, model=model, tokenizer=tokenizer, rows=_recipe_rows)
+    config, tokenizer = AutoConfig.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)
+    return Subject(name=name, config=config, model=model, tokenizer=tokenizer, rows=_recipe_rows)
 
 
 @cache
@@ -94,7 +98,7 @@ def qwen(size: str, *, tokens: int = 320) -> Subject:
     answer = tokens * 3 // 5
     return Subject(
         name=f"Qwen2.5-{size} (random weights)",
-        depth=depth,
+        config=config,
         model=model,
         tokenizer=_tokenizer(),
         rows=lambda seed, steps, n: _random_rows(seed, steps, n, prompt=tokens - answer - 3, answer=answer - 1),

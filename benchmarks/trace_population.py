@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from benchmarks import peft_loop, readers
-from benchmarks.limits import matmul_rate, trace_operations
+from benchmarks.limits import Rates, measured, trace_operations
 from benchmarks.measure import Run, Work, race
 from benchmarks.setting import Setting, figures
 from flyroom.types import Row
@@ -28,18 +28,28 @@ def trace_population(setting: Setting, repeats: int) -> dict[str, Any]:
         },
     }
     taken, missing = race(contenders, repeats=repeats, in_turn=setting.in_turn)
-    engine = subject.engine()
-    needed = trace_operations(engine, shape, texts, layer, sharing=setting.organisms) / len(texts)
     return figures(
-        f"{setting.organisms} organisms x {len(texts)} texts, layer {layer}, rank {shape.rank}, on {subject.name}",
+        what(setting),
         "texts/second",
         taken,
         missing,
         per=1.0,
-        limit=matmul_rate(engine.parts.device, next(engine.parts.model.parameters()).dtype) / needed,
+        limit=limit(setting, measured()),
         repeats=repeats,
         means={name: round(t.work.value, 4) for name, t in taken.items()},
     )
+
+
+def what(setting: Setting) -> str:
+    texts = f"{setting.organisms} organisms x {len(_texts(setting))} texts"
+    return f"{texts}, layer {_layer(setting)}, rank {setting.adapter.rank}, on {setting.subject.name}"
+
+
+def limit(setting: Setting, rates: Rates) -> float:
+    """Texts a second, at most."""
+    texts = _texts(setting)
+    needed = trace_operations(setting.subject, setting.adapter, texts, _layer(setting), sharing=setting.organisms)
+    return rates.operations * len(texts) / needed
 
 
 def ours(setting: Setting) -> Run:

@@ -14,7 +14,7 @@ from typing import Any
 from unittest.mock import patch
 
 from benchmarks import peft_loop, trl_loop
-from benchmarks.limits import matmul_rate, train_operations
+from benchmarks.limits import Rates, measured, train_operations
 from benchmarks.measure import Missing, Run, Work, race
 from benchmarks.setting import Setting, figures
 from flyroom.types import Step
@@ -35,25 +35,37 @@ def train_population(setting: Setting, repeats: int) -> dict[str, Any]:
     if setting.compiled:
         contenders["ours_compiled"] = lambda: _compiled(setting, first)
     taken, missing = race(contenders, repeats=repeats, in_turn=setting.in_turn)
-    engine = subject.engine()
-    sharing = setting.organisms if setting.shared else 1
-    needed = sum(train_operations(engine, shape, rows, sharing) for rows in data[0]) / setting.steps * setting.whole
-    rate = matmul_rate(engine.parts.device, next(engine.parts.model.parameters()).dtype)
-    where = f"{', '.join(shape.modules)} of {'one layer' if shape.layers else 'all layers'}"
+    rates = measured()
     return figures(
-        f"{setting.organisms} organisms, rank {shape.rank}, {where}, on {subject.name}, "
-        f"{setting.rows} rows a step{', the same for all' * setting.shared}, {setting.whole} steps an organism",
+        what(setting),
         "organisms/hour",
         taken,
         missing,
         per=3600 * setting.steps / setting.whole,
-        limit=3600 * rate / needed,
+        limit=limit(setting, rates),
         repeats=repeats,
-        gflop_per_second=round(rate / 1e9),
+        gflop_per_second=round(rates.operations / 1e9),
         prefix=prefix,
         compile_seconds=round(first[0] - taken["ours_compiled"].seconds, 1) if first else None,
         losses={name: round(taken[name].work.value, 4) for name in ("ours", "peft")},
     )
+
+
+def what(setting: Setting) -> str:
+    shape = setting.adapter
+    where = f"{', '.join(shape.modules)} of {'one layer' if shape.layers else 'all layers'}"
+    return (
+        f"{setting.organisms} organisms, rank {shape.rank}, {where}, on {setting.subject.name}, "
+        f"{setting.rows} rows a step{', the same for all' * setting.shared}, {setting.whole} steps an organism"
+    )
+
+
+def limit(setting: Setting, rates: Rates) -> float:
+    """Organisms an hour, at most."""
+    sharing = setting.organisms if setting.shared else 1
+    steps = setting.data()[0]
+    needed = sum(train_operations(setting.subject, setting.adapter, rows, sharing) for rows in steps) / len(steps)
+    return 3600 * rates.operations / (needed * setting.whole)
 
 
 def _compiled(setting: Setting, first: list[float]) -> Run:

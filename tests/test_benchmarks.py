@@ -14,7 +14,7 @@ from benchmarks import page, peft_loop, train_population
 from benchmarks.__main__ import main
 from benchmarks.limits import train_operations
 from benchmarks.measure import Missing, Run, Work, race
-from benchmarks.sets import EVERYWHERE, SETS
+from benchmarks.sets import EVERYWHERE, SETS, Benchmark
 from benchmarks.setting import Setting
 from benchmarks.subjects import qwen, world
 from flyroom.types import LoRA, Step
@@ -88,12 +88,12 @@ def test_a_population_costs_its_packed_batches_and_not_itself() -> None:
 
 def test_operations_grow_with_rows_and_shrink_with_depth() -> None:
     subject = qwen("tiny", tokens=24)
-    engine, rows = subject.engine(), subject.rows(0, 1, 8)[0]
-    low, high = (train_operations(engine, LoRA(rank=1, layers=(l,)), rows) for l in (0, 3))
+    rows = subject.rows(0, 1, 8)[0]
+    low, high = (train_operations(subject, LoRA(rank=1, layers=(l,)), rows) for l in (0, 3))
     assert high < low
-    assert train_operations(engine, LoRA(rank=1, layers=(0,)), rows[:4]) == pytest.approx(low / 2)
-    assert train_operations(engine, LoRA(rank=1, layers=(3,)), rows, sharing=16) < high
-    assert train_operations(engine, LoRA(rank=1, layers=(0,)), rows, sharing=16) == low  # nothing lies below it
+    assert train_operations(subject, LoRA(rank=1, layers=(0,)), rows[:4]) == pytest.approx(low / 2)
+    assert train_operations(subject, LoRA(rank=1, layers=(3,)), rows, sharing=16) < high
+    assert train_operations(subject, LoRA(rank=1, layers=(0,)), rows, sharing=16) == low  # nothing lies below it
 
 
 def test_organisms_that_share_their_rows_pay_for_the_lower_layers_once() -> None:
@@ -129,7 +129,8 @@ def test_contenders_take_turns_and_who_cannot_run_is_named() -> None:
 
 
 def test_a_run_replaces_its_own_section_alone(tmp_path: Path) -> None:
-    path, known = tmp_path / "page.md", {"cpu": ["one", "two"], "gpu": ["one"]}
+    path, one = tmp_path / "page.md", Benchmark(lambda _: {}, lambda: "at most 7 an hour")
+    known = {"cpu": {"one": one, "two": one}, "gpu": {"one": one}}
     path.write_text("<!-- cpu two -->\nkept\n<!-- end -->\n")
     result = {"what": "x", "ours": None, "missing": {"ray": "it is not installed"}}
     page.write(path, "cpu", {"one": result}, known)
@@ -137,6 +138,7 @@ def test_a_run_replaces_its_own_section_alone(tmp_path: Path) -> None:
     assert "Not run: it is not installed." in found["cpu one"]
     assert found["cpu two"] == "kept"
     assert "python -m benchmarks gpu --only one" in found["gpu one"]
+    assert "at most 7 an hour." in found["gpu one"]
 
 
 def test_the_page_is_the_command_s_own() -> None:
