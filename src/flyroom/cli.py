@@ -98,7 +98,10 @@ def grow(
     room: RoomPath = ROOM,
     on: On = None,
     compile: Annotated[
-        bool, typer.Option("--compile", help="Compile the base's layers first: for many steps, with a C++ compiler.")
+        bool,
+        typer.Option(
+            "--compile", help="Compile the base's layers first: for many organisms of a recipe, with a C++ compiler."
+        ),
     ] = False,
     as_json: AsJson = False,
 ) -> None:
