@@ -22,8 +22,9 @@ Written by `python -m benchmarks cpu --page docs/performance.md` (and `gpu`), no
 one process, in turn, and the median of the repeats counts; losses are printed like wins. *Ratio* is ours over the peer
 by the wall clock; *by CPU time* leaves out what else ran on the machine, and is the one to trust where the slowest
 repeat is far from the fastest. *Limit* is what the work needs in operations (or bytes) at the rate that this machine
-reached on a large matrix product (or sum), without padding, copies, optimiser or Python. Of what has not been measured
-stands what can be counted: the same limit on an H200 by its data sheet, 989 TFLOP/s in bf16 and 4.8 TB/s.
+reached on a large matrix product (or sum), without padding, copies, optimiser or Python; ours as a share of it is the
+model-FLOP utilisation (or that of the memory). Of what has not been measured stands what can be counted: the same limit
+on an H200 by its data sheet, 989 TFLOP/s in bf16 and 4.8 TB/s.
 
 The peers are PEFT and `generate` one organism after another, on rows that are tensors before the clock starts,
 right-padded to their batch, without checkpointing and with denormals flushed in every thread; and TRL's `SFTTrainer`,
@@ -87,6 +88,8 @@ def section(name: str, result: Mapping[str, Any]) -> str:
     if result.get("compile_seconds") is not None:
         seconds = _number(result["compile_seconds"])
         lines.append(f"Compiling took {seconds} s, not in the above.")
+    if result.get("export_share") is not None:
+        lines.append(f"Leaving the organisms in a room is {result['export_share']:.2%} of the one worker's time.")
     lines += [f"Not run: {peer}: {why}." for peer, why in result["missing"].items()]
     return "\n".join([*lines, f"Median of {result['repeats']}. {_machine(result['machine'])}"])
 

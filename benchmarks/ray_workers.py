@@ -2,7 +2,8 @@
 
 The clock runs from the first task to the last, without starting and stopping the cluster; each worker opens its base
 within it, and writes to its room. One thread a worker. Beside them one process without Ray, and two with half of the
-organisms each: what they gain is what two cores of this machine have in them, which may share caches and memory.
+organisms each: what they gain is what two cores of this machine have in them, which may share caches and memory. What
+leaving organisms in a room takes is timed by doing it again, into an empty one.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ from typing import Any
 
 from benchmarks.measure import Taken, Work
 from benchmarks.setting import figures
-from flyroom import cluster
+from flyroom import cluster, stages
+from flyroom.grow import pack
 from flyroom.recipes import make
 from flyroom.room import Room
 from flyroom.types import Recipe
@@ -36,10 +38,10 @@ def ray_workers(repeats: int, *, small: bool = False) -> dict[str, Any]:
     if find_spec("ray") is None:
         missing = {"ray": "it is not installed: pip install 'flyroom[cluster]'"}
         return {"what": what, "ours": None, "ratio": None, "limit": None, "missing": missing}
-    made = [make(RECIPE, changes)]
+    made, exports = [make(RECIPE, changes)], list[float]()
     ways = {
         "ours": partial(_on_ray, made, base, organisms, 2),
-        "one_worker": partial(_on_ray, made, base, organisms, 1),
+        "one_worker": partial(_on_ray, made, base, organisms, 1, exports),
         "two_processes": partial(_by_hand, changes, base, organisms, 2),
         "one_process": partial(_by_hand, changes, base, organisms, 1),
     }
@@ -49,16 +51,31 @@ def ray_workers(repeats: int, *, small: bool = False) -> dict[str, Any]:
             seconds[name].append(way())
     taken = {name: _taken(times, organisms) for name, times in seconds.items()}
     limit = 3600 * 2 * taken["one_worker"].rate
-    found = figures(what, "organisms/hour", taken, {}, per=3600, limit=limit, repeats=repeats)
+    share = statistics.median(exports) / taken["one_worker"].seconds
+    found = figures(what, "organisms/hour", taken, {}, per=3600, limit=limit, repeats=repeats, export_share=share)
     for name in ("cpu_seconds", "cpu_ratios", "memory_mib", "tokens_per_second"):  # that of other processes
         del found[name]
     return found
 
 
-def _on_ray(made: Sequence[Recipe], base: str, organisms: int, workers: int) -> float:
+def _on_ray(
+    made: Sequence[Recipe], base: str, organisms: int, workers: int, exports: list[float] | None = None
+) -> float:
     with tempfile.TemporaryDirectory() as folder, cluster.connected(None, workers) as ray:
         began = time.perf_counter()
         cluster.grow(ray, made, base, Room(folder), seeds=range(organisms))
+        taken = time.perf_counter() - began
+        if exports is not None:
+            exports.append(_export(made, base, organisms, Room(folder)))
+        return taken
+
+
+def _export(made: Sequence[Recipe], base: str, organisms: int, room: Room) -> float:
+    """Seconds that the organisms of this room, and their twins, take into an empty one."""
+    found = stages.grow(made, stages.open_base(base), room, seeds=range(organisms))
+    with tempfile.TemporaryDirectory() as folder:
+        began = time.perf_counter()
+        Room(folder).put_many([pack(organism) for organism in found])
         return time.perf_counter() - began
 
 
