@@ -1,8 +1,8 @@
 """Rows into batches: grouped by adapter, alike in length, under a budget of tokens, padded.
 
 Rows are dealt from each adapter's longest to its shortest, one from each adapter in turn, so a batch holds as many rows
-of every adapter; it ends where padding and the cost of another batch are least together, padding being little. How rows
-are dealt changes no result, only the memory and the time.
+of every adapter; it ends where padding and the cost of another batch are least together. How rows are dealt changes no
+result, only the memory and the time.
 
 Left out: packing several rows into one sequence.
 Shapes: B rows, T tokens, N answer tokens of the whole batch.
@@ -22,31 +22,14 @@ from flyroom.engine.bank import Group
 from flyroom.engine.render import Rendered
 
 DEALS = 64  # in a batch: finer than that nothing is gained
-PADDING = 0.05  # of what is computed: more is avoided where it can be
 
 
 def pack(owners: Sequence[int], lengths: Sequence[int], budget: int, *, overhead: int = 0) -> list[list[int]]:
     """Deal rows into batches of at most `budget` padded tokens, at least one row. Row numbers, grouped by owner.
 
-    Where a batch ends is chosen so that padding, and `overhead` tokens for each batch, are the least in all. Where
-    padding would be more than PADDING of what is computed, and need not be, less overhead is reckoned with.
+    Where a batch ends is chosen so that padding, and `overhead` tokens for each batch, are the least in all.
     """
     deals = list(_deals(owners, lengths, budget))
-
-    def wasteful(batches: list[list[int]]) -> bool:
-        computed = sum(len(batch) * max(lengths[row] for row in batch) for batch in batches)
-        return sum(lengths) < (1 - PADDING) * computed
-
-    batches = _cut(deals, lengths, budget, overhead)
-    if wasteful(batches) and not wasteful(_cut(deals, lengths, budget, 0)):
-        while wasteful(batches):
-            overhead = overhead * 3 // 4
-            batches = _cut(deals, lengths, budget, overhead)
-    return [sorted(batch, key=lambda row: owners[row]) for batch in batches]
-
-
-def _cut(deals: Sequence[Sequence[int]], lengths: Sequence[int], budget: int, overhead: int) -> list[list[int]]:
-    """Neighbouring deals put together, so that padding and overhead are the least."""
     longest = [max(lengths[row] for row in deal) for deal in deals]
     costs, starts = [0], [0]  # of the first j deals: what they cost at least, and where their last batch starts
     for j in range(1, len(deals) + 1):
@@ -63,7 +46,8 @@ def _cut(deals: Sequence[Sequence[int]], lengths: Sequence[int], budget: int, ov
         starts.append(least[1])
     batches, end = list[list[int]](), len(deals)
     while end:
-        batches.append([row for deal in deals[starts[end] : end] for row in deal])
+        batch = [row for deal in deals[starts[end] : end] for row in deal]
+        batches.append(sorted(batch, key=lambda row: owners[row]))
         end = starts[end]
     return batches[::-1]
 
@@ -74,11 +58,11 @@ def _deals(owners: Sequence[int], lengths: Sequence[int], budget: int) -> Iterat
     mine: dict[int, list[int]] = {}
     for row in sorted(range(len(owners)), key=lambda i: -lengths[i]):
         mine.setdefault(owners[row], []).append(row)
-    deal, widest, least = list[int](), 0, min(budget, sum(lengths)) // DEALS
+    deal, widest = list[int](), 0
     for rank in range(max(map(len, mine.values()), default=0)):
         deal += [rows[rank] for rows in mine.values() if rank < len(rows)]
         widest = max(widest, *(lengths[row] for row in deal))
-        if len(deal) * widest >= least:
+        if len(deal) * widest >= budget // DEALS:
             fit = max(1, budget // widest)
             yield from (deal[i : i + fit] for i in range(0, len(deal), fit))
             deal, widest = [], 0
