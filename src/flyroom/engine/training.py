@@ -28,7 +28,7 @@ from flyroom.types import Direction, Row, Step
 
 LOUDER = 2.0**64  # the loss on its way back: gradients that fade below 1e-38 cost a CPU more than all others together
 LOGITS = 1 << 26  # elements of logits held at once
-PASS = {"cpu": 50, "cuda": 1000}  # what one more pass costs, in tokens: measured on a CPU, guessed for a GPU
+PASS = {"cpu": 150, "cuda": 1000}  # what one more pass costs, in tokens: measured on a CPU, guessed for a GPU
 
 
 def gradients(
