@@ -1,8 +1,9 @@
 """How much goes into a batch: on a GPU what its free memory holds, on a CPU what stays near the caches.
 
 A token of a training batch keeps what its backward needs, of an answer its keys and values, and of a pass that nothing
-follows next to nothing. Shares of what is free at the start, so that together they fit beside what lies below the
-adapters. An estimate: where it was too much, `TorchEngine` halves its batches, and all that follows from them.
+follows next to nothing. Training and answering take turns, so each has its own share of what is free at the start,
+beside what is kept below the adapters. An estimate: where it was too much, `TorchEngine` halves its batches, and all
+that follows from them.
 
 Left out: what the adapters themselves take.
 """

@@ -69,6 +69,7 @@ class Buffered(DynamicLayer):
             into.index_copy_(0, places, wanted.index_select(0, rows))
 
     def drop(self) -> None:
+        """Let go of the memory; nothing is read from it again."""
         self.buffers, self.keys, self.values = [], None, None
 
     def _make(self, like: Sequence[Tensor], batch: int) -> None:
