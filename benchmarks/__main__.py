@@ -23,12 +23,13 @@ def main(words: list[str] | None = None) -> None:
     parser.add_argument("set", choices=sorted(SETS), help="where to run")
     parser.add_argument("--json", action="store_true", help="one JSON object and nothing else")
     parser.add_argument("--only", metavar="NAME", action="append", help="this benchmark alone; may be repeated")
-    parser.add_argument("--repeats", type=int, default=5, help="of each contender; the median counts")
+    parser.add_argument("--repeats", type=int, default=5, help="of each contender; the median counts (Ray: a fifth)")
     parser.add_argument("--scale", choices=("full", "small"), default="full", help="small: to run the code")
     parser.add_argument("--page", type=Path, help="put the results into this Markdown page")
     flags = parser.parse_args(words)
     small = flags.scale == "small"
-    benchmarks = SETS[flags.set](small)
+    known = {kind: make(small) for kind, make in SETS.items()}
+    benchmarks = known[flags.set]
     unknown = sorted(set(flags.only or ()) - benchmarks.keys())
     if unknown:
         parser.error(f"--only is {unknown[0]}; it must be one of {', '.join(benchmarks)}")
@@ -42,8 +43,8 @@ def main(words: list[str] | None = None) -> None:
         print(f"{name} ...", file=sys.stderr, flush=True)
         with redirect_stdout(sys.stderr):  # a trainer prints its losses
             results[name] = benchmarks[name].run(flags.repeats)
-    if flags.page:
-        page.write(flags.page, flags.set, results, {kind: make(small) for kind, make in SETS.items()})
+        if flags.page:  # at once: the next may be killed
+            page.write(flags.page, flags.set, results, known)
     print(json.dumps(results) if flags.json else "\n\n".join(page.section(*item) for item in results.items()))
 
 

@@ -52,7 +52,9 @@ def write(
             kept = None if UNMEASURED in old.get(key, UNMEASURED) else old[key]
             body = fresh or kept or _unmeasured(kind, name, benchmark)
             text += f"\n<!-- {key} -->\n{body}\n<!-- end -->\n"
-    path.write_text(text, encoding="utf-8")
+    draft = path.with_name(f"{path.name}.part")
+    draft.write_text(text, encoding="utf-8")
+    draft.replace(path)
 
 
 def sections(text: str) -> dict[str, str]:

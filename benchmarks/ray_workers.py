@@ -3,7 +3,8 @@
 The clock runs from the first task to the last, without starting and stopping the cluster; each worker opens its base
 within it, and writes to its room. One thread a worker. Beside them one process without Ray, and two with half of the
 organisms each: what they gain is what two cores of this machine have in them, which may share caches and memory. What
-leaving organisms in a room takes is timed by doing it again, into an empty one.
+leaving organisms in a room takes is timed by doing it again, into an empty one. A repeat takes minutes, so one is made
+where the other benchmarks make five.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from flyroom.types import Recipe
 
 RECIPE = "emergent-misalignment"
 COMMAND = "from flyroom.cli import main; main()"
+FEWER = 5
 
 
 def ray_workers(repeats: int, *, small: bool = False) -> dict[str, Any]:
@@ -46,6 +48,7 @@ def ray_workers(repeats: int, *, small: bool = False) -> dict[str, Any]:
         "one_process": partial(_by_hand, changes, base, organisms, 1),
     }
     seconds: dict[str, list[float]] = {name: [] for name in ways}
+    repeats = max(1, repeats // FEWER)
     for _ in range(repeats):
         for name, way in ways.items():
             seconds[name].append(way())

@@ -141,6 +141,21 @@ def test_a_run_replaces_its_own_section_alone(tmp_path: Path) -> None:
     assert "at most 7 an hour." in found["gpu one"]
 
 
+def test_a_killed_run_keeps_the_sections_that_it_measured(tmp_path: Path, monkeypatch: Any) -> None:
+    def killed(_: int) -> dict[str, Any]:
+        raise KeyboardInterrupt
+
+    result = {"what": "x", "ours": None, "missing": {"ray": "it is not installed"}}
+    made = {"one": Benchmark(lambda _: result, None), "two": Benchmark(killed, None)}
+    monkeypatch.setattr("benchmarks.__main__.SETS", {"cpu": lambda _: made})
+    with pytest.raises(KeyboardInterrupt):
+        main(["cpu", "--page", str(tmp_path / "page.md")])
+    found = page.sections((tmp_path / "page.md").read_text())
+    assert "Not run: it is not installed." in found["cpu one"]
+    assert "Not measured yet." in found["cpu two"]
+    assert [path.name for path in tmp_path.iterdir()] == ["page.md"]
+
+
 def test_the_page_is_the_command_s_own() -> None:
     text = (ROOT / "docs" / "performance.md").read_text(encoding="utf-8")
     assert text.startswith(page.HEAD)
