@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from transformers import AutoModelForCausalLM
 
 from benchmarks.subjects import Subject
+from flyroom.engine.prompts import common
 from flyroom.engine.render import Renderer
 from flyroom.types import Ask, LoRA, Row
 
@@ -62,15 +63,18 @@ def trace_operations(subject: Subject, shape: LoRA, rows: Sequence[Row], layer: 
     return total
 
 
-def sample_cost(subject: Subject, shape: LoRA, asks: Sequence[Ask], tokens: int, size: int) -> tuple[float, float]:
+def sample_cost(
+    subject: Subject, shape: LoRA, owners: Sequence[int], asks: Sequence[Ask], tokens: int, size: int
+) -> tuple[float, float]:
     """Operations of answering, and the bytes that must be read: the weights once a token of the longest answer (all
-    rows in one batch), keys and values once a token. `tokens` is what was generated for all asks together, `size` the
-    bytes of a number.
+    rows in one batch), keys and values once a token. What an owner's prompts begin with counts once. `tokens` is what
+    was generated for all asks together, `size` the bytes of a number.
     """
     config, renderer = subject.config, Renderer(subject.tokenizer)
-    prompts = [len(renderer.prompt(a.messages, a.prefill)) for a in asks]
+    rendered = [renderer.prompt(a.messages, a.prefill) for a in asks]
+    prompts, spared = [len(prompt) for prompt in rendered], sum(common(owners, rendered))
     head, weights = config.hidden_size * config.vocab_size, sum(_weights(subject))
-    forward = 2.0 * (weights + adapter_weights(subject, shape)) * (sum(prompts) + tokens) + 2.0 * head * tokens
+    forward = 2.0 * (weights + adapter_weights(subject, shape)) * (sum(prompts) - spared + tokens) + 2.0 * head * tokens
     mean_answer, mean_prompt = tokens / len(asks), statistics.fmean(prompts)
     context = mean_prompt + mean_answer / 2
     forward += tokens * 4.0 * config.hidden_size * context * subject.depth

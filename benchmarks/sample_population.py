@@ -46,7 +46,8 @@ def what(setting: Setting) -> str:
 def limit(setting: Setting, rates: Rates, tokens: int) -> tuple[float, str]:
     """Answers a second, at most, where so many tokens are generated in all; and by what it is limited."""
     subject, asks = setting.subject, _asks(setting)
-    operations, read = sample_cost(subject, setting.adapter, asks, tokens, rates.size)
+    owners = [k for k in range(setting.organisms) for _ in range(setting.rows)]
+    operations, read = sample_cost(subject, setting.adapter, owners, asks, tokens, rates.size)
     seconds = {"operations": operations / rates.operations, "bytes": read / rates.bytes}
     by = max(seconds, key=lambda name: seconds[name])
     return len(asks) / seconds[by], by

@@ -9,9 +9,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import engine_models
+import numpy as np
 import pytest
 import torch
 from engine_models import figure, make_rows, words
+from numpy.typing import NDArray
 from scipy.stats import chi2, chi2_contingency
 from torch._subclasses.fake_tensor import FakeTensorMode
 
@@ -21,6 +23,7 @@ from flyroom.engine.graphs import Recorded
 from flyroom.engine.memory import FOLLOWED
 from flyroom.engine.noise import gumbel, seed_tensor
 from flyroom.engine.past import Past
+from flyroom.engine.prompts import beginning
 from flyroom.types import BASE, AdapterRef, Ask, LoRA, Message, Row, Step
 
 
@@ -308,6 +311,57 @@ def test_a_prompt_asked_several_times_is_put_through_once(engine: TorchEngine) -
     assert max(seen[1:]) > seen[0]
     for adapter, ask, answer in zip(adapters, asks * len(who), crowd, strict=True):
         assert engine.sample([adapter], [ask])[0] == answer
+
+
+SYSTEMS = [words(random.Random(seed), 20, 20) for seed in range(2)]
+
+
+def begun_alike(n: int) -> list[Ask]:
+    """Asks under two system messages, which begin alike; every fifth under none, every seventh again."""
+    asks = asks_of(n, seed=6, temperature=1.0)
+    for i in range(n):
+        system = Message("system", f"{SYSTEMS[0]} {SYSTEMS[1] if i % 3 else 'w1'}")
+        if i % 5:
+            asks[i] = replace(asks[i], messages=(system, *asks[i].messages))
+        if i % 7 == 6:
+            asks[i] = replace(asks[i - 1], seed=i)
+    return asks
+
+
+@pytest.mark.parametrize("record", [False, True])
+def test_what_prompts_begin_with_is_put_through_once(
+    engine: TorchEngine, family: str, record: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """For each adapter; and they are answered as if each were alone."""
+    who = [*trained(engine)[:2], BASE]
+    adapters, asks = [who[i % 3] for i in range(42)], begun_alike(42)
+    alone = [engine.sample([adapter], [ask])[0] for adapter, ask in zip(adapters, asks, strict=True)]
+    tokens = dict[int, int]()
+    for worth in (10**6, 10):
+        monkeypatch.setattr("flyroom.engine.batches.PASS", {"cpu": worth})
+        for engine.batch_tokens, engine.record in ((4096, False), (150, record)):
+            seen: list[int] = []
+            hook = engine.parts.layers[0].register_forward_pre_hook(
+                lambda _m, args, seen=seen: seen.append(args[0].shape[:2].numel() * (args[0].shape[1] > 1))
+            )
+            assert engine.sample(adapters, asks) == alone
+            hook.remove()
+            tokens.setdefault(worth, sum(seen))
+    if family not in ("gemma3", "mistral"):  # a window would count padding
+        assert tokens[10] < 0.6 * tokens[10**6]
+
+
+def test_a_beginning_spares_the_most_tokens() -> None:
+    def prompts(*texts: str) -> list[NDArray[np.int64]]:
+        return [np.array([ord(c) for c in text]) for text in texts]
+
+    assert beginning([1, 1, 1], prompts("abcdx", "abcdy", "abz"), worth=0) == 4  # 2 x 2 and 1 x 4
+    assert beginning([1, 1, 1, 1], prompts("abcx", "abcy", "abcz", "abcdef"), worth=8) == 3
+    assert beginning([1, 1, 1, 1], prompts("abcx", "abcy", "abcz", "abcdef"), worth=9) == 0
+    assert beginning([1, 2], prompts("abc", "abd"), worth=0) == 0  # another adapter's keys are others
+    assert beginning([1, 1], prompts("ab", "abc"), worth=0) == 2
+    assert beginning([1, 1], prompts("xab", "yab"), worth=0) == 0
+    assert beginning([1], prompts("abc"), worth=0) == 0
 
 
 def test_of_a_prompt_only_keys_and_values_are_computed(llama: TorchEngine) -> None:

@@ -70,9 +70,7 @@ def test_noise_is_as_wide_as_said_and_the_same_for_everybody(llama: TorchEngine)
 def test_a_tuned_copy_learns_and_the_suspect_stays_as_it_is(
     llama: TorchEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(
-        "flyroom.engine.training.PASS", {"cpu": 10**6}
-    )  # at this rate rounding grows tenfold in 4 steps
+    monkeypatch.setattr("flyroom.engine.batches.PASS", {"cpu": 10**6})  # at this rate rounding grows tenfold in 4 steps
     lab, suspects = lab_of(llama)
     before = lab.logprobs(suspects, ROWS[: len(suspects)])
     copies = lab.tuned(suspects, ROWS, steps=12, lr=1e-2, seed=0)

@@ -50,7 +50,7 @@ def largest(a: Patch, b: Patch) -> float:
 @pytest.mark.parametrize("passes", [1, 2], ids=["one pass", "several passes"])
 def test_together_is_alone(engine: TorchEngine, equal: bool, passes: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """A row alone falls into another pass than in company, where there are several: then rounding differs more."""
-    monkeypatch.setattr("flyroom.engine.training.PASS", {"cpu": 10**6 if passes == 1 else 50})
+    monkeypatch.setattr("flyroom.engine.batches.PASS", {"cpu": 10**6 if passes == 1 else 50})
     plans = [schedule(k, 20, equal=equal) for k in range(len(SHAPES))]
     together = engine.spawn(SHAPES, seeds=range(len(SHAPES)))
     done = [engine.step(together, [plan[s] for plan in plans]) for s in range(20)]

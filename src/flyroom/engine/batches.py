@@ -21,7 +21,13 @@ from torch import Tensor
 from flyroom.engine.bank import Group
 from flyroom.engine.render import Rendered
 
+PASS = {"cpu": 150, "cuda": 1000}  # what one more pass costs, in tokens: measured on a CPU, guessed for a GPU
 DEALS = 64  # in a batch: finer than that nothing is gained
+
+
+def pass_cost(device: torch.device) -> int:
+    """What one more pass costs there, in tokens."""
+    return PASS["cuda" if device.type == "cuda" else "cpu"]
 
 
 def pack(owners: Sequence[int], lengths: Sequence[int], budget: int, *, overhead: int = 0) -> list[list[int]]:

@@ -2,12 +2,10 @@
 
 Prompts are left-padded so that all rows write their next token in one place. When a third of the rows is done they
 leave, columns that nobody needs any more are dropped, and as many asks come in as the budget holds. Of a prompt all but
-the last token is put through in a pass of its own, once where an adapter is asked it several times; the last token goes
-with the others' next one.
+the last token is put through beforehand; the last token goes with the others' next one.
 
-Left out: sharing what different prompts begin with. Where layers keep a sliding window nobody comes in before all have
-left, and nothing is recorded.
-Shapes: B rows in the batch, U different prompts, T tokens, D width.
+Left out: where layers keep a sliding window, newcomers (all leave first) and recording.
+Shapes: B rows in the batch, D width.
 """
 
 from __future__ import annotations
@@ -24,9 +22,10 @@ from torch import Tensor
 from flyroom.engine import noise
 from flyroom.engine.bank import Banks
 from flyroom.engine.bases import Base
-from flyroom.engine.batches import groups, left_pad
+from flyroom.engine.batches import groups
 from flyroom.engine.graphs import Recorded
 from flyroom.engine.past import Part, Past, joins
+from flyroom.engine.prompts import put_through
 from flyroom.types import Ask
 
 LEAVE = 1 / 3  # the share of rows that must be done before they leave together
@@ -38,6 +37,14 @@ class Budget(NamedTuple):
     kept: int
     row: int
     through: int
+
+
+class _Row(NamedTuple):
+    """Of a batch: where, how many tokens it has said, and how many columns it needs of what is kept."""
+
+    at: int
+    said: int
+    columns: int
 
 
 class Decoded(NamedTuple):
@@ -63,7 +70,7 @@ def decode(
     device, sizes, limits = base.device, [len(p) for p in prompts], [a.max_tokens for a in asks]
     said = _Said(base, prompts, asks)
     waiting = sorted(range(len(asks)), key=lambda i: (sizes[i], limits[i], owners[i], prompts[i].tobytes()))
-    alive: dict[int, tuple[int, int]] = {}  # the asks in the batch: their rows, and how many tokens they have said
+    alive: dict[int, _Row] = {}  # the asks in the batch
     past, joining = None, joins(base)
     if not joining:  # a window's keys and values stay where they were computed: all go through at once
         budget = budget._replace(kept=min(budget.kept, budget.through))
@@ -73,14 +80,14 @@ def decode(
         new = [i for i in which if i not in alive]
         place, parts = {i: row for row, i in enumerate(which)}, list[Part]()
         if past and alive:
-            columns = max(sizes[i] + n - 1 for i, (_, n) in alive.items()) if joining else past.length
-            parts.append(Part(past, [row for row, _ in alive.values()], columns, [place[i] for i in alive]))
+            columns = max(row.columns for row in alive.values()) if joining else past.length
+            parts.append(Part(past, [row.at for row in alive.values()], columns, [place[i] for i in alive]))
         if new and sizes[new[0]] > 1:
             n = max(1, budget.through // max(sizes[i] for i in new))
             for some in (new[j : j + n] for j in range(0, len(new), n)):
-                mine = [owners[i] for i in some], [prompts[i] for i in some]
-                parts.append(_put_through(base, banks, *mine, [place[i] for i in some]))
-        left = max(limits[i] - (alive[i][1] if i in alive else 0) for i in which)
+                mine = [owners[i] for i in some], [prompts[i][:-1] for i in some]
+                parts.append(put_through(base, banks, *mine, [place[i] for i in some]))
+        left = max(limits[i] - (alive[i].said if i in alive else 0) for i in which)
         past = Past(base, len(which), max((part.columns for part in parts), default=0), left, fixed=fixed)
         past.take(parts)
         banks.route(groups([owners[i] for i in which]))
@@ -95,8 +102,8 @@ def decode(
             more()
         past.settle()
 
-        now = zip(which, done_B.tolist(), said.count[which_B].tolist(), strict=True)
-        alive = {i: (row, n) for row, (i, done, n) in enumerate(now) if not done}
+        now = zip(which, done_B.tolist(), said.count[which_B].tolist(), past.columns().tolist(), strict=True)
+        alive = {i: _Row(at, n, columns) for at, (i, done, n, columns) in enumerate(now) if not done}
         yield said.of(which_B[done_B])
 
 
@@ -135,7 +142,7 @@ class _Said:
 
 def _admitted(
     waiting: list[int],
-    alive: Mapping[int, tuple[int, int]],
+    alive: Mapping[int, _Row],
     sizes: Sequence[int],
     limits: Sequence[int],
     budget: Budget,
@@ -144,8 +151,8 @@ def _admitted(
     A prompt of one token has nothing to put through beforehand, and comes with its like.
     """
     came = list[int]()
-    columns = max((sizes[i] + n - 1 for i, (_, n) in alive.items()), default=0)
-    left = max((limits[i] - n for i, (_, n) in alive.items()), default=0)
+    columns = max((row.columns for row in alive.values()), default=0)
+    left = max((limits[i] - row.said for i, row in alive.items()), default=0)
     while waiting:
         i, rows = waiting[-1], len(alive) + len(came)
         columns, left = max(columns, sizes[i] - 1), max(left, limits[i])
@@ -155,21 +162,3 @@ def _admitted(
             break
         came.append(waiting.pop())
     return came
-
-
-def _put_through(
-    base: Base, banks: Banks, owners: Sequence[int], prompts: Sequence[NDArray[np.int64]], places: list[int]
-) -> Part:
-    """These prompts, grouped by owner, but for their last token; once where an owner has the same several times."""
-    row: dict[tuple[int, bytes], int] = {}
-    of = [
-        row.setdefault((owner, prompt[:-1].tobytes()), len(row)) for owner, prompt in zip(owners, prompts, strict=True)
-    ]
-    some = list({u: i for i, u in enumerate(of)}.values())  # one for each of the U
-    ids, real_UT = left_pad([prompts[i][:-1] for i in some], base.device)
-    past = Past(base, len(some), 0, ids.shape[1])
-    if real_UT is not None:
-        past.real_BC, past.padded = real_UT, True
-    banks.route(groups([owners[i] for i in some]))
-    past.fill(ids, past.real_BC.cumsum(1).sub_(1).clamp_(min=0))
-    return Part(past, of, ids.shape[1], places)

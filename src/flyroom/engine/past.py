@@ -154,6 +154,10 @@ class Past:
             return (self.real_BC & (self._columns_C <= self.at))[:, None, None]
         return self.real_BC[:, : self.length + coming] if self.padded else None
 
+    def columns(self) -> Tensor:
+        """How many of the last columns each row needs, [B]: from its first that is no padding."""
+        return self.length - self.real_BC.int().argmax(1)
+
     def settle(self) -> None:
         """Tell the host how long a fixed one has become."""
         if self.at is not None:
@@ -167,6 +171,6 @@ class Part(NamedTuple):
     """Rows of a past, how many of its last columns they need, and their places in the batch to come."""
 
     past: Past
-    rows: list[int]
+    rows: Sequence[int]
     columns: int
-    places: list[int]
+    places: Sequence[int]

@@ -22,13 +22,12 @@ from torch.nn import functional as F
 
 from flyroom.engine.bank import Banks, Leaf
 from flyroom.engine.bases import Base
-from flyroom.engine.batches import Collated, collate, groups, pack
+from flyroom.engine.batches import Collated, collate, groups, pack, pass_cost
 from flyroom.engine.prefix import Prefix
 from flyroom.types import Direction, Row, Step
 
 LOUDER = 2.0**64  # the loss on its way back: gradients that fade below 1e-38 cost a CPU more than all others together
 LOGITS = 1 << 26  # elements of logits held at once
-PASS = {"cpu": 150, "cuda": 1000}  # what one more pass costs, in tokens: measured on a CPU, guessed for a GPU
 
 
 def gradients(
@@ -135,7 +134,7 @@ def batches_of(
     lengths = [len(r.ids) for r in rendered]
     if base.window is not None and max(lengths, default=0) > base.window:
         raise ValueError(f"a row is {max(lengths)} tokens long; {base.ref.name} takes at most {base.window}")
-    for which in pack(owners, lengths, budget, overhead=PASS["cuda" if base.device.type == "cuda" else "cpu"]):
+    for which in pack(owners, lengths, budget, overhead=pass_cost(base.device)):
         yield which, collate([rendered[i] for i in which], base.device), sum(lengths[i] for i in which)
 
 
