@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 from typing import Any, NamedTuple
 
 from benchmarks import sample_population as sample
@@ -71,6 +71,7 @@ def gpu(small: bool) -> dict[str, Benchmark]:
 
 
 def _training(setting: Setting) -> Benchmark:
+    @cache  # it takes seconds, and the page is written after each benchmark
     def counted() -> str:
         return f"{train.what(setting)}: at most {train.limit(setting, H200):,.0f} an hour on an H200"
 
@@ -78,6 +79,7 @@ def _training(setting: Setting) -> Benchmark:
 
 
 def _sampling(setting: Setting) -> Benchmark:
+    @cache
     def counted() -> str:
         most, by = sample.limit(setting, H200, setting.organisms * setting.rows * setting.tokens)
         return f"{sample.what(setting)}: at most {most:,.0f} answers a second on an H200, for its {by}"
@@ -86,6 +88,7 @@ def _sampling(setting: Setting) -> Benchmark:
 
 
 def _tracing(setting: Setting) -> Benchmark:
+    @cache
     def counted() -> str:
         return f"{trace.what(setting)}: at most {trace.limit(setting, H200):,.0f} texts a second on an H200"
 
