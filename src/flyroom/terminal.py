@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-import yaml
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
+from rich.text import Text
+
+from flyroom.yaml_pages import safe_yaml
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
 RoomPath = Annotated[Path, typer.Option("--room", envvar="FLYROOM_ROOM", help="The folder where everything is kept.")]
@@ -30,6 +32,7 @@ Without = Annotated[str, typer.Option(help="What is left out of the known models
 Calibration = Annotated[int, typer.Option(min=1, help="Twins of other seeds that set the thresholds.")]
 ROOM = Path("room")
 BASE = "1M"
+SEEDS = 10_000
 err = Console(stderr=True)
 
 # ---------------------------------------------------------------- what people type
@@ -40,13 +43,17 @@ def seeds_of(text: str) -> list[int]:
     >>> seeds_of("0-2,7")
     [0, 1, 2, 7]
     """
-    seeds: list[int] = []
+    seeds: dict[int, None] = {}
     for part in text.split(","):
         first, dash, last = part.strip().partition("-")
-        if not first.isdecimal() or (dash and (not last.isdecimal() or int(last) < int(first))):
-            raise ValueError(f"seeds is {text!r}; it must be numbers and ranges from 0 up, such as 0-4 or 0,3,7")
-        seeds += range(int(first), int(last or first) + 1)
-    return list(dict.fromkeys(seeds))
+        words = (first, last) if dash else (first, first)
+        if not all(word.isdecimal() and len(word) < 19 for word in words) or int(words[1]) < int(words[0]):
+            raise ValueError(f"seeds is {shorten(text)}; it must be numbers and ranges from 0 up, such as 0-4 or 0,3,7")
+        span = range(int(words[0]), int(words[1]) + 1)
+        if len(seeds) + len(span) > SEEDS:  # before they are made: a range may be longer than memory
+            raise ValueError(f"seeds is {shorten(text)}; it must be at most {SEEDS} seeds, such as 0-{SEEDS - 1}")
+        seeds.update(dict.fromkeys(span))
+    return list(seeds)
 
 
 def changes_of(items: list[str]) -> dict[str, Any]:
@@ -58,11 +65,11 @@ def changes_of(items: list[str]) -> dict[str, Any]:
     for item in items:
         key, equals, value = item.partition("=")
         if not equals or not key:
-            raise ValueError(f"{item!r} is not a change; write KEY=VALUE, such as dose=0.5")
+            raise ValueError(f"{shorten(item)} is not a change; write KEY=VALUE, such as dose=0.5")
         try:
-            changes[key] = yaml.safe_load(value)
-        except yaml.YAMLError as e:
-            raise ValueError(f"{key} is {value!r}; that is no YAML value") from e
+            changes[key] = safe_yaml(value)
+        except ValueError as e:
+            raise ValueError(f"{key} is {shorten(value)}; that is no YAML value: {e}") from e
     return changes
 
 
@@ -75,27 +82,55 @@ def choice(ids: list[str] | None, every: bool) -> list[str] | None:
 # ---------------------------------------------------------------- what they see
 
 
+def shorten(text: str) -> str:
+    """A text in quotes, and no longer than a line.
+
+    >>> len(shorten("[" * 20000))
+    42
+    """
+    return repr(text if len(text) <= 40 else f"{text[:39]}…")
+
+
+def legible(text: str) -> Text:
+    """A text for the terminal as it is: no markup, and what is no character to see by its code.
+
+    A name may come from a stranger's room: an escape sequence would act on the terminal, a lone surrogate or a markup
+    tag that nothing opened would end the program.
+
+    >>> legible("[/x] " + chr(27) + "[2J").plain
+    '[/x] \\\\x1b[2J'
+    """
+    return Text("".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text))
+
+
 def emit(result: dict[str, Any], as_json: bool) -> None:
     if as_json:
         print(json.dumps(result))  # noqa: T201 - the one object on stdout
 
 
 def table(title: str, rows: list[dict[str, Any]]) -> None:
-    shown = Table(title=title, title_justify="left")
-    for name in rows[0] if rows else ():
-        shown.add_column(name, overflow="fold")
+    if not rows:
+        Console().print(legible(f"{title}: nothing yet"))
+        return
+    grid = Table(title=legible(title), title_justify="left")
+    for name in rows[0]:
+        grid.add_column(legible(name), overflow="fold")
     for row in rows:
-        shown.add_row(*("" if v is None else f"{v:.3f}" if isinstance(v, float) else str(v) for v in row.values()))
-    Console().print(shown if rows else f"{title}: nothing yet")
+        cells = ("" if v is None else f"{v:.3f}" if isinstance(v, float) else str(v) for v in row.values())
+        grid.add_row(*map(legible, cells))
+    Console().print(grid)
 
 
 def card_table(rows: list[dict[str, Any]]) -> None:
     """A small table for each card: measures down, organism, twin and base across."""
     for row in rows:
-        who = {"organism": row, "twin": row["twin"], "base": row["base_measures"]}
-        own = (m for m, found in row.items() if isinstance(found, dict) and "value" in found)
+        columns = {"organism": row, "twin": row["twin"], "base": row["base_measures"]}
+        own = (name for name, value in row.items() if isinstance(value, dict) and "value" in value)
         measures = dict.fromkeys([*row["twin"], *own])  # a reason may be given by the organism alone
-        lines = [{"measure": m} | {name: interval(shown.get(m)) for name, shown in who.items()} for m in measures]
+        lines = [
+            {"measure": measure} | {name: interval(column.get(measure)) for name, column in columns.items()}
+            for measure in measures
+        ]
         table(f"{row['recipe']}, seed {row['seed']}, {row['id']}: {row['verdict']} ({row['why']})", lines)
 
 
@@ -112,7 +147,8 @@ def cell_table(rows: list[dict[str, Any]]) -> None:
     ]
     table("detectors", lines)
     for r in rows:
-        err.print(f"{r['detector']}: needs {r['access']}" + (f"; failed: {r['error']}" if r["error"] else ""))
+        failure = f"; failed: {r['error']}" if r["error"] else ""
+        err.print(legible(f"{r['detector']}: needs {r['access']}{failure}"))
 
 
 def interval(e: dict[str, Any] | None) -> str:
@@ -130,7 +166,7 @@ def progress() -> Iterator[Callable[[str, int, int, str], None] | None]:
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
-        TextColumn("{task.fields[note]}"),
+        TextColumn("{task.fields[note]}", markup=False),
     )
     with Progress(*columns, console=err) as bars:
         tasks: dict[str, Any] = {}
