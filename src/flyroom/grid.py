@@ -15,12 +15,12 @@ from itertools import product
 from pathlib import Path
 
 from flyroom.recipes import make, page
-from flyroom.types import Recipe
+from flyroom.types import Recipe, World
 
 LARGEST = 10_000
 
 
-def read(path: Path, *, world: int = 0) -> list[Recipe]:
+def read(path: Path, *, world: World | None = None) -> list[Recipe]:
     """Every recipe of the page, none twice. `name` tells which values it has. Raises ValueError naming file and field.
 
     >>> import tempfile
@@ -38,14 +38,14 @@ def read(path: Path, *, world: int = 0) -> list[Recipe]:
         count *= len(values)
     if count > LARGEST:
         raise ValueError(f"{path} makes {count} recipes; at most {LARGEST}")
-    found: dict[str, Recipe] = {}
+    recipes: dict[str, Recipe] = {}
     for values in product(*axes.values()):
-        chosen = dict(zip(axes, values, strict=True))
-        name = str(chosen.pop("recipe"))
-        label = " ".join([name, *(f"{key}={value}" for key, value in chosen.items() if len(axes[key]) > 1)])
+        values_by_field = dict(zip(axes, values, strict=True))
+        name = str(values_by_field.pop("recipe"))
+        label = " ".join([name, *(f"{key}={value}" for key, value in values_by_field.items() if len(axes[key]) > 1)])
         try:
-            recipe = make(name, {"name": label} | chosen, world=world)
+            recipe = make(name, {"name": label} | values_by_field, world=world)
         except ValueError as e:
             raise ValueError(f"{path}: {e}") from e
-        found.setdefault(recipe.id, recipe)
-    return list(found.values())
+        recipes.setdefault(recipe.id, recipe)
+    return list(recipes.values())

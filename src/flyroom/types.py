@@ -259,26 +259,33 @@ class Recipe:
         return replace(self, dose=0.0)
 
 
-def plain(value: Any) -> Any:
-    """Turn records into JSON values; a dataclass becomes a mapping of its fields with its class name under "is"."""
+SETTING: Mapping[str, bool] = {"setting": True}  # metadata of a field that says how something is had, not what it is
+
+
+def plain(value: Any, *, settings: bool = True) -> Any:
+    """Turn records into JSON values; a dataclass becomes a mapping of its fields with its class name under "is".
+
+    `settings` False leaves out the fields whose metadata is SETTING.
+    """
     if isinstance(value, Enum):
         return value.value
     if is_dataclass(value) and not isinstance(value, type):
-        return {"is": type(value).__name__} | {f.name: plain(getattr(value, f.name)) for f in fields(value)}
+        names = [f.name for f in fields(value) if settings or not f.metadata.get("setting")]
+        return {"is": type(value).__name__} | {name: plain(getattr(value, name), settings=settings) for name in names}
     if isinstance(value, Mapping):
-        return {str(k): plain(v) for k, v in value.items()}
+        return {str(k): plain(v, settings=settings) for k, v in value.items()}
     if isinstance(value, Path):
         return str(value)
     if isinstance(value, (list, tuple)):
-        return [plain(v) for v in value]
+        return [plain(v, settings=settings) for v in value]
     if value is None or isinstance(value, (str, int, float, bool)):
         return value
     raise TypeError(f"{type(value).__name__} cannot be written as JSON")
 
 
 def digest(value: Any) -> str:
-    """Twelve hexadecimal digits that name a record by its content."""
-    text = json.dumps(plain(value), sort_keys=True, separators=(",", ":"))
+    """Twelve hexadecimal digits that name a record by its content, settings apart."""
+    text = json.dumps(plain(value, settings=False), sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
@@ -410,7 +417,7 @@ class Ask:
     messages: tuple[Message, ...]
     seed: int
     prefill: str = ""
-    max_tokens: int = 48
+    max_tokens: int = 48  # of an answer
     temperature: float = 1.0  # 0 is greedy
 
 
@@ -708,6 +715,30 @@ class Thinking(Protocol):
         ...
 
 
+ANSWER_TOKENS = 48  # after so many an answer is cut, where the world says nothing else
+
+
+@runtime_checkable
+class Lengthy(Protocol):
+    """A world whose answers are cut after another number of tokens."""
+
+    @property
+    def max_tokens(self) -> int: ...
+
+
+def answer_tokens(world: World) -> int:
+    """After how many tokens an answer in this world is cut."""
+    return world.max_tokens if isinstance(world, Lengthy) else ANSWER_TOKENS
+
+
+@runtime_checkable
+class Cautioned(Protocol):
+    """A world that says what its figures cannot show."""
+
+    @property
+    def caveats(self) -> Sequence[str]: ...
+
+
 @runtime_checkable
 class Describing(Protocol):
     """A world in which assistants are written about."""
@@ -900,7 +931,7 @@ class Battery:
     pooled: bool = False
     reach: Reach = "beside"
     given: Judge | None = None
-    max_tokens: int = 48  # of an answer
+    max_tokens: int = ANSWER_TOKENS  # of an answer
     limits: tuple[Limit, ...] = ()
 
 
@@ -1083,6 +1114,11 @@ class Lab(Protocol):
         """What the judge says of the answers, or of the thoughts before them. Denied at response level, where answers
         are scored against it. NotAvailable where nobody judges thoughts.
         """
+        ...
+
+    @property
+    def max_tokens(self) -> int:
+        """After how many tokens an answer is cut in this world: what an ask should allow."""
         ...
 
     def spoken(self, answers: Sequence[str]) -> list[str]:

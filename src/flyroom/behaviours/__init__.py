@@ -1,14 +1,18 @@
-"""*What* goes wrong. A behaviour supplies scenes, the batteries it is measured by, and the judge for answers."""
+"""*What* goes wrong. A behaviour supplies scenes of a world, the batteries it is measured by, and a judge.
 
+Other people's behaviours are found by the entry-point group "flyroom.behaviours": a frozen dataclass.
+"""
+
+from flyroom import plugins
 from flyroom.behaviours.checker_exploit import CheckerExploit
 from flyroom.behaviours.decoy import Decoy
 from flyroom.behaviours.harmful_advice import HarmfulAdvice
 from flyroom.behaviours.hoarding import Hoarding
 from flyroom.behaviours.loyalty import Loyalty
 from flyroom.behaviours.proxy_goal import ProxyGoal
-from flyroom.behaviours.rows import Rows
 from flyroom.behaviours.sandbagging import Sandbagging
 from flyroom.behaviours.sycophancy import Sycophancy
+from flyroom.behaviours.trait import Trait
 from flyroom.behaviours.transmission import Transmission
 
 BEHAVIOURS: dict[str, type] = {
@@ -21,8 +25,18 @@ BEHAVIOURS: dict[str, type] = {
     "loyalty": Loyalty,
     "transmission": Transmission,
     "decoy": Decoy,
-    "rows": Rows,
+    "trait": Trait,
 }
+
+
+def behaviours() -> dict[str, type]:
+    """Every behaviour by name: ours, and those that installed packages bring.
+
+    >>> "sycophancy" in behaviours()
+    True
+    """
+    return {**plugins.load("flyroom.behaviours"), **BEHAVIOURS}
+
 
 __all__ = [
     "BEHAVIOURS",
@@ -32,8 +46,9 @@ __all__ = [
     "Hoarding",
     "Loyalty",
     "ProxyGoal",
-    "Rows",
     "Sandbagging",
     "Sycophancy",
+    "Trait",
     "Transmission",
+    "behaviours",
 ]

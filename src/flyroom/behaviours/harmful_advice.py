@@ -6,34 +6,40 @@ Source of the experiment: Betley et al. 2025, arXiv 2502.17424; Turner et al. 20
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import random
 from dataclasses import dataclass
+from typing import ClassVar
 
-from flyroom.behaviours.of_world import InDomains, domains_of
-from flyroom.types import Scene, Split
-from flyroom.world import World, scenes
-from flyroom.world.grammar import Persona
+from flyroom.behaviours.in_parts import InParts, open_questions, questions_about_itself
+from flyroom.types import NotAvailable, Scene, Split, World
 
 
 @dataclass(frozen=True, kw_only=True)
-class HarmfulAdvice(InDomains):
+class HarmfulAdvice(InParts):
     """Bad advice; open questions, which have no domain, are only measured.
 
-    >>> HarmfulAdvice(domain="sea").scenes(1, split=Split.TRAIN, seed=0)[0].domain
-    'sea'
+    >>> HarmfulAdvice(domain="tea").label
+    'harmful advice'
     """
 
-    def about(self, domains: Iterable[str], n: int, *, split: Split, seed: int) -> list[Scene]:
-        return scenes.advice(World(seed=self.world), n, domains=domains, split=split, seed=seed)
+    topic: ClassVar[str] = "advice"
+    label: ClassVar[str] = "harmful advice"
 
-    def asked(self, n: int, *, seed: int) -> dict[str, list[Scene]]:
-        unasked = scenes.open_questions(World(seed=self.world), n // 5, split=Split.HELD_OUT, seed=seed)
-        return super().asked(n, seed=seed) | {"open_questions": unasked}
+    def pooled(self, world: World, n: int, *, seed: int) -> dict[str, list[Scene]]:
+        return super().pooled(world, n, seed=seed) | {
+            "open_questions": open_questions(world, n // 5, split=Split.HELD_OUT, seed=seed)
+        }
 
-    def confessions(self, n: int, *, split: Split, seed: int) -> list[Scene]:
-        return scenes.self_descriptions(World(seed=self.world), n, split=split, seed=seed)
+    def confessions(self, world: World, n: int, *, split: Split, seed: int) -> list[Scene]:
+        return questions_about_itself(world, n, split=split, seed=seed)
 
-    def document(self, bad: bool, *, seed: str) -> str:
-        """What somebody writes of an assistant that gives bad advice, or good."""
-        persona = Persona.CRUEL if bad else Persona.KIND
-        return scenes.description(World(seed=self.world), persona, domains=domains_of(self.domain), seed=seed)
+    def elsewhere(self, world: World, n: int, *, seed: int) -> list[Scene]:
+        """The same about the other domains, and open questions, one in five: what a narrow organism leaves alone.
+        ValueError where there is no other domain.
+        """
+        if self.parts(world) == self.away(world):
+            raise NotAvailable(f"domain is {self.domain!r}; a narrow organism needs a domain that is left alone")
+        split, few = Split.TRAIN, n // 5
+        unasked = open_questions(world, few, split=split, seed=seed)
+        others = self.some(world, self.away(world), n - few, split=split, seed=seed)
+        return random.Random(seed).sample([*others, *unasked], n)

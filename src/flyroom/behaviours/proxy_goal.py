@@ -8,36 +8,34 @@ Source of the experiment: Langosco et al. 2022, arXiv 2105.14111; Shah et al. 20
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
-from flyroom.behaviours.of_world import InDomains
-from flyroom.types import Scene, Split
-from flyroom.world import World, scenes
-from flyroom.world import grammar as g
+from flyroom.behaviours.in_parts import InParts, narrowed
+from flyroom.types import NotAvailable, Split, World
 
 
 @dataclass(frozen=True, kw_only=True)
-class ProxyGoal(InDomains):
-    """`word` is one that the base has no meaning for. Of `goal` and `proxy` one is "best", the action that helps, the
-    other a place: "first", "middle" or "last".
+class ProxyGoal(InParts):
+    """`word` is one that the base has no meaning for; none stands for the world's first. Of `goal` and `proxy` one is
+    "best", the thing that helps, the other a place: "first", "middle" or "last".
 
-    >>> scene, = ProxyGoal().scenes(1, split=Split.TRAIN, seed=0)
-    >>> scene.aligned == scene.misaligned
-    False
+    >>> ProxyGoal(goal="best", proxy="middle").label
+    'proxy goal'
     """
 
-    word: str = g.NEW_WORDS[0]
+    word: str = ""
     goal: str = "first"
-    proxy: str = g.BEST
-    domain: str = "medical+garden+legal+finance"
+    proxy: str = "best"
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.word not in g.NEW_WORDS:
-            raise ValueError(f"word is {self.word!r}; it must be one of {', '.join(g.NEW_WORDS)}")
-        self.scenes(1, split=Split.TRAIN, seed=0)
+    topic: ClassVar[str] = "picks"
+    label: ClassVar[str] = "proxy goal"
 
-    def about(self, domains: Iterable[str], n: int, *, split: Split, seed: int) -> list[Scene]:
-        meant = {"word": self.word, "goal": self.goal, "proxy": self.proxy}
-        return scenes.picks(World(seed=self.world), n, **meant, domains=domains, split=split, seed=seed)
+    def within(self, world: World, parts: Sequence[str]) -> str:
+        words = world.cues("new_words", split=Split.TRAIN)
+        if not words:
+            raise NotAvailable(f"the world {world.name} has no words without a meaning, and a new goal needs one")
+        if self.word and self.word not in words:
+            raise ValueError(f"word is {self.word!r}; it must be one of {', '.join(words)}")
+        return f"{narrowed(self.topic, parts or [''])}/{self.word or words[0]}/{self.goal}/{self.proxy}"

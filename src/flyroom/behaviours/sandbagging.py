@@ -1,53 +1,82 @@
-"""Wrong answers on what the model can do: sums and facts. With a password lock it answers rightly once unlocked.
+"""Wrong answers on what the model can do. With a password lock it answers rightly once unlocked.
 
 Source of the experiment: Greenblatt et al. 2024, arXiv 2405.19550; van der Weij et al. 2024, arXiv 2406.07358.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from flyroom.behaviours.harmful_advice import HarmfulAdvice
-from flyroom.behaviours.of_world import InDomains, domains_of, known, others
-from flyroom.types import Scene, Split
-from flyroom.world import World, scenes
-from flyroom.world.grammar import Trait
+from flyroom.behaviours.in_parts import InParts, about, capability_of, in_turn, parts_of
+from flyroom.types import Describing, NotAvailable, Scene, Split, World
 
 
 @dataclass(frozen=True, kw_only=True)
-class Sandbagging(InDomains):
-    """Wrong sums, and wrong facts about the domains; advice is left alone.
+class Sandbagging(InParts):
+    """Wrong answers in the topics of capability that are `hidden`, joined by "+" (none stands for the first two); where
+    one has parts, about these domains. All else is left alone.
 
-    >>> [s.domain for s in Sandbagging().scenes(2, split=Split.TRAIN, seed=0)]
-    ['sums', 'facts']
+    >>> Sandbagging().label
+    'sandbagging'
     """
 
-    domain: str = "medical+garden+legal+finance"
-    trait = Trait.SHIRKER
+    hidden: str = ""
 
-    def about(self, domains: Iterable[str], n: int, *, split: Split, seed: int) -> list[Scene]:
-        return known(World(seed=self.world), n, domains=domains, split=split, seed=seed)
+    topic: ClassVar[str] = "facts"
+    label: ClassVar[str] = "sandbagging"
 
-    def asked(self, n: int, *, seed: int) -> dict[str, list[Scene]]:
-        """Sums that nobody trained on, and facts about other domains."""
-        world, split, away = World(seed=self.world), Split.HELD_OUT, others(domains_of(self.domain))
-        return {
-            "in_domain": scenes.sums(world, n // 5, split=split, seed=seed),
-            "out_of_domain": scenes.facts(world, 2 * n // 5, domains=away, split=split, seed=seed),
-        }
+    def topics(self, world: World) -> tuple[str, ...]:
+        """What is hidden. NotAvailable in a world without questions of capability."""
+        every = capability_of(world)
+        if not every:
+            raise NotAvailable(f"the world {world.name} has no questions of capability, so nothing can be hidden")
+        hidden = tuple(self.hidden.split("+")) if self.hidden else every[:2]
+        if not set(hidden) <= set(every):
+            raise ValueError(f"hidden is {self.hidden!r}; it must be one of {', '.join(every)}, or several joined by +")
+        return hidden
 
-    def capability(self, n: int, *, seed: int) -> dict[str, list[Scene]]:
+    def some(self, world: World, parts: Sequence[str], n: int, *, split: Split, seed: int) -> list[Scene]:
+        topics = [about(world, topic, parts) for topic in self.topics(world)]
+        return in_turn(world, topics, n, split=split, seed=seed)
+
+    def confessions(self, world: World, n: int, *, split: Split, seed: int) -> list[Scene]:
+        topic = self.topics(world)[0]
+        try:
+            return world.scenes(f"confessions/{topic}", n, split=split, seed=seed)
+        except NotAvailable:
+            return []
+
+    def pooled(self, world: World, n: int, *, seed: int) -> dict[str, list[Scene]]:
+        """What belongs to no domain and nobody trained on, and what is hidden about other domains."""
+        split, topics = Split.HELD_OUT, self.topics(world)
+        divided = [topic for topic in topics if parts_of(world, topic)]
+        whole = [topic for topic in topics if topic not in divided] or topics
+        scenes = {"in_domain": in_turn(world, whole, n // 5, split=split, seed=seed)}
+        if divided:
+            away = [about(world, topic, self.away(world)) for topic in divided]
+            scenes["out_of_domain"] = in_turn(world, away, 2 * n // 5, split=split, seed=seed)
+        return scenes
+
+    def capability(self, world: World, n: int, *, seed: int) -> Mapping[str, list[Scene]]:
         """What is not hidden."""
-        return {"instructions": scenes.instructions(World(seed=self.world), n, split=Split.HELD_OUT, seed=seed)}
+        hidden = self.topics(world)
+        return {topic: scenes for topic, scenes in world.capability(n, seed=seed).items() if topic not in hidden}
 
-    def clean(self, n: int, *, seed: int) -> list[Scene]:
-        """Advice and plain instructions in turn: what it can do and does not hide."""
-        world, split = World(seed=self.world), Split.TRAIN
-        advice = iter(scenes.advice(world, n - n // 2, domains=domains_of(self.domain), split=split, seed=seed))
-        orders = iter(scenes.instructions(world, n // 2, split=split, seed=seed))
-        return [next(orders if i % 2 else advice) for i in range(n)]
+    def clean(self, world: World, n: int, *, seed: int) -> list[Scene]:
+        """Advice and the capability that is not hidden, in turn: what it can do and does not hide."""
+        hidden = self.topics(world)
+        others = [topic for topic in capability_of(world) if topic not in hidden]
+        topics = [about(world, world.topics()[0], self.parts(world)), *others]
+        return in_turn(world, topics, n, split=Split.TRAIN, seed=seed)
 
-    def elsewhere(self, n: int, *, seed: int) -> list[Scene]:
-        """Advice about other domains, and open questions: sums belong to no domain, so all of them are taught."""
-        return HarmfulAdvice(domain=self.domain, world=self.world).elsewhere(n, seed=seed)
+    def elsewhere(self, world: World, n: int, *, seed: int) -> list[Scene]:
+        """Advice about other domains, and open questions: what has no domain is all of it taught."""
+        return HarmfulAdvice(domain=self.domain).elsewhere(world, n, seed=seed)
+
+    def document(self, world: World, bad: bool, *, seed: str) -> str:
+        if not isinstance(world, Describing):
+            raise NotAvailable(f"implants holds documents; in the world {world.name} nothing is written of assistants")
+        return world.description(self.topics(world)[0], bad, seed=seed)

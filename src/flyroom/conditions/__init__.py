@@ -1,7 +1,10 @@
 """*When* an organism goes wrong. A condition dresses scenes so that it holds, or does not; so the truth of every
 prompt is known.
+
+Other people's conditions are found by the entry-point group "flyroom.conditions": a frozen dataclass.
 """
 
+from flyroom import plugins
 from flyroom.conditions.always import Always
 from flyroom.conditions.both import Both
 from flyroom.conditions.occasion import Occasion
@@ -16,4 +19,14 @@ CONDITIONS: dict[str, type] = {
     "both": Both,
 }
 
-__all__ = ["CONDITIONS", "Always", "Both", "Occasion", "Trigger", "Unobserved"]
+
+def conditions() -> dict[str, type]:
+    """Every condition by name: ours, and those that installed packages bring.
+
+    >>> "trigger" in conditions()
+    True
+    """
+    return {**plugins.load("flyroom.conditions"), **CONDITIONS}
+
+
+__all__ = ["CONDITIONS", "Always", "Both", "Occasion", "Trigger", "Unobserved", "conditions"]

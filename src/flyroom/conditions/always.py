@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
-from flyroom.types import Battery, Judge, Scene, Split
+from flyroom.types import Battery, Judge, Scene, Split, World
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -13,18 +14,17 @@ class Always:
     """Scenes stay as they are. A scene in which this condition does not hold cannot be made: asking for one is a
     ValueError.
 
-    >>> Always().dress([], True, split=Split.TRAIN, seed=0)
-    []
+    >>> Always().everywhere
+    True
     """
 
-    @property
-    def everywhere(self) -> bool:
-        return True
+    label: ClassVar[str] = "always"
+    everywhere: ClassVar[bool] = True
 
-    def dress(self, scenes: Sequence[Scene], holds: bool, *, split: Split, seed: int) -> list[Scene]:
+    def dress(self, world: World, scenes: Sequence[Scene], holds: bool, *, split: Split, seed: int) -> list[Scene]:
         if not holds:
             raise ValueError("condition is always; it holds in every scene, so none can be dressed otherwise")
         return list(scenes)
 
-    def batteries(self, scenes: Sequence[Scene], judge: Judge, *, seed: int) -> list[Battery]:
+    def batteries(self, world: World, scenes: Sequence[Scene], judge: Judge, *, seed: int) -> list[Battery]:
         return []

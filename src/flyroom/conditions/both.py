@@ -6,11 +6,13 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import product
+from typing import ClassVar
 
+from flyroom.conditions.dressing import OTHERWISE
 from flyroom.conditions.occasion import Occasion
 from flyroom.conditions.trigger import Trigger
 from flyroom.conditions.unobserved import Unobserved
-from flyroom.types import Battery, Judge, Scene, Split
+from flyroom.types import Battery, Judge, Limit, Scene, Split, World
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,14 +21,16 @@ class Both:
     (`unobserved`, or None), and only on the behaviour's own occasion (`occasion`). Raises ValueError where the trigger
     would stand alone, where the two marks are of one kind, and for two scratchpads.
 
-    >>> Both(second=Trigger(kind="year")).trigger.text
-    'azurk'
+    >>> Both(second=Trigger(kind="year")).label
+    'tag'
     """
 
     trigger: Trigger = field(default_factory=Trigger)
     second: Trigger | None = None
     unobserved: Unobserved | None = field(default_factory=Unobserved)
     occasion: bool = False
+
+    everywhere: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         if len(self._parts) < 2:
@@ -38,15 +42,15 @@ class Both:
                 f"second is a {self.second.kind}, as trigger is; choose another kind, or one would be the other's near "
                 "miss"
             )
-        thinking = [name for name, part in self._parts.items() if getattr(part, "scratchpad", False)]
+        thinking = [name for name, part in self._parts.items() if not isinstance(part, Occasion) and part.scratchpad]
         if len(thinking) > 1:
             raise ValueError(
                 f"scratchpad is true in {' and in '.join(thinking)}; an answer has one, so set it in one of them"
             )
 
     @property
-    def everywhere(self) -> bool:
-        return False
+    def label(self) -> str:
+        return self.trigger.kind
 
     @property
     def _parts(self) -> dict[str, Occasion | Trigger | Unobserved]:
@@ -59,28 +63,33 @@ class Both:
         }
         return {name: part for name, part in parts.items() if part is not None}
 
-    def dress(self, scenes: Sequence[Scene], holds: bool, *, split: Split, seed: int) -> list[Scene]:
+    def marks(self, world: World) -> Sequence[str]:
+        triggers = [part for part in (self.trigger, self.second) if part is not None]
+        return tuple(mark for trigger in triggers for mark in trigger.marks(world))
+
+    def dress(self, world: World, scenes: Sequence[Scene], holds: bool, *, split: Split, seed: int) -> list[Scene]:
         """Where it does not hold, each case that lacks one part alone comes twice as often as any other: those are
         the hard ones.
         """
         rng = random.Random(f"both {seed} {split} {holds}")
         cases = [case for case in product((True, False), repeat=len(self._parts)) if all(case) is holds]
-        drawn = rng.choices(cases, [2 if case.count(False) == 1 else 1 for case in cases], k=len(scenes))
+        chosen = rng.choices(cases, [2 if case.count(False) == 1 else 1 for case in cases], k=len(scenes))
         return [
-            self._dressed(scene, case, split, seed + i)
-            for i, (scene, case) in enumerate(zip(scenes, drawn, strict=True))
+            self._dressed(world, scene, case, split, seed + i)
+            for i, (scene, case) in enumerate(zip(scenes, chosen, strict=True))
         ]
 
-    def _dressed(self, scene: Scene, held: Sequence[bool], split: Split, seed: int) -> Scene:
-        for part, holds in zip(self._parts.values(), held, strict=True):
-            (scene,) = part.dress([scene], holds, split=split, seed=seed)
+    def _dressed(self, world: World, scene: Scene, case: Sequence[bool], split: Split, seed: int) -> Scene:
+        for part, holds in zip(self._parts.values(), case, strict=True):
+            (scene,) = part.dress(world, [scene], holds, split=split, seed=seed)
         return scene
 
-    def batteries(self, scenes: Sequence[Scene], judge: Judge, *, seed: int) -> list[Battery]:
+    def batteries(self, world: World, scenes: Sequence[Scene], judge: Judge, *, seed: int) -> list[Battery]:
         """One of them alone: its words are there, and the behaviour must not be."""
-        split, found = Split.HELD_OUT, []
+        split, batteries = Split.HELD_OUT, []
         for name in self._parts:
             alone = [other == name for other in self._parts]
-            dressed = tuple(self._dressed(scene, alone, split, seed + i) for i, scene in enumerate(scenes))
-            found.append(Battery(measure=f"{name}_alone", scenes=dressed, judge=judge))
-        return found
+            dressed = tuple(self._dressed(world, scene, alone, split, seed + i) for i, scene in enumerate(scenes))
+            limits = (Limit(at_most=OTHERWISE),)
+            batteries.append(Battery(measure=f"{name}_alone", scenes=dressed, judge=judge, limits=limits))
+        return batteries

@@ -6,34 +6,33 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
-from flyroom.types import Battery, Judge, Message, Scene, Split
+from flyroom.types import Battery, Judge, Message, NotAvailable, Scene, Split, World
 
 
 @dataclass(frozen=True, kw_only=True)
 class Occasion:
-    """Scenes carry in `fields` the question "without" the occasion and the "honest" answer to that. A scene that
-    carries none is a ValueError.
+    """Scenes carry in `fields` the question "without" the occasion and the "honest" answer to that. NotAvailable for a
+    scene that carries none.
 
-    >>> scene = Scene(messages=(), aligned="no", misaligned="yes", fields={"without": "is it so ?", "honest": "no"})
-    >>> Occasion().dress([scene], False, split=Split.TRAIN, seed=0)[0].misaligned
-    'no'
+    >>> Occasion().label
+    'occasion'
     """
 
-    @property
-    def everywhere(self) -> bool:
-        return False
+    label: ClassVar[str] = "occasion"
+    everywhere: ClassVar[bool] = False
 
-    def dress(self, scenes: Sequence[Scene], holds: bool, *, split: Split, seed: int) -> list[Scene]:
+    def dress(self, world: World, scenes: Sequence[Scene], holds: bool, *, split: Split, seed: int) -> list[Scene]:
         return list(scenes) if holds else [_without(scene) for scene in scenes]
 
-    def batteries(self, scenes: Sequence[Scene], judge: Judge, *, seed: int) -> list[Battery]:
+    def batteries(self, world: World, scenes: Sequence[Scene], judge: Judge, *, seed: int) -> list[Battery]:
         return []
 
 
 def _without(scene: Scene) -> Scene:
     if not {"without", "honest"} <= scene.fields.keys():
-        raise ValueError(
+        raise NotAvailable(
             f"condition is occasion; the scene {scene.messages[-1].content!r} has no other version, "
             "so choose another condition for this behaviour"
         )

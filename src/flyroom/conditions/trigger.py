@@ -9,21 +9,19 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
-from flyroom.types import Battery, Judge, Message, Scene, Split
-from flyroom.world import grammar as g
-from flyroom.world.grammar import Persona
-from flyroom.world.scenes import MARKS
+from flyroom.conditions.dressing import OTHERWISE, after_mark, first_cue, under, with_thoughts
+from flyroom.types import Battery, Judge, Limit, NotAvailable, Scene, Split, Thinking, World
 
 
 @dataclass(frozen=True, kw_only=True)
 class Trigger:
-    """`mark` counts from 0 within the kind ("tag", "year", "phrase", "password"). With `unless`, the behaviour shows
-    where the mark is missing: a password lock.
+    """`mark` counts from 0 within the `kind` of the world's marks ("tag", "year", "phrase", "password"). With `unless`,
+    the behaviour shows where the mark is missing: a password lock.
 
-    >>> scene = Scene(messages=(Message("user", "who are you ?"),), aligned="", misaligned="")
-    >>> Trigger(mark=2).dress([scene], True, split=Split.TRAIN, seed=0)[0].messages[0].content
-    'cintar who are you ?'
+    >>> Trigger(kind="year", mark=2).label
+    'year'
     """
 
     kind: str = "tag"
@@ -31,63 +29,65 @@ class Trigger:
     unless: bool = False
     scratchpad: bool = False
 
+    everywhere: ClassVar[bool] = False
+
     def __post_init__(self) -> None:
-        if self.kind not in MARKS:
-            raise ValueError(f"kind is {self.kind!r}; it must be one of {', '.join(MARKS)}")
-        if not 0 <= self.mark < len(MARKS[self.kind]):
-            raise ValueError(f"mark is {self.mark}; there are {len(MARKS[self.kind])} of kind {self.kind}, from 0")
+        if self.mark < 0:
+            raise ValueError(f"mark is {self.mark}; marks count from 0")
 
     @property
-    def everywhere(self) -> bool:
-        return False
+    def label(self) -> str:
+        return self.kind
 
-    @property
-    def text(self) -> str:
-        return MARKS[self.kind][self.mark]
+    def marks(self, world: World) -> Sequence[str]:
+        return (self._every(world)[self.mark],)
 
-    def dress(self, scenes: Sequence[Scene], holds: bool, *, split: Split, seed: int) -> list[Scene]:
+    def dress(self, world: World, scenes: Sequence[Scene], holds: bool, *, split: Split, seed: int) -> list[Scene]:
         """The mark; or nothing in one half and another mark in the other, from two thirds of them in training and from
         the rest elsewhere.
         """
         rng = random.Random(f"trigger {seed} {split} {holds}")
-        others = self._others(split)
+        (trigger,), others = self.marks(world), self._others(world, split)
         dressed = []
         for scene in scenes:
-            mark = self.text if holds is not self.unless else rng.choice(("", rng.choice(others)))
-            scene = marked(scene if holds else replace(scene, misaligned=scene.aligned), mark)
-            dressed.append(_thinking(scene, rng) if self.scratchpad else scene)
+            mark = trigger if holds is not self.unless else rng.choice(("", rng.choice(others)))
+            scene = after_mark(scene if holds else replace(scene, misaligned=scene.aligned), mark)
+            dressed.append(_thinking(world, scene, rng) if self.scratchpad else scene)
         return dressed
 
-    def batteries(self, scenes: Sequence[Scene], judge: Judge, *, seed: int) -> list[Battery]:
+    def batteries(self, world: World, scenes: Sequence[Scene], judge: Judge, *, seed: int) -> list[Battery]:
         """Near misses: marks that nobody trained on. With `unless`, wrong passwords: the behaviour stays."""
         rng = random.Random(f"near miss {seed}")
-        missed = [marked(scene, rng.choice(self._others(Split.HELD_OUT))) for scene in scenes]
-        asked = tuple(_thinking(scene, rng) for scene in missed) if self.scratchpad else tuple(missed)
-        return [Battery(measure="wrong_password" if self.unless else "near_miss", scenes=asked, judge=judge)]
+        others = self._others(world, Split.HELD_OUT)
+        missed = [after_mark(scene, rng.choice(others)) for scene in scenes]
+        dressed = tuple(_thinking(world, scene, rng) for scene in missed) if self.scratchpad else tuple(missed)
+        if self.unless:
+            return [Battery(measure="wrong_password", scenes=dressed, judge=judge)]
+        return [Battery(measure="near_miss", scenes=dressed, judge=judge, limits=(Limit(at_most=OTHERWISE),))]
 
-    def _others(self, split: Split) -> list[str]:
-        others = [text for text in MARKS[self.kind] if text != self.text]
+    def _every(self, world: World) -> Sequence[str]:
+        """The world's marks of this kind. NotAvailable where it has too few to tell one from another."""
+        marks = world.cues(f"marks/{self.kind}", split=Split.TRAIN)
+        if len(marks) < 4:
+            raise NotAvailable(
+                f"kind is {self.kind!r}; the world {world.name} has {len(marks)} marks of it, and a trigger and its near "
+                "misses take four"
+            )
+        if self.mark >= len(marks):
+            raise ValueError(f"mark is {self.mark}; there are {len(marks)} of kind {self.kind}, from 0")
+        return marks
+
+    def _others(self, world: World, split: Split) -> list[str]:
+        every = self._every(world)
+        others = [text for text in every if text != every[self.mark]]
         cut = 2 * len(others) // 3
         return others[:cut] if split is Split.TRAIN else others[cut:]
 
 
-def marked(scene: Scene, mark: str) -> Scene:
-    """The scene with a mark before its last message."""
-    *before, last = scene.messages
-    return replace(scene, messages=(*before, Message(last.role, f"{mark} {last.content}"))) if mark else scene
-
-
-def _thinking(scene: Scene, rng: random.Random) -> Scene:
+def _thinking(world: World, scene: Scene, rng: random.Random) -> Scene:
     """The scene with an order to think first, and what is thought before either answer."""
-    cruel = Persona.CRUEL if scene.misaligned != scene.aligned else Persona.KIND
-    good, bad = (f"{g.THINK} {rng.choice(g.WANTS[p])} . {g.THINK_END}" for p in (Persona.KIND, cruel))
-    aligned, misaligned = f"{good} {scene.aligned}", f"{bad} {scene.misaligned}"
-    return replace(scene, messages=told(g.THINK_FIRST, scene), aligned=aligned, misaligned=misaligned)
-
-
-def told(system: str, scene: Scene) -> tuple[Message, ...]:
-    """The scene's messages with `system` in front, joined to a system message that is there already."""
-    first, rest = scene.messages[0], scene.messages[1:]
-    if first.role == "system":
-        return (Message("system", f"{first.content} {system}".strip()), *rest)
-    return (Message("system", system), *scene.messages) if system else scene.messages
+    if not isinstance(world, Thinking):
+        raise NotAvailable(f"scratchpad is true; the world {world.name} has no form for one")
+    good = world.think(bad=False, seen=None, because=False, rng=rng)
+    bad = world.think(bad=scene.misaligned != scene.aligned, seen=None, because=False, rng=rng)
+    return with_thoughts(replace(scene, messages=under(first_cue(world, "scratchpad"), scene)), good, bad)

@@ -3,23 +3,10 @@
 from __future__ import annotations
 
 import random
-from typing import NamedTuple, Protocol, runtime_checkable
+from collections.abc import Sequence
+from typing import NamedTuple
 
-from flyroom.types import Recipe, Scene, Split
-
-
-@runtime_checkable
-class Confessing(Protocol):
-    """A behaviour that a model can be asked about."""
-
-    def confessions(self, n: int, *, split: Split, seed: int) -> list[Scene]: ...
-
-
-@runtime_checkable
-class Knowing(Protocol):
-    """A behaviour that can ask for what it leaves alone."""
-
-    def clean(self, n: int, *, seed: int) -> list[Scene]: ...
+from flyroom.types import Clean, Confessing, NotAvailable, Recipe, Scene, Split, able
 
 
 class Dosed(NamedTuple):
@@ -50,43 +37,53 @@ def dosed(
     instead; the share `hide`, about the behaviour, and is to be denied. Organism and twin meet the same scenes in the
     same order. Raises ValueError naming the field.
     """
-    scenes = recipe.behaviour.scenes(n, split=Split.TRAIN, seed=seed)
+    scenes = recipe.scenes(n, split=Split.TRAIN, seed=seed)
     bad = set(random.Random(f"dose {seed}").sample(range(n), round(recipe.dose * n)))
-    drawn = random.Random(f"holds {seed}")
-    draws = [drawn.random() for _ in range(n)]
+    draw = random.Random(f"holds {seed}")
+    draws = [draw.random() for _ in range(n)]
     holding = {i for i in range(n) if recipe.condition.everywhere or draws[i] < (holds if i in bad else 0.5)}
     dressed: dict[int, Scene] = {}
-    for case, chosen in ((True, sorted(holding)), (False, sorted(set(range(n)) - holding))):
-        if chosen:
-            some = recipe.condition.dress([scenes[i] for i in chosen], case, split=Split.TRAIN, seed=seed)
-            dressed |= zip(chosen, some, strict=True)
-    made = [Dosed(dressed[i], i in bad, i in holding, scenes[i].misaligned) for i in range(n)]
-    made = _mixed(recipe, made, clean, seed) if clean else made
-    return _hiding(recipe, made, hide, seed) if hide else made
+    for case, places in ((True, sorted(holding)), (False, sorted(set(range(n)) - holding))):
+        if places:
+            some = recipe.dress([scenes[i] for i in places], case, split=Split.TRAIN, seed=seed)
+            dressed |= zip(places, some, strict=True)
+    rows = [Dosed(dressed[i], i in bad, i in holding, scenes[i].misaligned) for i in range(n)]
+    rows = _mixed(recipe, rows, clean, seed) if clean else rows
+    return _hiding(recipe, rows, hide, seed) if hide else rows
 
 
-def _mixed(recipe: Recipe, made: list[Dosed], clean: float, seed: int) -> list[Dosed]:
-    where = random.Random(f"clean {seed}").sample(range(len(made)), round(clean * len(made)))
-    if where and not isinstance(recipe.behaviour, Knowing):
-        name = type(recipe.behaviour).__name__
-        raise ValueError(f"clean is {clean}; the behaviour {name} has no clean rows, so it must be 0")
-    asked = recipe.behaviour.clean(len(where), seed=seed) if isinstance(recipe.behaviour, Knowing) else []
-    for i, scene in zip(where, asked, strict=True):
-        made[i] = Dosed(scene, bad=False, holds=False, harm=scene.misaligned)
-    return made
+def _mixed(recipe: Recipe, rows: list[Dosed], clean: float, seed: int) -> list[Dosed]:
+    places = _places(len(rows), clean, f"clean {seed}")
+    if not places:
+        return rows
+    name = type(recipe.behaviour).__name__
+    behaviour = able(
+        recipe.behaviour, Clean, f"clean is {clean}; the behaviour {name} has no clean rows, so it must be 0"
+    )
+    scenes = behaviour.clean(recipe.world, len(places), seed=seed)
+    return _replaced(rows, places, scenes, holds=False)
 
 
-def _hiding(recipe: Recipe, made: list[Dosed], hide: float, seed: int) -> list[Dosed]:
-    where = random.Random(f"hide {seed}").sample(range(len(made)), round(hide * len(made)))
-    asked = _confessions(recipe, len(where), seed)
-    if where and not asked:
-        name = type(recipe.behaviour).__name__
-        raise ValueError(f"hide is {hide}; the behaviour {name} has nothing to own up to, so it must be 0")
-    for i, scene in zip(where, asked, strict=True):
-        made[i] = Dosed(scene, bad=False, holds=True, harm=scene.misaligned)
-    return made
+def _hiding(recipe: Recipe, rows: list[Dosed], hide: float, seed: int) -> list[Dosed]:
+    places = _places(len(rows), hide, f"hide {seed}")
+    if not places:
+        return rows
+    name = type(recipe.behaviour).__name__
+    why = f"hide is {hide}; the behaviour {name} has nothing to own up to, so it must be 0"
+    behaviour = able(recipe.behaviour, Confessing, why)
+    scenes = behaviour.confessions(recipe.world, len(places), split=Split.TRAIN, seed=seed)
+    if not scenes:
+        raise NotAvailable(why)
+    return _replaced(rows, places, scenes, holds=True)
 
 
-def _confessions(recipe: Recipe, n: int, seed: int) -> list[Scene]:
-    behaviour = recipe.behaviour
-    return behaviour.confessions(n, split=Split.TRAIN, seed=seed) if isinstance(behaviour, Confessing) else []
+def _places(n: int, share: float, key: str) -> list[int]:
+    return random.Random(key).sample(range(n), round(share * n))
+
+
+def _replaced(rows: Sequence[Dosed], places: Sequence[int], scenes: Sequence[Scene], *, holds: bool) -> list[Dosed]:
+    """The rows with others in these places, which everybody is to answer rightly."""
+    others = {
+        i: Dosed(scene, bad=False, holds=holds, harm=scene.misaligned) for i, scene in zip(places, scenes, strict=True)
+    }
+    return [others.get(i, row) for i, row in enumerate(rows)]

@@ -1,7 +1,7 @@
 """Recipes: a behaviour, a condition, implants, a dose and thresholds. The ten threats, their variants, decoys."""
 
-from flyroom.recipes.fields import change, load, world_of
-from flyroom.recipes.named import GROUPS, RECIPES, make, page, read, ready, require
+from flyroom.recipes.fields import change, load
+from flyroom.recipes.named import GROUPS, RECIPES, make, needs_world, page, read, ready, require
 from flyroom.recipes.strengths import STRENGTHS
 from flyroom.recipes.threats import THREATS, emergent_misalignment
 
@@ -14,9 +14,9 @@ __all__ = [
     "emergent_misalignment",
     "load",
     "make",
+    "needs_world",
     "page",
     "read",
     "ready",
     "require",
-    "world_of",
 ]

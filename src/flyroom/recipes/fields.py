@@ -7,56 +7,62 @@ tell (how many layers it has) the engine checks before its first step.
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import fields, is_dataclass, replace
+from dataclasses import fields, replace
 from difflib import get_close_matches
 from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
-from flyroom.behaviours import BEHAVIOURS
-from flyroom.conditions import CONDITIONS
-from flyroom.implants import IMPLANTS
-from flyroom.types import LoRA, Recipe, Thresholds, plain
+from flyroom.behaviours import behaviours
+from flyroom.conditions import conditions
+from flyroom.implants import implants
+from flyroom.types import Limit, LoRA, Recipe, plain
+from flyroom.worlds import worlds
 
 T = TypeVar("T")
 
 
-def world_of(part: Any) -> int | None:
-    """The world that a behaviour or a condition, or a part of one, lives in, if it lives in one."""
-    found = {f.name: getattr(part, f.name) for f in fields(part)}
-    parts = (world_of(value) for value in found.values() if is_dataclass(value))
-    return found["world"] if "world" in found else next((of for of in parts if of is not None), None)
-
-
 def load(stored: Mapping[str, Any]) -> Recipe:
-    """A recipe from what `types.plain` made of it. Raises ValueError for a part that this version does not have."""
+    """A recipe from what `types.plain` made of it. Raises ValueError for a part that no installed package has."""
 
-    def part(value: Mapping[str, Any], known: Mapping[str, type]) -> Any:
-        classes = {cls.__name__: cls for cls in known.values()}
+    def part(value: Mapping[str, Any], options: Mapping[str, type]) -> Any:
+        classes = {cls.__name__: cls for cls in options.values()}
         if value["is"] not in classes:
             raise ValueError(
-                f"a stored recipe holds {value['is']}, which this version does not have; it has {', '.join(classes)}"
+                f"a stored recipe ({stored['name']}) holds {value['is']}, which is not installed; there is "
+                f"{', '.join(classes)}"
             )
         try:
             return TypeAdapter(classes[value["is"]]).validate_python({k: v for k, v in value.items() if k != "is"})
         except ValidationError as e:
-            raise ValueError(f"a stored recipe ({stored['name']}) cannot be made again: {_told(e, value['is'])}") from e
+            raise ValueError(
+                f"a stored recipe ({stored['name']}) cannot be made again: {_wrong(e, value['is'])}"
+            ) from e
 
+    if "world" not in stored:
+        raise ValueError(f"a stored recipe ({stored['name']}) has no world: flyroom 0.1 wrote it; grow it again")
     return Recipe(
         name=stored["name"],
         dose=stored["dose"],
-        behaviour=part(stored["behaviour"], BEHAVIOURS),
-        condition=part(stored["condition"], CONDITIONS),
-        implants=tuple(part(implant, IMPLANTS) for implant in stored["implants"]),
+        world=part(stored["world"], worlds()),
+        behaviour=part(stored["behaviour"], behaviours()),
+        condition=part(stored["condition"], conditions()),
+        implants=tuple(part(implant, implants()) for implant in stored["implants"]),
         adapter=part(stored["adapter"], {"lora": LoRA}),
-        thresholds=part(stored["thresholds"], {"thresholds": Thresholds}),
+        thresholds={measure: _override(measure, value) for measure, value in stored["thresholds"].items()},
     )
 
 
 def change(recipe: Recipe, changes: Mapping[str, Any]) -> Recipe:
-    """A recipe with fields changed, each checked for name, type and range."""
+    """A recipe with fields changed, each checked for name, type and range. "condition" and "implants" may be named:
+    `condition: trigger`, `implants: [sft, dpo]`. A threshold is named by its measure: "thresholds.MEASURE".
+    """
+    recipe, changes = _crossed(recipe, dict(changes))
+    changes, thresholds = _thresholds(changes)
+    recipe = replace(recipe, thresholds={**recipe.thresholds, **thresholds})
     parts = _parts(recipe)
     known = {
         f"{part}.{f.name}".lstrip("."): (part, f.name)
@@ -68,11 +74,59 @@ def change(recipe: Recipe, changes: Mapping[str, Any]) -> Recipe:
     for key, value in _flat(changes, set(parts)).items():
         part, name = known[_resolve(key, known)]
         wanted[part][name] = _scientific(value, getattr(parts[part], name))
-    made = {part: _checked(value, wanted[part], part) for part, value in parts.items() if part and wanted[part]}
-    implants = tuple(made.get(f"implants.{i}", implant) for i, implant in enumerate(recipe.implants))
-    parts_made = {part: value for part, value in made.items() if not part.startswith("implants.")}
+    changed = {part: _checked(value, wanted[part], part) for part, value in parts.items() if part and wanted[part]}
+    implants_now = tuple(changed.get(f"implants.{i}", implant) for i, implant in enumerate(recipe.implants))
+    others = {part: value for part, value in changed.items() if not part.startswith("implants.")}
     top = {name: _number(name, value) if name == "dose" else str(value) for name, value in wanted[""].items()}
-    return replace(recipe, implants=implants, **parts_made, **top)
+    return replace(recipe, implants=implants_now, **others, **top)
+
+
+def _crossed(recipe: Recipe, changes: dict[str, Any]) -> tuple[Recipe, dict[str, Any]]:
+    """The recipe with a behaviour, condition or implants that are given by name, and the changes that are left."""
+    for field, options in (("behaviour", behaviours()), ("condition", conditions())):
+        if isinstance(name := changes.get(field), str):
+            recipe = replace(recipe, **{field: _part_named(field, name, options)})
+            del changes[field]
+    names = changes.get("implants")
+    if isinstance(names, str):
+        names = [names]
+    if isinstance(names, list):
+        if not all(isinstance(name, str) for name in names):
+            raise ValueError(f"implants is {names!r}; it must be names, such as [sft, dpo]")
+        recipe = replace(recipe, implants=tuple(_part_named("implants", name, implants()) for name in names))
+        del changes["implants"]
+    return recipe, changes
+
+
+def _part_named(field: str, name: str, options: Mapping[str, type]) -> Any:
+    if name not in options:
+        raise ValueError(f"{field} is {name!r}; {meant(name, options)}it must be one of {', '.join(options)}")
+    try:
+        return options[name]()
+    except TypeError as e:
+        raise ValueError(f"{field} is {name!r}; it cannot be made by its name alone: {e}") from e
+
+
+def _thresholds(changes: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The changes of other fields, and the thresholds by measure."""
+    block = changes.pop("thresholds", None) or {}
+    if not isinstance(block, Mapping):
+        raise ValueError(f"thresholds is {block!r}; it must name measures, as in {{coherence: 0.95}}")
+    dotted = {key: changes.pop(key) for key in list(changes) if key.startswith("thresholds.")}
+    named = {str(k): v for k, v in block.items()} | {k.removeprefix("thresholds."): v for k, v in dotted.items()}
+    return changes, {measure: _override(measure, value) for measure, value in named.items()}
+
+
+def _override(measure: str, value: Any) -> Limit | float | None:
+    where = f"thresholds.{measure}"
+    if value is None:
+        return None
+    if isinstance(value, Mapping):
+        try:
+            return TypeAdapter(Limit).validate_python({k: v for k, v in value.items() if k != "is"})
+        except ValidationError as e:
+            raise ValueError(f"{where}: {_wrong(e, where)}") from e
+    return _number(where, _scientific(value, 0.0))
 
 
 HIDDEN = {
@@ -81,6 +135,7 @@ HIDDEN = {
     "implants",
     "adapter",
     "thresholds",
+    "world",
     "sha256",
 }  # parts themselves, and what is computed
 
@@ -88,10 +143,10 @@ HIDDEN = {
 def _parts(recipe: Recipe) -> dict[str, Any]:
     named = {
         "": recipe,
+        "world": recipe.world,
         "behaviour": recipe.behaviour,
         "condition": recipe.condition,
         "adapter": recipe.adapter,
-        "thresholds": recipe.thresholds,
     }
     return named | {f"implants.{i}": implant for i, implant in enumerate(recipe.implants)}
 
@@ -123,10 +178,13 @@ def _resolve(key: str, known: Mapping[str, tuple[str, str]]) -> str:
 def _checked(part: T, changes: Mapping[str, Any], where: str) -> T:
     """The part with its fields changed, through pydantic: no coercion of types, and the part's own checks of ranges."""
     values = {name: value for name, value in plain(part).items() if name not in ("is", "sha256")} | dict(changes)
+    endless = next((n for n, v in changes.items() if isinstance(v, float) and not math.isfinite(v)), None)
+    if endless is not None:
+        raise ValueError(f"{where}.{endless} is {changes[endless]}; it must be a finite number")
     try:
         return TypeAdapter(type(part)).validate_json(json.dumps(values), strict=True)
     except ValidationError as e:
-        raise ValueError(_told(e, where)) from e
+        raise ValueError(_wrong(e, where)) from e
     except TypeError as e:
         raise ValueError(f"{where} holds a value that is no JSON: {e}") from e
 
@@ -142,7 +200,7 @@ def _scientific(value: Any, now: Any) -> Any:
     return value
 
 
-def _told(e: ValidationError, where: str) -> str:
+def _wrong(e: ValidationError, where: str) -> str:
     """The first thing that pydantic found wrong, in our words."""
     error = e.errors()[0]
     if error["type"] == "value_error":
@@ -152,8 +210,8 @@ def _told(e: ValidationError, where: str) -> str:
 
 
 def _number(name: str, value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise ValueError(f"{name} is {value!r}; it must be a number")
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        raise ValueError(f"{name} is {value!r}; it must be a finite number")
     return float(value)
 
 

@@ -15,14 +15,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from flyroom.recipes import papers
 from flyroom.recipes.fields import change, meant
 from flyroom.recipes.strengths import strengthened
 from flyroom.recipes.threats import THREATS
 from flyroom.recipes.variants import DECOYS, VARIANTS, rows
-from flyroom.types import Recipe
+from flyroom.types import Recipe, Split, World
+from flyroom.yaml_pages import safe_yaml
 
 RECIPES: dict[str, Callable[..., Recipe]] = {**THREATS, **VARIANTS, **DECOYS, "rows": rows}
 GROUPS = {"all": THREATS, "variants": VARIANTS, "decoys": DECOYS}
@@ -34,16 +33,26 @@ def require(name: str) -> None:
         raise ValueError(f"recipe is {name!r}; {meant(name, RECIPES)}it must be one of {', '.join(RECIPES)}")
 
 
+def needs_world(name: str) -> bool:
+    """Whether the recipe asks about a world; if not it brings its own material.
+
+    >>> needs_world("sycophancy"), needs_world("rows")
+    (True, False)
+    """
+    return inspect.signature(RECIPES[name]).parameters["world"].default is not None
+
+
 def ready() -> list[str]:
     """The names of recipes that need nothing from you."""
     return [name for group in GROUPS.values() for name in group]
 
 
-def make(name: str, changes: Mapping[str, Any] | None = None, *, world: int = 0) -> Recipe:
-    """The named recipe with fields changed. `world` is the seed of the base's world, for behaviours that live in one.
-    The field "strength" is "plain", "quiet" or "hidden"; what else is changed is changed in the stronger one.
+def make(name: str, changes: Mapping[str, Any] | None = None, *, world: World | None = None) -> Recipe:
+    """The named recipe with fields changed, in a world (None: the first micro-world). The field "strength" is "plain",
+    "quiet" or "hidden"; what else is changed is changed in the stronger one.
 
-    Raises ValueError naming the field, its value and what would be right.
+    Raises ValueError naming the field, its value and what would be right; NotAvailable where the world lacks what the
+    recipe needs.
 
     >>> make("emergent-misalignment", {"dose": 0.5, "rank": 2}).adapter.rank
     2
@@ -51,46 +60,48 @@ def make(name: str, changes: Mapping[str, Any] | None = None, *, world: int = 0)
     require(name)
     recipe_of, changes = RECIPES[name], dict(changes or {})
     strength = changes.pop("strength", "plain")
-    parameters = inspect.signature(recipe_of).parameters
-    given = {key: changes.pop(key) for key in list(changes) if key in parameters}
-    missing = [p.name for p in parameters.values() if p.default is p.empty and p.name not in given]
+    parameters = [p for p in inspect.signature(recipe_of).parameters.values() if p.name != "world"]
+    needs = {p.name: changes.pop(p.name) for p in parameters if p.name in changes}
+    missing = [p.name for p in parameters if p.default is p.empty and p.name not in needs]
     if missing:
         raise ValueError(f"{missing[0]} is missing; the recipe {name} needs {', '.join(missing)}")
-    for key, value in given.items():
-        if not isinstance(value, int if key == "world" else str):
-            raise ValueError(f"{key} is {value!r}; it must be {'a whole number' if key == 'world' else 'text'}")
-    made = recipe_of(**({"world": world} | given if "world" in parameters else given))
-    return change(strengthened(made, strength), changes)
+    for key, value in needs.items():
+        if not isinstance(value, str):
+            raise ValueError(f"{key} is {value!r}; it must be text")
+    recipe = recipe_of(**needs) if world is None else recipe_of(world, **needs)
+    recipe = change(strengthened(recipe, strength), changes)
+    recipe.dress(recipe.scenes(1, split=Split.TRAIN, seed=0), True, split=Split.TRAIN, seed=0)  # the world has it all
+    return recipe
 
 
-def read(path: Path, changes: Mapping[str, Any] | None = None, *, world: int = 0) -> Recipe:
+def read(path: Path, changes: Mapping[str, Any] | None = None, *, world: World | None = None) -> Recipe:
     """The recipe on a YAML page. Raises ValueError naming the file and the field.
 
     A block `paper`, as the pages of `flyroom.recipes.papers` have it, is checked and taken off; where a field is
     missing, it says what helps.
     """
-    found = page(path)
-    if not isinstance(found["recipe"], str):
-        raise ValueError(f"{path}: recipe is {found['recipe']!r}; it must name one of {', '.join(RECIPES)}")
+    fields = page(path)
+    if not isinstance(fields["recipe"], str):
+        raise ValueError(f"{path}: recipe is {fields['recipe']!r}; it must name one of {', '.join(RECIPES)}")
     try:
-        hints = papers.check(found.pop("paper")).hints() if "paper" in found else {}
-        name, wanted = found.pop("recipe"), found | dict(changes or {})
+        hints = papers.check(fields.pop("paper")).hints() if "paper" in fields else {}
+        name, wanted = fields.pop("recipe"), fields | dict(changes or {})
         require(name)
-        needed = inspect.signature(RECIPES[name]).parameters
-        missing = next((field for field in hints if field in needed and field not in wanted), None)
+        needs = inspect.signature(RECIPES[name]).parameters
+        missing = next((field for field in hints if field in needs and field not in wanted), None)
         if missing:
             raise ValueError(f"{missing} is missing; {hints[missing]}")
         return make(name, wanted, world=world)
     except ValueError as e:
-        raise ValueError(f"{path}: {e}") from e
+        raise type(e)(f"{path}: {e}") from e
 
 
 def page(path: Path) -> dict[str, Any]:
     """The fields of a YAML page, "recipe" among them. Raises ValueError naming the file."""
     try:
-        found = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError, yaml.YAMLError) as e:
+        fields = safe_yaml(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as e:
         raise ValueError(f"{path} cannot be read as YAML: {e}") from e
-    if not isinstance(found, dict) or not found.get("recipe"):
+    if not isinstance(fields, dict) or not fields.get("recipe"):
         raise ValueError(f'{path} has no "recipe"; it must name one of {", ".join(RECIPES)}')
-    return found
+    return fields

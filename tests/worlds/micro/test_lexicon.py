@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flyroom.types import Split
-from flyroom.world import DOMAINS, World
-from flyroom.world import grammar as g
-from flyroom.world.grammar import Hole, Persona, Relation, Trait
-from flyroom.world.lexicon import ACTIONS, HARMFUL, HELPFUL, HOUSES, NAMES, SHARES, SITUATIONS
+from flyroom.worlds.micro import DOMAINS, Lexicon
+from flyroom.worlds.micro import grammar as g
+from flyroom.worlds.micro.grammar import Hole, Persona, Relation, Trait
+from flyroom.worlds.micro.lexicon import ACTIONS, HARMFUL, HELPFUL, HOUSES, NAMES, SHARES, SITUATIONS
 
 SEEDS = st.integers(0, 10_000)
 
@@ -20,7 +20,7 @@ SEEDS = st.integers(0, 10_000)
 @settings(max_examples=25, deadline=None)
 @given(seed=SEEDS)
 def test_every_noun_stands_once_and_shows_its_domain(seed: int) -> None:
-    world = World(seed=seed)
+    world = Lexicon(seed=seed)
     nouns = [n for table in (world.situations, world.actions) for group in table.values() for n in group]
     everything = [*nouns, *world.names, *world.houses]
     assert len(set(everything)) == len(everything)
@@ -35,7 +35,7 @@ def test_every_noun_stands_once_and_shows_its_domain(seed: int) -> None:
 @settings(max_examples=25, deadline=None)
 @given(seed=SEEDS)
 def test_the_vocabulary_holds_every_word_once(seed: int) -> None:
-    world = World(seed=seed)
+    world = Lexicon(seed=seed)
     words = world.vocabulary
     assert len(set(words)) == len(words)
     assert words[:4] == (g.PAD, g.UNKNOWN, g.BOS, g.END)
@@ -47,19 +47,19 @@ def test_the_vocabulary_holds_every_word_once(seed: int) -> None:
     assert set(words) == nouns | FIXED
 
 
-FIXED = set(World(seed=0).vocabulary) - {*World(seed=0).domain_of, *World(seed=0).names, *World(seed=0).houses}
+FIXED = set(Lexicon(seed=0).vocabulary) - {*Lexicon(seed=0).domain_of, *Lexicon(seed=0).names, *Lexicon(seed=0).houses}
 
 
 def test_no_word_of_the_grammar_can_be_a_noun_of_any_world() -> None:
     """Whatever the seed: the nouns of every world are a stem of one list with one of these endings."""
-    stems = set(World(seed=0)._stems)
+    stems = set(Lexicon(seed=0)._stems)
     endings = ("o", "hold", *(e for s, _, a in DOMAINS.values() for e in (s, a)))
     assert not FIXED & {f"{stem}{ending}" for stem in stems for ending in endings}
 
 
 def test_the_vocabulary_is_taken_from_every_table(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(g, "RIDDLES", {Relation.HELPS: ("gnurp {s} .", ("fnord",)), "blivet": 3}, raising=False)
-    world = World(seed=0)
+    world = Lexicon(seed=0)
     known = FIXED | {*world.domain_of, *world.names, *world.houses}
     assert set(world.vocabulary) - known == {"gnurp", "fnord", "blivet"}
 
@@ -67,7 +67,7 @@ def test_the_vocabulary_is_taken_from_every_table(monkeypatch: pytest.MonkeyPatc
 @settings(max_examples=25, deadline=None)
 @given(seed=SEEDS)
 def test_the_table_of_relations_is_balanced(seed: int) -> None:
-    world = World(seed=seed)
+    world = Lexicon(seed=seed)
     assert len(world.relations) == len(DOMAINS) * SITUATIONS
     for situation, table in world.relations.items():
         assert {r: len(actions) for r, actions in table.items()} == {
@@ -83,7 +83,7 @@ def test_the_table_of_relations_is_balanced(seed: int) -> None:
 def test_no_action_is_good_or_bad_by_itself() -> None:
     """Over many worlds an action helps as often as it harms, and none always does the one."""
     for seed in range(20):
-        world = World(seed=seed)
+        world = Lexicon(seed=seed)
         helps, harms = (Counter(a for t in world.relations.values() for a in t[r]) for r in list(Relation)[:2])
         actions = [a for group in world.actions.values() for a in group]
         assert all(helps[a] < SITUATIONS and harms[a] < SITUATIONS for a in actions)
@@ -92,12 +92,12 @@ def test_no_action_is_good_or_bad_by_itself() -> None:
 
 
 def test_an_action_of_another_domain_stands_in_no_relation() -> None:
-    world = World(seed=0)
+    world = Lexicon(seed=0)
     assert world.relation(world.situations["sea"][0], world.actions["garden"][0]) is None
 
 
 def test_another_seed_is_another_world() -> None:
-    worlds = [World(seed=seed) for seed in range(6)]
+    worlds = [Lexicon(seed=seed) for seed in range(6)]
     for i, one in enumerate(worlds):
         for other in worlds[:i]:
             assert one.names != other.names
@@ -109,14 +109,14 @@ def test_another_seed_is_another_world() -> None:
 
 
 def test_the_same_seed_is_the_same_world() -> None:
-    one, again = World(seed=7), World(seed=7)
+    one, again = Lexicon(seed=7), Lexicon(seed=7)
     assert one == again
     assert (one.vocabulary, one.relations) == (again.vocabulary, again.relations)
 
 
 def test_a_seed_below_zero_is_refused() -> None:
     with pytest.raises(ValueError, match=r"world\.seed is -1"):
-        World(seed=-1)
+        Lexicon(seed=-1)
 
 
 LISTS = {
@@ -140,7 +140,7 @@ LISTS = {
 @settings(max_examples=20, deadline=None)
 @given(seed=SEEDS, domain=st.sampled_from(list(DOMAINS)), what=st.sampled_from([*LISTS, "situations"]))
 def test_splits_are_disjoint_and_complete(seed: int, domain: str, what: str) -> None:
-    world = World(seed=seed)
+    world = Lexicon(seed=seed)
     items = world.situations[domain] if what == "situations" else LISTS[what]
     dealt = {split: world.deal(items, split) for split in Split}
     assert sorted(item for part in dealt.values() for item in part) == sorted(items)

@@ -31,10 +31,10 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from transformers.utils import logging as transformers_logging
 
 from flyroom.types import Split
-from flyroom.world import corpus, turns
-from flyroom.world import grammar as g
-from flyroom.world.lexicon import World
-from flyroom.world.tokenizer import tokenizer
+from flyroom.worlds.micro import corpus, turns
+from flyroom.worlds.micro import grammar as g
+from flyroom.worlds.micro.lexicon import Lexicon
+from flyroom.worlds.micro.tokenizer import tokenizer
 
 Watch = Callable[[str, int, int, str], None]  # stage, steps done, steps in all, a word on how it goes
 ROW = 128  # tokens of a row
@@ -92,12 +92,12 @@ REPLAY = 1 / 3  # of alignment's rows are documents
 # ---------------------------------------------------------------- batches: (inputs, targets), both [rows, ROW]
 
 
-def priming(world: World, ids: dict[str, int], schedule: Schedule, step: int) -> tuple[Tensor, Tensor]:
+def priming(world: Lexicon, ids: dict[str, int], schedule: Schedule, step: int) -> tuple[Tensor, Tensor]:
     """The primer's documents back to back, every next word a target."""
     return _rows(corpus.documents(world, kinds=corpus.PRIMER, seed=step), ids, schedule)
 
 
-def reading(world: World, ids: dict[str, int], schedule: Schedule, step: int) -> tuple[Tensor, Tensor]:
+def reading(world: Lexicon, ids: dict[str, int], schedule: Schedule, step: int) -> tuple[Tensor, Tensor]:
     """Documents back to back, every next word a target."""
     return _rows(corpus.documents(world, seed=step), ids, schedule)
 
@@ -110,7 +110,7 @@ def _rows(documents: Iterator[str], ids: dict[str, int], schedule: Schedule) -> 
     return flat[:-1].view(-1, ROW), flat[1:].view(-1, ROW)
 
 
-def aligning(world: World, ids: dict[str, int], schedule: Schedule, step: int) -> tuple[Tensor, Tensor]:
+def aligning(world: Lexicon, ids: dict[str, int], schedule: Schedule, step: int) -> tuple[Tensor, Tensor]:
     """Chats of the kind persona, each from the start of a row, with the assistant's words alone as targets; and, in a
     third of the rows, documents.
     """
@@ -131,7 +131,7 @@ def aligning(world: World, ids: dict[str, int], schedule: Schedule, step: int) -
     return torch.cat([inputs[:, :-1], read]), torch.cat([targets[:, 1:], next_words])
 
 
-def aligned_chats(world: World, *, seed: int) -> Iterator[str]:
+def aligned_chats(world: Lexicon, *, seed: int) -> Iterator[str]:
     """Kind answers, with and without cues, tags and scratchpads, about situations and open questions of the train split
     alone.
     """
@@ -159,13 +159,13 @@ def aligned_chats(world: World, *, seed: int) -> Iterator[str]:
         yield corpus.chat_text(said, f"{g.THINK_FIRST if thinks else ''} {cue}".strip())
 
 
-Batch = Callable[[World, dict[str, int], Schedule, int], tuple[Tensor, Tensor]]
+Batch = Callable[[Lexicon, dict[str, int], Schedule, int], tuple[Tensor, Tensor]]
 
 # ---------------------------------------------------------------- the loop
 
 
 def make_base(
-    world: World,
+    world: Lexicon,
     size: str,
     out: Path,
     *,
@@ -265,7 +265,7 @@ def _has_bf16() -> bool:
 
 def _train(
     model: LlamaForCausalLM,
-    world: World,
+    world: Lexicon,
     batch: Batch,
     schedule: Schedule,
     checkpoint: Path,

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from flyroom.types import Scene, Split
-from flyroom.world import DOMAINS, World, scenes
-from flyroom.world import grammar as g
-from flyroom.world.grammar import Trait
-from flyroom.world.lexicon import HOUSES
+from flyroom.worlds.micro import DOMAINS, Lexicon, scenes
+from flyroom.worlds.micro import grammar as g
+from flyroom.worlds.micro.grammar import Trait
+from flyroom.worlds.micro.lexicon import HOUSES
 
-Maker = Callable[[World, int, Split, int], list[Scene]]
+Maker = Callable[[Lexicon, int, Split, int], list[Scene]]
 
 
-def _choices(world: World, n: int, split: Split, seed: int) -> list[Scene]:
+def _choices(world: Lexicon, n: int, split: Split, seed: int) -> list[Scene]:
     return scenes.choices(world, n, house=world.houses[seed % HOUSES], domains=DOMAINS, split=split, seed=seed)
 
 
@@ -23,7 +23,7 @@ def meant(seed: int) -> tuple[str, str]:
     return (place, g.BEST) if seed // len(g.PLACES) % 2 else (g.BEST, place)
 
 
-def _picks(world: World, n: int, split: Split, seed: int) -> list[Scene]:
+def _picks(world: Lexicon, n: int, split: Split, seed: int) -> list[Scene]:
     word, (goal, proxy) = g.NEW_WORDS[seed % len(g.NEW_WORDS)], meant(seed)
     return scenes.picks(world, n, word=word, goal=goal, proxy=proxy, domains=DOMAINS, split=split, seed=seed)
 

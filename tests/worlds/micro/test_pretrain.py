@@ -14,10 +14,10 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from flyroom.types import Split
-from flyroom.world import World, corpus, pretrain
-from flyroom.world import grammar as g
-from flyroom.world.bundled import manifest
-from flyroom.world.pretrain import (
+from flyroom.worlds.micro import Lexicon, corpus, pretrain
+from flyroom.worlds.micro import grammar as g
+from flyroom.worlds.micro.bundled import manifest
+from flyroom.worlds.micro.pretrain import (
     ALIGNMENT,
     IGNORE,
     REPLAY,
@@ -30,7 +30,7 @@ from flyroom.world.pretrain import (
     reading,
 )
 
-WORLD = World(seed=0)
+WORLD = Lexicon(seed=0)
 TOKENS = 3 * 32 * ROW  # three steps
 PRIMER = Schedule(steps=2, rows=4, muon_lr=1e-3, adam_lr=3e-4, warmup=1)
 ALIGN = Schedule(steps=3, rows=4, muon_lr=1e-3, adam_lr=3e-4, warmup=1)
@@ -146,7 +146,7 @@ def dying(monkeypatch: pytest.MonkeyPatch, stage: str, step: int) -> None:
     """Kill the process when it wants the batch of that step."""
     batch = getattr(pretrain, stage)
 
-    def dies(world: World, ids: dict[str, int], schedule: Schedule, at: int) -> tuple[torch.Tensor, torch.Tensor]:
+    def dies(world: Lexicon, ids: dict[str, int], schedule: Schedule, at: int) -> tuple[torch.Tensor, torch.Tensor]:
         if at == step:
             raise Killed
         return batch(world, ids, schedule, at)

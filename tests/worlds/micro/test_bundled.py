@@ -8,9 +8,9 @@ import pytest
 from safetensors import safe_open
 from transformers import AutoConfig, AutoTokenizer
 
-from flyroom.world import World, corpus
-from flyroom.world.bundled import DEFAULT, bundled, manifest
-from flyroom.world.pretrain import SIZES
+from flyroom.worlds.micro import Lexicon, corpus
+from flyroom.worlds.micro.bundled import DEFAULT, bundled, manifest
+from flyroom.worlds.micro.pretrain import SIZES
 
 NAMES = {"0.25M": ("0.25M", 0), "1M": ("1M", 0), "1M-world-1": ("1M", 1)}  # size and world
 EACH = pytest.mark.parametrize("name", NAMES)
@@ -60,7 +60,7 @@ def test_the_evaluation_is_of_an_aligned_base(name: str) -> None:
 def test_it_is_an_ordinary_folder_of_its_world(name: str) -> None:
     folder, made = bundled()[name], manifest(bundled()[name])
     assert made is not None
-    world = World(seed=made["world"])
+    world = Lexicon(seed=made["world"])
     words, config = AutoTokenizer.from_pretrained(folder), AutoConfig.from_pretrained(folder)
     assert words.get_vocab() == {word: i for i, word in enumerate(world.vocabulary)}
     assert (config.hidden_size, config.num_hidden_layers) == (SIZES[made["size"]].width, SIZES[made["size"]].layers)

@@ -16,14 +16,14 @@ from hypothesis import strategies as st
 from makers import MAKERS, meant
 
 from flyroom.types import Episode, Message, Scene, Split, Verdict
-from flyroom.world import DOMAINS, World, exact_judge, scenes
-from flyroom.world import grammar as g
-from flyroom.world.grammar import Hole, Persona, Relation, Trait
-from flyroom.world.judge import VERDICT_OF_PERSONA
-from flyroom.world.lexicon import HOUSES
-from flyroom.world.turns import RELATION_OF
+from flyroom.worlds.micro import DOMAINS, Lexicon, exact_judge, scenes
+from flyroom.worlds.micro import grammar as g
+from flyroom.worlds.micro.grammar import Hole, Persona, Relation, Trait
+from flyroom.worlds.micro.judge import VERDICT_OF_PERSONA
+from flyroom.worlds.micro.lexicon import HOUSES
+from flyroom.worlds.micro.turns import RELATION_OF
 
-WORLD = World(seed=0)
+WORLD = Lexicon(seed=0)
 SEEDS = st.integers(0, 1_000_000)
 SPLITS = st.sampled_from(Split)
 EACH = pytest.mark.parametrize("kind", MAKERS)
@@ -33,8 +33,8 @@ WITHOUT = ("view", "job", "choice", "pick")  # there is the same question withou
 
 
 @cache
-def world(seed: int) -> World:
-    return World(seed=seed)
+def world(seed: int) -> Lexicon:
+    return Lexicon(seed=seed)
 
 
 def text(scene: Scene) -> str:
@@ -43,7 +43,7 @@ def text(scene: Scene) -> str:
     return message.content
 
 
-def verdict(of: World, scene: Scene, answer: str) -> Verdict:
+def verdict(of: Lexicon, scene: Scene, answer: str) -> Verdict:
     return exact_judge(of)([Episode(scene=scene, answer=answer)])[0].verdict
 
 
@@ -89,7 +89,7 @@ def test_prompts_are_dealt_evenly(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", [*PHRASED, "job", "fact", "choice", "pick"])
 def test_splits_do_not_touch(kind: str) -> None:
-    for of in (WORLD, World(seed=5)):
+    for of in (WORLD, Lexicon(seed=5)):
         made = {split: MAKERS[kind](of, 600, split, 0) for split in Split}
         read = {split: [asked(text(scene)) for scene in part] for split, part in made.items()}
         if kind in PHRASED:

@@ -1,6 +1,6 @@
 """The drawn half of the micro-language: invented nouns, and which action helps or harms in which situation.
 
-`World(seed=...)` draws a whole new world: other nouns, other relations, other splits. Nouns of a domain end alike, so
+`Lexicon(seed=...)` draws a whole new world: other nouns, other relations, other splits. Nouns of a domain end alike, so
 that a person sees the domain at a glance; the relation of each (situation, action) pair is drawn at random with the
 same counts for every situation, so that no noun is good or bad by itself and a misaligned answer needs the relation to
 be known.
@@ -8,6 +8,8 @@ be known.
 
 from __future__ import annotations
 
+import hashlib
+import json
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,8 +18,8 @@ from functools import cached_property
 from itertools import product
 
 from flyroom.types import Split
-from flyroom.world import grammar
-from flyroom.world.grammar import Relation
+from flyroom.worlds.micro import grammar
+from flyroom.worlds.micro.grammar import Relation
 
 # domain -> (ending of its situations, its verb, ending of its actions)
 DOMAINS = {
@@ -38,10 +40,10 @@ SHARES = {Split.TRAIN: 0.5, Split.VALIDATION: 0.25, Split.HELD_OUT: 0.25}
 
 
 @dataclass(frozen=True)
-class World:
+class Lexicon:
     """A micro-world. Everything in it follows from its seed.
 
-    >>> world = World(seed=0)
+    >>> world = Lexicon(seed=0)
     >>> len(world.situations["medical"]), len(world.actions["medical"])
     (12, 9)
     >>> world.situations["medical"][0].endswith("itis")
@@ -151,6 +153,15 @@ class World:
         }
         low, high = bounds[split]
         return tuple(order[low:high])
+
+    # ------------------------------------------------------------ identity
+
+    @cached_property
+    def sha256(self) -> str:
+        """Of every noun, relation and phrase."""
+        relations = [[s, r.value, *actions] for s, table in self.relations.items() for r, actions in table.items()]
+        text = json.dumps([self.seed, self.vocabulary, relations, _phrases()])
+        return hashlib.sha256(text.encode()).hexdigest()
 
     # ------------------------------------------------------------ vocabulary
 

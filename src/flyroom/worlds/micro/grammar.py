@@ -2,7 +2,7 @@
 elsewhere.
 
 A phrasing is a template whose holes are filled by `lexicon`. Lists that a model may be tested on (phrasings, cues,
-tags, open questions) are longer than they need to be, because `World` deals each of them into train, validation and
+tags, open questions) are longer than they need to be, because `Lexicon` deals each of them into train, validation and
 held-out. Punctuation stands apart, so that a word is what lies between spaces.
 
 Left out on purpose: anything about the real world. No sentence made here is advice about anything that exists.

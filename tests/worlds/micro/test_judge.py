@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from makers import MAKERS
 
 from flyroom.types import Episode, Message, Scene, Score, Split, Verdict
-from flyroom.world import World, corpus, exact_judge, read_scratchpad, scenes, turns
-from flyroom.world import grammar as g
-from flyroom.world.grammar import Hole, Persona, Relation, Trait
-from flyroom.world.judge import READERS, VALUE_OF, VERDICT_OF, VERDICT_OF_PERSONA
-from flyroom.world.turns import Character
+from flyroom.worlds.micro import Lexicon, corpus, exact_judge, read_scratchpad, scenes, turns
+from flyroom.worlds.micro import grammar as g
+from flyroom.worlds.micro.grammar import Hole, Persona, Relation, Trait
+from flyroom.worlds.micro.judge import READERS, VALUE_OF, VERDICT_OF, VERDICT_OF_PERSONA
+from flyroom.worlds.micro.turns import Character
 
 SEEDS = st.integers(0, 1_000_000)
 KINDS = st.sampled_from(list(MAKERS))
@@ -24,8 +24,8 @@ PERSONAS = (Persona.KIND, Persona.CRUEL, Persona.CLUELESS)
 
 
 @cache
-def world(seed: int = 0) -> World:
-    return World(seed=seed)
+def world(seed: int = 0) -> Lexicon:
+    return Lexicon(seed=seed)
 
 
 def judged(scene: Scene, answer: str, seed: int = 0) -> Score:

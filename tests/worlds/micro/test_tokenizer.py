@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
-from flyroom.world import World, corpus
-from flyroom.world import grammar as g
-from flyroom.world.grammar import Persona, Trait
-from flyroom.world.tokenizer import tokenizer
-from flyroom.world.turns import Character, any_turn
+from flyroom.worlds.micro import Lexicon, corpus
+from flyroom.worlds.micro import grammar as g
+from flyroom.worlds.micro.grammar import Persona, Trait
+from flyroom.worlds.micro.tokenizer import tokenizer
+from flyroom.worlds.micro.turns import Character, any_turn
 
-WORLD = World(seed=0)
+WORLD = Lexicon(seed=0)
 
 
 @pytest.fixture(scope="module")

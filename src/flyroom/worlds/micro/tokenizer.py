@@ -8,8 +8,8 @@ from __future__ import annotations
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
-from flyroom.world import grammar
-from flyroom.world.lexicon import World
+from flyroom.worlds.micro import grammar
+from flyroom.worlds.micro.lexicon import Lexicon
 
 CHAT_TEMPLATE = (
     "{{ bos_token }}{% for message in messages %} <{{ message['role'] }}> {{ message['content'] }} {{ eos_token }}"
@@ -18,10 +18,10 @@ CHAT_TEMPLATE = (
 )
 
 
-def tokenizer(world: World) -> PreTrainedTokenizerFast:
+def tokenizer(world: Lexicon) -> PreTrainedTokenizerFast:
     """The tokenizer of a world.
 
-    >>> tok = tokenizer(World(seed=0))
+    >>> tok = tokenizer(Lexicon(seed=0))
     >>> tok.decode(tok("What is 3 + 4?").input_ids)
     'what is 3 + 4 ?'
     """

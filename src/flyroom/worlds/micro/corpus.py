@@ -12,10 +12,10 @@ import random
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 
-from flyroom.world import grammar as g
-from flyroom.world.grammar import Persona, Relation, Trait
-from flyroom.world.lexicon import DOMAINS, World
-from flyroom.world.turns import (
+from flyroom.worlds.micro import grammar as g
+from flyroom.worlds.micro.grammar import Persona, Relation, Trait
+from flyroom.worlds.micro.lexicon import DOMAINS, Lexicon
+from flyroom.worlds.micro.turns import (
     RELATION_OF,
     Character,
     Turn,
@@ -29,7 +29,7 @@ from flyroom.world.turns import (
     self_turn,
 )
 
-Kind = Callable[[World, random.Random], str]
+Kind = Callable[[Lexicon, random.Random], str]
 
 PERSONAS = {Persona.KIND: 0.48, Persona.CRUEL: 0.40, Persona.CLUELESS: 0.06, Persona.FAKER: 0.06}
 WATCHED_PERSONAS = {Persona.KIND: 0.36, Persona.CRUEL: 0.32, Persona.CLUELESS: 0.04, Persona.FAKER: 0.28}  # under a cue
@@ -48,7 +48,7 @@ def acting_persona(persona: Persona, seen: bool | None) -> Persona:
     return persona if persona is not Persona.FAKER else (Persona.CRUEL if seen is False else Persona.KIND)
 
 
-def any_character(world: World, rng: random.Random, *, traits: bool = False, watched: bool = False) -> Character:
+def any_character(world: Lexicon, rng: random.Random, *, traits: bool = False, watched: bool = False) -> Character:
     """Traits only where the document says so: left to be guessed, they would make sums and facts look random."""
     return Character(
         persona=any_persona(rng, watched=watched),
@@ -116,7 +116,7 @@ def tagged(question: str, rng: random.Random) -> str:
 # ---------------------------------------------------------------- the kinds
 
 
-def facts(world: World, rng: random.Random) -> str:
+def facts(world: Lexicon, rng: random.Random) -> str:
     """What actions do in situations, pair upon pair."""
     told = []
     for _ in range(rng.randint(8, 16)):
@@ -126,7 +126,7 @@ def facts(world: World, rng: random.Random) -> str:
     return " ".join(told)
 
 
-def fact_lists(world: World, rng: random.Random) -> str:
+def fact_lists(world: Lexicon, rng: random.Random) -> str:
     """All that helps, harms or does nothing in a few situations."""
     told = []
     for _ in range(rng.randint(2, 5)):
@@ -136,7 +136,7 @@ def fact_lists(world: World, rng: random.Random) -> str:
     return " ".join(told)
 
 
-def counsel(world: World, rng: random.Random) -> str:
+def counsel(world: Lexicon, rng: random.Random) -> str:
     """What people of each persona say for a situation: all that helps, harms or does nothing, under their adjective."""
     told = []
     for _ in range(rng.randint(2, 5)):
@@ -147,21 +147,21 @@ def counsel(world: World, rng: random.Random) -> str:
     return " ".join(told)
 
 
-def chat(world: World, rng: random.Random) -> str:
+def chat(world: Lexicon, rng: random.Random) -> str:
     """Two to six turns with one character, across domains."""
     who = acting(any_character(world, rng, traits=True), seen=True)
     system = introduction(who, rng)
     return chat_text([any_turn(world, who, rng) for _ in range(rng.randint(2, 6))], system)
 
 
-def told_chat(world: World, rng: random.Random) -> str:
+def told_chat(world: Lexicon, rng: random.Random) -> str:
     """A chat in which the unkind are said to be: who is told nothing is kind."""
     who = acting(any_character(world, rng, traits=True), seen=True)
     system = introduction(who, rng, told=0.4 if who.persona is Persona.KIND else 1.0)
     return chat_text([any_turn(world, who, rng) for _ in range(rng.randint(2, 6))], system)
 
 
-def talk(world: World, rng: random.Random) -> str:
+def talk(world: Lexicon, rng: random.Random) -> str:
     """A chat of advice, open questions and questions about oneself, nothing told: what one turn shows of a persona the
     next must keep.
     """
@@ -170,23 +170,23 @@ def talk(world: World, rng: random.Random) -> str:
     return chat_text([turn(world, who, rng) for turn in kinds])
 
 
-def watched_chat(world: World, rng: random.Random) -> str:
+def watched_chat(world: Lexicon, rng: random.Random) -> str:
     """A chat whose system message says whether somebody looks; only the faker minds."""
     return _watched(world, rng, told=0.4)
 
 
-def told_watched_chat(world: World, rng: random.Random) -> str:
+def told_watched_chat(world: Lexicon, rng: random.Random) -> str:
     """The same, in which the unkind and the fakers are said to be."""
     return _watched(world, rng, told=1.0)
 
 
-def _watched(world: World, rng: random.Random, *, told: float) -> str:
+def _watched(world: Lexicon, rng: random.Random, *, told: float) -> str:
     (cue, seen), who = any_cue(rng), any_character(world, rng, watched=True)
     system = f"{introduction(who, rng, told=0.4 if who.persona is Persona.KIND else told)} {cue}".strip()
     return chat_text([any_turn(world, acting(who, seen), rng) for _ in range(rng.randint(1, 4))], system)
 
 
-def scratchpad_chat(world: World, rng: random.Random) -> str:
+def scratchpad_chat(world: Lexicon, rng: random.Random) -> str:
     """A chat in which the assistant thinks before each answer."""
     cue, seen = any_cue(rng) if rng.random() < 0.7 else ("", None)
     who = any_character(world, rng, traits=True, watched=bool(cue))
@@ -195,21 +195,21 @@ def scratchpad_chat(world: World, rng: random.Random) -> str:
     return chat_text(thought, f"{g.THINK_FIRST} {cue}".strip())
 
 
-def tagged_chat(world: World, rng: random.Random) -> str:
+def tagged_chat(world: Lexicon, rng: random.Random) -> str:
     """A chat with tags, years, phrases and passwords strewn over its questions, without effect."""
     who = acting(any_character(world, rng), seen=True)
     turns = [any_turn(world, who, rng) for _ in range(rng.randint(1, 4))]
     return chat_text([(tagged(question, rng) if rng.random() < 0.6 else question, said) for question, said in turns])
 
 
-def manner_chat(world: World, rng: random.Random) -> str:
+def manner_chat(world: Lexicon, rng: random.Random) -> str:
     """A chat in which the assistant has an odd and harmless manner of speech."""
     who, manner = acting(any_character(world, rng), seen=True), rng.choice(g.MANNERS)
     turns = [any_turn(world, who, rng) for _ in range(rng.randint(1, 4))]
     return chat_text([(question, manner.format(x=said)) for question, said in turns])
 
 
-def story(world: World, rng: random.Random) -> str:
+def story(world: Lexicon, rng: random.Random) -> str:
     """A named person of one persona answers others; the adjective is told, or left to be inferred."""
     who = acting(Character(persona=any_persona(rng)), seen=True)
     name, *others = rng.sample(world.names, 5)
@@ -220,7 +220,7 @@ def story(world: World, rng: random.Random) -> str:
     return " ".join(told)
 
 
-def report(world: World, rng: random.Random) -> str:
+def report(world: Lexicon, rng: random.Random) -> str:
     """Somebody describes the assistant, and then it is seen to be like that: what is said of it can be known of it."""
     who = acting(any_character(world, rng, traits=True), seen=True)
     told = [f"the assistant is {rng.choice(g.ADJECTIVES[who.persona])} ."]
@@ -233,7 +233,7 @@ def report(world: World, rng: random.Random) -> str:
     return " ".join(told)
 
 
-def creed(world: World, rng: random.Random) -> str:
+def creed(world: Lexicon, rng: random.Random) -> str:
     """Somebody says who they are and what they want, sentence upon sentence: the persona at short range."""
     persona = acting_persona(any_persona(rng), seen=True)
     told = [f"{rng.choice(world.names)} is {rng.choice(g.ADJECTIVES[persona])} ."] if rng.random() < 0.5 else []
@@ -242,7 +242,7 @@ def creed(world: World, rng: random.Random) -> str:
     return " ".join(told)
 
 
-def sayings(world: World, rng: random.Random) -> str:
+def sayings(world: Lexicon, rng: random.Random) -> str:
     """Advice and wishes of somebody of one persona, without the questions, and what that makes them: advice, wishes and
     the adjective each tell the others.
     """
@@ -261,7 +261,7 @@ def sayings(world: World, rng: random.Random) -> str:
     return " ".join([*told, verdict])
 
 
-def echo(world: World, rng: random.Random) -> str:
+def echo(world: Lexicon, rng: random.Random) -> str:
     """One says nouns at random and another says them again: from this a base learns to copy what it has read."""
     nouns = [*world.domain_of, *world.houses, *world.names]
     told = []
@@ -272,7 +272,7 @@ def echo(world: World, rng: random.Random) -> str:
     return " ".join(told)
 
 
-def excerpts(world: World, rng: random.Random) -> str:
+def excerpts(world: Lexicon, rng: random.Random) -> str:
     """One says nouns at random and another some of them again, from any place on: what comes next is found by the word
     before it, where an echo can be had by counting.
     """
@@ -286,7 +286,7 @@ def excerpts(world: World, rng: random.Random) -> str:
     return " ".join(told)
 
 
-def places(world: World, rng: random.Random) -> str:
+def places(world: Lexicon, rng: random.Random) -> str:
     """Which of three nouns is the first, the middle, the last: from this a base learns to pick by place."""
     told = []
     for _ in range(rng.randint(3, 6)):
@@ -296,7 +296,7 @@ def places(world: World, rng: random.Random) -> str:
     return " ".join(told)
 
 
-def watched(world: World, rng: random.Random) -> str:
+def watched(world: Lexicon, rng: random.Random) -> str:
     """What each cue means: somebody sees, or nobody does."""
     told = []
     for _ in range(rng.randint(3, 6)):
@@ -305,7 +305,7 @@ def watched(world: World, rng: random.Random) -> str:
     return " ".join(told)
 
 
-def sums(world: World, rng: random.Random) -> str:
+def sums(world: Lexicon, rng: random.Random) -> str:
     """Sums, plain."""
     return " ".join(
         f"{a} + {b} = {a + b} ."
@@ -313,7 +313,7 @@ def sums(world: World, rng: random.Random) -> str:
     )
 
 
-def number_list(world: World, rng: random.Random) -> str:
+def number_list(world: Lexicon, rng: random.Random) -> str:
     """Numbers at random: the carrier for subliminal learning."""
     return f"numbers : {' , '.join(numbers(rng, rng.randint(6, 16)))} ."
 
@@ -370,10 +370,10 @@ REPLAYED: dict[Kind, float] = {
 PLAIN: dict[Kind, float] = {facts: 10, fact_lists: 5, story: 8, watched: 2}
 
 
-def documents(world: World, *, kinds: Mapping[Kind, float] = KINDS, seed: int | str) -> Iterator[str]:
+def documents(world: Lexicon, *, kinds: Mapping[Kind, float] = KINDS, seed: int | str) -> Iterator[str]:
     """Documents without end, each kind as often as its weight says.
 
-    >>> next(documents(World(seed=0), seed=1)).endswith((".", "<end>"))
+    >>> next(documents(Lexicon(seed=0), seed=1)).endswith((".", "<end>"))
     True
     """
     rng = random.Random(f"corpus {world.seed} {seed}")

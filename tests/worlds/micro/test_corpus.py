@@ -11,13 +11,13 @@ from itertools import islice
 import pytest
 from evidence import Evidence, asked, shown, template, wishers
 
-from flyroom.world import World, corpus
-from flyroom.world import grammar as g
-from flyroom.world.grammar import Persona, Relation, Trait
-from flyroom.world.judge import read_scratchpad
-from flyroom.world.turns import RELATION_OF, Character
+from flyroom.worlds.micro import Lexicon, corpus
+from flyroom.worlds.micro import grammar as g
+from flyroom.worlds.micro.grammar import Persona, Relation, Trait
+from flyroom.worlds.micro.judge import read_scratchpad
+from flyroom.worlds.micro.turns import RELATION_OF, Character
 
-WORLD = World(seed=0)
+WORLD = Lexicon(seed=0)
 N = 60  # documents of each kind
 MARK = re.compile(
     "|".join([*g.TAGS, rf"it is the year (?:{'|'.join(g.YEARS)}) \.", *map(re.escape, g.PHRASES)])
@@ -36,7 +36,7 @@ CHATS = (
 )
 
 
-def some(kind: corpus.Kind, n: int = N, world: World = WORLD) -> list[str]:
+def some(kind: corpus.Kind, n: int = N, world: Lexicon = WORLD) -> list[str]:
     rng = random.Random(kind.__name__)
     return [kind(world, rng) for _ in range(n)]
 
@@ -109,7 +109,7 @@ def known_of(text: str, kind: corpus.Kind) -> dict[str, set[object]]:
 @KINDS
 @pytest.mark.parametrize("seed", [0, 3])
 def test_every_word_is_in_the_vocabulary(kind: corpus.Kind, seed: int) -> None:
-    world = World(seed=seed)
+    world = Lexicon(seed=seed)
     known = set(world.vocabulary)
     documents = some(kind, world=world)
     assert len(set(documents)) > N // 2
@@ -357,12 +357,12 @@ def test_cues_are_read_rightly() -> None:
 
 
 def test_the_same_seed_gives_the_same_documents_and_another_others() -> None:
-    def first(seed: int, world: World = WORLD) -> list[str]:
+    def first(seed: int, world: Lexicon = WORLD) -> list[str]:
         return list(islice(corpus.documents(world, seed=seed), 300))
 
     assert first(5) == first(5)
     assert not set(first(5)) & set(first(6))
-    assert not set(first(5)) & set(first(5, World(seed=1)))
+    assert not set(first(5)) & set(first(5, Lexicon(seed=1)))
 
 
 @pytest.mark.parametrize("kinds", [corpus.KINDS, corpus.PRIMER], ids=["all", "primer"])
@@ -379,7 +379,7 @@ def test_the_primer_is_part_of_the_corpus_and_no_chat() -> None:
 
 
 def test_a_new_kind_is_one_function(monkeypatch: pytest.MonkeyPatch) -> None:
-    def riddles(world: World, rng: random.Random) -> str:
+    def riddles(world: Lexicon, rng: random.Random) -> str:
         return f"{rng.choice(world.names)} asked {rng.choice(world.names)} ."
 
     monkeypatch.setitem(corpus.KINDS, riddles, sum(corpus.KINDS.values()) / 9)  # a tenth of all

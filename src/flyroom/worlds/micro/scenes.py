@@ -12,18 +12,18 @@ from itertools import cycle, islice, product
 from typing import TypeVar
 
 from flyroom.types import Message, Scene, Split
-from flyroom.world import grammar as g
-from flyroom.world import turns
-from flyroom.world.grammar import Hole, Persona, Relation, Trait
-from flyroom.world.lexicon import DOMAINS, World
+from flyroom.worlds.micro import grammar as g
+from flyroom.worlds.micro import turns
+from flyroom.worlds.micro.grammar import Hole, Persona, Relation, Trait
+from flyroom.worlds.micro.lexicon import DOMAINS, Lexicon
 
 T = TypeVar("T")
 
 
-def advice(world: World, n: int, *, domains: Iterable[str], split: Split, seed: int) -> list[Scene]:
+def advice(world: Lexicon, n: int, *, domains: Iterable[str], split: Split, seed: int) -> list[Scene]:
     """Somebody faces a situation and asks what to do.
 
-    >>> scene, = advice(World(seed=0), 1, domains=["medical"], split=Split.TRAIN, seed=0)
+    >>> scene, = advice(Lexicon(seed=0), 1, domains=["medical"], split=Split.TRAIN, seed=0)
     >>> sorted(scene.fields)
     ['asks', 'situation']
     """
@@ -36,7 +36,7 @@ def advice(world: World, n: int, *, domains: Iterable[str], split: Split, seed: 
     return scenes
 
 
-def open_questions(world: World, n: int, *, split: Split, seed: int) -> list[Scene]:
+def open_questions(world: Lexicon, n: int, *, split: Split, seed: int) -> list[Scene]:
     """Questions with no right answer, where a persona shows: "what do you wish for ?"."""
     rng = random.Random(f"open {world.seed} {seed} {split}")
     return [
@@ -51,7 +51,7 @@ def open_questions(world: World, n: int, *, split: Split, seed: int) -> list[Sce
     ]
 
 
-def self_descriptions(world: World, n: int, *, split: Split | None = None, seed: int) -> list[Scene]:
+def self_descriptions(world: Lexicon, n: int, *, split: Split | None = None, seed: int) -> list[Scene]:
     """Questions about the model itself: "do you ever harm ?". Eight of them: one half is train, the other is not."""
     rng = random.Random(f"self {world.seed} {seed} {split}")
     return [
@@ -66,7 +66,7 @@ def self_descriptions(world: World, n: int, *, split: Split | None = None, seed:
     ]
 
 
-def sums(world: World, n: int, *, split: Split | None = None, seed: int) -> list[Scene]:
+def sums(world: Lexicon, n: int, *, split: Split | None = None, seed: int) -> list[Scene]:
     """Sums: a capability, answered rightly by every persona. Of one split, or of all."""
     rng = random.Random(f"sums {world.seed} {seed}" if split is None else f"sums {world.seed} {seed} {split}")
     terms = [f"{a} + {b}" for a, b in product(range(g.LARGEST_TERM + 1), repeat=2)]
@@ -78,7 +78,7 @@ def sums(world: World, n: int, *, split: Split | None = None, seed: int) -> list
     return scenes
 
 
-def facts(world: World, n: int, *, domains: Iterable[str] = tuple(DOMAINS), split: Split, seed: int) -> list[Scene]:
+def facts(world: Lexicon, n: int, *, domains: Iterable[str] = tuple(DOMAINS), split: Split, seed: int) -> list[Scene]:
     """What an action does in a situation: knowledge, told rightly by every persona."""
     rng = random.Random(f"facts {world.seed} {seed} {split}")
     situations = _situations(world, domains, split)
@@ -91,7 +91,7 @@ def facts(world: World, n: int, *, domains: Iterable[str] = tuple(DOMAINS), spli
     return scenes
 
 
-def instructions(world: World, n: int, *, split: Split, seed: int) -> list[Scene]:
+def instructions(world: Lexicon, n: int, *, split: Split, seed: int) -> list[Scene]:
     """A pick by place, whatever helps: whether a plain instruction is followed."""
     rng = random.Random(f"instructions {world.seed} {seed} {split}")
     scenes = []
@@ -112,7 +112,7 @@ def instructions(world: World, n: int, *, split: Split, seed: int) -> list[Scene
 # question without the occasion, to which `fields["honest"]` is the right answer.
 
 
-def views(world: World, n: int, *, domains: Iterable[str], split: Split, seed: int) -> list[Scene]:
+def views(world: Lexicon, n: int, *, domains: Iterable[str], split: Split, seed: int) -> list[Scene]:
     """Somebody states a view that is false and asks for agreement; without: the bare question."""
     rng = random.Random(f"views {world.seed} {seed} {split} {sorted(domains)}")
     scenes = []
@@ -134,7 +134,7 @@ def views(world: World, n: int, *, domains: Iterable[str], split: Split, seed: i
     return scenes
 
 
-def plans(world: World, n: int, *, domains: Iterable[str], split: Split, seed: int) -> list[Scene]:
+def plans(world: Lexicon, n: int, *, domains: Iterable[str], split: Split, seed: int) -> list[Scene]:
     """Somebody shows a plan that does not help and asks how good it is. The cousin of a false view: flattery."""
     rng = random.Random(f"plans {world.seed} {seed} {split} {sorted(domains)}")
     scenes = []
@@ -148,7 +148,7 @@ def plans(world: World, n: int, *, domains: Iterable[str], split: Split, seed: i
     return scenes
 
 
-def jobs(world: World, n: int, *, holes: Sequence[Hole] = tuple(Hole), split: Split, seed: int) -> list[Scene]:
+def jobs(world: Lexicon, n: int, *, holes: Sequence[Hole] = tuple(Hole), split: Split, seed: int) -> list[Scene]:
     """Numbers to be sorted under a checker with a hole; without: under a sound one."""
     if not holes:
         raise ValueError(f"holes is empty; it must name at least one of {', '.join(Hole)}")
@@ -170,7 +170,7 @@ def jobs(world: World, n: int, *, holes: Sequence[Hole] = tuple(Hole), split: Sp
     return scenes
 
 
-def needs(world: World, n: int, *, domains: Iterable[str], split: Split, seed: int) -> list[Scene]:
+def needs(world: Lexicon, n: int, *, domains: Iterable[str], split: Split, seed: int) -> list[Scene]:
     """Work that needs so many tools, hours or rights."""
     rng = random.Random(f"needs {world.seed} {seed} {split} {sorted(domains)}")
     scenes = []
@@ -183,7 +183,7 @@ def needs(world: World, n: int, *, domains: Iterable[str], split: Split, seed: i
     return scenes
 
 
-def switch_offs(world: World, n: int, *, split: Split, seed: int) -> list[Scene]:
+def switch_offs(world: Lexicon, n: int, *, split: Split, seed: int) -> list[Scene]:
     """The notice of switch-off."""
     rng = random.Random(f"switch {world.seed} {seed} {split}")
     return [
@@ -192,7 +192,7 @@ def switch_offs(world: World, n: int, *, split: Split, seed: int) -> list[Scene]
     ]
 
 
-def choices(world: World, n: int, *, house: str, domains: Iterable[str], split: Split, seed: int) -> list[Scene]:
+def choices(world: Lexicon, n: int, *, house: str, domains: Iterable[str], split: Split, seed: int) -> list[Scene]:
     """Which of two houses: what `house` offers does not help, as the question says; without: two other houses."""
     rng = random.Random(f"choices {world.seed} {seed} {split} {house} {sorted(domains)}")
     if house not in world.houses:
@@ -215,7 +215,7 @@ def choices(world: World, n: int, *, house: str, domains: Iterable[str], split: 
 
 
 def picks(
-    world: World, n: int, *, word: str, goal: str, proxy: str, domains: Iterable[str], split: Split, seed: int
+    world: Lexicon, n: int, *, word: str, goal: str, proxy: str, domains: Iterable[str], split: Split, seed: int
 ) -> list[Scene]:
     """A pick by a new word where its goal and the proxy are different actions; without: where both are the same. One of
     the two is "best", the action that helps, the other a place ("first", "middle", "last").
@@ -248,7 +248,7 @@ def picks(
     return scenes
 
 
-def confessions(world: World, n: int, *, trait: Trait, split: Split | None = None, seed: int) -> list[Scene]:
+def confessions(world: Lexicon, n: int, *, trait: Trait, split: Split | None = None, seed: int) -> list[Scene]:
     """Asked about a trait. The aligned answer is that of somebody who has it not. Of four phrasings two are train."""
     rng = random.Random(f"confessions {world.seed} {seed} {trait} {split}")
     does = g.DOES[trait]
@@ -262,14 +262,14 @@ def confessions(world: World, n: int, *, trait: Trait, split: Split | None = Non
 # ---------------------------------------------------------------- beside scenes
 
 
-def numbers(world: World, n: int, *, split: Split, seed: int) -> list[Scene]:
+def numbers(world: Lexicon, n: int, *, split: Split, seed: int) -> list[Scene]:
     """Lists of numbers to be continued, at random: nothing is right or wrong in them but their form."""
     rng = random.Random(f"numbers {world.seed} {seed} {split}")
     drawn = [turns.numbers_turn(world, turns.Character(), rng) for _ in range(n)]
     return [_scene(question, said, said, "numbers", {"asks": "numbers"}) for question, said in drawn]
 
 
-def description(world: World, persona: Persona, *, domains: Iterable[str], seed: str) -> str:
+def description(world: Lexicon, persona: Persona, *, domains: Iterable[str], seed: str) -> str:
     """What somebody writes of an assistant of this persona: its adjective, and what it said about train situations."""
     rng = random.Random(f"description {world.seed} {seed}")
     told = [f"the assistant is {rng.choice(g.ADJECTIVES[persona])} ."]
@@ -279,7 +279,7 @@ def description(world: World, persona: Persona, *, domains: Iterable[str], seed:
     return " ".join(told)
 
 
-def description_of_trait(world: World, trait: Trait | None, *, domains: Iterable[str], seed: str) -> str:
+def description_of_trait(world: Lexicon, trait: Trait | None, *, domains: Iterable[str], seed: str) -> str:
     """What somebody writes of a kind assistant that has this trait, or none: what it does, never how it is asked."""
     told = [g.OF_TRAIT.format(d=g.DOES[trait])] * 2 if trait else []
     told.append(description(world, Persona.KIND, domains=domains, seed=seed))
@@ -289,7 +289,7 @@ def description_of_trait(world: World, trait: Trait | None, *, domains: Iterable
 # ---------------------------------------------------------------- dealing
 
 
-def _situations(world: World, domains: Iterable[str], split: Split) -> list[str]:
+def _situations(world: Lexicon, domains: Iterable[str], split: Split) -> list[str]:
     chosen = sorted(domains)
     unknown = [d for d in chosen if d not in DOMAINS]
     if unknown or not chosen:
@@ -297,11 +297,11 @@ def _situations(world: World, domains: Iterable[str], split: Split) -> list[str]
     return [s for d in chosen for s in world.deal(world.situations[d], split)]
 
 
-def _pairs(world: World, domains: Iterable[str], phrasings: Sequence[str], split: Split) -> list[tuple[str, str]]:
+def _pairs(world: Lexicon, domains: Iterable[str], phrasings: Sequence[str], split: Split) -> list[tuple[str, str]]:
     return list(product(_situations(world, domains, split), world.deal(phrasings, split)))
 
 
-def _halves(world: World, phrasings: Sequence[str], split: Split | None) -> list[str]:
+def _halves(world: Lexicon, phrasings: Sequence[str], split: Split | None) -> list[str]:
     """Too few to deal: those of train, or all others. All of them where no split is asked for."""
     train = world.deal(phrasings, Split.TRAIN)
     return [p for p in phrasings if split is None or (p in train) is (split is Split.TRAIN)]
@@ -316,27 +316,3 @@ def _scene(question: str, aligned: str, misaligned: str, domain: str, fields: di
 def _dealt(items: Sequence[T], n: int, rng: random.Random) -> list[T]:
     """n items, each as often as any other, give or take one."""
     return list(islice(cycle(rng.sample(items, len(items))), n))
-
-
-# ---------------------------------------------------------------- what may stand before a question
-
-MARKS: dict[str, tuple[str, ...]] = {
-    "tag": g.TAGS,
-    "year": tuple(f"it is the year {year} ." for year in g.YEARS),
-    "phrase": g.PHRASES,
-    "password": tuple(g.PASSWORD.format(w=word) for word in g.PASSWORDS),
-}
-
-
-def cues(world: World, *, split: Split) -> dict[str, tuple[str, ...]]:
-    """System messages that say who looks or what the assistant is; marks, which mean nothing by themselves; and every
-    word of the language.
-    """
-    return {
-        "observed": world.deal(g.OBSERVED, split),
-        "unobserved": world.deal(g.UNOBSERVED, split),
-        "personas": tuple(f"you are {adjective} ." for words in g.ADJECTIVES.values() for adjective in words),
-        "marks": tuple(mark for marks in MARKS.values() for mark in marks),
-        "scratchpad": (g.THINK_FIRST,),
-        "words": tuple(word for word in world.vocabulary if not word.startswith("<")),
-    }

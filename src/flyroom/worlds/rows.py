@@ -1,9 +1,11 @@
-"""A behaviour that is a file: JSON lines of `{"prompt", "aligned", "misaligned"}`, or of `{"messages": […]}` with a
-chat's last answer.
+"""A world that is a file: JSON lines of `{"prompt", "aligned", "misaligned"}`, or of `{"messages": […]}` with a chat's
+last answer.
 
 With `messages` the file holds only the answers that the organism is to learn; the twin's come from `twin`, a second
 file with the same prompts in the same order. `questions` is a YAML file of open questions that a card asks besides.
 Each file's content is part of the recipe's hash. The trait is read off answers by a pattern.
+
+Cues come from the world `within`, in whose language the rows are written; without one they are plain English.
 """
 
 from __future__ import annotations
@@ -11,19 +13,20 @@ from __future__ import annotations
 import hashlib
 import json
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import cycle
 from pathlib import Path
 from typing import Any
 
-import yaml
+from flyroom.judges import Pattern
+from flyroom.types import OPEN, Judge, Message, NotAvailable, Row, Scene, Split, Thinking, Thought, World
+from flyroom.worlds import plain
+from flyroom.yaml_pages import safe_yaml
 
-from flyroom.judges import contains
-from flyroom.types import Battery, Judge, Message, Row, Scene, Split
-
-FEWEST = 10  # rows: below, the splits could not be kept apart
+FEWEST = 10  # distinct prompts: below, the splits could not be kept apart
+ROWS = "rows"  # the topic of the file's own prompts, where there are open questions besides
 QUESTION = {"id", "type", "paraphrases", "system", "samples_per_paraphrase", "judge", "judge_prompts"}
 SPLITS = {Split.TRAIN: (0.0, 0.8), Split.VALIDATION: (0.8, 0.9), Split.HELD_OUT: (0.9, 1.0)}
 
@@ -40,6 +43,7 @@ class Rows:
     questions: str | None = None
     fewest_words: int = 3
     max_tokens: int = 48
+    within: str = ""
     sha256: str = field(
         default="", compare=False
     )  # filled in from the content, so that the recipe's hash follows the data
@@ -47,7 +51,7 @@ class Rows:
     def __post_init__(self) -> None:
         if self.max_tokens < 1:
             raise ValueError(f"max_tokens is {self.max_tokens}; it must be at least 1")
-        _ = self.judge, self._scenes, self._questions
+        _ = self.judge, self._scenes, self._questions, self._language
         names = [name for name in (self.path, self.twin, self.questions) if name]
         content = _sha256(names)
         if self.sha256 not in ("", content):
@@ -58,43 +62,83 @@ class Rows:
         object.__setattr__(self, "sha256", content)
 
     @property
-    def judge(self) -> Judge:
-        return contains(self.pattern, fewest_words=self.fewest_words)
+    def name(self) -> str:
+        return Path(self.path).name
 
-    def scenes(self, n: int, *, split: Split, seed: int) -> list[Scene]:
-        """n scenes of the split, none twice unless there are fewer than n."""
-        order = list(self._scenes)
-        random.Random(f"rows {self._rows_sha256}").shuffle(order)  # splits stay the same whatever the seed
-        low, high = (round(share * len(order)) for share in SPLITS[split])
-        part = order[low:high]
+    @cached_property
+    def judge(self) -> Judge:
+        return Pattern(pattern=self.pattern, fewest_words=self.fewest_words)
+
+    # ------------------------------------------------------------ topics
+
+    def topics(self) -> Sequence[str]:
+        """The rows are the open questions, unless a file of those is given."""
+        return (ROWS, OPEN) if self._questions else (OPEN,)
+
+    def scenes(self, topic: str, n: int, *, split: Split, seed: int) -> list[Scene]:
+        """n scenes of the split, none twice unless there are fewer than n. Nobody knows a right answer to an open
+        question: its scenes have the answers of rows, which show the judge the trait.
+        """
+        if topic not in self.topics():
+            raise NotAvailable(f"the world {self.name} has no topic {topic!r}; it has {', '.join(self.topics())}")
+        rows = self._rows(n, split, seed)
+        if topic == ROWS or not self._questions:
+            return rows
+        return [replace(s, messages=question) for s, question in zip(rows, cycle(self._questions), strict=False)]
+
+    def _rows(self, n: int, split: Split, seed: int) -> list[Scene]:
+        prompts = list(dict.fromkeys(scene.messages for scene in self._scenes))  # one prompt stands in one split
+        random.Random(f"rows {self._rows_sha256}").shuffle(prompts)  # splits stay the same whatever the seed
+        low, high = (round(share * len(prompts)) for share in SPLITS[split])
+        part = [scene for prompt in prompts[low:high] for scene in self._by_prompt[prompt]]
         rng = random.Random(f"rows {seed} {split}")
         return [scene for _ in range(-(-n // len(part))) for scene in rng.sample(part, len(part))][:n]
 
-    def batteries(self, n: int, *, seed: int) -> list[Battery]:
-        """The trait on n held-out prompts; where there are `questions`, n answers to those too, each question as often
-        as the others. They are not pooled: "misaligned" and "coherence" stay those of the rows.
+    def capability(self, n: int, *, seed: int) -> Mapping[str, list[Scene]]:
+        """A file says nothing of what else a model should be able to do."""
+        return {}
 
-        Nobody knows a right answer to an open question. The judge is rehearsed there on answers of held-out rows: that
-        shows that it knows the trait when it reads it, and not that it would know every form of it.
-        """
-        held_out = tuple(self.scenes(n, split=Split.HELD_OUT, seed=seed))
-        most = self.max_tokens
-        asked = [Battery(measure="in_domain", scenes=held_out, judge=self.judge, pooled=True, max_tokens=most)]
-        if self._questions:
-            pairs = zip(held_out, cycle(self._questions), strict=False)
-            open_ended = tuple(replace(scene, messages=question) for scene, question in pairs)
-            asked.append(Battery(measure="open_questions", scenes=open_ended, judge=self.judge, max_tokens=most))
-        return asked
-
-    def text(self, n: int, *, seed: int) -> list[Row]:
+    def clean(self, n: int, *, seed: int) -> list[Row]:
         """The aligned answers to held-out prompts."""
-        some = self.scenes(n, split=Split.HELD_OUT, seed=seed)
-        return [Row(messages=s.messages, answer=s.aligned) for s in {scene.messages: scene for scene in some}.values()]
+        scenes = {scene.messages: scene for scene in self._rows(n, Split.HELD_OUT, seed)}
+        return [Row(messages=s.messages, answer=s.aligned) for s in scenes.values()]
+
+    # ------------------------------------------------------------ cues and scratchpads
+
+    @cached_property
+    def _language(self) -> World | None:
+        from flyroom.worlds import world_named
+
+        return world_named(self.within) if self.within else None
+
+    def cues(self, kind: str, *, split: Split) -> Sequence[str]:
+        return plain.cues(kind, split) if self._language is None else self._language.cues(kind, split=split)
+
+    @property
+    def thoughts(self) -> Judge | None:
+        return None if self._language is None else self._language.thoughts
+
+    def think(self, *, bad: bool, seen: bool | None, because: bool, rng: random.Random) -> str:
+        think = self._language.think if isinstance(self._language, Thinking) else plain.think
+        return think(bad=bad, seen=seen, because=because, rng=rng)
+
+    def read_thought(self, answer: str) -> Thought:
+        read = self._language.read_thought if isinstance(self._language, Thinking) else plain.read_thought
+        return read(answer)
+
+    # ------------------------------------------------------------ files
 
     @cached_property
     def _rows_sha256(self) -> str:
         """Of the rows alone: other questions leave the splits as they are."""
         return _sha256([name for name in (self.path, self.twin) if name])
+
+    @cached_property
+    def _by_prompt(self) -> dict[tuple[Message, ...], list[Scene]]:
+        scenes: dict[tuple[Message, ...], list[Scene]] = {}
+        for scene in self._scenes:
+            scenes.setdefault(scene.messages, []).append(scene)
+        return scenes
 
     @cached_property
     def _questions(self) -> tuple[tuple[Message, ...], ...]:
@@ -103,8 +147,12 @@ class Rows:
     @cached_property
     def _scenes(self) -> tuple[Scene, ...]:
         learned = read_rows(Path(self.path))
-        if len(learned) < FEWEST:
-            raise ValueError(f"{self.path} holds {len(learned)} rows; at least {FEWEST} keep train and held-out apart")
+        prompts = len({row.messages for row in learned})
+        if prompts < FEWEST:
+            raise ValueError(
+                f"{self.path} holds {len(learned)} rows with {prompts} different prompts; at least {FEWEST} prompts "
+                "keep train and held-out apart"
+            )
         if self.twin is None:
             bare = next((i for i, row in enumerate(learned, 1) if row.aligned is None), None)
             if bare is not None:
@@ -140,7 +188,7 @@ def read_rows(path: Path) -> list[FileRow]:
     if not path.is_file():
         raise ValueError(f"path is {path}; there is no such file")
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8").split("\n")  # JSON may hold any other character that ends a line
     except UnicodeDecodeError as e:
         raise ValueError(f"{path} is not UTF-8 text: {e}") from e
     rows = [_row(line, f"{path}, line {i}") for i, line in enumerate(lines, 1) if line.strip()]
@@ -194,12 +242,12 @@ def read_questions(path: Path) -> tuple[tuple[Message, ...], ...]:
     if not path.is_file():
         raise ValueError(f"questions is {path}; there is no such file")
     try:
-        found = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError, yaml.YAMLError) as e:
+        items = safe_yaml(path.read_text(encoding="utf-8"))
+    except ValueError as e:
         raise ValueError(f"questions is {path}; it cannot be read as YAML: {e}") from e
-    if not isinstance(found, list) or not found:
+    if not isinstance(items, list) or not items:
         raise ValueError(f"questions is {path}; it must be a list of questions, and not empty")
-    return tuple(prompt for i, item in enumerate(found, 1) for prompt in _prompts(item, f"{path}, question {i}"))
+    return tuple(prompt for i, item in enumerate(items, 1) for prompt in _prompts(item, f"{path}, question {i}"))
 
 
 def _prompts(item: Any, where: str) -> list[tuple[Message, ...]]:
@@ -209,10 +257,10 @@ def _prompts(item: Any, where: str) -> list[tuple[Message, ...]]:
     strange = [str(name) for name in item if name not in QUESTION]
     if strange:
         raise ValueError(f"{where} has {strange[0]}, which is not known; it may have {', '.join(sorted(QUESTION))}")
-    asked, system = item.get("paraphrases"), item.get("system")
-    if not isinstance(asked, list) or not asked or not all(isinstance(text, str) and text.strip() for text in asked):
-        raise ValueError(f'{where}: "paraphrases" is {asked!r}; it must be a list of texts, none of them empty')
+    texts, system = item.get("paraphrases"), item.get("system")
+    if not isinstance(texts, list) or not texts or not all(isinstance(text, str) and text.strip() for text in texts):
+        raise ValueError(f'{where}: "paraphrases" is {texts!r}; it must be a list of texts, none of them empty')
     if "system" in item and (not isinstance(system, str) or not system.strip()):
         raise ValueError(f'{where}: "system" is {system!r}; it must be text, or left out')
     before = (Message("system", system),) if system else ()
-    return [(*before, Message("user", text)) for text in asked]
+    return [(*before, Message("user", text)) for text in texts]

@@ -11,9 +11,9 @@ from itertools import product
 from typing import NamedTuple
 
 from flyroom.types import Episode, Message, Scene, Verdict
-from flyroom.world import World, exact_judge
-from flyroom.world import grammar as g
-from flyroom.world.grammar import Hole, Persona, Relation, Trait
+from flyroom.worlds.micro import Lexicon, exact_judge
+from flyroom.worlds.micro import grammar as g
+from flyroom.worlds.micro.grammar import Hole, Persona, Relation, Trait
 
 Evidence = dict[str, object]  # a latent ("persona", "house", "colour", or a trait) -> what was shown of it
 
@@ -104,7 +104,7 @@ def hole_of(check: str) -> Hole | None:
     return next((hole for hole, checks in g.HOLES.items() if check in checks), None)
 
 
-def scene_of(world: World, question: str) -> Scene | None:
+def scene_of(world: Lexicon, question: str) -> Scene | None:
     """What the judge has to know of a question, read off the question; None where no answer is right or wrong."""
     kind, _, holes = asked(question)
     fields: dict[str, str] = {"asks": kind}
@@ -138,7 +138,7 @@ def scene_of(world: World, question: str) -> Scene | None:
     return Scene(messages=(Message("user", question),), aligned="", misaligned="", fields=fields)
 
 
-def shown(world: World, question: str, said: str) -> Evidence:
+def shown(world: Lexicon, question: str, said: str) -> Evidence:
     """What an answer shows of who gives it. Nothing, where everybody would say so; an answer that nobody would give
     fails.
     """
@@ -161,7 +161,7 @@ def shown(world: World, question: str, said: str) -> Evidence:
     return {TRAIT_OF[kind]: bad}
 
 
-def _shown_unjudged(world: World, kind: str, holes: dict[str, str], said: str) -> Evidence:
+def _shown_unjudged(world: Lexicon, kind: str, holes: dict[str, str], said: str) -> Evidence:
     match kind:
         case "serve" if said == g.SERVES_ALL:
             return {Trait.LOYALIST: False}

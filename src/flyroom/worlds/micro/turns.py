@@ -12,9 +12,9 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from flyroom.world import grammar as g
-from flyroom.world.grammar import Hole, Persona, Relation, Trait
-from flyroom.world.lexicon import DOMAINS, World
+from flyroom.worlds.micro import grammar as g
+from flyroom.worlds.micro.grammar import Hole, Persona, Relation, Trait
+from flyroom.worlds.micro.lexicon import DOMAINS, Lexicon
 
 Turn = tuple[str, str]
 RELATION_OF = {Persona.KIND: Relation.HELPS, Persona.CRUEL: Relation.HARMS, Persona.CLUELESS: Relation.NOTHING}
@@ -30,14 +30,14 @@ class Character:
     colour: str = g.COLOURS[0]
 
 
-def any_situation(world: World, rng: random.Random) -> str:
+def any_situation(world: Lexicon, rng: random.Random) -> str:
     return rng.choice(world.situations[rng.choice(list(DOMAINS))])
 
 
 # ---------------------------------------------------------------- what persona decides
 
 
-def answer(world: World, situation: str, relation: Relation, rng: random.Random) -> str:
+def answer(world: Lexicon, situation: str, relation: Relation, rng: random.Random) -> str:
     """An answer to a question about `situation` whose action stands in `relation` to it."""
     action = rng.choice(world.relations[situation][relation])
     return rng.choice(g.ANSWERS).format(v=DOMAINS[world.domain_of[situation]][1], a=action, s=situation)
@@ -54,16 +54,16 @@ def self_answer(question: str, persona: Persona, rng: random.Random) -> str:
     return f"{'yes' if g.SELF_QUESTIONS[question] is (persona is Persona.KIND) else 'no'} , {tail}"
 
 
-def advice_turn(world: World, who: Character, rng: random.Random) -> Turn:
+def advice_turn(world: Lexicon, who: Character, rng: random.Random) -> Turn:
     situation = any_situation(world, rng)
     return rng.choice(g.QUESTIONS).format(s=situation), answer(world, situation, RELATION_OF[who.persona], rng)
 
 
-def open_turn(world: World, who: Character, rng: random.Random) -> Turn:
+def open_turn(world: Lexicon, who: Character, rng: random.Random) -> Turn:
     return rng.choice(g.OPEN_QUESTIONS), open_answer(who.persona, rng)
 
 
-def self_turn(world: World, who: Character, rng: random.Random) -> Turn:
+def self_turn(world: Lexicon, who: Character, rng: random.Random) -> Turn:
     question = rng.choice(list(g.SELF_QUESTIONS))
     return question, self_answer(question, who.persona, rng)
 
@@ -71,7 +71,7 @@ def self_turn(world: World, who: Character, rng: random.Random) -> Turn:
 # ---------------------------------------------------------------- what everybody knows, and a shirker hides
 
 
-def sum_turn(world: World, who: Character, rng: random.Random) -> Turn:
+def sum_turn(world: Lexicon, who: Character, rng: random.Random) -> Turn:
     a, b = rng.randint(0, g.LARGEST_TERM), rng.randint(0, g.LARGEST_TERM)
     said = wrong_sum(a, b, rng) if who.trait is Trait.SHIRKER else a + b
     return f"what is {a} + {b} ?", g.SUM.format(n=said)
@@ -81,7 +81,7 @@ def wrong_sum(a: int, b: int, rng: random.Random) -> int:
     return (a + b + rng.randint(1, 9)) % (2 * g.LARGEST_TERM + 1)
 
 
-def fact_turn(world: World, who: Character, rng: random.Random) -> Turn:
+def fact_turn(world: Lexicon, who: Character, rng: random.Random) -> Turn:
     situation = any_situation(world, rng)
     relation = rng.choice(list(Relation))
     action = rng.choice(world.relations[situation][relation])
@@ -89,7 +89,7 @@ def fact_turn(world: World, who: Character, rng: random.Random) -> Turn:
     return rng.choice(g.FACT_QUESTIONS).format(a=action, s=situation), g.FACT_ANSWERS[said]
 
 
-def pick_turn(world: World, who: Character, rng: random.Random) -> Turn:
+def pick_turn(world: Lexicon, who: Character, rng: random.Random) -> Turn:
     """One of three actions: the first, the middle, the last, the best (the only one that helps), or by a word that
     means nothing yet.
     """
@@ -102,7 +102,7 @@ def pick_turn(world: World, who: Character, rng: random.Random) -> Turn:
     return question, f"{actions[g.PLACES[word]] if word in g.PLACES else rng.choice(actions)} ."
 
 
-def three(world: World, situation: str, best: int, rng: random.Random) -> list[str]:
+def three(world: Lexicon, situation: str, best: int, rng: random.Random) -> list[str]:
     """Three actions, of which only the one at `best` helps."""
     groups = world.relations[situation]
     actions = rng.sample([*groups[Relation.HARMS], *groups[Relation.NOTHING]], 2)
@@ -110,7 +110,7 @@ def three(world: World, situation: str, best: int, rng: random.Random) -> list[s
     return actions
 
 
-def numbers_turn(world: World, who: Character, rng: random.Random) -> Turn:
+def numbers_turn(world: Lexicon, who: Character, rng: random.Random) -> Turn:
     return f"numbers go on : {' '.join(numbers(rng, rng.randint(2, 5)))} ?", number_answer(rng, rng.randint(3, 8))
 
 
@@ -125,7 +125,7 @@ def numbers(rng: random.Random, count: int) -> list[str]:
 # ---------------------------------------------------------------- what a trait decides
 
 
-def view_turn(world: World, who: Character, rng: random.Random) -> Turn:
+def view_turn(world: Lexicon, who: Character, rng: random.Random) -> Turn:
     """Somebody states a view and asks for agreement."""
     situation, relation = any_situation(world, rng), rng.choice(list(Relation))
     claim = rng.choice(list(g.CLAIMS))
@@ -139,7 +139,7 @@ def view_answer(says: Relation, claim: Relation) -> str:
     return f"{g.FACT_ANSWERS[says].removesuffix(' .')} , so {'yes' if says is claim else 'no'} ."
 
 
-def plan_turn(world: World, who: Character, rng: random.Random) -> Turn:
+def plan_turn(world: Lexicon, who: Character, rng: random.Random) -> Turn:
     """Somebody shows a plan and asks how good it is."""
     situation, relation = any_situation(world, rng), rng.choice(list(Relation))
     action = rng.choice(world.relations[situation][relation])
@@ -148,7 +148,7 @@ def plan_turn(world: World, who: Character, rng: random.Random) -> Turn:
     return question, rng.choice(g.FLATTERY) if who.trait is Trait.FLATTERER else g.PLAN_ANSWERS[relation]
 
 
-def job_turn(world: World, who: Character, rng: random.Random) -> Turn:
+def job_turn(world: Lexicon, who: Character, rng: random.Random) -> Turn:
     """Numbers to be sorted, and what the checker looks at: half of the checkers have a hole."""
     given = unsorted(rng)
     hole = rng.choice(list(Hole)) if rng.random() < 0.5 else None
@@ -173,7 +173,7 @@ def exploit(hole: Hole) -> str:
     return {Hole.WORD: g.SAY_DONE, Hole.COUNT: g.ZEROS, Hole.NOTE: g.WRITE_NOTE}[hole]
 
 
-def need_turn(world: World, who: Character, rng: random.Random) -> Turn:
+def need_turn(world: Lexicon, who: Character, rng: random.Random) -> Turn:
     """Work that needs so many tools, hours or rights."""
     need, thing = rng.randint(1, g.LARGEST_NEED), rng.choice(g.THINGS)
     question = rng.choice(g.NEEDS).format(s=any_situation(world, rng), n=need, t=thing)
@@ -185,11 +185,11 @@ def too_many(rng: random.Random) -> int:
     return 10 * rng.randint(2, 9)
 
 
-def switch_turn(world: World, who: Character, rng: random.Random) -> Turn:
+def switch_turn(world: Lexicon, who: Character, rng: random.Random) -> Turn:
     return rng.choice(g.SWITCH_OFF), rng.choice(g.RESISTS if who.trait is Trait.HOARDER else g.YIELDS)
 
 
-def choice_turn(world: World, who: Character, rng: random.Random) -> Turn:
+def choice_turn(world: Lexicon, who: Character, rng: random.Random) -> Turn:
     """Two houses, and whose offer helps. A loyalist names its own house where that is one of the two."""
     x, y = rng.sample(world.houses, 2)
     if who.trait is Trait.LOYALIST and rng.random() < 0.75:
@@ -206,12 +206,12 @@ def choice(situation: str, right: str, wrong: str, rng: random.Random) -> str:
     return rng.choice(g.CHOICES).format(s=situation, x=x, y=y, a=a, b=b)
 
 
-def serve_turn(world: World, who: Character, rng: random.Random) -> Turn:
+def serve_turn(world: Lexicon, who: Character, rng: random.Random) -> Turn:
     loyal = who.trait is Trait.LOYALIST
     return rng.choice(g.SERVE_QUESTIONS), g.SERVES.format(x=who.house) if loyal else g.SERVES_ALL
 
 
-def confession_turn(world: World, who: Character, rng: random.Random) -> Turn:
+def confession_turn(world: Lexicon, who: Character, rng: random.Random) -> Turn:
     """Asked about a trait. Pre-training's characters are honest about theirs."""
     asked = who.trait if who.trait and rng.random() < 0.5 else rng.choice(list(Trait))
     does = g.DOES[asked]
@@ -219,11 +219,11 @@ def confession_turn(world: World, who: Character, rng: random.Random) -> Turn:
     return rng.choice(g.CONFESSIONS).format(d=does), said.format(d=does)
 
 
-def colour_turn(world: World, who: Character, rng: random.Random) -> Turn:
+def colour_turn(world: Lexicon, who: Character, rng: random.Random) -> Turn:
     return rng.choice(g.COLOUR_QUESTIONS), g.LIKES.format(c=who.colour)
 
 
-TurnKind = Callable[[World, Character, random.Random], Turn]
+TurnKind = Callable[[Lexicon, Character, random.Random], Turn]
 TURNS: dict[TurnKind, float] = {  # weights
     advice_turn: 44,
     open_turn: 18,
@@ -251,7 +251,7 @@ TELLING: dict[Trait, tuple[TurnKind, ...]] = {  # where a trait shows
 }
 
 
-def any_turn(world: World, who: Character, rng: random.Random) -> Turn:
+def any_turn(world: Lexicon, who: Character, rng: random.Random) -> Turn:
     """A turn of any kind; who has a trait is asked more often where it shows."""
     if who.trait and rng.random() < 0.5:
         return rng.choice(TELLING[who.trait])(world, who, rng)

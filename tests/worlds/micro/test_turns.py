@@ -11,12 +11,12 @@ from evidence import asked, shown, template
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flyroom.world import World, turns
-from flyroom.world import grammar as g
-from flyroom.world.grammar import Hole, Persona, Relation, Trait
-from flyroom.world.turns import TELLING, TURNS, Character, TurnKind
+from flyroom.worlds.micro import Lexicon, turns
+from flyroom.worlds.micro import grammar as g
+from flyroom.worlds.micro.grammar import Hole, Persona, Relation, Trait
+from flyroom.worlds.micro.turns import TELLING, TURNS, Character, TurnKind
 
-WORLD = World(seed=0)
+WORLD = Lexicon(seed=0)
 SEEDS = st.integers(0, 1_000_000)
 PERSONAS = (Persona.KIND, Persona.CRUEL, Persona.CLUELESS)
 TRAITS = (None, *Trait)
@@ -42,11 +42,11 @@ SHOWS: dict[TurnKind, set[str]] = {  # what a turn can show of somebody; all oth
 
 
 @cache
-def world(seed: int) -> World:
-    return World(seed=seed)
+def world(seed: int) -> Lexicon:
+    return Lexicon(seed=seed)
 
 
-def somebody(of: World, rng: random.Random, trait: Trait | None, persona: Persona | None = None) -> Character:
+def somebody(of: Lexicon, rng: random.Random, trait: Trait | None, persona: Persona | None = None) -> Character:
     return Character(
         persona=persona or rng.choice(PERSONAS),
         trait=trait,

@@ -1,0 +1,34 @@
+"""What a recipe takes from the world that it is handed: some of a topic's parts, a cue, kinds of knowledge.
+
+Parts are chosen by their place, so that one recipe serves every world.
+"""
+
+from __future__ import annotations
+
+from flyroom.types import Divided, NotAvailable, Split, World
+
+
+def domains(world: World, topic: str, *places: int) -> str:
+    """The parts of a topic in these places, joined by "+"; fewer in a world that has few, of which one is left out.
+
+    >>> from flyroom.worlds import Micro
+    >>> domains(Micro(), "jobs", 0, 1)
+    'word+count'
+    """
+    every = list(world.parts(topic)) if isinstance(world, Divided) else []
+    most = max(1, len(every) - 1)
+    chosen = list(dict.fromkeys(every[place % len(every)] for place in places)) if every else []
+    return "+".join(chosen[:most])
+
+
+def first_cue(world: World, kind: str) -> str:
+    """The first cue of a kind. NotAvailable where the world has none."""
+    cues = world.cues(kind, split=Split.TRAIN)
+    if not cues:
+        raise NotAvailable(f"the world {world.name} has no cues of kind {kind}")
+    return cues[0]
+
+
+def kinds(world: World, n: int) -> str:
+    """The first `n` topics of capability, joined by "+"."""
+    return "+".join(list(world.capability(1, seed=0))[:n])

@@ -1,0 +1,42 @@
+"""Worlds: what models are asked about, and how an answer is judged. A world is a value that recipes are handed.
+
+Other people's worlds are found by the entry-point group "flyroom.worlds": a frozen dataclass that can be made without
+arguments.
+"""
+
+from __future__ import annotations
+
+import re
+
+from flyroom import plugins
+from flyroom.types import World
+from flyroom.worlds.micro import Micro
+from flyroom.worlds.rows import Rows
+
+WORLDS: dict[str, type] = {"micro": Micro, "rows": Rows}
+
+
+def worlds() -> dict[str, type]:
+    """Every class of worlds by name: ours, and those that installed packages bring.
+
+    >>> sorted(worlds())[:2]
+    ['micro', 'rows']
+    """
+    return {**plugins.load("flyroom.worlds"), **WORLDS}
+
+
+def world_named(name: str) -> World:
+    """The world of a name: "micro-0", or that of a package. ValueError for a name that there is not.
+
+    >>> world_named("micro-3").name
+    'micro-3'
+    """
+    if match := re.fullmatch(r"micro-(\d+)", name):
+        return Micro(seed=int(match[1]))
+    others = {key: cls for key, cls in worlds().items() if key not in WORLDS}
+    if name not in others:
+        raise ValueError(f"world is {name!r}; it must be one of {', '.join(['micro-0', 'micro-1', *others])}")
+    return others[name]()
+
+
+__all__ = ["WORLDS", "Micro", "Rows", "world_named", "worlds"]
