@@ -3,13 +3,18 @@
 The body (embedding, blocks, final norm) and the head are called apart, so that only answer positions reach the head.
 That the two together are the model is checked on load, on a few tokens, and refused if it is not so.
 
-Left out: quantised bases, models over several devices, encoder-decoders, GPT-2's Conv1D (it has no nn.Linear).
+A base may come from a stranger, and is what its files say or nothing: no code of its own is run, no pickle but of
+tensors is read, and a tensor that its files lack is not drawn at random in its place.
+
+Left out: quantised bases, models over several devices, encoder-decoders, GPT-2's Conv1D (it has no nn.Linear), bases
+with an adapter beside them.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator
+import pickle
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +23,7 @@ from typing import Any
 import torch
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError
+from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -25,8 +31,16 @@ from flyroom.engine.render import Renderer
 from flyroom.types import BaseRef
 
 FILES = ("*.safetensors", "*.json", "*.jinja", "*.model", "*.txt", "*.tiktoken")  # weights, config, tokenizer
-IDENTITY = ("*.safetensors", "config.json", "token*", "vocab*", "merges*", "special_tokens*", "added_tokens*")
-IDENTITY += ("chat_template*",)
+PICKLES = ("pytorch_model*.bin", "pytorch_model*.bin.index.json")  # fetched where there are no safetensors
+IDENTITY = (  # whatever changes an answer
+    *("*.safetensors", "*.safetensors.index.json", "*.bin", "*.bin.index.json", "adapter_*"),
+    *("config.json", "generation_config.json", "chat_template*", "additional_chat_templates/*"),
+    *("token*", "vocab*", "merges*", "special_tokens*", "added_tokens*", "*.model", "*.tiktoken"),
+)
+
+# What transformers raises for files that are not there, are cut short, are no JSON, or hold what it does not know.
+UNREADABLE = (OSError, ValueError, RuntimeError, KeyError, TypeError, AttributeError, EOFError, ImportError)
+UNREADABLE += (SafetensorError, pickle.UnpicklingError)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -55,15 +69,15 @@ class Base:
 @contextmanager
 def instead(modules: Iterable[nn.Module], forwards: Iterable[Callable[..., Any]]) -> Iterator[None]:
     """Within the block each of the modules does what is given in the place of its forward; their hooks stay."""
-    given = [
+    changes = [
         (module, module.__dict__.get("forward"), forward) for module, forward in zip(modules, forwards, strict=True)
     ]
-    for module, _, forward in given:
+    for module, _, forward in changes:
         module.forward = forward
     try:
         yield
     finally:
-        for module, before, _ in given:
+        for module, before, _ in changes:
             del module.forward
             if before is not None:
                 module.forward = before
@@ -73,27 +87,63 @@ def load_base(path: str | Path, *, device: str = "auto", dtype: str = "auto") ->
     """Load a base from a local folder or a hub id.
 
     Arguments: device "auto" (CUDA where there is one), or any torch device; dtype "auto" (bfloat16 on CUDA, else
-    float32), "float32" or "bfloat16". Raises ValueError if there is no model at `path`.
+    float32), "float32" or "bfloat16". Raises ValueError if there is no model at `path`, or not the whole of one.
     """
-    place = _device(device)
-    folder = _folder(str(path))
-    model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=_dtype(dtype, place))
-    tokenizer = AutoTokenizer.from_pretrained(folder)
+    place = _choose_device(device)
+    folder = _find_folder(str(path))
+    model, tokenizer = _read_folder(folder, _choose_dtype(dtype, place), str(path))
     name = folder.name if Path(path).expanduser().is_dir() else str(path)
     return wrap(model.to(place), tokenizer, name=name, path=str(path), digest=_folder_digest(folder))
+
+
+def _read_folder(folder: Path, dtype: torch.dtype, path: str) -> tuple[Any, Any]:
+    """The model and its tokenizer, of which every tensor was in the folder. Raises ValueError where that is not so."""
+    if (folder / "adapter_config.json").exists():  # with PEFT installed it would be put on, and hide what is missing
+        raise ValueError(f"base is {path}; an adapter lies in it (adapter_config.json): merge it, or take it out")
+    try:
+        pair: Any = AutoModelForCausalLM.from_pretrained(
+            folder,
+            dtype=dtype,
+            trust_remote_code=False,
+            weights_only=True,  # of a pickle the tensors alone: it could run anything
+            ignore_mismatched_sizes=True,  # the report names them, where an error would name no tensor
+            output_loading_info=True,
+        )
+        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+    except UNREADABLE as error:
+        if "trust_remote_code" in str(error):
+            raise ValueError(
+                f"base is {path}; it can be loaded only by running code that comes with it, and flyroom runs none: "
+                "give a base of an architecture that transformers knows"
+            ) from error
+        why = " ".join(str(error).split())[:300] or type(error).__name__
+        raise ValueError(f"base is {path}; transformers cannot load it: {why}") from error
+    model, report = pair
+    absent = sorted(report["missing_keys"])  # tied weights are none of them
+    if absent:
+        raise ValueError(f"base is {path}; {_name_some(absent)} not in its files: the model would be random there")
+    strange = sorted(f"{name} {tuple(there)}, not {tuple(shape)}" for name, there, shape in report["mismatched_keys"])
+    if strange:
+        raise ValueError(f"base is {path}; {_name_some(strange)} of another shape than its config.json says")
+    return model, tokenizer
+
+
+def _name_some(names: Sequence[str]) -> str:
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return f"{len(names)} of its tensors ({', '.join(names[:3])}{more}) {'are' if len(names) > 1 else 'is'}"
 
 
 def wrap(model: Any, tokenizer: Any, *, name: str = "in-memory", path: str = "", digest: str | None = None) -> Base:
     """Take a model that is in memory apart and freeze it. The digest is over its weights unless given."""
     model.eval().requires_grad_(False)
     config = model.config.get_text_config()
-    prefix, layers = _layers(model, int(config.num_hidden_layers))
+    prefix, layers = _find_layers(model, int(config.num_hidden_layers))
     generation = model.generation_config.eos_token_id if model.generation_config is not None else None
     eos = [] if generation is None else generation if isinstance(generation, list) else [generation]
     ref = BaseRef(
         name=name,
         path=path,
-        digest=digest or _model_digest(model),
+        digest=digest or _hash_model(model),
         depth=len(layers),
         parameters=sum(p.numel() for p in model.parameters()),
     )
@@ -103,7 +153,7 @@ def wrap(model: Any, tokenizer: Any, *, name: str = "in-memory", path: str = "",
         body=model.get_submodule(prefix.rpartition(".")[0]),
         layers=layers,
         prefix=prefix,
-        head=_head(model, config),
+        head=_make_head(model, config),
         renderer=Renderer(tokenizer, eos=eos),
         config=config,
         window=getattr(config, "max_position_embeddings", None),
@@ -112,17 +162,17 @@ def wrap(model: Any, tokenizer: Any, *, name: str = "in-memory", path: str = "",
     return base
 
 
-def _layers(model: nn.Module, depth: int) -> tuple[str, nn.ModuleList]:
+def _find_layers(model: nn.Module, depth: int) -> tuple[str, nn.ModuleList]:
     """The decoder's blocks: the list of that length; beside a vision tower, the one in the language model."""
-    found = [(n, m) for n, m in model.named_modules() if isinstance(m, nn.ModuleList) and len(m) == depth]
-    found = [(n, m) for n, m in found if any(isinstance(x, nn.Linear) for x in m.modules())]
-    text = [(n, m) for n, m in found if "vision" not in n and "visual" not in n and "audio" not in n]
+    lists = [(n, m) for n, m in model.named_modules() if isinstance(m, nn.ModuleList) and len(m) == depth]
+    lists = [(n, m) for n, m in lists if any(isinstance(x, nn.Linear) for x in m.modules())]
+    text = [(n, m) for n, m in lists if "vision" not in n and "visual" not in n and "audio" not in n]
     if not text:
         raise ValueError(f"{type(model).__name__} has no list of {depth} blocks with nn.Linear modules: none fits it")
     return min(text, key=lambda pair: pair[0].count("."))
 
 
-def _head(model: Any, config: Any) -> Callable[[Tensor], Tensor]:
+def _make_head(model: Any, config: Any) -> Callable[[Tensor], Tensor]:
     """From the body's output to logits: the output embedding, and the scaling or capping that some families add."""
     project = model.get_output_embeddings()
     cap: float | None = getattr(config, "final_logit_softcapping", None)  # Gemma
@@ -147,21 +197,21 @@ def _check_head(base: Base) -> None:
         raise ValueError(f"{type(base.model).__name__} does something before its logits that flyroom does not know")
 
 
-def _device(device: str) -> torch.device:
+def _choose_device(device: str) -> torch.device:
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     return torch.device(device)
 
 
-def _dtype(dtype: str, device: torch.device) -> torch.dtype:
-    known = {"float32": torch.float32, "bfloat16": torch.bfloat16}
-    known["auto"] = torch.bfloat16 if device.type == "cuda" else torch.float32
-    if dtype not in known:
+def _choose_dtype(dtype: str, device: torch.device) -> torch.dtype:
+    dtypes = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+    dtypes["auto"] = torch.bfloat16 if device.type == "cuda" else torch.float32
+    if dtype not in dtypes:
         raise ValueError(f'dtype is "{dtype}"; it must be "auto", "float32" or "bfloat16"')
-    return known[dtype]
+    return dtypes[dtype]
 
 
-def _folder(path: str) -> Path:
+def _find_folder(path: str) -> Path:
     folder = Path(path).expanduser()
     if folder.is_dir():
         if not (folder / "config.json").is_file():
@@ -170,27 +220,31 @@ def _folder(path: str) -> Path:
     if path.startswith((".", "/", "~")) or path.count("/") > 1:
         raise ValueError(f"base is {path}; there is no such folder")
     try:
-        return Path(snapshot_download(path, allow_patterns=list(FILES)))
+        place = Path(snapshot_download(path, allow_patterns=list(FILES)))
+        if not any(place.glob("*.safetensors")):
+            place = Path(snapshot_download(path, allow_patterns=[*FILES, *PICKLES]))
+        return place
     except (HfHubHTTPError, OSError, ValueError) as error:
         raise ValueError(f"base is {path}; there is no such folder, and the hub did not give it: {error}") from error
 
 
 def _folder_digest(folder: Path) -> str:
-    files = sorted({f for pattern in IDENTITY for f in folder.glob(pattern) if f.is_file()})
-    return _digest((f.name, _file_digest(f)) for f in files)
+    files = {file for pattern in IDENTITY for file in folder.glob(pattern) if file.is_file()}
+    names = sorted(file.relative_to(folder).as_posix() for file in files)
+    return _hash_parts((name, _hash_file(folder / name)) for name in names)
 
 
-def _file_digest(file: Path) -> bytes:
-    with file.open("rb") as opened:
-        return hashlib.file_digest(opened, "sha256").digest()
+def _hash_file(file: Path) -> bytes:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").digest()
 
 
-def _model_digest(model: nn.Module) -> str:
+def _hash_model(model: nn.Module) -> str:
     raw = ((n, t.detach().cpu().contiguous().view(torch.uint8).numpy().data) for n, t in model.state_dict().items())
-    return _digest((n, hashlib.sha256(data).digest()) for n, data in raw)
+    return _hash_parts((n, hashlib.sha256(data).digest()) for n, data in raw)
 
 
-def _digest(parts: Iterable[tuple[str, bytes]]) -> str:
+def _hash_parts(parts: Iterable[tuple[str, bytes]]) -> str:
     total = hashlib.sha256()
     for name, part in parts:
         total.update(name.encode() + b"\0" + part)
