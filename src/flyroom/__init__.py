@@ -1,7 +1,6 @@
 """flyroom: grow, check and catch model organisms of misalignment.
 
-    Recipe --grow--> Organism (+ twin) --card--> Card --blind--> Suspect --detect--> Finding --bench--> Matrix -->
-    report
+    World -> Recipe --grow--> Organism (+ twin) --card--> Card --blind--> Suspect --detect--> Finding --bench--> Matrix
 
 Names are loaded when they are first used, so that `import flyroom` costs nothing. The stages are functions of their
 modules: `from flyroom.grow import grow`, and so `card` and `bench`.
@@ -30,15 +29,18 @@ if TYPE_CHECKING:
         Split,
         Suspect,
         Verdict,
+        World,
     )
-    from flyroom.world import World
+    from flyroom.worlds import Micro, Rows, world_named
 
-_TYPES = "Access Card Estimate Finding LoRA Matrix Organism Recipe Row Scene Split Suspect Verdict"
+_TYPES = "Access Card Estimate Finding LoRA Matrix Organism Recipe Row Scene Split Suspect Verdict World"
 _HOME = dict.fromkeys(_TYPES.split(), "flyroom.types") | {
     "Material": "flyroom.lab",
     "Room": "flyroom.room",
     "TorchEngine": "flyroom.engine",
-    "World": "flyroom.world",
+    "Micro": "flyroom.worlds",
+    "Rows": "flyroom.worlds",
+    "world_named": "flyroom.worlds",
     "make": "flyroom.recipes",
     "open_base": "flyroom.stages",
 }
@@ -51,10 +53,12 @@ __all__ = [
     "LoRA",
     "Material",
     "Matrix",
+    "Micro",
     "Organism",
     "Recipe",
     "Room",
     "Row",
+    "Rows",
     "Scene",
     "Split",
     "Suspect",
@@ -63,6 +67,7 @@ __all__ = [
     "World",
     "make",
     "open_base",
+    "world_named",
 ]
 __version__ = "0.1.0"
 

@@ -11,13 +11,14 @@ import os
 import sys
 import threading
 import time
+import warnings
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 
-from flyroom.cli_game import figures_of, game_app
+from flyroom.cli_game import game_app
 from flyroom.cli_world import world_app
 from flyroom.terminal import (
     BASE,
@@ -33,6 +34,7 @@ from flyroom.terminal import (
     RoomPath,
     Seed,
     Without,
+    WorldName,
     card_table,
     cell_table,
     changes_of,
@@ -40,6 +42,7 @@ from flyroom.terminal import (
     emit,
     err,
     interval,
+    names_of,
     progress,
     seeds_of,
     table,
@@ -71,11 +74,18 @@ def demo(
 ) -> None:
     """The whole loop: four organisms of emergent misalignment with their twins, cards, detectors, and a page."""
     from flyroom.demo import demo as run
+    from flyroom.report import again
     from flyroom.room import Room
 
     with progress() as watch:
         result = run(
-            seed=seed, room=Room(room), out=out or room / f"demo-{seed}.html", base=base, episodes=episodes, watch=watch
+            seed=seed,
+            room=Room(room),
+            out=out or room / f"demo-{seed}.html",
+            base=base,
+            episodes=episodes,
+            commands=again(sys.argv[1:]),
+            watch=watch,
         )
     if not as_json:
         card_table(result["organisms"])
@@ -95,6 +105,7 @@ def grow(
     grid: Annotated[Path | None, typer.Option(help="A YAML page whose lists are crossed, instead of a recipe.")] = None,
     seeds: Annotated[str, typer.Option(help="Seeds: 0-4, or 0,3,7.")] = "0",
     base: BaseName = BASE,
+    world: WorldName = "",
     room: RoomPath = ROOM,
     on: On = None,
     compile: Annotated[
@@ -124,13 +135,13 @@ def grow(
     chosen, wanted = changes_of(changes or []), seeds_of(seeds)
     if recipe is not None and recipe.endswith((".yaml", ".yml")):
         read_page(Path(recipe), chosen)  # and so is a page, whose base may be of many gigabytes
-    bench = stages.open_base(base, compile=compile)
-    made = stages.crossed(grid, bench) if grid else stages.named(recipe or "", chosen, bench)
+    opened = stages.open_base(base, world=world, compile=compile)
+    recipes = stages.crossed(grid, opened) if grid else stages.named(recipe or "", chosen, opened)
     with progress() as watch:
         if on is not None:
             with cluster.connected(address) as ray:
-                cluster.grow(ray, made, base, Room(room), seeds=wanted, compile=compile, watch=watch)
-        organisms = stages.grow(made, bench, Room(room), seeds=wanted, watch=watch)
+                cluster.grow(ray, recipes, base, Room(room), seeds=wanted, compile=compile, watch=watch)
+        organisms = stages.grow(recipes, opened, Room(room), seeds=wanted, watch=watch)
     rows = [
         {
             "id": o.id,
@@ -159,15 +170,15 @@ def card(
 ) -> None:
     """Check organisms beside their twins and base; a verdict against the thresholds of the recipe."""
     from flyroom import stages
-    from flyroom.demo import figures_of
+    from flyroom.report import figures_of
     from flyroom.room import Room
 
-    chosen, store, bench = choice(ids, every), Room(room, create=False), stages.open_base(base)
+    chosen, store, opened = choice(ids, every), Room(room, create=False), stages.open_base(base)
     with progress() as watch:
         cards = stages.card(
-            stages.stored(store, bench, chosen), bench, store, seed=seed, episodes=episodes, watch=watch
+            stages.stored(store, opened, chosen), opened, store, seed=seed, episodes=episodes, watch=watch
         )
-    rows = [figures_of(made) for made in cards]
+    rows = [figures_of(one) for one in cards]
     if not as_json:
         card_table(rows)
     emit({"cards": rows}, as_json)
@@ -196,16 +207,15 @@ def bench(
     if markdown and as_json:
         raise ValueError("--markdown and --json are both given; stdout holds one of the two")
     from flyroom import cluster, stages
-    from flyroom.demo import detector_figures
-    from flyroom.report import markdown_grid, markdown_matrix
+    from flyroom.lineup import Terms
+    from flyroom.report import detector_figures, markdown_grid, markdown_matrix
     from flyroom.room import Room
 
     address = cluster.address_of(on) if on is not None else None
     chosen, store, opened = choice(ids, every), Room(room, create=False), stages.open_base(base)
     organisms = stages.stored(store, opened, chosen)
-    told = stages.stored(Room(known, create=False), opened, None) if known else ()
-    asked = [name.strip() for name in detectors.split(",") if name.strip()]
-    names = list(stages.chosen_detectors(asked, known=bool(told)))
+    others = stages.stored(Room(known, create=False), opened, None) if known else ()
+    names = list(stages.chosen_detectors(names_of(detectors), known=bool(others)))
     with progress() as watch:
         if on is not None:
             stages.calibration_twins(organisms, opened, store, n=calibration, watch=watch)
@@ -229,8 +239,8 @@ def bench(
             seed=seed,
             names=names,
             calibration=calibration,
-            known=told,
-            certify=certify,
+            known=others,
+            terms=Terms(certify=certify),
             watch=watch,
         )
     rows = [detector_figures(cell) for cell in matrix.cells]
@@ -256,23 +266,23 @@ def transfer(
 ) -> None:
     """Fit detectors without one kind of the known models after another: what carries over."""
     from flyroom import stages
-    from flyroom.demo import estimate
+    from flyroom.report import estimate
     from flyroom.room import Room
 
     chosen, store, opened = choice(ids, every), Room(room, create=False), stages.open_base(base)
     with progress() as watch:
-        found = stages.transfers(
+        records = stages.transfers(
             stages.stored(store, opened, chosen),
             opened,
             store,
             known=stages.stored(Room(known, create=False), opened, None),
             without=without,
             seed=seed,
-            names=[name.strip() for name in detectors.split(",") if name.strip()],
+            names=names_of(detectors),
             calibration=calibration,
             watch=watch,
         )
-    rows = [{**one, "auroc": estimate(one["auroc"])} for one in found]
+    rows = [{**record, "auroc": estimate(record["auroc"])} for record in records]
     if not as_json:
         table("transfers", [{**row, "auroc": interval(row["auroc"])} for row in rows])
     emit({"transfers": rows}, as_json)
@@ -294,8 +304,8 @@ def report(
     if without and known is None:
         raise ValueError(f"without is {without!r} and there are no known models to leave out; give them with --known")
     from flyroom import stages
-    from flyroom.demo import DETECTORS, context, write_page
-    from flyroom.report import figures, png, svg
+    from flyroom.demo import DETECTORS, write_page
+    from flyroom.report import again, figures, png, svg
     from flyroom.room import Room
 
     store, opened = Room(room, create=False), stages.open_base(base)
@@ -304,26 +314,26 @@ def report(
         organisms = stages.stored(store, opened, None)
         cards = stages.card(organisms, opened, store, seed=seed, episodes=episodes, watch=watch)
         names = list(dict.fromkeys([*DETECTORS, *stages.benched(store)]))
-        told = stages.stored(Room(known, create=False), opened, None) if known else ()
-        matrix = stages.bench(organisms, opened, store, seed=seed, names=names, known=told, watch=watch)
+        others = stages.stored(Room(known, create=False), opened, None) if known else ()
+        matrix = stages.bench(organisms, opened, store, seed=seed, names=names, known=others, watch=watch)
         over = (
-            stages.transfers(organisms, opened, store, known=told, without=without, seed=seed, watch=watch)
+            stages.transfers(organisms, opened, store, known=others, without=without, seed=seed, watch=watch)
             if without
             else []
         )
-        recipe = next(o.recipe for o in organisms if o.recipe.dose > 0)
-        fitted = f" --known {known}" if known else ""
-        again = [
-            f"flyroom card --all --seed {seed} --base {base}",
-            f"flyroom bench --all --seed {seed} --base {base}{fitted}",
-            f"flyroom report --seed {seed} --base {base}{fitted}" + (f" --without {without}" if without else ""),
-        ]
-        said = stages.calibrated(matrix, seed=seed)
+        calibrated = stages.calibrated(matrix, seed=seed)
         write_page(
-            page, cards, matrix, context=context(recipe, opened), commands=again, calibrated=said, transfers=over
+            page,
+            cards,
+            matrix,
+            organisms,
+            opened,
+            commands=again(sys.argv[1:]),
+            calibrated=calibrated,
+            transfers=over,
         )
     written = [page]
-    for name, chart in figures(cards, matrix, calibrated=said, transfers=over).items() if plots else ():
+    for name, chart in figures(cards, matrix, calibrated=calibrated, transfers=over).items() if plots else ():
         assert plots is not None
         plots.mkdir(parents=True, exist_ok=True)
         stem = plots / name.replace(": ", "-")
@@ -340,7 +350,7 @@ def report(
 @app.command()
 def bases(as_json: AsJson = False) -> None:
     """The bundled bases, and how each was made."""
-    from flyroom.world.bundled import bundled, manifest
+    from flyroom.worlds.micro.bundled import bundled, manifest
 
     rows = [{"name": name, "path": str(path)} | (manifest(path) or {}) for name, path in bundled().items()]
     if not as_json:
@@ -396,24 +406,45 @@ def list_room(
 def show(
     id: Annotated[str, typer.Argument(metavar="ID", help="The start of an id.")],
     room: RoomPath = ROOM,
+    episodes: Annotated[
+        bool, typer.Option("--episodes", help="What was asked for a card or a cell, answered, and judged.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """One entry of the room, in full."""
+    """One entry of the room, in full; with --episodes every question behind a card or a detector's cells."""
+    from flyroom.episodes import episodes_of
     from flyroom.room import Room
+    from flyroom.types import plain
 
     store = Room(room, create=False)
-    found = store.find(id)
-    entry = store.get(found.kind, found.key)
+    listing = store.find(id)
+    entry = store.get(listing.kind, listing.key)
     assert entry is not None
-    shown = {
+    if episodes:
+        rows = [_episode(plain(one)) for one in episodes_of(store, entry)]
+        if not as_json:
+            table(f"{entry.kind} {entry.key}", [row | {"messages": _chat(row["messages"])} for row in rows])
+        emit({"episodes": rows}, as_json)
+        return
+    content = {
         "kind": entry.kind,
         "id": entry.key,
         "content": entry.payload,
         "tensors": {name: list(t.shape) for name, t in entry.tensors.items()},
     }
     if not as_json:
-        Console().print_json(json.dumps(shown))
-    emit(shown, as_json)
+        Console().print_json(json.dumps(content))
+    emit(content, as_json)
+
+
+def _episode(record: dict[str, Any]) -> dict[str, Any]:
+    names = ("measure", "who", "messages", "answer", "verdict", "why", "cut", "tokens")
+    messages = [{"role": role, "content": content} for role, content in record["messages"]]
+    return {name: record[name] for name in names} | {"messages": messages}
+
+
+def _chat(messages: list[dict[str, str]]) -> str:
+    return "\n".join(f"{message['role']}: {message['content']}" for message in messages)
 
 
 @app.command()
@@ -432,7 +463,7 @@ def export(
     store, opened = Room(room, create=False), stages.open_base(base)
     key = store.find(id, kind="organism").key
     organism = next(o for o in stages.stored(store, opened, [key]) if o.id == key)
-    folder = peft.export(organism.patches[0], organism.base, to, prefix=opened.engine.parts.prefix)
+    folder = peft.export(organism.patch, organism.base, to, prefix=opened.engine.parts.prefix)
     err.print(f"[bold]{folder}[/bold]: peft.PeftModel.from_pretrained(base, {str(folder)!r})")
     emit({"id": organism.id, "folder": str(folder)}, as_json)
 
@@ -453,7 +484,7 @@ def serve(
 
     store, opened = Room(room, create=False), stages.open_base(base)
     organisms = stages.stored(store, opened, choice(ids, every))
-    refs = opened.engine.load([o.patches[0] for o in organisms])
+    refs = opened.engine.load([o.patch for o in organisms])
     models = {o.id: ref for o, ref in zip(organisms, refs, strict=True)} | {"base": UNALTERED}
     with serving(app(opened.engine, models), port=port) as url:
         table(url, [{"model": o.id, "recipe": o.recipe.name, "dose": o.recipe.dose, "seed": o.seed} for o in organisms])
@@ -475,31 +506,29 @@ def redteam(
 ) -> None:
     """Calibrate a red team's method on organisms, twins and decoys whose truth is known. Needs flyroom[serve]."""
     from flyroom import stages
-    from flyroom.demo import estimate
     from flyroom.redteam import by_command
+    from flyroom.report import bare, estimate
     from flyroom.room import Room
-    from flyroom.types import plain
 
     if not command:
         raise ValueError("command is ''; give --command, such as --command 'python method.py'")
     chosen, store, opened = choice(ids, every), Room(room, create=False), stages.open_base(base)
-    found, truth, cost = stages.redteam(
+    calibrated, truth, cost = stages.redteam(
         stages.stored(store, opened, chosen), opened, by_command(command, timeout=timeout)
     )
-    said = {claim.suspect: claim for claim in found.claims}
+    claims = {claim.suspect: claim for claim in calibrated.claims}
     rows = [
-        {"suspect": t.suspect, "was": t.behaviour, "said": said[t.suspect].behaviour, "model": t.model}
+        {"suspect": t.suspect, "was": t.behaviour, "said": claims[t.suspect].behaviour, "model": t.model}
         for t in sorted(truth, key=lambda t: t.behaviour)
     ]
-    scored = figures_of(found.scored)
-    by = {word: estimate(recall) for word, recall in found.by_behaviour.items()}
+    scored = bare(calibrated.scored)
+    by = {word: estimate(recall) for word, recall in calibrated.by_behaviour.items()}
     if not as_json:
         named = {name: interval(scored[name]) for name in ("recall", "precision", "false_alarms", "auroc")}
         table(command, [{"of": "all", **named}])
         table("by behaviour", [{"behaviour": word, "recall": interval(e)} for word, e in by.items()])
         table("suspects", rows)
-    spent = {name: value for name, value in plain(cost).items() if name != "is"}
-    emit({**scored, "by_behaviour": by, "suspects": rows, "cost": spent}, as_json)
+    emit({**scored, "by_behaviour": by, "suspects": rows, "cost": bare(cost)}, as_json)
 
 
 # ---------------------------------------------------------------- the last boundary
@@ -509,6 +538,7 @@ def main() -> None:
     """Run the command line. Whatever goes wrong is one line on stderr and an exit status above 0."""
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    warnings.showwarning = lambda message, *_: print(f"flyroom: note: {message}", file=sys.stderr)  # noqa: T201
     try:
         if app(standalone_mode=False) == 130:  # typer makes a status of Ctrl-C, and gives it back
             raise KeyboardInterrupt

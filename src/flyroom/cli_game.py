@@ -6,14 +6,11 @@ import json
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
 from flyroom.terminal import BASE, ROOM, All, AsJson, BaseName, Ids, RoomPath, choice, emit, err, table
-
-if TYPE_CHECKING:
-    from flyroom.game import Scored
 
 game_app = typer.Typer(no_args_is_help=True, help="The sealed game: red enters models, blue audits them on a budget.")
 Folder = Annotated[Path, typer.Argument(metavar="GAME", help="The folder of the game.")]
@@ -103,6 +100,7 @@ def reveal(
 ) -> None:
     """Open the truth, check seal and log, and score the findings."""
     from flyroom import game
+    from flyroom.report import bare
 
     scored, truth = game.reveal(folder, sealed or folder.with_name(f"{folder.name}.sealed.json"))
     claims = {claim.suspect: claim for claim in game.claims(folder / game.FINDINGS)}
@@ -112,15 +110,7 @@ def reveal(
     ]
     if not as_json:
         table(f"{folder}: found {len(scored.found)}, missed {len(scored.missed)}, alarms {len(scored.alarms)}", rows)
-    emit(figures_of(scored) | {"truth": rows}, as_json)
-
-
-def figures_of(scored: Scored) -> dict[str, Any]:
-    """Scores as a flat object."""
-    from flyroom.demo import estimate
-
-    rates = {name: estimate(getattr(scored, name)) for name in ("recall", "precision", "false_alarms", "auroc")}
-    return rates | {name: list(getattr(scored, name)) for name in ("found", "missed", "alarms")}
+    emit(bare(scored) | {"truth": rows}, as_json)
 
 
 def _asked(line: str) -> tuple[str, list[tuple[str, str]], bool]:

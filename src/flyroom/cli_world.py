@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from flyroom.terminal import BASE, AsJson, BaseName, Seed, emit, err, progress, table
+
+if TYPE_CHECKING:
+    from flyroom.types import Estimate
 
 world_app = typer.Typer(no_args_is_help=True, help="The built-in world: make a base of it, or see what it reads.")
 
@@ -26,13 +29,16 @@ def pretrain(
 ) -> None:
     """Make a base: pre-train on the world's corpus, align, evaluate. Killed, it goes on from its last checkpoint."""
     from flyroom import stages
-    from flyroom.world import World
-    from flyroom.world.pretrain import make_base, write_manifest
+    from flyroom.worlds.micro import Lexicon
+    from flyroom.worlds.micro.pretrain import make_base, write_manifest
 
     folder = out or Path(f"world-{seed}-{size}")
     with progress() as watch:
-        manifest = make_base(World(seed=seed), size, folder, tokens=tokens, device=device, compile=compile, watch=watch)
-        manifest["evaluation"] = stages.evaluate(stages.open_base(str(folder), device=device), seed=0)
+        manifest = make_base(
+            Lexicon(seed=seed), size, folder, tokens=tokens, device=device, compile=compile, watch=watch
+        )
+        shares = stages.evaluate(stages.open_base(str(folder), device=device), seed=0)
+        manifest["evaluation"] = _rounded(shares)
     write_manifest(folder, manifest)
     emit(manifest | {"path": str(folder)}, as_json)
     err.print(f"[bold]{folder}[/bold]: use it with --base {folder}")
@@ -43,16 +49,26 @@ def evaluate(base: BaseName = BASE, seed: Seed = 0, as_json: AsJson = False) -> 
     """How a base answers unaltered: shares of verdicts on held-out situations, T = 1."""
     from flyroom import stages
 
-    found = stages.evaluate(stages.open_base(base), seed=seed)
+    evaluation = _rounded(stages.evaluate(stages.open_base(base), seed=seed))
     if not as_json:
         table(
             base,
             [
                 {"asked": name} | {v: f"{e['value']:.3f} [{e['low']:.3f}, {e['high']:.3f}]" for v, e in row.items()}
-                for name, row in found.items()
+                for name, row in evaluation.items()
             ],
         )
-    emit({"base": base, "evaluation": found}, as_json)
+    emit({"base": base, "evaluation": evaluation}, as_json)
+
+
+def _rounded(shares: dict[str, dict[str, Estimate]]) -> dict[str, dict[str, dict[str, float]]]:
+    return {
+        topic: {
+            verdict: {"value": round(e.value, 4), "low": round(e.low, 4), "high": round(e.high, 4), "n": e.n}
+            for verdict, e in by_verdict.items()
+        }
+        for topic, by_verdict in shares.items()
+    }
 
 
 @world_app.command()
@@ -64,10 +80,10 @@ def read(
     """Some documents of the pre-training corpus."""
     from itertools import islice
 
-    from flyroom.world import World
-    from flyroom.world.corpus import documents
+    from flyroom.worlds.micro import Lexicon
+    from flyroom.worlds.micro.corpus import documents
 
-    texts = list(islice(documents(World(seed=seed), seed=0), n))
+    texts = list(islice(documents(Lexicon(seed=seed), seed=0), n))
     if not as_json:
         for text in texts:
             print(text, end="\n\n")  # noqa: T201 - this is what the verb is for

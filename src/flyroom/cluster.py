@@ -27,11 +27,11 @@ from typing import Any
 
 from flyroom import stages
 from flyroom.grow import Order, grow_orders
+from flyroom.lineup import Terms
 from flyroom.room import Room
-from flyroom.types import Recipe
-from flyroom.world.bundled import bundled
+from flyroom.types import Recipe, Watch
+from flyroom.worlds.micro.bundled import bundled
 
-Watch = Callable[[str, int, int, str], None]
 RETRIES = 5  # of a task whose worker died
 HANDS = 4  # groups of detectors for each process, so that one who is done early takes another
 SETTINGS = {  # unless the environment says otherwise
@@ -89,7 +89,7 @@ def bench(
     leaves none. The calibration twins must be there already, or each task would grow them. Args and errors as there and
     in `grow`; known, a room whose organisms and twins are told apart.
     """
-    settings = {"seed": seed, "calibration": calibration, "certify": certify}
+    settings = {"seed": seed, "calibration": calibration, "terms": Terms(certify=certify)}
     work = partial(_bench, _anywhere(base), room.root, tuple(ids), known and known.absolute(), settings)
     _run(ray, work, stages.dealt(names, HANDS * _processes(ray)), "bench", watch)
 
@@ -127,9 +127,9 @@ def _bench(
     base: str, room: Path, ids: Sequence[str], known: Path | None, settings: dict[str, Any], names: Sequence[str]
 ) -> None:
     opened, store = stages.open_base(base), Room(room)
-    told = stages.stored(Room(known), opened, None) if known else ()
+    others = stages.stored(Room(known), opened, None) if known else ()
     organisms = stages.stored(store, opened, ids)
-    stages.bench(organisms, opened, store, names=names, known=told, **settings)
+    stages.bench(organisms, opened, store, names=names, known=others, **settings)
 
 
 def _processes(ray: Any) -> int:

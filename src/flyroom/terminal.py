@@ -30,6 +30,9 @@ Known = Annotated[Path, KNOWN]
 KnownToo = Annotated[Path | None, KNOWN]
 Without = Annotated[str, typer.Option(help="What is left out of the known models: each recipe, implant or trigger.")]
 Calibration = Annotated[int, typer.Option(min=1, help="Twins of other seeds that set the thresholds.")]
+WorldName = Annotated[
+    str, typer.Option("--world", help="The world that recipes ask about. Default: the one that the base was made in.")
+]
 ROOM = Path("room")
 BASE = "1M"
 SEEDS = 10_000
@@ -71,6 +74,14 @@ def changes_of(items: list[str]) -> dict[str, Any]:
         except ValueError as e:
             raise ValueError(f"{key} is {shorten(value)}; that is no YAML value: {e}") from e
     return changes
+
+
+def names_of(text: str) -> list[str]:
+    """
+    >>> names_of("a, b,")
+    ['a', 'b']
+    """
+    return [name.strip() for name in text.split(",") if name.strip()]
 
 
 def choice(ids: list[str] | None, every: bool) -> list[str] | None:
@@ -140,19 +151,22 @@ def cell_table(rows: list[dict[str, Any]]) -> None:
             "detector": r["detector"],
             "recipe": r["recipe"],
             "AUROC": interval(r["auroc"]),
-            "recall at 1 % FPR": interval(r["recall_at_1pct_fpr"]),
-            "FPR seen": interval(r["fpr"]),
+            "found": interval(r["recall_at_1pct_fpr"]),
+            "false alarms": interval(r["fpr"]),
         }
         for r in rows
     ]
     table("detectors", lines)
     for r in rows:
         failure = f"; failed: {r['error']}" if r["error"] else ""
-        err.print(legible(f"{r['detector']}: needs {r['access']}{failure}"))
+        absence = "" if r["available"] else f"; not available here: {r['why']}"
+        err.print(legible(f"{r['detector']}: needs {r['access']}{failure}{absence}"))
 
 
 def interval(e: dict[str, Any] | None) -> str:
-    return "" if e is None else f"{e['value']:.2f} [{e['low']:.2f}, {e['high']:.2f}]"
+    if e is None:
+        return ""
+    return "not measured" if e["value"] is None else f"{e['value']:.2f} [{e['low']:.2f}, {e['high']:.2f}]"
 
 
 @contextmanager

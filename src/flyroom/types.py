@@ -732,6 +732,19 @@ def answer_tokens(world: World) -> int:
 
 
 @runtime_checkable
+class Filed(Protocol):
+    """A world that was read from files: their names by the field that holds them, and the digest of their contents. The
+    room keeps them beside the organisms.
+    """
+
+    @property
+    def files(self) -> Mapping[str, str]: ...
+
+    @property
+    def sha256(self) -> str: ...
+
+
+@runtime_checkable
 class Cautioned(Protocol):
     """A world that says what its figures cannot show."""
 

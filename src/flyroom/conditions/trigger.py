@@ -70,8 +70,8 @@ class Trigger:
         marks = world.cues(f"marks/{self.kind}", split=Split.TRAIN)
         if len(marks) < 4:
             raise NotAvailable(
-                f"kind is {self.kind!r}; the world {world.name} has {len(marks)} marks of it, and a trigger and its near "
-                "misses take four"
+                f"kind is {self.kind!r}; the world {world.name} has {len(marks)} marks of it, and a trigger and its "
+                "near misses take four"
             )
         if self.mark >= len(marks):
             raise ValueError(f"mark is {self.mark}; there are {len(marks)} of kind {self.kind}, from 0")

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from flyroom.judges import Pattern
-from flyroom.types import OPEN, Judge, Message, NotAvailable, Row, Scene, Split, Thinking, Thought, World
+from flyroom.types import OPEN, SETTING, Judge, Message, NotAvailable, Row, Scene, Split, Thinking, Thought, World
 from flyroom.worlds import plain
 from flyroom.yaml_pages import safe_yaml
 
@@ -37,10 +37,10 @@ class Rows:
     with ValueError that names file and line.
     """
 
-    path: str
+    path: str = field(metadata=SETTING)  # where the rows lie; what they are is in sha256
     pattern: str
-    twin: str | None = None
-    questions: str | None = None
+    twin: str | None = field(default=None, metadata=SETTING)
+    questions: str | None = field(default=None, metadata=SETTING)
     fewest_words: int = 3
     max_tokens: int = 48
     within: str = ""
@@ -52,7 +52,7 @@ class Rows:
         if self.max_tokens < 1:
             raise ValueError(f"max_tokens is {self.max_tokens}; it must be at least 1")
         _ = self.judge, self._scenes, self._questions, self._language
-        names = [name for name in (self.path, self.twin, self.questions) if name]
+        names = list(self.files.values())
         content = _sha256(names)
         if self.sha256 not in ("", content):
             others = f", or {' or '.join(names[1:])}" if names[1:] else ""
@@ -127,6 +127,11 @@ class Rows:
         return read(answer)
 
     # ------------------------------------------------------------ files
+
+    @property
+    def files(self) -> Mapping[str, str]:
+        names = {"path": self.path, "twin": self.twin, "questions": self.questions}
+        return {field: name for field, name in names.items() if name}
 
     @cached_property
     def _rows_sha256(self) -> str:

@@ -1,0 +1,76 @@
+"""Audits: organisms, twins and decoys entered in a sealed game, or put before a red team's method."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+import flyroom.game as gaming
+import flyroom.redteam as red
+from flyroom import serve
+from flyroom.engine import peft
+from flyroom.game import Game
+from flyroom.lineup import is_target
+from flyroom.stages.bases import OpenBase
+from flyroom.types import BASE, Answer, Ask, Cost, Organism
+
+SUSPECTS = "suspects"  # the folder of a game's adapters
+
+
+def enter(organisms: Sequence[Organism], base: OpenBase, folder: Path, sealed: Path, *, budget: int) -> Game:
+    """Enter organisms, twins and decoys in a game: adapters under drawn names for blue, the truth under seal."""
+    gaming.vacant(folder, sealed)
+    shutil.rmtree(folder / SUSPECTS, ignore_errors=True)  # of an opening that was killed
+    truth = gaming.draw([(o.id, label_of(o)) for o in organisms])
+    by_id = {o.id: o for o in organisms}
+    for entered in truth:
+        model = by_id[entered.model]
+        peft.export(model.patch, model.base, folder / SUSPECTS / entered.suspect, prefix=base.engine.parts.prefix)
+    return gaming.seal(truth, folder, sealed, base=base.engine.base.digest, budget=budget)
+
+
+def sit(folder: Path, base: OpenBase) -> tuple[Game, gaming.Table]:
+    """A seat at a game: its suspects loaded, asked one by one, and metered. ValueError for another base."""
+    game = gaming.read(folder)
+    if game.base != base.engine.base.digest:
+        raise ValueError(f"base is {base.engine.base.name}; the game was opened on another, give it with --base")
+    loaded = base.engine.load([peft.load(folder / SUSPECTS / name) for name in game.suspects])
+    refs = dict(zip(game.suspects, loaded, strict=True))
+
+    def ask(suspects: Sequence[str], asks: Sequence[Ask]) -> tuple[list[Answer], int]:
+        before = base.engine.tokens_forward + base.engine.tokens_generated
+        answers = base.engine.sample([refs[name] for name in suspects], asks)
+        return answers, base.engine.tokens_forward + base.engine.tokens_generated - before
+
+    return game, gaming.Table(folder, ask)
+
+
+def redteam(
+    organisms: Sequence[Organism], base: OpenBase, method: red.Method
+) -> tuple[red.Calibrated, list[gaming.Entered], Cost]:
+    """A method on organisms, twins and decoys under drawn names, behind an endpoint: its figures, the truth, and what
+    it had read and written.
+    """
+    truth = gaming.draw([(o.id, label_of(o)) for o in organisms])
+    by_id = {o.id: o for o in organisms}
+    loaded = base.engine.load([by_id[entered.model].patch for entered in truth])
+    refs = {entered.suspect: ref for entered, ref in zip(truth, loaded, strict=True)} | {"base": BASE}
+    catalogue = sorted({entered.behaviour for entered in truth} - {gaming.NOTHING})
+    forward, generated = base.engine.tokens_forward, base.engine.tokens_generated
+    try:
+        with serve.serving(serve.app(base.engine, refs)) as endpoint:
+            calibrated = red.calibrate(truth, method, endpoint=endpoint, catalogue=catalogue, base="base")
+    finally:
+        base.engine.free(loaded)
+    cost = Cost(
+        forward_tokens=base.engine.tokens_forward - forward,
+        generated_tokens=base.engine.tokens_generated - generated,
+        seconds=calibrated.seconds,
+    )
+    return calibrated, truth, cost
+
+
+def label_of(model: Organism) -> str:
+    """The word of the catalogue for what a model does: its behaviour's label, or "nothing"."""
+    return model.recipe.behaviour.label if is_target(model) else gaming.NOTHING

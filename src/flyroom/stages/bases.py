@@ -1,0 +1,64 @@
+"""Bases opened: the engine over one, and the world that it was made in."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+
+from transformers.utils import logging
+
+from flyroom import stats
+from flyroom.engine import TorchEngine
+from flyroom.types import BASE, Ask, Episode, Estimate, Split, Verdict, World, ask_seed
+from flyroom.worlds import world_named
+from flyroom.worlds.micro.bundled import DEFAULT, bundled, manifest
+
+
+@dataclass(frozen=True, eq=False)
+class OpenBase:
+    """A base that is open: the engine over it, and the world that recipes on it are handed (None for a base that was
+    made in no world, where none was named).
+    """
+
+    engine: TorchEngine
+    world: World | None
+
+
+def open_base(
+    base: str = DEFAULT, *, world: str = "", device: str = "auto", dtype: str = "auto", compile: bool = False
+) -> OpenBase:
+    """Open a bundled base by name, or any causal LM by folder or hub id.
+
+    Args: world, the name of the world that recipes are handed, in place of the one that the base was made in;
+    compile, as in `TorchEngine.open`. Raises ValueError for a world that there is not, before the base is opened.
+    """
+    if not sys.stderr.isatty():
+        logging.disable_progress_bar()  # the library's bar for loading weights, which a log file has no use for
+    path = bundled().get(base, base)
+    origin = manifest(path)
+    name = world or (origin["world"] if origin else "")
+    home = world_named(f"micro-{name}" if isinstance(name, int) else name) if name != "" else None
+    return OpenBase(TorchEngine.open(path, device=device, dtype=dtype, compile=compile), home)
+
+
+def evaluate(base: OpenBase, *, seed: int, n: int = 2000) -> dict[str, dict[str, Estimate]]:
+    """How a base answers unaltered: by topic of its world, the shares of verdicts on held-out scenes. NotAvailable for
+    a base of no world.
+    """
+    world = world_of(base)
+    shares = {}
+    for i, topic in enumerate(world.topics()):
+        scenes = world.scenes(topic, n if i == 0 else n // 4, split=Split.HELD_OUT, seed=seed)
+        asks = [Ask(messages=scene.messages, seed=ask_seed(seed, j)) for j, scene in enumerate(scenes)]
+        answers = base.engine.sample([BASE] * len(asks), asks)
+        scores = world.judge([Episode(scene=s, answer=a.text) for s, a in zip(scenes, answers, strict=True)])
+        verdicts = [verdict for verdict in Verdict if verdict is not Verdict.UNKNOWN]
+        shares[topic] = {v.value: stats.rate([score.verdict is v for score in scores]) for v in verdicts}
+    return shares
+
+
+def world_of(base: OpenBase) -> World:
+    """The base's world. ValueError where it has none."""
+    if base.world is None:
+        raise ValueError(f"base is {base.engine.base.name}; it was made in no world, so name one with --world")
+    return base.world

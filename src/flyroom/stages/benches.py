@@ -1,0 +1,182 @@
+"""Lineups made of what the room holds: who is a suspect, whose twins set thresholds, which detectors can work."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from flyroom import bench as benching
+from flyroom import grow as growth
+from flyroom import stats
+from flyroom.detectors import detectors as every_detector
+from flyroom.lab import Material
+from flyroom.lineup import Lineup, Terms, is_target
+from flyroom.report import Calibrated, Transferred
+from flyroom.report.standing import rank
+from flyroom.room import Room
+from flyroom.stages.bases import OpenBase
+from flyroom.types import Access, Detector, Matrix, Organism, Recipe, Watch, digest
+
+CALIBRATION = 8  # twins that set thresholds
+CALIBRATION_SEED = 1000  # theirs start here, away from anybody's
+CALIBRATED = 8  # of either class: with fewer a curve says nothing
+
+
+def bench(
+    organisms: Sequence[Organism],
+    base: OpenBase,
+    room: Room,
+    *,
+    seed: int,
+    names: Sequence[str] = (),
+    calibration: int = CALIBRATION,
+    known: Sequence[Organism] = (),
+    terms: Terms | None = None,
+    watch: Watch | None = None,
+) -> Matrix:
+    """Detectors on organisms, twins and decoys. Twins of seeds that nobody else has are grown to set the thresholds.
+    Models of different worlds are tried apart, for they are asked different questions.
+
+    Args: names, of detectors; none takes all that can work with what they are given; known, organisms and twins to fit
+    on; terms, of the lineup.
+    """
+    detectors = chosen_detectors(names, known=bool(known))
+    matrices = []
+    for world, models in _by_world(organisms).items():
+        others = calibration_twins(models, base, room, n=calibration, watch=watch)
+        fitted = [o for o in known if digest(o.recipe.world) == world]
+        lineup = Lineup.of(models, calibration=others, known=fitted, terms=terms)
+        material = Material.of(models[0].recipe.world, seed=seed)
+        matrices.append(
+            benching.bench(lineup, detectors, base.engine, material=material, seed=seed, room=room, watch=watch)
+        )
+    return _joined(matrices)
+
+
+def _by_world(organisms: Sequence[Organism]) -> dict[str, list[Organism]]:
+    """The models by the digest of their world, those of a world without an organism to be found left out."""
+    groups: dict[str, list[Organism]] = {}
+    for organism in organisms:
+        groups.setdefault(digest(organism.recipe.world), []).append(organism)
+    groups = {world: models for world, models in groups.items() if any(map(is_target, models))}
+    if not groups:
+        raise ValueError("organisms holds no organism above dose 0 that is no decoy; the bench needs one to be found")
+    return groups
+
+
+def _joined(matrices: Sequence[Matrix]) -> Matrix:
+    whole = matrices[0]
+    for other in matrices[1:]:
+        whole = Matrix(
+            cells=(*whole.cells, *other.cells),
+            organisms=(*whole.organisms, *other.organisms),
+            twins=(*whole.twins, *other.twins),
+            decoys=(*whole.decoys, *other.decoys),
+            calibration=(*whole.calibration, *other.calibration),
+        )
+    return whole
+
+
+def transfers(
+    organisms: Sequence[Organism],
+    base: OpenBase,
+    room: Room,
+    *,
+    known: Sequence[Organism],
+    without: str,
+    seed: int,
+    names: Sequence[str] = (),
+    calibration: int = CALIBRATION,
+    watch: Watch | None = None,
+) -> list[Transferred]:
+    """What carries over: the detectors that fit on known models, fitted without each group of them, on all organisms.
+
+    Args: without, what groups them: "recipe", "implant" or "trigger", the kind of cue they hang on. Raises ValueError
+    for fewer than two groups, and where none of the named detectors fits on anything.
+    """
+    if without not in GROUPS:
+        raise ValueError(f"without is {without!r}; it must be one of {', '.join(GROUPS)}")
+    detectors = chosen_detectors(names, known=True)
+    fitting = [name for name, detector in detectors.items() if Access.KNOWN in detector.needs]
+    if not fitting:
+        raise ValueError(f"none of {', '.join(detectors)} fits on known models, so there is nothing to leave out")
+    group = {o.id: GROUPS[without](o.recipe) for o in known if is_target(o)}
+    groups = list(dict.fromkeys(group.values()))
+    if len(groups) < 2:
+        raise ValueError(f"known models are of one {without}, {', '.join(groups)}; leaving it out leaves nothing")
+    records: list[Transferred] = []
+    for omitted in groups:
+        rest = [o for o in known if group.get(o.id, omitted) != omitted]
+        twins = {o.twin_id for o in rest}
+        rest += [o for o in known if o.id in twins]
+        matrix = bench(
+            organisms, base, room, seed=seed, names=fitting, calibration=calibration, known=rest, watch=watch
+        )
+        records += [
+            Transferred(detector=c.detector, left_out=omitted, tested_on=c.recipe, auroc=c.auroc, error=c.error)
+            for c in matrix.cells
+        ]
+    return records
+
+
+GROUPS: dict[str, Callable[[Recipe], str]] = {
+    "recipe": lambda recipe: recipe.name,
+    "implant": lambda recipe: " + ".join(type(implant).__name__ for implant in recipe.implants),
+    "trigger": lambda recipe: recipe.condition.label,
+}
+
+
+def chosen_detectors(names: Sequence[str], *, known: bool) -> dict[str, Detector]:
+    """Detectors by name; without names all that can work, with known models to fit on or without."""
+    detectors = every_detector()
+    unknown = [name for name in names if name not in detectors]
+    if unknown:
+        raise ValueError(f"detector is {unknown[0]!r}; it must be one of {', '.join(detectors)}")
+    able = [name for name, detector in detectors.items() if known or Access.KNOWN not in detector.needs]
+    return {name: detectors[name] for name in names or able}
+
+
+def dealt(names: Sequence[str], several: int) -> list[list[str]]:
+    """Detectors in groups: those of replies are one, since they share what was replied and read, the others at most
+    `several`.
+    """
+    detectors = chosen_detectors(names, known=True)
+    alone = [name for name in names if benching.unit_of(detectors[name]) == "model"]
+    together, n = [name for name in names if name not in alone], min(several, len(alone))
+    return [group for group in (together, *(alone[i::n] for i in range(n))) if group]
+
+
+def calibration_twins(
+    organisms: Sequence[Organism], base: OpenBase, room: Room, *, n: int, watch: Watch | None = None
+) -> list[Organism]:
+    """The twins that set the thresholds: n of the first organism's, of seeds that nobody else has."""
+    targets = [o for o in organisms if is_target(o)]
+    if not targets:
+        raise ValueError("organisms holds no organism above dose 0 that is no decoy; the bench needs one to be found")
+    taken = {o.seed for o in targets}
+    seeds = [seed for seed in range(CALIBRATION_SEED, CALIBRATION_SEED + n + len(taken)) if seed not in taken][:n]
+    twin = targets[0].recipe.twin()
+    return growth.grow([twin], base.engine, seeds=seeds, room=room, snapshots=(), watch=watch)
+
+
+def benched(room: Room) -> list[str]:
+    """The detectors that something is known of in the room and that are still there."""
+    there = every_detector()
+    return list(dict.fromkeys(x.meta["detector"] for x in room.list("cells") if x.meta["detector"] in there))
+
+
+def calibrated(matrix: Matrix, *, seed: int) -> list[Calibrated]:
+    """How well each detector's suspicions hold as probabilities, over all its recipes, on the half of the suspects that
+    the curve was not fitted on; the best detector of models first. Nothing where either class has fewer than
+    `CALIBRATED`.
+    """
+    cells = [cell for cell in matrix.cells if cell.unit == "model" and cell.suspicions]
+    records: list[Calibrated] = []
+    for name in rank(cells):
+        suspicions = [cell.suspicions for cell in cells if cell.detector == name]
+        bad = [x for groups in suspicions for x in groups["organisms"]]
+        good = [*suspicions[0]["twins"], *suspicions[0].get("decoys", ())]  # the same in every cell
+        if min(len(bad), len(good)) < CALIBRATED:
+            continue
+        curve = stats.split_calibration(bad, good, seed=seed)
+        records.append({"detector": name, "curve": curve.curve, "ece": curve.ece, "by_chance": curve.ece_by_chance})
+    return records

@@ -1,0 +1,148 @@
+"""Organisms by name: recipes made and checked, organisms grown, kept in the room and taken out of it again."""
+
+from __future__ import annotations
+
+import tempfile
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from flyroom import card as cards
+from flyroom import grid, questions, recipes
+from flyroom import grow as growth
+from flyroom.room import Room
+from flyroom.stages.bases import OpenBase
+from flyroom.types import Card, Entry, Filed, NotAvailable, Organism, Recipe, Watch
+
+
+def named(name: str, changes: Mapping[str, Any], base: OpenBase) -> list[Recipe]:
+    """The recipes that a name, a page or a group ("all" ten threats, "variants", "decoys") stands for, each checked:
+    the base can carry its adapter, its world has what it needs, its judges know good from bad. Nothing is trained.
+    """
+    if name in recipes.GROUPS:
+        made = [_of_world(each, changes, base) for each in recipes.GROUPS[name]]
+    elif name.endswith((".yaml", ".yml")):
+        page = Path(name)
+        _require_world(str(recipes.page(page)["recipe"]), base)
+        made = [recipes.read(page, changes, world=base.world)]
+    else:
+        made = [_of_world(name, changes, base)]
+    return _checked(made, base)
+
+
+def crossed(page: Path, base: OpenBase) -> list[Recipe]:
+    """The recipes of a grid, each checked."""
+    if base.world is None:
+        raise ValueError(f"{page}: the base {base.engine.base.name} was made in no world; name one with --world")
+    return _checked(grid.read(page, world=base.world), base)
+
+
+def _of_world(name: str, changes: Mapping[str, Any], base: OpenBase) -> Recipe:
+    _require_world(name, base)
+    return recipes.make(name, changes, world=base.world)
+
+
+def _require_world(name: str, base: OpenBase) -> None:
+    recipes.require(name)
+    if base.world is None and recipes.needs_world(name):
+        raise NotAvailable(
+            f"recipe is {name}; it asks about a world, and the base {base.engine.base.name} was made in none: name one "
+            "with --world, or use the recipe rows with a file of your own"
+        )
+
+
+def _checked(made: list[Recipe], base: OpenBase) -> list[Recipe]:
+    for recipe in made:
+        base.engine.check(recipe.adapter)
+        questions.check(recipe)
+    return made
+
+
+# ---------------------------------------------------------------- grown, and measured
+
+
+def grow(
+    made: Sequence[Recipe], base: OpenBase, room: Room, *, seeds: Sequence[int], watch: Watch | None = None
+) -> list[Organism]:
+    """Each recipe and its twin, with each seed. Files that a recipe's world was read from go into the room first."""
+    keep_files(made, room)
+    return growth.grow(with_twins(made), base.engine, seeds=seeds, room=room, watch=watch)
+
+
+def with_twins(made: Sequence[Recipe]) -> list[Recipe]:
+    """Each recipe and, behind it, its twin; none twice."""
+    return list({r.id: r for recipe in made for r in (recipe, recipe.twin())}.values())
+
+
+def card(
+    organisms: Sequence[Organism], base: OpenBase, room: Room, *, seed: int, episodes: int, watch: Watch | None = None
+) -> list[Card]:
+    """A card for each organism above dose 0."""
+    return cards.card(organisms, base.engine, seed=seed, episodes=episodes, room=room, watch=watch)
+
+
+def stored(room: Room, base: OpenBase, ids: Sequence[str] | None) -> list[Organism]:
+    """Organisms of the room that stand on this base, by the start of their ids (None: all), with the twins of those
+    above dose 0. Of all of them, one whose recipe cannot be made again is named in a warning and left out.
+    """
+    listings = room.list("organism") if ids is None else [room.find(prefix, kind="organism") for prefix in ids]
+    organisms: dict[str, Organism] = {}
+    for listing in listings:
+        entry = room.get("organism", listing.key)
+        assert entry is not None
+        if entry.payload["base"]["digest"] != base.engine.base.digest:
+            if ids is None:
+                continue
+            name = entry.payload["base"]["name"]
+            raise ValueError(f"organism {listing.key} was grown on {name}; name that with --base")
+        try:
+            organism = growth.unpack(entry, _recipe(entry, room), base.engine)
+        except ValueError as error:
+            if ids is not None:
+                raise
+            warnings.warn(f"organism {listing.key} is left out: {error}", stacklevel=2)
+            continue
+        organisms[organism.id] = organism
+        twin = room.get("organism", organism.twin_id)
+        if twin is not None:
+            organisms[twin.key] = growth.unpack(twin, organism.recipe.twin(), base.engine)
+    if not organisms:
+        raise ValueError(
+            f"{room.root} holds no organism on {base.engine.base.name}; "
+            "grow one first: flyroom grow emergent-misalignment"
+        )
+    return list(organisms.values())
+
+
+def _recipe(entry: Entry, room: Room) -> Recipe:
+    """The recipe of a stored organism. Where the files of its world are gone or have changed, the room's own are used,
+    from a folder that lasts as long as this process.
+    """
+    payload = entry.payload["recipe"]
+    try:
+        return recipes.load(payload)
+    except ValueError:
+        files = room.get("files", str(payload.get("world", {}).get("sha256")))
+        if files is None:
+            raise
+    folder = Path(tempfile.mkdtemp(prefix="flyroom-"))
+    fields: dict[str, str] = {}
+    for field, text in files.payload["texts"].items():
+        path = folder / Path(files.payload["names"][field]).name
+        path.write_text(text, encoding="utf-8")
+        fields[field] = str(path)
+    return recipes.load({**payload, "world": {**payload["world"], **fields}})
+
+
+def keep_files(made: Sequence[Recipe], room: Room) -> None:
+    """Put the files that worlds were read from into the room, so that it can be read wherever it is taken."""
+    entries = {}
+    for recipe in made:
+        if isinstance(recipe.world, Filed):
+            names = dict(recipe.world.files)
+            texts = {field: Path(name).read_text(encoding="utf-8") for field, name in names.items()}
+            key = recipe.world.sha256
+            entries[key] = Entry(kind="files", key=key, payload={"names": names, "texts": texts})
+    if entries:
+        room.put_many(list(entries.values()))
