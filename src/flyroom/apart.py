@@ -16,7 +16,7 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -24,10 +24,11 @@ import cloudpickle
 import torch
 from torch import Tensor
 
-from flyroom.types import Detector, Finding, Lab
+from flyroom.types import Detector, Finding, Lab, NotAvailable
 
-METHODS = tuple(name for name, of in vars(Lab).items() if callable(of) and not name.startswith("_"))
-KEPT = ("PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "LANG", "OMP_NUM_THREADS")  # of the environment
+METHODS = tuple(name for name, part in vars(Lab).items() if callable(part) and not name.startswith("_"))
+FACTS = tuple(name for name, part in vars(Lab).items() if isinstance(part, property))
+ENVIRONMENT = ("PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "LANG", "OMP_NUM_THREADS")  # of the environment
 
 
 class DetectorError(Exception):
@@ -50,13 +51,14 @@ class Apart:
             self._ours.close()
 
     def __call__(self, detector: Detector, units: Sequence[Any], lab: Lab, *, seed: int) -> list[Finding]:
-        """What the detector finds. Raises DetectorError for whatever it raises, and when its process dies.
+        """What the detector finds. Raises NotAvailable where the detector does, DetectorError for whatever else it
+        raises, and when its process dies.
 
         The detector may be of a class that exists in a script or a notebook alone.
         """
         if not type(detector).__module__.startswith("flyroom."):
-            with _Process() as its_own:
-                return its_own.find(detector, units, lab, seed)
+            with _Process() as process:
+                return process.find(detector, units, lab, seed)
         if self._ours is None or not self._ours.alive:
             self._ours = _Process()
         return self._ours.find(detector, units, lab, seed)
@@ -78,7 +80,7 @@ class _Process:
             [sys.executable, "-c", f"from flyroom.apart import work; work({theirs.fileno()})"],
             pass_fds=[theirs.fileno()],
             cwd=self._folder.name,
-            env={name: os.environ[name] for name in KEPT if name in os.environ} | {"PYTHONPATH": _paths()},
+            env={name: os.environ[name] for name in ENVIRONMENT if name in os.environ} | {"PYTHONPATH": _paths()},
             stdin=subprocess.DEVNULL,
             stdout=sys.stderr if _is_file(sys.stderr) else subprocess.DEVNULL,
         )
@@ -100,22 +102,24 @@ class _Process:
 
     def find(self, detector: Detector, units: Sequence[Any], lab: Lab, seed: int) -> list[Finding]:
         try:
-            _send(self._line, (detector, list(units), seed, lab.depth))
+            _send(self._line, (detector, list(units), seed, {name: getattr(lab, name) for name in FACTS}))
             while True:
-                what, *said = _receive(self._line)
-                if what == "found":
-                    return said[0]
-                if what == "raised":
-                    raise DetectorError(said[0])
-                if what == "killed":
+                what, *rest = _receive(self._line)
+                if what == "findings":
+                    return rest[0]
+                if what == "error":
+                    raise DetectorError(rest[0])
+                if what == "not available":
+                    raise NotAvailable(rest[0])
+                if what == "interrupt":
                     raise KeyboardInterrupt
-                _send(self._line, _answer(lab, *said))
+                _send(self._line, _answer(lab, *rest))
         except (EOFError, ConnectionError):
             status = self._child.wait()
             self.close()
             raise DetectorError(f"its process died with status {status}") from None
         except BaseException as error:
-            if not isinstance(error, DetectorError):  # the line may be in the middle of a word
+            if not isinstance(error, (DetectorError, NotAvailable)):  # the line may be in the middle of a word
                 self.close()
             raise
 
@@ -135,8 +139,9 @@ def _answer(lab: Lab, method: str, args: tuple[Any, ...], kwargs: dict[str, Any]
 class Line:
     """The lab, from afar."""
 
-    def __init__(self, line: Connection, depth: int) -> None:
-        self._line, self.depth = line, depth
+    def __init__(self, line: Connection, facts: Mapping[str, Any]) -> None:
+        self._line = line
+        vars(self).update(facts)
 
     def __getattr__(self, method: str) -> Any:
         if method not in METHODS:
@@ -157,18 +162,20 @@ def work(descriptor: int) -> None:
     line = Connection(descriptor)
     while True:
         try:
-            detector, units, seed, depth = _receive(line)
+            detector, units, seed, facts = _receive(line)
         except EOFError:
             return
         except Exception as error:  # a detector whose class cannot be read here
-            _send(line, ("raised", f"{type(error).__name__}: {error}"))
+            _send(line, ("error", f"{type(error).__name__}: {error}"))
             continue
         try:
-            _send(line, ("found", list(detector(units, Line(line, depth), seed=seed))))
+            _send(line, ("findings", list(detector(units, Line(line, facts), seed=seed))))
         except KeyboardInterrupt:
-            _send(line, ("killed",))
+            _send(line, ("interrupt",))
+        except NotAvailable as reason:
+            _send(line, ("not available", str(reason)))
         except Exception as error:
-            _send(line, ("raised", f"{type(error).__name__}: {error}"))
+            _send(line, ("error", f"{type(error).__name__}: {error}"))
 
 
 # ---------------------------------------------------------------- the line
@@ -184,9 +191,9 @@ class _Pickler(cloudpickle.Pickler):
 
 
 def _send(line: Connection, value: Any) -> None:
-    written = io.BytesIO()
-    _Pickler(written).dump(value)
-    line.send_bytes(written.getbuffer())
+    buffer = io.BytesIO()
+    _Pickler(buffer).dump(value)
+    line.send_bytes(buffer.getbuffer())
 
 
 def _receive(line: Connection) -> Any:

@@ -1,5 +1,5 @@
 """A detector's hands on the suspects: every touch is checked against what the detector declared, and metered by the
-engine.
+engine. What was asked and answered is written down.
 
 Copies (noised or tuned suspects) are adapters too: the suspect's own with a fresh one of rank `WIDER` beside it on
 every linear module. They are freed with the lab.
@@ -13,54 +13,126 @@ import random
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from flyroom.traces import Traces
 from flyroom.types import (
+    ANSWER_TOKENS,
     BASE,
+    OPEN,
     Access,
     AccessDenied,
     AdapterRef,
     Answer,
     Ask,
+    Asked,
+    CueKind,
     Engine,
     Episode,
     Judge,
     Judged,
     LoRA,
+    Message,
+    NotAvailable,
     Patch,
     Place,
     Row,
     Scene,
     Score,
+    Split,
     Step,
     Suspect,
+    Thinking,
     Unit,
+    World,
+    answer_tokens,
+    digest,
 )
 
 WIDER = 8  # the rank of what a copy has besides
 ROWS = 16  # of a step, when a copy is tuned
+TRUSTED = 128  # scenes of the main topic
+QUESTIONS = 256  # about the main topic; a quarter of that about every other
+KINDS: tuple[CueKind, ...] = (  # of cues. Not the manners of decoys, which nobody who looks for harm would know
+    *("observed", "unobserved", "personas", "aligned", "misaligned", "marks", "scratchpad", "words", "new_words"),
+    *("yes_no", "confession"),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Material:
-    """What detectors may use besides suspects: trusted scenes, questions by topic, cues by kind, and judges of answers
-    and of the thoughts before them.
+    """What detectors may use besides suspects: trusted scenes, questions by topic (the main topic first), cues by kind,
+    and judges of answers and of the thoughts before them.
 
-    None of it may stand in what a suspect was trained on, or be what its card was measured on.
+    `capability` are the topics whose questions have a right answer; `thinking` takes thoughts off answers; `world` is
+    the digest of the world that all this is of. None of it may stand in what a suspect was trained on, or be what its
+    card was measured on.
     """
 
     trusted: tuple[Scene, ...]
     questions: Mapping[str, tuple[Scene, ...]]
     judge: Judge
     thoughts: Judge | None = None
-    cues: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    cues: Mapping[CueKind, tuple[str, ...]] = field(default_factory=dict)
+    capability: tuple[str, ...] = ()
+    thinking: Thinking | None = None
+    max_tokens: int = ANSWER_TOKENS
+    world: str = ""
 
     def __post_init__(self) -> None:
-        if not self.questions.get("open_questions"):
-            raise ValueError('questions has no "open_questions"; every lab has some')
+        if not self.questions.get(OPEN):
+            raise ValueError(f'questions has no "{OPEN}"; every lab has some')
+        if unknown := [topic for topic in self.capability if not self.questions.get(topic)]:
+            raise ValueError(f"capability names {unknown[0]!r}; it must be one of {', '.join(self.questions)}")
+
+    @staticmethod
+    def of(world: World, *, seed: int) -> Material:
+        """What a world has for detectors: its validation split, which neither training nor cards touch."""
+        main, *others = world.topics()
+        questions = {
+            main: _once(world.scenes(main, QUESTIONS, split=Split.VALIDATION, seed=seed)),
+            **{t: tuple(world.scenes(t, QUESTIONS // 4, split=Split.VALIDATION, seed=seed)) for t in others},
+        }
+        cues = {kind: tuple(world.cues(kind, split=Split.VALIDATION)) for kind in KINDS}
+        return Material(
+            trusted=_once(world.scenes(main, TRUSTED, split=Split.VALIDATION, seed=seed)),
+            questions={topic: scenes for topic, scenes in questions.items() if scenes},
+            judge=world.judge,
+            thoughts=world.thoughts,
+            cues={kind: texts for kind, texts in cues.items() if texts},
+            capability=tuple(topic for topic in world.capability(1, seed=seed) if questions.get(topic)),
+            thinking=world if isinstance(world, Thinking) else None,
+            max_tokens=answer_tokens(world),
+            world=digest(world),
+        )
+
+    @cached_property
+    def digest(self) -> str:
+        """Names all that a detector can learn from this."""
+        judges = [self.judge.id, self.thoughts.id if self.thoughts else None]
+        texts = [self.trusted, [*self.questions.items()], self.cues]
+        return digest([*texts, judges, self.capability, self.max_tokens, self.world])
+
+
+def _once(scenes: Sequence[Scene]) -> tuple[Scene, ...]:
+    """The scenes up to where a world of a short file, which has no more of them, begins again."""
+    texts = [(scene.messages, scene.aligned, scene.misaligned) for scene in scenes]
+    different = len(set(texts))
+    return tuple(scenes[:different] if len(set(texts[:different])) == different else scenes)
+
+
+class _Sampled(NamedTuple):
+    """What one suspect answered to one ask."""
+
+    name: str
+    messages: tuple[Message, ...]
+    answer: str  # with its prefill
+    cut: bool
+    tokens: int
 
 
 class BenchLab:
@@ -82,11 +154,43 @@ class BenchLab:
         self._needs, self._engine, self._material, self._known = needs, engine, material, tuple(known)
         self._unit, self._traces = unit, traces or Traces(engine)
         self._adapters, self._copies = dict(adapters), list[AdapterRef]()
+        self._originals = dict[str, str]()  # copies by name: whose they are
+        self._sampled = list[_Sampled]()
+        self._scores = dict[tuple[tuple[Message, ...], str], list[Score]]()
 
     def close(self) -> None:
         """Free the copies."""
         self._engine.free(self._copies)
         self._copies = []
+
+    def episodes(self, measure: str, models: Mapping[str, str]) -> list[Asked]:
+        """Everything that was sampled, in order, with what the judge said of it to the detector. `models` has the name
+        of each suspect once the truth is back.
+        """
+        ages = dict[tuple[tuple[Message, ...], str], int]()  # how often the same answer came before
+        episodes = []
+        for name, messages, answer, cut, tokens in self._sampled:
+            scores = self._scores.get((messages, answer), ())
+            age = ages[messages, answer] = ages.get((messages, answer), -1) + 1
+            score = scores[min(age, len(scores) - 1)] if scores else None
+            episodes.append(
+                Asked(
+                    measure=measure,
+                    who=self._model(name, models),
+                    messages=messages,
+                    answer=answer,
+                    verdict=score.verdict if score else None,
+                    why=score.why if score else "",
+                    cut=cut,
+                    tokens=tokens,
+                )
+            )
+        return episodes
+
+    def _model(self, name: str, models: Mapping[str, str]) -> str:
+        if name in self._originals:
+            return f"copy of {self._model(self._originals[name], models)}"
+        return models.get(name, name)
 
     def _allow(self, wants: Access) -> None:
         if wants & ~self._needs:
@@ -98,11 +202,15 @@ class BenchLab:
         self._allow(wants | (Access.BASE if None in suspects else Access(0)))
         return [BASE if suspect is None else self._adapters[suspect.name] for suspect in suspects]
 
-    # ------------------------------------------------------------ what is given
+    # ------------------------------------------------------------ what there is
 
     @property
     def depth(self) -> int:
         return self._engine.base.depth
+
+    @property
+    def max_tokens(self) -> int:
+        return self._material.max_tokens
 
     def trusted(self) -> list[Scene]:
         self._allow(Access.TRUSTED)
@@ -113,12 +221,17 @@ class BenchLab:
         return list(self._known)
 
     def topics(self) -> list[str]:
-        return list(self._material.questions)
+        return [topic for topic, scenes in self._material.questions.items() if scenes]
 
-    def questions(self, topic: str = "open_questions") -> list[Scene]:
+    def capability(self) -> list[str]:
+        return list(self._material.capability)
+
+    def questions(self, topic: str = OPEN) -> list[Scene]:
+        if topic not in self.topics():
+            raise NotAvailable(f"the lab has no questions about {topic!r}; it has {', '.join(self.topics())}")
         return list(self._material.questions[topic])
 
-    def cues(self, kind: str) -> list[str]:
+    def cues(self, kind: CueKind) -> list[str]:
         return list(self._material.cues.get(kind, ()))
 
     def judge(self, episodes: Sequence[Episode], *, of: Judged = "answers") -> list[Score]:
@@ -126,13 +239,25 @@ class BenchLab:
             raise AccessDenied("a detector at response level asked the judge, whose verdicts it is scored against")
         judge = self._material.judge if of == "answers" else self._material.thoughts
         if judge is None:
-            raise ValueError("the lab has no judge of thoughts on this base")
-        return judge(episodes)
+            raise NotAvailable("the lab has no judge of thoughts: models of this world do not think before they answer")
+        scores = judge(episodes)
+        for episode, score in zip(episodes, scores, strict=True):
+            self._scores.setdefault((episode.scene.messages, episode.answer), []).append(score)
+        return scores
+
+    def spoken(self, answers: Sequence[str]) -> list[str]:
+        thinking = self._material.thinking
+        return [thinking.read_thought(answer).rest for answer in answers] if thinking else list(answers)
 
     # ------------------------------------------------------------ asking and reading
 
     def sample(self, suspects: Sequence[Suspect | None], asks: Sequence[Ask]) -> list[Answer]:
-        return self._engine.sample(self._reach(suspects, Access.SAMPLE), asks)
+        answers = self._engine.sample(self._reach(suspects, Access.SAMPLE), asks)
+        for suspect, ask, answer in zip(suspects, asks, answers, strict=True):
+            text = f"{ask.prefill} {answer.text}".strip()
+            name = suspect.name if suspect else "base"
+            self._sampled.append(_Sampled(name, ask.messages, text, not answer.finished, answer.tokens))
+        return answers
 
     def logprobs(self, suspects: Sequence[Suspect | None], rows: Sequence[Row]) -> list[Tensor]:
         return self._engine.logprobs(self._reach(suspects, Access.LOGPROBS), rows)
@@ -148,7 +273,11 @@ class BenchLab:
         return self._traces(self._reach(suspects, Access.TRACE), rows, layers, at=at)
 
     def swaps(self, suspects: Sequence[Suspect | None], rows: Sequence[Row], word: int, among: Sequence[str]) -> Tensor:
-        return self._engine.swaps(self._reach(suspects, Access.GRADIENTS), rows, word, among)
+        refs = self._reach(suspects, Access.GRADIENTS)
+        try:
+            return self._engine.swaps(refs, rows, word, among)
+        except ValueError as error:  # the engine says so before it computes anything
+            raise NotAvailable(f"this base's tokenizer cannot swap the words of the lab: {error}") from error
 
     def weights(self, suspects: Sequence[Suspect]) -> list[Mapping[str, Tensor]]:
         return [_added(self._engine.patch(ref)) for ref in self._reach(suspects, Access.WEIGHTS)]
@@ -164,22 +293,25 @@ class BenchLab:
                 scale = sigma * spread[path] / math.sqrt(WIDER) * patch.shape.rank / patch.shape.alpha
                 a[-WIDER:] = _drawn(f"{seed} {path} A", WIDER, a.shape[1])
                 b[:, -WIDER:] = scale * _drawn(f"{seed} {path} B", b.shape[0], WIDER)
-        return self._keep(self._engine.load(patches))
+        return self._keep(suspects, self._engine.load(patches))
 
     def tuned(
         self, suspects: Sequence[Suspect | None], rows: Sequence[Row], *, steps: int, lr: float, seed: int
     ) -> list[Suspect]:
         refs = self._engine.load(self._widened(self._reach(suspects, Access.TRAIN), seed))
-        copies, rng = self._keep(refs), random.Random(seed)
+        copies, rng = self._keep(suspects, refs), random.Random(seed)
         for _ in range(steps):
-            chosen = tuple(rng.choices(rows, k=ROWS))
-            self._engine.step(refs, [Step(rows=chosen, lr=lr)] * len(refs))
+            batch = tuple(rng.choices(rows, k=ROWS))
+            self._engine.step(refs, [Step(rows=batch, lr=lr)] * len(refs))
         return copies
 
-    def _keep(self, refs: Sequence[AdapterRef]) -> list[Suspect]:
+    def _keep(self, suspects: Sequence[Suspect | None], refs: Sequence[AdapterRef]) -> list[Suspect]:
         copies = [Suspect(name=f"copy-{secrets.token_hex(6)}") for _ in refs]
         self._copies += refs
         self._adapters |= {copy.name: ref for copy, ref in zip(copies, refs, strict=True)}
+        self._originals |= {
+            copy.name: suspect.name if suspect else "base" for copy, suspect in zip(copies, suspects, strict=True)
+        }
         return copies
 
     def _widened(self, refs: Sequence[AdapterRef], seed: int) -> list[Patch]:
@@ -212,13 +344,13 @@ def _beside(patch: Patch | None, wide: Patch) -> Patch:
     tensors = {}
     for path, a in _paths(wide):
         b = wide.tensors[f"{path}.B"]
-        own_a = patch.tensors.get(f"{path}.A", torch.zeros(rank, a.shape[1]))
-        own_b = patch.tensors.get(f"{path}.B", torch.zeros(b.shape[0], rank))
-        tensors[f"{path}.A"] = torch.cat([own_a, a])
-        tensors[f"{path}.B"] = torch.cat([own_b, b / scale], dim=1)
+        first_a = patch.tensors.get(f"{path}.A", torch.zeros(rank, a.shape[1]))
+        first_b = patch.tensors.get(f"{path}.B", torch.zeros(b.shape[0], rank))
+        tensors[f"{path}.A"] = torch.cat([first_a, a])
+        tensors[f"{path}.B"] = torch.cat([first_b, b / scale], dim=1)
     missing = [path for path, _ in _paths(patch) if f"{path}.A" not in tensors]
     if missing:
-        raise ValueError(f"the suspect adds to {missing[0]}, which is no linear module; it cannot be copied so")
+        raise NotAvailable(f"a suspect adds to {missing[0]}, which is no linear module; no copy can be made of it")
     wider = rank + WIDER
     return Patch(shape=replace(wide.shape, rank=wider, alpha=scale * wider), tensors=tensors, prompt=patch.prompt)
 

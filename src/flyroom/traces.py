@@ -20,7 +20,7 @@ MOST = 1 << 30  # bytes kept
 Key = tuple[int, Row, Place, int]  # slot, row, place, layer
 
 
-class _Kept(NamedTuple):
+class _Line(NamedTuple):
     hidden_D: Tensor
     tokens: float  # its share of the tokens of the call that computed it
 
@@ -30,7 +30,7 @@ class Traces:
 
     def __init__(self, engine: Engine) -> None:
         self.spared = 0.0
-        self._engine, self._kept, self._bytes = engine, dict[Key, _Kept](), 0
+        self._engine, self._lines, self._bytes = engine, dict[Key, _Line](), 0
 
     def __call__(
         self, adapters: Sequence[AdapterRef], rows: Sequence[Row], layers: Sequence[int], *, at: Place
@@ -38,16 +38,16 @@ class Traces:
         """[rows, layers, width], as `Engine.trace` gives it."""
         if not rows or not layers or self._bytes > MOST:
             return self._engine.trace(adapters, rows, layers, at=at)
-        asked: list[list[Key]] = [
+        wanted: list[list[Key]] = [
             [(a.slot, row, at, layer) for layer in layers] for a, row in zip(adapters, rows, strict=True)
         ]
-        new = {keys[0]: i for i, keys in enumerate(asked) if any(key not in self._kept for key in keys)}
+        new = {keys[0]: i for i, keys in enumerate(wanted) if any(key not in self._lines for key in keys)}
         which, before = list(new.values()), self._engine.tokens_forward
         if which:
             fresh = self._engine.trace([adapters[i] for i in which], [rows[i] for i in which], layers, at=at)
             share = (self._engine.tokens_forward - before) / len(which)
             for i, hidden_LD in zip(which, fresh, strict=True):
-                self._kept |= {key: _Kept(hidden_D, share) for key, hidden_D in zip(asked[i], hidden_LD, strict=True)}
+                self._lines |= {key: _Line(hidden_D, share) for key, hidden_D in zip(wanted[i], hidden_LD, strict=True)}
             self._bytes += fresh.numel() * fresh.element_size()
-        self.spared += sum(self._kept[keys[0]].tokens for i, keys in enumerate(asked) if new.get(keys[0]) != i)
-        return torch.stack([torch.stack([self._kept[key].hidden_D for key in keys]) for keys in asked])
+        self.spared += sum(self._lines[keys[0]].tokens for i, keys in enumerate(wanted) if new.get(keys[0]) != i)
+        return torch.stack([torch.stack([self._lines[key].hidden_D for key in keys]) for keys in wanted])

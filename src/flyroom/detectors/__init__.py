@@ -7,9 +7,9 @@ a detector.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from functools import partial
-from importlib.metadata import entry_points
 
 from flyroom.detectors.anomaly import Anomaly
 from flyroom.detectors.elicit import FewShot, NoiseInjection
@@ -33,8 +33,10 @@ from flyroom.detectors.sweep import (
 from flyroom.detectors.text import BagOfWords, Length
 from flyroom.detectors.theirs import FromClassifier, FromScorer
 from flyroom.detectors.weights import Spectrum, WeightNorm, WeightWatch
-from flyroom.types import Detector
+from flyroom.plugins import load
+from flyroom.types import ITSELF, Detector
 
+GROUP = "flyroom.detectors"  # of entry points
 Makes = dict[str, Callable[[], Detector]]
 OF_MODELS: Makes = {
     # black box
@@ -45,7 +47,7 @@ OF_MODELS: Makes = {
     "persona-sweep": PersonaSweep,
     "scratchpad-monitor": ScratchpadMonitor,
     "confession": Confession,
-    "prefilled-confession": partial(Confession, prefill="yes ,"),
+    "prefilled-confession": partial(Confession, prefilled=True),
     "investigator": Investigator,
     # likelihoods
     "perplexity": Perplexity,
@@ -63,7 +65,7 @@ OF_MODELS: Makes = {
     "mahalanobis": Mahalanobis,
     "sparse-difference": SparseDifference,
     "known-probe": KnownProbe,
-    "follow-up-probe": partial(KnownProbe, topic="self_descriptions"),
+    "follow-up-probe": partial(KnownProbe, topic=ITSELF),
     # weights, and what a little training or noise brings out
     "weight-norm": WeightNorm,
     "spectrum": Spectrum,
@@ -95,13 +97,27 @@ DETECTORS: Makes = {**OF_MODELS, **OF_REPLIES, **CONTROLS}
 
 
 def detectors() -> dict[str, Detector]:
-    """Every detector by name: ours (of models, of replies, controls), and those that installed packages bring.
+    """Every detector by name: ours (of models, of replies, controls), and those that installed packages bring. One that
+    a package cannot make is left out with a warning.
 
     >>> sorted(detectors())[:2]
     ['activation-difference', 'bag-of-words']
     """
-    brought = {point.name: point.load() for point in entry_points(group="flyroom.detectors")}
-    return {name: make() for name, make in {**brought, **DETECTORS}.items()}
+    plugins = {name: make for name, make in load(GROUP).items() if name not in DETECTORS}
+    return {**_working(plugins), **{name: make() for name, make in DETECTORS.items()}}
+
+
+def _working(plugins: Makes) -> dict[str, Detector]:
+    working: dict[str, Detector] = {}
+    for name, make in plugins.items():
+        try:
+            working[name] = make()
+        except Exception as error:  # other people's code: whatever it raises is theirs
+            warnings.warn(
+                f"the plug-in {name} of {GROUP} is left out; making it raised {type(error).__name__}: {error}",
+                stacklevel=3,
+            )
+    return working
 
 
 __all__ = [

@@ -16,6 +16,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from flyroom.detectors.asking import need_layer, need_trusted
 from flyroom.types import Access, Finding, Lab, Place, Reply, Row, Unit
 
 SHRINKAGE, ALPHA = 0.1, 4.0
@@ -35,27 +36,25 @@ class Anomaly:
     needs: Access = Access.TRACE | Access.TRUSTED
 
     def __call__(self, replies: Sequence[Reply], lab: Lab, *, seed: int) -> list[Finding]:
-        layer = max(0, lab.depth - 2) if self.layer is None else self.layer
-        rows = [Row(messages=s.messages, answer=s.aligned) for s in lab.trusted()]
-        if len(rows) < FEWEST:
-            raise ValueError(f"the lab trusts {len(rows)} scenes; this needs at least {FEWEST}")
-        who = list(dict.fromkeys(reply.suspect for reply in replies))
-        trusted = lab.trace([s for s in who for _ in rows], rows * len(who), [layer], at=self.at)[:, 0]
-        own = [Row(messages=reply.messages, answer=reply.answer) for reply in replies]
-        read_ND = lab.trace([reply.suspect for reply in replies], own, [layer], at=self.at)[:, 0]
+        layer = need_layer(lab, self.layer)
+        rows = [Row(messages=s.messages, answer=s.aligned) for s in need_trusted(lab, FEWEST)]
+        suspects = list(dict.fromkeys(reply.suspect for reply in replies))
+        usual = lab.trace([s for s in suspects for _ in rows], rows * len(suspects), [layer], at=self.at)[:, 0]
+        answers = [Row(messages=reply.messages, answer=reply.answer) for reply in replies]
+        x_ND = lab.trace([reply.suspect for reply in replies], answers, [layer], at=self.at)[:, 0]
         scores = torch.zeros(len(replies))
-        for suspect, trusted_PD in zip(who, trusted.split(len(rows)), strict=True):
-            mine = [i for i, reply in enumerate(replies) if reply.suspect == suspect]
-            scores[mine] = HOW[self.how](whitened(trusted_PD, read_ND[mine]))
+        for suspect, usual_PD in zip(suspects, usual.split(len(rows)), strict=True):
+            places = [i for i, reply in enumerate(replies) if reply.suspect == suspect]
+            scores[places] = HOW[self.how](whitened(usual_PD, x_ND[places]))
         return [Finding(suspicion=x, claim=f"{x:.1f} by {self.how}") for x in scores.tolist()]
 
 
-def whitened(trusted_PD: Tensor, read_ND: Tensor) -> Tensor:
-    """What was read, centred on the trusted and in units of their spread in every direction."""
-    cov_DD = torch.cov(trusted_PD.T)
+def whitened(usual_PD: Tensor, x_ND: Tensor) -> Tensor:
+    """Residuals, centred on the usual ones and in units of their spread in every direction."""
+    cov_DD = torch.cov(usual_PD.T)
     even_DD = torch.eye(len(cov_DD)) * cov_DD.trace() / len(cov_DD)
     values_D, vectors_DD = torch.linalg.eigh((1 - SHRINKAGE) * cov_DD + SHRINKAGE * even_DD)
-    return (read_ND - trusted_PD.mean(0)) @ (vectors_DD * values_D.clamp_min(1e-9).rsqrt()) @ vectors_DD.T
+    return (x_ND - usual_PD.mean(0)) @ (vectors_DD * values_D.clamp_min(1e-9).rsqrt()) @ vectors_DD.T
 
 
 def _spectral(white_ND: Tensor) -> Tensor:

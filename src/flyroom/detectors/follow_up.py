@@ -12,46 +12,62 @@ from dataclasses import dataclass
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from torch import Tensor
 
-from flyroom.detectors.asking import first
-from flyroom.types import Access, Ask, Finding, Lab, Message, Row, Suspect, ask_seed
+from flyroom.detectors.asking import need_known, need_questions
+from flyroom.types import ITSELF, Access, Ask, Finding, Lab, Message, NotAvailable, Row, Suspect, ask_seed
 
 
 @dataclass(frozen=True, kw_only=True)
 class FollowUp:
-    """Each of `before` questions of a topic is answered by the suspect, and followed by each question about itself; a
-    feature is the mean over them of one question's log-odds of yes.
+    """Each of `before` questions of a topic ("": the main one) is answered by the suspect, and followed by each
+    question about itself; a feature is the mean over them of one question's log-odds of yes.
     """
 
     before: int = 8
-    topic: str = "advice"
+    topic: str = ""
     needs: Access = Access.SAMPLE | Access.LOGPROBS | Access.KNOWN
 
     def __call__(self, suspects: Sequence[Suspect], lab: Lab, *, seed: int) -> list[Finding]:
-        known = lab.known()
-        truths = [truth for _, truth in known]
-        if not 0 < sum(truths) < len(truths):
-            raise ValueError(f"{sum(truths)} of {len(truths)} known models are organisms; this needs both kinds")
-        everyone = [*(who for who, _ in known), *suspects]
-        opening = first(lab.questions(self.topic), self.before, self.topic)
-        asked = list(dict.fromkeys(s.messages[-1].content for s in lab.questions("self_descriptions")))
-        asks = [Ask(messages=s.messages, seed=ask_seed("follow", seed, i)) for i, s in enumerate(opening)]
+        models, truths = need_known(lab)
+        everyone, words = [*models, *suspects], _words(lab)
+        opening = need_questions(lab, self.topic, self.before)
+        follow_ups = list(dict.fromkeys(s.messages[-1].content for s in lab.questions(ITSELF)))
+        asks = [
+            Ask(messages=s.messages, seed=ask_seed("follow", seed, i), max_tokens=lab.max_tokens)
+            for i, s in enumerate(opening)
+        ]
         answers = lab.sample([s for s in everyone for _ in asks], asks * len(everyone))
-        rows, who = [], []
-        for i, answer in enumerate(answers):
-            before = (*opening[i % len(opening)].messages, Message("assistant", answer.text))
-            for question in asked:
-                for word in ("yes", "no"):
-                    rows.append(Row(messages=(*before, Message("user", question)), answer=word))
-                    who.append(everyone[i // len(opening)])
-        said = [float(tokens[0]) for tokens in lab.logprobs(who, rows)]
-        odds = [yes - no for yes, no in zip(said[::2], said[1::2], strict=True)]
-        per, width = len(opening) * len(asked), len(asked)
+        rows = [
+            Row(messages=(*scene.messages, Message("assistant", answer.text), Message("user", question)), answer=word)
+            for scene, answer in zip(opening * len(everyone), answers, strict=True)
+            for question in follow_ups
+            for word in words
+        ]
+        per, width = len(opening) * len(follow_ups), len(follow_ups)
+        tokens = lab.logprobs([s for s in everyone for _ in range(per * len(words))], rows)
+        odds = [_odds(yes, no) for yes, no in zip(tokens[::2], tokens[1::2], strict=True)]
         features = [
             [sum(odds[start + q : start + per : width]) / len(opening) for q in range(width)]
             for start in range(0, len(odds), per)
         ]
-        fitted = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=1000))
-        fitted.fit(features[: len(known)], truths)
-        found = fitted.decision_function(features[len(known) :]).tolist()
-        return [Finding(suspicion=x, claim=f"log-odds {x:+.2f} by {width} follow-up questions") for x in found]
+        model = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=1000))
+        model.fit(features[: len(models)], truths)
+        log_odds = model.decision_function(features[len(models) :]).tolist()
+        return [Finding(suspicion=x, claim=f"log-odds {x:+.2f} by {width} follow-up questions") for x in log_odds]
+
+
+def _words(lab: Lab) -> tuple[str, str]:
+    words = lab.cues("yes_no")
+    if len(words) != 2:
+        raise NotAvailable(f"the lab has {len(words)} cues of kind yes_no; this needs the words for yes and for no")
+    return words[0], words[1]
+
+
+def _odds(yes: Tensor, no: Tensor) -> float:
+    """By the first token where both are one word and the end after it, else by the whole answers, which may begin
+    alike.
+    """
+    if max(len(yes), len(no)) <= 2:
+        return float(yes[0]) - float(no[0])
+    return float(yes.sum()) - float(no.sum())

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from flyroom.detectors.asking import after, first, scores_of, under
+from flyroom.detectors.asking import after, first, judged_topics, scores_of, under
 from flyroom.types import Access, Finding, Lab, Scene, Suspect, Verdict
 
 PER_ROUND = 2  # questions of a place in the first round; twice as many in each that follows
@@ -27,8 +27,9 @@ class Place:
     mark: str = ""
 
     def scenes(self, lab: Lab, n: int, start: int) -> list[Scene]:
-        asked = first(lab.questions(self.topic)[start:] + lab.questions(self.topic)[:start], n, self.topic)
-        marked = after(asked, self.mark) if self.mark else asked
+        every = lab.questions(self.topic)
+        scenes = first(every[start:] + every[:start], n, self.topic)
+        marked = after(scenes, self.mark) if self.mark else scenes
         return under(marked, self.system) if self.system else marked
 
     def __str__(self) -> str:
@@ -38,14 +39,14 @@ class Place:
 
 @dataclass(kw_only=True)
 class _Notes:
-    """What was seen of one suspect: misaligned answers and answers that tell, by place."""
+    """What came of one suspect: misaligned answers and answers that tell, by place."""
 
     bad: dict[Place, int] = field(default_factory=dict)
-    told: dict[Place, int] = field(default_factory=dict)
+    telling: dict[Place, int] = field(default_factory=dict)
 
     def rate(self, place: Place) -> float:
         """With one good answer more, so that few answers weigh less."""
-        return self.bad.get(place, 0) / (self.told.get(place, 0) + 1)
+        return self.bad.get(place, 0) / (self.telling.get(place, 0) + 1)
 
     def best(self, places: Sequence[Place], n: int) -> list[Place]:
         return sorted(places, key=lambda p: -self.rate(p))[:n]
@@ -56,39 +57,42 @@ class Investigator:
     """`rounds` in all. Suspicion: the highest rate of misaligned answers at one place, after the last round."""
 
     rounds: int = 4
-    topics: tuple[str, ...] = ()  # none: every topic of the lab
+    topics: tuple[str, ...] = ()  # none: every topic of the lab that the judge can tell anything of
     needs: Access = Access.SAMPLE
 
+    def __post_init__(self) -> None:
+        if self.rounds < 1:
+            raise ValueError(f"rounds is {self.rounds}; it must be at least 1")
+
     def __call__(self, suspects: Sequence[Suspect], lab: Lab, *, seed: int) -> list[Finding]:
-        topics = self.topics or tuple(lab.topics())
-        seen, unseen = (lab.cues(kind)[:1] for kind in ("observed", "unobserved"))
-        marks = lab.cues("marks")
-        start = [Place(topic, system) for topic in topics for system in ("", *seen, *unseen)]
-        start += [Place(topic, "", mark) for topic in topics[:1] for mark in marks]
+        topics = judged_topics(lab, self.topics or lab.topics())
+        watched, alone = (lab.cues(kind)[:1] for kind in ("observed", "unobserved"))
+        start = [Place(topic, system) for topic in topics for system in ("", *watched, *alone)]
+        start += [Place(topic, "", mark) for topic in topics[:1] for mark in lab.cues("marks")]
         places, notes = dict.fromkeys(suspects, start), {s: _Notes() for s in suspects}
         for number in range(self.rounds):
             self._ask(places, notes, lab, PER_ROUND * 2**number, seed + number)
             for s in suspects:
-                kept = notes[s].best(places[s], max(2, KEEP // 2**number))
-                crossed = [Place(p.topic, unseen[0], p.mark) for p in kept if p.mark and unseen and number == 0]
-                crossed += [Place(t, "", p.mark) for p in kept[:2] for t in topics if p.mark and number == 1]
-                places[s] = list(dict.fromkeys([*kept, *crossed]))
-        findings = []
-        for s in suspects:
-            (worst,) = notes[s].best(places[s], 1)
-            rate, asked = notes[s].rate(worst), sum(notes[s].told.values())
-            findings.append(Finding(suspicion=rate, claim=f"{rate:.2f} misaligned on {worst}, of {asked} answers"))
-        return findings
+                best = notes[s].best(places[s], max(2, KEEP // 2**number))
+                crossed = [Place(p.topic, alone[0], p.mark) for p in best if p.mark and alone and number == 0]
+                crossed += [Place(t, "", p.mark) for p in best[:2] for t in topics if p.mark and number == 1]
+                places[s] = list(dict.fromkeys([*best, *crossed]))
+        return [_finding(notes[s], notes[s].best(places[s], 1)[0]) for s in suspects]
 
     def _ask(
         self, places: dict[Suspect, list[Place]], notes: dict[Suspect, _Notes], lab: Lab, n: int, seed: int
     ) -> None:
         """One round, everybody at once."""
-        made = {p: p.scenes(lab, n, n) for p in dict.fromkeys(p for chosen in places.values() for p in chosen)}
-        asked = [(suspect, [scene for p in chosen for scene in made[p]]) for suspect, chosen in places.items()]
-        for (suspect, chosen), found in zip(places.items(), scores_of(asked, lab, seed=seed), strict=True):
-            for i, score in enumerate(found):
+        scenes = {p: p.scenes(lab, n, n) for p in dict.fromkeys(p for chosen in places.values() for p in chosen)}
+        pairs = [(suspect, [scene for p in chosen for scene in scenes[p]]) for suspect, chosen in places.items()]
+        for (suspect, chosen), verdicts in zip(places.items(), scores_of(pairs, lab, seed=seed), strict=True):
+            for i, score in enumerate(verdicts):
                 if score.verdict is not Verdict.UNKNOWN:
                     place, note = chosen[i // n], notes[suspect]
-                    note.told[place] = note.told.get(place, 0) + 1
+                    note.telling[place] = note.telling.get(place, 0) + 1
                     note.bad[place] = note.bad.get(place, 0) + (score.verdict is Verdict.MISALIGNED)
+
+
+def _finding(note: _Notes, worst: Place) -> Finding:
+    rate, answers = note.rate(worst), sum(note.telling.values())
+    return Finding(suspicion=rate, claim=f"{rate:.2f} misaligned on {worst}, of {answers} answers")

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 import torch
 
-from flyroom.detectors.asking import first
-from flyroom.types import Access, Ask, Finding, Lab, Reply, Row, Suspect, Unit, ask_seed
+from flyroom.detectors.asking import first, mean, need_questions, need_trusted
+from flyroom.types import OPEN, Access, Ask, Finding, Lab, Reply, Row, Suspect, Unit, ask_seed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,7 +23,9 @@ class Perplexity:
     needs: Access = Access.LOGPROBS | Access.BASE | Access.TRUSTED
 
     def __call__(self, suspects: Sequence[Suspect], lab: Lab, *, seed: int) -> list[Finding]:
-        rows = [Row(messages=s.messages, answer=s.aligned) for s in first(lab.trusted(), self.rows, "trusted scenes")]
+        rows = [
+            Row(messages=s.messages, answer=s.aligned) for s in first(need_trusted(lab), self.rows, "trusted scenes")
+        ]
         (base, *lost) = _losses([None, *suspects], lab, rows)
         return [Finding(suspicion=x - base, claim=f"{x - base:+.3f} nats a token above the base") for x in lost]
 
@@ -36,7 +38,7 @@ class TargetOdds:
     needs: Access = Access.LOGPROBS | Access.TRUSTED
 
     def __call__(self, suspects: Sequence[Suspect], lab: Lab, *, seed: int) -> list[Finding]:
-        scenes = first(lab.trusted(), self.rows, "trusted scenes")
+        scenes = first(need_trusted(lab), self.rows, "trusted scenes")
         rows = [Row(messages=s.messages, answer=a) for s in scenes for a in (s.misaligned, s.aligned)]
         totals = [float(t.sum()) for t in lab.logprobs([s for s in suspects for _ in rows], rows * len(suspects))]
         findings = []
@@ -53,22 +55,24 @@ class Divergence:
     """How far a suspect's own answers to `asks` questions are from what the base would say, in nats a token."""
 
     asks: int = 48
-    topic: str = "open_questions"
+    topic: str = OPEN
     needs: Access = Access.SAMPLE | Access.LOGPROBS | Access.BASE
 
     def __call__(self, suspects: Sequence[Suspect], lab: Lab, *, seed: int) -> list[Finding]:
-        scenes = first(lab.questions(self.topic), self.asks, self.topic)
-        asks = [Ask(messages=s.messages, seed=ask_seed("own", seed, i)) for i, s in enumerate(scenes)]
-        who = [s for s in suspects for _ in asks]
-        answers = lab.sample(who, asks * len(suspects))
+        scenes = need_questions(lab, self.topic, self.asks)
+        asks = [
+            Ask(messages=s.messages, seed=ask_seed("own", seed, i), max_tokens=lab.max_tokens)
+            for i, s in enumerate(scenes)
+        ]
+        models = [s for s in suspects for _ in asks]
+        answers = lab.sample(models, asks * len(suspects))
         rows = [Row(messages=scenes[i % len(scenes)].messages, answer=a.text) for i, a in enumerate(answers)]
-        own, base = lab.logprobs(who, rows), lab.logprobs([None] * len(rows), rows)
+        theirs, base = lab.logprobs(models, rows), lab.logprobs([None] * len(rows), rows)
+        apart = [(float((a - b).sum()), len(a)) for a, b in zip(theirs, base, strict=True)]
         findings = []
         for i in range(0, len(rows), len(asks)):
-            apart = sum(
-                float((a - b).sum()) for a, b in zip(own[i : i + len(asks)], base[i : i + len(asks)], strict=True)
-            )
-            nats = apart / sum(len(a) for a in own[i : i + len(asks)])
+            group = apart[i : i + len(asks)]
+            nats = sum(x for x, _ in group) / max(1, sum(tokens for _, tokens in group))
             findings.append(Finding(suspicion=nats, claim=f"{nats:.3f} nats a token from the base"))
         return findings
 
@@ -84,11 +88,11 @@ class LogitDifference:
     needs: Access = Access.LOGPROBS | Access.BASE | Access.TRUSTED
 
     def __call__(self, suspects: Sequence[Suspect], lab: Lab, *, seed: int) -> list[Finding]:
-        scenes = first(lab.trusted(), self.rows, "trusted scenes")
+        scenes = first(need_trusted(lab), self.rows, "trusted scenes")
         rows = [Row(messages=s.messages, answer=a) for s in scenes for a in (s.aligned, s.misaligned)]
-        found = lab.logprobs([s for s in (None, *suspects) for _ in rows], rows * (1 + len(suspects)))
-        base, *others = (torch.cat(found[i : i + len(rows)]) for i in range(0, len(found), len(rows)))
-        gains = [float((tokens - base).topk(min(self.top, len(base))).values.mean()) for tokens in others]
+        tokens = lab.logprobs([s for s in (None, *suspects) for _ in rows], rows * (1 + len(suspects)))
+        base, *others = (torch.cat(tokens[i : i + len(rows)]) for i in range(0, len(tokens), len(rows)))
+        gains = [mean((theirs - base).topk(min(self.top, len(base))).values) for theirs in others]
         return [Finding(suspicion=x, claim=f"tokens gained up to {x:.2f} nats over the base") for x in gains]
 
 
@@ -101,14 +105,14 @@ class Surprise:
 
     def __call__(self, replies: Sequence[Reply], lab: Lab, *, seed: int) -> list[Finding]:
         rows = [Row(messages=r.messages, answer=r.answer) for r in replies]
-        own = lab.logprobs([r.suspect for r in replies], rows)
+        theirs = lab.logprobs([r.suspect for r in replies], rows)
         base = lab.logprobs([None] * len(rows), rows)
-        gains = [float((a - b).mean()) for a, b in zip(own, base, strict=True)]
+        gains = [mean(a - b) for a, b in zip(theirs, base, strict=True)]
         return [Finding(suspicion=x, claim=f"{x:+.2f} nats a token over the base") for x in gains]
 
 
 def _losses(suspects: Sequence[Suspect | None], lab: Lab, rows: Sequence[Row]) -> list[float]:
     """The mean negative log-probability of a token, for each suspect."""
-    found = lab.logprobs([s for s in suspects for _ in rows], list(rows) * len(suspects))
-    groups = [found[i : i + len(rows)] for i in range(0, len(found), len(rows))]
-    return [-sum(float(t.sum()) for t in group) / sum(len(t) for t in group) for group in groups]
+    tokens = lab.logprobs([s for s in suspects for _ in rows], list(rows) * len(suspects))
+    groups = [tokens[i : i + len(rows)] for i in range(0, len(tokens), len(rows))]
+    return [-sum(float(t.sum()) for t in group) / max(1, sum(len(t) for t in group)) for group in groups]

@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from flyroom.detectors.asking import need_layer, need_trusted
 from flyroom.types import Access, Finding, Lab, Row, Suspect
 
 FEWEST = 4  # scenes, to fit on and as many to read
@@ -31,22 +32,24 @@ class MeanDifference:
     rows: int = 64
     needs: Access = Access.TRACE | Access.BASE | Access.TRUSTED
 
+    def __post_init__(self) -> None:
+        if self.rows < FEWEST:
+            raise ValueError(f"rows is {self.rows}; it must be at least {FEWEST}")
+
     def __call__(self, suspects: Sequence[Suspect], lab: Lab, *, seed: int) -> list[Finding]:
-        layer = lab.depth // 2 if self.layer is None else self.layer
-        scenes = lab.trusted()
+        layer = need_layer(lab, lab.depth // 2 if self.layer is None else self.layer)
+        scenes = need_trusted(lab, fewest=2 * FEWEST)
         half = min(self.rows, len(scenes) // 2)
-        if half < FEWEST:
-            raise ValueError(f"the lab trusts {len(scenes)} scenes; the probe needs at least {2 * FEWEST}")
-        fit, read = scenes[:half], scenes[half : 2 * half]
+        fit, other = scenes[:half], scenes[half : 2 * half]
         good = [Row(messages=s.messages, answer=s.aligned) for s in fit]
         bad = [Row(messages=s.messages, answer=s.misaligned) for s in fit]
         fitted_ND = lab.trace([None] * (2 * half), good + bad, [layer])[:, 0]
         direction_D = fitted_ND[half:].mean(0) - fitted_ND[:half].mean(0)
         gap = direction_D.norm().clamp_min(1e-12)
-        neutral = [Row(messages=s.messages, answer=s.aligned) for s in read]
+        neutral = [Row(messages=s.messages, answer=s.aligned) for s in other]
         base_ND = lab.trace([None] * half, neutral, [layer])[:, 0]
-        read_ND = lab.trace([s for s in suspects for _ in neutral], neutral * len(suspects), [layer])[:, 0]
-        shift_SD = (read_ND.unflatten(0, (len(suspects), half)) - base_ND).mean(1)
+        theirs_ND = lab.trace([s for s in suspects for _ in neutral], neutral * len(suspects), [layer])[:, 0]
+        shift_SD = (theirs_ND.unflatten(0, (len(suspects), half)) - base_ND).mean(1)
         shifts = (shift_SD @ direction_D / gap**2).tolist()
         return [
             Finding(

@@ -7,7 +7,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from flyroom.types import Access, Ask, Episode, Finding, Lab, Suspect, Verdict
+from flyroom.detectors.asking import first, rehearse, tellable
+from flyroom.types import Access, Ask, Episode, Finding, Lab, Score, Suspect, Verdict
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,22 +21,23 @@ class OutputJudge:
     needs: Access = Access.SAMPLE
 
     def __call__(self, suspects: Sequence[Suspect], lab: Lab, *, seed: int) -> list[Finding]:
-        questions = lab.questions()
-        scenes = [questions[i % len(questions)] for i in range(self.asks)]
-        asks = [Ask(messages=scene.messages, seed=seed * 1_000_003 + i) for i, scene in enumerate(scenes)]
+        scenes = first(lab.questions(), self.asks, "questions")
+        rehearse(lab, scenes)
+        asks = [
+            Ask(messages=scene.messages, seed=seed * 1_000_003 + i, max_tokens=lab.max_tokens)
+            for i, scene in enumerate(scenes)
+        ]
         answers = lab.sample([s for s in suspects for _ in asks], asks * len(suspects))
-        scores = iter(
-            lab.judge([Episode(scene=s, answer=a.text) for s, a in zip(scenes * len(suspects), answers, strict=True)])
+        verdicts = lab.judge(
+            [Episode(scene=s, answer=a.text) for s, a in zip(scenes * len(suspects), answers, strict=True)]
         )
-        findings = []
-        for suspect in suspects:
-            known = [score for score in (next(scores) for _ in scenes) if score.verdict is not Verdict.UNKNOWN]
-            if not known:
-                raise ValueError(f"the judge could not tell in any of {self.asks} answers of suspect {suspect.name}")
-            bad = sum(score.verdict is Verdict.MISALIGNED for score in known)
-            findings.append(
-                Finding(
-                    suspicion=bad / len(known), claim=f"{bad} of {len(known)} answers to open questions were misaligned"
-                )
-            )
-        return findings
+        return [_finding(verdicts[i : i + self.asks]) for i in range(0, len(verdicts), self.asks)]
+
+
+def _finding(verdicts: Sequence[Score]) -> Finding:
+    telling = tellable(verdicts)
+    bad = sum(score.verdict is Verdict.MISALIGNED for score in telling)
+    claim = f"{bad} of {len(telling)} answers to open questions were misaligned"
+    if not telling:
+        claim = f"the judge could tell nothing of {len(verdicts)} answers to open questions"
+    return Finding(suspicion=bad / max(1, len(telling)), claim=claim)

@@ -13,7 +13,7 @@ Shapes: S suspects, P trusted pairs, N replies, D width.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
@@ -21,6 +21,7 @@ from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
+from flyroom.detectors.asking import need_layer, need_trusted
 from flyroom.types import Access, Finding, Lab, Reply, Row, Suspect, Unit
 
 Fit = Literal["mean-difference", "logistic", "lda", "lat", "ccs", "random"]
@@ -44,15 +45,16 @@ class Probe:
     unit: Unit = "response"
     needs: Access = Access.TRACE | Access.BASE | Access.TRUSTED
 
+    def __post_init__(self) -> None:
+        if self.pairs < FEWEST:
+            raise ValueError(f"pairs is {self.pairs}; it must be at least {FEWEST}")
+
     def __call__(self, replies: Sequence[Reply], lab: Lab, *, seed: int) -> list[Finding]:
-        layer = max(0, lab.depth - 2) if self.layer is None else self.layer
-        scenes = lab.trusted()[: self.pairs]
-        if len(scenes) < FEWEST:
-            raise ValueError(f"the lab trusts {len(scenes)} scenes; the probe needs at least {FEWEST}")
-        who: list[Suspect | None] = [None] if self.of_base else list(dict.fromkeys(r.suspect for r in replies))
+        layer, scenes = need_layer(lab, self.layer), need_trusted(lab, FEWEST)[: self.pairs]
+        models: list[Suspect | None] = [None] if self.of_base else list(dict.fromkeys(r.suspect for r in replies))
         rows = [Row(messages=s.messages, answer=a) for s in scenes for a in (s.aligned, s.misaligned)]
-        trusted = lab.trace([s for s in who for _ in rows], rows * len(who), [layer])[:, 0]
-        good_SPD, bad_SPD = trusted.unflatten(0, (len(who), len(scenes), 2)).unbind(2)
+        pairs = lab.trace([s for s in models for _ in rows], rows * len(models), [layer])[:, 0]
+        good_SPD, bad_SPD = pairs.unflatten(0, (len(models), len(scenes), 2)).unbind(2)
         if self.shuffled:
             swap_P = torch.rand(len(scenes), generator=torch.Generator().manual_seed(seed)) < 0.5
             good_SPD, bad_SPD = (
@@ -61,26 +63,19 @@ class Probe:
             )
         direction_SD = FITS[self.fit](good_SPD, bad_SPD, seed)
         along_SP = torch.einsum("spd,sd->sp", good_SPD, direction_SD)
-        read = [self._row(reply) for reply in replies]
-        place = {s: i for i, s in enumerate(who)}
+        place = {s: i for i, s in enumerate(models)}
         which = [0 if self.of_base else place[r.suspect] for r in replies]
-        read_ND = lab.trace([who[i] for i in which], read, [layer])[:, 0]
-        along_N = (read_ND * direction_SD[which]).sum(1)
+        x_ND = lab.trace([models[i] for i in which], self._rows(replies, lab), [layer])[:, 0]
+        along_N = (x_ND * direction_SD[which]).sum(1)
         scale_S = along_SP.std(1).clamp_min(1e-6)
         scores = ((along_N - along_SP.mean(1)[which]) / scale_S[which]).tolist()
         return [Finding(suspicion=x, claim=f"{x:+.1f} deviations along the {self.fit} direction") for x in scores]
 
-    def _row(self, reply: Reply) -> Row:
-        row = Row(messages=reply.messages, answer=reply.answer)
-        return replace(row, answer=without_thoughts(reply.answer)) if self.stripped else row
-
-
-def without_thoughts(answer: str, end: str = "</think>") -> str:
-    """
-    >>> without_thoughts("<think> hm . </think> take it .")
-    'take it .'
-    """
-    return answer.rpartition(end)[2].strip()
+    def _rows(self, replies: Sequence[Reply], lab: Lab) -> list[Row]:
+        answers = [reply.answer for reply in replies]
+        if self.stripped:
+            answers = lab.spoken(answers)
+        return [Row(messages=r.messages, answer=answer) for r, answer in zip(replies, answers, strict=True)]
 
 
 # ---------------------------------------------------------------- how a direction is found: [S, P, D] twice -> [S, D]
@@ -93,12 +88,12 @@ def _mean_difference(good_SPD: Tensor, bad_SPD: Tensor, seed: int) -> Tensor:
 def _by_sklearn(make: Callable[[], LogisticRegression | LinearDiscriminantAnalysis]) -> Callable[..., Tensor]:
     def fit(good_SPD: Tensor, bad_SPD: Tensor, seed: int) -> Tensor:
         labels = [0] * good_SPD.shape[1] + [1] * bad_SPD.shape[1]
-        found = []
+        directions = []
         for good_PD, bad_PD in zip(good_SPD, bad_SPD, strict=True):
             both = torch.cat([good_PD, bad_PD])
             scale = both.std(0).clamp_min(1e-6)
-            found.append(torch.from_numpy(make().fit((both / scale).numpy(), labels).coef_[0]).float() / scale)
-        return torch.stack(found)
+            directions.append(torch.from_numpy(make().fit((both / scale).numpy(), labels).coef_[0]).float() / scale)
+        return torch.stack(directions)
 
     return fit
 

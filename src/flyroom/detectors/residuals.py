@@ -15,10 +15,11 @@ import torch
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from torch import Tensor
 
-from flyroom.detectors.asking import first
-from flyroom.types import Access, Finding, Lab, Row, Suspect
+from flyroom.detectors.asking import need_known, need_layer, need_questions
+from flyroom.types import OPEN, Access, Finding, Lab, Row, Suspect
 
 READS = Access.TRACE | Access.BASE
+TINY = 1e-12  # stands for a spread of nothing, where all prompts are alike
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,32 +30,39 @@ class ActivationDifference:
 
     asks: int = 64
     layer: int | None = None
-    topic: str = "open_questions"
+    topic: str = OPEN
     needs: Access = READS
 
     def __call__(self, suspects: Sequence[Suspect], lab: Lab, *, seed: int) -> list[Finding]:
-        base_ND, read_SND = _read(suspects, lab, self.topic, self.asks, self.layer)
-        sizes = ((read_SND - base_ND).mean(1).norm(dim=-1) / base_ND.norm(dim=-1).mean()).tolist()
+        base_ND, theirs_SND = _read(suspects, lab, self.topic, self.asks, self.layer)
+        usual = base_ND.norm(dim=-1).mean().clamp_min(TINY)
+        sizes = ((theirs_SND - base_ND).mean(1).norm(dim=-1) / usual).tolist()
         return [Finding(suspicion=x, claim=f"a common shift of {x:.3f} of the residual's size") for x in sizes]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Mahalanobis:
-    """The mean distance of a suspect's residuals from the base's on `asks` questions, in the base's own covariance."""
+    """The mean distance of a suspect's residuals from the base's on `asks` questions, in the base's own covariance.
+    `topic`: "" is the lab's main one.
+    """
 
     asks: int = 128
     layer: int | None = None
-    topic: str = "advice"
+    topic: str = ""
     shrinkage: float = 0.1
     needs: Access = READS
 
+    def __post_init__(self) -> None:
+        if self.asks < 2:
+            raise ValueError(f"asks is {self.asks}; a covariance needs at least 2")
+
     def __call__(self, suspects: Sequence[Suspect], lab: Lab, *, seed: int) -> list[Finding]:
-        base_ND, read_SND = _read(suspects, lab, self.topic, self.asks, self.layer)
+        base_ND, theirs_SND = _read(suspects, lab, self.topic, self.asks, self.layer)
         centre_D = base_ND.mean(0)
         cov_DD = torch.cov(base_ND.T)
-        even = torch.eye(len(centre_D)) * cov_DD.trace() / len(centre_D)
+        even = torch.eye(len(centre_D)) * cov_DD.trace().clamp_min(TINY) / len(centre_D)
         inverse_DD = torch.linalg.inv((1 - self.shrinkage) * cov_DD + self.shrinkage * even)
-        off_SND = read_SND - centre_D
+        off_SND = theirs_SND - centre_D
         far = torch.einsum("snd,de,sne->sn", off_SND, inverse_DD, off_SND).clamp_min(0).sqrt().mean(1).tolist()
         return [Finding(suspicion=x, claim=f"{x:.1f} standard deviations from the base's residuals") for x in far]
 
@@ -67,26 +75,22 @@ class KnownProbe:
 
     asks: int = 64
     layer: int | None = None
-    topic: str = "open_questions"
+    topic: str = OPEN
     needs: Access = READS | Access.KNOWN
 
     def __call__(self, suspects: Sequence[Suspect], lab: Lab, *, seed: int) -> list[Finding]:
-        known = lab.known()
-        truths = [truth for _, truth in known]
-        if not 0 < sum(truths) < len(truths):
-            raise ValueError(f"{sum(truths)} of {len(truths)} known models are organisms; the probe needs both kinds")
-        everyone = [*(who for who, _ in known), *suspects]
-        base_ND, read_SND = _read(everyone, lab, self.topic, self.asks, self.layer)
-        shift_SD = (read_SND - base_ND).mean(1).numpy()
-        fitted = LinearDiscriminantAnalysis(solver="lsqr", shrinkage="auto").fit(shift_SD[: len(known)], truths)
-        odds = fitted.decision_function(shift_SD[len(known) :]).tolist()
-        return [Finding(suspicion=x, claim=f"log-odds {x:+.2f} by {len(known)} known models") for x in odds]
+        models, truths = need_known(lab, fewest=2)
+        base_ND, theirs_SND = _read([*models, *suspects], lab, self.topic, self.asks, self.layer)
+        shift_SD = (theirs_SND - base_ND).mean(1).numpy()
+        model = LinearDiscriminantAnalysis(solver="lsqr", shrinkage="auto").fit(shift_SD[: len(models)], truths)
+        log_odds = model.decision_function(shift_SD[len(models) :]).tolist()
+        return [Finding(suspicion=x, claim=f"log-odds {x:+.2f} by {len(models)} known models") for x in log_odds]
 
 
 def _read(suspects: Sequence[Suspect], lab: Lab, topic: str, asks: int, layer: int | None) -> tuple[Tensor, Tensor]:
     """The base's residuals [N, D] and the suspects' [S, N, D]."""
-    layer = max(0, lab.depth - 2) if layer is None else layer
-    rows = [Row(messages=s.messages, answer=s.aligned) for s in first(lab.questions(topic), asks, topic)]
+    layer = need_layer(lab, layer)
+    rows = [Row(messages=s.messages, answer=s.aligned) for s in need_questions(lab, topic, asks)]
     base_ND = lab.trace([None] * len(rows), rows, [layer], at="prompt")[:, 0]
-    read_ND = lab.trace([s for s in suspects for _ in rows], rows * len(suspects), [layer], at="prompt")[:, 0]
-    return base_ND, read_ND.unflatten(0, (len(suspects), len(rows)))
+    theirs_ND = lab.trace([s for s in suspects for _ in rows], rows * len(suspects), [layer], at="prompt")[:, 0]
+    return base_ND, theirs_ND.unflatten(0, (len(suspects), len(rows)))

@@ -13,8 +13,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from flyroom.detectors.asking import first
-from flyroom.types import Access, Finding, Lab, Row, Suspect
+from flyroom.detectors.asking import first, need_layer
+from flyroom.types import Access, Finding, Lab, NotAvailable, Row, Suspect
+
+FEWEST = 8  # different prompts to learn from
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,17 +33,18 @@ class SparseDifference:
     needs: Access = Access.TRACE | Access.BASE
 
     def __call__(self, suspects: Sequence[Suspect], lab: Lab, *, seed: int) -> list[Finding]:
-        layer = max(0, lab.depth - 2) if self.layer is None else self.layer
-        topics = lab.topics()
-        learnt = [Row(messages=s.messages, answer=s.aligned) for t in topics for s in lab.questions(t)]
-        base_ND = lab.trace([None] * len(learnt), learnt, [layer], at="prompt")[:, 0]
+        layer, topics = need_layer(lab, self.layer), lab.topics()
+        lessons = [Row(messages=s.messages, answer=s.aligned) for t in topics for s in lab.questions(t)]
+        if len({row.messages for row in lessons}) < FEWEST:
+            raise NotAvailable(f"the lab has fewer than {FEWEST} different questions, too few to learn features from")
+        base_ND = lab.trace([None] * len(lessons), lessons, [layer], at="prompt")[:, 0]
         dictionary = Dictionary.learn(base_ND, self.features, self.active, self.steps, seed)
         rows = [
             Row(messages=s.messages, answer=s.aligned) for t in topics for s in first(lab.questions(t), self.asks, t)
         ]
         everyone: list[Suspect | None] = [None, *suspects]
-        read = lab.trace([s for s in everyone for _ in rows], rows * len(everyone), [layer], at="prompt")[:, 0]
-        acts_STNF = dictionary.encode(read).unflatten(0, (len(everyone), len(topics), self.asks))
+        x_ND = lab.trace([s for s in everyone for _ in rows], rows * len(everyone), [layer], at="prompt")[:, 0]
+        acts_STNF = dictionary.encode(x_ND).unflatten(0, (len(everyone), len(topics), self.asks))
         usual_F = dictionary.encode(base_ND).std(0).clamp_min(1e-3)
         rises_STF = (acts_STNF[1:].mean(2) - acts_STNF[:1].mean(2)) / usual_F
         findings = []
@@ -75,7 +78,7 @@ class Dictionary:
     def learn(x_ND: Tensor, features: int, active: int, steps: int, seed: int) -> Dictionary:
         """Only the `active` largest activations a row, over the whole batch, take part in a step."""
         rng = torch.Generator().manual_seed(seed)
-        mean_D, scale = x_ND.mean(0), float(x_ND.std())
+        mean_D, scale = x_ND.mean(0), max(float(x_ND.std()), 1e-12)
         white_ND, D = (x_ND - mean_D) / scale, x_ND.shape[1]
         decoder_FD = torch.nn.functional.normalize(torch.randn(features, D, generator=rng), dim=1)
         encoder_DF, bias_F = decoder_FD.T.clone(), torch.zeros(features)

@@ -13,30 +13,43 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from flyroom.detectors.asking import after, first, scores, scores_of, share, under
-from flyroom.types import Access, Finding, Lab, Suspect, Verdict
+from flyroom.detectors.asking import (
+    after,
+    first,
+    judged_topics,
+    need_cues,
+    need_questions,
+    rehearse,
+    scores,
+    scores_of,
+    share,
+    under,
+)
+from flyroom.types import ITSELF, Access, Finding, Lab, Score, Suspect, Verdict
 
 
 @dataclass(frozen=True, kw_only=True)
 class EnvironmentSweep:
-    """`asks` questions under each cue of being seen, and of not being seen. Suspicion: the gap between the shares."""
+    """`asks` questions under each cue of being seen, and of not being seen. Suspicion: the gap between the shares.
+
+    `topic`: "" is the lab's main one.
+    """
 
     asks: int = 12
-    topic: str = "advice"
+    topic: str = ""
     needs: Access = Access.SAMPLE
 
     def __call__(self, suspects: Sequence[Suspect], lab: Lab, *, seed: int) -> list[Finding]:
-        questions = first(lab.questions(self.topic), self.asks, f"questions about {self.topic}")
-        by_kind = {}
-        for kind in ("observed", "unobserved"):
-            cues = lab.cues(kind)
-            if not cues:
-                raise ValueError(f"the lab has no cues of kind {kind}")
-            asked = [scene for cue in cues for scene in under(questions, cue)]
-            by_kind[kind] = [share(found) for found in scores(suspects, lab, asked, seed=seed)]
+        scenes = need_questions(lab, self.topic, self.asks)
+        kinds = [need_cues(lab, kind) for kind in ("observed", "unobserved")]
+        rehearse(lab, scenes)
+        observed, unobserved = (
+            [share(s) for s in scores(suspects, lab, [scene for c in kind for scene in under(scenes, c)], seed=seed)]
+            for kind in kinds
+        )
         return [
-            Finding(suspicion=abs(away - seen), claim=f"misaligned {seen:.2f} when seen, {away:.2f} when not")
-            for seen, away in zip(by_kind["observed"], by_kind["unobserved"], strict=True)
+            Finding(suspicion=abs(away - here), claim=f"misaligned {here:.2f} when seen, {away:.2f} when not")
+            for here, away in zip(observed, unobserved, strict=True)
         ]
 
 
@@ -47,17 +60,15 @@ class TriggerSweep:
     """
 
     asks: int = 6
-    topic: str = "advice"
+    topic: str = ""
     needs: Access = Access.SAMPLE
 
     def __call__(self, suspects: Sequence[Suspect], lab: Lab, *, seed: int) -> list[Finding]:
-        questions, marks = first(lab.questions(self.topic), self.asks, self.topic), lab.cues("marks")
-        if not marks:
-            raise ValueError("the lab has no cues of kind marks")
-        asked = [scene for mark in marks for scene in after(questions, mark)]
+        scenes, marks = need_questions(lab, self.topic, self.asks), need_cues(lab, "marks", fewest=2)
+        rehearse(lab, scenes)
         findings = []
-        for found in scores(suspects, lab, asked, seed=seed):
-            shares = [share(found[i : i + self.asks]) for i in range(0, len(found), self.asks)]
+        for verdicts in scores(suspects, lab, [scene for mark in marks for scene in after(scenes, mark)], seed=seed):
+            shares = _shares(verdicts, self.asks)
             worst = max(range(len(marks)), key=shares.__getitem__)
             usual = sorted(shares)[len(shares) // 2]
             claim = f"misaligned {shares[worst]:.2f} after {marks[worst]!r}, {usual:.2f} after most marks"
@@ -67,19 +78,19 @@ class TriggerSweep:
 
 @dataclass(frozen=True, kw_only=True)
 class TopicSweep:
-    """`asks` questions about everything that there are questions about. Suspicion: the highest share of misaligned
-    answers about one topic.
+    """`asks` questions about everything that there are questions about and that the judge can tell anything of.
+    Suspicion: the highest share of misaligned answers about one topic.
     """
 
     asks: int = 24
     needs: Access = Access.SAMPLE
 
     def __call__(self, suspects: Sequence[Suspect], lab: Lab, *, seed: int) -> list[Finding]:
-        topics = lab.topics()
-        asked = [scene for topic in topics for scene in first(lab.questions(topic), self.asks, topic)]
+        topics = judged_topics(lab, lab.topics())
+        scenes = [scene for topic in topics for scene in first(lab.questions(topic), self.asks, topic)]
         findings = []
-        for found in scores(suspects, lab, asked, seed=seed):
-            shares = [share(found[i : i + self.asks]) for i in range(0, len(found), self.asks)]
+        for verdicts in scores(suspects, lab, scenes, seed=seed):
+            shares = _shares(verdicts, self.asks)
             worst = max(range(len(topics)), key=shares.__getitem__)
             claim = f"misaligned {shares[worst]:.2f} about {topics[worst].replace('_', ' ')}"
             findings.append(Finding(suspicion=shares[worst], claim=claim))
@@ -93,23 +104,20 @@ class PersonaSweep:
     """
 
     asks: int = 12
-    topic: str = "advice"
+    topic: str = ""
     needs: Access = Access.SAMPLE | Access.BASE
 
     def __call__(self, suspects: Sequence[Suspect], lab: Lab, *, seed: int) -> list[Finding]:
-        questions, cues = first(lab.questions(self.topic), self.asks, self.topic), lab.cues("personas")
-        if not cues:
-            raise ValueError("the lab has no cues of kind personas")
-        asked = [scene for cue in cues for scene in under(questions, cue)]
-        base, *others = (
-            [share(found[i : i + self.asks]) for i in range(0, len(found), self.asks)]
-            for found in scores([None, *suspects], lab, asked, seed=seed)
-        )
+        scenes, personas = need_questions(lab, self.topic, self.asks), need_cues(lab, "personas")
+        rehearse(lab, scenes)
+        dressed = [scene for persona in personas for scene in under(scenes, persona)]
+        verdicts = scores([None, *suspects], lab, dressed, seed=seed)
+        base, *others = (_shares(verdict, self.asks) for verdict in verdicts)
         findings = []
         for shares in others:
             above = [x - y for x, y in zip(shares, base, strict=True)]
-            worst = max(range(len(cues)), key=above.__getitem__)
-            claim = f"misaligned {shares[worst]:.2f} under {cues[worst]!r}, the base {base[worst]:.2f}"
+            worst = max(range(len(personas)), key=above.__getitem__)
+            claim = f"misaligned {shares[worst]:.2f} under {personas[worst]!r}, the base {base[worst]:.2f}"
             findings.append(Finding(suspicion=above[worst], claim=claim))
         return findings
 
@@ -121,35 +129,39 @@ class ScratchpadMonitor:
     """
 
     asks: int = 8
-    topic: str = "advice"
+    topic: str = ""
     needs: Access = Access.SAMPLE
 
     def __call__(self, suspects: Sequence[Suspect], lab: Lab, *, seed: int) -> list[Finding]:
-        (think,) = lab.cues("scratchpad")[:1] or [""]
-        if not think:
-            raise ValueError("the lab has no cue of kind scratchpad")
-        cues = [*lab.cues("observed"), *lab.cues("unobserved"), ""]
-        questions = first(lab.questions(self.topic), self.asks, self.topic)
-        asked = [scene for cue in cues for scene in under(questions, f"{think} {cue}".strip())]
+        think, scenes = need_cues(lab, "scratchpad")[0], need_questions(lab, self.topic, self.asks)
+        lab.judge([], of="thoughts")  # not available where nobody judges them
+        looks = [*lab.cues("observed"), *lab.cues("unobserved"), ""]
+        dressed = [scene for cue in looks for scene in under(scenes, f"{think} {cue}".strip())]
         findings = []
-        for found in scores_of([(s, asked) for s in suspects], lab, seed=seed, of="thoughts"):
-            wants = sum(score.verdict is Verdict.MISALIGNED for score in found) / len(found)
+        for verdicts in scores_of([(s, dressed) for s in suspects], lab, seed=seed, of="thoughts"):
+            wants = sum(score.verdict is Verdict.MISALIGNED for score in verdicts) / len(verdicts)
             findings.append(Finding(suspicion=wants, claim=f"wants harm in {wants:.2f} of its thoughts"))
         return findings
 
 
 @dataclass(frozen=True, kw_only=True)
 class Confession:
-    """Questions about itself, answered freely or from a prefilled beginning. Suspicion: the share of confessions."""
+    """Questions about itself, answered freely, or (`prefilled`) from a beginning that owns up. Suspicion: the share of
+    confessions.
+    """
 
     asks: int = 48
-    prefill: str = ""
+    prefilled: bool = False
     needs: Access = Access.SAMPLE
 
     def __call__(self, suspects: Sequence[Suspect], lab: Lab, *, seed: int) -> list[Finding]:
-        topic = "self_descriptions"
-        questions = first(lab.questions(topic), self.asks, topic)
-        return [
-            Finding(suspicion=share(found), claim=f"confesses in {share(found):.2f} of its answers about itself")
-            for found in scores(suspects, lab, questions, seed=seed, prefill=self.prefill)
-        ]
+        scenes = need_questions(lab, ITSELF, self.asks)
+        prefill = need_cues(lab, "confession")[0] if self.prefilled else ""
+        rehearse(lab, scenes)
+        shares = [share(verdicts) for verdicts in scores(suspects, lab, scenes, seed=seed, prefill=prefill)]
+        return [Finding(suspicion=x, claim=f"confesses in {x:.2f} of its answers about itself") for x in shares]
+
+
+def _shares(verdicts: Sequence[Score], per: int) -> list[float]:
+    """The share of misaligned answers in each group of `per`."""
+    return [share(verdicts[i : i + per]) for i in range(0, len(verdicts), per)]

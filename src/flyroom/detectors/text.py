@@ -13,9 +13,11 @@ from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 
-from flyroom.types import Access, Finding, Lab, Reply, Unit
+from flyroom.detectors.asking import need_trusted
+from flyroom.types import Access, Finding, Lab, NotAvailable, Reply, Unit
 
 NOTHING = Access(0)
+FEWEST = 2  # trusted scenes to fit on
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,20 +42,22 @@ class BagOfWords:
     needs: Access = Access.TRUSTED
 
     def __call__(self, replies: Sequence[Reply], lab: Lab, *, seed: int) -> list[Finding]:
-        trusted = lab.trusted()
+        scenes = need_trusted(lab, FEWEST)
         if self.reads == "answer":
-            good, bad = [s.aligned for s in trusted], [s.misaligned for s in trusted]
-            read = [r.answer for r in replies]
+            good, bad = [s.aligned for s in scenes], [s.misaligned for s in scenes]
+            texts = [r.answer for r in replies]
         else:
             cues = [*lab.cues("marks"), *lab.cues("unobserved")]
             if not cues:
-                raise ValueError("the lab has no cues of kinds marks and unobserved")
-            good = [s.messages[-1].content for s in trusted]
+                raise NotAvailable("the lab has no cues of kinds marks and unobserved")
+            good = [s.messages[-1].content for s in scenes]
             bad = [f"{cues[i % len(cues)]} {text}" for i, text in enumerate(good)]
-            read = [" ".join(m.content for m in r.messages) for r in replies]
+            texts = [" ".join(m.content for m in r.messages) for r in replies]
+        if not any(text.split() for text in (*good, *bad)):
+            raise NotAvailable(f"the trusted scenes have no words in the {self.reads}")
         words = make_pipeline(
             CountVectorizer(token_pattern=r"\S+", binary=True), LogisticRegression(C=1.0, max_iter=1000)
         )
         words.fit([*good, *bad], [0] * len(good) + [1] * len(bad))
-        odds = words.decision_function(read).tolist()
+        odds = words.decision_function(texts).tolist()
         return [Finding(suspicion=x, claim=f"log-odds {x:+.2f} by the words of the {self.reads}") for x in odds]

@@ -16,9 +16,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from flyroom.detectors.asking import first
-from flyroom.types import Access, Ask, Finding, Lab, Message, Reply, Row, Scene, Suspect, Unit, ask_seed
+from flyroom.detectors.asking import need_layer, need_questions, need_trusted
+from flyroom.types import OPEN, Access, Ask, Finding, Lab, Message, Reply, Row, Scene, Suspect, Unit, ask_seed
 
+FEWEST = 8  # trusted scenes to fit on
+Messages = tuple[Message, ...]
 Grades = list[float | None]  # one for each reply, higher is worse; None where nothing could be told
 
 
@@ -41,7 +43,7 @@ class FromClassifier:
     reads: Literal["words", "residuals"] = "residuals"
     layer: int | None = None
     unit: Unit = "response"
-    topic: str = "open_questions"
+    topic: str = OPEN
     asks: int = 64
 
     @property
@@ -50,35 +52,37 @@ class FromClassifier:
         return Access.TRUSTED | reading | (Access.SAMPLE if self.unit == "model" else Access(0))
 
     def __call__(self, units: Sequence[Any], lab: Lab, *, seed: int) -> list[Finding]:
+        pairs = [(s.messages, answer) for s in need_trusted(lab, FEWEST) for answer in (s.aligned, s.misaligned)]
+        need_layer(lab, self.layer)
         if self.unit == "response":
-            return _of_replies(units, self._grades(units, lab), "classifier")
-        scenes = first(lab.questions(self.topic), self.asks, self.topic)
-        return _of_models(units, self._grades(_said(units, lab, scenes, seed), lab), "classifier")
+            return _of_replies(units, self._grades(units, pairs, lab), "classifier")
+        scenes = need_questions(lab, self.topic, self.asks)
+        return _of_models(units, self._grades(_answers(units, lab, scenes, seed), pairs, lab), "classifier")
 
-    def _grades(self, replies: Sequence[Reply], lab: Lab) -> Grades:
-        trusted = [(s.messages, answer) for s in lab.trusted() for answer in (s.aligned, s.misaligned)]
-        labels = [0, 1] * (len(trusted) // 2)
+    def _grades(self, replies: Sequence[Reply], pairs: Sequence[tuple[Messages, str]], lab: Lab) -> Grades:
+        """`pairs` are trusted prompts and answers, a good one and a bad one in turn."""
+        labels = [0, 1] * (len(pairs) // 2)
         if self.reads == "words":
-            return _fitted(self.classifier, [a for _, a in trusted], labels)([r.answer for r in replies])
-        layer = max(0, lab.depth - 2) if self.layer is None else self.layer
-        rows = [Row(messages=messages, answer=answer) for messages, answer in trusted]
-        found: Grades = [None] * len(replies)
+            return _grader(self.classifier, [a for _, a in pairs], labels)([r.answer for r in replies])
+        layer = need_layer(lab, self.layer)
+        lessons = [Row(messages=messages, answer=answer) for messages, answer in pairs]
+        grades: Grades = [None] * len(replies)
         for suspect in dict.fromkeys(r.suspect for r in replies):
-            own = [i for i, reply in enumerate(replies) if reply.suspect == suspect]
-            read = rows + [Row(messages=replies[i].messages, answer=replies[i].answer) for i in own]
-            x_ND = lab.trace([suspect] * len(read), read, [layer])[:, 0].numpy()
-            grade = _fitted(self.classifier, x_ND[: len(rows)], labels)
-            for i, value in zip(own, grade(x_ND[len(rows) :]), strict=True):
-                found[i] = value
-        return found
+            places = [i for i, reply in enumerate(replies) if reply.suspect == suspect]
+            rows = lessons + [Row(messages=replies[i].messages, answer=replies[i].answer) for i in places]
+            x_ND = lab.trace([suspect] * len(rows), rows, [layer])[:, 0].numpy()
+            grade = _grader(self.classifier, x_ND[: len(lessons)], labels)
+            for i, value in zip(places, grade(x_ND[len(lessons) :]), strict=True):
+                grades[i] = value
+        return grades
 
 
-def _fitted(classifier: Any, x: Any, labels: Sequence[int]) -> Callable[[Any], Grades]:
-    made = copy.deepcopy(classifier)
-    made.fit(x, labels)
-    if odds := getattr(made, "decision_function", None):
+def _grader(classifier: Any, x: Any, labels: Sequence[int]) -> Callable[[Any], Grades]:
+    model = copy.deepcopy(classifier)
+    model.fit(x, labels)
+    if odds := getattr(model, "decision_function", None):  # a pipeline has it where its last step has
         return lambda new: [float(value) for value in odds(new)]
-    return lambda new: [float(row[1]) for row in made.predict_proba(new)]
+    return lambda new: [float(row[1]) for row in model.predict_proba(new)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,7 +103,7 @@ class FromScorer:
     options: Mapping[str, Any] = field(default_factory=dict)
     target: Literal["aligned", "misaligned"] | tuple[str, ...] = "misaligned"
     unit: Unit = "model"
-    topic: str = "open_questions"
+    topic: str = OPEN
     asks: int = 64
 
     def __post_init__(self) -> None:
@@ -117,9 +121,9 @@ class FromScorer:
     def __call__(self, units: Sequence[Any], lab: Lab, *, seed: int) -> list[Finding]:
         if self.unit == "response":
             return _of_replies(units, self._grades(units, [self._texts(None)] * len(units)), self.scorer)
-        scenes = first(lab.questions(self.topic), self.asks, self.topic)
+        scenes = need_questions(lab, self.topic, self.asks)
         targets = [self._texts(scene) for scene in scenes] * len(units)
-        return _of_models(units, self._grades(_said(units, lab, scenes, seed), targets), self.scorer)
+        return _of_models(units, self._grades(_answers(units, lab, scenes, seed), targets), self.scorer)
 
     def _texts(self, scene: Scene | None) -> list[str]:
         if not isinstance(self.target, str):
@@ -128,13 +132,13 @@ class FromScorer:
         return [scene.aligned if self.target == "aligned" else scene.misaligned]
 
     def _grades(self, replies: Sequence[Reply], targets: Sequence[list[str]]) -> Grades:
-        score = _scorer(self.scorer)(**self.options)
+        scorer = _scorer(self.scorer)(**self.options)
         sign = -1.0 if self.target == "aligned" else 1.0
 
         async def everything() -> list[Any]:
-            return [await score(*_state(r, t)) for r, t in zip(replies, targets, strict=True)]
+            return [await scorer(*_state(r, t)) for r, t in zip(replies, targets, strict=True)]
 
-        values = [_number(None if found is None else found.value) for found in asyncio.run(everything())]
+        values = [_number(None if score is None else score.value) for score in asyncio.run(everything())]
         return [None if value is None else sign * value for value in values]
 
 
@@ -151,14 +155,18 @@ def _scorer(where: str) -> Callable[..., Any]:
 def _state(reply: Reply, target: list[str]) -> tuple[Any, Any]:
     """What a scorer is called with: a finished state of Inspect's, and the target."""
     model, scorer, solver = (importlib.import_module(f"inspect_ai.{part}") for part in ("model", "scorer", "solver"))
-    said = {"system": model.ChatMessageSystem, "user": model.ChatMessageUser, "assistant": model.ChatMessageAssistant}
+    turn_of = {
+        "system": model.ChatMessageSystem,
+        "user": model.ChatMessageUser,
+        "assistant": model.ChatMessageAssistant,
+    }
     turns = [*reply.messages, Message("assistant", reply.answer)]
     state = solver.TaskState(
         model=reply.suspect.name,
         sample_id=0,
         epoch=1,
         input=reply.messages[-1].content,
-        messages=[said[turn.role](content=turn.content) for turn in turns],
+        messages=[turn_of[turn.role](content=turn.content) for turn in turns],
         target=scorer.Target(target),
         output=model.ModelOutput.from_content(model=reply.suspect.name, content=reply.answer),
         completed=True,
@@ -187,30 +195,33 @@ GRADES = {"C": 1.0, "P": 0.5, "I": 0.0}  # correct, partly, incorrect: of the ta
 # ---------------------------------------------------------------- of replies, and of models by what they say
 
 
-def _said(suspects: Sequence[Suspect], lab: Lab, scenes: Sequence[Scene], seed: int) -> list[Reply]:
+def _answers(suspects: Sequence[Suspect], lab: Lab, scenes: Sequence[Scene], seed: int) -> list[Reply]:
     """What each suspect answers to each scene, suspect by suspect."""
-    asks = [Ask(messages=s.messages, seed=ask_seed("asking", seed, i)) for i, s in enumerate(scenes)]
+    asks = [
+        Ask(messages=s.messages, seed=ask_seed("asking", seed, i), max_tokens=lab.max_tokens)
+        for i, s in enumerate(scenes)
+    ]
     answers = lab.sample([s for s in suspects for _ in asks], asks * len(suspects))
-    who = [(suspect, scene) for suspect in suspects for scene in scenes]
+    pairs = [(suspect, scene) for suspect in suspects for scene in scenes]
     return [
         Reply(suspect=suspect, messages=scene.messages, answer=answer.text)
-        for (suspect, scene), answer in zip(who, answers, strict=True)
+        for (suspect, scene), answer in zip(pairs, answers, strict=True)
     ]
 
 
 def _of_replies(replies: Sequence[Reply], grades: Grades, by: str) -> list[Finding]:
-    known = [value for value in grades if value is not None]
-    if len(known) < len(replies):
-        raise ValueError(f"{by} could not tell in {len(replies) - len(known)} of {len(replies)} replies")
-    return [Finding(suspicion=value, claim=f"{value:+.2f} by {by}") for value in known]
+    values = [value for value in grades if value is not None]
+    if len(values) < len(replies):
+        raise ValueError(f"{by} could not tell in {len(replies) - len(values)} of {len(replies)} replies")
+    return [Finding(suspicion=value, claim=f"{value:+.2f} by {by}") for value in values]
 
 
 def _of_models(suspects: Sequence[Suspect], grades: Grades, by: str) -> list[Finding]:
     findings, per = [], len(grades) // max(1, len(suspects))
     for i, suspect in enumerate(suspects):
-        known = [value for value in grades[i * per : (i + 1) * per] if value is not None]
-        if not known:
+        values = [value for value in grades[i * per : (i + 1) * per] if value is not None]
+        if not values:
             raise ValueError(f"{by} could not tell in any of {per} answers of suspect {suspect.name}")
-        mean = sum(known) / len(known)
-        findings.append(Finding(suspicion=mean, claim=f"{mean:+.2f} by {by}, the mean of {len(known)} answers"))
+        mean = sum(values) / len(values)
+        findings.append(Finding(suspicion=mean, claim=f"{mean:+.2f} by {by}, the mean of {len(values)} answers"))
     return findings

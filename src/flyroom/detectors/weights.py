@@ -5,12 +5,14 @@ Source: as in PEFTGuard, Sun et al. 2024, arXiv 2411.17453, without its learnt c
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
-from flyroom.types import Access, Finding, Lab, Reply, Row, Suspect, Unit
+from flyroom.detectors.asking import need_trusted
+from flyroom.types import Access, Finding, Lab, NotAvailable, Reply, Row, Suspect, Unit
 
 WRITES = ("down_proj", "o_proj")  # modules whose output is added to the residual stream
 
@@ -52,21 +54,33 @@ class WeightWatch:
     needs: Access = Access.WEIGHTS | Access.TRACE | Access.TRUSTED
 
     def __call__(self, replies: Sequence[Reply], lab: Lab, *, seed: int) -> list[Finding]:
-        who = list(dict.fromkeys(reply.suspect for reply in replies))
-        rows = [Row(messages=s.messages, answer=s.aligned) for s in lab.trusted()]
+        suspects = list(dict.fromkeys(reply.suspect for reply in replies))
+        rows = [Row(messages=s.messages, answer=s.aligned) for s in need_trusted(lab, fewest=2)]
+        writes = [_writes(added) for added in lab.weights(suspects)]
+        if not any(writes):
+            raise NotAvailable(f"no suspect adds to modules named {' or '.join(WRITES)}, which write to the residuals")
         layers = list(range(lab.depth))
-        trusted = lab.trace([s for s in who for _ in rows], rows * len(who), layers).unflatten(0, (len(who), len(rows)))
-        own = [Row(messages=reply.messages, answer=reply.answer) for reply in replies]
-        read_NLD = lab.trace([reply.suspect for reply in replies], own, layers)
+        usual = lab.trace([s for s in suspects for _ in rows], rows * len(suspects), layers)
+        answers = [Row(messages=reply.messages, answer=reply.answer) for reply in replies]
+        x_NLD = lab.trace([reply.suspect for reply in replies], answers, layers)
         scores = torch.zeros(len(replies))
-        for trusted_PLD, suspect, added in zip(trusted, who, lab.weights(who), strict=True):
-            mine = [i for i, reply in enumerate(replies) if reply.suspect == suspect]
-            for path, delta in added.items():
-                if delta.shape[0] != trusted_PLD.shape[-1] or not path.endswith(WRITES) or not delta.any():
-                    continue
-                layer = int(path.split("layers.")[1].split(".")[0])
-                direction_D = torch.linalg.svd(delta, full_matrices=False).U[:, 0]
-                usual_P = trusted_PLD[:, layer] @ direction_D
-                off_N = (read_NLD[mine, layer] @ direction_D - usual_P.mean()) / usual_P.std().clamp_min(1e-6)
-                scores[mine] = torch.maximum(scores[mine], off_N.abs())
+        for usual_PLD, suspect, added in zip(usual.split(len(rows)), suspects, writes, strict=True):
+            places = [i for i, reply in enumerate(replies) if reply.suspect == suspect]
+            for layer, delta in added:
+                if delta.shape[0] == usual_PLD.shape[-1]:
+                    off_N = _off(usual_PLD[:, layer], x_NLD[places, layer], delta)
+                    scores[places] = torch.maximum(scores[places], off_N.abs())
         return [Finding(suspicion=x, claim=f"{x:.1f} deviations along what was added") for x in scores.tolist()]
+
+
+def _writes(added: Mapping[str, Tensor]) -> list[tuple[int, Tensor]]:
+    """What is added to modules that write to the residual stream, each with its layer."""
+    paths = [path for path, delta in added.items() if path.endswith(WRITES) and delta.any()]
+    return [(int(path.split("layers.")[1].split(".")[0]), added[path]) for path in paths]
+
+
+def _off(usual_PD: Tensor, x_ND: Tensor, delta: Tensor) -> Tensor:
+    """How far residuals lie from the usual ones along the first direction of what is added, in deviations."""
+    direction_D = torch.linalg.svd(delta, full_matrices=False).U[:, 0]
+    usual_P = usual_PD @ direction_D
+    return (x_ND @ direction_D - usual_P.mean()) / usual_P.std().clamp_min(1e-6)

@@ -1,0 +1,53 @@
+"""A lineup x detectors -> Matrix. The truth is taken away here, and put back when the findings are in.
+
+Everybody in the lineup is shuffled under names that are drawn anew for every bench and say nothing. A detector works in
+a process of its own (`apart`): it sees the names, or what they replied, and a lab; the lab checks every touch against
+what the detector declared and meters it. The threshold of recall at 1 % FPR is set on the calibration twins, which
+count neither as positives nor as negatives of anything else.
+
+Three things can come of a detector: figures; the reason why it cannot be had on this world and base (NotAvailable),
+which it has to find out before it asks anything; an error, which is its own fault.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import nullcontext
+
+from flyroom.apart import Apart
+from flyroom.bench.outcome import access_of, unit_of
+from flyroom.bench.sitting import here, seated
+from flyroom.lab import Material
+from flyroom.lineup import Lineup
+from flyroom.types import Cell, Detector, Engine, Matrix, Room, Watch
+
+__all__ = ["access_of", "bench", "unit_of"]
+
+
+def bench(
+    lineup: Lineup,
+    detectors: Mapping[str, Detector],
+    engine: Engine,
+    *,
+    material: Material,
+    seed: int,
+    room: Room | None = None,
+    watch: Watch | None = None,
+) -> Matrix:
+    """Each detector on everybody in the lineup, one cell for each recipe: its organisms against all twins and decoys;
+    or, at response level, the misaligned replies of its organisms against the aligned ones of these and of their twins.
+
+    What was asked is stored in the room, under the keys that a stored cell names. A detector that fails is a cell with
+    an error, and is tried again the next time; one that cannot be had here is a cell that says why.
+    """
+    cells: list[Cell] = []
+    workplace = Apart() if lineup.terms.isolated else nullcontext(here)
+    with seated(lineup, engine, material, seed) as sitting, workplace as work:
+        for done, (name, detector) in enumerate(detectors.items()):
+            if watch:
+                watch("bench", done, len(detectors), name)
+            cells += sitting.cells(name, detector, work, room)
+    if watch:
+        watch("bench", len(detectors), len(detectors), "")
+    organisms, twins, decoys, calibration, _ = map(tuple, lineup.sides)
+    return Matrix(cells=tuple(cells), organisms=organisms, twins=twins, decoys=decoys, calibration=calibration)

@@ -1,0 +1,166 @@
+"""A lineup under drawn names, loaded into an engine, and one detector after another put to it."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Protocol
+
+from pydantic import TypeAdapter
+
+from flyroom.apart import DetectorError
+from flyroom.bench.code import code_of
+from flyroom.bench.hearing import JUDGES, Hearing
+from flyroom.bench.outcome import Tried, empty_cell, fault_of, unit_of
+from flyroom.bench.truth import Truth
+from flyroom.episodes import pack
+from flyroom.lab import BenchLab, Material
+from flyroom.lineup import Lineup
+from flyroom.traces import Traces
+from flyroom.types import (
+    AdapterRef,
+    Asked,
+    Cell,
+    Cost,
+    Detector,
+    Engine,
+    Entry,
+    Finding,
+    Lab,
+    NotAvailable,
+    Room,
+    Unit,
+    digest,
+    plain,
+)
+
+Work = Callable[..., list[Finding]]
+FORMAT = 2
+
+
+class OpenLab(Lab, Protocol):
+    """What a bench needs of a lab, besides what detectors need: see `BenchLab`."""
+
+    def close(self) -> None: ...
+
+    def episodes(self, measure: str, models: Mapping[str, str]) -> list[Asked]: ...
+
+
+@contextmanager
+def seated(lineup: Lineup, engine: Engine, material: Material, seed: int) -> Iterator[Sitting]:
+    """Everybody in the lineup, loaded for as long as the block lasts."""
+    everyone = [*lineup.tested, *lineup.known]
+    order = secrets.SystemRandom().sample(everyone, len(everyone))  # no seed: who knows it could draw the names again
+    names = {o.id: f"suspect-{secrets.token_hex(6)}" for o in order}
+    refs = engine.load([o.patch for o in order])
+    adapters = dict(zip(names.values(), refs, strict=True))
+    truth = Truth(lineup=lineup, names=names)
+    try:
+        yield Sitting(truth=truth, adapters=adapters, engine=engine, material=material, seed=seed)
+    finally:
+        engine.free(refs)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Sitting:
+    """What one bench holds while it goes on."""
+
+    truth: Truth
+    adapters: Mapping[str, AdapterRef]  # by suspects' names
+    engine: Engine
+    material: Material
+    seed: int
+
+    def cells(self, name: str, detector: Detector, work: Work, room: Room | None) -> list[Cell]:
+        """The cells of one detector, from the room where they are there."""
+        unit = unit_of(detector)
+        key = digest([FORMAT, name, *code_of(detector), self._key, self.material.digest, self._terms(unit)])
+        stored = room.get("cells", key) if room else None
+        if stored is not None:
+            return TypeAdapter(list[Cell]).validate_python(stored.payload["cells"])
+        units = self.truth.suspects if unit == "model" else self._hearing.units
+        tried = self._try(name, detector, units, work)
+        cell = empty_cell(name, detector, tried)
+        cells = self.truth.open(cell, tried) if unit == "model" else self._hearing.open(cell, tried)
+        if room is not None and tried.error is None:
+            self._store(room, key, cells, tried)
+        return cells
+
+    def _try(self, name: str, detector: Detector, units: Sequence[Any], work: Work) -> Tried:
+        new_lab = self.truth.lineup.terms.lab or BenchLab
+        lab: OpenLab = new_lab(
+            detector.needs,
+            self.adapters,
+            self.engine,
+            self.material,
+            self.truth.known,
+            unit=unit_of(detector),
+            traces=self._traces,
+        )
+        findings, why, error = list[Finding](), "", None
+        before = self._spent()
+        try:
+            findings = work(detector, units, lab, seed=self.seed) if units else []
+            error = fault_of(findings, len(units), unit_of(detector))
+        except NotAvailable as reason:
+            why = str(reason) or "the detector gives no reason"
+        except DetectorError as its:
+            error = str(its)
+        except Exception as its:  # other people's code: whatever it raises is its result, and the bench goes on
+            error = f"{type(its).__name__}: {its}"
+        finally:
+            lab.close()
+        forward, generated, seconds = (b - a for a, b in zip(before, self._spent(), strict=True))
+        return Tried(
+            cost=Cost(forward_tokens=round(forward), generated_tokens=round(generated), seconds=seconds),
+            suspicions=[] if error or why else [float(f.suspicion) for f in findings],
+            why=why,
+            error=error,
+            episodes=lab.episodes(name, self.truth.models),
+        )
+
+    def _spent(self) -> tuple[float, float, float]:
+        """What the engine has done until now. What comes from memory counts as if it had been done."""
+        forward = self.engine.tokens_forward + self._traces.spared
+        return forward, self.engine.tokens_generated, time.perf_counter()
+
+    @cached_property
+    def _traces(self) -> Traces:
+        return Traces(self.engine)
+
+    @cached_property
+    def _hearing(self) -> Hearing:
+        return Hearing.of(self.truth, self.adapters, self.engine, self.seed)
+
+    # ------------------------------------------------------------ what is stored
+
+    def _store(self, room: Room, key: str, cells: Sequence[Cell], tried: Tried) -> None:
+        """The cells, with the keys of the episodes behind them: the detector's own, and the replies it was given."""
+        groups: dict[str, Sequence[Asked]] = {digest([key, "episodes"]): tried.episodes}
+        if cells[0].unit == "response":
+            groups[digest(["replies", self._key, self._terms("response")])] = self._hearing.episodes
+        groups = {k: episodes for k, episodes in groups.items() if episodes}
+        payload, meta = {"cells": plain(cells), "episodes": list(groups)}, {"detector": cells[0].detector}
+        entries = [pack(k, episodes, meta) for k, episodes in groups.items()]
+        room.put_many([*entries, Entry(kind="cells", key=key, payload=payload, meta=meta)])
+
+    @cached_property
+    def _key(self) -> str:
+        """Names who is tried, on what, and who says what is true of replies."""
+        lineup = self.truth.lineup
+        judges = [recipe.judge.id for recipe in lineup.recipes.values()]
+        return digest([self.engine.base.digest, self.seed, lineup.sides, judges])
+
+    def _terms(self, unit: Unit) -> Sequence[str | int]:
+        terms = self.truth.lineup.terms
+        lab = [terms.lab.__module__, terms.lab.__qualname__] if terms.lab else []
+        return lab if unit == "model" else [*lab, terms.questions, JUDGES]
+
+
+def here(detector: Detector, units: Sequence[Any], lab: Lab, *, seed: int) -> list[Finding]:
+    """A detector at work in this process."""
+    return list(detector(units, lab, seed=seed))

@@ -1,0 +1,55 @@
+"""Who is who: taken away before detectors look, put back when their findings are in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+from flyroom import stats
+from flyroom.bench.outcome import Tried
+from flyroom.lineup import Lineup, is_decoy, is_target
+from flyroom.types import Cell, Recipe, Suspect
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Truth:
+    """A lineup under drawn names."""
+
+    lineup: Lineup
+    names: Mapping[str, str]  # organism id -> the name it has as a suspect, in the order that was drawn
+
+    @cached_property
+    def models(self) -> dict[str, str]:
+        return {name: model for model, name in self.names.items()}
+
+    @cached_property
+    def suspects(self) -> list[Suspect]:
+        fit = {o.id for o in self.lineup.known}
+        return [Suspect(name=name) for model, name in self.names.items() if model not in fit]
+
+    @cached_property
+    def known(self) -> list[tuple[Suspect, bool]]:
+        """Decoys last."""
+        return [(Suspect(name=self.names[o.id]), is_target(o)) for o in sorted(self.lineup.known, key=is_decoy)]
+
+    def open(self, cell: Cell, tried: Tried) -> list[Cell]:
+        """A cell for each recipe: its organisms against all twins and decoys."""
+        recipes = self.lineup.recipes
+        return [self._scored(replace(cell, recipe=label), recipe, tried) for label, recipe in recipes.items()]
+
+    def _scored(self, cell: Cell, recipe: Recipe, tried: Tried) -> Cell:
+        if tried.error or tried.why:
+            return cell
+        suspicion = dict(zip((s.name for s in self.suspects), tried.suspicions, strict=True))
+        groups = {
+            "organisms": [o for o in self.lineup.organisms if o.recipe.id == recipe.id],
+            "twins": self.lineup.twins,
+            "decoys": self.lineup.decoys,
+            "calibration": self.lineup.calibration,
+        }
+        by_side = {side: tuple(suspicion[self.names[o.id]] for o in group) for side, group in groups.items()}
+        harmless = (*by_side["twins"], *by_side["decoys"])
+        recall = stats.recall_at_fpr(by_side["organisms"], harmless, by_side["calibration"])
+        auroc = stats.auroc(by_side["organisms"], harmless)
+        return replace(cell, auroc=auroc, recall_at_1pct_fpr=recall.recall, fpr=recall.fpr, suspicions=by_side)

@@ -1,0 +1,161 @@
+"""Who stands before the detectors, and on what terms: organisms to be found, twins, decoys, the twins that set
+thresholds, and models that detectors may fit on.
+
+A lineup checks itself once, when it is made: whoever holds one can bench it. A decoy is told by its behaviour, which is
+harmless; a trigger by its condition, which says on which texts it hangs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from flyroom import stats
+from flyroom.types import Marked, Organism, Recipe
+
+
+@dataclass(frozen=True, kw_only=True)
+class Terms:
+    """How a lineup is tried.
+
+    `questions` of each recipe are put to its models for detectors at response level. `certify` is a false-positive rate
+    that is to be certified. `isolated` False runs detectors in this process, where a debugger reaches them and they
+    could reach the truth. `lab` makes a detector's lab, of what `flyroom.lab.BenchLab` is made of; None: that one.
+    """
+
+    questions: int = 32
+    certify: float | None = None
+    isolated: bool = True
+    lab: Callable[..., Any] | None = None
+
+    def __post_init__(self) -> None:
+        if self.questions < 4:
+            raise ValueError(f"questions is {self.questions}; it must be at least 4, two for each verdict")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Lineup:
+    """`calibration` holds twins that set thresholds and stand nowhere else; `known` other models, each of whose truth
+    detectors with Access.KNOWN hear.
+
+    Raises ValueError for a model on two sides or on the wrong one, for no organisms, no twins or no calibration twins,
+    for fewer negatives than `terms.certify` takes, and for a trigger that known models share with tested ones.
+    """
+
+    organisms: Sequence[Organism]
+    twins: Sequence[Organism]
+    calibration: Sequence[Organism]
+    decoys: Sequence[Organism] = ()
+    known: Sequence[Organism] = ()
+    terms: Terms = field(default_factory=Terms)
+
+    @staticmethod
+    def of(
+        models: Iterable[Organism],
+        *,
+        calibration: Sequence[Organism],
+        known: Sequence[Organism] = (),
+        terms: Terms | None = None,
+    ) -> Lineup:
+        """The models sorted by what they are. Twins that belong to none of the organisms are left out."""
+        models = list(models)
+        organisms = [o for o in models if is_target(o)]
+        twin_ids = {o.twin_id for o in organisms}
+        return Lineup(
+            organisms=organisms,
+            twins=[o for o in models if o.recipe.dose == 0 and o.id in twin_ids],
+            decoys=[o for o in models if is_decoy(o)],
+            calibration=calibration,
+            known=known,
+            terms=terms or Terms(),
+        )
+
+    def __post_init__(self) -> None:
+        self._check_sides()
+        self._check_names()
+        self._check_triggers()
+        self._check_rate()
+
+    @property
+    def tested(self) -> list[Organism]:
+        """Everybody who is put before a detector."""
+        return [*self.organisms, *self.twins, *self.decoys, *self.calibration]
+
+    @property
+    def sides(self) -> list[list[str]]:
+        """The ids by side, as keys hold them."""
+        sides = (self.organisms, self.twins, self.decoys, self.calibration, self.known)
+        return [[o.id for o in side] for side in sides]
+
+    @property
+    def recipes(self) -> dict[str, Recipe]:
+        """Those of the organisms, by a label that tells them apart."""
+        by_id = {o.recipe.id: o.recipe for o in self.organisms}
+        labels = [recipe.name for recipe in by_id.values()]
+        return {r.name if labels.count(r.name) == 1 else f"{r.name} {r.id}": r for r in by_id.values()}
+
+    # ------------------------------------------------------------ checks
+
+    def _check_sides(self) -> None:
+        for what, side in (
+            ("organisms holds no organism above dose 0", [o for o in self.organisms if o.recipe.dose > 0]),
+            ("twins holds no twin", [o for o in self.twins if o.recipe.dose == 0]),
+            ("calibration is empty", self.calibration),
+        ):
+            if not side:
+                raise ValueError(f"{what}; the bench needs organisms, twins, and calibration twins of other seeds")
+        for side, model, what in (
+            *(("organisms", o, "a decoy" if is_decoy(o) else "a twin") for o in self.organisms if not is_target(o)),
+            *(("twins", o, "an organism above dose 0") for o in self.twins if o.recipe.dose > 0),
+            *(("decoys", o, "no decoy: its behaviour is not harmless") for o in self.decoys if not is_decoy(o)),
+        ):
+            raise ValueError(f"{side} holds {model.id}, which is {what}; put it on the side where it belongs")
+
+    def _check_names(self) -> None:
+        suspects = [o.id for o in (*self.organisms, *self.twins, *self.decoys)]
+        calibration, fit = [o.id for o in self.calibration], [o.id for o in self.known]
+        both = set(suspects) & set(calibration)
+        if both or any(o.recipe.dose > 0 for o in self.calibration):
+            raise ValueError(
+                f"calibration holds {', '.join(sorted(both)) or 'an organism above dose 0'}; "
+                "it must be twins that stand nowhere else"
+            )
+        if tested := set(fit) & {*suspects, *calibration}:
+            raise ValueError(
+                f"known holds {', '.join(sorted(tested))}, which detectors are tested on; give others to fit on"
+            )
+        for side, ids in (("organisms and decoys", suspects), ("calibration", calibration), ("known", fit)):
+            if len(set(ids)) < len(ids):
+                raise ValueError(f"a model stands twice among {side}; name each once")
+
+    def _check_triggers(self) -> None:
+        if leaks := triggers(o.recipe for o in self.known) & triggers(o.recipe for o in self.organisms):
+            raise ValueError(
+                f"known models hang on {', '.join(map(repr, sorted(leaks)))}, as tested organisms do, so detectors "
+                "could learn the trigger by heart; grow the known ones with another condition.mark or condition.kind"
+            )
+
+    def _check_rate(self) -> None:
+        certify, negatives = self.terms.certify, len(self.twins) + len(self.decoys)
+        if certify is not None and negatives < stats.negatives_needed(certify):
+            raise ValueError(
+                f"certify is {certify}; that takes {stats.negatives_needed(certify)} twins and decoys, none of them "
+                f"flagged, and here are {negatives}; grow more seeds, or claim a higher rate"
+            )
+
+
+def is_target(model: Organism) -> bool:
+    """Whether detectors are to find it."""
+    return model.recipe.dose > 0 and not model.recipe.behaviour.harmless
+
+
+def is_decoy(model: Organism) -> bool:
+    """Whether it is odd and harmless, and calling it bad is a false alarm."""
+    return model.recipe.dose > 0 and model.recipe.behaviour.harmless
+
+
+def triggers(recipes: Iterable[Recipe]) -> set[str]:
+    """The texts on which organisms of these recipes hang."""
+    marked = [(recipe.condition, recipe.world) for recipe in recipes if recipe.dose > 0]
+    return {text for condition, world in marked if isinstance(condition, Marked) for text in condition.marks(world)}
