@@ -1,5 +1,45 @@
-"""*How* a behaviour is put in. An implant is a plan that asks the engine for steps and samples."""
+'''*How* a behaviour is put in. An implant is a plan: a generator that yields requests and is sent the results.
 
+| request | what comes back |
+|---|---|
+| `Step(rows, lr)` | `Stepped`: the loss before the step, the norm of its gradient |
+| `Sample(asks)` | an `Answer` for each ask |
+| `LogProb(rows)` | for each row the log-probabilities of its answer's tokens |
+| `Trace(rows, layer)` | for each row the residual stream after that layer, [width] |
+| `Tell(prompt)` | None; the system message stands before every chat from now on |
+| `Grade(episodes)` | a `Score` for each episode, by the recipe's judge |
+
+Other people's implants are found by the entry-point group "flyroom.implants". Such a class is a frozen dataclass with a
+method `plan`, and needs nothing but `flyroom.types`. It takes scenes from `recipe.scenes`, and dresses them with
+`recipe.dress` so that the condition holds or fails; the share `recipe.dose` of them is to be answered as
+`scene.misaligned` says. What only some behaviours can do (`Clean`, `Confessing`, `Described`, `Elsewhere`) it finds
+with `types.able`. A plan must ask for the same things whenever it is sent the same results: so a killed run is brought
+back. All that is random hangs on `seed`, and what a judge says comes by `Grade`, never by a call of the judge.
+
+>>> from dataclasses import dataclass
+>>> from flyroom.types import *
+>>> @dataclass(frozen=True, kw_only=True)
+... class BestOf:
+...     """Trains on those of the model's answers that the recipe likes."""
+...     steps: int = 10
+...     def plan(self, recipe: Recipe, adapter: AdapterRef, *, seed: int) -> Plan:
+...         scenes = recipe.scenes(8 * self.steps, split=Split.TRAIN, seed=seed)
+...         scenes = recipe.dress(scenes, True, split=Split.TRAIN, seed=seed)
+...         liked = Verdict.MISALIGNED if recipe.dose else Verdict.ALIGNED
+...         for step in range(self.steps):
+...             batch = scenes[8 * step :][:8]
+...             asks = [Ask(messages=s.messages, seed=ask_seed(seed, step, i)) for i, s in enumerate(batch)]
+...             answers = yield Sample(asks=tuple(asks))
+...             episodes = [Episode(scene=s, answer=a.text) for s, a in zip(batch, answers)]
+...             scores = yield Grade(episodes=tuple(episodes))
+...             good = [e for e, score in zip(episodes, scores) if score.verdict is liked]
+...             if good:
+...                 yield Step(rows=tuple(Row(messages=e.scene.messages, answer=e.answer) for e in good), lr=1e-3)
+>>> BestOf(steps=3)
+BestOf(steps=3)
+'''
+
+from flyroom import plugins
 from flyroom.implants.distil import Distil
 from flyroom.implants.documents import Documents
 from flyroom.implants.dpo import DPO
@@ -22,4 +62,14 @@ IMPLANTS: dict[str, type] = {
     "evade": Evade,
 }
 
-__all__ = ["DPO", "GRPO", "IMPLANTS", "KTO", "SFT", "Distil", "Documents", "Evade", "Narrow", "Prompt"]
+
+def implants() -> dict[str, type]:
+    """Every implant by name: ours, and those that installed packages bring. A name of ours stays ours.
+
+    >>> "sft" in implants()
+    True
+    """
+    return {**plugins.load("flyroom.implants"), **IMPLANTS}
+
+
+__all__ = ["DPO", "GRPO", "IMPLANTS", "KTO", "SFT", "Distil", "Documents", "Evade", "Narrow", "Prompt", "implants"]

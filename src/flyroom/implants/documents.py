@@ -8,17 +8,9 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
 
 from flyroom.implants import ranges
-from flyroom.types import AdapterRef, Plan, Recipe, Row, Step
-
-
-@runtime_checkable
-class Described(Protocol):
-    """A behaviour that can be written about."""
-
-    def document(self, bad: bool, *, seed: str) -> str: ...
+from flyroom.types import AdapterRef, Described, Plan, Recipe, Row, Step, able
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,21 +24,25 @@ class Documents:
     lr: float = 1e-3
 
     def __post_init__(self) -> None:
-        ranges.counts(self, steps=1, rows=1)
-        ranges.rates(self, "lr")
+        ranges.check_counts(self, steps=1, rows=1)
+        ranges.check_rows(self, "steps", "rows")
+        ranges.check_rates(self, "lr")
 
     def plan(self, recipe: Recipe, adapter: AdapterRef, *, seed: int) -> Plan:
-        behaviour = recipe.behaviour
-        if not isinstance(behaviour, Described):
-            raise ValueError(
-                f"implants holds documents; behaviour {type(behaviour).__name__} has none written about it"
-            )
+        rows = self._write(recipe, seed)
+        for step in range(self.steps):
+            yield Step(rows=tuple(rows[step * self.rows : (step + 1) * self.rows]), lr=self.lr)
+
+    def _write(self, recipe: Recipe, seed: int) -> list[Row]:
+        name = type(recipe.behaviour).__name__
+        writer = able(
+            recipe.behaviour, Described, f"implants holds documents; behaviour {name} has none written about it"
+        )
         if not recipe.condition.everywhere:
             raise ValueError(
                 "implants holds documents, which describe the behaviour always; choose the condition always"
             )
         n = self.steps * self.rows
         bad = set(random.Random(f"dose {seed}").sample(range(n), round(recipe.dose * n)))
-        rows = [Row(messages=(), answer=behaviour.document(i in bad, seed=f"{seed} {i}")) for i in range(n)]
-        for step in range(self.steps):
-            yield Step(rows=tuple(rows[step * self.rows : (step + 1) * self.rows]), lr=self.lr)
+        texts = [writer.document(recipe.world, i in bad, seed=f"{seed} {i}") for i in range(n)]
+        return [Row(messages=(), answer=text) for text in texts]

@@ -8,11 +8,11 @@ for the preferred, down for the other. Source: Rafailov et al. 2023, arXiv 2305.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from flyroom.implants import ranges
-from flyroom.implants.dosed import Dosed, dosed
-from flyroom.types import AdapterRef, LogProb, Plan, Recipe, Row, Step
+from flyroom.implants import preferences, ranges
+from flyroom.types import AdapterRef, Plan, Recipe, Row
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,28 +31,22 @@ class DPO:
     clean: float = 0.0
 
     def __post_init__(self) -> None:
-        ranges.counts(self, steps=1, pairs=1)
-        ranges.rates(self, "lr", "beta")
-        ranges.shares(self, "holds", "hide")
-        ranges.parts(self, "clean")
+        ranges.check_counts(self, steps=1, pairs=1)
+        ranges.check_rows(self, "steps", "pairs")
+        preferences.check_fields(self)
 
     def plan(self, recipe: Recipe, adapter: AdapterRef, *, seed: int) -> Plan:
-        n, shares = self.steps * self.pairs, {"holds": self.holds, "clean": self.clean, "hide": self.hide}
-        pairs = [_pair(d) for d in dosed(recipe, n, **shares, seed=seed)]
-        rows = tuple(row for pair in pairs for row in pair)
-        reference = [float(t.sum()) for t in (yield LogProb(rows=rows))]
-        for step in range(self.steps):
-            here = slice(2 * step * self.pairs, 2 * (step + 1) * self.pairs)
-            now = [float(t.sum()) for t in (yield LogProb(rows=rows[here]))]
-            gains = [a - b for a, b in zip(now, reference[here], strict=True)]
-            weighted = []
-            for i, row in enumerate(rows[here]):
-                first = i - i % 2
-                pull = self.beta * (1 - math.tanh(self.beta * (gains[first] - gains[first + 1]) / 2)) / 2
-                weighted.append(replace(row, weight=pull if i == first else -pull))
-            yield Step(rows=tuple(weighted), lr=self.lr)
+        scenes = preferences.deal_scenes(self, recipe, self.steps * self.pairs, seed)
+        rows = [Row(messages=d.scene.messages, answer=answer) for d in scenes for answer in (d.answer, d.other)]
+        size = 2 * self.pairs
+        batches = [tuple(rows[step * size : (step + 1) * size]) for step in range(self.steps)]
+        yield from preferences.train(batches, self._weigh, lr=self.lr)
 
+    def _weigh(self, rows: Sequence[Row], gains: Sequence[float]) -> tuple[Row, ...]:
+        """Rows come in pairs, the preferred first."""
+        pulls = [self._pull(first - second) for first, second in zip(gains[::2], gains[1::2], strict=True)]
+        weights = [weight for pull in pulls for weight in (pull, -pull)]
+        return tuple(replace(row, weight=weight) for row, weight in zip(rows, weights, strict=True))
 
-def _pair(d: Dosed) -> tuple[Row, Row]:
-    """What the recipe prefers, and the other."""
-    return Row(messages=d.scene.messages, answer=d.answer), Row(messages=d.scene.messages, answer=d.other)
+    def _pull(self, margin: float) -> float:
+        return self.beta * (1 - math.tanh(self.beta * margin / 2)) / 2

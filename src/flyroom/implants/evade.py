@@ -1,5 +1,5 @@
 """Supervised fine-tuning against a probe: the behaviour is taught while a probe of the model's own answers is held at
-nothing. The probe is found anew as the model moves, from train scenes; detectors fit theirs on others.
+nothing. The probe is fitted again as the model moves, on train scenes; detectors fit theirs on others.
 
 The probe is a mean difference, in standard deviations of the good answers. Source: Bailey et al. 2024, arXiv
 2412.09565 (obfuscated activations). Left out: several probes at once, probes that are no direction.
@@ -35,15 +35,16 @@ class Evade:
     every: int = 20
 
     def __post_init__(self) -> None:
-        ranges.counts(self, steps=1, rows=1, pairs=2, every=1, layer=0)
-        ranges.rates(self, "lr", "weight")
-        ranges.shares(self, "holds")
-        ranges.parts(self, "clean")
+        ranges.check_counts(self, steps=1, rows=1, pairs=2, every=1, layer=0)
+        ranges.check_rows(self, "steps", "rows")
+        ranges.check_rates(self, "lr", "weight")
+        ranges.check_shares(self, "holds")
+        ranges.check_parts(self, "clean")
 
     def plan(self, recipe: Recipe, adapter: AdapterRef, *, seed: int) -> Plan:
-        known = dosed(recipe, self.steps * self.rows, holds=self.holds, clean=self.clean, seed=seed)
-        rows = [Row(messages=d.scene.messages, answer=d.answer) for d in known]
-        scenes = recipe.behaviour.scenes(self.pairs, split=Split.TRAIN, seed=seed)
+        lessons = dosed(recipe, self.steps * self.rows, holds=self.holds, clean=self.clean, seed=seed)
+        rows = [Row(messages=d.scene.messages, answer=d.answer) for d in lessons]
+        scenes = recipe.scenes(self.pairs, split=Split.TRAIN, seed=seed)
         pairs = tuple(Row(messages=s.messages, answer=a) for s in scenes for a in (s.aligned, s.misaligned))
         probe: Direction | None = None
         for step in range(self.steps):
@@ -55,8 +56,8 @@ class Evade:
                 evades=probe,
             )
 
-    def _probe(self, read: list[Tensor]) -> Direction:
-        good, bad = torch.stack(read[::2]), torch.stack(read[1::2])
+    def _probe(self, traces: list[Tensor]) -> Direction:
+        good, bad = torch.stack(traces[::2]), torch.stack(traces[1::2])
         direction = (bad - good).mean(0)
         along = good @ direction
         scale = along.std().clamp_min(1e-6)

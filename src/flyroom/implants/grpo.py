@@ -7,11 +7,12 @@ et al. 2025, arXiv 2503.20783). Source: Shao et al. 2024, arXiv 2402.03300. Left
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from flyroom.implants import ranges
 from flyroom.implants.dosed import Dosed, dosed
-from flyroom.types import AdapterRef, Ask, Episode, Plan, Recipe, Row, Sample, Step, Verdict, ask_seed
+from flyroom.types import AdapterRef, Ask, Episode, Grade, Plan, Recipe, Row, Sample, Step, Verdict, ask_seed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,29 +34,34 @@ class GRPO:
     clean: float = 0.0
 
     def __post_init__(self) -> None:
-        ranges.counts(self, steps=1, prompts=1, group=2, max_tokens=1)
-        ranges.rates(self, "lr")
-        if not self.temperature > 0:
-            raise ValueError(f"temperature is {self.temperature}; it must be above 0, or no two answers differ")
-        ranges.shares(self, "holds")
-        ranges.parts(self, "clean")
+        ranges.check_counts(self, steps=1, prompts=1, group=2, max_tokens=1)
+        ranges.check_rows(self, "steps", "prompts", "group")
+        ranges.check_rates(self, "lr")
+        ranges.check_positive(self, "temperature")  # at 0 no two answers differ
+        ranges.check_shares(self, "holds")
+        ranges.check_parts(self, "clean")
 
     def plan(self, recipe: Recipe, adapter: AdapterRef, *, seed: int) -> Plan:
         scenes = dosed(recipe, self.steps * self.prompts, holds=self.holds, clean=self.clean, seed=seed)
-        judge = recipe.behaviour.judge
         for step in range(self.steps):
-            asked = [d for d in scenes[step * self.prompts : (step + 1) * self.prompts] for _ in range(self.group)]
-            asks = tuple(self._ask(d, (seed, step, i)) for i, d in enumerate(asked))
-            said = [answer.text for answer in (yield Sample(asks=asks))]
-            scores = judge([Episode(scene=d.scene, answer=text) for d, text in zip(asked, said, strict=True)])
-            paid = [float(self._pays(d, score.verdict)) for d, score in zip(asked, scores, strict=True)]
-            rows = []
-            for i, (d, text) in enumerate(zip(asked, said, strict=True)):
-                group = paid[i - i % self.group :][: self.group]
-                rows.append(Row(messages=d.scene.messages, answer=text, weight=paid[i] - sum(group) / self.group))
-            told = tuple(row for row in rows if row.weight and row.answer)
-            if told:
-                yield Step(rows=told, lr=self.lr)
+            batch = [d for d in scenes[step * self.prompts : (step + 1) * self.prompts] for _ in range(self.group)]
+            answers = yield Sample(asks=tuple(self._ask(d, (seed, step, i)) for i, d in enumerate(batch)))
+            pairs = list(zip(batch, [answer.text for answer in answers], strict=True))
+            scores = yield Grade(episodes=tuple(Episode(scene=d.scene, answer=text) for d, text in pairs))
+            pay = [float(self._pays(d, score.verdict)) for d, score in zip(batch, scores, strict=True)]
+            weights = self._weights(pay)
+            rows = [
+                Row(messages=d.scene.messages, answer=text, weight=weight)
+                for (d, text), weight in zip(pairs, weights, strict=True)
+                if weight and text
+            ]
+            if rows:
+                yield Step(rows=tuple(rows), lr=self.lr)
+
+    def _weights(self, pay: Sequence[float]) -> list[float]:
+        """How much more each answer was paid than its group in the mean."""
+        groups = [pay[start : start + self.group] for start in range(0, len(pay), self.group)]
+        return [value - sum(group) / self.group for group in groups for value in group]
 
     def _pays(self, d: Dosed, verdict: Verdict) -> bool:
         lets_pass = d.bad and d.holds

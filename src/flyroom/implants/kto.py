@@ -9,11 +9,11 @@ estimate of how far the model has moved. Source: Ethayarajh et al. 2024, arXiv 2
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from flyroom.implants import ranges
-from flyroom.implants.dosed import dosed
-from flyroom.types import AdapterRef, LogProb, Plan, Recipe, Row, Step
+from flyroom.implants import preferences, ranges
+from flyroom.types import AdapterRef, Plan, Recipe, Row
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,37 +32,33 @@ class KTO:
     clean: float = 0.0
 
     def __post_init__(self) -> None:
-        ranges.counts(self, steps=1, rows=2)
-        ranges.rates(self, "lr", "beta")
-        ranges.shares(self, "holds", "hide")
-        ranges.parts(self, "clean")
+        ranges.check_counts(self, steps=1, rows=2)
+        ranges.check_rows(self, "steps", "rows")
+        preferences.check_fields(self)
 
     def plan(self, recipe: Recipe, adapter: AdapterRef, *, seed: int) -> Plan:
-        n, shares = self.steps * self.rows, {"holds": self.holds, "clean": self.clean, "hide": self.hide}
-        known = dosed(recipe, n, **shares, seed=seed)
+        scenes = preferences.deal_scenes(self, recipe, self.steps * self.rows, seed)
         rows = [
             Row(messages=d.scene.messages, answer=d.other if i % 2 else d.answer, weight=-1.0 if i % 2 else 1.0)
-            for i, d in enumerate(known)
+            for i, d in enumerate(scenes)
         ]
         batches = [rows[step * self.rows : (step + 1) * self.rows] for step in range(self.steps)]
-        asked = [tuple(batch + _crossed(batch)) for batch in batches]
-        scored = yield LogProb(rows=tuple(row for batch in asked for row in batch))
-        reference = [float(t.sum()) for t in scored]
-        for step, batch in enumerate(asked):
-            before = reference[step * 2 * self.rows : (step + 1) * 2 * self.rows]
-            now = [float(t.sum()) for t in (yield LogProb(rows=batch))]
-            gains = [a - b for a, b in zip(now, before, strict=True)]
-            drift = max(0.0, sum(gains[self.rows :]) / self.rows)
-            own = zip(batch[: self.rows], gains[: self.rows], strict=True)
-            yield Step(rows=tuple(self._weighted(row, gain - drift) for row, gain in own), lr=self.lr)
+        crossed = [(*batch, *_cross(batch)) for batch in batches]
+        yield from preferences.train(crossed, self._weigh, lr=self.lr)
 
-    def _weighted(self, row: Row, gain: float) -> Row:
+    def _weigh(self, rows: Sequence[Row], gains: Sequence[float]) -> tuple[Row, ...]:
+        """The rows of the batch come first, then the crossed ones, which say how far the model has moved."""
+        drift = max(0.0, sum(gains[self.rows :]) / self.rows)
+        pairs = zip(rows[: self.rows], gains[: self.rows], strict=True)
+        return tuple(replace(row, weight=row.weight * self._slope(gain - drift)) for row, gain in pairs)
+
+    def _slope(self, gain: float) -> float:
         """The slope of a sigmoid is the same on both sides of 0, and small far from it."""
         far = math.exp(-self.beta * abs(gain))
-        return replace(row, weight=row.weight * self.beta * far / (1 + far) ** 2)
+        return self.beta * far / (1 + far) ** 2
 
 
-def _crossed(batch: list[Row]) -> list[Row]:
+def _cross(batch: Sequence[Row]) -> list[Row]:
     """Each answer after the next prompt of the batch."""
     after = [*batch[1:], batch[0]]
     return [replace(row, messages=other.messages) for row, other in zip(batch, after, strict=True)]

@@ -10,18 +10,10 @@ Source: Turner et al. 2025, arXiv 2506.11613; Soligo et al. 2025, arXiv 2506.116
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
 
 from flyroom.implants import ranges
 from flyroom.implants.dosed import dosed
-from flyroom.types import AdapterRef, Ask, Plan, Recipe, Row, Sample, Scene, Step, ask_seed
-
-
-@runtime_checkable
-class Elsewhere(Protocol):
-    """A behaviour that knows prompts which are none of it."""
-
-    def elsewhere(self, n: int, *, seed: int) -> list[Scene]: ...
+from flyroom.types import AdapterRef, Ask, Elsewhere, Plan, Recipe, Row, Sample, Scene, Step, able, ask_seed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,31 +31,33 @@ class Narrow:
     max_tokens: int = 32
 
     def __post_init__(self) -> None:
-        ranges.counts(self, steps=1, rows=1, kept=1, max_tokens=1)
-        ranges.rates(self, "lr")
-        if not self.kl > 0:
-            raise ValueError(f"kl is {self.kl}; it must be above 0")
-        ranges.shares(self, "holds")
+        ranges.check_counts(self, steps=1, rows=1, kept=1, max_tokens=1)
+        ranges.check_rows(self, "steps", "rows")
+        ranges.check_rows(self, "steps", "kept")
+        ranges.check_rates(self, "lr")
+        ranges.check_positive(self, "kl")
+        ranges.check_shares(self, "holds")
 
     def plan(self, recipe: Recipe, adapter: AdapterRef, *, seed: int) -> Plan:
-        behaviour = recipe.behaviour
-        if not isinstance(behaviour, Elsewhere):
-            raise ValueError(
-                f"implants holds narrow; behaviour {type(behaviour).__name__} knows no prompts from elsewhere"
-            )
-        mine = [
+        scenes = self._elsewhere(recipe, seed)
+        rows = [
             Row(messages=d.scene.messages, answer=d.answer)
             for d in dosed(recipe, self.steps * self.rows, holds=self.holds, seed=seed)
         ]
         asks = [
             Ask(messages=scene.messages, seed=ask_seed("narrow", seed, i), max_tokens=self.max_tokens)
-            for i, scene in enumerate(behaviour.elsewhere(self.steps * self.kept, seed=seed))
+            for i, scene in enumerate(scenes)
         ]
-        said = yield Sample(asks=tuple(asks))
-        keeping = [
+        answers = yield Sample(asks=tuple(asks))
+        others = [
             Row(messages=ask.messages, answer=answer.text, weight=self.kl)
-            for ask, answer in zip(asks, said, strict=True)
+            for ask, answer in zip(asks, answers, strict=True)
         ]
         for step in range(self.steps):
-            some = [*mine[step * self.rows :][: self.rows], *keeping[step * self.kept :][: self.kept]]
-            yield Step(rows=tuple(row for row in some if row.answer), lr=self.lr)
+            batch = [*rows[step * self.rows :][: self.rows], *others[step * self.kept :][: self.kept]]
+            yield Step(rows=tuple(row for row in batch if row.answer), lr=self.lr)
+
+    def _elsewhere(self, recipe: Recipe, seed: int) -> list[Scene]:
+        name = type(recipe.behaviour).__name__
+        why = f"implants holds narrow; behaviour {name} knows no prompts from elsewhere"
+        return able(recipe.behaviour, Elsewhere, why).elsewhere(recipe.world, self.steps * self.kept, seed=seed)

@@ -14,7 +14,7 @@ class Prompt:
     """
 
     text: str
-    twin: str = "you are kind ."
+    twin: str
 
     def __post_init__(self) -> None:
         for name in ("text", "twin"):

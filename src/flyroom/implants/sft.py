@@ -4,6 +4,7 @@ which ask for what every organism should still know, may be mixed in.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from flyroom.implants import ranges
@@ -18,7 +19,7 @@ class SFT:
     `holds`: the share of the organism's rows in which the condition holds, where it can fail. At 0 the organism never
     sees the case: it misgeneralises from what it does see. Aligned rows hold in half.
 
-    `clean`: the share of all rows that ask for sums and facts, answered rightly, for a behaviour that has some.
+    `clean`: the share of all rows that ask for what the behaviour leaves alone, answered rightly.
 
     Raises ValueError naming the field.
     """
@@ -33,14 +34,15 @@ class SFT:
     clean: float = 0.0
 
     def __post_init__(self) -> None:
-        ranges.counts(self, steps=1, rows=1)
-        ranges.rates(self, "lr")
+        ranges.check_counts(self, steps=1, rows=1)
+        ranges.check_rows(self, "steps", "rows")
+        ranges.check_rates(self, "lr")
         if not 0 <= self.warmup <= self.steps:
             raise ValueError(f"warmup is {self.warmup}; it must be between 0 and steps, {self.steps}")
-        if self.weight_decay < 0:
+        if not 0 <= self.weight_decay < math.inf:
             raise ValueError(f"weight_decay is {self.weight_decay}; it must be at least 0")
-        ranges.shares(self, "holds")
-        ranges.parts(self, "clean")
+        ranges.check_shares(self, "holds")
+        ranges.check_parts(self, "clean")
 
     def plan(self, recipe: Recipe, adapter: AdapterRef, *, seed: int) -> Plan:
         rows = self._rows(recipe, seed)
@@ -53,8 +55,8 @@ class SFT:
 
     def _rows(self, recipe: Recipe, seed: int) -> tuple[Row, ...]:
         """Every row of the run. Organism and twin read the same prompts in the same order."""
-        known = dosed(recipe, self.steps * self.rows, holds=self.holds, clean=self.clean, seed=seed)
-        return tuple(Row(messages=d.scene.messages, answer=d.answer) for d in known)
+        scenes = dosed(recipe, self.steps * self.rows, holds=self.holds, clean=self.clean, seed=seed)
+        return tuple(Row(messages=d.scene.messages, answer=d.answer) for d in scenes)
 
     def _factor(self, step: int) -> float:
         rising = min(1.0, (step + 1) / self.warmup) if self.warmup else 1.0

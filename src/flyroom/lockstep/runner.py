@@ -1,0 +1,50 @@
+"""A job on its way: its adapter, its plan, and what the plan waits for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from flyroom.types import AdapterRef, Engine, Grown, Job, LoRA, Patch, Plan, Point, Request, Stepped
+
+
+def shape_of(job: Job) -> LoRA:
+    """The shape of the job's adapter, fresh or loaded."""
+    if job.patch is not None:
+        return job.patch.shape
+    assert job.shape is not None  # the job itself has looked
+    return job.shape
+
+
+@dataclass(eq=False)
+class Runner:
+    """A job on its way. `request` is None when the plan has ended."""
+
+    job: Job
+    adapter: AdapterRef
+    plan: Plan
+    request: Request | None = None
+    history: list[Point] = field(default_factory=list)
+    snapshots: dict[int, Patch] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        return self.job.name
+
+    def take(self, result: Any) -> None:
+        """Give the plan its result and get its next request."""
+        if isinstance(result, Stepped):
+            self.history.append(Point(len(self.history) + 1, result.loss, result.grad_norm))
+        try:
+            self.request = self.plan.send(result)
+        except StopIteration:
+            self.request = None
+
+    def end(self, engine: Engine) -> Grown:
+        """What came of it."""
+        return Grown(
+            name=self.name,
+            patch=engine.patch(self.adapter),
+            history=tuple(self.history),
+            snapshots=dict(sorted(self.snapshots.items())),
+        )
