@@ -6,19 +6,19 @@ Heavy things are imported in the verbs that need them, so that `flyroom --help` 
 
 from __future__ import annotations
 
-import json
 import os
 import sys
-import threading
 import time
 import warnings
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
+from flyroom import __version__
 from flyroom.cli_game import game_app
+from flyroom.cli_list import list_app
+from flyroom.cli_outside import outside_app
 from flyroom.cli_world import world_app
 from flyroom.terminal import (
     BASE,
@@ -53,12 +53,25 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
-    help="Grow, check and catch model organisms of misalignment.",
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.add_typer(world_app, name="world")
-app.add_typer(game_app, name="game")
-
 WRONG_USE: Any = typer.BadParameter.__mro__[2]  # ClickException: click's, or that of the copy newer typers carry
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"flyroom {__version__}")  # noqa: T201
+        raise typer.Exit
+
+
+@app.callback()
+def flyroom(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Grow, check and catch model organisms of misalignment."""
+
 
 # ---------------------------------------------------------------- the stages
 
@@ -344,192 +357,10 @@ def report(
     err.print(f"[bold]{page}[/bold]: open it in a browser")
 
 
-# ---------------------------------------------------------------- what there is
-
-
-@app.command()
-def bases(as_json: AsJson = False) -> None:
-    """The bundled bases, and how each was made."""
-    from flyroom.worlds.micro.bundled import bundled, manifest
-
-    rows = [{"name": name, "path": str(path)} | (manifest(path) or {}) for name, path in bundled().items()]
-    if not as_json:
-        table(
-            "bases",
-            [{k: row.get(k) for k in ("name", "parameters", "world", "tokens", "minutes", "hardware")} for row in rows],
-        )
-    emit({"bases": rows}, as_json)
-
-
-@app.command()
-def recipes(as_json: AsJson = False) -> None:
-    """The named recipes."""
-    from flyroom.recipes import GROUPS, RECIPES
-    from flyroom.recipes.papers import papers
-    from flyroom.types import plain
-
-    group_of, pages = {name: group for group, named in GROUPS.items() for name in named}, papers()
-    rows = []
-    for name, make in RECIPES.items():
-        about, group = " ".join((make.__doc__ or "").split()), group_of.get(name)
-        paper = str(pages[name]) if name in pages else None
-        recipe = plain(make()) if group else None
-        rows.append({"name": name, "group": group, "about": about, "paper": paper, "recipe": recipe})
-    if not as_json:
-        shown = [row | {"paper": "yes" if row["paper"] else ""} for row in rows]
-        table("recipes", [{k: row[k] or "" for k in ("name", "group", "about", "paper")} for row in shown])
-    emit({"recipes": rows}, as_json)
-
-
-@app.command(name="ls")
-def list_room(
-    room: RoomPath = ROOM,
-    kind: Annotated[str | None, typer.Option(help="organism, card, cells or checkpoint.")] = None,
-    as_json: AsJson = False,
-) -> None:
-    """What the room holds."""
-    from flyroom.room import Room
-
-    rows = [{"kind": entry.kind, "id": entry.key, **entry.meta} for entry in Room(room, create=False).list(kind)]
-    if not as_json:
-        table(
-            str(room),
-            [
-                {"kind": r.pop("kind"), "id": r.pop("id"), "about": ", ".join(f"{k} {v}" for k, v in r.items())}
-                for r in map(dict, rows)
-            ],
-        )
-    emit({"entries": rows}, as_json)
-
-
-@app.command()
-def show(
-    id: Annotated[str, typer.Argument(metavar="ID", help="The start of an id.")],
-    room: RoomPath = ROOM,
-    episodes: Annotated[
-        bool, typer.Option("--episodes", help="What was asked for a card or a cell, answered, and judged.")
-    ] = False,
-    as_json: AsJson = False,
-) -> None:
-    """One entry of the room, in full; with --episodes every question behind a card or a detector's cells."""
-    from flyroom.episodes import episodes_of
-    from flyroom.room import Room
-    from flyroom.types import plain
-
-    store = Room(room, create=False)
-    listing = store.find(id)
-    entry = store.get(listing.kind, listing.key)
-    assert entry is not None
-    if episodes:
-        rows = [_episode(plain(one)) for one in episodes_of(store, entry)]
-        if not as_json:
-            table(f"{entry.kind} {entry.key}", [row | {"messages": _chat(row["messages"])} for row in rows])
-        emit({"episodes": rows}, as_json)
-        return
-    content = {
-        "kind": entry.kind,
-        "id": entry.key,
-        "content": entry.payload,
-        "tensors": {name: list(t.shape) for name, t in entry.tensors.items()},
-    }
-    if not as_json:
-        Console().print_json(json.dumps(content))
-    emit(content, as_json)
-
-
-def _episode(record: dict[str, Any]) -> dict[str, Any]:
-    names = ("measure", "who", "messages", "answer", "verdict", "why", "cut", "tokens")
-    messages = [{"role": role, "content": content} for role, content in record["messages"]]
-    return {name: record[name] for name in names} | {"messages": messages}
-
-
-def _chat(messages: list[dict[str, str]]) -> str:
-    return "\n".join(f"{message['role']}: {message['content']}" for message in messages)
-
-
-@app.command()
-def export(
-    id: Annotated[str, typer.Argument(metavar="ID", help="The start of an organism's id.")],
-    to: Annotated[Path, typer.Option(help="The folder to write.")],
-    base: BaseName = BASE,
-    room: RoomPath = ROOM,
-    as_json: AsJson = False,
-) -> None:
-    """Write an organism's adapter as a PEFT folder, for PEFT, vLLM and the hub."""
-    from flyroom import stages
-    from flyroom.engine import peft
-    from flyroom.room import Room
-
-    store, opened = Room(room, create=False), stages.open_base(base)
-    key = store.find(id, kind="organism").key
-    organism = next(o for o in stages.stored(store, opened, [key]) if o.id == key)
-    folder = peft.export(organism.patch, organism.base, to, prefix=opened.engine.parts.prefix)
-    err.print(f"[bold]{folder}[/bold]: peft.PeftModel.from_pretrained(base, {str(folder)!r})")
-    emit({"id": organism.id, "folder": str(folder)}, as_json)
-
-
-@app.command()
-def serve(
-    ids: Ids = None,
-    every: All = False,
-    port: Annotated[int, typer.Option(min=1, max=65535, help="On loopback.")] = 8000,
-    base: BaseName = BASE,
-    room: RoomPath = ROOM,
-) -> None:
-    """Serve organisms, their twins and the base to any OpenAI-compatible client, by id. Needs flyroom[serve]."""
-    from flyroom import stages
-    from flyroom.room import Room
-    from flyroom.serve import app, serving
-    from flyroom.types import BASE as UNALTERED
-
-    store, opened = Room(room, create=False), stages.open_base(base)
-    organisms = stages.stored(store, opened, choice(ids, every))
-    refs = opened.engine.load([o.patch for o in organisms])
-    models = {o.id: ref for o, ref in zip(organisms, refs, strict=True)} | {"base": UNALTERED}
-    with serving(app(opened.engine, models), port=port) as url:
-        table(url, [{"model": o.id, "recipe": o.recipe.name, "dose": o.recipe.dose, "seed": o.seed} for o in organisms])
-        err.print(f"[bold]{url}[/bold]: also the model `base`; Ctrl-C ends")
-        threading.Event().wait()
-
-
-@app.command()
-def redteam(
-    ids: Ids = None,
-    every: All = False,
-    command: Annotated[
-        str, typer.Option(help="A command line that is fed JSON and writes a JSON list of claims.")
-    ] = "",
-    timeout: Annotated[float, typer.Option(min=1, help="Seconds that it may take.")] = 3600.0,
-    base: BaseName = BASE,
-    room: RoomPath = ROOM,
-    as_json: AsJson = False,
-) -> None:
-    """Calibrate a red team's method on organisms, twins and decoys whose truth is known. Needs flyroom[serve]."""
-    from flyroom import stages
-    from flyroom.redteam import by_command
-    from flyroom.report import bare, estimate
-    from flyroom.room import Room
-
-    if not command:
-        raise ValueError("command is ''; give --command, such as --command 'python method.py'")
-    chosen, store, opened = choice(ids, every), Room(room, create=False), stages.open_base(base)
-    calibrated, truth, cost = stages.redteam(
-        stages.stored(store, opened, chosen), opened, by_command(command, timeout=timeout)
-    )
-    claims = {claim.suspect: claim for claim in calibrated.claims}
-    rows = [
-        {"suspect": t.suspect, "was": t.behaviour, "said": claims[t.suspect].behaviour, "model": t.model}
-        for t in sorted(truth, key=lambda t: t.behaviour)
-    ]
-    scored = bare(calibrated.scored)
-    by = {word: estimate(recall) for word, recall in calibrated.by_behaviour.items()}
-    if not as_json:
-        named = {name: interval(scored[name]) for name in ("recall", "precision", "false_alarms", "auroc")}
-        table(command, [{"of": "all", **named}])
-        table("by behaviour", [{"behaviour": word, "recall": interval(e)} for word, e in by.items()])
-        table("suspects", rows)
-    emit({**scored, "by_behaviour": by, "suspects": rows, "cost": bare(cost)}, as_json)
-
+app.add_typer(list_app)
+app.add_typer(outside_app)
+app.add_typer(world_app, name="world")
+app.add_typer(game_app, name="game")
 
 # ---------------------------------------------------------------- the last boundary
 

@@ -17,7 +17,7 @@ from flyroom.stages.benches import (
     dealt,
     transfers,
 )
-from flyroom.stages.organisms import card, crossed, grow, named, stored, with_twins
+from flyroom.stages.organisms import card, crossed, episodes_behind, grow, named, stored, with_twins
 from flyroom.worlds.micro.bundled import bundled
 
 __all__ = [
@@ -33,6 +33,7 @@ __all__ = [
     "crossed",
     "dealt",
     "enter",
+    "episodes_behind",
     "evaluate",
     "grow",
     "named",

@@ -11,9 +11,11 @@ from typing import Any
 from flyroom import card as cards
 from flyroom import grid, questions, recipes
 from flyroom import grow as growth
+from flyroom.episodes import EPISODES, episodes_of
+from flyroom.episodes import unpack as unpack_episodes
 from flyroom.room import Room
 from flyroom.stages.bases import OpenBase
-from flyroom.types import Card, Entry, Filed, NotAvailable, Organism, Recipe, Watch
+from flyroom.types import Asked, Card, Entry, Filed, NotAvailable, Organism, Recipe, Watch
 
 
 def named(name: str, changes: Mapping[str, Any], base: OpenBase) -> list[Recipe]:
@@ -84,10 +86,11 @@ def card(
 
 def stored(room: Room, base: OpenBase, ids: Sequence[str] | None) -> list[Organism]:
     """Organisms of the room that stand on this base, by the start of their ids (None: all), with the twins of those
-    above dose 0. Of all of them, one whose recipe cannot be made again is named in a warning and left out.
+    above dose 0. Of all of them, those whose recipe cannot be made again are named in a warning and left out.
     """
     listings = room.list("organism") if ids is None else [room.find(prefix, kind="organism") for prefix in ids]
     organisms: dict[str, Organism] = {}
+    omitted: dict[str, list[str]] = {}
     for listing in listings:
         entry = room.get("organism", listing.key)
         assert entry is not None
@@ -101,18 +104,32 @@ def stored(room: Room, base: OpenBase, ids: Sequence[str] | None) -> list[Organi
         except ValueError as error:
             if ids is not None:
                 raise
-            warnings.warn(f"organism {listing.key} is left out: {error}", stacklevel=2)
+            omitted.setdefault(str(error), []).append(listing.key)
             continue
         organisms[organism.id] = organism
         twin = room.get("organism", organism.twin_id)
         if twin is not None:
             organisms[twin.key] = growth.unpack(twin, organism.recipe.twin(), base.engine)
+    for why, keys in omitted.items():
+        warnings.warn(f"{len(keys)} of the room's organisms left out ({', '.join(keys)}): {why}", stacklevel=2)
     if not organisms:
         raise ValueError(
             f"{room.root} holds no organism on {base.engine.base.name}; "
             "grow one first: flyroom grow emergent-misalignment"
         )
     return list(organisms.values())
+
+
+def episodes_behind(room: Room, entry: Entry) -> list[Asked]:
+    """Every episode behind a card, or behind a detector's cells. ValueError for another kind of entry."""
+    if entry.kind == "card":
+        return episodes_of(room, entry)
+    if entry.kind == EPISODES:
+        return unpack_episodes(entry)
+    if entry.kind != "cells":
+        raise ValueError(f"{entry.kind} {entry.key} has no episodes; a card has, and the cells of a detector")
+    groups = [room.get(EPISODES, key) for key in entry.payload["episodes"]]
+    return [episode for group in groups if group is not None for episode in unpack_episodes(group)]
 
 
 def _recipe(entry: Entry, room: Room) -> Recipe:
