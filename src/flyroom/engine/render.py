@@ -71,6 +71,10 @@ class Renderer:
         decoded = self.tokenizer.batch_decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
         return [text.strip() for text in decoded]
 
+    def token(self, token: int) -> str:
+        """The text of one token as it is, special ones and spaces too."""
+        return self.tokenizer.decode([token], skip_special_tokens=False, clean_up_tokenization_spaces=False)
+
     def _row(self, row: Row) -> Rendered:
         prompt, answer = self._opened(row.messages), self._encoded(row.answer)
         return Rendered(np.concatenate([prompt, answer, [self.end]]), len(prompt))

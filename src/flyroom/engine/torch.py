@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -26,7 +27,7 @@ from flyroom.engine.compiled import Compiled
 from flyroom.engine.decode import decode
 from flyroom.engine.prefix import Enough, Prefix
 from flyroom.engine.recomputed import recomputed
-from flyroom.engine.training import batches_of, gradients, lower, scores
+from flyroom.engine.training import batches_of, gradients, lower, pick_likeliest, scores
 from flyroom.types import BASE, AdapterRef, Answer, Ask, BaseRef, LoRA, Message, Patch, Place, Row, Step, Stepped
 
 T = TypeVar("T")
@@ -270,6 +271,24 @@ class TorchEngine:
         return self._each([self._slot(a) for a in adapters], rows, read)
 
     @torch.inference_mode()
+    def next_tokens(
+        self, adapters: Sequence[AdapterRef], prompts: Sequence[tuple[Message, ...]], k: int
+    ) -> list[dict[str, float]]:
+        """For each prompt the k likeliest tokens that may come next, likeliest first, with their log-probabilities.
+        Tokens of the same text are one. A prompt counts as a row without an answer: its tokens, and the end."""
+        _same_length("adapters", adapters, "prompts", prompts)
+        if k < 1:
+            raise ValueError(f"k is {k}; it must be at least 1")
+        size = min(k, int(self.parts.config.vocab_size))
+
+        def rank(_which: Sequence[int], batch: Collated) -> Sequence[Tensor]:
+            with self.prefix.below(self._banks.lowest, batch):
+                return pick_likeliest(self.parts, batch, size).cpu().unbind()
+
+        rows = [Row(messages=prompt, answer="") for prompt in prompts]
+        return [self._by_text(top) for top in self._each([self._slot(a) for a in adapters], rows, rank)]
+
+    @torch.inference_mode()
     def trace(
         self, adapters: Sequence[AdapterRef], rows: Sequence[Row], layers: Sequence[int], *, at: Place = "answer"
     ) -> Tensor:
@@ -327,6 +346,14 @@ class TorchEngine:
                 for hook in hooks:
                     hook.remove()
         return means
+
+    def _by_text(self, top_2K: Tensor) -> dict[str, float]:
+        """Log-probabilities by the text of their tokens."""
+        logprobs: dict[str, float] = {}
+        for logprob, token in top_2K.T.tolist():
+            text = self.parts.renderer.token(int(token))
+            logprobs[text] = float(np.logaddexp(logprobs.get(text, -math.inf), logprob))
+        return logprobs
 
     # ------------------------------------------------------------ inside
 

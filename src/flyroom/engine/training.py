@@ -119,6 +119,13 @@ def scores(base: Base, batch: Collated) -> Tensor:
     return torch.cat([-F.cross_entropy(base.head(h).float(), t, reduction="none") for h, t in pieces])
 
 
+def pick_likeliest(base: Base, batch: Collated, k: int) -> Tensor:
+    """In every answer token's place the log-probabilities of the k likeliest tokens, and their ids: [N, 2, k] fp64."""
+    hidden_ND, _ = answer_states(base, batch)
+    pieces = [base.head(h).float().log_softmax(-1).topk(k) for h in hidden_ND.split(_chunk(base))]
+    return torch.cat([torch.stack([top.values.double(), top.indices.double()], dim=1) for top in pieces])
+
+
 def answer_states(base: Base, batch: Collated) -> tuple[Tensor, Tensor]:
     """The final hidden states that predict answer tokens, [N, D], and those tokens [N]."""
     at_N, target_N = batch.predicted()
