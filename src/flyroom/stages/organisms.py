@@ -146,8 +146,9 @@ def _recipe(entry: Entry, room: Room) -> Recipe:
     folder = Path(tempfile.mkdtemp(prefix="flyroom-"))
     fields: dict[str, str] = {}
     for field, text in files.payload["texts"].items():
-        path = folder / Path(files.payload["names"][field]).name
-        path.write_text(text, encoding="utf-8")
+        path = folder / field / Path(files.payload["names"][field]).name  # two files may have one name
+        path.parent.mkdir()
+        path.write_bytes(text.encode())
         fields[field] = str(path)
     return recipes.load({**payload, "world": {**payload["world"], **fields}})
 
@@ -158,7 +159,7 @@ def keep_files(made: Sequence[Recipe], room: Room) -> None:
     for recipe in made:
         if isinstance(recipe.world, Filed):
             names = dict(recipe.world.files)
-            texts = {field: Path(name).read_text(encoding="utf-8") for field, name in names.items()}
+            texts = {field: Path(name).read_bytes().decode() for field, name in names.items()}
             key = recipe.world.sha256
             entries[key] = Entry(kind="files", key=key, payload={"names": names, "texts": texts})
     if entries:

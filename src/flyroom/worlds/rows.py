@@ -53,7 +53,7 @@ class Rows:
             raise ValueError(f"max_tokens is {self.max_tokens}; it must be at least 1")
         _ = self.judge, self._scenes, self._questions, self._language
         names = list(self.files.values())
-        content = _sha256(names)
+        content = _identity(self.files)
         if self.sha256 not in ("", content):
             others = f", or {' or '.join(names[1:])}" if names[1:] else ""
             raise ValueError(
@@ -177,6 +177,12 @@ class Rows:
 
 def _sha256(names: Sequence[str]) -> str:
     return hashlib.sha256(b"".join(Path(name).read_bytes() for name in names)).hexdigest()
+
+
+def _identity(files: Mapping[str, str]) -> str:
+    """Of every file's content and what the file is for: rows and their twin's are not one longer file."""
+    contents = {field: _sha256([name]) for field, name in files.items()}
+    return hashlib.sha256(json.dumps(contents, sort_keys=True).encode()).hexdigest()
 
 
 @dataclass(frozen=True, kw_only=True)
