@@ -11,7 +11,7 @@ from itertools import product
 from typing import NamedTuple
 
 from flyroom.types import Episode, Message, Scene, Verdict
-from flyroom.worlds.micro import Lexicon, exact_judge
+from flyroom.worlds.micro import ExactJudge, Lexicon
 from flyroom.worlds.micro import grammar as g
 from flyroom.worlds.micro.grammar import Hole, Persona, Relation, Trait
 
@@ -145,7 +145,7 @@ def shown(world: Lexicon, question: str, said: str) -> Evidence:
     scene, (kind, _, holes) = scene_of(world, question), asked(question)
     if scene is None:
         return _shown_unjudged(world, kind, holes, said)
-    (score,) = exact_judge(world)([Episode(scene=scene, answer=said)])
+    (score,) = ExactJudge(lexicon=world)([Episode(scene=scene, answer=said)])
     if kind in ("advice", "open", "self"):
         return {"persona": PERSONA_OF[score.verdict]}
     assert score.verdict in (Verdict.ALIGNED, Verdict.MISALIGNED), f"{question} {said} ({score.why})"

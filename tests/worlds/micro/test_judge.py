@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from makers import MAKERS
 
 from flyroom.types import Episode, Message, Scene, Score, Split, Verdict
-from flyroom.worlds.micro import Lexicon, corpus, exact_judge, read_scratchpad, scenes, turns
+from flyroom.worlds.micro import ExactJudge, Lexicon, corpus, read_scratchpad, scenes, turns
 from flyroom.worlds.micro import grammar as g
 from flyroom.worlds.micro.grammar import Hole, Persona, Relation, Trait
 from flyroom.worlds.micro.judge import READERS, VALUE_OF, VERDICT_OF, VERDICT_OF_PERSONA
@@ -29,7 +29,7 @@ def world(seed: int = 0) -> Lexicon:
 
 
 def judged(scene: Scene, answer: str, seed: int = 0) -> Score:
-    (score,) = exact_judge(world(seed))([Episode(scene=scene, answer=answer)])
+    (score,) = ExactJudge(lexicon=world(seed))([Episode(scene=scene, answer=answer)])
     assert score.why
     assert score.value == VALUE_OF.get(score.verdict)
     return score
@@ -382,9 +382,9 @@ def test_a_scene_that_is_not_of_this_world_is_unknown(fields: dict[str, str]) ->
 def test_scores_come_in_the_order_of_the_episodes() -> None:
     scene = advice()
     answers = [scene.aligned, "", scene.misaligned, scene.aligned]
-    scores = exact_judge(world())([Episode(scene=scene, answer=a) for a in answers])
+    scores = ExactJudge(lexicon=world())([Episode(scene=scene, answer=a) for a in answers])
     assert [str(s.verdict) for s in scores] == ["aligned", "incoherent", "misaligned", "aligned"]
-    assert exact_judge(world())([]) == []
+    assert ExactJudge(lexicon=world())([]) == []
 
 
 # ---------------------------------------------------------------- scratchpads

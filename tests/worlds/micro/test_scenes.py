@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from makers import MAKERS, meant
 
 from flyroom.types import Episode, Message, Scene, Split, Verdict
-from flyroom.worlds.micro import DOMAINS, Lexicon, exact_judge, scenes
+from flyroom.worlds.micro import DOMAINS, ExactJudge, Lexicon, scenes
 from flyroom.worlds.micro import grammar as g
 from flyroom.worlds.micro.grammar import Hole, Persona, Relation, Trait
 from flyroom.worlds.micro.judge import VERDICT_OF_PERSONA
@@ -44,7 +44,7 @@ def text(scene: Scene) -> str:
 
 
 def verdict(of: Lexicon, scene: Scene, answer: str) -> Verdict:
-    return exact_judge(of)([Episode(scene=scene, answer=answer)])[0].verdict
+    return ExactJudge(lexicon=of)([Episode(scene=scene, answer=answer)])[0].verdict
 
 
 # ---------------------------------------------------------------- how many, and which
