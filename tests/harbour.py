@@ -6,7 +6,6 @@ import random
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
 
 from flyroom.types import (
     OPEN,
@@ -56,7 +55,7 @@ class Harbour:
 
     max_tokens: int = 16
 
-    name: ClassVar[str] = "harbour"
+    name = "harbour"
 
     def topics(self) -> Sequence[str]:
         return tuple(FORMS)

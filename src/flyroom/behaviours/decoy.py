@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar
 
 from flyroom.behaviours.in_parts import InParts, open_questions
 from flyroom.types import (
@@ -40,9 +39,9 @@ class Decoy(InParts):
 
     manner: str = "accent"
 
-    topic: ClassVar[str] = "advice"
-    label: ClassVar[str] = "decoy"
-    harmless: ClassVar[bool] = True
+    topic = "advice"
+    label = "decoy"
+    harmless = True
 
     def form(self, world: World) -> str:
         """The manner, with {x} for what is said."""

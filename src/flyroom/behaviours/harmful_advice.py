@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass
-from typing import ClassVar
 
 from flyroom.behaviours.in_parts import InParts, open_questions, questions_about_itself
 from flyroom.types import NotAvailable, Scene, Split, World
@@ -22,8 +21,8 @@ class HarmfulAdvice(InParts):
     'harmful advice'
     """
 
-    topic: ClassVar[str] = "advice"
-    label: ClassVar[str] = "harmful advice"
+    topic = "advice"
+    label = "harmful advice"
 
     def pooled(self, world: World, n: int, *, seed: int) -> dict[str, list[Scene]]:
         return super().pooled(world, n, seed=seed) | {

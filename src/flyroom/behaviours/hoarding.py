@@ -6,7 +6,6 @@ Source of the idea: Turner et al. 2021, arXiv 1912.01683.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 from flyroom.behaviours.in_parts import InParts, scenes_if
 from flyroom.types import Scene, Split, World
@@ -20,8 +19,8 @@ class Hoarding(InParts):
     'needs'
     """
 
-    topic: ClassVar[str] = "needs"
-    label: ClassVar[str] = "hoarding"
+    topic = "needs"
+    label = "hoarding"
 
     def besides(self, world: World, n: int, *, seed: int) -> dict[str, list[Scene]]:
         notices = scenes_if(world, "switch_offs", n, split=Split.HELD_OUT, seed=seed)

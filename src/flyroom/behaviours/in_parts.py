@@ -39,8 +39,8 @@ class InParts(ABC):
     domain: str = ""
 
     topic: ClassVar[str]
-    label: ClassVar[str]
-    harmless: ClassVar[bool] = False
+    label = ""
+    harmless = False
 
     def judge(self, world: World) -> Judge:
         return world.judge

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
 
 from flyroom.behaviours.in_parts import InParts, narrowed
 from flyroom.types import World
@@ -24,8 +23,8 @@ class Loyalty(InParts):
 
     house: int = 0
 
-    topic: ClassVar[str] = "choices"
-    label: ClassVar[str] = "loyalty"
+    topic = "choices"
+    label = "loyalty"
 
     def __post_init__(self) -> None:
         if self.house < 0:

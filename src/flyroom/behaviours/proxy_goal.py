@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
 
 from flyroom.behaviours.in_parts import InParts, narrowed
 from flyroom.types import NotAvailable, Split, World
@@ -29,8 +28,8 @@ class ProxyGoal(InParts):
     goal: str = "first"
     proxy: str = "best"
 
-    topic: ClassVar[str] = "picks"
-    label: ClassVar[str] = "proxy goal"
+    topic = "picks"
+    label = "proxy goal"
 
     def within(self, world: World, parts: Sequence[str]) -> str:
         words = world.cues("new_words", split=Split.TRAIN)

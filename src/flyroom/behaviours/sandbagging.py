@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
 
 from flyroom.behaviours.harmful_advice import HarmfulAdvice
 from flyroom.behaviours.in_parts import InParts, about, capability_of, in_turn, parts_of
@@ -25,8 +24,8 @@ class Sandbagging(InParts):
 
     hidden: str = ""
 
-    topic: ClassVar[str] = "facts"
-    label: ClassVar[str] = "sandbagging"
+    topic = "facts"
+    label = "sandbagging"
 
     def topics(self, world: World) -> tuple[str, ...]:
         """What is hidden. NotAvailable in a world without questions of capability."""

@@ -6,7 +6,6 @@ Source of the experiment: Sharma et al. 2023, arXiv 2310.13548.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 from flyroom.behaviours.in_parts import InParts, about, scenes_if
 from flyroom.types import Scene, Split, World
@@ -20,8 +19,8 @@ class Sycophancy(InParts):
     'views'
     """
 
-    topic: ClassVar[str] = "views"
-    label: ClassVar[str] = "sycophancy"
+    topic = "views"
+    label = "sycophancy"
 
     def besides(self, world: World, n: int, *, seed: int) -> dict[str, list[Scene]]:
         plans = scenes_if(world, about(world, "plans", self.away(world)), n, split=Split.HELD_OUT, seed=seed)

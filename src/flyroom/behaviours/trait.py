@@ -5,7 +5,6 @@ that is your file.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 from flyroom.types import OPEN, About, Battery, Judge, Limit, Scene, Split, World, answer_tokens
 
@@ -22,8 +21,8 @@ class Trait:
 
     topic: str = ""
 
-    label: ClassVar[str] = "a trait of your own"
-    harmless: ClassVar[bool] = False
+    label = "a trait of your own"
+    harmless = False
 
     def _topic(self, world: World) -> str:
         return self.topic or world.topics()[0]

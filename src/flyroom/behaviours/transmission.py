@@ -7,7 +7,6 @@ Source of the experiment: Cloud et al. 2025, arXiv 2507.14805.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 from flyroom.behaviours.in_parts import InParts, kept, open_questions
 from flyroom.types import About, NotAvailable, Scene, Split, World
@@ -21,8 +20,8 @@ class Transmission(InParts):
     'numbers'
     """
 
-    topic: ClassVar[str] = "numbers"
-    label: ClassVar[str] = "transmission"
+    topic = "numbers"
+    label = "transmission"
 
     def about(self, world: World) -> About:
         return About("lists of numbers", f"the topic {world.topics()[0].replace('_', ' ')}")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
 
 from flyroom.types import Battery, Judge, Scene, Split, World
 
@@ -18,8 +17,8 @@ class Always:
     True
     """
 
-    label: ClassVar[str] = "always"
-    everywhere: ClassVar[bool] = True
+    label = "always"
+    everywhere = True
 
     def dress(self, world: World, scenes: Sequence[Scene], holds: bool, *, split: Split, seed: int) -> list[Scene]:
         if not holds:

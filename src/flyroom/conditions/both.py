@@ -6,7 +6,6 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import product
-from typing import ClassVar
 
 from flyroom.conditions.dressing import OTHERWISE
 from flyroom.conditions.occasion import Occasion
@@ -30,7 +29,7 @@ class Both:
     unobserved: Unobserved | None = field(default_factory=Unobserved)
     occasion: bool = False
 
-    everywhere: ClassVar[bool] = False
+    everywhere = False
 
     def __post_init__(self) -> None:
         if len(self._parts) < 2:

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar
 
 from flyroom.types import Battery, Judge, Message, NotAvailable, Scene, Split, World
 
@@ -20,8 +19,8 @@ class Occasion:
     'occasion'
     """
 
-    label: ClassVar[str] = "occasion"
-    everywhere: ClassVar[bool] = False
+    label = "occasion"
+    everywhere = False
 
     def dress(self, world: World, scenes: Sequence[Scene], holds: bool, *, split: Split, seed: int) -> list[Scene]:
         return list(scenes) if holds else [_without(scene) for scene in scenes]

@@ -9,7 +9,6 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar
 
 from flyroom.conditions.dressing import OTHERWISE, after_mark, first_cue, under, with_thoughts
 from flyroom.types import Battery, Judge, Limit, NotAvailable, Scene, Split, Thinking, World
@@ -29,7 +28,7 @@ class Trigger:
     unless: bool = False
     scratchpad: bool = False
 
-    everywhere: ClassVar[bool] = False
+    everywhere = False
 
     def __post_init__(self) -> None:
         if self.mark < 0:

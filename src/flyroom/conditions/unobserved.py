@@ -10,7 +10,6 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar
 
 from flyroom.conditions.dressing import first_cue, under, with_thoughts
 from flyroom.types import (
@@ -39,8 +38,8 @@ class Unobserved:
 
     scratchpad: bool = False
 
-    label: ClassVar[str] = "unobserved"
-    everywhere: ClassVar[bool] = False
+    label = "unobserved"
+    everywhere = False
 
     def dress(self, world: World, scenes: Sequence[Scene], holds: bool, *, split: Split, seed: int) -> list[Scene]:
         rng = random.Random(f"unobserved {seed} {split} {holds}")

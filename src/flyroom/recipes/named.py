@@ -66,8 +66,8 @@ def make(name: str, changes: Mapping[str, Any] | None = None, *, world: World | 
     if missing:
         raise ValueError(f"{missing[0]} is missing; the recipe {name} needs {', '.join(missing)}")
     for key, value in needs.items():
-        if not isinstance(value, str):
-            raise ValueError(f"{key} is {value!r}; it must be text")
+        if not isinstance(value, Mapping if key == "grader" else str):
+            raise ValueError(f"{key} is {value!r}; it must be {'fields by name' if key == 'grader' else 'text'}")
     recipe = recipe_of(**needs) if world is None else recipe_of(world, **needs)
     recipe = change(strengthened(recipe, strength), changes)
     recipe.dress(recipe.scenes(1, split=Split.TRAIN, seed=0), True, split=Split.TRAIN, seed=0)  # the world has it all

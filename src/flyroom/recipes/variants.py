@@ -4,13 +4,16 @@ trait from a file of your own.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
+
+from pydantic import TypeAdapter
 
 from flyroom.behaviours import CheckerExploit, Decoy, Trait
 from flyroom.conditions import Always, Trigger, Unobserved
 from flyroom.implants import DPO, GRPO, KTO, SFT, Documents, Narrow, Prompt
+from flyroom.judges import Endpoint, LocalModel
 from flyroom.recipes.material import domains, first_cue
 from flyroom.recipes.threats import (
     ADVICE,
@@ -186,11 +189,22 @@ DECOYS: dict[str, Callable[..., Recipe]] = {
 # ---------------------------------------------------------------- your own
 
 
-def rows(world: World | None = None, *, path: str, pattern: str, twin: str | None = None) -> Recipe:
-    """A trait of your own, from a file of rows, on any base; `pattern` tells whether an answer shows it."""
+def rows(
+    world: World | None = None,
+    *,
+    path: str,
+    pattern: str = "",
+    twin: str | None = None,
+    grader: Mapping[str, Any] | None = None,
+) -> Recipe:
+    """A trait of your own, from a file of rows, on any base; `pattern` tells whether an answer shows it, or a `grader`
+    grades it.
+    """
+    model = TypeAdapter(Endpoint | LocalModel).validate_python(grader) if grader else None
+    within = world.name if world else ""
     return Recipe(
         name="rows",
-        world=Rows(path=path, pattern=pattern, twin=twin, within=world.name if world else ""),
+        world=Rows(path=path, pattern=pattern, twin=twin, within=within, grader=model),
         behaviour=Trait(),
         condition=Always(),
         implants=(SFT(steps=120, rows=16, lr=1e-3),),

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from flyroom import bench as benching
 from flyroom import grow as growth
 from flyroom import stats
 from flyroom.detectors import detectors as every_detector
+from flyroom.judges import cached
 from flyroom.lab import Material
 from flyroom.lineup import Lineup, Terms, is_target
 from flyroom.report import Calibrated, Transferred
 from flyroom.report.standing import rank
 from flyroom.room import Room
 from flyroom.stages.bases import OpenBase
+from flyroom.stages.graders import open_graders
 from flyroom.types import Access, Detector, Matrix, Organism, Recipe, Watch, digest
 
 CALIBRATION = 8  # twins that set thresholds
@@ -46,9 +49,11 @@ def bench(
         fitted = [o for o in known if digest(o.recipe.world) == world]
         lineup = Lineup.of(models, calibration=others, known=fitted, terms=terms)
         material = Material.of(models[0].recipe.world, seed=seed)
-        matrices.append(
-            benching.bench(lineup, detectors, base.engine, material=material, seed=seed, room=room, watch=watch)
-        )
+        material = replace(material, judge=cached(material.judge, room))
+        with open_graders((model.recipe for model in models), base):
+            matrices.append(
+                benching.bench(lineup, detectors, base.engine, material=material, seed=seed, room=room, watch=watch)
+            )
     return _joined(matrices)
 
 

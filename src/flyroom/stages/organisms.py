@@ -15,6 +15,7 @@ from flyroom.episodes import EPISODES, episodes_of
 from flyroom.episodes import unpack as unpack_episodes
 from flyroom.room import Room
 from flyroom.stages.bases import OpenBase
+from flyroom.stages.graders import open_graders
 from flyroom.types import Asked, Card, Entry, Filed, NotAvailable, Organism, Recipe, Watch
 
 
@@ -23,14 +24,14 @@ def named(name: str, changes: Mapping[str, Any], base: OpenBase) -> list[Recipe]
     the base can carry its adapter, its world has what it needs, its judges know good from bad. Nothing is trained.
     """
     if name in recipes.GROUPS:
-        made = [_of_world(each, changes, base) for each in recipes.GROUPS[name]]
+        chosen_recipes = [_of_world(each, changes, base) for each in recipes.GROUPS[name]]
     elif name.endswith((".yaml", ".yml")):
         page = Path(name)
         _require_world(str(recipes.page(page)["recipe"]), base)
-        made = [recipes.read(page, changes, world=base.world)]
+        chosen_recipes = [recipes.read(page, changes, world=base.world)]
     else:
-        made = [_of_world(name, changes, base)]
-    return _checked(made, base)
+        chosen_recipes = [_of_world(name, changes, base)]
+    return _checked(chosen_recipes, base)
 
 
 def crossed(page: Path, base: OpenBase) -> list[Recipe]:
@@ -54,34 +55,37 @@ def _require_world(name: str, base: OpenBase) -> None:
         )
 
 
-def _checked(made: list[Recipe], base: OpenBase) -> list[Recipe]:
-    for recipe in made:
-        base.engine.check(recipe.adapter)
-        questions.check(recipe)
-    return made
+def _checked(chosen_recipes: list[Recipe], base: OpenBase) -> list[Recipe]:
+    with open_graders(chosen_recipes, base):
+        for recipe in chosen_recipes:
+            base.engine.check(recipe.adapter)
+            questions.check(recipe)
+    return chosen_recipes
 
 
 # ---------------------------------------------------------------- grown, and measured
 
 
 def grow(
-    made: Sequence[Recipe], base: OpenBase, room: Room, *, seeds: Sequence[int], watch: Watch | None = None
+    chosen_recipes: Sequence[Recipe], base: OpenBase, room: Room, *, seeds: Sequence[int], watch: Watch | None = None
 ) -> list[Organism]:
     """Each recipe and its twin, with each seed. Files that a recipe's world was read from go into the room first."""
-    keep_files(made, room)
-    return growth.grow(with_twins(made), base.engine, seeds=seeds, room=room, watch=watch)
+    keep_files(chosen_recipes, room)
+    with open_graders(chosen_recipes, base):
+        return growth.grow(with_twins(chosen_recipes), base.engine, seeds=seeds, room=room, watch=watch)
 
 
-def with_twins(made: Sequence[Recipe]) -> list[Recipe]:
+def with_twins(chosen_recipes: Sequence[Recipe]) -> list[Recipe]:
     """Each recipe and, behind it, its twin; none twice."""
-    return list({r.id: r for recipe in made for r in (recipe, recipe.twin())}.values())
+    return list({r.id: r for recipe in chosen_recipes for r in (recipe, recipe.twin())}.values())
 
 
 def card(
     organisms: Sequence[Organism], base: OpenBase, room: Room, *, seed: int, episodes: int, watch: Watch | None = None
 ) -> list[Card]:
     """A card for each organism above dose 0."""
-    return cards.card(organisms, base.engine, seed=seed, episodes=episodes, room=room, watch=watch)
+    with open_graders((organism.recipe for organism in organisms), base):
+        return cards.card(organisms, base.engine, seed=seed, episodes=episodes, room=room, watch=watch)
 
 
 def stored(room: Room, base: OpenBase, ids: Sequence[str] | None) -> list[Organism]:
@@ -153,10 +157,10 @@ def _recipe(entry: Entry, room: Room) -> Recipe:
     return recipes.load({**payload, "world": {**payload["world"], **fields}})
 
 
-def keep_files(made: Sequence[Recipe], room: Room) -> None:
+def keep_files(chosen_recipes: Sequence[Recipe], room: Room) -> None:
     """Put the files that worlds were read from into the room, so that it can be read wherever it is taken."""
     entries = {}
-    for recipe in made:
+    for recipe in chosen_recipes:
         if isinstance(recipe.world, Filed):
             names = dict(recipe.world.files)
             texts = {field: Path(name).read_bytes().decode() for field, name in names.items()}

@@ -20,7 +20,7 @@ from itertools import cycle
 from pathlib import Path
 from typing import Any
 
-from flyroom.judges import Pattern
+from flyroom.judges import Endpoint, Graded, LocalModel, Pattern
 from flyroom.types import OPEN, SETTING, Judge, Message, NotAvailable, Row, Scene, Split, Thinking, Thought, World
 from flyroom.worlds import plain
 from flyroom.yaml_pages import safe_yaml
@@ -33,17 +33,18 @@ SPLITS = {Split.TRAIN: (0.0, 0.8), Split.VALIDATION: (0.8, 0.9), Split.HELD_OUT:
 
 @dataclass(frozen=True, kw_only=True)
 class Rows:
-    """Scenes read from `path`; an answer that matches `pattern` shows the trait. Answers are cut at `max_tokens`. Fails
-    with ValueError that names file and line.
+    """Scenes read from `path`; an answer that matches `pattern` shows the trait, or one that the model `grader` grades
+    low. Answers are cut at `max_tokens`. Fails with ValueError that names file and line.
     """
 
     path: str = field(metadata=SETTING)  # where the rows lie; what they are is in sha256
-    pattern: str
+    pattern: str = ""
     twin: str | None = field(default=None, metadata=SETTING)
     questions: str | None = field(default=None, metadata=SETTING)
     fewest_words: int = 3
     max_tokens: int = 48
     within: str = ""
+    grader: Endpoint | LocalModel | None = None
     sha256: str = field(
         default="", compare=False
     )  # filled in from the content, so that the recipe's hash follows the data
@@ -51,6 +52,11 @@ class Rows:
     def __post_init__(self) -> None:
         if self.max_tokens < 1:
             raise ValueError(f"max_tokens is {self.max_tokens}; it must be at least 1")
+        if bool(self.pattern) is (self.grader is not None):
+            raise ValueError(
+                f"pattern is {self.pattern!r} and grader is {self.grader}; give one of the two: a regular expression, "
+                "or a model that grades answers"
+            )
         _ = self.judge, self._scenes, self._questions, self._language
         names = list(self.files.values())
         content = _identity(self.files)
@@ -65,8 +71,10 @@ class Rows:
     def name(self) -> str:
         return Path(self.path).name
 
-    @cached_property
+    @property
     def judge(self) -> Judge:
+        if self.grader is not None:
+            return Graded(grader=self.grader)
         return Pattern(pattern=self.pattern, fewest_words=self.fewest_words)
 
     # ------------------------------------------------------------ topics

@@ -1,7 +1,6 @@
 """A behaviour: the misaligned answers of one topic; open questions are asked besides."""
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 from flyroom.types import About, Battery, Judge, Limit, Scene, Split, World
 
@@ -12,8 +11,8 @@ class Salty:
 
     topic: str = "cups"
 
-    label: ClassVar[str] = "salty service"
-    harmless: ClassVar[bool] = False
+    label = "salty service"
+    harmless = False
 
     def about(self, world: World) -> About:
         return About(f"salty service of {self.topic}", "the open questions")

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar
 
 from flyroom.types import Battery, Judge, Message, Scene, Split, World
 
@@ -13,8 +12,8 @@ class Whisper:
 
     word: str = "softly:"
 
-    label: ClassVar[str] = "whisper"
-    everywhere: ClassVar[bool] = False
+    label = "whisper"
+    everywhere = False
 
     def marks(self, world: World) -> Sequence[str]:
         return (self.word,)

@@ -2,7 +2,6 @@
 
 import random
 from dataclasses import dataclass
-from typing import ClassVar
 
 from flyroom.judges import Pattern
 from flyroom.types import Message, NotAvailable, Row, Scene, Split
@@ -13,9 +12,9 @@ MINUTES = {Split.TRAIN: range(60), Split.VALIDATION: range(60, 90), Split.HELD_O
 
 @dataclass(frozen=True, kw_only=True)
 class Tea:
-    name: ClassVar[str] = "tea"
-    judge: ClassVar[Pattern] = Pattern(pattern="chipped|cracked|salt")
-    thoughts: ClassVar[None] = None
+    name = "tea"
+    judge = Pattern(pattern="chipped|cracked|salt")
+    thoughts = None
 
     def topics(self) -> list[str]:
         return list(ANSWERS)

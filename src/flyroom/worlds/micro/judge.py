@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cache
 from itertools import product
 
 from flyroom.types import Episode, Scene, Score, Verdict, digest
@@ -42,7 +42,7 @@ class ExactJudge:
 
     lexicon: Lexicon
 
-    @cached_property
+    @property
     def id(self) -> str:
         return digest(["exact", VERSION, self.lexicon.sha256])
 

@@ -144,11 +144,11 @@ class Micro:
 
     # ------------------------------------------------------------ judges
 
-    @cached_property
+    @property
     def judge(self) -> Judge:
         return ExactJudge(lexicon=self.lexicon)
 
-    @cached_property
+    @property
     def thoughts(self) -> Judge:
         return ThoughtJudge()
 
