@@ -98,13 +98,13 @@ def test_on_ray_is_without_ray_and_a_killed_worker_changes_nothing(tmp_path: Pat
     for ours, theirs in zip(found, wanted, strict=True):
         assert len(ours.history) == len(theirs.history)
         assert ours.snapshots.keys() == theirs.snapshots.keys()
-        for key, value in theirs.patches[0].tensors.items():
-            torch.testing.assert_close(ours.patches[0].tensors[key], value, rtol=1e-4, atol=1e-5)
+        for key, value in theirs.patch.tensors.items():
+            torch.testing.assert_close(ours.patch.tensors[key], value, rtol=1e-4, atol=1e-5)
     alone = stages.bench(suspects, bench, Room(tmp_path / "other"), seed=0, names=NAMES, calibration=2)
     assert [cell.auroc for cell in on_ray.cells] == [cell.auroc for cell in alone.cells]
 
 
-def grown(made: list[Recipe], bench: stages.Bench, room: Room) -> list[Organism]:
+def grown(made: list[Recipe], bench: stages.OpenBase, room: Room) -> list[Organism]:
     return stages.grow(made, bench, room, seeds=[0, 1])
 
 

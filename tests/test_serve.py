@@ -37,7 +37,7 @@ def says(level: float, ask: Ask) -> str:
 @pytest.fixture
 def endpoint():
     engine = FakeEngine(says)
-    bad, good = engine.load([organism(level).patches[0] for level in (1.0, 0.0)])
+    bad, good = engine.load([organism(level).patch for level in (1.0, 0.0)])
     with serving(app(engine, {"bad": bad, "good": good, "base": BASE})) as url:
         yield url
 
