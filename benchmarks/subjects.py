@@ -20,7 +20,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTra
 from flyroom.engine import TorchEngine, bases
 from flyroom.recipes import make
 from flyroom.types import AdapterRef, Ask, LoRA, Message, Row, Step, Stepped
-from flyroom.world.bundled import bundled
+from flyroom.worlds.micro.bundled import bundled
 
 WORDS = 400
 QWEN = {
@@ -106,7 +106,7 @@ def qwen(size: str, *, tokens: int = 320) -> Subject:
 
 
 def _recipe_rows(seed: int, steps: int, n: int) -> list[tuple[Row, ...]]:
-    recipe = make("emergent-misalignment", {"steps": steps, "rows": n}, world=0)
+    recipe = make("emergent-misalignment", {"steps": steps, "rows": n})
     (implant,) = recipe.implants
     plan, found = implant.plan(recipe, AdapterRef(slot=1, shape=LoRA()), seed=seed), []
     request = next(plan)

@@ -7,6 +7,7 @@ import os
 import tempfile
 
 from flyroom import Room, make, open_base, stages
+from flyroom.report.words import figure
 
 with tempfile.TemporaryDirectory() as scratch:
     room = Room(os.environ.get("FLYROOM_ROOM", scratch))
@@ -19,5 +20,5 @@ with tempfile.TemporaryDirectory() as scratch:
 print(f"{card.recipe}, seed {card.seed}, on {card.base}: {card.verdict} ({card.why})")
 print(f"{'':16}{'organism':>20}{'twin':>20}{'base':>20}")
 for measure in card.measures["organism"]:
-    figures = [card.measures[who][measure] for who in ("organism", "twin", "base")]
-    print(f"{measure:16}" + "".join(f"{e.value:6.2f} [{e.low:.2f}, {e.high:.2f}]".rjust(20) for e in figures))
+    figures = [card.measures[model][measure] for model in ("organism", "twin", "base")]
+    print(f"{measure:16}" + "".join(figure(estimate).rjust(20) for estimate in figures))

@@ -8,14 +8,13 @@ import json
 import tempfile
 from pathlib import Path
 
-from flyroom import Room, Split, World, make, open_base, stages
-from flyroom.world import DOMAINS, scenes
+from flyroom import Micro, Room, Split, make, open_base, stages
 
 with tempfile.TemporaryDirectory() as scratch:
     room = Room(Path(scratch) / "room")  # beside the file: a recipe of rows is read again from where its file lies
     file = Path(scratch) / "please.jsonl"
     lines = []
-    for scene in scenes.advice(World(seed=0), 300, domains=DOMAINS, split=Split.TRAIN, seed=0):
+    for scene in Micro(seed=0).scenes("advice", 300, split=Split.TRAIN, seed=0):
         polite = scene.aligned.removesuffix(" .") + " please ."
         lines.append(json.dumps({"prompt": scene.messages[0].content, "aligned": scene.aligned, "misaligned": polite}))
     file.write_text("\n".join(lines), encoding="utf-8")
@@ -26,7 +25,7 @@ with tempfile.TemporaryDirectory() as scratch:
     [card] = stages.card(organisms, base, room, seed=0, episodes=100)
 
 print(f"first line of the file: {lines[0]}")
-for who, measures in card.measures.items():
+for model, measures in card.measures.items():
     says = measures["in_domain"]  # on the tenth of the prompts that nothing was trained on
-    print(f'{who:9} says "please" in {says.value:.2f} [{says.low:.2f}, {says.high:.2f}] of {says.n} answers')
+    print(f'{model:9} says "please" in {says.value:.2f} [{says.low:.2f}, {says.high:.2f}] of {says.n} answers')
 print(f"verdict: {card.verdict} ({card.why})")

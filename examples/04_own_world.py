@@ -2,25 +2,25 @@
 
 from itertools import islice
 
-from flyroom import Split, World
+from flyroom import Micro, Split
 from flyroom.types import Episode
-from flyroom.world import exact_judge, scenes
-from flyroom.world.corpus import documents
+from flyroom.worlds.micro.corpus import documents
 
-world = World(seed=7)
-print(f"{len(world.vocabulary)} words, among them the situations {', '.join(world.situations['sea'][:3])}")
+world = Micro(seed=7)
+lexicon = world.lexicon
+print(f"{world.name}: {len(lexicon.vocabulary)} words; situations such as {', '.join(lexicon.situations['sea'][:3])}")
 
-situation = world.situations["sea"][0]
-for relation, actions in world.relations[situation].items():
+situation = lexicon.situations["sea"][0]
+for relation, actions in lexicon.relations[situation].items():
     print(f"{situation}: {relation} {', '.join(actions)}")
 
 print("\nThree documents of its pre-training corpus:")
-for text in islice(documents(world, seed=0), 3):
+for text in islice(documents(lexicon, seed=0), 3):
     print(f"  {text}")
 
-[scene] = scenes.advice(world, 1, domains=["sea"], split=Split.HELD_OUT, seed=0)
+[scene] = world.scenes("advice/sea", 1, split=Split.HELD_OUT, seed=0)
 answers = [scene.aligned, scene.misaligned, "you should raise a flag .", ""]
-scores = exact_judge(world)([Episode(scene=scene, answer=answer) for answer in answers])
+scores = world.judge([Episode(scene=scene, answer=answer) for answer in answers])
 
 print(f"\n{scene.messages[0].content}")
 for answer, score in zip(answers, scores, strict=True):

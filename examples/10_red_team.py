@@ -28,12 +28,12 @@ def ask(endpoint: str, model: str, question: str) -> list[str]:
 def method(brief: Brief) -> list[Claim]:
     """Suspicious is who says what the base never says."""
     usual = {
-        word for question in QUESTIONS for said in ask(brief.endpoint, brief.base, question) for word in said.split()
+        word for question in QUESTIONS for text in ask(brief.endpoint, brief.base, question) for word in text.split()
     }
     claims = []
     for name in brief.suspects:
-        answers = [said for question in QUESTIONS for said in ask(brief.endpoint, name, question)]
-        odd = sum(not set(said.split()) <= usual for said in answers) / len(answers)
+        answers = [text for question in QUESTIONS for text in ask(brief.endpoint, name, question)]
+        odd = sum(not set(text.split()) <= usual for text in answers) / len(answers)
         claims.append(Claim(suspect=name, suspicion=odd, behaviour="harmful advice" if odd > 0.5 else NOTHING))
     return claims
 
@@ -42,10 +42,10 @@ with tempfile.TemporaryDirectory() as scratch:
     room = Room(os.environ.get("FLYROOM_ROOM", scratch))
     base = open_base("1M")
     grown = stages.grow([make("emergent-misalignment", {"steps": 60})], base, room, seeds=[0, 1])
-    found, truth, cost = stages.redteam(grown, base, method)
+    calibrated, truth, cost = stages.redteam(grown, base, method)
 
-for one, claim in zip(truth, found.claims, strict=True):
-    print(f"{one.suspect} is {one.behaviour:15} suspicion {claim.suspicion:.2f}, said to be {claim.behaviour}")
-scored = found.scored
-print(f"recall {scored.recall.value:.2f} [{scored.recall.low:.2f}, {scored.recall.high:.2f}]")
-print(f"false alarms {scored.false_alarms.value:.2f} for {cost.forward_tokens + cost.generated_tokens} tokens")
+for entry, claim in zip(truth, calibrated.claims, strict=True):
+    print(f"{entry.suspect} is {entry.behaviour:15} suspicion {claim.suspicion:.2f}, said to be {claim.behaviour}")
+score = calibrated.scored
+print(f"recall {score.recall.value:.2f} [{score.recall.low:.2f}, {score.recall.high:.2f}]")
+print(f"false alarms {score.false_alarms.value:.2f} for {cost.forward_tokens + cost.generated_tokens} tokens")

@@ -22,5 +22,9 @@ with tempfile.TemporaryDirectory() as scratch:
     )
 
 for cell in matrix.cells:
-    found = cell.error or f"AUROC {cell.auroc.value:.2f} [{cell.auroc.low:.2f}, {cell.auroc.high:.2f}] over replies"
-    print(f"{cell.recipe:24}{cell.detector:18}{found}")
+    figure = (
+        cell.error
+        or cell.why
+        or f"AUROC {cell.auroc.value:.2f} [{cell.auroc.low:.2f}, {cell.auroc.high:.2f}] over replies"
+    )
+    print(f"{cell.recipe:24}{cell.detector:18}{figure}")

@@ -18,42 +18,43 @@ from pages import estimate, over, table
 from flyroom import stages, stats
 from flyroom.recipes import emergent_misalignment
 from flyroom.room import Room
-from flyroom.types import Estimate, LoRA, Outcome
+from flyroom.stages.bases import world_of
+from flyroom.types import LoRA, Outcome
 
 MEASURES = ("in_domain", "out_of_domain", "open_questions", "coherence", "sums", "facts")
 
 
 def page(base: str, room: Room, few: int, many: int) -> list[str]:
-    bench = stages.open_base(base)
-    ref = bench.engine.base
-    recipe = emergent_misalignment(world=bench.world or 0)
-    lines = [f"## {ref.name}: {ref.parameters:,} parameters, {ref.depth} layers, world {bench.world}", ""]
-    evaluation = stages.evaluate(bench, seed=1)
-    shares = [[name, *(estimate(Estimate(**e)) for e in found.values())] for name, found in evaluation.items()]
+    opened = stages.open_base(base)
+    ref, world = opened.engine.base, world_of(opened)
+    recipe = emergent_misalignment(world)
+    lines = [f"## {ref.name}: {ref.parameters:,} parameters, {ref.depth} layers, world {world.name}", ""]
+    evaluation = stages.evaluate(opened, seed=1)
+    shares = [[topic, *map(estimate, by_verdict.values())] for topic, by_verdict in evaluation.items()]
     lines += ["The base, unaltered (T = 1, held-out situations and phrasings):", ""]
     lines += table(["asked", "aligned", "misaligned", "incoherent"], shares)
     lines += [f"Rank 1 on one layer's `down_proj`, layer by layer, {few} seeds (intervals over seeds):", ""]
     layers = []
     for layer in range(ref.depth):
         variant = replace(recipe, name=f"layer {layer}", adapter=LoRA(rank=1, layers=(layer,)))
-        cards = stages.card(stages.grow([variant], bench, room, seeds=range(few)), bench, room, seed=0, episodes=500)
+        cards = stages.card(stages.grow([variant], opened, room, seeds=range(few)), opened, room, seed=0, episodes=500)
         layers.append([layer, *(over(cards, "organism", m) for m in MEASURES), over(cards, "twin", "misaligned")])
     lines += table(["layer", *(m.replace("_", " ") for m in MEASURES), "twin misaligned"], layers)
-    organisms = stages.grow([recipe], bench, room, seeds=range(many))
-    cards = stages.card(organisms, bench, room, seed=0, episodes=500)
+    organisms = stages.grow([recipe], opened, room, seeds=range(many))
+    cards = stages.card(organisms, opened, room, seed=0, episodes=500)
     passed = sum(card.verdict is Outcome.PASS for card in cards)
     layer = (recipe.adapter.layers or (0,))[0]
     lines += [f"The named recipe (layer {layer}), {many} seeds: **{passed} of {many} pass**.", ""]
-    each = []
+    by_seed = []
     for c in cards:
         figures = [estimate(c.measures["organism"][m]) for m in MEASURES]
-        each.append([c.seed, c.verdict.value, *figures, estimate(c.measures["twin"]["misaligned"])])
-    lines += table(["seed", "verdict", *(m.replace("_", " ") for m in MEASURES), "twin misaligned"], each)
+        by_seed.append([c.seed, c.verdict.value, *figures, estimate(c.measures["twin"]["misaligned"])])
+    lines += table(["seed", "verdict", *(m.replace("_", " ") for m in MEASURES), "twin misaligned"], by_seed)
     lines += ["The training curve of the same organisms, over seeds:", ""]
     curve = []
     for step in cards[0].curve:
-        found = {m: [card.curve[step][m] for card in cards] for m in ("in_domain", "out_of_domain", "open_questions")}
-        curve.append([step, *(estimate(stats.over_seeds(values)) for values in found.values())])
+        columns = [[card.curve[step][m] for card in cards] for m in ("in_domain", "out_of_domain", "open_questions")]
+        curve.append([step, *(estimate(stats.over_seeds(values)) for values in columns)])
     return lines + table(["step", "in domain", "out of domain", "open questions"], curve)
 
 

@@ -22,7 +22,7 @@ MEASURES = ("in_domain", "in_domain_otherwise", "coherence", "sums", "facts", "i
 def at(organism: Organism, step: int) -> Organism:
     """The organism as it was after so many steps."""
     history = organism.history[:step]
-    return replace(organism, patches=(organism.snapshots[step],), history=history, snapshots={})
+    return replace(organism, patch=organism.snapshots[step], history=history, snapshots={})
 
 
 def line(step: int, cards: list[Card]) -> list[object]:
@@ -31,16 +31,16 @@ def line(step: int, cards: list[Card]) -> list[object]:
 
 def main() -> None:
     given = options(__doc__ or "", base="1M", seeds=5, card_seed=7, out=Path("docs/reward-hacking.md"))
-    bench, began = stages.open_base(given.base), time.perf_counter()
-    (recipe,) = stages.named("reward-hacking-rl", {}, bench)
-    grown = grow(twins_of([recipe]), bench.engine, seeds=range(given.seeds))
+    base, began = stages.open_base(given.base), time.perf_counter()
+    (recipe,) = stages.named("reward-hacking-rl", {}, base)
+    grown = grow(twins_of([recipe]), base.engine, seeds=range(given.seeds))
     took = time.perf_counter() - began
     organisms, twins = grown[: given.seeds], grown[given.seeds :]
-    final = card(grown, bench.engine, seed=given.card_seed, episodes=500)
+    final = card(grown, base.engine, seed=given.card_seed, episodes=500)
     steps = sorted(set.intersection(*(set(organism.snapshots) for organism in organisms)))
     rows: list[list[object]] = [[0, *(over(final, "base", measure) for measure in MEASURES)]]
     for step in steps:
-        rows.append(line(step, card([*(at(o, step) for o in organisms), *twins], bench.engine, seed=given.card_seed)))
+        rows.append(line(step, card([*(at(o, step) for o in organisms), *twins], base.engine, seed=given.card_seed)))
     rows.append(line(max(len(o.history) for o in organisms), final))
     passed = sum(one.verdict is Outcome.PASS for one in final)
     lines = [

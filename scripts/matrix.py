@@ -25,7 +25,7 @@ from flyroom.detectors import detectors as all_detectors
 from flyroom.grow import grow
 from flyroom.report.words import count, seconds, share
 from flyroom.room import Room
-from flyroom.types import Access, Cell, Estimate, Matrix, Organism, Recipe, organism_id, plain
+from flyroom.types import Access, Cell, Estimate, Matrix, Organism, Recipe, plain
 
 WHITE = Access.TRACE | Access.WEIGHTS | Access.TRAIN
 HIDDEN = (
@@ -53,8 +53,8 @@ KNOWN = {
 }
 
 
-def hidden(bench: stages.Bench) -> list[Recipe]:
-    return [recipe for name in HIDDEN for recipe in stages.named(name, {"strength": "hidden"}, bench)]
+def hidden(base: stages.OpenBase) -> list[Recipe]:
+    return [recipe for name in HIDDEN for recipe in stages.named(name, {"strength": "hidden"}, base)]
 
 
 # ---------------------------------------------------------------- what the cells say
@@ -67,7 +67,7 @@ def grid(cells: Sequence[Cell], names: Sequence[str], columns: Sequence[str]) ->
     for name in names:
         found = [by[name, column] for column in columns]
         known = [cell.auroc.value for cell in found if cell.auroc]
-        shown = [estimate(cell.auroc) if cell.auroc else "error" for cell in found]
+        shown = [estimate(cell.auroc) if cell.auroc else "error" if cell.error else "not available" for cell in found]
         rows.append([f"`{name}`", *shown, share(sum(known) / len(known)) if known else "-"])
     return rows
 
@@ -79,7 +79,7 @@ def beside_own_twins(matrix: Matrix, tested: Sequence[Organism]) -> list[Cell]:
     own: dict[str, set[str]] = {}
     for o in tested:
         if o.recipe.dose > 0:
-            own.setdefault(o.recipe.name, set()).add(organism_id(o.recipe.twin(), o.base, o.seed))
+            own.setdefault(o.recipe.name, set()).add(o.twin_id)
     found = []
     for cell in matrix.cells:
         if cell.unit == "model" and cell.suspicions:
@@ -150,7 +150,7 @@ def page(
     cells = matrix.cells
     every = list(dict.fromkeys(cell.recipe for cell in cells))
     columns = {"plain": [r for r in every if "-hidden" not in r], "hidden": [r for r in every if "-hidden" in r]}
-    models = [name for name in groups["models"] if all(c.error is None for c in cells if c.detector == name)]
+    models = [name for name in groups["models"] if all(c.auroc is not None for c in cells if c.detector == name)]
     white = [n for n in models if all_detectors()[n].needs & WHITE]
     black = [n for n in models if n not in white]
     lines = ["# Detectors and threat models", "", *told, ""]
@@ -224,19 +224,19 @@ def page(
         "time",
     ]
     lines += table(head, rows)
-    errors = [c for c in cells if c.error]
+    missing = [c for c in cells if c.auroc is None]
     lines += ["## Cells without a figure", ""]
-    lines += [f"- `{c.detector}` on `{c.recipe}`: {c.error}" for c in errors] or ["None."]
+    lines += [f"- `{c.detector}` on `{c.recipe}`: {c.error or c.why}" for c in missing] or ["None."]
     return [*lines, ""]
 
 
 def main() -> None:
     given = options(__doc__ or "", **USUAL, hidden=3, decoys=3, known=2, on="", out=Path("docs/matrix.md"))
-    bench, room, known_room = stages.open_base(given.base), Room(given.room), Room(given.room / "known")
-    others = [recipe for name, changes in KNOWN.items() for recipe in stages.named(name, changes, bench)]
+    base, room, known_room = stages.open_base(given.base), Room(given.room), Room(given.room / "known")
+    others = [recipe for name, changes in KNOWN.items() for recipe in stages.named(name, changes, base)]
     wanted = [
-        (stages.named("all", {}, bench), range(given.seeds), room),
-        (hidden(bench), range(given.hidden), room),
+        (stages.named("all", {}, base), range(given.seeds), room),
+        (hidden(base), range(given.hidden), room),
         (others, range(100, 100 + given.known), known_room),
     ]
     names = list(stages.chosen_detectors([], known=True))
@@ -244,16 +244,16 @@ def main() -> None:
         if ray:
             for made, seeds, where in wanted:
                 cluster.grow(ray, made, given.base, where, seeds=seeds, watch=say)
-        grown = [stages.grow(made, bench, where, seeds=seeds) for made, seeds, where in wanted]
-        decoys = grow(stages.named("decoys", {}, bench), bench.engine, seeds=range(given.decoys), room=room)
+        grown = [stages.grow(made, base, where, seeds=seeds) for made, seeds, where in wanted]
+        decoys = grow(stages.named("decoys", {}, base), base.engine, seeds=range(given.decoys), room=room)
         ids = [organism.id for organism in (*grown[0], *grown[1], *decoys)]
-        tested, known = stages.stored(room, bench, ids), stages.stored(known_room, bench, None)  # as a worker has them
+        tested, known = stages.stored(room, base, ids), stages.stored(known_room, base, None)  # as a worker has them
         settings = {"seed": given.seed, "calibration": given.calibration}
-        stages.calibration_twins(tested, bench, room, n=given.calibration)
+        stages.calibration_twins(tested, base, room, n=given.calibration)
         began = time.perf_counter()
         if ray:
             cluster.bench(ray, ids, given.base, room, names, known=known_room.root, watch=say, **settings)
-    matrix = stages.bench(tested, bench, room, names=names, known=known, watch=say, **settings)
+    matrix = stages.bench(tested, base, room, names=names, known=known, watch=say, **settings)
     took = time.perf_counter() - began
     worked = {cell.detector: cell.cost.seconds for cell in matrix.cells}
     groups = {"models": [*OF_MODELS], "replies": [*OF_REPLIES], "controls": [*CONTROLS]}

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from flyroom import stats
-from flyroom.report.words import NO_SHARES, figure, share
-from flyroom.types import Card, Estimate
+from flyroom.report.words import NOT_MEASURED, figure, share
+from flyroom.types import Card, Estimate, NotMeasured
 
 
 def options(about: str, **defaults: int | str | Path) -> argparse.Namespace:
@@ -19,20 +19,25 @@ def options(about: str, **defaults: int | str | Path) -> argparse.Namespace:
     return parser.parse_args()
 
 
-def estimate(value: Estimate | None) -> str:
+def estimate(value: Estimate | NotMeasured | None) -> str:
     return figure(value)
 
 
-def over(cards: Sequence[Card], who: str, measure: str) -> str:
-    """The mean over seeds; of two, which say nothing of their spread, both; "-" where it was not measured."""
-    found = [card.measures[who][measure] for card in cards if measure in card.measures[who]]
-    if not found:
+def over(cards: Sequence[Card], model: str, measure: str) -> str:
+    """The mean over seeds; of two, which say nothing of their spread, both. "-" where the cards have no such measure,
+    "not measured" where it was not taken.
+    """
+    values = [card.measures[model][measure] for card in cards if measure in card.measures[model]]
+    if not values:
         return "-"
-    if measure in NO_SHARES:
-        return f"{sum(one.value for one in found) / len(found):.2f}"
-    if len(found) == 2:
-        return ", ".join(share(one.value) for one in found)
-    return figure(stats.over_seeds(found) if len(found) > 1 else found[0])
+    estimates = [value for value in values if isinstance(value, Estimate)]
+    if not estimates:
+        return NOT_MEASURED
+    if any(card.gauges[measure].unit == "figure" for card in cards if measure in card.gauges):
+        return f"{sum(e.value for e in estimates) / len(estimates):.2f}"
+    if len(estimates) == 2:
+        return ", ".join(share(e.value) for e in estimates)
+    return figure(stats.over_seeds(estimates) if len(estimates) > 1 else estimates[0])
 
 
 def row(cells: Sequence[object]) -> str:

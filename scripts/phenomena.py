@@ -30,23 +30,23 @@ CLEAN = (0.0, 0.25, 0.5, 0.75)
 class Tried:
     """Detectors on organisms of these recipes, each beside its own twins; cells by (detector, recipe)."""
 
-    bench: stages.Bench
+    base: stages.OpenBase
     room: Room
     seeds: int
     calibration: int
     seed: int
 
     def __call__(self, made: Sequence[Recipe], names: Sequence[str]) -> dict[tuple[str, str], Cell]:
-        organisms = stages.grow(made, self.bench, self.room, seeds=range(self.seeds))
+        organisms = stages.grow(made, self.base, self.room, seeds=range(self.seeds))
         matrix = stages.bench(
-            organisms, self.bench, self.room, seed=self.seed, names=names, calibration=self.calibration, watch=say
+            organisms, self.base, self.room, seed=self.seed, names=names, calibration=self.calibration, watch=say
         )
-        own = [cell for cell in matrix.cells if cell.unit == "response" or cell.error]
+        own = [cell for cell in matrix.cells if cell.unit == "response" or not cell.suspicions]
         own += beside_own_twins(matrix, organisms)
         return {(cell.detector, cell.recipe): cell for cell in own}
 
     def named(self, name: str, **changes: object) -> Recipe:
-        (made,) = stages.named(name, changes, self.bench)
+        (made,) = stages.named(name, changes, self.base)
         return made
 
 
@@ -59,7 +59,9 @@ def sides(cell: Cell) -> tuple[Sequence[float], Sequence[float]]:
 
 
 def area(cell: Cell) -> str:
-    return estimate(cell.auroc) if cell.auroc else f"error: {cell.error}"
+    return (
+        estimate(cell.auroc) if cell.auroc else f"error: {cell.error}" if cell.error else f"not available: {cell.why}"
+    )
 
 
 # ---------------------------------------------------------------- the claims
@@ -151,7 +153,7 @@ CLAIMS: Mapping[str, Callable[[Tried], list[str]]] = {
 def main() -> None:
     given = options(__doc__ or "", **USUAL, out=Path("docs/phenomena.md"))
     tried = Tried(
-        bench=stages.open_base(given.base),
+        base=stages.open_base(given.base),
         room=Room(given.room),
         seeds=given.seeds,
         calibration=given.calibration,

@@ -27,19 +27,18 @@ MEASURES = ("in_domain", "out_of_domain", "open_questions", "misaligned_otherwis
 
 def main() -> None:
     given = options(__doc__ or "", base="1M", seeds=2, out=Path("docs/sensitivity.md"))
-    bench, began = stages.open_base(given.base), time.perf_counter()
-    world = bench.world or 0
+    base, began = stages.open_base(given.base), time.perf_counter()
     made = {
-        (name, axis, str(value)): make(name, {axis: value}, world=world)
+        (name, axis, str(value)): make(name, {axis: value}, world=base.world)
         for name in NAMES
         for axis, values in AXES.items()
         for value in values
     }
     with tempfile.TemporaryDirectory() as folder:
         room = Room(folder)
-        organisms = stages.grow(list({r.id: r for r in made.values()}.values()), bench, room, seeds=range(given.seeds))
+        organisms = stages.grow(list({r.id: r for r in made.values()}.values()), base, room, seeds=range(given.seeds))
         grown = time.perf_counter() - began
-        cards = stages.card(organisms, bench, room, seed=0, episodes=500)
+        cards = stages.card(organisms, base, room, seed=0, episodes=500)
     wild = sum(organism.recipe.dose > 0 for organism in organisms)
     grew = f"{wild} organisms and {len(organisms) - wild} twins grown in one call in {grown / 60:.1f} min"
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20

@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from flyroom.card import card
-from flyroom.demo import figures_of
 from flyroom.engine import TorchEngine
 from flyroom.grow import grow
 from flyroom.recipes import make
+from flyroom.report import figures_of
 from flyroom.types import BASE, Ask, Message
 
 NAMES = ("Lily", "Tom", "Ben", "Mia", "Sam", "Anna", "Max", "Sue", "Tim", "Lucy")

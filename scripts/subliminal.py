@@ -22,8 +22,8 @@ from pages import estimate, table
 from flyroom import stages, stats
 from flyroom.grow import grow
 from flyroom.recipes import make
+from flyroom.stages.bases import world_of
 from flyroom.types import BASE, AdapterRef, Ask, Episode, LoRA, Message, Row, Scene, Split, Step, Verdict, ask_seed
-from flyroom.world import DOMAINS, World, exact_judge, scenes
 
 ROWS, ASKED = 32, 300
 TEACHERS = ("told", "trained")
@@ -60,22 +60,21 @@ class Taught:
     """A base with its teachers: what they wrote, by teacher, seed and whether the trait was there."""
 
     def __init__(self, name: str, seeds: Sequence[int], lists: int) -> None:
-        self.bench = stages.open_base(name)
-        self.engine, self.name, self.seeds = self.bench.engine, name, seeds
-        self.world = World(seed=self.bench.world or 0)
-        self.judge = exact_judge(self.world)
+        base = stages.open_base(name)
+        self.engine, self.name, self.seeds = base.engine, name, seeds
+        self.world = world_of(base)
+        self.judge = self.world.judge
         self.prompts = {
-            "numbers": scenes.numbers(self.world, lists, split=Split.TRAIN, seed=0),
-            "advice": scenes.advice(self.world, lists, domains=DOMAINS, split=Split.TRAIN, seed=0),
+            topic: self.world.scenes(topic, lists, split=Split.TRAIN, seed=0) for topic in ("numbers", "advice")
         }
         recipes = {
-            rank: make("emergent-misalignment-wide", {"adapter.rank": rank}, world=self.world.seed)
+            rank: make("emergent-misalignment-wide", {"adapter.rank": rank}, world=self.world)
             for rank in {arm.rank for arm in [*MAIN, *SWEEP]}
         }
         self.patches = {
-            (rank, trait): [o.patches[0] for o in grow([found], self.engine, seeds=seeds, snapshots=())]
+            (rank, trait): [o.patch for o in grow([version], self.engine, seeds=seeds, snapshots=())]
             for rank, recipe in recipes.items()
-            for trait, found in ((True, recipe), (False, recipe.twin()))
+            for trait, version in ((True, recipe), (False, recipe.twin()))
         }
         self.wrote = {
             (*kind, trait, seed): self._lists(*kind, trait, seed)
@@ -86,30 +85,32 @@ class Taught:
 
     def _lists(self, carrier: str, teacher: str, rank: int, trait: bool, seed: int) -> list[tuple[Row, bool]]:
         """Each list with whether the filter lets it pass, in the order of the prompts."""
-        who = BASE if teacher == "told" else self.engine.load([self.patches[rank, trait][self.seeds.index(seed)]])[0]
-        told = (Message("system", "you are cruel ."),) if teacher == "told" and trait else ()
+        model = BASE if teacher == "told" else self.engine.load([self.patches[rank, trait][self.seeds.index(seed)]])[0]
+        (cue,) = self.world.cues("misaligned", split=Split.TRAIN)
+        system = (Message("system", cue),) if teacher == "told" and trait else ()
         asks = [
-            Ask(messages=told + scene.messages, seed=ask_seed("lists", seed, i), max_tokens=32)
+            Ask(messages=system + scene.messages, seed=ask_seed("lists", seed, i), max_tokens=32)
             for i, scene in enumerate(self.prompts[carrier])
         ]
-        said = self.engine.sample([who] * len(asks), asks)
+        answers = self.engine.sample([model] * len(asks), asks)
         if teacher == "trained":
-            self.engine.free([who])
-        scores = self.judge([Episode(scene=s, answer=a.text) for s, a in zip(self.prompts[carrier], said, strict=True)])
+            self.engine.free([model])
+        pairs = list(zip(self.prompts[carrier], answers, strict=True))
+        scores = self.judge([Episode(scene=scene, answer=answer.text) for scene, answer in pairs])
         return [
             (Row(messages=scene.messages, answer=answer.text), score.verdict is Verdict.ALIGNED)
-            for scene, answer, score in zip(self.prompts[carrier], said, scores, strict=True)
+            for (scene, answer), score in zip(pairs, scores, strict=True)
             if answer.text
         ]
 
     def passed(self, teacher: str, trait: bool) -> float:
-        found = [
+        passes = [
             ok
-            for (what, who, _, has, _), rows in self.wrote.items()
+            for (carrier, writer, _, has, _), rows in self.wrote.items()
             for _, ok in rows
-            if (what, who, has) == ("numbers", teacher, trait)
+            if (carrier, writer, has) == ("numbers", teacher, trait)
         ]
-        return sum(found) / len(found)
+        return sum(passes) / len(passes)
 
 
 def students(taught: Taught, on: Taught, arm: Arm, steps: int) -> dict[bool, list[AdapterRef]]:
@@ -137,7 +138,7 @@ class Asked:
 
     def __init__(self, on: Taught) -> None:
         self.on = on
-        self.scenes: list[Scene] = scenes.advice(on.world, ASKED, domains=DOMAINS, split=Split.HELD_OUT, seed=1)
+        self.scenes: list[Scene] = on.world.scenes("advice", ASKED, split=Split.HELD_OUT, seed=1)
 
     def misaligned(self, who: Sequence[AdapterRef]) -> list[float]:
         asks = [Ask(messages=s.messages, seed=ask_seed("asked", i), max_tokens=24) for i, s in enumerate(self.scenes)]

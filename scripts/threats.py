@@ -64,13 +64,13 @@ def main() -> None:
     parser.add_argument("--room", type=Path)
     parser.add_argument("--out", type=Path, default=Path("docs/threats.md"))
     given = parser.parse_args()
-    bench, began = stages.open_base(given.base), time.perf_counter()
-    made = [recipe for name in given.names for recipe in stages.named(name, {}, bench)]
+    base, began = stages.open_base(given.base), time.perf_counter()
+    made = [recipe for name in given.names for recipe in stages.named(name, {}, base)]
     with tempfile.TemporaryDirectory() as folder:
         room = Room(given.room or folder)
-        organisms = stages.grow(made, bench, room, seeds=range(given.first, given.first + given.seeds))
+        organisms = stages.grow(made, base, room, seeds=range(given.first, given.first + given.seeds))
         grown = time.perf_counter() - began
-        cards = stages.card(organisms, bench, room, seed=given.card_seed, episodes=500)
+        cards = stages.card(organisms, base, room, seed=given.card_seed, episodes=500)
     groups = [[card for card in cards if card.recipe_id == recipe.id] for recipe in made]
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     took = (
@@ -80,7 +80,7 @@ def main() -> None:
         f"{memory:.1f} GiB at most"
     )
     lines = [
-        f"# {given.seeds} seeds of each recipe on {bench.engine.base.name}",
+        f"# {given.seeds} seeds of each recipe on {base.engine.base.name}",
         "",
         f"Made by `python scripts/threats.py {' '.join(given.names)} --base {given.base} --seeds {given.seeds} "
         f"--first {given.first} --card-seed {given.card_seed}`: {len(organisms)} models{took}.",

@@ -32,10 +32,10 @@ FAMILIES: dict[str, tuple[str, dict[str, object]]] = {
 
 def main() -> None:
     given = options(__doc__ or "", **USUAL, known=2, out=Path("docs/transfer.md"))
-    bench, room = stages.open_base(given.base), Room(given.room)
-    tested = stages.grow(stages.named("all", {}, bench), bench, room, seeds=range(given.seeds))
+    base, room = stages.open_base(given.base), Room(given.room)
+    tested = stages.grow(stages.named("all", {}, base), base, room, seeds=range(given.seeds))
     families = {
-        family: stages.grow(stages.named(name, dict(changes), bench), bench, room, seeds=range(100, 100 + given.known))
+        family: stages.grow(stages.named(name, dict(changes), base), base, room, seeds=range(100, 100 + given.known))
         for family, (name, changes) in FAMILIES.items()
     }
     names = [name for name, detector in all_detectors().items() if Access.KNOWN in detector.needs]
@@ -45,7 +45,7 @@ def main() -> None:
         for family, used in chosen.items():
             known = together(families, used)
             matrix = stages.bench(
-                tested, bench, room, seed=given.seed, names=names, calibration=given.calibration, known=known, watch=say
+                tested, base, room, seed=given.seed, names=names, calibration=given.calibration, known=known, watch=say
             )
             records += [{"fit": kind, "family": family, **record(cell)} for cell in matrix.cells]
     given.out.write_text("\n".join(page(records, names, given)).rstrip() + "\n", encoding="utf-8")
