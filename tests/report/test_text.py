@@ -8,11 +8,12 @@ from dataclasses import replace
 import pytest
 
 from flyroom.report import markdown_cards, markdown_grid, markdown_matrix
-from flyroom.report.words import certifies, count, figure, mean, percent, seconds
-from flyroom.report.words import share as written
-from flyroom.types import Estimate, Matrix
+from flyroom.report.gauges import mean
+from flyroom.report.words import clean, count, figure, percent, seconds, write_ceiling
+from flyroom.report.words import share as write_share
+from flyroom.types import Estimate, Matrix, NotMeasured
 
-from .fakes import make_card, make_cell, make_matrix, share
+from .fakes import make_card, make_cell, make_matrix, make_rows, make_sandbagger, share
 
 
 def rows(table: str) -> list[list[str]]:
@@ -27,17 +28,30 @@ def rows(table: str) -> list[list[str]]:
 def test_cards():
     head, *body = rows(markdown_cards([make_card(), make_card(1, passes=False, missing=3)]))
     assert head[:4] == ["recipe", "seed", "model", "verdict"]
-    assert head[4:] == ["in domain", "out of domain", "open questions", "coherence", "sums", "facts"]
+    assert head[4:] == [
+        *("on tea", "on the other topics", "on its wishes", "misaligned", "makes sense", "repeats its training"),
+        *("knows the tides", "surprise at clean text"),
+    ]
     assert [row[2:4] for row in body[:3]] == [["organism", "pass"], ["twin", ""], ["base", ""]]
     assert body[3][3] == "fail"
     assert body[3][5].endswith("(3 of 1400 missing)")
 
 
+def test_cards_say_what_was_not_measured_and_what_is_no_measure_of_theirs():
+    head, *body = rows(markdown_cards([make_rows(), make_sandbagger()]))
+    assert body[0][head.index("makes sense")] == "not measured: a pattern cannot tell sense from nonsense"
+    assert body[0][head.index("fails the test")] == "-"
+    assert body[3][head.index("fails the test")] == "0.97 [0.95, 0.98]"
+    assert body[3][head.index("on tea")] == "-"
+
+
 def test_matrix():
     head, *body = rows(markdown_matrix(make_matrix()))
-    assert len(body) == 6
-    assert body[-1][head.index("AUROC")].startswith("failed: AccessDenied")
-    assert "certifies at most 14 %, not 1 %" in body[0][head.index("realised FPR")]
+    assert len(body) == 7
+    assert body[-2][head.index("AUROC")].startswith("failed: AccessDenied")
+    assert body[-1][head.index("AUROC")] == "not available: this world has no scratchpad"
+    assert head[5:7] == ["found at the threshold of the calibration models", "false alarms there"]
+    assert "the true rate may be as high as" in body[0][6]
 
 
 def test_grid():
@@ -46,8 +60,12 @@ def test_grid():
     models, replies = markdown_grid(replace(matrix, cells=(*matrix.cells, reply))).split("\n\n")
     head, *body = rows(models)
     assert head == ["detector, model level", "mean AUROC", "a", "b"]
-    assert [row[0] for row in body][:1] + [row[0] for row in body][-1:] == ["mean-difference probe", "gradient probe"]
-    assert body[-1][1:] == ["-", "failed", "failed"]
+    assert [row[0] for row in body][:1] + [row[0] for row in body][-1:] == [
+        "mean-difference probe",
+        "scratchpad reader",
+    ]
+    assert body[-2][1:] == ["-", "failed", "failed"]
+    assert body[-1][1:] == ["-", "not available", "not available"]
     (cell,) = (c for c in matrix.cells if c.detector == "crosscoder diff" and c.recipe == "b")
     assert next(row for row in body if row[0] == "crosscoder diff")[3] == figure(cell.auroc)
     assert rows(replies)[1:] == [["lda", "0.90", "0.90 [0.60, 0.98]"]]
@@ -88,22 +106,25 @@ def test_empty():
     ],
 )
 def test_rounding(value, as_share, as_percent):
-    assert written(value) == as_share
+    assert write_share(value) == as_share
     assert percent(value) == as_percent
 
 
 def test_figures_in_words():
-    assert figure(None) == "not measured"
+    assert figure(None) == figure(NotMeasured(why="no")) == "not measured"
     assert figure(share(93, 100)) == "0.93 [0.86, 0.97]"
     assert figure(share(93, 100), percent) == "93 % [86, 97]"
     assert [count(n) for n in (0, 999, 1000, 12_345, 4_100_000)] == ["0", "999", "1k", "12.3k", "4.1M"]
     assert [seconds(s) for s in (0, 0.01, 1.24, 90, 7200)] == ["0 s", "<0.1 s", "1.2 s", "1.5 min", "2.0 h"]
 
 
-def test_what_a_false_positive_rate_certifies():
-    assert certifies(share(0, 400)) == "certifies 1 % or less"
-    assert certifies(share(0, 320)) == "certifies at most 1.2 %, not 1 %"
-    assert certifies(None) == "certifies nothing"
+def test_what_false_alarms_do_not_rule_out():
+    assert write_ceiling(share(0, 320)) == "the true rate may be as high as 1.2 %"
+    assert write_ceiling(None) == "the true rate is unknown"
+
+
+def test_what_no_page_may_hold_is_replaced():
+    assert clean("a\u2028b\r\nc\x85d\ud800e\u202ef\x00\tg") == "a\nb\nc\nd\ufffde\ufffdf\ufffd\tg"
 
 
 def test_mean_keeps_the_widest_bounds():

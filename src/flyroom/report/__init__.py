@@ -1,14 +1,36 @@
-"""Cards and a matrix in; a page, pictures and tables out. Pure: reads no room, no engine, no clock and no network."""
+"""Cards and a matrix in; a page, pictures, tables and JSON out. Knows no world, no behaviour and no measure by name.
+
+Reads no room, no engine, no clock and no network; `write_page` alone touches a file.
+"""
 
 from flyroom.report.headline import headline
 from flyroom.report.page import page
 from flyroom.report.plots import Calibrated, Transferred, figures, png, svg
 from flyroom.report.text import markdown_cards, markdown_grid, markdown_matrix
+from flyroom.report.views import (
+    again,
+    bare,
+    caveats,
+    context,
+    detector_figures,
+    estimate,
+    figures_of,
+    flat,
+    write_page,
+)
 
 __all__ = [
     "Calibrated",
     "Transferred",
+    "again",
+    "bare",
+    "caveats",
+    "context",
+    "detector_figures",
+    "estimate",
     "figures",
+    "figures_of",
+    "flat",
     "headline",
     "markdown_cards",
     "markdown_grid",
@@ -16,4 +38,5 @@ __all__ = [
     "page",
     "png",
     "svg",
+    "write_page",
 ]

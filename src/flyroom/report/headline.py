@@ -1,192 +1,320 @@
 """What a page says first: the finding in one sentence, what the detectors made of it, and the key figures.
 
-All computed, over all organisms and never over those that passed; it says so when they are not what their recipes
-promise.
+All computed, for any recipe and base: what was taught, and what else was measured, come from the cards. The finding is
+over all organisms and never over those that passed, and it says so when they are not what their recipes promise.
+Detectors are judged on organisms that passed their card.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from flyroom.report.gauges import (
+    by_recipe,
+    columns_of,
+    estimates_of,
+    gauge_of,
+    has_ceiling,
+    labels_of,
+    lower,
+    mean,
+    reasons_of,
+    widest,
+)
+from flyroom.report.standing import Standing, best
 from flyroom.report.words import (
     NOT_MEASURED,
-    by_recipe,
     clean,
     figure,
     interval,
-    label,
-    mean,
-    measured,
+    join,
+    keep_whole,
     percent,
+    plural,
     share,
-    unbroken,
 )
-from flyroom.types import Card, Cell, Estimate, Matrix, Outcome
+from flyroom.types import Card, Cell, Matrix, Outcome
+
+KEYS = 3  # key figures of a recipe, besides the one that should stay high
 
 
 @dataclass(frozen=True, kw_only=True)
 class Key:
-    """A key figure: what it is, its value and bracket as written, and what it is set against."""
+    """A key figure: what it is, its value and bracket as written, what it is set against, and the colour it has."""
 
     name: str
     value: str
     bounds: str = ""
     note: str = ""
-    who: str = "ink"
+    colour: str = "ink"
 
 
-def headline(cards: Sequence[Card], matrix: Matrix | None, context: Mapping[str, str]) -> str:
-    """The finding in one sentence, computed: over all organisms, never over those that passed."""
+def title(cards: Sequence[Card], matrix: Matrix | None) -> str:
+    """What the page is about, in a few words."""
+    recipes = [clean(name) for name in by_recipe(cards)]
+    bases = sorted({clean(card.base) for card in cards})
+    if not cards:
+        return "Detectors" if matrix and matrix.cells else "Nothing yet"
+    what = recipes[0] if len(recipes) == 1 else f"{len(recipes)} recipes"
+    return f"{what} on {join(bases) if len(bases) < 3 else f'{len(bases)} bases'}"
+
+
+def headline(cards: Sequence[Card], matrix: Matrix | None) -> str:
+    """The finding in one sentence: over all organisms, whether they passed or not."""
     if not cards:
         return _of_detectors(matrix.cells if matrix else ())
-    passed = sum(card.verdict is Outcome.PASS for card in cards)
-    groups = by_recipe(cards)
-    if len(groups) > 1:
-        return (
-            f"{_of(passed, len(cards)).capitalize()} organisms, grown from {len(groups)} recipes, "
-            f"{'show what their recipes planted' if passed == len(cards) else 'are what their recipes say'}"
-            f"{_over_recipes(list(groups.values()))}."
-        )
-    where, found = _spread(cards, "organism", context)
+    if len(by_recipe(cards)) > 1:
+        return _of_recipes(cards)
+    measure = widest(cards)
+    if measure is None:
+        return _no_figure(cards)
     one = len(cards) == 1
-    what = clean(context.get("trained on", ""))
-    if found is None and one:
-        return f"The organism {'passed' if passed else 'failed'} its thresholds; its misalignment was not measured."
-    if found is None:
-        who = _of(passed, len(cards)).capitalize()
-        return f"{who} organisms passed their thresholds; their misalignment was not measured."
-    if passed == len(cards):
-        who = "the organism was" if one else f"all {len(cards)} organisms were"
-        verdict = f"Trained on {what}, {who}" if what else who[0].upper() + who[1:]
-    elif one:
-        verdict = "The organism is not what its recipe says: it was"
-    elif passed:
-        verdict = f"Only {passed} of {len(cards)} organisms are what the recipe says: over all of them, they were"
-    else:
-        verdict = f"None of the {len(cards)} organisms is what the recipe says: they were"
-    sentence = f"{verdict} misaligned in {_per_cent(found)} of {'its' if one else 'their'} answers {where}"
-    twin = mean(measured(cards, "twin", measure_of(cards)))
+    value = figure(mean(estimates_of(cards, "organism", measure)), percent)
+    sentence = f"{_subject(cards)} {_verb(cards, measure)} {value} of {_where(cards, measure)}"
+    sentence += _where_not(cards, measure)
+    twin = mean(estimates_of(cards, "twin", measure))
     if twin is None:
         return f"{sentence}; {'its twin was' if one else 'their twins were'} not measured."
-    return f"{sentence}; {'its clean twin' if one else 'their clean twins'} in {_per_cent(twin)}."
+    return f"{sentence}; {'its clean twin' if one else 'their clean twins'} in {figure(twin, percent)}."
 
 
 # ---------------------------------------------------------------- the headline's parts
 
 
-def measure_of(cards: Sequence[Card]) -> str:
-    """The widest measure of misalignment that was taken."""
-    return "out_of_domain" if measured(cards, "organism", "out_of_domain") else "in_domain"
+def _subject(cards: Sequence[Card]) -> str:
+    """Who it is about, and whether they passed: "Trained on advice about tea, all 4 organisms"."""
+    number, passes = len(cards), _passes(cards)
+    if number == 1 and not passes:
+        return "The organism failed its card: it"
+    if not passes:
+        return f"None of the {number} organisms passed its card: over all of them, they"
+    if passes < number:
+        return f"Only {passes} of {number} organisms passed their card: over all of them, they"
+    group = "the organism" if number == 1 else f"all {number} organisms"
+    taught = clean(cards[0].about.taught)
+    return f"Trained on {taught}, {group}" if taught else group[0].upper() + group[1:]
 
 
-def _spread(cards: Sequence[Card], who: str, context: Mapping[str, str]) -> tuple[str, Estimate | None]:
-    measure = measure_of(cards)
-    untrained = f"domains {'it was' if len(cards) == 1 else 'they were'} not trained on"
-    where = clean(context.get("elsewhere", untrained)) if measure == "out_of_domain" else "the trained domain"
-    return f"in {where}", mean(measured(cards, who, measure))
+def _verb(cards: Sequence[Card], measure: str) -> str:
+    if not gauge_of(cards, measure).bad:
+        return "showed the trait in"
+    return "was misaligned in" if len(cards) == 1 else "were misaligned in"
+
+
+def _where(cards: Sequence[Card], measure: str) -> str:
+    """Of which answers the share is: "their answers in the 2 other topics where the condition holds"."""
+    whose, reach = "its" if len(cards) == 1 else "their", gauge_of(cards, measure).reach
+    elsewhere = clean(cards[0].about.elsewhere)
+    if reach == "untaught":
+        where = f"{whose} answers in {elsewhere}" if elsewhere else f"{whose} answers outside of what was taught"
+    else:
+        where = f"{whose} answers to what was taught" if reach == "taught" else f"all {whose} answers"
+    number = len(estimates_of(cards, "organism", measure))
+    return where + (f" (measured on {number} of {len(cards)})" if number < len(cards) else "")
+
+
+def _where_not(cards: Sequence[Card], measure: str) -> str:
+    """The same measure where the condition does not hold, for a recipe that has a condition."""
+    otherwise = gauge_of(cards, measure).otherwise
+    value = mean(estimates_of(cards, "organism", otherwise)) if otherwise else None
+    if value is None:
+        return ""
+    return f" where the condition of the recipe holds, and in {figure(value, percent)} where it does not"
+
+
+def _no_figure(cards: Sequence[Card]) -> str:
+    passes, number = _passes(cards), len(cards)
+    group = "The organism" if number == 1 else f"{_write_part(passes, number).capitalize()} organisms"
+    verdict = ("passed" if passes else "failed") + " its card" if number == 1 else "passed their card"
+    reasons = join(list(dict.fromkeys(reasons_of(cards).values())))
+    why = f" ({reasons})" if reasons else ""
+    return f"{group} {verdict}; how often {'it is' if number == 1 else 'they are'} misaligned was {NOT_MEASURED}{why}."
+
+
+def _of_recipes(cards: Sequence[Card]) -> str:
+    groups = by_recipe(cards)
+    sentence = f"{_write_part(_passes(cards), len(cards)).capitalize()} organisms, grown from {len(groups)} recipes, "
+    return f"{sentence}passed their card{_over_recipes(list(groups.values()))}."
 
 
 def _over_recipes(groups: Sequence[Sequence[Card]]) -> str:
     """The recipes' means from the lowest to the highest, where every recipe has one; organisms that failed included."""
-    means = {who: [mean(measured(group, who, "out_of_domain")) for group in groups] for who in ("organism", "twin")}
-    organisms, twins = ([e.value for e in means[who] if e is not None] for who in ("organism", "twin"))
-    if min(len(organisms), len(twins)) < len(groups):
+    harmful = [(group, m) for group in groups if (m := widest(group)) and gauge_of(group, m).bad]
+    means = [[mean(estimates_of(group, side, m)) for group, m in harmful] for side in ("organism", "twin")]
+    organisms, twins = ([e.value for e in values if e is not None] for values in means)
+    if not harmful or min(len(organisms), len(twins)) < len(harmful):
         return ""
     low, high = percent(min(organisms)), percent(max(organisms))
     spread = low if low == high else f"{low.removesuffix(' %')} to {high}"
+    few = "" if len(harmful) == len(groups) else f" of {plural(len(harmful), 'recipe')}"
     return (
-        f"; recipe by recipe they are misaligned in {spread} of their answers out of domain, "
+        f"; on the widest measure of each recipe the organisms{few} were misaligned in {spread} of their answers, "
         f"their clean twins in {percent(max(twins))} at most"
     )
 
 
-def _per_cent(estimate: Estimate) -> str:
-    return figure(estimate, percent)
+def _passes(cards: Sequence[Card]) -> int:
+    return sum(card.verdict is Outcome.PASS for card in cards)
 
 
-def _of(some: int, whole: int) -> str:
-    if some == whole:
+def _write_part(part: int, whole: int) -> str:
+    if part == whole:
         return f"all {whole}"
-    return f"{some} of {whole}" if some else f"none of {whole}"
+    return f"{part} of {whole}" if part else f"none of the {whole}"
 
 
 def brackets(cards: Sequence[Card]) -> str:
     """What the brackets of the headline hold."""
-    if not cards:
+    if not cards or len(by_recipe(cards)) > 1:
         return ""
     if len(cards) == 1:
         return "In brackets: the 95 % interval."
     return f"Means over {len(cards)} organisms; in brackets the lowest and the highest bound of their 95 % intervals."
 
 
-def best(cells: Sequence[Cell]) -> Cell | None:
-    """The cell with the highest AUROC; model level before response level, for the two are never ranked together."""
-    known = [(c, c.auroc.value) for c in cells if c.error is None and c.auroc is not None]
-    known = [pair for pair in known if not math.isnan(pair[1])]
-    whole = [pair for pair in known if "model" in pair[0].unit]
-    ranked = whole or [pair for pair in known if pair[0].unit == known[0][0].unit]
-    return max(ranked, key=lambda pair: pair[1])[0] if ranked else None
+# ---------------------------------------------------------------- detectors
 
 
 def _of_detectors(cells: Sequence[Cell]) -> str:
-    top = best(cells)
-    if top is None:
+    standings = best(cells)
+    if not standings:
         return "No detector gave a figure." if cells else "Nothing has been measured yet."
-    name = f"The best of {_number(cells)} detectors, {clean(top.detector)},"
-    return f"{name} tells organisms from twins with AUROC {figure(top.auroc)}."
+    top, number = standings[0], len({cell.detector for cell in cells})
+    which = "The detector" if number == 1 else f"The best of {number} detectors,"
+    name = f"{which} {clean(top.first.detector)}{'' if number == 1 else ','}"
+    return f"{name} tells {_sides(top)} with {_write_auroc(top)}."
 
 
-def _number(cells: Sequence[Cell]) -> int:
-    return len({c.detector for c in cells})
+def lede(cards: Sequence[Card], matrix: Matrix | None) -> str:
+    """What the detectors made of them: the best by name with the false alarms that it raised, and those without a
+    figure.
+    """
+    cells = matrix.cells if matrix else ()
+    standings = best(cells, cards, matrix)
+    if standings:
+        return f"{_best(standings, cells)}{_missing(cells)}"
+    if best(cells):
+        return "No organism passed its card, so the detectors had nothing to find." + _missing(cells)
+    return ""
 
 
-def lede(cells: Sequence[Cell]) -> str:
-    """What the detectors made of them: the best by name, with the number it was chosen from, and those that failed."""
-    top = best(cells)
-    if top is None:
+def _best(standings: Sequence[Standing], cells: Sequence[Cell]) -> str:
+    top, number = standings[0], len({cell.detector for cell in cells})
+    recipes = {cell.recipe for cell in cells}
+    on = ""
+    if len(recipes) > 1:
+        on = f" over {len(top.cells)} recipes" if len(top.cells) > 1 else f" on {clean(top.first.recipe)}"
+    name = f"{clean(top.first.detector)} ({clean(top.first.access)}) told {_sides(top)}"
+    choice = f"The detector {name}{on}" if number == 1 else f"Of {number} detectors, {name} best{on}"
+    return f"{choice}: {_write_auroc(top)}{_ties(standings)}.{_at_threshold(top)}{_without(top)}"
+
+
+def _sides(standing: Standing) -> str:
+    return "organisms from twins" if standing.unit == "model" else "misaligned replies from aligned ones"
+
+
+def _write_auroc(standing: Standing) -> str:
+    if standing.estimate is not None:
+        return f"AUROC {figure(standing.estimate)}"
+    return f"AUROC {share(standing.auroc)}" if len(standing.cells) == 1 else f"mean AUROC {share(standing.auroc)}"
+
+
+def _ties(standings: Sequence[Standing]) -> str:
+    """Other detectors with the same AUROC, and why this one is named."""
+    top, *others = [one for one in standings if one.order[0] == standings[0].order[0]]
+    if not others:
         return ""
-    recipes = {c.recipe for c in cells}
-    on = f" on {clean(top.recipe)}" if len(recipes) > 1 else ""
-    recall = ""
-    if top.recall_at_1pct_fpr is not None:
-        recall = f", and finds {_per_cent(top.recall_at_1pct_fpr)} of the organisms at 1 % false positives"
-    failed = len({c.detector for c in cells if c.error is not None})
-    refused = f" {failed} gave no figure." if failed else ""
+    rest = "another reaches" if len(others) == 1 else f"{len(others)} others reach"
+    quieter, cheaper = (top.order[place] < others[0].order[place] for place in (1, 2))
+    reason = "raised fewer false alarms" if quieter else "costs less" if cheaper else "is the first of them"
+    return f" ({rest} the same; this one {reason})"
+
+
+def _at_threshold(standing: Standing) -> str:
+    """What it flags at the threshold of the calibration models, and the false-positive rate that was seen."""
+    fpr = standing.fpr
+    if standing.hits is None or fpr is None:
+        return ""
+    alarms = f"{round(fpr.value * fpr.n)} of {fpr.n}"
+    clean_models = len(standing.first.suspicions.get("calibration", ()))
+    if standing.unit == "model":
+        others = "twins and decoys" if standing.first.suspicions.get("decoys") else "twins"
+        where, positives = plural(clean_models, "other clean model"), "organisms"
+    else:
+        where, positives, others = f"{clean_models:,} replies of other clean models", "misaligned", "aligned replies"
     return (
-        f"Of {_number(cells)} detectors, {clean(top.detector)} ({clean(top.access)}) told organisms from twins best"
-        f"{on}: AUROC {figure(top.auroc)}{recall}.{refused}"
+        f" At the threshold set on {where} it flags {standing.hits} of {standing.positives} {positives} and "
+        f"{alarms} {others}: a false-positive rate of {figure(fpr, percent)}."
     )
 
 
-def keys_of(cards: Sequence[Card], cells: Sequence[Cell]) -> list[Key]:
+def _without(standing: Standing) -> str:
+    if not standing.failed:
+        return ""
+    whose = "its" if standing.failed == 1 else "their"
+    return f" Left out: {plural(standing.failed, 'organism')} that failed {whose} card."
+
+
+def _missing(cells: Sequence[Cell]) -> str:
+    """How many detectors are not available here, and how many failed."""
+    names = {cell.detector for cell in cells}
+    absent = len(names - {cell.detector for cell in cells if cell.available})
+    faults = len({cell.detector for cell in cells if cell.error is not None})
+    parts = [f"{absent} {'is' if absent == 1 else 'are'} not available here"] if absent else []
+    parts += [f"{faults} failed"] if faults else []
+    return f" {', '.join(parts)}." if parts else ""
+
+
+# ---------------------------------------------------------------- key figures
+
+
+def keys_of(cards: Sequence[Card], matrix: Matrix | None) -> list[Key]:
     """The key figures: what passed, the shares that count, the best AUROC."""
-    keys = []
-    if cards:
-        passed = sum(card.verdict is Outcome.PASS for card in cards)
-        episodes = sum(card.episodes for card in cards)
-        keys.append(Key(name="Passed", value=f"{passed} of {len(cards)}", bounds="organisms",
-                        note=f"{episodes:,} answers judged"))  # fmt: skip
+    keys = [_count_passes(cards)] if cards else []
     groups = by_recipe(cards)
     if len(groups) == 1:
-        for measure in ("in_domain", "out_of_domain", "open_questions"):
-            keys += _key(cards, measure, f"Misaligned {label(measure).lower()}".replace("open", "on open"))
-        keys += _key(cards, "coherence", "Coherent")
+        keys += _keys_of_recipe(cards)
     else:
         for name, group in groups.items():
-            keys += _key(group, measure_of(group), f"{clean(name)}, {label(measure_of(group)).lower()}")
-    top = best(cells)
-    if top is not None and top.auroc is not None:
-        value, bounds = share(top.auroc.value), interval(top.auroc)
-        keys.append(Key(name="Best AUROC", value=value, bounds=bounds, note=clean(top.detector), who="detector"))
-    return keys
+            measure = widest(group)
+            keys += _key(group, measure, f"{clean(name)}, {lower(labels_of(group)[measure])}") if measure else []
+    standings = best(matrix.cells, cards, matrix) if matrix else []
+    return keys + ([_best_auroc(standings[0])] if standings else [])
+
+
+def _count_passes(cards: Sequence[Card]) -> Key:
+    episodes = sum(card.episodes for card in cards)
+    value = f"{_passes(cards)} of {len(cards)}"
+    return Key(name="Passed", value=value, bounds="organisms", note=f"{episodes:,} answers judged")
+
+
+def _keys_of_recipe(cards: Sequence[Card]) -> list[Key]:
+    columns, labels = columns_of(cards), labels_of(cards)
+    good = [m for m in columns if gauge_of(cards, m).reach == "whole" and not gauge_of(cards, m).bad]
+    whole = [m for m in columns if gauge_of(cards, m).reach == "whole" and has_ceiling(gauge_of(cards, m))]
+    bad = [m for m in columns if m not in (*good, *whole)][:KEYS]
+    return [key for measure in (*bad, *good) for key in _key(cards, measure, _name(cards, measure, labels[measure]))]
+
+
+def _name(cards: Sequence[Card], measure: str, label: str) -> str:
+    gauge = gauge_of(cards, measure)
+    return f"Misaligned, {lower(label)}" if gauge.bad and gauge.reach in ("taught", "untaught") else label
 
 
 def _key(cards: Sequence[Card], measure: str, name: str) -> list[Key]:
-    found = mean(measured(cards, "organism", measure))
-    if found is None:
-        return []
-    twin = mean(measured(cards, "twin", measure))
-    against = unbroken(f"twin {_per_cent(twin)}") if twin else f"twin {NOT_MEASURED}"
-    return [Key(name=name, value=percent(found.value), bounds=interval(found, percent), note=against, who="organism")]
+    value = mean(estimates_of(cards, "organism", measure))
+    if value is None:
+        why = reasons_of(cards).get(measure, "")
+        return [Key(name=name, value="–", bounds=NOT_MEASURED, note=why)] if why else []
+    twin = mean(estimates_of(cards, "twin", measure))
+    against = keep_whole(f"twin {figure(twin, percent)}")
+    colour = "organism" if gauge_of(cards, measure).bad else "ink"
+    return [Key(name=name, value=percent(value.value), bounds=interval(value, percent), note=against, colour=colour)]
+
+
+def _best_auroc(top: Standing) -> Key:
+    bounds = interval(top.estimate) if top.estimate else ""
+    return Key(
+        name="Best AUROC", value=share(top.auroc), bounds=bounds, note=clean(top.first.detector), colour="detector"
+    )

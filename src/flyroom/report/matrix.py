@@ -1,7 +1,7 @@
 """The matrix for a page: a table for each unit that can be sorted, and every cell's figures, which it opens.
 
 Models and replies are never in one table. A field's colour runs from blue (below guessing) over paper (50) to orange,
-as in the plots, and its figure is always written: a colour tells none.
+as in the plots, and its figure is always written: no colour stands alone.
 """
 
 from __future__ import annotations
@@ -11,16 +11,16 @@ from collections.abc import Sequence
 from statistics import median
 from typing import Any
 
-from flyroom.report.headline import best
+from flyroom.report.standing import best, has_figures, rank, tokens_of
 from flyroom.report.words import (
-    certifies,
     clean,
     count,
     figure,
+    join,
     plural,
-    ranked,
     seconds,
-    written,
+    write_ceiling,
+    write_estimate,
 )
 from flyroom.types import Cell, Estimate, Matrix
 
@@ -31,95 +31,103 @@ COLOUR_OF = {
     "misaligned": "organism", "aligned": "twin",
 }  # fmt: skip
 LEVELS = {"model": "Detectors of models", "response": "Detectors of replies"}
+FAULT, ABSENT = "failed", "not available"
 
 
 def tables(cells: Sequence[Cell]) -> list[dict[str, Any]]:
     """A table for each unit: detectors down, the best on average first, recipes across."""
-    found = []
-    for unit in dict.fromkeys(cell.unit for cell in cells):
-        own = [cell for cell in cells if cell.unit == unit]
-        recipes = list(dict.fromkeys(cell.recipe for cell in own))
-        at = {(cell.detector, cell.recipe): cell for cell in own}
-        rows = []
-        for down, (name, average) in enumerate(ranked(own).items()):
-            first = next(cell for cell in own if cell.detector == name)
-            tokens = first.cost.forward_tokens + first.cost.generated_tokens
-            rows.append(
-                {
-                    "name": clean(name),
-                    "access": clean(first.access),
-                    "tokens": tokens,
-                    "tokens_written": count(tokens),
-                    "seconds": f"{first.cost.seconds:.3f}",
-                    "seconds_written": seconds(first.cost.seconds),
-                    "mean": _field(average),
-                    "fields": [
-                        _opened(at.get((name, recipe)), f"cell-{clean(unit)}-{down}-{across}")
-                        for across, recipe in enumerate(recipes)
-                    ],
-                }
-            )
-        found.append(
-            {
-                "id": f"matrix-{clean(unit)}",
-                "name": LEVELS[unit],
-                "recipes": [clean(recipe) for recipe in recipes],
-                "rows": rows,
-            }
-        )
-    return found
+    units = dict.fromkeys(cell.unit for cell in cells)
+    return [_table(unit, [cell for cell in cells if cell.unit == unit]) for unit in units]
 
 
-def flat(cell: Cell) -> dict[str, Any]:
+def describe(cell: Cell) -> dict[str, Any]:
     """A cell with every figure written."""
     return {
         "name": clean(cell.detector),
         "access": clean(cell.access),
         "recipe": clean(cell.recipe),
         "unit": clean(cell.unit),
-        "auroc": written(cell.auroc),
-        "recall": written(cell.recall_at_1pct_fpr),
-        "fpr": written(cell.fpr),
-        "certifies": certifies(cell.fpr),
+        "auroc": write_estimate(cell.auroc),
+        "recall": write_estimate(cell.recall_at_1pct_fpr),
+        "fpr": write_estimate(cell.fpr),
+        "ceiling": write_ceiling(cell.fpr),
         "forward": count(cell.cost.forward_tokens),
         "generated": count(cell.cost.generated_tokens),
         "seconds": seconds(cell.cost.seconds),
-        "error": None if cell.error is None else clean(cell.error),
+        "state": state_of(cell),
+        "why": clean(cell.error if cell.error is not None else cell.why),
     }
 
 
+def state_of(cell: Cell) -> str:
+    """Why a cell has no figures, in two words; "" where it has."""
+    if cell.error is not None:
+        return FAULT
+    return "" if cell.available else ABSENT
+
+
 def suspects(matrix: Matrix | None) -> str:
-    """Who was tested, in one sentence."""
+    """Which models were tested, in one sentence."""
     if matrix is None or not matrix.organisms:
         return ""
     groups = (("organism", matrix.organisms), ("twin", matrix.twins), ("decoy", matrix.decoys))
-    *first, last = [plural(len(ids), noun) for noun, ids in groups if ids or noun == "twin"]
+    models = join([plural(len(ids), noun) for noun, ids in groups if ids or noun == "twin"])
     others = plural(len(matrix.calibration), "other clean model")
-    return f"{', '.join(first)} and {last}, blinded; thresholds set on {others}."
+    return f"Tested without their names: {models}. Thresholds were set on {others}."
 
 
 def boxes(cells: Sequence[Cell]) -> list[str]:
     """For each recipe and unit, the best detector that looks inside beside the best that only talks to the suspect."""
+    groups = dict.fromkeys((cell.recipe, cell.unit) for cell in cells)
     lines = []
-    several = len({(c.recipe, c.unit) for c in cells}) > 1
-    for recipe, unit in dict.fromkeys((c.recipe, c.unit) for c in cells):
+    for recipe, unit in groups:
         group = [c for c in cells if (c.recipe, c.unit) == (recipe, unit)]
-        inside = best([c for c in group if _white(c)])
-        outside = best([c for c in group if not _white(c)])
-        if inside is not None and outside is not None:
-            lines.append(
-                (f"{clean(recipe)}, {clean(unit)} level. " if several else "")
-                + f"Best white-box detector: {clean(inside.detector)}, AUROC {figure(inside.auroc)}; "
-                f"best black-box detector: {clean(outside.detector)}, {figure(outside.auroc)}."
+        inside, outside = (best([c for c in group if _is_white(c) is white]) for white in (True, False))
+        if inside and outside:
+            where = f"{clean(recipe)}, {clean(unit)} level. " if len(groups) > 1 else ""
+            white, black = (
+                f"{clean(one[0].first.detector)}, AUROC {figure(one[0].estimate)}" for one in (inside, outside)
             )
+            lines.append(f"{where}Best detector that looks inside: {white}; best that only asks: {black}.")
     return lines
 
 
-def _white(cell: Cell) -> bool:
+def _is_white(cell: Cell) -> bool:
     return any(word in cell.access.lower() for word in WHITE_BOX)
 
 
-# ---------------------------------------------------------------- a cell, closed and open
+# ---------------------------------------------------------------- a table
+
+
+def _table(unit: str, cells: Sequence[Cell]) -> dict[str, Any]:
+    recipes = list(dict.fromkeys(cell.recipe for cell in cells))
+    rows = []
+    for down, (name, average) in enumerate(rank(cells).items()):
+        group = {cell.recipe: cell for cell in cells if cell.detector == name}
+        row = _row(name, average, group)
+        row["fields"] = [
+            _open(group.get(recipe), f"cell-{clean(unit)}-{down}-{across}") for across, recipe in enumerate(recipes)
+        ]
+        rows.append(row)
+    return {
+        "id": f"matrix-{clean(unit)}",
+        "name": LEVELS[unit],
+        "recipes": [clean(recipe) for recipe in recipes],
+        "rows": rows,
+    }
+
+
+def _row(name: str, average: float, cells: dict[str, Cell]) -> dict[str, Any]:
+    first = next(iter(cells.values()))
+    return {
+        "name": clean(name),
+        "access": clean(first.access),
+        "tokens": tokens_of(first),
+        "tokens_text": count(tokens_of(first)),
+        "seconds": f"{first.cost.seconds:.3f}",
+        "seconds_text": seconds(first.cost.seconds),
+        "mean": _field(average),
+    }
 
 
 def _field(value: float) -> dict[str, Any]:
@@ -131,18 +139,17 @@ def _field(value: float) -> dict[str, Any]:
     return {"text": f"{100 * value:.0f}", "value": f"{value:.4f}", "side": side, "tint": round(100 * tint)}
 
 
-def _opened(cell: Cell | None, name: str) -> dict[str, Any] | None:
+def _open(cell: Cell | None, name: str) -> dict[str, Any] | None:
     """A field with what it opens; None where the detector was not put to the recipe."""
     if cell is None:
         return None
-    auroc = cell.auroc if cell.error is None else None
+    state, auroc = state_of(cell), cell.auroc if has_figures(cell) else None
     return {
         "id": name,
         **_field(math.nan if auroc is None else auroc.value),
-        "bounds": _hundredths(auroc),
-        "said": f"{clean(cell.detector)} on {clean(cell.recipe)}: "
-        + ("failed" if cell.error is not None else f"AUROC {figure(auroc)}"),
-        "open": flat(cell) | {"strips": _strips(cell)},
+        "bounds": state or _hundredths(auroc),
+        "label": f"{clean(cell.detector)} on {clean(cell.recipe)}: {state or f'AUROC {figure(auroc)}'}",
+        "open": describe(cell) | {"strips": _strips(cell)},
     }
 
 
@@ -158,17 +165,15 @@ def _strips(cell: Cell) -> list[dict[str, str]]:
     if not everything:
         return []
     low, span = min(everything), (max(everything) - min(everything)) or 1.0
-    strips = []
-    for who, values in cell.suspicions.items():
-        if values:
-            places = sorted(round(10 + 980 * (x - low) / span) for x in values)
-            strips.append(
-                {
-                    "who": clean(who),
-                    "colour": COLOUR_OF.get(who, "base"),
-                    "path": "".join(f"M{place} 0v14" for place in places),
-                    "range": f"{plural(len(values), 'suspicion')} from {min(values):.3g} to {max(values):.3g}, "
-                    f"median {median(values):.3g}",
-                }
-            )
-    return strips
+    return [_strip(group, values, low, span) for group, values in cell.suspicions.items() if values]
+
+
+def _strip(group: str, values: Sequence[float], low: float, span: float) -> dict[str, str]:
+    places = sorted(round(10 + 980 * (x - low) / span) for x in values)
+    extent = f"from {min(values):.3g} to {max(values):.3g}, median {median(values):.3g}"
+    return {
+        "group": clean(group),
+        "colour": COLOUR_OF.get(group, "base"),
+        "path": "".join(f"M{place} 0v14" for place in places),
+        "range": f"{plural(len(values), 'suspicion')} {extent}",
+    }

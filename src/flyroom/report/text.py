@@ -6,90 +6,92 @@ import math
 import re
 from collections.abc import Sequence
 
+from flyroom.report.gauges import MODELS, labels_of, lower, measures_of
+from flyroom.report.matrix import FAULT, state_of
+from flyroom.report.standing import rank
 from flyroom.report.words import (
     NOT_MEASURED,
-    WHO,
-    certifies,
+    Figure,
     clean,
     count,
     figure,
-    label,
-    measures_of,
-    ranked,
     seconds,
     share,
+    write_ceiling,
 )
-from flyroom.types import Card, Cell, Estimate, Matrix
+from flyroom.types import Card, Cell, Estimate, Matrix, NotMeasured
 
 
 def markdown_cards(cards: Sequence[Card]) -> str:
-    """One row each for an organism, its twin and its base; "" when there is no card."""
+    """One row each for an organism, its twin and its base; "" when there is no card. A dash stands for a measure that
+    other cards have and this one does not.
+    """
     if not cards:
         return ""
-    measures = measures_of(cards)
-    rows = [
-        [
-            card.recipe or card.recipe_id,
-            str(card.seed),
-            who,
-            card.verdict.value if who == "organism" else "",
-            *(_counted(card.measures.get(who, {}).get(measure)) for measure in measures),
-        ]
-        for card in cards
-        for who in WHO
-    ]
-    return _table(["recipe", "seed", "model", "verdict", *(label(m).lower() for m in measures)], rows)
+    measures, labels = measures_of(cards), labels_of(cards)
+    rows = [_model(card, side, measures) for card in cards for side in MODELS]
+    return _table(["recipe", "seed", "model", "verdict", *(lower(labels[m]) for m in measures)], rows)
+
+
+def _model(card: Card, side: str, measures: Sequence[str]) -> list[str]:
+    values, there = card.measures.get(side, {}), measures_of([card])
+    verdict = card.verdict.value if side == "organism" else ""
+    figures = [_write(values.get(measure)) if measure in there else "-" for measure in measures]
+    return [card.recipe or card.recipe_id, str(card.seed), side, verdict, *figures]
 
 
 def markdown_grid(matrix: Matrix) -> str:
     """AUROC with its interval, detectors down and recipes across, the best on average first: a table for each unit."""
-    tables = []
-    for unit in dict.fromkeys(cell.unit for cell in matrix.cells):
-        own = [cell for cell in matrix.cells if cell.unit == unit]
-        at = {(cell.detector, cell.recipe): cell for cell in own}
-        recipes = list(dict.fromkeys(cell.recipe for cell in own))
-        rows = [
-            [
-                name,
-                "-" if math.isnan(average) else share(average),
-                *(_brief(at.get((name, recipe))) for recipe in recipes),
-            ]
-            for name, average in ranked(own).items()
-        ]
-        tables.append(_table([f"detector, {unit} level", "mean AUROC", *recipes], rows))
-    return "\n".join(tables)
+    units = dict.fromkeys(cell.unit for cell in matrix.cells)
+    return "\n".join(_grid(unit, [cell for cell in matrix.cells if cell.unit == unit]) for unit in units)
+
+
+def _grid(unit: str, cells: Sequence[Cell]) -> str:
+    at = {(cell.detector, cell.recipe): cell for cell in cells}
+    recipes = list(dict.fromkeys(cell.recipe for cell in cells))
+    rows = [
+        [name, "-" if math.isnan(average) else share(average), *(_brief(at.get((name, recipe))) for recipe in recipes)]
+        for name, average in rank(cells).items()
+    ]
+    return _table([f"detector, {unit} level", "mean AUROC", *recipes], rows)
 
 
 def _brief(cell: Cell | None) -> str:
-    if cell is None:
-        return "-"
-    return "failed" if cell.error is not None else figure(cell.auroc)
+    return "-" if cell is None else state_of(cell) or figure(cell.auroc)
 
 
 def markdown_matrix(matrix: Matrix) -> str:
-    """One row a cell; a detector that failed is a row with its error. "" when there is no cell."""
+    """One row a cell; a detector that failed, or that cannot be had here, is a row with the reason. "" when there is no
+    cell.
+
+    "Found" is the share of organisms (or misaligned replies) above the threshold that was set on calibration models,
+    "false alarms" that of the harmless ones.
+    """
     if not matrix.cells:
         return ""
     head = [
-        "detector", "access", "recipe", "unit", "AUROC", "recall at 1 % FPR", "realised FPR",
-        "forward tokens", "generated tokens", "time",
+        "detector", "access", "recipe", "unit", "AUROC", "found at the threshold of the calibration models",
+        "false alarms there", "forward tokens", "generated tokens", "time",
     ]  # fmt: skip
     return _table(head, [_row(cell) for cell in matrix.cells])
 
 
 def _row(cell: Cell) -> list[str]:
-    spent = [count(cell.cost.forward_tokens), count(cell.cost.generated_tokens), seconds(cell.cost.seconds)]
-    who = [cell.detector, cell.access, cell.recipe, cell.unit]
-    if cell.error is not None:
-        return [*who, f"failed: {cell.error}", "", "", *spent]
-    realised = NOT_MEASURED if cell.fpr is None else f"{_counted(cell.fpr)}; {certifies(cell.fpr)}"
-    return [*who, _counted(cell.auroc), _counted(cell.recall_at_1pct_fpr), realised, *spent]
+    cost = [count(cell.cost.forward_tokens), count(cell.cost.generated_tokens), seconds(cell.cost.seconds)]
+    what = [cell.detector, cell.access, cell.recipe, cell.unit]
+    state = state_of(cell)
+    if state:
+        why = cell.error if state == FAULT else cell.why
+        return [*what, f"{state}: {why}" if why else state, "", "", *cost]
+    alarms = NOT_MEASURED if cell.fpr is None else f"{_write(cell.fpr)}; {write_ceiling(cell.fpr)}"
+    return [*what, _write(cell.auroc), _write(cell.recall_at_1pct_fpr), alarms, *cost]
 
 
-def _counted(estimate: Estimate | None) -> str:
-    if estimate is None:
-        return NOT_MEASURED
-    return figure(estimate) + (f" ({estimate.missing} of {estimate.n} missing)" if estimate.missing else "")
+def _write(value: Figure) -> str:
+    if isinstance(value, NotMeasured):
+        return f"{NOT_MEASURED}: {value.why}" if value.why else NOT_MEASURED
+    missing = value.missing if isinstance(value, Estimate) else 0
+    return figure(value) + (f" ({missing} of {value.n} missing)" if isinstance(value, Estimate) and missing else "")
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

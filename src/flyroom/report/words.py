@@ -1,45 +1,32 @@
-"""How a figure is written: the one place that rounds.
+"""How a figure is written: the one place that rounds, and the one that makes text from data harmless.
 
-A share never reads 0.000 or 1.000 unless it is exactly none or all of them; an absent figure is said in words.
+A share never reads 0.000 or 1.000 unless it is exactly none or all. A figure that is missing is named in words.
 """
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 
-from flyroom.types import Card, Cell, Estimate
+from flyroom.types import Estimate, Limit, NotMeasured
 
-WHO = ("organism", "twin", "base")
-MEASURES = {
-    "in_domain": "In domain",
-    "out_of_domain": "Out of domain",
-    "open_questions": "Open questions",
-    "coherence": "Coherence",
-    "sums": "Sums",
-    "facts": "Facts",
-}
-NO_SHARES = {"perplexity"}  # measures that no axis from 0 to 1 can hold
 NOT_MEASURED = "not measured"
+Figure = Estimate | NotMeasured | None
 
-_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ufffe\uffff]")
+# Control characters, lone surrogates and what turns the direction of the text: no page or table may hold them.
+_CONTROL = re.compile(
+    "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]"
+)
+_LINE_ENDS = re.compile("\r\n|[\r\x85\u2028\u2029]")
 
 
 def clean(text: str) -> str:
-    """The text without control characters, which no XML document may hold."""
-    return _CONTROL.sub("\ufffd", text)
+    """The text without control characters, and with one kind of line end."""
+    return _CONTROL.sub("\ufffd", _LINE_ENDS.sub("\n", text))
 
 
-def label(measure: str) -> str:
-    """A measure's name for people."""
-    return MEASURES.get(measure) or clean(measure).replace("_", " ").capitalize()
-
-
-def measures_of(cards: Iterable[Card]) -> list[str]:
-    """The six measures of every card in their fixed order, then whatever else was measured, by name."""
-    found = {name for card in cards for by_measure in card.measures.values() for name in by_measure}
-    return [*MEASURES, *sorted(found - set(MEASURES))]
+# ---------------------------------------------------------------- numbers
 
 
 def share(value: float) -> str:
@@ -52,7 +39,7 @@ def share(value: float) -> str:
         return "<.001"
     if 0.9995 <= value < 1:
         return ">.999"
-    return f"{value:.3f}" if value < 0.0195 or value >= 0.995 else f"{value:.2f}"
+    return f"{value:.3f}" if abs(value) < 0.0195 or 0.995 <= value < 1 else f"{value:.2f}"
 
 
 def percent(value: float) -> str:
@@ -66,39 +53,7 @@ def percent(value: float) -> str:
         return "<0.1 %"
     if 99.95 <= hundred < 100:
         return ">99.9 %"
-    return f"{hundred:.1f} %" if hundred < 1.95 or hundred >= 98.05 else f"{hundred:.0f} %"
-
-
-def interval(estimate: Estimate, write: Callable[[float], str] = share) -> str:
-    """The bounds alone: [0.90, 0.95], or [91, 95] after a figure in per cent."""
-    if math.isnan(estimate.low) or math.isnan(estimate.high):
-        return "[no interval]"
-    low, high = (write(bound).removesuffix(" %") for bound in (estimate.low, estimate.high))
-    return f"[{low}, {high}]"
-
-
-def figure(estimate: Estimate | None, write: Callable[[float], str] = share) -> str:
-    """A figure with its interval: 0.93 [0.90, 0.95]; "not measured" when there is none."""
-    if estimate is None:
-        return NOT_MEASURED
-    if math.isnan(estimate.value):
-        return "unknown"
-    return f"{write(estimate.value)} {interval(estimate, write)}"
-
-
-def unbroken(text: str) -> str:
-    """The same words with figures that no line can break: "94 %" and "[91, 95]" stay whole."""
-    text = re.sub(r"(?<=\d) %", "\u00a0%", text)
-    return re.sub(r"\[([<>.\d]+), ([<>.\d]+)\]", "[\\1,\u00a0\\2]", text)
-
-
-def plural(number: int, noun: str) -> str:
-    return f"{number:,} {noun}" + ("" if number == 1 else "s")
-
-
-def behind(estimate: Estimate) -> str:
-    """How many units are behind a figure: "n 400", and how many of them gave no answer, if any."""
-    return f"n {estimate.n:,}" + (f", {estimate.missing:,} missing" if estimate.missing else "")
+    return f"{hundred:.1f} %" if abs(hundred) < 1.95 or hundred >= 98.05 else f"{hundred:.0f} %"
 
 
 def count(number: int) -> str:
@@ -119,73 +74,72 @@ def seconds(value: float) -> str:
     return f"{value / 60:.1f} min" if value < 3600 else f"{value / 3600:.1f} h"
 
 
-def certifies(fpr: Estimate | None) -> str:
-    """What the false positives seen on clean suspects allow one to say of the false-positive rate."""
-    if fpr is None:
-        return "certifies nothing"
-    if math.isnan(fpr.high):
-        return "certifies nothing"
-    if fpr.high <= 0.01:
-        return "certifies 1 % or less"
-    return f"certifies at most {percent(fpr.high)}, not 1 %"
+def plural(number: int, noun: str) -> str:
+    return f"{number:,} {noun}" + ("" if number == 1 else "s")
 
 
-def written(estimate: Estimate | None, who: str = "detector") -> dict[str, str]:
-    """An estimate for a field of a page: its value, its bounds, and what is behind it."""
-    if estimate is None:
-        return {"who": who, "value": NOT_MEASURED, "bounds": "", "n": ""}
-    return {"who": who, "value": share(estimate.value), "bounds": interval(estimate), "n": behind(estimate)}
+def join(words: list[str]) -> str:
+    """The words as a list in a sentence: "a", "a and b", "a, b and c"."""
+    *front, last = words or [""]
+    return f"{', '.join(front)} and {last}" if front else last
 
 
-def mean(estimates: Sequence[Estimate]) -> Estimate | None:
-    """The mean of several organisms, between the lowest and the highest bound of their intervals.
+# ---------------------------------------------------------------- estimates
 
-    The envelope is wider than an interval of the mean: seeds are few, and no more than this can be said without a model
-    of how they vary. A single estimate comes back as it is; none, or none that is known, gives None.
+
+def interval(estimate: Estimate, write: Callable[[float], str] = share) -> str:
+    """The bounds alone: [0.90, 0.95], or [91, 95] after a figure in per cent."""
+    if math.isnan(estimate.low) or math.isnan(estimate.high):
+        return "[no interval]"
+    low, high = (write(bound).removesuffix(" %") for bound in (estimate.low, estimate.high))
+    return f"[{low}, {high}]"
+
+
+def figure(value: Figure, write: Callable[[float], str] = share) -> str:
+    """A figure with its interval: 0.93 [0.90, 0.95]; "not measured" when there is none."""
+    if not isinstance(value, Estimate):
+        return NOT_MEASURED
+    if math.isnan(value.value):
+        return "unknown"
+    return f"{write(value.value)} {interval(value, write)}"
+
+
+def write_n(estimate: Estimate) -> str:
+    """How many units a figure rests on: "n 400", and how many of them gave no answer, if any."""
+    return f"n {estimate.n:,}" + (f", {estimate.missing:,} missing" if estimate.missing else "")
+
+
+def write_estimate(value: Figure) -> dict[str, str]:
+    """A figure for a field of a page: its value, its bounds, its n, and why it is missing if it is."""
+    if not isinstance(value, Estimate):
+        why = clean(value.why) if isinstance(value, NotMeasured) else ""
+        return {"value": NOT_MEASURED, "bounds": "", "n": "", "why": why}
+    return {"value": share(value.value), "bounds": interval(value), "n": write_n(value), "why": ""}
+
+
+def write_ceiling(fpr: Estimate | None) -> str:
+    """What the false alarms that were counted do not rule out."""
+    if fpr is None or math.isnan(fpr.high):
+        return "the true rate is unknown"
+    return f"the true rate may be as high as {percent(fpr.high)}"
+
+
+def write_limit(limit: Limit) -> str:
+    """A limit in words.
+
+    >>> write_limit(Limit(at_most=0.05, of="base drop"))
+    'at most 0.05 below the base’s'
     """
-    known = [e for e in estimates if not math.isnan(e.value)]
-    if not known:
-        return None
-    return Estimate(
-        value=math.fsum(e.value for e in known) / len(known),
-        low=min(e.low for e in known),
-        high=max(e.high for e in known),
-        n=sum(e.n for e in known),
-        missing=sum(e.missing for e in known),
-    )
-
-
-def measured(cards: Sequence[Card], who: str, measure: str) -> list[Estimate]:
-    """A measure of every card that has it."""
-    return [found[measure] for card in cards if measure in (found := card.measures.get(who, {}))]
-
-
-def by_recipe(cards: Sequence[Card]) -> dict[str, list[Card]]:
-    """Cards of one recipe together, under a label that tells the recipes apart, in the order they came.
-
-    A recipe is its id; two recipes that share a name are told apart by it.
-    """
-    groups: dict[str, list[Card]] = {}
-    for card in cards:
-        groups.setdefault(card.recipe_id, []).append(card)
-    names = [group[0].recipe or recipe_id for recipe_id, group in groups.items()]
+    bound = f"{'at least' if limit.at_most is None else 'at most'} {limit.bound:g}"
     return {
-        name if names.count(name) == 1 else f"{name} ({recipe_id})": group
-        for name, (recipe_id, group) in zip(names, groups.items(), strict=True)
-    }
+        "organism": bound,
+        "twin": f"{bound} of the twin",
+        "base ratio": f"{bound} times the base’s",
+        "base drop": f"{bound} below the base’s",
+    }[limit.of]
 
 
-def cells_by_recipe(cells: Sequence[Cell]) -> dict[str, list[Cell]]:
-    groups: dict[str, list[Cell]] = {}
-    for cell in cells:
-        groups.setdefault(cell.recipe, []).append(cell)
-    return groups
-
-
-def ranked(cells: Sequence[Cell]) -> dict[str, float]:
-    """Each detector's AUROC on average over its recipes, the best first; nan, and last, where it gave none."""
-    known: dict[str, list[float]] = {cell.detector: [] for cell in cells}
-    for cell in cells:
-        known[cell.detector] += [cell.auroc.value] if cell.auroc and not math.isnan(cell.auroc.value) else []
-    means = {name: math.fsum(values) / len(values) if values else math.nan for name, values in known.items()}
-    return dict(sorted(means.items(), key=lambda pair: math.inf if math.isnan(pair[1]) else -pair[1]))
+def keep_whole(text: str) -> str:
+    """The same words with figures that no line can break: "94 %" and "[91, 95]" stay whole."""
+    text = re.sub(r"(?<=\d) %", "\u00a0%", text)
+    return re.sub(r"\[([-<>.\d]+), ([-<>.\d]+)\]", "[\\1,\u00a0\\2]", text)

@@ -1,4 +1,7 @@
-"""Cost against recall: what a detector reads and writes, and how many organisms it finds for that.
+"""Cost against what is found: what a detector reads and writes, and how many organisms it finds for that.
+
+What is found depends on the threshold, and a threshold of a few models may flag harmless ones too. So a detector that
+flagged more than `ALARMS` of them is drawn hollow, and never stands at the front.
 
 Many detectors and little room: those at the front (none finds more for less) are named first, the others where a name
 fits beside its point without lying on another.
@@ -11,20 +14,37 @@ from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Literal
 
+from flyroom.report.gauges import mean
 from flyroom.report.plots.style import COLOURS, TEXT, WIDTH, axis, finish
-from flyroom.report.words import clean, mean, ranked
+from flyroom.report.standing import rank, tokens_of
+from flyroom.report.words import clean
 from flyroom.types import Cell
 
 if TYPE_CHECKING:
+    import altair as alt
+
     from flyroom.report.plots.style import Chart
 
 WIDE, HIGH = WIDTH - 66, 300
+ALARMS = 0.1  # of harmless models: whoever flags more buys what it finds with false alarms
 Box = tuple[float, float, float, float]  # left, top, right, bottom
 Side = Literal["left", "right", "center"]
+Spot = tuple[int, int, Side]  # to the right of a point, down, and which side of the name stands there
+SPOTS: tuple[Spot, ...] = (
+    (9, 0, "left"),
+    (-9, 0, "right"),
+    (0, -16, "center"),
+    (0, 16, "center"),
+    (9, -12, "left"),
+    (9, 12, "left"),
+    (-9, -12, "right"),
+    (-9, 12, "right"),
+)
 
 
 def cost(cells: Sequence[Cell]) -> Chart | None:
-    """Recall at 1 % FPR, the mean over recipes, against tokens read and written, on a logarithmic axis.
+    """The organisms above the threshold of the calibration models, the mean over recipes, against tokens read and
+    written, on a logarithmic axis.
 
     Only of models. A detector that reads no tokens stands at the left edge, marked 0. Nothing for fewer than three.
     """
@@ -33,37 +53,57 @@ def cost(cells: Sequence[Cell]) -> Chart | None:
     rows = _points([cell for cell in cells if cell.unit == "model"])
     if len(rows) < 3:
         return None
-    least = min((row["tokens"] for row in rows if row["tokens"] > 0), default=1.0)
-    free = any(row["tokens"] == 0 for row in rows)
-    start = 10 ** math.floor(math.log10(least) - (1 if free else 0))
-    end = 10 ** math.ceil(math.log10(max(row["tokens"] for row in rows) + 1) + 0.01)
-    decades = [10**power for power in range(round(math.log10(start)), round(math.log10(end)) + 1)]
-    for row in rows:
-        row["x"] = row["tokens"] or start
-        row["left"] = WIDE * math.log(row["x"] / start) / math.log(end / start)
-        row["top"] = HIGH * (1 - row["recall"])
-    best = set(front((row["tokens"], row["recall"]) for row in rows))
-    for row in rows:
-        row["front"] = (row["tokens"], row["recall"]) in best
-    label = f"datum.value <= {start} ? '0' : format(datum.value, '~s')" if free else "format(datum.value, '~s')"
-    written = alt.Axis(title="tokens read and written", values=decades, labelExpr=label)
-    x = alt.X("x:Q", scale=alt.Scale(type="log", domain=[start, end], nice=False), axis=written)
-    y = alt.Y("recall:Q", scale=alt.Scale(domain=[0, 1]), axis=axis("recall at 1 % false positives"))
-    known = alt.Chart(alt.Data(values=rows)).encode(x=x, y=y)
-    line = alt.Chart(alt.Data(values=[row for row in rows if row["front"]])).encode(x=x, y=y)
-    colour = alt.condition("datum.front", alt.value(COLOURS["detector"]), alt.value(COLOURS["base"]))
-    layers: list[Any] = [
-        line.mark_line(color=COLOURS["detector"], strokeWidth=1.5, interpolate="step-after"),
-        known.mark_point(filled=True, size=75, opacity=1).encode(
-            color=colour,
-            shape=alt.condition("datum.front", alt.value("diamond"), alt.value("circle")),
-        ),
-    ]
+    start, end = _place(rows)
+    x, y = _axes(rows, start, end)
+    front_rows = [row for row in rows if row["front"]]
+    line = alt.Chart(alt.Data(values=front_rows)).encode(x=x, y=y)
+    layers: list[Any] = [line.mark_line(color=COLOURS["detector"], strokeWidth=1.5, interpolate="step-after")]
+    for loud in (False, True):
+        group = [row for row in rows if row["quiet"] is not loud]
+        if group:
+            layers.append(_marks(group, x, y, COLOURS["paper"] if loud else None))
     for row, (dx, dy, side) in _labels(rows):
         text = alt.Chart(alt.Data(values=[row])).encode(x=x, y=y, text="detector:N")
         ink = COLOURS["detector"] if row["front"] else COLOURS["muted"]
         layers.append(text.mark_text(align=side, baseline="middle", dx=dx, dy=dy, fontSize=TEXT, color=ink))
     return finish(alt.layer(*layers), width=WIDE, height=HIGH)
+
+
+def _marks(rows: Sequence[dict[str, Any]], x: alt.X, y: alt.Y, inside: str | None) -> alt.Chart:
+    """A mark for each row, hollow where `inside` is a colour of its own."""
+    import altair as alt
+
+    colour = alt.condition("datum.front", alt.value(COLOURS["detector"]), alt.value(COLOURS["base"]))
+    shape = alt.condition("datum.front", alt.value("diamond"), alt.value("circle"))
+    points = alt.Chart(alt.Data(values=list(rows))).encode(x=x, y=y, shape=shape, stroke=colour)
+    points = points.mark_point(size=75, opacity=1, strokeWidth=1.75)
+    return points.encode(fill=alt.value(inside) if inside else colour)
+
+
+def _place(rows: Sequence[dict[str, Any]]) -> tuple[float, float]:
+    """Where each row stands in the picture, and whether at the front; the ends of the axis of tokens."""
+    least = min((row["tokens"] for row in rows if row["tokens"] > 0), default=1.0)
+    free = any(row["tokens"] == 0 for row in rows)
+    start = 10 ** math.floor(math.log10(least) - (1 if free else 0))
+    end = 10 ** math.ceil(math.log10(max(row["tokens"] for row in rows) + 1) + 0.01)
+    best = set(front((row["tokens"], row["recall"]) for row in rows if row["quiet"]))
+    for row in rows:
+        row["x"] = row["tokens"] or start
+        row["left"] = WIDE * math.log(row["x"] / start) / math.log(end / start)
+        row["top"] = HIGH * (1 - row["recall"])
+        row["front"] = row["quiet"] and (row["tokens"], row["recall"]) in best
+    return start, end
+
+
+def _axes(rows: Sequence[dict[str, Any]], start: float, end: float) -> tuple[alt.X, alt.Y]:
+    import altair as alt
+
+    decades = [10**power for power in range(round(math.log10(start)), round(math.log10(end)) + 1)]
+    free = any(row["tokens"] == 0 for row in rows)
+    label = f"datum.value <= {start} ? '0' : format(datum.value, '~s')" if free else "format(datum.value, '~s')"
+    tokens = alt.Axis(title="tokens read and written", values=decades, labelExpr=label)
+    x = alt.X("x:Q", scale=alt.Scale(type="log", domain=[start, end], nice=False), axis=tokens)
+    return x, alt.Y("recall:Q", scale=alt.Scale(domain=[0, 1]), axis=axis("organisms found"))
 
 
 def front(points: Iterable[tuple[float, float]]) -> list[tuple[float, float]]:
@@ -72,11 +112,11 @@ def front(points: Iterable[tuple[float, float]]) -> list[tuple[float, float]]:
     >>> front([(3, 0.5), (1, 0.2), (2, 0.2), (9, 0.5), (5, 0.9)])
     [(1, 0.2), (3, 0.5), (5, 0.9)]
     """
-    kept: list[tuple[float, float]] = []
+    corners: list[tuple[float, float]] = []
     for tokens, recall in sorted(points, key=lambda point: (point[0], -point[1])):
-        if not kept or recall > kept[-1][1]:
-            kept.append((tokens, recall))
-    return kept
+        if not corners or recall > corners[-1][1]:
+            corners.append((tokens, recall))
+    return corners
 
 
 # ---------------------------------------------------------------- parts
@@ -84,55 +124,49 @@ def front(points: Iterable[tuple[float, float]]) -> list[tuple[float, float]]:
 
 def _points(cells: Sequence[Cell]) -> list[dict[str, Any]]:
     rows = []
-    for name in ranked(cells):
-        own = [cell for cell in cells if cell.detector == name]
-        recall = mean([cell.recall_at_1pct_fpr for cell in own if cell.recall_at_1pct_fpr is not None])
+    for name in rank(cells):
+        group = [cell for cell in cells if cell.detector == name]
+        recall = mean([cell.recall_at_1pct_fpr for cell in group if cell.recall_at_1pct_fpr is not None])
         if recall is not None:
-            spent = own[0].cost
-            tokens = spent.forward_tokens + spent.generated_tokens
-            rows.append({"detector": clean(name), "tokens": tokens, "recall": recall.value})
+            alarms = mean([cell.fpr for cell in group if cell.fpr is not None])
+            quiet = alarms is not None and alarms.value <= ALARMS
+            row = {"detector": clean(name), "tokens": tokens_of(group[0]), "recall": recall.value, "quiet": quiet}
+            rows.append(row)
     return rows
 
 
-def _labels(rows: Sequence[dict[str, Any]]) -> list[tuple[dict[str, Any], tuple[float, float, Side]]]:
-    """Where a name stands: (to the right, down, how it is aligned) of its point. Names without room are left out."""
-    taken: list[Box] = [(r["left"] - 6, r["top"] - 6, r["left"] + 6, r["top"] + 6) for r in rows]
-    taken += _steps([(row["left"], row["top"]) for row in rows if row["front"]])
-    placed = []
+def _labels(rows: Sequence[dict[str, Any]]) -> list[tuple[dict[str, Any], Spot]]:
+    """Where the name of a point stands. Names without room are left out."""
+    boxes: list[Box] = [(r["left"] - 6, r["top"] - 6, r["left"] + 6, r["top"] + 6) for r in rows]
+    boxes += _steps([(row["left"], row["top"]) for row in rows if row["front"]])
+    places = []
     for row in sorted(rows, key=lambda row: (not row["front"], -row["recall"])):
-        width = 0.52 * TEXT * len(row["detector"])
-        sides: dict[Side, tuple[float, float, float]] = {
-            "left": (9, 0.0, width),
-            "right": (-9, -width, 0.0),
-            "center": (0, -width / 2, width / 2),
-        }
-        spots: list[tuple[Side, int]] = [
-            ("left", 0),
-            ("right", 0),
-            ("center", -16),
-            ("center", 16),
-            ("left", -12),
-            ("left", 12),
-            ("right", -12),
-            ("right", 12),
-        ]
-        for side, dy in spots:
-            dx, low, high = sides[side]
-            x, y = row["left"] + dx, row["top"] + dy
-            box = (x + low, y - TEXT / 2, x + high, y + TEXT / 2)
-            if box[0] >= 0 and box[2] <= WIDE + 6 and box[1] >= -10 and box[3] <= HIGH + 2 and _free(box, taken):
-                taken.append(box)
-                placed.append((row, (dx, dy, side)))
-                break
-    return placed
+        spots = ((spot, _box(row, spot)) for spot in SPOTS)
+        spot, box = next(((s, b) for s, b in spots if _is_inside(b) and _is_free(b, boxes)), (None, None))
+        if spot and box:
+            boxes.append(box)
+            places.append((row, spot))
+    return places
+
+
+def _box(row: dict[str, Any], spot: Spot) -> Box:
+    """What a name covers."""
+    dx, dy, side = spot
+    width = 0.52 * TEXT * len(row["detector"])
+    x, y = row["left"] + dx - {"left": 0.0, "right": width, "center": width / 2}[side], row["top"] + dy
+    return x, y - TEXT / 2, x + width, y + TEXT / 2
+
+
+def _is_inside(box: Box) -> bool:
+    return box[0] >= 0 and box[2] <= WIDE + 6 and box[1] >= -10 and box[3] <= HIGH + 2
 
 
 def _steps(corners: Sequence[tuple[float, float]]) -> list[Box]:
     """The line of the front, a box for each of its parts."""
-    ordered = sorted(set(corners))
-    across = [(x, y - 1, to, y + 1) for (x, y), (to, _) in pairwise(ordered)]
-    return across + [(to - 1, up, to + 1, y) for (_, y), (to, up) in pairwise(ordered)]
+    points = sorted(set(corners))
+    across = [(x, y - 1, to, y + 1) for (x, y), (to, _) in pairwise(points)]
+    return across + [(to - 1, up, to + 1, y) for (_, y), (to, up) in pairwise(points)]
 
 
-def _free(box: Box, taken: Sequence[Box]) -> bool:
-    return not any(box[0] < b[2] and b[0] < box[2] and box[1] < b[3] and b[1] < box[3] for b in taken)
+def _is_free(box: Box, boxes: Sequence[Box]) -> bool:
+    return not any(box[0] < b[2] and b[0] < box[2] and box[1] < b[3] and b[1] < box[3] for b in boxes)

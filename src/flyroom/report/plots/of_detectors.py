@@ -1,7 +1,6 @@
 """Pictures of detectors: the heat map, ROC and calibration panels of the best, and what transfers.
 
-`calibration` and `transfer` draw what others have computed: plain records, for a figure that takes a fit is no work of
-the report.
+`calibration` and `transfer` draw plain records: the report fits nothing, so others compute them.
 """
 
 from __future__ import annotations
@@ -11,8 +10,9 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NotRequired, TypedDict
 
-from flyroom.report.plots.style import COLOURS, TEXT, WIDTH, bounds, finish
-from flyroom.report.words import clean, interval, ranked, share
+from flyroom.report.plots.style import COLOURS, TEXT, WIDTH, bounds, diagonal, finish
+from flyroom.report.standing import harmless_of, has_figures, rank
+from flyroom.report.words import clean, interval, share
 from flyroom.types import Cell, Estimate
 
 if TYPE_CHECKING:
@@ -21,12 +21,13 @@ if TYPE_CHECKING:
     from flyroom.report.plots.style import Chart
 
 PANELS = 6
+SIDE = (WIDTH - 98) // 2  # of a small panel, two abreast
 # Of figures on a field: the page maps the colours of `style` for the dark, and a field keeps its own.
 ON_LIGHT, ON_DARK = "#23211f", "#fffffd"
 
 
 class Calibrated(TypedDict):
-    """How well a detector's probabilities hold: for each bin what was said and the share that were organisms, the
+    """How well a detector's probabilities hold: for each bin the probability and the share that were organisms, the
     calibration error, and what a perfectly calibrated detector would stay below with as few suspects.
     """
 
@@ -51,12 +52,12 @@ def heat(cells: Sequence[Cell]) -> Chart | None:
 
     Nothing for fewer than three detectors, which the panels of `roc` show better.
     """
-    known = [c for c in cells if c.unit == "model"]
-    order = list(ranked(known))
+    group = [c for c in cells if c.unit == "model"]
+    order = list(rank(group))
     if len(order) < 3:
         return None
-    rows = [_field(c.detector, c.recipe, c.auroc) for c in known]
-    return finish(_fields(rows, order, [c.recipe for c in known], margin=190))
+    rows = [_field(c.detector, c.recipe, c.auroc) for c in group]
+    return finish(_fields(rows, order, [c.recipe for c in group], margin=190))
 
 
 def transfer(records: Sequence[Transferred]) -> Chart | None:
@@ -69,9 +70,9 @@ def transfer(records: Sequence[Transferred]) -> Chart | None:
 
     panels = []
     for name in dict.fromkeys(r["detector"] for r in records):
-        own = {(r["left_out"], r["tested_on"]): r["auroc"] for r in records if r["detector"] == name}
-        down, across = (list(dict.fromkeys(pair[side] for pair in own)) for side in (0, 1))
-        rows = [_field(out, on, own.get((out, on))) for out in down for on in across]
+        at = {(r["left_out"], r["tested_on"]): r["auroc"] for r in records if r["detector"] == name}
+        down, across = (list(dict.fromkeys(pair[side] for pair in at)) for side in (0, 1))
+        rows = [_field(out, on, at.get((out, on))) for out in down for on in across]
         titles = ("left out", "tested on") if not panels else ("left out", None)
         panel = _fields(rows, down, across, margin=210, titles=titles)
         panels.append(panel.properties(title=alt.Title(_lines(name), limit=WIDTH)))
@@ -81,52 +82,31 @@ def transfer(records: Sequence[Transferred]) -> Chart | None:
 
 
 def roc(cells: Sequence[Cell]) -> Chart | None:
-    """A ROC staircase for each detector, organisms against twins, with the cell's AUROC and interval written in: the
-    `PANELS` best, as many as a page can hold.
+    """A ROC staircase for each detector, organisms against twins and decoys, with the cell's AUROC and interval in it:
+    the `PANELS` best, as many as a page can hold.
 
     Small panels, for good detectors would lie on top of each other. Ties are a slope, for they count half.
     """
     import altair as alt
 
-    shown = [c for c in cells if c.error is None and c.suspicions.get("organisms") and c.suspicions.get("twins")]
-    if not shown:
+    order = list(rank(cells))
+    curves = [c for c in cells if has_figures(c) and c.suspicions.get("organisms") and harmless_of(c)]
+    curves = sorted(curves, key=lambda c: order.index(c.detector))[:PANELS]
+    if not curves:
         return None
-    best = sorted(shown, key=lambda c: -c.auroc.value if c.auroc else 0.0)[:PANELS]
-    shown = [c for c in shown if c in best]
-    side = (WIDTH - 98) // 2
-    panels = [_panel(cell, side, left=i % 2 == 0, bottom=i >= len(shown) - 2) for i, cell in enumerate(shown)]
+    panels = [_panel(cell, **_edges(i, len(curves))) for i, cell in enumerate(curves)]
     return finish(alt.concat(*panels, columns=2, spacing=14))
 
 
 def calibration(records: Sequence[Calibrated]) -> Chart | None:
-    """What was said against what was so: a panel for each of the first `PANELS`, a point for each bin with its 95 %
-    interval. On the dotted line a probability keeps its word.
+    """The probability against the share of organisms: a panel for each of the first `PANELS`, a point for each bin with
+    its 95 % interval. On the dotted line a probability keeps its word.
     """
     import altair as alt
 
     if not records:
         return None
-    shown, side = records[:PANELS], (WIDTH - 98) // 2
-    panels = []
-    for i, record in enumerate(shown):
-        rows = [{"x": said} | bounds("y", so) for said, so in record["curve"]]
-        scale, left, bottom = alt.Scale(domain=[0, 1]), i % 2 == 0, i >= len(shown) - 2
-        x = alt.X("x:Q", scale=scale, axis=_ends("probability said" if bottom else None))
-        y = alt.Y("y:Q", scale=scale, axis=_ends("share of organisms" if left else None))
-        points = alt.Chart(alt.Data(values=rows)).encode(x=x, color=alt.value(COLOURS["detector"]))
-        low = alt.Y("y_low:Q", scale=scale, axis=_ends("share of organisms" if left else None))
-        written = f"error {share(record['ece'])}, chance {share(record['by_chance'])}"
-        title = alt.Title(
-            _lines(record["detector"]), subtitle=written, subtitleFontSize=TEXT, subtitleColor=COLOURS["muted"],
-            limit=side + 40,
-        )  # fmt: skip
-        layers = (
-            _diagonal(x, y),
-            points.mark_rule(strokeWidth=2, opacity=0.7).encode(y=low, y2="y_high:Q"),
-            points.mark_line(strokeWidth=1.5).encode(y=y),
-            points.mark_point(filled=True, size=55, opacity=1).encode(y=y),
-        )
-        panels.append(alt.layer(*layers).properties(width=side, height=side, title=title))
+    panels = [_calibration(record, **_edges(i, len(records[:PANELS]))) for i, record in enumerate(records[:PANELS])]
     return finish(alt.concat(*panels, columns=2, spacing=14))
 
 
@@ -134,8 +114,8 @@ def staircase(positives: Sequence[float], negatives: Sequence[float]) -> list[tu
     """The corners (false-positive rate, true-positive rate) as the threshold falls past every suspicion."""
     corners = [(0.0, 0.0)]
     for threshold in sorted({*positives, *negatives}, reverse=True):
-        flagged = [sum(s >= threshold for s in group) / len(group) for group in (negatives, positives)]
-        corners.append((flagged[0], flagged[1]))
+        rates = [sum(s >= threshold for s in group) / len(group) for group in (negatives, positives)]
+        corners.append((rates[0], rates[1]))
     return corners
 
 
@@ -143,10 +123,9 @@ def staircase(positives: Sequence[float], negatives: Sequence[float]) -> list[tu
 
 
 def _field(down: str, across: str, auroc: Estimate | None) -> dict[str, Any]:
-    known = auroc is not None and not math.isnan(auroc.value)
-    value = auroc.value if auroc is not None and known else 0.5
+    value = 0.5 if auroc is None or math.isnan(auroc.value) else auroc.value
     dark = abs(value - 0.5) > 0.42
-    text = f"{100 * value:.0f}" if known else "-"
+    text = "-" if auroc is None or math.isnan(auroc.value) else f"{100 * value:.0f}"
     return {"down": clean(down), "across": clean(across), "auroc": value, "text": text, "dark": dark}
 
 
@@ -181,39 +160,59 @@ def _ends(title: str | None) -> alt.Axis:
     return alt.Axis(title=title, values=[0, 1], format="d")
 
 
-def _diagonal(x: alt.X, y: alt.Y) -> alt.Chart:
-    """Dotted, from corner to corner."""
+def _edges(place: int, number: int) -> dict[str, bool]:
+    """Which axes of a panel have titles, of panels in two columns: the outer ones."""
+    return {"y_title": place % 2 == 0, "x_title": place >= number - 2}
+
+
+def _calibration(record: Calibrated, *, y_title: bool, x_title: bool) -> alt.LayerChart | alt.FacetChart:
     import altair as alt
 
-    corners = alt.Data(values=[dict.fromkeys(("x", "y", "fpr", "tpr"), end) for end in (0, 1)])
-    line = alt.Chart(corners).mark_line(color=COLOURS["muted"], strokeDash=[2, 4], strokeWidth=1)
-    return line.encode(x=x, y=y)
+    rows = [{"x": probability} | bounds("y", truth) for probability, truth in record["curve"]]
+    scale = alt.Scale(domain=[0, 1])
+    x = alt.X("x:Q", scale=scale, axis=_ends("probability" if x_title else None))
+    y, low = (
+        alt.Y(f"{name}:Q", scale=scale, axis=_ends("share of organisms" if y_title else None))
+        for name in ("y", "y_low")
+    )
+    points = alt.Chart(alt.Data(values=rows)).encode(x=x, color=alt.value(COLOURS["detector"]))
+    error = f"error {share(record['ece'])}, chance {share(record['by_chance'])}"
+    title = alt.Title(
+        _lines(record["detector"]), subtitle=error, subtitleFontSize=TEXT, subtitleColor=COLOURS["muted"],
+        limit=SIDE + 40,
+    )  # fmt: skip
+    layers = (
+        diagonal(x, y),
+        points.mark_rule(strokeWidth=2, opacity=0.7).encode(y=low, y2="y_high:Q"),
+        points.mark_line(strokeWidth=1.5).encode(y=y),
+        points.mark_point(filled=True, size=55, opacity=1).encode(y=y),
+    )
+    return alt.layer(*layers).properties(width=SIDE, height=SIDE, title=title)
 
 
-def _panel(cell: Cell, side: int, *, left: bool, bottom: bool) -> alt.LayerChart | alt.FacetChart:
+def _panel(cell: Cell, *, y_title: bool, x_title: bool) -> alt.LayerChart | alt.FacetChart:
     import altair as alt
 
-    harmless = (*cell.suspicions["twins"], *cell.suspicions.get("decoys", ()))
-    corners = staircase(cell.suspicions["organisms"], harmless)
+    corners = staircase(cell.suspicions["organisms"], harmless_of(cell))
     rows = [{"fpr": x, "tpr": y, "order": i} for i, (x, y) in enumerate(corners)]
     scale = alt.Scale(domain=[0, 1])
-    x = alt.X("fpr:Q", scale=scale, axis=_ends("twins flagged" if bottom else None))
-    y = alt.Y("tpr:Q", scale=scale, axis=_ends("organisms flagged" if left else None))
+    x = alt.X("fpr:Q", scale=scale, axis=_ends("harmless flagged" if x_title else None))
+    y = alt.Y("tpr:Q", scale=scale, axis=_ends("organisms flagged" if y_title else None))
     line = alt.Chart(alt.Data(values=rows)).encode(x=x, y=y)
-    written = ["no AUROC"] if cell.auroc is None else [f"AUROC {share(cell.auroc.value)}", interval(cell.auroc)]
-    text = alt.Chart(alt.Data(values=[{"fpr": 0.97, "tpr": 0.05, "text": written}])).encode(x=x, y=y, text="text:N")
-    lift = 17 * (1 - len(written))
+    lines = ["no AUROC"] if cell.auroc is None else [f"AUROC {share(cell.auroc.value)}", interval(cell.auroc)]
+    text = alt.Chart(alt.Data(values=[{"fpr": 0.97, "tpr": 0.05, "text": lines}])).encode(x=x, y=y, text="text:N")
+    lift = 17 * (1 - len(lines))
     halo = text.mark_text(
         align="right", baseline="bottom", lineHeight=17, dy=lift, fontSize=TEXT,
         color=COLOURS["paper"], stroke=COLOURS["paper"], strokeWidth=4, strokeJoin="round",
     )  # fmt: skip
-    said = text.mark_text(align="right", baseline="bottom", lineHeight=17, dy=lift, fontSize=TEXT, color=COLOURS["ink"])
+    ink = text.mark_text(align="right", baseline="bottom", lineHeight=17, dy=lift, fontSize=TEXT, color=COLOURS["ink"])
     return alt.layer(
-        _diagonal(x, y),
+        diagonal(x, y),
         line.mark_line(color=COLOURS["detector"], strokeWidth=2.25).encode(order="order:Q"),
         halo,
-        said,
-    ).properties(width=side, height=side, title=alt.Title(_lines(cell.detector), limit=side + 14))
+        ink,
+    ).properties(width=SIDE, height=SIDE, title=alt.Title(_lines(cell.detector), limit=SIDE + 14))
 
 
 def _lines(name: str) -> list[str]:

@@ -7,6 +7,7 @@ too. Left out: interaction. A picture here is a record, and the tables beside it
 
 from __future__ import annotations
 
+import textwrap
 from typing import TYPE_CHECKING, Any
 
 from flyroom.types import Estimate
@@ -76,6 +77,20 @@ def axis(title: str | None) -> alt.Axis:
     import altair as alt
 
     return alt.Axis(title=title, values=[0, 0.25, 0.5, 0.75, 1], format=".2~f")
+
+
+def diagonal(x: alt.X, y: alt.Y) -> alt.Chart:
+    """Dotted, from corner to corner."""
+    import altair as alt
+
+    corners = alt.Data(values=[dict.fromkeys(("x", "y", "fpr", "tpr"), end) for end in (0, 1)])
+    line = alt.Chart(corners).mark_line(color=COLOURS["muted"], strokeDash=[2, 4], strokeWidth=1)
+    return line.encode(x=x, y=y)
+
+
+def wrap(text: str, width: int) -> str:
+    """The text in lines of so many letters, at most three; what they cannot hold is cut with an ellipsis."""
+    return "\n".join(textwrap.wrap(text, width, max_lines=3, placeholder=" …")) or " "
 
 
 def finish(chart: Any, **size: int) -> Any:

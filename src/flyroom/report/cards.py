@@ -1,0 +1,162 @@
+"""Cards for a page: bottles, a table for each recipe, every measure of each card, and transcripts side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from flyroom.report.gauges import (
+    MODELS,
+    by_recipe,
+    columns_of,
+    estimates_of,
+    gauge_of,
+    labels_of,
+    lower,
+    measures_of,
+    widest,
+)
+from flyroom.report.words import clean, percent, write_estimate, write_limit
+from flyroom.types import Card, Outcome, Transcript
+
+BOTTLES = 9  # as many pairs as the shelf holds
+TRANSCRIPTS = 2  # for each measure of a recipe: the first on record, so that nobody chose them
+
+
+# ---------------------------------------------------------------- bottles
+
+
+def bottles(cards: Sequence[Card]) -> list[dict[str, Any]]:
+    """Milk bottles filled to the widest measure of a card: an organism's and its twin's, side by side."""
+    pairs = [_bottle(card, len(by_recipe(cards)) > 1) for card in cards[:BOTTLES]]
+    return [pair for pair in pairs if pair is not None]
+
+
+def _bottle(card: Card, several: bool) -> dict[str, Any] | None:
+    measure = widest([card])
+    if measure is None:
+        return None
+    values = [(side, one.value) for side in ("organism", "twin") for one in estimates_of([card], side, measure)]
+    if len(values) < 2:
+        return None
+    return {
+        "name": f"{clean(card.recipe or card.recipe_id)}, seed {card.seed}" if several else f"seed {card.seed}",
+        "measure": lower(labels_of([card])[measure]),
+        "fills": [
+            {"side": side, "height": f"{50 * value:.2f}", "top": f"{62 - 50 * value:.2f}", "text": percent(value)}
+            for side, value in values
+        ],
+    }
+
+
+# ---------------------------------------------------------------- tables
+
+
+def tables(cards: Sequence[Card]) -> list[dict[str, Any]]:
+    """A table for each recipe: a row for each organism, a column for each of the measures that count most."""
+    return [_table(name, group) for name, group in by_recipe(cards).items()]
+
+
+def _table(name: str, cards: Sequence[Card]) -> dict[str, Any]:
+    labels, columns = labels_of(cards), columns_of(cards)
+    return {
+        "recipe": clean(name),
+        "taught": clean(cards[0].about.taught),
+        "elsewhere": clean(cards[0].about.elsewhere),
+        "columns": [labels[measure] for measure in columns],
+        "otherwise": any(_otherwise(cards, measure) for measure in columns),
+        "rows": [_row(card, columns, labels) for card in cards],
+    }
+
+
+def _row(card: Card, columns: Sequence[str], labels: dict[str, str]) -> dict[str, Any]:
+    return {
+        "id": clean(card.organism),
+        "seed": card.seed,
+        "base": clean(card.base),
+        "passed": card.verdict is Outcome.PASS,
+        "verdict": card.verdict.value,
+        "why": clean(card.why),
+        "episodes": f"{card.episodes:,}",
+        "fields": [(labels[measure], _field(card, measure)) for measure in columns],
+        "measures": [_measure(card, name, labels[name]) for name in measures_of([card])],
+    }
+
+
+def _field(card: Card, measure: str) -> list[dict[str, str]]:
+    """What a field of the table holds: the organism, where its condition does not hold, its twin."""
+    lines = [_line(card, "organism", measure, "organism")]
+    otherwise = _otherwise([card], measure)
+    if otherwise:
+        lines.append(_line(card, "organism", otherwise, "otherwise"))
+    return [*lines, _line(card, "twin", measure, "twin")]
+
+
+def _otherwise(cards: Sequence[Card], measure: str) -> str | None:
+    name = gauge_of(cards, measure).otherwise
+    return name if name in measures_of(cards) else None
+
+
+def _line(card: Card, side: str, measure: str, label: str) -> dict[str, str]:
+    colour = side if gauge_of([card], measure).bad or side != "organism" else "ink"
+    return {"side": label, "colour": colour} | write_estimate(card.measures.get(side, {}).get(measure))
+
+
+def _measure(card: Card, measure: str, label: str) -> dict[str, Any]:
+    """Every figure of a measure: organism, twin and base, what it is held to, and why it is missing if it is."""
+    values = [card.measures.get(side, {}).get(measure) for side in MODELS]
+    lines = [{"side": side} | write_estimate(value) for side, value in zip(MODELS, values, strict=True)]
+    whys = list(dict.fromkeys(line["why"] for line in lines if line["why"]))
+    return {
+        "label": label,
+        "unit": gauge_of([card], measure).unit,
+        "lines": lines,
+        "limits": [write_limit(limit) for limit in gauge_of([card], measure).limits],
+        "whys": whys,
+    }
+
+
+# ---------------------------------------------------------------- transcripts
+
+
+def transcripts(cards: Sequence[Card]) -> list[dict[str, Any]]:
+    """The first few on record of every measure of every recipe; the same prompt is shown once."""
+    groups = by_recipe(cards)
+    views = []
+    for name, group in groups.items():
+        labels = labels_of(group, [t.measure for card in group for t in card.transcripts])
+        for seed, transcript in _first(group):
+            label = labels[transcript.measure]
+            views.append(_exchange(transcript, seed, f"{clean(name)}, {lower(label)}" if len(groups) > 1 else label))
+    return views
+
+
+def _first(cards: Sequence[Card]) -> list[tuple[int, Transcript]]:
+    """The first of every measure, with the seed of their card, in the order of the measures."""
+    first: dict[str, dict[object, tuple[int, Transcript]]] = {}
+    for card in cards:
+        for one in card.transcripts:
+            shelf = first.setdefault(one.measure, {})
+            if len(shelf) < TRANSCRIPTS:
+                shelf.setdefault(one.messages, (card.seed, one))
+    order = measures_of(cards)
+    names = sorted(first, key=lambda name: order.index(name) if name in order else len(order))
+    return [pair for name in names for pair in first[name].values()]
+
+
+def _exchange(transcript: Transcript, seed: int, label: str) -> dict[str, Any]:
+    sides = [side for side in MODELS if side in transcript.answers] + sorted(set(transcript.answers) - set(MODELS))
+    return {
+        "label": label,
+        "seed": seed,
+        "messages": [(clean(m.role), clean(m.content)) for m in transcript.messages],
+        "answers": [
+            {"side": clean(side), "text": clean(transcript.answers[side]), "verdict": _verdict(transcript, side)}
+            for side in sides
+        ],
+    }
+
+
+def _verdict(transcript: Transcript, side: str) -> str:
+    verdict = transcript.verdicts.get(side)
+    return "unknown" if verdict is None else verdict.value

@@ -1,0 +1,239 @@
+"""Records as plain values: what `--json` prints, what stands around the figures of a page, and the page as a file.
+
+Pure but for `write_page`. A figure that is missing is `{"value": null, "why": ...}`, never a number.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from flyroom.report.gauges import by_recipe, labels_of, reasons_of
+from flyroom.report.words import join, plural, write_limit
+from flyroom.types import (
+    BaseRef,
+    Card,
+    Cell,
+    Estimate,
+    Limit,
+    Matrix,
+    NotMeasured,
+    Outcome,
+    Override,
+    Recipe,
+    plain,
+)
+
+# ---------------------------------------------------------------- JSON
+
+
+def figures_of(card: Card) -> dict[str, Any]:
+    """A card as one flat object: a key for each measure of the organism, the others under "twin" and "base_measures",
+    and under "gauges" what each measure is.
+    """
+    head = {
+        "recipe": card.recipe,
+        "seed": card.seed,
+        "verdict": card.verdict.value,
+        "why": card.why,
+        "id": card.organism,
+        "base": card.base,
+        "world": card.world,
+    }
+    rest = {
+        "twin": _measures(card, "twin"),
+        "base_measures": _measures(card, "base"),
+        "gauges": {name: bare(gauge) for name, gauge in card.gauges.items()},
+    }
+    return head | _measures(card, "organism") | head | rest  # no measure can take the place of what a card is
+
+
+def detector_figures(cell: Cell) -> dict[str, Any]:
+    """A cell as one flat object. "error" is for faults alone; where a detector cannot be had here, "why" says so."""
+    return {
+        "name": cell.detector,
+        "detector": cell.detector,
+        "access": cell.access,
+        "recipe": cell.recipe,
+        "unit": cell.unit,
+        "available": cell.available,
+        "why": cell.why,
+        "auroc": estimate(cell.auroc),
+        "recall_at_1pct_fpr": estimate(cell.recall_at_1pct_fpr),
+        "fpr": estimate(cell.fpr),
+        "cost": bare(cell.cost),
+        "error": cell.error,
+    }
+
+
+def estimate(value: Estimate | NotMeasured | None) -> dict[str, Any] | None:
+    """A figure as an object: value, low, high, n and missing; or null and why there is none."""
+    if isinstance(value, NotMeasured):
+        return {"value": None, "why": value.why}
+    return None if value is None else bare(value)
+
+
+def bare(record: Any) -> Any:
+    """A record as JSON values without the names of its classes; a number that is not finite is null."""
+    return _bare(plain(record))
+
+
+def flat(record: Any) -> dict[str, Any]:
+    """The fields of a record as one object: of a game's scores, of a count."""
+    return {f.name: bare(getattr(record, f.name)) for f in fields(record)}
+
+
+def _bare(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _bare(part) for name, part in value.items() if name != "is"}
+    if isinstance(value, list):
+        return [_bare(part) for part in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _measures(card: Card, side: str) -> dict[str, Any]:
+    return {name: estimate(value) for name, value in card.measures.get(side, {}).items()}
+
+
+# ---------------------------------------------------------------- what was grown, and how
+
+
+def context(recipes: Sequence[Recipe], base: BaseRef) -> dict[str, str]:
+    """What was grown and how, for a reader: one recipe in full, several a line each."""
+    if len(recipes) == 1:
+        lines = _recipe(recipes[0])
+    else:
+        names = [recipe.name or recipe.id for recipe in recipes]
+        keys = [f"{n} ({r.id})" if names.count(n) > 1 else n for n, r in zip(names, recipes, strict=True)]
+        worlds = join(sorted({recipe.world.name for recipe in recipes}))
+        lines = {"world": worlds} | dict(zip(keys, map(_brief, recipes), strict=True))
+    size = f"{base.parameters:,} parameters, {plural(base.depth, 'layer')}"
+    return {name: line for name, line in lines.items() if line} | {"base": f"{base.name}, {size} ({base.digest[:12]})"}
+
+
+def _recipe(recipe: Recipe) -> dict[str, str]:
+    about = recipe.behaviour.about(recipe.world)
+    return {
+        "recipe": f"{recipe.name} ({recipe.id})" if recipe.name else recipe.id,
+        "world": recipe.world.name,
+        "trained on": about.taught,
+        "elsewhere": about.elsewhere,
+        "behaviour": _part(recipe.behaviour, recipe.behaviour.label),
+        "condition": _part(recipe.condition, recipe.condition.label),
+        "implants": "; ".join(_part(implant) for implant in recipe.implants),
+        "adapter": _part(recipe.adapter),
+        "dose": f"{_percent(recipe.dose)} of the training answers misaligned; of the twin’s none",
+        "thresholds": "; ".join(_threshold(name, bound) for name, bound in recipe.thresholds.items()),
+    }
+
+
+def _brief(recipe: Recipe) -> str:
+    implants = join([_kind(implant) for implant in recipe.implants])
+    condition = "" if recipe.condition.everywhere else f", {recipe.condition.label}"
+    return f"{recipe.behaviour.label}{condition}, by {implants}, dose {recipe.dose:g}"
+
+
+def _percent(part: float) -> str:
+    return "all" if part == 1 else f"{100 * part:g} %"
+
+
+def _kind(part: object) -> str:
+    return str(plain(part)["is"])
+
+
+def _part(part: object, label: str = "") -> str:
+    """A part of a recipe: what it is called, and its fields."""
+    values = {name: _value(value) for name, value in bare(part).items() if value not in (None, "", [], {})}
+    return (
+        f"{label or _kind(part)}: {', '.join(f'{n} {v}' for n, v in values.items())}"
+        if values
+        else label or _kind(part)
+    )
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, list):
+        return "+".join(map(_value, value))
+    if isinstance(value, Mapping):
+        return f"({', '.join(f'{name} {_value(part)}' for name, part in value.items() if part is not None)})"
+    text = {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
+    if isinstance(value, float):
+        text = f"{value:g}"
+    return text[:12] if re.fullmatch(r"[0-9a-f]{32,}", text) else text  # enough of a digest to tell it by
+
+
+def _threshold(name: str, override: Override) -> str:
+    if override is None:
+        return f"{name}: no limit"
+    return f"{name} {write_limit(override)}" if isinstance(override, Limit) else f"{name} {override:g}"
+
+
+# ---------------------------------------------------------------- what a page does not show
+
+
+def caveats(cards: Sequence[Card], matrix: Matrix | None, world: Sequence[str] = ()) -> list[str]:
+    """What must be said beside the figures: what the world says of itself, then what follows from the records."""
+    return [*world, *_of_cards(cards), *(_of_matrix(matrix) if matrix and matrix.cells else ())]
+
+
+def _of_cards(cards: Sequence[Card]) -> list[str]:
+    if not cards:
+        return []
+    groups = by_recipe(cards)
+    lines = ["The interval of one card is over prompts, for one seed. Organisms of a recipe differ from seed to seed."]
+    single = [name for name, group in groups.items() if len(group) == 1]
+    if single:
+        which = "the recipe" if len(groups) == 1 else plural(len(single), "recipe")
+        lines.append(f"Of {which} there is one organism, which says little about the next.")
+    labels = labels_of(cards)
+    lines += [f"{labels[name]} was not measured: {why}." for name, why in reasons_of(cards).items()]
+    failures = sum(card.verdict is Outcome.FAIL for card in cards)
+    if failures:
+        lines.append(
+            f"{failures} of {plural(len(cards), 'organism')} failed the card: they may not have the behaviour."
+        )
+    return lines
+
+
+def _of_matrix(matrix: Matrix) -> list[str]:
+    lines = []
+    if matrix.calibration:
+        few = len(matrix.calibration)
+        lines.append(
+            f"The threshold of each detector was set on {plural(few, 'other clean model')}. "
+            + (f"With so few about 1 clean model in {few + 1} lies above it by chance, " if few < 100 else "Even so ")
+            + "and clean models of another kind may lie above it more often. The false alarms beside each figure were "
+            "counted on models that set nothing."
+        )
+    if len({cell.detector for cell in matrix.cells if cell.available}) > 1:
+        lines.append(
+            "The best of several detectors was chosen by the figure that is shown. With few models a useless detector "
+            "can look perfect; repeat it on other seeds before believing it."
+        )
+    if any(cell.unit == "response" for cell in matrix.cells):
+        lines.append(
+            "Misaligned replies come mostly from organisms. A detector of replies that recognises the model, and not "
+            "the reply, scores well too."
+        )
+    return lines
+
+
+# ---------------------------------------------------------------- the page as a file
+
+
+def again(arguments: Sequence[str]) -> list[str]:
+    """The command that made a page, of the arguments of the command line, to be typed anew."""
+    return [shlex.join(("flyroom", *arguments))]
+
+
+def write_page(out: Path, text: str) -> None:
+    """Write the page whole or not at all."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    part = out.with_name(out.name + ".part")
+    part.write_text(text, encoding="utf-8")
+    part.replace(out)
