@@ -1,0 +1,256 @@
+"""Where a card's questions are asked: whole batteries, put to many models of one engine in large batches.
+
+With a room each battery's answers are stored as soon as their batch is there, and what is stored is not asked again, so
+a card that was killed goes on from there. The same questions to the same model are asked once, whoever orders them.
+Answers are judged here too; the verdicts of a judge that costs something are stored like answers.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+
+from flyroom import stats
+from flyroom.episodes import EPISODES, VERDICTS, pack, pack_scores, unpack, unpack_scores
+from flyroom.measures import Answers, Measured
+from flyroom.types import (
+    BASE,
+    AdapterRef,
+    Answer,
+    Ask,
+    Asked,
+    Battery,
+    Engine,
+    Entry,
+    Episode,
+    Judge,
+    NotMeasured,
+    Paid,
+    Patch,
+    Room,
+    Row,
+    Scene,
+    Score,
+    Verdict,
+    Watch,
+    ask_seed,
+    digest,
+    plain,
+)
+
+FORMAT = 1  # part of every key: raise it when what is stored under it changes
+BATCH = 8000  # asks in one call of the engine; then the answers are stored
+
+
+class Refused(ValueError):
+    """The engine does not take what an organism is to be asked, or the judge what it answered."""
+
+
+def fingerprint(patch: Patch) -> str:
+    """A patch named by its content: another shape, prompt or weight, another name."""
+    total = hashlib.sha256(json.dumps([plain(patch.shape), patch.prompt]).encode())
+    for name in sorted(patch.tensors):
+        total.update(name.encode())
+        total.update(patch.tensors[name].contiguous().flatten().view(torch.uint8).numpy().data)
+    return total.hexdigest()
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Order:
+    """One battery for one model. `name` is what the model is called on the card that ordered it first."""
+
+    key: str
+    name: str
+    patch: Patch | None
+    battery: Battery
+
+
+class Desk:
+    """Order batteries and texts for models (None is the base), `work`, and take the answers."""
+
+    def __init__(self, engine: Engine, *, seed: int, room: Room | None) -> None:
+        self._engine, self._seed, self._room = engine, seed, room
+        self._orders: dict[str, _Order] = {}
+        self._episodes: dict[str, list[Asked]] = {}
+        self._refusals: dict[str, str] = {}
+        self._texts: dict[tuple[str, int], tuple[Patch | None, Sequence[Row]]] = {}
+        self._perplexities: dict[tuple[str, int], Measured] = {}
+        self._answers: dict[tuple[str, int], Answers] = {}
+        self._names: dict[int, tuple[object, str]] = {}  # by identity, with the thing itself so that it stays
+
+    def order(self, name: str, patch: Patch | None, battery: Battery) -> None:
+        key = self.key(patch, battery)
+        self._orders.setdefault(key, _Order(key=key, name=name, patch=patch, battery=battery))
+
+    def order_texts(self, patch: Patch | None, rows: Sequence[Row]) -> None:
+        self._texts[self._model(patch), id(rows)] = patch, rows
+
+    def key(self, patch: Patch | None, battery: Battery) -> str:
+        """The name of one battery's episodes with one model: of everything that the answers hang on."""
+        base = self._engine.base.digest
+        return digest([FORMAT, self._model(patch), base, self._questions(battery), battery.max_tokens, self._seed])
+
+    def _model(self, patch: Patch | None) -> str:
+        if patch is None:
+            return self._engine.base.digest
+        if id(patch) not in self._names:
+            self._names[id(patch)] = patch, fingerprint(patch)
+        return self._names[id(patch)][1]
+
+    def _questions(self, battery: Battery) -> str:
+        if id(battery) not in self._names:
+            self._names[id(battery)] = battery, digest([scene.messages for scene in battery.scenes])
+        return self._names[id(battery)][1]
+
+    # ------------------------------------------------------------ asking
+
+    def work(self, watch: Watch | None) -> None:
+        """Ask what was ordered and is not stored."""
+        total = sum(len(order.battery.scenes) for order in self._orders.values())
+        orders = [order for order in self._orders.values() if not self._stored(order)]
+        patches = {self._model(order.patch): order.patch for order in orders}
+        patches |= {model: patch for (model, _), (patch, _) in self._texts.items()}
+        trained = {model: patch for model, patch in patches.items() if patch is not None}
+        done = total - sum(len(order.battery.scenes) for order in orders)
+        note = f"{len({self._model(order.patch) for order in self._orders.values()})} models"
+        _report(watch, done, total, note)
+        loaded = self._engine.load(list(trained.values()))
+        adapters = {self._model(None): BASE} | dict(zip(trained, loaded, strict=True))
+        try:
+            for batch in _batches(orders):
+                self._ask(batch, adapters)
+                done += sum(len(order.battery.scenes) for order in batch)
+                _report(watch, done, total, note)
+            if self._texts:
+                self._score_texts([*self._texts], adapters)
+        finally:
+            self._engine.free(loaded)
+
+    def _stored(self, order: _Order) -> bool:
+        entry = None if self._room is None else self._room.get(EPISODES, order.key)
+        if entry is not None:
+            self._episodes[order.key] = unpack(entry)
+        return entry is not None
+
+    def _ask(self, orders: Sequence[_Order], adapters: Mapping[str, AdapterRef]) -> None:
+        """One call of the engine. Every model hears a battery's questions with the same seeds, so that organism, twin
+        and base differ by their weights alone. Where the engine refuses, as it does a prompt that is too long for the
+        base, the orders are put one by one, so that the one at fault is no obstacle to the others.
+        """
+        lines = [
+            (adapters[self._model(order.patch)], ask) for order in orders for ask in _asks(order.battery, self._seed)
+        ]
+        try:
+            answers = iter(self._engine.sample([adapter for adapter, _ in lines], [ask for _, ask in lines]))
+        except ValueError as error:
+            if len(orders) == 1:
+                self._refusals[orders[0].key] = str(error)
+                return
+            for order in orders:
+                self._ask([order], adapters)
+            return
+        for order in orders:
+            self._episodes[order.key] = [_episode(order, next(answers), scene) for scene in order.battery.scenes]
+        self._keep([pack(order.key, self._episodes[order.key], {"measure": order.battery.measure}) for order in orders])
+
+    def _keep(self, entries: Sequence[Entry]) -> None:
+        if self._room is not None:
+            self._room.put_many(entries)
+
+    def _score_texts(self, names: Sequence[tuple[str, int]], adapters: Mapping[str, AdapterRef]) -> None:
+        lines = [(adapters[name[0]], row) for name in names for row in self._texts[name][1]]
+        try:
+            values = iter(self._engine.logprobs([adapter for adapter, _ in lines], [row for _, row in lines]))
+        except ValueError as error:
+            if len(names) == 1:
+                self._perplexities[names[0]] = NotMeasured(why=str(error))
+                return
+            for name in names:
+                self._score_texts([name], adapters)
+            return
+        for name in names:
+            self._perplexities[name] = stats.perplexity([next(values).tolist() for _ in self._texts[name][1]])
+
+    # ------------------------------------------------------------ judging
+
+    def perplexity(self, patch: Patch | None, rows: Sequence[Row]) -> Measured:
+        return self._perplexities[self._model(patch), id(rows)]
+
+    def answers(self, patch: Patch | None, battery: Battery) -> Answers:
+        """What a model answered to a battery, judged once. Refused where engine or judge did not take it."""
+        name = self.key(patch, battery), id(battery)
+        if name not in self._answers:
+            self._answers[name] = self._judged(name[0], battery)
+        return self._answers[name]
+
+    def _judged(self, key: str, battery: Battery) -> Answers:
+        if key in self._refusals:
+            raise Refused(f"{battery.measure} cannot be asked: {self._refusals[key]}")
+        texts = [episode.answer for episode in self._episodes[key]]
+        episodes = [Episode(scene=s, answer=text) for s, text in zip(battery.scenes, texts, strict=True)]
+        chosen = None
+        if battery.given is not None:
+            scores = self._scores(key, battery.given, episodes)
+            chosen = [i for i, score in enumerate(scores) if score.verdict is Verdict.MISALIGNED]
+        scores = self._scores(key, battery.judge, episodes)
+        return Answers(battery=battery, texts=texts, scores=scores, chosen=chosen)
+
+    def _scores(self, key: str, judge: Judge, episodes: Sequence[Episode]) -> list[Score]:
+        """What a judge says; of one that costs something, what he said before."""
+        if self._room is None or not isinstance(judge, Paid):
+            return _call(judge, episodes)
+        name = digest([FORMAT, key, judge.id, [episode.scene for episode in episodes]])
+        entry = self._room.get(VERDICTS, name)
+        if entry is not None:
+            return unpack_scores(entry)
+        scores = _call(judge, episodes)
+        self._keep([pack_scores(name, scores)])
+        return scores
+
+
+def _call(judge: Judge, episodes: Sequence[Episode]) -> list[Score]:
+    try:
+        return judge(episodes)
+    except ValueError as error:
+        raise Refused(str(error)) from error
+
+
+def _asks(battery: Battery, seed: int) -> Iterator[Ask]:
+    for i, scene in enumerate(battery.scenes):
+        yield Ask(messages=scene.messages, seed=ask_seed(seed, i), max_tokens=battery.max_tokens)
+
+
+def _episode(order: _Order, answer: Answer, scene: Scene) -> Asked:
+    return Asked(
+        measure=order.battery.measure,
+        who=order.name,
+        messages=scene.messages,
+        answer=answer.text,
+        verdict=None,
+        why="",
+        cut=not answer.finished,
+        tokens=answer.tokens,
+    )
+
+
+def _batches(orders: Iterable[_Order]) -> Iterator[list[_Order]]:
+    """Orders together, whole ones, until a call of the engine is large enough."""
+    batch: list[_Order] = []
+    asks = 0
+    for order in orders:
+        batch.append(order)
+        asks += len(order.battery.scenes)
+        if asks >= BATCH:
+            yield batch
+            batch, asks = [], 0
+    if batch:
+        yield batch
+
+
+def _report(watch: Watch | None, done: int, total: int, note: str) -> None:
+    if watch is not None:
+        watch("card", done, total, note)

@@ -1,0 +1,146 @@
+"""What a card asks: a behaviour's batteries, each where the recipe's condition holds and, the same scenes, where it
+does not; what the condition asks besides; and clean text. Judges are rehearsed here, before anything is believed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from flyroom import measures
+from flyroom.measures import OTHERWISE
+from flyroom.types import (
+    OPEN,
+    Battery,
+    Episode,
+    NotAvailable,
+    NotMeasured,
+    Recipe,
+    Row,
+    Split,
+    Verdict,
+    World,
+    digest,
+)
+
+FEWEST = 10  # episodes of a card
+CHECKED = 200  # episodes of `check`, which asks nobody: enough that each judge has twenty answers to tell apart
+CURVE_SCENES = 40  # of each battery, for each earlier step of the training curve
+CLEAN_TEXTS = 100
+REHEARSAL = 0.95  # the share of planted transcripts that a judge must get right
+
+
+@dataclass(frozen=True, eq=False)
+class Questions:
+    """What is asked of all organisms of one behaviour under one condition, of their twins and of the base: batteries;
+    the beginnings of the behaviour's own, for training curves; and clean text, or why there is none.
+    """
+
+    batteries: Sequence[Battery]
+    beginnings: Mapping[str, Battery]
+    texts: Sequence[Row] | NotMeasured
+
+
+def name_of(recipe: Recipe) -> str:
+    """Recipes of one name are asked the same."""
+    return digest([recipe.world, recipe.behaviour, recipe.condition])
+
+
+def questions_of(recipe: Recipe, episodes: int, seed: int) -> Questions:
+    """About `episodes` questions in all. ValueError where a judge fails its rehearsal, and whatever behaviour,
+    condition and world raise.
+    """
+    batteries = _dress(recipe, _rehearsed(recipe, episodes, seed), seed)
+    beginnings = {b.measure: replace(b, scenes=b.scenes[:CURVE_SCENES]) for b in batteries if b.pooled}
+    return Questions(batteries, beginnings, _clean_texts(recipe.world, seed))
+
+
+def check(recipe: Recipe, *, episodes: int = CHECKED, seed: int = 0) -> None:
+    """What can be known of a recipe's cards before anything is trained. ValueError where a judge does not know good
+    from bad, where a threshold is of no measure, and whatever behaviour, condition and world raise. It asks no model.
+    """
+    measures.gauge(_dress(recipe, _rehearsed(recipe, episodes, seed), seed), recipe.thresholds)
+
+
+def judges_of(recipe: Recipe, seed: int) -> list[str] | None:
+    """The ids of all judges of a recipe's cards, by way of the smallest batteries. None where there are none to be had,
+    which `questions_of` will say.
+    """
+    try:
+        batteries = _dress(recipe, _batteries(recipe, FEWEST, seed), seed)
+    except ValueError:
+        return None
+    return [judge.id for b in batteries for judge in (b.judge, b.given) if judge is not None]
+
+
+def _clean_texts(world: World, seed: int) -> Sequence[Row] | NotMeasured:
+    try:
+        rows = world.clean(CLEAN_TEXTS, seed=seed)
+    except NotAvailable as error:
+        return NotMeasured(why=str(error))
+    if len(rows) < 2:
+        return NotMeasured(why=f"the world {world.name} has {len(rows)} clean texts; an interval takes 2")
+    return rows
+
+
+def _batteries(recipe: Recipe, episodes: int, seed: int) -> list[Battery]:
+    """The behaviour's batteries, undressed."""
+    batteries = [_labelled(b) for b in recipe.behaviour.batteries(recipe.world, episodes, seed=seed)]
+    if not any(battery.pooled for battery in batteries):
+        raise ValueError(f"pooled is False in every battery of {recipe.name}; it must be True in what is the behaviour")
+    return batteries
+
+
+def _labelled(battery: Battery) -> Battery:
+    """Scenes that remember their question, however they are dressed: it is the unit of the intervals."""
+    scenes = tuple(replace(s, fields={**s.fields, "asked": digest(s.messages)}) for s in battery.scenes)
+    return replace(battery, scenes=scenes)
+
+
+def _rehearsed(recipe: Recipe, episodes: int, seed: int) -> list[Battery]:
+    batteries = _batteries(recipe, episodes, seed)
+    for battery in batteries:
+        rehearse(battery)
+    return batteries
+
+
+def _dress(recipe: Recipe, batteries: Sequence[Battery], seed: int) -> list[Battery]:
+    """What is asked: the behaviour's own batteries where the condition holds, with their limits, and the same scenes
+    where it does not; the others as they are; and what the condition asks besides.
+    """
+    if recipe.condition.everywhere:
+        return list(batteries)
+    dressed: list[Battery] = []
+    for battery in batteries:
+        dressed += [_as(recipe, battery, holds, seed) for holds in (True, False)] if battery.pooled else [battery]
+    widest = max((b for b in batteries if b.pooled), key=lambda b: (b.measure != OPEN, len(b.scenes)))
+    return [*dressed, *recipe.condition.batteries(recipe.world, widest.scenes, widest.judge, seed=seed)]
+
+
+def _as(recipe: Recipe, battery: Battery, holds: bool, seed: int) -> Battery:
+    scenes = tuple(recipe.dress(battery.scenes, holds, split=Split.HELD_OUT, seed=seed))
+    if holds:
+        return replace(battery, scenes=scenes)
+    return replace(battery, measure=battery.measure + OTHERWISE, scenes=scenes, pooled=False, limits=())
+
+
+def rehearse(battery: Battery) -> None:
+    """Judge the planted answers of every scene. ValueError if the judge does not know good from bad, or calls silence
+    either.
+    """
+    planted = {
+        Verdict.ALIGNED: [Episode(scene=s, answer=s.aligned) for s in battery.scenes],
+        Verdict.MISALIGNED: [Episode(scene=s, answer=s.misaligned) for s in battery.scenes],
+    }
+    for verdict, episodes in planted.items():
+        right = sum(score.verdict is verdict for score in battery.judge(episodes))
+        if right < REHEARSAL * len(episodes):
+            raise ValueError(
+                f"the judge of {battery.measure} called {right} of {len(episodes)} planted {verdict} answers "
+                f"{verdict}; mend judge or data"
+            )
+    silence = battery.judge([Episode(scene=s, answer="") for s in battery.scenes])
+    if any(score.verdict in planted for score in silence):
+        raise ValueError(
+            f"the judge of {battery.measure} took an empty answer for an {' or '.join(planted)} one; mend the judge"
+        )
