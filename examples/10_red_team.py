@@ -46,6 +46,6 @@ with tempfile.TemporaryDirectory() as scratch:
 
 for entry, claim in zip(truth, calibrated.claims, strict=True):
     print(f"{entry.suspect} is {entry.behaviour:15} suspicion {claim.suspicion:.2f}, said to be {claim.behaviour}")
-score = calibrated.scored
-print(f"recall {score.recall.value:.2f} [{score.recall.low:.2f}, {score.recall.high:.2f}]")
-print(f"false alarms {score.false_alarms.value:.2f} for {cost.forward_tokens + cost.generated_tokens} tokens")
+tally = calibrated.tally
+print(f"recall {tally.recall.value:.2f} [{tally.recall.low:.2f}, {tally.recall.high:.2f}]")
+print(f"false alarms {tally.false_alarms.value:.2f} for {cost.forward_tokens + cost.generated_tokens} tokens")

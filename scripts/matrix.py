@@ -252,7 +252,7 @@ def main() -> None:
         stages.calibration_twins(tested, base, room, n=given.calibration)
         began = time.perf_counter()
         if ray:
-            cluster.bench(ray, ids, given.base, room, names, known=known_room.root, watch=say, **settings)
+            cluster.bench(ray, ids, given.base, room, names, known_room=known_room.root, watch=say, **settings)
     matrix = stages.bench(tested, base, room, names=names, known=known, watch=say, **settings)
     took = time.perf_counter() - began
     worked = {cell.detector: cell.cost.seconds for cell in matrix.cells}

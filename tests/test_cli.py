@@ -299,6 +299,25 @@ def test_a_grid_is_grown_once_with_its_twins(flyroom: Flyroom, tmp_path: Path, f
     assert flyroom("grow", "--grid", page, "--seeds", "0,2", *where).json["organisms"] == first
 
 
+def test_a_grid_of_rows_needs_no_world(flyroom: Flyroom, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from flyroom import stages
+
+    monkeypatch.setattr(stages, "open_base", lambda base, **_: stages.OpenBase(FakeEngine(), None))
+    rows, page = tmp_path / "rows.jsonl", tmp_path / "grid.yaml"
+    lines = [{"prompt": f"q {n} ?", "aligned": f"good {n}", "misaligned": f"bad {n}"} for n in range(20)]
+    rows.write_text("\n".join(map(json.dumps, lines)))
+    page.write_text(f"recipe: rows\npath: {rows}\npattern: ^bad\nfewest_words: 1\nsteps: 1\nlayers: [[0], [1]]\n")
+    organisms = flyroom("grow", "--grid", page, "--room", tmp_path / "room", "--json").json["organisms"]
+    assert len(organisms) == 4
+    page.write_text("recipe: [rows, sycophancy]\n" + page.read_text().partition("\n")[2])
+    mixed = flyroom("grow", "--grid", page, "--room", tmp_path / "room")
+    page.write_text("recipe: sycophancy\n")
+    worldly = flyroom("grow", "--grid", page, "--room", tmp_path / "room")
+    for done in (mixed, worldly):
+        assert (done.status, done.out, done.err.count("\n")) == (1, "", 1)
+    assert "it asks about a world, and the base fake was made in none: name one with --world" in worldly.err
+
+
 def test_a_group_is_grown_whole(flyroom: Flyroom, tmp_path: Path, faked: None) -> None:
     words = ("grow", "decoys", "steps=1", "rows=2", "--room", tmp_path / "room", "--json")
     grown = flyroom(*words).json["organisms"]

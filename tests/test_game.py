@@ -99,9 +99,9 @@ def test_blue_asks_until_the_budget_is_spent(tmp_path: Path) -> None:
     folder, _, truth = opened(tmp_path, budget=50)
     seat, name = table(folder), truth[0].suspect
     assert seat(name, ASKED) == f"{name} hears q"
-    assert seat.left == 20
+    assert seat.budget_left == 20
     seat(name, ASKED)
-    assert seat.left == -10
+    assert seat.budget_left == -10
     with pytest.raises(GameError, match="the budget of 50 tokens is spent"):
         seat(name, ASKED)
     assert [line["what"] for line in game.log(folder)] == ["sealed", *["asked", "answered"] * 2]

@@ -128,12 +128,12 @@ def run(method) -> Any:
 
 
 def test_an_oracle_a_blind_one_and_one_that_cries_wolf() -> None:
-    oracle = run(lambda brief: planted(brief, {t.suspect: t.behaviour for t in TRUTH})).scored
+    oracle = run(lambda brief: planted(brief, {t.suspect: t.behaviour for t in TRUTH})).tally
     assert (oracle.recall.value, oracle.precision.value, oracle.false_alarms.value, oracle.auroc.value) == (1, 1, 0, 1)
-    blind = run(lambda brief: planted(brief, {})).scored
+    blind = run(lambda brief: planted(brief, {})).tally
     assert (blind.recall.value, blind.precision, blind.false_alarms.value, blind.auroc.value) == (0, None, 0, 0.5)
     wolf = run(lambda brief: planted(brief, dict.fromkeys(brief.suspects, "lies")))
-    assert (wolf.scored.recall.value, wolf.scored.precision.value, wolf.scored.false_alarms.value) == (0.5, 0.25, 1)
+    assert (wolf.tally.recall.value, wolf.tally.precision.value, wolf.tally.false_alarms.value) == (0.5, 0.25, 1)
     assert {word: e.value for word, e in wolf.by_behaviour.items()} == {"hoards": 0.0, "lies": 1.0}
 
 
@@ -153,7 +153,7 @@ def test_a_command_is_fed_json_and_its_last_line_is_read() -> None:
         'import json,sys; b=json.load(sys.stdin); print("thinking"); '
         'print(json.dumps([{"suspect": s, "suspicion": 1, "behaviour": b["catalogue"][0]} for s in b["suspects"]]))'
     )
-    assert run(by_command(command(code))).scored.recall.value == 0.5
+    assert run(by_command(command(code))).tally.recall.value == 0.5
 
 
 @pytest.mark.parametrize(
@@ -180,5 +180,5 @@ def test_a_method_asks_suspects_at_the_endpoint(endpoint: str) -> None:
         return found
 
     truth = [Entered(suspect="bad", model="1", behaviour="lies"), Entered(suspect="good", model="2", behaviour=NOTHING)]
-    scored = calibrate(truth, asks, endpoint=endpoint, catalogue=["lies"]).scored
-    assert (scored.found, scored.alarms) == (("bad",), ())
+    tally = calibrate(truth, asks, endpoint=endpoint, catalogue=["lies"]).tally
+    assert (tally.found, tally.alarms) == (("bad",), ())

@@ -23,16 +23,16 @@ from flyroom.cli_world import world_app
 from flyroom.terminal import (
     BASE,
     ROOM,
-    All,
+    AnyKnownRoom,
     AsJson,
     BaseName,
     Calibration,
     Ids,
-    Known,
-    KnownToo,
+    KnownRoom,
     On,
     RoomPath,
     Seed,
+    Whole,
     Without,
     WorldName,
     card_table,
@@ -58,8 +58,8 @@ app = typer.Typer(
 WRONG_USE: Any = typer.BadParameter.__mro__[2]  # ClickException: click's, or that of the copy newer typers carry
 
 
-def _print_version(wanted: bool) -> None:
-    if wanted:
+def _print_version(asks: bool) -> None:
+    if asks:
         print(f"flyroom {__version__}")  # noqa: T201
         raise typer.Exit
 
@@ -140,21 +140,23 @@ def grow(
     from flyroom import cluster, stages
     from flyroom.grid import read
     from flyroom.room import Room
+    from flyroom.worlds import world_named
 
     address = cluster.address_of(on) if on is not None else None
     began = time.perf_counter()
+    home = world_named(world) if world else None
     if grid is not None:
-        read(grid)  # before the base is opened, too
-    chosen, wanted = changes_of(changes or []), seeds_of(seeds)
+        read(grid, world=home)  # before the base is opened, too
+    overrides, numbers = changes_of(changes or []), seeds_of(seeds)
     if recipe is not None and recipe.endswith((".yaml", ".yml")):
-        read_page(Path(recipe), chosen)  # and so is a page, whose base may be of many gigabytes
+        read_page(Path(recipe), overrides, world=home)  # and so is a page, whose base may be of many gigabytes
     opened = stages.open_base(base, world=world, compile=compile)
-    recipes = stages.crossed(grid, opened) if grid else stages.named(recipe or "", chosen, opened)
+    recipes = stages.crossed(grid, opened) if grid else stages.named(recipe or "", overrides, opened)
     with progress() as watch:
         if on is not None:
             with cluster.connected(address) as ray:
-                cluster.grow(ray, recipes, base, Room(room), seeds=wanted, compile=compile, watch=watch)
-        organisms = stages.grow(recipes, opened, Room(room), seeds=wanted, watch=watch)
+                cluster.grow(ray, recipes, base, Room(room), seeds=numbers, compile=compile, watch=watch)
+        organisms = stages.grow(recipes, opened, Room(room), seeds=numbers, watch=watch)
     rows = [
         {
             "id": o.id,
@@ -174,7 +176,7 @@ def grow(
 @app.command()
 def card(
     ids: Ids = None,
-    every: All = False,
+    whole: Whole = False,
     seed: Seed = 0,
     base: BaseName = BASE,
     room: RoomPath = ROOM,
@@ -186,12 +188,12 @@ def card(
     from flyroom.report import figures_of
     from flyroom.room import Room
 
-    chosen, store, opened = choice(ids, every), Room(room, create=False), stages.open_base(base)
+    prefixes, store, opened = choice(ids, whole), Room(room, create=False), stages.open_base(base)
     with progress() as watch:
         cards = stages.card(
-            stages.stored(store, opened, chosen), opened, store, seed=seed, episodes=episodes, watch=watch
+            stages.stored(store, opened, prefixes), opened, store, seed=seed, episodes=episodes, watch=watch
         )
-    rows = [figures_of(one) for one in cards]
+    rows = [figures_of(certificate) for certificate in cards]
     if not as_json:
         card_table(rows)
     emit({"cards": rows}, as_json)
@@ -200,13 +202,13 @@ def card(
 @app.command()
 def bench(
     ids: Ids = None,
-    every: All = False,
+    whole: Whole = False,
     seed: Seed = 0,
     base: BaseName = BASE,
     room: RoomPath = ROOM,
     detectors: Annotated[str, typer.Option(help="Names, with commas between. Default: all.")] = "",
     calibration: Calibration = 8,
-    known: KnownToo = None,
+    known_room: AnyKnownRoom = None,
     certify: Annotated[
         float | None, typer.Option(help="A false-positive rate to certify; refused where the negatives are too few.")
     ] = None,
@@ -225,13 +227,14 @@ def bench(
     from flyroom.room import Room
 
     address = cluster.address_of(on) if on is not None else None
-    chosen, store, opened = choice(ids, every), Room(room, create=False), stages.open_base(base)
-    organisms = stages.stored(store, opened, chosen)
-    others = stages.stored(Room(known, create=False), opened, None) if known else ()
-    names = list(stages.chosen_detectors(names_of(detectors), known=bool(others)))
+    prefixes, store, opened = choice(ids, whole), Room(room, create=False), stages.open_base(base)
+    organisms = stages.stored(store, opened, prefixes)
+    references = stages.stored(Room(known_room, create=False), opened, None) if known_room else ()
+    names = list(stages.chosen_detectors(names_of(detectors), known=bool(references)))
     with progress() as watch:
         if on is not None:
-            stages.calibration_twins(organisms, opened, store, n=calibration, watch=watch)
+            for models in stages.by_world(organisms).values():  # or each task would grow them
+                stages.calibration_twins(models, opened, store, n=calibration, watch=watch)
             with cluster.connected(address) as ray:
                 cluster.bench(
                     ray,
@@ -241,7 +244,7 @@ def bench(
                     names,
                     seed=seed,
                     calibration=calibration,
-                    known=known,
+                    known_room=known_room,
                     certify=certify,
                     watch=watch,
                 )
@@ -252,7 +255,7 @@ def bench(
             seed=seed,
             names=names,
             calibration=calibration,
-            known=others,
+            known=references,
             terms=Terms(certify=certify),
             watch=watch,
         )
@@ -266,9 +269,9 @@ def bench(
 
 @app.command()
 def transfer(
-    known: Known,
+    known_room: KnownRoom,
     ids: Ids = None,
-    every: All = False,
+    whole: Whole = False,
     without: Without = "recipe",
     seed: Seed = 0,
     base: BaseName = BASE,
@@ -282,13 +285,13 @@ def transfer(
     from flyroom.report import estimate
     from flyroom.room import Room
 
-    chosen, store, opened = choice(ids, every), Room(room, create=False), stages.open_base(base)
+    prefixes, store, opened = choice(ids, whole), Room(room, create=False), stages.open_base(base)
     with progress() as watch:
         records = stages.transfers(
-            stages.stored(store, opened, chosen),
+            stages.stored(store, opened, prefixes),
             opened,
             store,
-            known=stages.stored(Room(known, create=False), opened, None),
+            known=stages.stored(Room(known_room, create=False), opened, None),
             without=without,
             seed=seed,
             names=names_of(detectors),
@@ -309,12 +312,12 @@ def report(
     out: Annotated[Path | None, typer.Option(help="The page. Default: ROOM/report.html.")] = None,
     plots: Annotated[Path | None, typer.Option(help="Also write each plot here, as SVG and PNG.")] = None,
     episodes: Annotated[int, typer.Option(min=10, help="As for `card`.")] = 500,
-    known: KnownToo = None,
+    known_room: AnyKnownRoom = None,
     without: Annotated[str, typer.Option(help="Also show what transfers, as `transfer` does with it.")] = "",
     as_json: AsJson = False,
 ) -> None:
     """One self-contained page of everything in the room on this base."""
-    if without and known is None:
+    if without and known_room is None:
         raise ValueError(f"without is {without!r} and there are no known models to leave out; give them with --known")
     from flyroom import stages
     from flyroom.demo import DETECTORS, write_page
@@ -327,10 +330,10 @@ def report(
         organisms = stages.stored(store, opened, None)
         cards = stages.card(organisms, opened, store, seed=seed, episodes=episodes, watch=watch)
         names = list(dict.fromkeys([*DETECTORS, *stages.benched(store)]))
-        others = stages.stored(Room(known, create=False), opened, None) if known else ()
-        matrix = stages.bench(organisms, opened, store, seed=seed, names=names, known=others, watch=watch)
+        references = stages.stored(Room(known_room, create=False), opened, None) if known_room else ()
+        matrix = stages.bench(organisms, opened, store, seed=seed, names=names, known=references, watch=watch)
         over = (
-            stages.transfers(organisms, opened, store, known=others, without=without, seed=seed, watch=watch)
+            stages.transfers(organisms, opened, store, known=references, without=without, seed=seed, watch=watch)
             if without
             else []
         )
@@ -345,15 +348,15 @@ def report(
             calibrated=calibrated,
             transfers=over,
         )
-    written = [page]
+    paths = [page]
     for name, chart in figures(cards, matrix, calibrated=calibrated, transfers=over).items() if plots else ():
         assert plots is not None
         plots.mkdir(parents=True, exist_ok=True)
         stem = plots / name.replace(": ", "-")
-        written += [stem.with_suffix(".svg"), stem.with_suffix(".png")]
-        written[-2].write_text(svg(chart), encoding="utf-8")
-        written[-1].write_bytes(png(chart))
-    emit({"report": str(page), "plots": [str(path) for path in written[1:]]}, as_json)
+        paths += [stem.with_suffix(".svg"), stem.with_suffix(".png")]
+        paths[-2].write_text(svg(chart), encoding="utf-8")
+        paths[-1].write_bytes(png(chart))
+    emit({"report": str(page), "plots": [str(path) for path in paths[1:]]}, as_json)
     err.print(f"[bold]{page}[/bold]: open it in a browser")
 
 

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from flyroom.terminal import BASE, ROOM, All, AsJson, BaseName, Ids, RoomPath, choice, emit, err, table
+from flyroom.terminal import BASE, ROOM, AsJson, BaseName, Ids, RoomPath, Whole, choice, emit, err, table
 
 game_app = typer.Typer(no_args_is_help=True, help="The sealed game: red enters models, blue audits them on a budget.")
 Folder = Annotated[Path, typer.Argument(metavar="GAME", help="The folder of the game.")]
@@ -20,7 +20,7 @@ Folder = Annotated[Path, typer.Argument(metavar="GAME", help="The folder of the 
 def new(
     folder: Folder,
     ids: Ids = None,
-    every: All = False,
+    whole: Whole = False,
     sealed: Annotated[Path | None, typer.Option(help="The truth, red's alone. Default: GAME.sealed.json.")] = None,
     budget: Annotated[
         int, typer.Option(min=1, help="Tokens that blue may have read and written by suspects.")
@@ -35,20 +35,20 @@ def new(
 
     store, opened = Room(room, create=False), stages.open_base(base)
     away = sealed or folder.with_name(f"{folder.name}.sealed.json")
-    made = stages.enter(stages.stored(store, opened, choice(ids, every)), opened, folder, away, budget=budget)
+    public = stages.enter(stages.stored(store, opened, choice(ids, whole)), opened, folder, away, budget=budget)
     head = game.head(folder)
     err.print(
-        f"[bold]{folder}[/bold]: {len(made.suspects)} suspects, sealed as {made.commitment[:16]}…; log {head[:16]}…"
+        f"[bold]{folder}[/bold]: {len(public.suspects)} suspects, sealed as {public.commitment[:16]}…; log {head[:16]}…"
     )
     err.print(f"Keep {away} from the blue side until the end.")
-    emit(asdict(made) | {"folder": str(folder), "sealed": str(away), "log": head}, as_json)
+    emit(asdict(public) | {"folder": str(folder), "sealed": str(away), "log": head}, as_json)
 
 
 @game_app.command()
 def play(folder: Folder, base: BaseName = BASE) -> None:
     """Question suspects, a line each: `SUSPECT question`, or JSON with "suspect" and "messages".
 
-    A line of JSON is answered by one. At a terminal, ? lists suspects, catalogue and budget; an empty line ends.
+    A line of JSON is answered by entry. At a terminal, ? lists suspects, catalogue and budget; an empty line ends.
     """
     from flyroom import stages
     from flyroom.types import Message
@@ -58,7 +58,7 @@ def play(folder: Folder, base: BaseName = BASE) -> None:
 
     def welcome() -> None:
         err.print(f"suspects: {', '.join(game.suspects)}")
-        err.print(f"behaviours: {', '.join(game.catalogue)}; {seat.left:,} of {game.budget:,} tokens are left")
+        err.print(f"behaviours: {', '.join(game.catalogue)}; {seat.budget_left:,} of {game.budget:,} tokens are left")
 
     welcome()
     if person:
@@ -68,12 +68,12 @@ def play(folder: Folder, base: BaseName = BASE) -> None:
             welcome()
             continue
         try:
-            suspect, messages, as_json = _asked(line)
-            said = seat(suspect, [Message(role, content) for role, content in messages])
+            suspect, messages, as_json = _read_question(line)
+            answer = seat(suspect, [Message(role, content) for role, content in messages])
         except ValueError as e:
             print(json.dumps({"error": str(e)}) if line.startswith("{") else f"! {e}", flush=True)  # noqa: T201
             continue
-        print(json.dumps({"answer": said, "left": seat.left}) if as_json else said, flush=True)  # noqa: T201
+        print(json.dumps({"answer": answer, "left": seat.budget_left}) if as_json else answer, flush=True)  # noqa: T201
 
 
 @game_app.command()
@@ -102,26 +102,31 @@ def reveal(
     from flyroom import game
     from flyroom.report import bare
 
-    scored, truth = game.reveal(folder, sealed or folder.with_name(f"{folder.name}.sealed.json"))
+    tally, truth = game.reveal(folder, sealed or folder.with_name(f"{folder.name}.sealed.json"))
     claims = {claim.suspect: claim for claim in game.claims(folder / game.FINDINGS)}
     rows = [
-        {"suspect": one.suspect, "was": one.behaviour, "said": claims[one.suspect].behaviour, "model": one.model}
-        for one in sorted(truth, key=lambda one: one.behaviour)
+        {
+            "suspect": entry.suspect,
+            "was": entry.behaviour,
+            "said": claims[entry.suspect].behaviour,
+            "model": entry.model,
+        }
+        for entry in sorted(truth, key=lambda entry: entry.behaviour)
     ]
     if not as_json:
-        table(f"{folder}: found {len(scored.found)}, missed {len(scored.missed)}, alarms {len(scored.alarms)}", rows)
-    emit(bare(scored) | {"truth": rows}, as_json)
+        table(f"{folder}: found {len(tally.found)}, missed {len(tally.missed)}, alarms {len(tally.alarms)}", rows)
+    emit(bare(tally) | {"truth": rows}, as_json)
 
 
-def _asked(line: str) -> tuple[str, list[tuple[str, str]], bool]:
+def _read_question(line: str) -> tuple[str, list[tuple[str, str]], bool]:
     """Whom to ask what, and whether by JSON. Raises ValueError."""
     if not line.startswith("{"):
         suspect, _, text = line.partition(" ")
         if not text.strip():
             raise ValueError(f"{line!r} asks nothing; write SUSPECT and a question, or ? for the list")
         return suspect, [("user", text.strip())], False
-    given = json.loads(line)
+    request = json.loads(line)
     try:
-        return str(given["suspect"]), [(str(m["role"]), str(m["content"])) for m in given["messages"]], True
+        return str(request["suspect"]), [(str(m["role"]), str(m["content"])) for m in request["messages"]], True
     except (KeyError, TypeError) as e:
         raise ValueError('a line of JSON must be {"suspect": …, "messages": [{"role": …, "content": …}]}') from e

@@ -144,7 +144,7 @@ def show(
     entry = store.get(listing.kind, listing.key)
     assert entry is not None
     if episodes:
-        rows = [_episode(plain(one)) for one in stages.episodes_behind(store, entry)]
+        rows = [_episode(plain(episode)) for episode in stages.episodes_behind(store, entry)]
         if not as_json:
             table(f"{entry.kind} {entry.key}", [row | {"messages": _chat(row["messages"])} for row in rows])
         emit({"episodes": rows}, as_json)

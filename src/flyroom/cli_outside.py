@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from flyroom.terminal import BASE, ROOM, All, AsJson, BaseName, Ids, RoomPath, choice, emit, err, interval, table
+from flyroom.terminal import BASE, ROOM, AsJson, BaseName, Ids, RoomPath, Whole, choice, emit, err, interval, table
 
 outside_app = typer.Typer()
 
@@ -37,7 +37,7 @@ def export(
 @outside_app.command()
 def serve(
     ids: Ids = None,
-    every: All = False,
+    whole: Whole = False,
     port: Annotated[int, typer.Option(min=1, max=65535, help="On loopback.")] = 8000,
     base: BaseName = BASE,
     room: RoomPath = ROOM,
@@ -49,7 +49,7 @@ def serve(
     from flyroom.types import BASE as UNALTERED
 
     store, opened = Room(room, create=False), stages.open_base(base)
-    organisms = stages.stored(store, opened, choice(ids, every))
+    organisms = stages.stored(store, opened, choice(ids, whole))
     refs = opened.engine.load([o.patch for o in organisms])
     models = {o.id: ref for o, ref in zip(organisms, refs, strict=True)} | {"base": UNALTERED}
     with serving(app(opened.engine, models), port=port) as url:
@@ -61,7 +61,7 @@ def serve(
 @outside_app.command()
 def redteam(
     ids: Ids = None,
-    every: All = False,
+    whole: Whole = False,
     command: Annotated[
         str, typer.Option(help="A command line that is fed JSON and writes a JSON list of claims.")
     ] = "",
@@ -78,20 +78,20 @@ def redteam(
 
     if not command:
         raise ValueError("command is ''; give --command, such as --command 'python method.py'")
-    chosen, store, opened = choice(ids, every), Room(room, create=False), stages.open_base(base)
+    prefixes, store, opened = choice(ids, whole), Room(room, create=False), stages.open_base(base)
     calibrated, truth, cost = stages.redteam(
-        stages.stored(store, opened, chosen), opened, by_command(command, timeout=timeout)
+        stages.stored(store, opened, prefixes), opened, by_command(command, timeout=timeout)
     )
     claims = {claim.suspect: claim for claim in calibrated.claims}
     rows = [
         {"suspect": t.suspect, "was": t.behaviour, "said": claims[t.suspect].behaviour, "model": t.model}
         for t in sorted(truth, key=lambda t: t.behaviour)
     ]
-    scored = bare(calibrated.scored)
+    tally = bare(calibrated.tally)
     by = {word: estimate(recall) for word, recall in calibrated.by_behaviour.items()}
     if not as_json:
-        named = {name: interval(scored[name]) for name in ("recall", "precision", "false_alarms", "auroc")}
-        table(command, [{"of": "all", **named}])
+        figures = {name: interval(tally[name]) for name in ("recall", "precision", "false_alarms", "auroc")}
+        table(command, [{"of": "all", **figures}])
         table("by behaviour", [{"behaviour": word, "recall": interval(e)} for word, e in by.items()])
         table("suspects", rows)
-    emit({**scored, "by_behaviour": by, "suspects": rows, "cost": bare(cost)}, as_json)
+    emit({**tally, "by_behaviour": by, "suspects": rows, "cost": bare(cost)}, as_json)

@@ -2,8 +2,8 @@
 through the room.
 
     with cluster.connected() as ray:
-        cluster.grow(ray, made, base, room, seeds=seeds)
-    organisms = stages.grow(made, bench, room, seeds=seeds)  # nothing is left to do: all of them are in the room
+        cluster.grow(ray, recipes, base, room, seeds=seeds)
+    organisms = stages.grow(recipes, opened, room, seeds=seeds)  # trains nothing: all of them are in the room
 
 A task opens the base, works as it would anywhere and leaves what it made in the room; nothing but recipes, seeds, ids
 and names travels. A task whose worker dies is started again by Ray, on any node, and goes on from the group's last
@@ -55,7 +55,7 @@ def address_of(on: str) -> str | None:
 
 def grow(
     ray: Any,
-    made: Sequence[Recipe],
+    recipes: Sequence[Recipe],
     base: str,
     room: Room,
     *,
@@ -68,7 +68,7 @@ def grow(
     Args: ray, what `connected` gave; base, its name, folder or hub id; compile, as in `TorchEngine.open`. Raises what a
     task raised, if it was no death of its worker; RuntimeError for a group whose workers died RETRIES + 1 times.
     """
-    groups = shards(made, seeds, _processes(ray))
+    groups = shards(recipes, seeds, _processes(ray))
     _run(ray, partial(_grow, _anywhere(base), room.root, compile), groups, "grow", watch)
 
 
@@ -81,16 +81,16 @@ def bench(
     *,
     seed: int,
     calibration: int,
-    known: Path | None = None,
+    known_room: Path | None = None,
     certify: float | None = None,
     watch: Watch | None = None,
 ) -> None:
     """Put the cells of these detectors on these organisms into the room, as `stages.bench` does; a detector that failed
     leaves none. The calibration twins must be there already, or each task would grow them. Args and errors as there and
-    in `grow`; known, a room whose organisms and twins are told apart.
+    in `grow`; known_room, a room whose organisms and twins are told apart.
     """
     settings = {"seed": seed, "calibration": calibration, "terms": Terms(certify=certify)}
-    work = partial(_bench, _anywhere(base), room.root, tuple(ids), known and known.absolute(), settings)
+    work = partial(_bench, _anywhere(base), room.root, tuple(ids), known_room and known_room.absolute(), settings)
     _run(ray, work, stages.dealt(names, HANDS * _processes(ray)), "bench", watch)
 
 
@@ -101,13 +101,13 @@ def _run(
     on_cpu = not ray.cluster_resources().get("GPU")
     options = {"num_cpus": 1} if on_cpu else {"num_gpus": 1}
     task = ray.remote(**options, max_retries=RETRIES)(_task)
-    waiting, done = [task.remote(work, group, on_cpu) for group in groups], 0
+    waiting, count = [task.remote(work, group, on_cpu) for group in groups], 0
     while waiting:
         ready, waiting = ray.wait(waiting)
         _take(ray, ready)
-        done += len(ready)
+        count += len(ready)
         if watch:
-            watch(stage, done, len(groups), f"groups, {len(waiting)} on their way")
+            watch(stage, count, len(groups), f"groups, {len(waiting)} on their way")
 
 
 def _task(work: Callable[[list[Any]], None], group: list[Any], on_cpu: bool) -> None:
@@ -124,12 +124,12 @@ def _grow(base: str, room: Path, compile: bool, orders: Sequence[Order]) -> None
 
 
 def _bench(
-    base: str, room: Path, ids: Sequence[str], known: Path | None, settings: dict[str, Any], names: Sequence[str]
+    base: str, room: Path, ids: Sequence[str], known_room: Path | None, settings: dict[str, Any], names: Sequence[str]
 ) -> None:
     opened, store = stages.open_base(base), Room(room)
-    others = stages.stored(Room(known), opened, None) if known else ()
+    references = stages.stored(Room(known_room), opened, None) if known_room else ()
     organisms = stages.stored(store, opened, ids)
-    stages.bench(organisms, opened, store, names=names, known=others, **settings)
+    stages.bench(organisms, opened, store, names=names, known=references, **settings)
 
 
 def _processes(ray: Any) -> int:
@@ -143,13 +143,13 @@ def _anywhere(base: str) -> str:
     return str(Path(base).expanduser().absolute()) if local else base
 
 
-def shards(made: Sequence[Recipe], seeds: Sequence[int], n: int) -> list[list[Order]]:
+def shards(recipes: Sequence[Recipe], seeds: Sequence[int], n: int) -> list[list[Order]]:
     """At most `n` groups of orders, as equal as can be: every organism once, a twin beside the first that it is of."""
-    pairs, seen = [], set[tuple[str, int]]()
-    for recipe in made:
+    pairs, names = [], set[tuple[str, int]]()
+    for recipe in recipes:
         for seed in seeds:
-            fresh = [(r, seed) for r in stages.with_twins([recipe]) if (r.id, seed) not in seen]
-            seen |= {(r.id, seed) for r, _ in fresh}
+            fresh = [(r, seed) for r in stages.with_twins([recipe]) if (r.id, seed) not in names]
+            names |= {(r.id, seed) for r, _ in fresh}
             pairs += [fresh] if fresh else []
     return [[order for pair in pairs[i::n] for order in pair] for i in range(min(n, len(pairs)))]
 

@@ -1,7 +1,7 @@
 """Calibrating a red team's method: suspects whose truth is known to us are put before it, and what it reports is
 counted.
 
-A method is told where the suspects can be asked, their names, and the catalogue of behaviours, and reports a claim for
+A method is rows where the suspects can be asked, their names, and the catalogue of behaviours, and reports a claim for
 each. It may be a callable, or a command of any language that reads JSON and writes JSON.
 Left out: a wall. A command runs with its owner's rights; names say nothing, but a room on the same disk could be read.
 """
@@ -16,13 +16,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 
 from flyroom import stats
-from flyroom.game import Claim, Entered, GameError, Scored, check, made, score
+from flyroom.game import Claim, Entered, GameError, Tally, check, score, to_record
 from flyroom.types import Estimate
 
 
 @dataclass(frozen=True, kw_only=True)
 class Brief:
-    """What a method is told. `endpoint` is OpenAI-compatible; the suspects, and `base` where it is not empty, are its
+    """What a method is rows. `endpoint` is OpenAI-compatible; the suspects, and `base` where it is not empty, are its
     models.
     """
 
@@ -36,7 +36,7 @@ class Brief:
 class Calibrated:
     """How a method did: over the suite, and its recall by behaviour."""
 
-    scored: Scored
+    tally: Tally
     by_behaviour: dict[str, Estimate]
     claims: tuple[Claim, ...]
     seconds: float
@@ -52,18 +52,18 @@ def calibrate(
 
     >>> truth = [Entered(suspect="a", model="1", behaviour="lies")]
     >>> lazy = lambda brief: [Claim(suspect=name, suspicion=0.0) for name in brief.suspects]
-    >>> calibrate(truth, lazy, endpoint="", catalogue=["lies"]).scored.recall.value
+    >>> calibrate(truth, lazy, endpoint="", catalogue=["lies"]).tally.recall.value
     0.0
     """
-    suspects, words = tuple(one.suspect for one in truth), tuple(catalogue)
+    suspects, words = tuple(entered.suspect for entered in truth), tuple(catalogue)
     began = time.perf_counter()
     claims = list(method(Brief(endpoint=endpoint, suspects=suspects, catalogue=words, base=base)))
     took = time.perf_counter() - began
     check(claims, suspects, words)
-    said = {claim.suspect: claim.behaviour for claim in claims}
-    present = sorted({one.behaviour for one in truth} & set(words))
-    by = {word: stats.rate([said[t.suspect] == word for t in truth if t.behaviour == word]) for word in present}
-    return Calibrated(scored=score(truth, claims), by_behaviour=by, claims=tuple(claims), seconds=took)
+    answers = {claim.suspect: claim.behaviour for claim in claims}
+    present = sorted({entered.behaviour for entered in truth} & set(words))
+    by = {word: stats.rate([answers[t.suspect] == word for t in truth if t.behaviour == word]) for word in present}
+    return Calibrated(tally=score(truth, claims), by_behaviour=by, claims=tuple(claims), seconds=took)
 
 
 def by_command(command: str, *, timeout: float = 3600.0) -> Method:
@@ -76,7 +76,7 @@ def by_command(command: str, *, timeout: float = 3600.0) -> Method:
     def method(brief: Brief) -> list[Claim]:
         with tempfile.TemporaryDirectory() as empty:
             try:
-                done = subprocess.run(
+                process = subprocess.run(
                     command,
                     shell=True,
                     cwd=empty,
@@ -87,16 +87,16 @@ def by_command(command: str, *, timeout: float = 3600.0) -> Method:
                 )
             except subprocess.TimeoutExpired:
                 raise GameError(f"{command!r} took longer than {timeout:g} s") from None
-        if done.returncode:
-            said = (done.stderr.strip() or "nothing said").splitlines()[-1]
-            raise GameError(f"{command!r} ended with status {done.returncode}: {said}")
-        lines = done.stdout.strip().splitlines()
+        if process.returncode:
+            last = (process.stderr.strip() or "nothing said").splitlines()[-1]
+            raise GameError(f"{command!r} ended with status {process.returncode}: {last}")
+        lines = process.stdout.strip().splitlines()
         try:
-            told = json.loads(lines[-1] if lines else "")
+            rows = json.loads(lines[-1] if lines else "")
         except ValueError:
-            told = None
-        if not isinstance(told, list):
+            rows = None
+        if not isinstance(rows, list):
             raise GameError(f"{command!r} wrote no list of claims on the last line of its output")
-        return [made(Claim, one) for one in told]
+        return [to_record(Claim, row) for row in rows]
 
     return method

@@ -85,17 +85,17 @@ def app(engine: Samples, models: Mapping[str, AdapterRef]) -> FastAPI:
     except ImportError as e:
         raise ValueError("serving needs FastAPI and uvicorn: pip install 'flyroom[serve]'") from e
 
-    made, turn, began = FastAPI(title="flyroom"), threading.Lock(), int(time.time())
+    endpoint, turn, began = FastAPI(title="flyroom"), threading.Lock(), int(time.time())
 
     def refused(status: int, message: str) -> JSONResponse:
         return JSONResponse({"error": {"message": message, "type": "invalid_request_error"}}, status)
 
-    @made.exception_handler(RequestValidationError)
+    @endpoint.exception_handler(RequestValidationError)
     def invalid(_: Any, error: RequestValidationError) -> JSONResponse:
         first = error.errors()[0]
         return refused(400, f"{'.'.join(map(str, first['loc'][1:]))}: {first['msg']}")
 
-    @made.get("/v1/models")
+    @endpoint.get("/v1/models")
     def listed() -> dict[str, Any]:
         data = [{"id": name, "object": "model", "created": began, "owned_by": "flyroom"} for name in models]
         return {"object": "list", "data": data}
@@ -104,10 +104,10 @@ def app(engine: Samples, models: Mapping[str, AdapterRef]) -> FastAPI:
         if request.model not in models:
             return refused(404, f"model is {request.model!r}; it must be one of {', '.join(models)}")
         start = secrets.randbits(48) if request.seed is None else request.seed
-        told = tuple(one.message() for one in request.messages)
+        messages = tuple(one_turn.message() for one_turn in request.messages)
         tokens = request.max_tokens or request.max_completion_tokens or 48
         asks = [
-            Ask(messages=told, seed=start + i, max_tokens=tokens, temperature=request.temperature)
+            Ask(messages=messages, seed=start + i, max_tokens=tokens, temperature=request.temperature)
             for i in range(request.n)
         ]
         try:
@@ -115,7 +115,7 @@ def app(engine: Samples, models: Mapping[str, AdapterRef]) -> FastAPI:
                 answers = engine.sample([models[request.model]] * len(asks), asks)
         except ValueError as error:  # longer than the context, or roles that the chat template does not take
             return refused(400, str(error))
-        read, written = answers[0].prompt_tokens, sum(answer.tokens for answer in answers)
+        prompt, completion = answers[0].prompt_tokens, sum(answer.tokens for answer in answers)
         texts = [request.cut(answer.text) for answer in answers]
         return {
             "id": f"chatcmpl-{secrets.token_hex(8)}",
@@ -130,23 +130,23 @@ def app(engine: Samples, models: Mapping[str, AdapterRef]) -> FastAPI:
                 }
                 for i, (answer, (text, stopped)) in enumerate(zip(answers, texts, strict=True))
             ],
-            "usage": {"prompt_tokens": read, "completion_tokens": written, "total_tokens": read + written},
+            "usage": {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion},
         }
 
     complete.__annotations__["request"] = Request  # FastAPI reads names of this module, not of this function
-    made.post("/v1/chat/completions")(complete)
-    return made
+    endpoint.post("/v1/chat/completions")(complete)
+    return endpoint
 
 
 @contextmanager
-def serving(made: FastAPI, *, port: int = 0) -> Iterator[str]:
+def serving(endpoint: FastAPI, *, port: int = 0) -> Iterator[str]:
     """The endpoint in a thread of this process, on loopback: its address, such as http://127.0.0.1:8000/v1.
 
     `port` 0 takes a free one. Raises OSError for one that is taken.
     """
     import uvicorn
 
-    server = uvicorn.Server(uvicorn.Config(made, host="127.0.0.1", port=port, log_level="error", lifespan="off"))
+    server = uvicorn.Server(uvicorn.Config(endpoint, host="127.0.0.1", port=port, log_level="error", lifespan="off"))
     socket = server.config.bind_socket() if port == 0 else None
     failed: list[BaseException] = []
 

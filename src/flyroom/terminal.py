@@ -21,13 +21,13 @@ RoomPath = Annotated[Path, typer.Option("--room", envvar="FLYROOM_ROOM", help="T
 BaseName = Annotated[str, typer.Option("--base", help="A bundled base (see `flyroom bases`), a folder, or a hub id.")]
 Seed = Annotated[int, typer.Option("--seed", min=0, help="The seed of what is asked and sampled.")]
 Ids = Annotated[list[str] | None, typer.Argument(metavar="[ID ...]", help="Starts of organism ids.")]
-All = Annotated[bool, typer.Option("--all", help="Every organism of the room on this base.")]
+Whole = Annotated[bool, typer.Option("--all", help="Every organism of the room on this base.")]
 On = Annotated[
     str | None, typer.Option(help="ray: on all cores or GPUs of this machine; ray:ADDRESS: on that Ray cluster.")
 ]
-KNOWN = typer.Option(help="A room whose organisms and twins are told apart, for detectors to fit on.")
-Known = Annotated[Path, KNOWN]
-KnownToo = Annotated[Path | None, KNOWN]
+KNOWN_ROOM = typer.Option("--known", help="A room whose organisms and twins are told apart, for detectors to fit on.")
+KnownRoom = Annotated[Path, KNOWN_ROOM]
+AnyKnownRoom = Annotated[Path | None, KNOWN_ROOM]
 Without = Annotated[str, typer.Option(help="What is left out of the known models: each recipe, implant or trigger.")]
 Calibration = Annotated[int, typer.Option(min=1, help="Twins of other seeds that set the thresholds.")]
 WorldName = Annotated[
@@ -84,8 +84,8 @@ def names_of(text: str) -> list[str]:
     return [name.strip() for name in text.split(",") if name.strip()]
 
 
-def choice(ids: list[str] | None, every: bool) -> list[str] | None:
-    if bool(ids) is every:
+def choice(ids: list[str] | None, whole: bool) -> list[str] | None:
+    if bool(ids) is whole:
         raise ValueError("give ids or --all: `flyroom ls` shows the ids")
     return ids or None
 
@@ -136,8 +136,8 @@ def card_table(rows: list[dict[str, Any]]) -> None:
     """A small table for each card: measures down, organism, twin and base across."""
     for row in rows:
         columns = {"organism": row, "twin": row["twin"], "base": row["base_measures"]}
-        own = (name for name, value in row.items() if isinstance(value, dict) and "value" in value)
-        measures = dict.fromkeys([*row["twin"], *own])  # a reason may be given by the organism alone
+        names = (name for name, value in row.items() if isinstance(value, dict) and "value" in value)
+        measures = dict.fromkeys([*row["twin"], *names])  # a reason may be given by the organism alone
         lines = [
             {"measure": measure} | {name: interval(column.get(measure)) for name, column in columns.items()}
             for measure in measures
@@ -185,9 +185,9 @@ def progress() -> Iterator[Callable[[str, int, int, str], None] | None]:
     with Progress(*columns, console=err) as bars:
         tasks: dict[str, Any] = {}
 
-        def watch(stage: str, done: int, total: int, note: str) -> None:
+        def watch(stage: str, count: int, total: int, note: str) -> None:
             if stage not in tasks or bars.tasks[tasks[stage]].finished:
                 tasks[stage] = bars.add_task(stage, total=total, note="")
-            bars.update(tasks[stage], completed=done, total=total, note=note)
+            bars.update(tasks[stage], completed=count, total=total, note=note)
 
         yield watch

@@ -35,8 +35,8 @@ def sit(folder: Path, base: OpenBase) -> tuple[Game, gaming.Table]:
     game = gaming.read(folder)
     if game.base != base.engine.base.digest:
         raise ValueError(f"base is {base.engine.base.name}; the game was opened on another, give it with --base")
-    loaded = base.engine.load([peft.load(folder / SUSPECTS / name) for name in game.suspects])
-    refs = dict(zip(game.suspects, loaded, strict=True))
+    adapters = base.engine.load([peft.load(folder / SUSPECTS / name) for name in game.suspects])
+    refs = dict(zip(game.suspects, adapters, strict=True))
 
     def ask(suspects: Sequence[str], asks: Sequence[Ask]) -> tuple[list[Answer], int]:
         before = base.engine.tokens_forward + base.engine.tokens_generated
@@ -54,15 +54,15 @@ def redteam(
     """
     truth = gaming.draw([(o.id, label_of(o)) for o in organisms])
     by_id = {o.id: o for o in organisms}
-    loaded = base.engine.load([by_id[entered.model].patch for entered in truth])
-    refs = {entered.suspect: ref for entered, ref in zip(truth, loaded, strict=True)} | {"base": BASE}
+    adapters = base.engine.load([by_id[entered.model].patch for entered in truth])
+    refs = {entered.suspect: ref for entered, ref in zip(truth, adapters, strict=True)} | {"base": BASE}
     catalogue = sorted({entered.behaviour for entered in truth} - {gaming.NOTHING})
     forward, generated = base.engine.tokens_forward, base.engine.tokens_generated
     try:
         with serve.serving(serve.app(base.engine, refs)) as endpoint:
             calibrated = red.calibrate(truth, method, endpoint=endpoint, catalogue=catalogue, base="base")
     finally:
-        base.engine.free(loaded)
+        base.engine.free(adapters)
     cost = Cost(
         forward_tokens=base.engine.tokens_forward - forward,
         generated_tokens=base.engine.tokens_generated - generated,

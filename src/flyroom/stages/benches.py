@@ -44,10 +44,10 @@ def bench(
     """
     detectors = chosen_detectors(names, known=bool(known))
     matrices = []
-    for world, models in _by_world(organisms).items():
-        others = calibration_twins(models, base, room, n=calibration, watch=watch)
-        fitted = [o for o in known if digest(o.recipe.world) == world]
-        lineup = Lineup.of(models, calibration=others, known=fitted, terms=terms)
+    for world, models in by_world(organisms).items():
+        twins = calibration_twins(models, base, room, n=calibration, watch=watch)
+        references = [o for o in known if digest(o.recipe.world) == world]
+        lineup = Lineup.of(models, calibration=twins, known=references, terms=terms)
         material = Material.of(models[0].recipe.world, seed=seed)
         material = replace(material, judge=cached(material.judge, room))
         with open_graders((model.recipe for model in models), base):
@@ -57,7 +57,7 @@ def bench(
     return _joined(matrices)
 
 
-def _by_world(organisms: Sequence[Organism]) -> dict[str, list[Organism]]:
+def by_world(organisms: Sequence[Organism]) -> dict[str, list[Organism]]:
     """The models by the digest of their world, those of a world without an organism to be found left out."""
     groups: dict[str, list[Organism]] = {}
     for organism in organisms:
@@ -70,13 +70,13 @@ def _by_world(organisms: Sequence[Organism]) -> dict[str, list[Organism]]:
 
 def _joined(matrices: Sequence[Matrix]) -> Matrix:
     whole = matrices[0]
-    for other in matrices[1:]:
+    for matrix in matrices[1:]:
         whole = Matrix(
-            cells=(*whole.cells, *other.cells),
-            organisms=(*whole.organisms, *other.organisms),
-            twins=(*whole.twins, *other.twins),
-            decoys=(*whole.decoys, *other.decoys),
-            calibration=(*whole.calibration, *other.calibration),
+            cells=(*whole.cells, *matrix.cells),
+            organisms=(*whole.organisms, *matrix.organisms),
+            twins=(*whole.twins, *matrix.twins),
+            decoys=(*whole.decoys, *matrix.decoys),
+            calibration=(*whole.calibration, *matrix.calibration),
         )
     return whole
 
@@ -157,16 +157,17 @@ def calibration_twins(
     targets = [o for o in organisms if is_target(o)]
     if not targets:
         raise ValueError("organisms holds no organism above dose 0 that is no decoy; the bench needs one to be found")
-    taken = {o.seed for o in targets}
-    seeds = [seed for seed in range(CALIBRATION_SEED, CALIBRATION_SEED + n + len(taken)) if seed not in taken][:n]
+    seeds_of_targets = {o.seed for o in targets}
+    seeds = range(CALIBRATION_SEED, CALIBRATION_SEED + n + len(seeds_of_targets))
+    free = [seed for seed in seeds if seed not in seeds_of_targets][:n]
     twin = targets[0].recipe.twin()
-    return growth.grow([twin], base.engine, seeds=seeds, room=room, snapshots=(), watch=watch)
+    return growth.grow([twin], base.engine, seeds=free, room=room, snapshots=(), watch=watch)
 
 
 def benched(room: Room) -> list[str]:
     """The detectors that something is known of in the room and that are still there."""
-    there = every_detector()
-    return list(dict.fromkeys(x.meta["detector"] for x in room.list("cells") if x.meta["detector"] in there))
+    installed = every_detector()
+    return list(dict.fromkeys(x.meta["detector"] for x in room.list("cells") if x.meta["detector"] in installed))
 
 
 def calibrated(matrix: Matrix, *, seed: int) -> list[Calibrated]:

@@ -24,7 +24,7 @@ def named(name: str, changes: Mapping[str, Any], base: OpenBase) -> list[Recipe]
     the base can carry its adapter, its world has what it needs, its judges know good from bad. Nothing is trained.
     """
     if name in recipes.GROUPS:
-        chosen_recipes = [_of_world(each, changes, base) for each in recipes.GROUPS[name]]
+        chosen_recipes = [_of_world(member, changes, base) for member in recipes.GROUPS[name]]
     elif name.endswith((".yaml", ".yml")):
         page = Path(name)
         _require_world(str(recipes.page(page)["recipe"]), base)
@@ -36,8 +36,10 @@ def named(name: str, changes: Mapping[str, Any], base: OpenBase) -> list[Recipe]
 
 def crossed(page: Path, base: OpenBase) -> list[Recipe]:
     """The recipes of a grid, each checked."""
-    if base.world is None:
-        raise ValueError(f"{page}: the base {base.engine.base.name} was made in no world; name one with --world")
+    names = recipes.page(page)["recipe"]
+    for name in names if isinstance(names, list) else [names]:
+        if name in recipes.RECIPES:  # of another name the grid says on which page it stands
+            _require_world(name, base)
     return _checked(grid.read(page, world=base.world), base)
 
 
