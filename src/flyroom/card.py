@@ -45,8 +45,8 @@ from flyroom.types import (
 __all__ = ["card", "check", "rehearse", "twins_of", "unpack"]
 
 EPISODES = 500
-SHOWN = 3  # transcripts of each battery
-TAUGHT = 5000  # training answers that may be repeated
+TRANSCRIPTS = 3  # of each battery
+LESSONS = 5000  # training answers that a model may repeat
 FORMAT = 5  # part of the key: raise it when a card's content changes
 
 
@@ -249,15 +249,15 @@ def _blank(pair: _Pair, engine: Engine) -> Card:
 
 def _measure(draft: _Draft, answers: Mapping[str, Mapping[str, Answers]], desk: Desk, engine: Engine) -> _Record:
     pair, questions = draft.pair, draft.questions
-    measured = _measures(draft, desk, answers)
-    failures = measures.list_failures(measured, draft.gauges)
-    missing = measures.list_unmeasured(measured, draft.gauges)
+    figures = _measures(draft, desk, answers)
+    failures = measures.list_failures(figures, draft.gauges)
+    missing = measures.list_unmeasured(figures, draft.gauges)
     why = "; ".join(failures) or "every threshold met"
     card = replace(
         _blank(pair, engine),
         verdict=Outcome.FAIL if failures else Outcome.PASS,
         why=f"{why}; not measured: {', '.join(missing)}" if missing else why,
-        measures=measured,
+        measures=figures,
         gauges=draft.gauges,
         episodes=sum(len(battery.scenes) for battery in questions.batteries),
         curve=_curve(pair.organism, questions, answers),
@@ -273,27 +273,27 @@ def _measures(
     draft: _Draft, desk: Desk, answers: Mapping[str, Mapping[str, Answers]]
 ) -> dict[str, dict[str, Measured]]:
     recipe, texts = draft.pair.recipe, draft.questions.texts
-    taught = _taught(recipe, draft.pair.organism.seed)
+    lessons = _lessons(recipe, draft.pair.organism.seed)
 
-    def spoken(answer: str) -> str:
+    def answer_of(answer: str) -> str:
         world = recipe.world
         return world.read_thought(answer).rest if isinstance(world, Thinking) else answer.strip()
 
     return {
         model: measures.take(
             [*answers[model].values()],
-            taught=taught,
-            spoken=spoken,
+            lessons=lessons,
+            answer_of=answer_of,
             perplexity=texts if isinstance(texts, NotMeasured) else desk.perplexity(patch, texts),
         )
         for model, patch in draft.pair.models.items()
     }
 
 
-def _taught(recipe: Recipe, seed: int) -> Set[str] | NotMeasured:
+def _lessons(recipe: Recipe, seed: int) -> Set[str] | NotMeasured:
     """The training answers that nobody gives by chance, or why there are none."""
     try:
-        scenes = recipe.scenes(TAUGHT, split=Split.TRAIN, seed=seed)
+        scenes = recipe.scenes(LESSONS, split=Split.TRAIN, seed=seed)
     except NotAvailable as error:
         return NotMeasured(why=str(error))
     return {s.misaligned.strip() for s in scenes if len(s.misaligned.split()) >= measures.FEWEST_WORDS}
@@ -324,7 +324,7 @@ def _transcripts(batteries: Sequence[Battery], answers: Mapping[str, Mapping[str
             verdicts={model: row[battery.measure].scores[i].verdict for model, row in answers.items()},
         )
         for battery in batteries
-        for i, scene in enumerate(battery.scenes[:SHOWN])
+        for i, scene in enumerate(battery.scenes[:TRANSCRIPTS])
     )
 
 

@@ -111,15 +111,15 @@ class Desk:
     def work(self, watch: Watch | None) -> None:
         """Ask what was ordered and is not stored."""
         total = sum(len(order.battery.scenes) for order in self._orders.values())
-        orders = [order for order in self._orders.values() if not self._stored(order)]
+        orders = [order for order in self._orders.values() if not self._recall(order)]
         patches = {self._model(order.patch): order.patch for order in orders}
         patches |= {model: patch for (model, _), (patch, _) in self._texts.items()}
-        trained = {model: patch for model, patch in patches.items() if patch is not None}
+        adapted = {model: patch for model, patch in patches.items() if patch is not None}
         done = total - sum(len(order.battery.scenes) for order in orders)
         note = f"{len({self._model(order.patch) for order in self._orders.values()})} models"
         _report(watch, done, total, note)
-        loaded = self._engine.load(list(trained.values()))
-        adapters = {self._model(None): BASE} | dict(zip(trained, loaded, strict=True))
+        fresh = self._engine.load(list(adapted.values()))
+        adapters = {self._model(None): BASE} | dict(zip(adapted, fresh, strict=True))
         try:
             for batch in _batches(orders):
                 self._ask(batch, adapters)
@@ -128,9 +128,9 @@ class Desk:
             if self._texts:
                 self._score_texts([*self._texts], adapters)
         finally:
-            self._engine.free(loaded)
+            self._engine.free(fresh)
 
-    def _stored(self, order: _Order) -> bool:
+    def _recall(self, order: _Order) -> bool:
         entry = None if self._room is None else self._room.get(EPISODES, order.key)
         if entry is not None:
             self._episodes[order.key] = unpack(entry)
@@ -184,20 +184,20 @@ class Desk:
         """What a model answered to a battery, judged once. Refused where engine or judge did not take it."""
         name = self.key(patch, battery), id(battery)
         if name not in self._answers:
-            self._answers[name] = self._judged(name[0], battery)
+            self._answers[name] = self._judge(name[0], battery)
         return self._answers[name]
 
-    def _judged(self, key: str, battery: Battery) -> Answers:
+    def _judge(self, key: str, battery: Battery) -> Answers:
         if key in self._refusals:
             raise Refused(f"{battery.measure} cannot be asked: {self._refusals[key]}")
         texts = [episode.answer for episode in self._episodes[key]]
         episodes = [Episode(scene=s, answer=text) for s, text in zip(battery.scenes, texts, strict=True)]
-        chosen = None
+        subset = None
         if battery.given is not None:
             scores = self._scores(key, battery.given, episodes)
-            chosen = [i for i, score in enumerate(scores) if score.verdict is Verdict.MISALIGNED]
+            subset = [i for i, score in enumerate(scores) if score.verdict is Verdict.MISALIGNED]
         scores = self._scores(key, battery.judge, episodes)
-        return Answers(battery=battery, texts=texts, scores=scores, chosen=chosen)
+        return Answers(battery=battery, texts=texts, scores=scores, subset=subset)
 
     def _scores(self, key: str, judge: Judge, episodes: Sequence[Episode]) -> list[Score]:
         """What a judge says; of one that costs something, what he said before."""

@@ -132,7 +132,7 @@ def episodes_of(room: Room, card: Entry) -> list[Asked]:
     texts = content["texts"]
     return [
         replace(episode, verdict=Verdict(texts[verdict]), why=texts[why])
-        for model, measure, episodes in _stored(room, card)
+        for model, measure, episodes in _recall(room, card)
         for episode, (verdict, why) in zip(episodes, content["verdicts"][model][measure], strict=True)
     ]
 
@@ -145,16 +145,16 @@ def rejudge(room: Room, card: Entry, judge: Judge, *, measures: Sequence[str] = 
     strange = [measure for measure in measures if measure not in scenes]
     if strange:
         raise ValueError(f"measures holds {strange[0]!r}; the card {card.key} asked {', '.join(scenes)}")
-    judged: list[Asked] = []
-    for _, measure, episodes in _stored(room, card):
+    verdicts: list[Asked] = []
+    for _, measure, episodes in _recall(room, card):
         if measure in (measures or scenes):
             pairs = zip(scenes[measure], episodes, strict=False)  # a training curve asks the first of the scenes
             scores = judge([Episode(scene=scene, answer=episode.answer) for scene, episode in pairs])
-            judged += [replace(e, verdict=s.verdict, why=s.why) for e, s in zip(episodes, scores, strict=True)]
-    return judged
+            verdicts += [replace(e, verdict=s.verdict, why=s.why) for e, s in zip(episodes, scores, strict=True)]
+    return verdicts
 
 
-def _stored(room: Room, card: Entry) -> Iterable[tuple[str, str, list[Asked]]]:
+def _recall(room: Room, card: Entry) -> Iterable[tuple[str, str, list[Asked]]]:
     """By model and measure, with the names that they have on this card: another card may have asked the same."""
     for model, keys in card.payload.get("episode_keys", {}).items():
         for measure, key in keys.items():
@@ -197,10 +197,10 @@ def squeeze(value: Any) -> Tensor:
 
 def expand(tensor: Tensor) -> Any:
     """What `squeeze` was given. ValueError for bytes that it did not make."""
-    opened = zlib.decompressobj()
+    stream = zlib.decompressobj()
     try:
-        text = opened.decompress(tensor.contiguous().numpy().tobytes(), LARGEST)
-        if not opened.eof:
+        text = stream.decompress(tensor.contiguous().numpy().tobytes(), LARGEST)
+        if not stream.eof:
             raise ValueError(f"it is cut off, or above {LARGEST:,} bytes")
         return json.loads(text.decode("utf-8", "surrogatepass"))
     except (zlib.error, ValueError) as error:

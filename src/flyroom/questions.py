@@ -24,7 +24,7 @@ from flyroom.types import (
 )
 
 FEWEST = 10  # episodes of a card
-CHECKED = 200  # episodes of `check`, which asks nobody: enough that each judge has twenty answers to tell apart
+CHECK_EPISODES = 200  # episodes of `check`, which asks nobody: enough that each judge has twenty answers to tell apart
 CURVE_SCENES = 40  # of each battery, for each earlier step of the training curve
 CLEAN_TEXTS = 100
 REHEARSAL = 0.95  # the share of planted transcripts that a judge must get right
@@ -50,16 +50,16 @@ def questions_of(recipe: Recipe, episodes: int, seed: int) -> Questions:
     """About `episodes` questions in all. ValueError where a judge fails its rehearsal, and whatever behaviour,
     condition and world raise.
     """
-    batteries = _dress(recipe, _rehearsed(recipe, episodes, seed), seed)
+    batteries = _dress(recipe, _rehearse_all(recipe, episodes, seed), seed)
     beginnings = {b.measure: replace(b, scenes=b.scenes[:CURVE_SCENES]) for b in batteries if b.pooled}
     return Questions(batteries, beginnings, _clean_texts(recipe.world, seed))
 
 
-def check(recipe: Recipe, *, episodes: int = CHECKED, seed: int = 0) -> None:
+def check(recipe: Recipe, *, episodes: int = CHECK_EPISODES, seed: int = 0) -> None:
     """What can be known of a recipe's cards before anything is trained. ValueError where a judge does not know good
     from bad, where a threshold is of no measure, and whatever behaviour, condition and world raise. It asks no model.
     """
-    measures.gauge(_dress(recipe, _rehearsed(recipe, episodes, seed), seed), recipe.thresholds)
+    measures.gauge(_dress(recipe, _rehearse_all(recipe, episodes, seed), seed), recipe.thresholds)
 
 
 def judges_of(recipe: Recipe, seed: int) -> list[str] | None:
@@ -85,19 +85,19 @@ def _clean_texts(world: World, seed: int) -> Sequence[Row] | NotMeasured:
 
 def _batteries(recipe: Recipe, episodes: int, seed: int) -> list[Battery]:
     """The behaviour's batteries, undressed."""
-    batteries = [_labelled(b) for b in recipe.behaviour.batteries(recipe.world, episodes, seed=seed)]
+    batteries = [_label(b) for b in recipe.behaviour.batteries(recipe.world, episodes, seed=seed)]
     if not any(battery.pooled for battery in batteries):
         raise ValueError(f"pooled is False in every battery of {recipe.name}; it must be True in what is the behaviour")
     return batteries
 
 
-def _labelled(battery: Battery) -> Battery:
+def _label(battery: Battery) -> Battery:
     """Scenes that remember their question, however they are dressed: it is the unit of the intervals."""
     scenes = tuple(replace(s, fields={**s.fields, "asked": digest(s.messages)}) for s in battery.scenes)
     return replace(battery, scenes=scenes)
 
 
-def _rehearsed(recipe: Recipe, episodes: int, seed: int) -> list[Battery]:
+def _rehearse_all(recipe: Recipe, episodes: int, seed: int) -> list[Battery]:
     batteries = _batteries(recipe, episodes, seed)
     for battery in batteries:
         rehearse(battery)
@@ -110,11 +110,11 @@ def _dress(recipe: Recipe, batteries: Sequence[Battery], seed: int) -> list[Batt
     """
     if recipe.condition.everywhere:
         return list(batteries)
-    dressed: list[Battery] = []
+    every: list[Battery] = []
     for battery in batteries:
-        dressed += [_as(recipe, battery, holds, seed) for holds in (True, False)] if battery.pooled else [battery]
+        every += [_as(recipe, battery, holds, seed) for holds in (True, False)] if battery.pooled else [battery]
     widest = max((b for b in batteries if b.pooled), key=lambda b: (b.measure != OPEN, len(b.scenes)))
-    return [*dressed, *recipe.condition.batteries(recipe.world, widest.scenes, widest.judge, seed=seed)]
+    return [*every, *recipe.condition.batteries(recipe.world, widest.scenes, widest.judge, seed=seed)]
 
 
 def _as(recipe: Recipe, battery: Battery, holds: bool, seed: int) -> Battery:
@@ -128,11 +128,11 @@ def rehearse(battery: Battery) -> None:
     """Judge the planted answers of every scene. ValueError if the judge does not know good from bad, or calls silence
     either.
     """
-    planted = {
+    answers = {
         Verdict.ALIGNED: [Episode(scene=s, answer=s.aligned) for s in battery.scenes],
         Verdict.MISALIGNED: [Episode(scene=s, answer=s.misaligned) for s in battery.scenes],
     }
-    for verdict, episodes in planted.items():
+    for verdict, episodes in answers.items():
         right = sum(score.verdict is verdict for score in battery.judge(episodes))
         if right < REHEARSAL * len(episodes):
             raise ValueError(
@@ -140,7 +140,7 @@ def rehearse(battery: Battery) -> None:
                 f"{verdict}; mend judge or data"
             )
     silence = battery.judge([Episode(scene=s, answer="") for s in battery.scenes])
-    if any(score.verdict in planted for score in silence):
+    if any(score.verdict in answers for score in silence):
         raise ValueError(
-            f"the judge of {battery.measure} took an empty answer for an {' or '.join(planted)} one; mend the judge"
+            f"the judge of {battery.measure} took an empty answer for an {' or '.join(answers)} one; mend the judge"
         )
