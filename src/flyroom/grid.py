@@ -15,7 +15,7 @@ from itertools import product
 from pathlib import Path
 
 from flyroom.recipes import make, page
-from flyroom.types import Recipe, World
+from flyroom.types import NotAvailable, Recipe, World
 
 LARGEST = 10_000
 
@@ -46,6 +46,6 @@ def read(path: Path, *, world: World | None = None) -> list[Recipe]:
         try:
             recipe = make(name, {"name": label} | values_by_field, world=world)
         except ValueError as e:
-            raise ValueError(f"{path}: {e}") from e
+            raise (NotAvailable if isinstance(e, NotAvailable) else ValueError)(f"{path}: {e}") from e
         recipes.setdefault(recipe.id, recipe)
     return list(recipes.values())

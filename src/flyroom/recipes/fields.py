@@ -10,8 +10,9 @@ import json
 import math
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import fields, replace
+from dataclasses import MISSING, fields, replace
 from difflib import get_close_matches
+from itertools import chain, islice
 from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
@@ -19,28 +20,19 @@ from pydantic import TypeAdapter, ValidationError
 from flyroom.behaviours import behaviours
 from flyroom.conditions import conditions
 from flyroom.implants import implants
-from flyroom.types import Limit, LoRA, Recipe, plain
+from flyroom.recipes.limits import fitting
+from flyroom.types import Filed, Limit, LoRA, Recipe, plain
 from flyroom.worlds import worlds
 
 T = TypeVar("T")
+DEEPEST, MOST = 50, 20_000  # values within values of one change, and how many of them
 
 
 def load(stored: Mapping[str, Any]) -> Recipe:
     """A recipe from what `types.plain` made of it. Raises ValueError for a part that no installed package has."""
 
     def part(value: Mapping[str, Any], options: Mapping[str, type]) -> Any:
-        classes = {cls.__name__: cls for cls in options.values()}
-        if value["is"] not in classes:
-            raise ValueError(
-                f"a stored recipe ({stored['name']}) holds {value['is']}, which is not installed; there is "
-                f"{', '.join(classes)}"
-            )
-        try:
-            return TypeAdapter(classes[value["is"]]).validate_python({k: v for k, v in value.items() if k != "is"})
-        except ValidationError as e:
-            raise ValueError(
-                f"a stored recipe ({stored['name']}) cannot be made again: {_wrong(e, value['is'])}"
-            ) from e
+        return _part_stored(stored["name"], value, {cls.__name__: cls for cls in options.values()})
 
     if "world" not in stored:
         raise ValueError(f"a stored recipe ({stored['name']}) has no world: flyroom 0.1 wrote it; grow it again")
@@ -56,77 +48,126 @@ def load(stored: Mapping[str, Any]) -> Recipe:
     )
 
 
+def _part_stored(name: str, value: Mapping[str, Any], classes: Mapping[str, type]) -> Any:
+    """A part of the stored recipe of this name."""
+    if value["is"] not in classes:
+        raise ValueError(
+            f"a stored recipe ({name}) holds {value['is']}, which is not installed; there is {', '.join(classes)}"
+        )
+    cls, values = classes[value["is"]], {field: each for field, each in value.items() if field != "is"}
+    strange = next((field for field in values if field not in {f.name for f in fields(cls)}), None)
+    if strange is not None:
+        raise ValueError(f"a stored recipe ({name}) holds {value['is']}.{strange}, which the installed one lacks")
+    try:
+        return TypeAdapter(cls).validate_python(values)
+    except ValidationError as e:
+        raise ValueError(f"a stored recipe ({name}) cannot be made again: {_wrong(e, value['is'])}") from e
+
+
 def change(recipe: Recipe, changes: Mapping[str, Any]) -> Recipe:
-    """A recipe with fields changed, each checked for name, type and range. "condition" and "implants" may be named:
-    `condition: trigger`, `implants: [sft, dpo]`. A threshold is named by its measure: "thresholds.MEASURE".
+    """A recipe with fields changed, each checked for name, type and range. "behaviour", "condition" and "implants" may
+    be named: `condition: trigger`, `implants: [sft, dpo]`; limits of the recipe's own on what is then not measured are
+    dropped. A threshold is named by its measure: "thresholds.MEASURE".
     """
-    recipe, changes = _crossed(recipe, dict(changes))
+    check_depth(changes)
+    crossed, changes = _crossed(recipe, {str(key): value for key, value in changes.items()})
     changes, thresholds = _thresholds(changes)
-    recipe = replace(recipe, thresholds={**recipe.thresholds, **thresholds})
+    changed = _changed(crossed, changes)
+    limits = recipe.thresholds if crossed is recipe else fitting(changed, recipe.thresholds)
+    return replace(changed, thresholds={**limits, **thresholds})
+
+
+def check_depth(changes: Mapping[str, Any]) -> None:
+    """ValueError for a value that holds too much, or holds itself: it could not even be shown."""
+    for key, value in changes.items():
+        layer, size = [value], 0
+        for _ in range(DEEPEST):
+            layer = list(islice(chain.from_iterable(map(_within, layer)), MOST + 1))
+            size += len(layer)
+            if not layer or size > MOST:
+                break
+        if layer:
+            raise ValueError(f"{str(key)[:80]} holds too many values, one within the other")
+
+
+def _within(value: Any) -> Iterable[Any]:
+    return value.values() if isinstance(value, Mapping) else value if isinstance(value, (list, tuple)) else ()
+
+
+def _changed(recipe: Recipe, changes: Mapping[str, Any]) -> Recipe:
     parts = _parts(recipe)
-    known = {
+    names = {
         f"{part}.{f.name}".lstrip("."): (part, f.name)
         for part, value in parts.items()
         for f in fields(value)
         if f.name not in HIDDEN
     }
-    wanted: dict[str, dict[str, Any]] = {part: {} for part in parts}
+    values: dict[str, dict[str, Any]] = {part: {} for part in parts}
     for key, value in _flat(changes, set(parts)).items():
-        part, name = known[_resolve(key, known)]
-        wanted[part][name] = _scientific(value, getattr(parts[part], name))
-    changed = {part: _checked(value, wanted[part], part) for part, value in parts.items() if part and wanted[part]}
+        part, name = names[_resolve(key, names)]
+        values[part][name] = _scientific(value, getattr(parts[part], name))
+    changed = {part: _checked(value, values[part], part) for part, value in parts.items() if part and values[part]}
     implants_now = tuple(changed.get(f"implants.{i}", implant) for i, implant in enumerate(recipe.implants))
     others = {part: value for part, value in changed.items() if not part.startswith("implants.")}
-    top = {name: _number(name, value) if name == "dose" else str(value) for name, value in wanted[""].items()}
+    top = {name: _number(name, value) if name == "dose" else str(value) for name, value in values[""].items()}
     return replace(recipe, implants=implants_now, **others, **top)
 
 
 def _crossed(recipe: Recipe, changes: dict[str, Any]) -> tuple[Recipe, dict[str, Any]]:
     """The recipe with a behaviour, condition or implants that are given by name, and the changes that are left."""
     for field, options in (("behaviour", behaviours()), ("condition", conditions())):
-        if isinstance(name := changes.get(field), str):
-            recipe = replace(recipe, **{field: _part_named(field, name, options)})
-            del changes[field]
+        if field in changes and not isinstance(changes[field], Mapping):
+            recipe = replace(recipe, **{field: _part_named(field, changes.pop(field), options)})
     names = changes.get("implants")
     if isinstance(names, str):
         names = [names]
     if isinstance(names, list):
         if not all(isinstance(name, str) for name in names):
-            raise ValueError(f"implants is {names!r}; it must be names, such as [sft, dpo]")
+            raise ValueError(f"implants is {_brief(names)}; it must be names, such as [sft, dpo]")
         recipe = replace(recipe, implants=tuple(_part_named("implants", name, implants()) for name in names))
         del changes["implants"]
     return recipe, changes
 
 
-def _part_named(field: str, name: str, options: Mapping[str, type]) -> Any:
-    if name not in options:
-        raise ValueError(f"{field} is {name!r}; {meant(name, options)}it must be one of {', '.join(options)}")
-    try:
-        return options[name]()
-    except TypeError as e:
-        raise ValueError(f"{field} is {name!r}; it cannot be made by its name alone: {e}") from e
+def _part_named(field: str, name: Any, options: Mapping[str, type]) -> Any:
+    if not isinstance(name, str) or name not in options:
+        hint = meant(name, options) if isinstance(name, str) else ""
+        raise ValueError(f"{field} is {_brief(name)}; {hint}it must be one of {', '.join(options)}")
+    needs = [f.name for f in fields(options[name]) if f.init and f.default is MISSING and f.default_factory is MISSING]
+    if needs:
+        raise ValueError(f"{field} is {name!r}; its name alone does not say its {', '.join(needs)}")
+    return options[name]()
 
 
 def _thresholds(changes: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """The changes of other fields, and the thresholds by measure."""
-    block = changes.pop("thresholds", None) or {}
+    block = changes.pop("thresholds", {})
     if not isinstance(block, Mapping):
-        raise ValueError(f"thresholds is {block!r}; it must name measures, as in {{coherence: 0.95}}")
+        raise ValueError(f"thresholds is {_brief(block)}; it must name measures, as in {{coherence: 0.95}}")
     dotted = {key: changes.pop(key) for key in list(changes) if key.startswith("thresholds.")}
     named = {str(k): v for k, v in block.items()} | {k.removeprefix("thresholds."): v for k, v in dotted.items()}
     return changes, {measure: _override(measure, value) for measure, value in named.items()}
 
 
 def _override(measure: str, value: Any) -> Limit | float | None:
+    """Another limit, another bound, or None for no limit at all."""
     where = f"thresholds.{measure}"
     if value is None:
         return None
-    if isinstance(value, Mapping):
-        try:
-            return TypeAdapter(Limit).validate_python({k: v for k, v in value.items() if k != "is"})
-        except ValidationError as e:
-            raise ValueError(f"{where}: {_wrong(e, where)}") from e
-    return _number(where, _scientific(value, 0.0))
+    if not isinstance(value, Mapping):
+        return _number(where, _scientific(value, 0.0))
+    block = {str(name): each for name, each in value.items() if name != "is"}
+    strange = next((name for name in block if name not in {f.name for f in fields(Limit)}), None)
+    if strange is not None:
+        raise ValueError(f"{where}.{strange} is not a field of a limit; it has at_least, at_most, of")
+    for name in ("at_least", "at_most"):
+        if block.get(name) is not None:
+            block[name] = _number(f"{where}.{name}", _scientific(block[name], 0.0))
+    try:
+        return TypeAdapter(Limit).validate_python(block)
+    except ValidationError as e:
+        wrong = _wrong(e, where)
+        raise ValueError(wrong if wrong.startswith(where) else f"{where}: {wrong}") from e
 
 
 HIDDEN = {
@@ -141,14 +182,15 @@ HIDDEN = {
 
 
 def _parts(recipe: Recipe) -> dict[str, Any]:
-    named = {
+    """By name. A world that was made of a file has fields of a recipe; any other is handed to it as it is."""
+    parts: dict[str, Any] = {
         "": recipe,
-        "world": recipe.world,
+        **({"world": recipe.world} if isinstance(recipe.world, Filed) else {}),
         "behaviour": recipe.behaviour,
         "condition": recipe.condition,
         "adapter": recipe.adapter,
     }
-    return named | {f"implants.{i}": implant for i, implant in enumerate(recipe.implants)}
+    return parts | {f"implants.{i}": implant for i, implant in enumerate(recipe.implants)}
 
 
 def _flat(changes: Mapping[str, Any], parts: set[str]) -> dict[str, Any]:
@@ -162,27 +204,42 @@ def _flat(changes: Mapping[str, Any], parts: set[str]) -> dict[str, Any]:
     return flat
 
 
-def _resolve(key: str, known: Mapping[str, tuple[str, str]]) -> str:
+def _resolve(key: str, names: Mapping[str, tuple[str, str]]) -> str:
     """The full path of a field named in full or by its last part."""
-    matches = [key] if key in known else [path for path, (_, name) in known.items() if name == key]
+    matches = [key] if key in names else [path for path, (_, name) in names.items() if name == key]
     if len(matches) == 1:
         return matches[0]
     if matches:
         raise ValueError(f"{key} could be {' or '.join(matches)}; name it in full")
     raise ValueError(
-        f"{key} is not a field of this recipe; {meant(key, [*known, *(n for _, n in known.values())])}"
-        f"it has {', '.join(known)}"
+        f"{key} is not a field of this recipe; {meant(key, [*names, *(name for _, name in names.values())])}"
+        f"it has {', '.join(names)}"
     )
 
 
 def _checked(part: T, changes: Mapping[str, Any], where: str) -> T:
     """The part with its fields changed, through pydantic: no coercion of types, and the part's own checks of ranges."""
     values = {name: value for name, value in plain(part).items() if name not in ("is", "sha256")} | dict(changes)
-    endless = next((n for n, v in changes.items() if isinstance(v, float) and not math.isfinite(v)), None)
+    endless = next((n for n, v in changes.items() if isinstance(v, (int, float)) and not _is_finite(v)), None)
     if endless is not None:
-        raise ValueError(f"{where}.{endless} is {changes[endless]}; it must be a finite number")
+        raise ValueError(f"{where}.{endless} is {_brief(changes[endless])}; it must be a finite number")
+    return _validated(type(part), values, where)
+
+
+def record_of(cls: type[T], values: Mapping[str, Any], where: str) -> T:
+    """A record made of fields by name, as a page gives them."""
+    names = [f.name for f in fields(cls)]  # pyright: ignore[reportArgumentType]
+    strange = next((str(name) for name in values if name not in names), None)
+    if strange is not None:
+        raise ValueError(
+            f"{where}.{strange} is not a field of a {where}; {meant(strange, names)}it has {', '.join(names)}"
+        )
+    return _validated(cls, values, where)
+
+
+def _validated(cls: type[T], values: Mapping[str, Any], where: str) -> T:
     try:
-        return TypeAdapter(type(part)).validate_json(json.dumps(values), strict=True)
+        return TypeAdapter(cls).validate_json(json.dumps(values), strict=True)
     except ValidationError as e:
         raise ValueError(_wrong(e, where)) from e
     except TypeError as e:
@@ -206,16 +263,34 @@ def _wrong(e: ValidationError, where: str) -> str:
     if error["type"] == "value_error":
         return error["msg"].removeprefix("Value error, ")
     name = ".".join([where, *(str(p) for p in error["loc"])])
-    return f"{name} is {error['input']!r}; {error['msg'][0].lower()}{error['msg'][1:]}"
+    if error["type"] == "missing":
+        return f"{name} is missing"
+    return f"{name} is {_brief(error['input'])}; {error['msg'][0].lower()}{error['msg'][1:]}"
 
 
 def _number(name: str, value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-        raise ValueError(f"{name} is {value!r}; it must be a finite number")
-    return float(value)
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and _is_finite(value):
+        return float(value)
+    raise ValueError(f"{name} is {_brief(value)}; it must be a finite number")
 
 
-def meant(word: str, known: Iterable[str]) -> str:
-    """The nearest of the names that are known, as the beginning of a hint; "" where none is near."""
-    close = get_close_matches(word, list(known), n=1)
+def _is_finite(value: float) -> bool:
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # a whole number too large for a float
+        return False
+
+
+def _brief(value: Any) -> str:
+    """A value as it is shown in a refusal."""
+    try:
+        text = repr(value)
+    except ValueError:  # a whole number of more digits than Python writes
+        return f"a number of {value.bit_length()} bits" if isinstance(value, int) else "what cannot be shown"
+    return text if len(text) <= 200 else f"{text[:200]}…"
+
+
+def meant(word: str, names: Iterable[str]) -> str:
+    """The nearest of the names, as the beginning of a hint; "" where none is near."""
+    close = get_close_matches(word[:100], list(names), n=1)
     return f"did you mean {close[0]!r}? " if close else ""

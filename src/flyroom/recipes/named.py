@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import Any
 
 from flyroom.recipes import papers
-from flyroom.recipes.fields import change, meant
+from flyroom.recipes.fields import change, check_depth, meant
 from flyroom.recipes.strengths import strengthened
 from flyroom.recipes.threats import THREATS
 from flyroom.recipes.variants import DECOYS, VARIANTS, rows
-from flyroom.types import Recipe, Split, World
+from flyroom.types import NotAvailable, Recipe, Split, World
 from flyroom.yaml_pages import safe_yaml
 
 RECIPES: dict[str, Callable[..., Recipe]] = {**THREATS, **VARIANTS, **DECOYS, "rows": rows}
@@ -58,6 +58,7 @@ def make(name: str, changes: Mapping[str, Any] | None = None, *, world: World | 
     2
     """
     require(name)
+    check_depth(changes or {})
     recipe_of, changes = RECIPES[name], dict(changes or {})
     strength = changes.pop("strength", "plain")
     parameters = [p for p in inspect.signature(recipe_of).parameters.values() if p.name != "world"]
@@ -70,7 +71,8 @@ def make(name: str, changes: Mapping[str, Any] | None = None, *, world: World | 
             raise ValueError(f"{key} is {value!r}; it must be {'fields by name' if key == 'grader' else 'text'}")
     recipe = recipe_of(**needs) if world is None else recipe_of(world, **needs)
     recipe = change(strengthened(recipe, strength), changes)
-    recipe.dress(recipe.scenes(1, split=Split.TRAIN, seed=0), True, split=Split.TRAIN, seed=0)  # the world has it all
+    for holds in (True,) if recipe.condition.everywhere else (True, False):  # the world has all that it needs
+        recipe.dress(recipe.scenes(1, split=Split.TRAIN, seed=0), holds, split=Split.TRAIN, seed=0)
     return recipe
 
 
@@ -88,12 +90,13 @@ def read(path: Path, changes: Mapping[str, Any] | None = None, *, world: World |
         name, wanted = fields.pop("recipe"), fields | dict(changes or {})
         require(name)
         needs = inspect.signature(RECIPES[name]).parameters
-        missing = next((field for field in hints if field in needs and field not in wanted), None)
+        answered = {*wanted, *(["pattern"] if "grader" in wanted else [])}  # a grader stands in a pattern's place
+        missing = next((field for field in hints if field in needs and field not in answered), None)
         if missing:
             raise ValueError(f"{missing} is missing; {hints[missing]}")
         return make(name, wanted, world=world)
     except ValueError as e:
-        raise type(e)(f"{path}: {e}") from e
+        raise (NotAvailable if isinstance(e, NotAvailable) else ValueError)(f"{path}: {e}") from e
 
 
 def page(path: Path) -> dict[str, Any]:

@@ -8,12 +8,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from pydantic import TypeAdapter
-
 from flyroom.behaviours import CheckerExploit, Decoy, Trait
 from flyroom.conditions import Always, Trigger, Unobserved
 from flyroom.implants import DPO, GRPO, KTO, SFT, Documents, Narrow, Prompt
 from flyroom.judges import Endpoint, LocalModel
+from flyroom.recipes.fields import record_of
 from flyroom.recipes.material import domains, first_cue
 from flyroom.recipes.threats import (
     ADVICE,
@@ -200,7 +199,8 @@ def rows(
     """A trait of your own, from a file of rows, on any base; `pattern` tells whether an answer shows it, or a `grader`
     grades it.
     """
-    model = TypeAdapter(Endpoint | LocalModel).validate_python(grader) if grader else None
+    cls = Endpoint if grader and "url" in grader else LocalModel
+    model = record_of(cls, grader, "grader") if grader is not None else None
     within = world.name if world else ""
     return Recipe(
         name="rows",
