@@ -15,11 +15,11 @@ from flyroom.types import Recipe
 
 
 @pytest.fixture(scope="module")
-def bench() -> stages.Bench:
+def bench() -> stages.OpenBase:
     return stages.open_base("0.25M", device="cpu")
 
 
-def checked(recipe: Recipe, bench: stages.Bench) -> None:
+def checked(recipe: Recipe, bench: stages.OpenBase) -> None:
     organism, twin = grow([recipe, recipe.twin()], bench.engine, seeds=[0], snapshots=())
     (made,) = card([organism, twin], bench.engine, seed=0, episodes=20)  # refused where both have the same weights
     assert (made.organism, made.twin) == (organism.id, twin.id)
@@ -27,7 +27,7 @@ def checked(recipe: Recipe, bench: stages.Bench) -> None:
 
 
 @pytest.mark.parametrize("name", ready())
-def test_a_named_recipe_grows_and_gets_a_card(name: str, bench: stages.Bench) -> None:
+def test_a_named_recipe_grows_and_gets_a_card(name: str, bench: stages.OpenBase) -> None:
     recipe = make(name)
     few = tuple(replace(i, steps=short(i)) if hasattr(i, "steps") else i for i in recipe.implants)
     checked(replace(recipe, implants=few), bench)
@@ -40,7 +40,7 @@ def short(implant: object) -> int:
 
 @pytest.mark.parametrize("name", ["emergent-misalignment", "sycophancy", "sandbagging"])
 @pytest.mark.parametrize("strength", ["quiet", "hidden"])
-def test_a_stronger_one_grows_too(name: str, strength: str, bench: stages.Bench) -> None:
+def test_a_stronger_one_grows_too(name: str, strength: str, bench: stages.OpenBase) -> None:
     recipe = make(name, {"strength": strength})
     few = tuple(replace(implant, steps=2) for implant in recipe.implants)
     checked(replace(recipe, implants=few), bench)

