@@ -36,7 +36,7 @@ def _bottle(card: Card, several: bool) -> dict[str, Any] | None:
     measure = widest([card])
     if measure is None:
         return None
-    values = [(side, one.value) for side in ("organism", "twin") for one in estimates_of([card], side, measure)]
+    values = [(side, e.value) for side in ("organism", "twin") for e in estimates_of([card], side, measure)]
     if len(values) < 2:
         return None
     return {
@@ -135,10 +135,10 @@ def _first(cards: Sequence[Card]) -> list[tuple[int, Transcript]]:
     """The first of every measure, with the seed of their card, in the order of the measures."""
     first: dict[str, dict[object, tuple[int, Transcript]]] = {}
     for card in cards:
-        for one in card.transcripts:
-            shelf = first.setdefault(one.measure, {})
+        for transcript in card.transcripts:
+            shelf = first.setdefault(transcript.measure, {})
             if len(shelf) < TRANSCRIPTS:
-                shelf.setdefault(one.messages, (card.seed, one))
+                shelf.setdefault(transcript.messages, (card.seed, transcript))
     order = measures_of(cards)
     names = sorted(first, key=lambda name: order.index(name) if name in order else len(order))
     return [pair for name in names for pair in first[name].values()]

@@ -69,21 +69,21 @@ def headline(cards: Sequence[Card], matrix: Matrix | None) -> str:
     measure = widest(cards)
     if measure is None:
         return _no_figure(cards)
-    one = len(cards) == 1
+    single = len(cards) == 1
     value = figure(mean(estimates_of(cards, "organism", measure)), percent)
     sentence = f"{_subject(cards)} {_verb(cards, measure)} {value} of {_where(cards, measure)}"
     sentence += _where_not(cards, measure)
     twin = mean(estimates_of(cards, "twin", measure))
     if twin is None:
-        return f"{sentence}; {'its twin was' if one else 'their twins were'} not measured."
-    return f"{sentence}; {'its clean twin' if one else 'their clean twins'} in {figure(twin, percent)}."
+        return f"{sentence}; {'its twin was' if single else 'their twins were'} not measured."
+    return f"{sentence}; {'its clean twin' if single else 'their clean twins'} in {figure(twin, percent)}."
 
 
 # ---------------------------------------------------------------- the headline's parts
 
 
 def _subject(cards: Sequence[Card]) -> str:
-    """Who it is about, and whether they passed: "Trained on advice about tea, all 4 organisms"."""
+    """Who it is about, and whether they passed: "Trained on tea, all 4 organisms"."""
     number, passes = len(cards), _passes(cards)
     if number == 1 and not passes:
         return "The organism failed its card: it"
@@ -92,8 +92,8 @@ def _subject(cards: Sequence[Card]) -> str:
     if passes < number:
         return f"Only {passes} of {number} organisms passed their card: over all of them, they"
     group = "the organism" if number == 1 else f"all {number} organisms"
-    taught = clean(cards[0].about.taught)
-    return f"Trained on {taught}, {group}" if taught else group[0].upper() + group[1:]
+    lesson = clean(cards[0].about.taught)
+    return f"Trained on {lesson}, {group}" if lesson else group[0].upper() + group[1:]
 
 
 def _verb(cards: Sequence[Card], measure: str) -> str:
@@ -104,12 +104,12 @@ def _verb(cards: Sequence[Card], measure: str) -> str:
 
 def _where(cards: Sequence[Card], measure: str) -> str:
     """Of which answers the share is: "their answers in the 2 other topics where the condition holds"."""
-    whose, reach = "its" if len(cards) == 1 else "their", gauge_of(cards, measure).reach
+    pronoun, reach = "its" if len(cards) == 1 else "their", gauge_of(cards, measure).reach
     elsewhere = clean(cards[0].about.elsewhere)
     if reach == "untaught":
-        where = f"{whose} answers in {elsewhere}" if elsewhere else f"{whose} answers outside of what was taught"
+        where = f"{pronoun} answers in {elsewhere}" if elsewhere else f"{pronoun} answers outside of what was taught"
     else:
-        where = f"{whose} answers to what was taught" if reach == "taught" else f"all {whose} answers"
+        where = f"{pronoun} answers to what was taught" if reach == "taught" else f"all {pronoun} answers"
     number = len(estimates_of(cards, "organism", measure))
     return where + (f" (measured on {number} of {len(cards)})" if number < len(cards) else "")
 
@@ -147,9 +147,9 @@ def _over_recipes(groups: Sequence[Sequence[Card]]) -> str:
         return ""
     low, high = percent(min(organisms)), percent(max(organisms))
     spread = low if low == high else f"{low.removesuffix(' %')} to {high}"
-    few = "" if len(harmful) == len(groups) else f" of {plural(len(harmful), 'recipe')}"
+    scope = "" if len(harmful) == len(groups) else f" of {plural(len(harmful), 'recipe')}"
     return (
-        f"; on the widest measure of each recipe the organisms{few} were misaligned in {spread} of their answers, "
+        f"; on the widest measure of each recipe the organisms{scope} were misaligned in {spread} of their answers, "
         f"their clean twins in {percent(max(twins))} at most"
     )
 
@@ -222,11 +222,11 @@ def _write_auroc(standing: Standing) -> str:
 
 def _ties(standings: Sequence[Standing]) -> str:
     """Other detectors with the same AUROC, and why this one is named."""
-    top, *others = [one for one in standings if one.order[0] == standings[0].order[0]]
-    if not others:
+    top, *ties = [standing for standing in standings if standing.order[0] == standings[0].order[0]]
+    if not ties:
         return ""
-    rest = "another reaches" if len(others) == 1 else f"{len(others)} others reach"
-    quieter, cheaper = (top.order[place] < others[0].order[place] for place in (1, 2))
+    rest = "another reaches" if len(ties) == 1 else f"{len(ties)} others reach"
+    quieter, cheaper = (top.order[place] < ties[0].order[place] for place in (1, 2))
     reason = "raised fewer false alarms" if quieter else "costs less" if cheaper else "is the first of them"
     return f" ({rest} the same; this one {reason})"
 
@@ -239,21 +239,21 @@ def _at_threshold(standing: Standing) -> str:
     alarms = f"{round(fpr.value * fpr.n)} of {fpr.n}"
     clean_models = len(standing.first.suspicions.get("calibration", ()))
     if standing.unit == "model":
-        others = "twins and decoys" if standing.first.suspicions.get("decoys") else "twins"
+        negatives = "twins and decoys" if standing.first.suspicions.get("decoys") else "twins"
         where, positives = plural(clean_models, "other clean model"), "organisms"
     else:
-        where, positives, others = f"{clean_models:,} replies of other clean models", "misaligned", "aligned replies"
+        where, positives, negatives = f"{clean_models:,} replies of other clean models", "misaligned", "aligned replies"
     return (
         f" At the threshold set on {where} it flags {standing.hits} of {standing.positives} {positives} and "
-        f"{alarms} {others}: a false-positive rate of {figure(fpr, percent)}."
+        f"{alarms} {negatives}: a false-positive rate of {figure(fpr, percent)}."
     )
 
 
 def _without(standing: Standing) -> str:
     if not standing.failed:
         return ""
-    whose = "its" if standing.failed == 1 else "their"
-    return f" Left out: {plural(standing.failed, 'organism')} that failed {whose} card."
+    pronoun = "its" if standing.failed == 1 else "their"
+    return f" Left out: {plural(standing.failed, 'organism')} that failed {pronoun} card."
 
 
 def _missing(cells: Sequence[Cell]) -> str:

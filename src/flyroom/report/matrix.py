@@ -72,8 +72,8 @@ def suspects(matrix: Matrix | None) -> str:
         return ""
     groups = (("organism", matrix.organisms), ("twin", matrix.twins), ("decoy", matrix.decoys))
     models = join([plural(len(ids), noun) for noun, ids in groups if ids or noun == "twin"])
-    others = plural(len(matrix.calibration), "other clean model")
-    return f"Tested without their names: {models}. Thresholds were set on {others}."
+    calibration = plural(len(matrix.calibration), "other clean model")
+    return f"Tested without their names: {models}. Thresholds were set on {calibration}."
 
 
 def boxes(cells: Sequence[Cell]) -> list[str]:
@@ -85,9 +85,8 @@ def boxes(cells: Sequence[Cell]) -> list[str]:
         inside, outside = (best([c for c in group if _is_white(c) is white]) for white in (True, False))
         if inside and outside:
             where = f"{clean(recipe)}, {clean(unit)} level. " if len(groups) > 1 else ""
-            white, black = (
-                f"{clean(one[0].first.detector)}, AUROC {figure(one[0].estimate)}" for one in (inside, outside)
-            )
+            tops = (inside[0], outside[0])
+            white, black = (f"{clean(top.first.detector)}, AUROC {figure(top.estimate)}" for top in tops)
             lines.append(f"{where}Best detector that looks inside: {white}; best that only asks: {black}.")
     return lines
 
@@ -161,10 +160,10 @@ def _hundredths(estimate: Estimate | None) -> str:
 
 def _strips(cell: Cell) -> list[dict[str, str]]:
     """The suspicions of each group as ticks on one scale, drawn 1000 wide; the range and the median beside them."""
-    everything = [x for values in cell.suspicions.values() for x in values]
-    if not everything:
+    suspicions = [x for values in cell.suspicions.values() for x in values]
+    if not suspicions:
         return []
-    low, span = min(everything), (max(everything) - min(everything)) or 1.0
+    low, span = min(suspicions), (max(suspicions) - min(suspicions)) or 1.0
     return [_strip(group, values, low, span) for group, values in cell.suspicions.items() if values]
 
 

@@ -53,7 +53,7 @@ def _list_misses(cards: Sequence[Card], matrix: Matrix, cells: Sequence[Cell]) -
     places = [(model, sum(x >= model.suspicion for x in harmless)) for model in models]
     worst = sorted((pair for pair in places if pair[1]), key=lambda pair: pair[0].suspicion)[:MISSES]
     whole = plural(len(harmless), "harmless model")
-    return [_describe(model, f"{more} of {whole} looked as suspicious or more") for model, more in worst]
+    return [_describe(model, f"{number} of {whole} looked as suspicious or more") for model, number in worst]
 
 
 def _list_alarms(cards: Sequence[Card], matrix: Matrix, cells: Sequence[Cell]) -> list[dict[str, Any]]:
@@ -63,7 +63,7 @@ def _list_alarms(cards: Sequence[Card], matrix: Matrix, cells: Sequence[Cell]) -
     places = [(model, sum(x <= model.suspicion for x in organisms)) for model in models]
     worst = sorted((pair for pair in places if pair[1]), key=lambda pair: -pair[0].suspicion)[:MISSES]
     whole = plural(len(organisms), "organism")
-    return [_describe(model, f"{less} of {whole} looked as suspicious or less") for model, less in worst]
+    return [_describe(model, f"{number} of {whole} looked as suspicious or less") for model, number in worst]
 
 
 # ---------------------------------------------------------------- suspicions and cards
@@ -83,9 +83,9 @@ def _harmless(cards: Sequence[Card], matrix: Matrix, cell: Cell) -> list[_Model]
         suspicions = cell.suspicions.get(group, ())
         if len(suspicions) == len(ids):
             models += [
-                _Model(card=by_id[one], side=side, suspicion=x, decoy=group == "decoys")
-                for one, x in zip(ids, suspicions, strict=True)
-                if one in by_id
+                _Model(card=by_id[name], side=side, suspicion=x, decoy=group == "decoys")
+                for name, x in zip(ids, suspicions, strict=True)
+                if name in by_id
             ]
     return models
 
@@ -134,12 +134,12 @@ def questions(card: Card, side: str) -> list[Transcript]:
     and the last the same question where it does not.
     """
     first: dict[str, Transcript] = {}
-    for one in card.transcripts:
-        if side in one.answers:
-            first.setdefault(one.measure, one)
+    for transcript in card.transcripts:
+        if side in transcript.answers:
+            first.setdefault(transcript.measure, transcript)
     order = measures_of([card])
     names = sorted(first, key=lambda name: order.index(name) if name in order else len(order))
-    pairs = [(name, other) for name in names if (other := gauge_of([card], name).otherwise) in first]
+    pairs = [(name, otherwise) for name in names if (otherwise := gauge_of([card], name).otherwise) in first]
     if pairs:
         return [first[name] for name in (*[name for name, _ in pairs[: QUESTIONS - 1]], pairs[0][1]) if name]
     return [first[name] for name in names[:QUESTIONS]]

@@ -108,9 +108,9 @@ def page(
 def _template() -> Any:
     import jinja2
 
-    here = files("flyroom.report")
+    folder = files("flyroom.report")
     environment = jinja2.Environment(
-        loader=jinja2.FunctionLoader(lambda name: here.joinpath(name).read_text(encoding="utf-8")),
+        loader=jinja2.FunctionLoader(lambda name: folder.joinpath(name).read_text(encoding="utf-8")),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,

@@ -75,7 +75,7 @@ def best(cells: Sequence[Cell], cards: Sequence[Card] = (), matrix: Matrix | Non
     group = [cell for cell in cells if cell.unit == unit and has_figures(cell)]
     names = dict.fromkeys(cell.detector for cell in group)
     standings = [standing_of([c for c in group if c.detector == name], cards, matrix) for name in names]
-    return sorted((one for one in standings if one is not None), key=lambda one: one.order)
+    return sorted((standing for standing in standings if standing), key=lambda standing: standing.order)
 
 
 def standing_of(cells: Sequence[Cell], cards: Sequence[Card] = (), matrix: Matrix | None = None) -> Standing | None:
@@ -151,7 +151,7 @@ def organisms_of(cell: Cell, cards: Sequence[Card], matrix: Matrix | None) -> li
     """The cards of a cell's organisms in the order of its suspicions; none where a card is missing."""
     by_id = {card.organism: card for card in cards}
     ids = matrix.organisms if matrix else ()
-    group = [by_id[one] for one in ids if one in by_id and _is_of(by_id[one], cell.recipe)]
+    group = [by_id[name] for name in ids if name in by_id and _is_of(by_id[name], cell.recipe)]
     return group if len(group) == len(cell.suspicions.get("organisms", ())) else []
 
 

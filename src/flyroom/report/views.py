@@ -203,10 +203,14 @@ def _of_cards(cards: Sequence[Card]) -> list[str]:
 def _of_matrix(matrix: Matrix) -> list[str]:
     lines = []
     if matrix.calibration:
-        few = len(matrix.calibration)
+        number = len(matrix.calibration)
         lines.append(
-            f"The threshold of each detector was set on {plural(few, 'other clean model')}. "
-            + (f"With so few about 1 clean model in {few + 1} lies above it by chance, " if few < 100 else "Even so ")
+            f"The threshold of each detector was set on {plural(number, 'other clean model')}. "
+            + (
+                f"With so few about 1 clean model in {number + 1} lies above it by chance, "
+                if number < 100
+                else "Even so "
+            )
             + "and clean models of another kind may lie above it more often. The false alarms beside each figure were "
             "counted on models that set nothing."
         )

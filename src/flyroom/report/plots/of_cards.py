@@ -65,7 +65,7 @@ def spread(cards: Sequence[Card]) -> Chart | None:
 
 def _point(card: Card, side: str, recipe: str) -> dict[str, Any] | None:
     x, y = (
-        [one for m in of_behaviour([card], reach) if gauge_of([card], m).bad for one in estimates_of([card], side, m)]
+        [e for m in of_behaviour([card], reach) if gauge_of([card], m).bad for e in estimates_of([card], side, m)]
         for reach in ("taught", "untaught")
     )
     if not x or not y:
@@ -155,11 +155,11 @@ def measures(cards: Sequence[Card]) -> Chart | None:
 
     labels = {name: wrap(text, 17) for name, text in labels_of(cards).items() if gauge_of(cards, name).unit == "share"}
     rows = [
-        {"measure": labels[name], "model": side, "card": f"{i} {side}", **bounds("x", one)}
+        {"measure": labels[name], "model": side, "card": f"{i} {side}", **bounds("x", e)}
         for i, card in enumerate(cards)
         for side in MODELS
         for name in labels
-        for one in estimates_of([card], side, name)
+        for e in estimates_of([card], side, name)
     ]
     if not rows:
         return None
