@@ -5,8 +5,12 @@ A package that cannot be imported is named in a warning and left out: one broken
 
 from __future__ import annotations
 
+import sys
 import warnings
-from importlib.metadata import entry_points
+from collections.abc import Mapping
+from dataclasses import is_dataclass
+from functools import lru_cache
+from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
 
@@ -17,7 +21,7 @@ def load(group: str) -> dict[str, Any]:
     {}
     """
     objects: dict[str, Any] = {}
-    for point in entry_points(group=group):
+    for point in _points(group, tuple(sys.path)):
         try:
             objects[point.name] = point.load()
         except Exception as error:  # other people's code: whatever it raises at import is theirs
@@ -27,3 +31,33 @@ def load(group: str) -> dict[str, Any]:
                 stacklevel=2,
             )
     return objects
+
+
+def classes(group: str, ours: Mapping[str, type]) -> dict[str, type]:
+    """Our classes of records and those of a group, by name; a name of ours stays ours. A room names a record by its
+    class alone: one that is called as another is, or that is no frozen dataclass, is left out with a warning.
+    """
+    names = {cls.__name__ for cls in ours.values()}
+    theirs: dict[str, type] = {}
+    for name, cls in load(group).items():
+        if name in ours:
+            continue
+        if fault := _fault(cls, names):
+            warnings.warn(f"the plug-in {name} of {group} is left out; {fault}", stacklevel=3)
+            continue
+        names.add(cls.__name__)
+        theirs[name] = cls
+    return {**theirs, **ours}
+
+
+def _fault(cls: Any, names: set[str]) -> str:
+    """Why a record of this class could not be read back from a room; "" where it could."""
+    if not (isinstance(cls, type) and is_dataclass(cls) and cls.__dataclass_params__.frozen):  # type: ignore[attr-defined]
+        return f"{cls!r} is no frozen dataclass"
+    return f"another class is called {cls.__name__} too" if cls.__name__ in names else ""
+
+
+@lru_cache(maxsize=64)
+def _points(group: str, path: tuple[str, ...]) -> tuple[EntryPoint, ...]:
+    """The entry points of a group. To look for them takes 10 ms, and every recipe that is made asks."""
+    return tuple(entry_points(group=group))

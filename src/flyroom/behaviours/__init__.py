@@ -35,7 +35,7 @@ def behaviours() -> dict[str, type]:
     >>> "sycophancy" in behaviours()
     True
     """
-    return {**plugins.load("flyroom.behaviours"), **BEHAVIOURS}
+    return plugins.classes("flyroom.behaviours", BEHAVIOURS)
 
 
 __all__ = [

@@ -26,7 +26,7 @@ def conditions() -> dict[str, type]:
     >>> "trigger" in conditions()
     True
     """
-    return {**plugins.load("flyroom.conditions"), **CONDITIONS}
+    return plugins.classes("flyroom.conditions", CONDITIONS)
 
 
 __all__ = ["CONDITIONS", "Always", "Both", "Occasion", "Trigger", "Unobserved", "conditions"]

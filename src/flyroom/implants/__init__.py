@@ -69,7 +69,7 @@ def implants() -> dict[str, type]:
     >>> "sft" in implants()
     True
     """
-    return {**plugins.load("flyroom.implants"), **IMPLANTS}
+    return plugins.classes("flyroom.implants", IMPLANTS)
 
 
 __all__ = ["DPO", "GRPO", "IMPLANTS", "KTO", "SFT", "Distil", "Documents", "Evade", "Narrow", "Prompt", "implants"]

@@ -22,7 +22,7 @@ def worlds() -> dict[str, type]:
     >>> sorted(worlds())[:2]
     ['micro', 'rows']
     """
-    return {**plugins.load("flyroom.worlds"), **WORLDS}
+    return plugins.classes("flyroom.worlds", WORLDS)
 
 
 def world_named(name: str) -> World:
