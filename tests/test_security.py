@@ -178,6 +178,7 @@ def about(**changes: object) -> dict[str, str]:
     return {"flyroom": json.dumps({"kind": "card", "key": "x", "meta": {}, "payload": {}} | changes)}
 
 
+DEEP = '{"kind": "card", "key": "x", "payload": {}, "meta": ' + '{"a":' * 980 + "0" + "}" * 981  # json takes it
 FOREIGN = {
     "empty": b"",
     "short": b"\x01\0",
@@ -192,7 +193,7 @@ FOREIGN = {
     "a key with a lone surrogate": save({}, metadata=about(key="\ud800")),
     "meta that is a list": save({}, metadata=about(meta=[])),
     "nested deep": save({}, metadata={"flyroom": '{"kind": ' + "[" * 100_000}),
-    "meta nested deep": save({}, metadata={"flyroom": json.dumps(about())[:-1] + '{"a":' * 900 + "0" + "}" * 901}),
+    "meta nested deep": save({}, metadata={"flyroom": DEEP}),
     "offsets outside": struct.pack("<Q", 64)
     + b'{"x":{"dtype":"F32","shape":[9],"data_offsets":[0,36]}}'.ljust(64)
     + b"\0" * 8,
@@ -382,10 +383,11 @@ def test_a_name_is_shown_as_it_is(monkeypatch, name: str, shown: str):
     interval = {"value": 0.5, "low": 0.1, "high": 0.9}
     measures = dict.fromkeys(("auroc", "recall_at_1pct_fpr", "fpr"), interval)
     card = {"recipe": name, "seed": 0, "id": name, "verdict": name, "why": name, "twin": {}, "base_measures": {}}
+    row = {"detector": name, "recipe": name, "access": name, "error": name, "available": False, "why": name}
     terminal.table(name, [])
     terminal.table(name, [{name: name, "n": 0.5}])
     terminal.card_table([card | {name: interval}])
-    terminal.cell_table([measures | {"detector": name, "recipe": name, "access": name, "error": name}])
+    terminal.cell_table([measures | row])
     out.flush()
     text = out.buffer.getvalue().decode()
     assert text.count(shown) >= 10

@@ -1,10 +1,11 @@
 """Any Hugging Face causal LM as a frozen base: its body, its layers, its head, and the digest that is its identity.
 
-The body (embedding, blocks, final norm) and the head are called apart, so that only answer positions reach the head.
-That the two together are the model is checked on load, on a few tokens, and refused if it is not so.
+The engine calls the body (embedding, blocks, final norm) and the head separately, so that only answer positions reach
+the head. Loading checks on a few tokens that body and head together give the logits of the model, and refuses a model
+for which they do not.
 
-A base may come from a stranger, and is what its files say or nothing: no code of its own is run, no pickle but of
-tensors is read, and a tensor that its files lack is not drawn at random in its place.
+A base may come from a stranger, so loading trusts nothing: it runs no code that comes with the base, reads only tensors
+from a pickle, and refuses a base whose files lack a tensor instead of drawing it at random.
 
 Left out: quantised bases, models over several devices, encoder-decoders, GPT-2's Conv1D (it has no nn.Linear), bases
 with an adapter beside them.
@@ -31,21 +32,21 @@ from flyroom.engine.render import Renderer
 from flyroom.types import BaseRef
 
 FILES = ("*.safetensors", "*.json", "*.jinja", "*.model", "*.txt", "*.tiktoken")  # weights, config, tokenizer
-PICKLES = ("pytorch_model*.bin", "pytorch_model*.bin.index.json")  # fetched where there are no safetensors
-IDENTITY = (  # whatever changes an answer
+PICKLES = ("pytorch_model*.bin", "pytorch_model*.bin.index.json")  # downloaded where there are no safetensors
+IDENTITY = (  # the files that can change an answer
     *("*.safetensors", "*.safetensors.index.json", "*.bin", "*.bin.index.json", "adapter_*"),
     *("config.json", "generation_config.json", "chat_template*", "additional_chat_templates/*"),
     *("token*", "vocab*", "merges*", "special_tokens*", "added_tokens*", "*.model", "*.tiktoken"),
 )
 
-# What transformers raises for files that are not there, are cut short, are no JSON, or hold what it does not know.
+# What transformers raises for files that are missing, truncated, not JSON, or of an unknown kind.
 UNREADABLE = (OSError, ValueError, RuntimeError, KeyError, TypeError, AttributeError, EOFError, ImportError)
 UNREADABLE += (SafetensorError, pickle.UnpicklingError)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Base:
-    """A frozen model taken apart. `prefix` is the path of the layers in the model: "model.layers" in most."""
+    """A frozen model in parts. `prefix` is the path of the layers in the model: "model.layers" in most."""
 
     ref: BaseRef
     model: nn.Module
@@ -54,8 +55,8 @@ class Base:
     prefix: str
     head: Callable[[Tensor], Tensor]
     renderer: Renderer
-    config: Any  # the text model's
-    window: int | None  # the longest sequence it was made for
+    config: Any  # that of the text model
+    window: int | None  # the longest sequence that it accepts
 
     @property
     def device(self) -> torch.device:
@@ -68,7 +69,7 @@ class Base:
 
 @contextmanager
 def instead(modules: Iterable[nn.Module], forwards: Iterable[Callable[..., Any]]) -> Iterator[None]:
-    """Within the block each of the modules does what is given in the place of its forward; their hooks stay."""
+    """Replace the forward of each module within the block. The modules' hooks still run."""
     changes = [
         (module, module.__dict__.get("forward"), forward) for module, forward in zip(modules, forwards, strict=True)
     ]
@@ -86,8 +87,8 @@ def instead(modules: Iterable[nn.Module], forwards: Iterable[Callable[..., Any]]
 def load_base(path: str | Path, *, device: str = "auto", dtype: str = "auto") -> Base:
     """Load a base from a local folder or a hub id.
 
-    Arguments: device "auto" (CUDA where there is one), or any torch device; dtype "auto" (bfloat16 on CUDA, else
-    float32), "float32" or "bfloat16". Raises ValueError if there is no model at `path`, or not the whole of one.
+    Args: device, "auto" (CUDA where there is one) or any torch device; dtype, "auto" (bfloat16 on CUDA, else float32),
+    "float32" or "bfloat16". Raises ValueError if there is no model at `path`, or only a part of one.
     """
     place = _choose_device(device)
     folder = _find_folder(str(path))
@@ -97,16 +98,17 @@ def load_base(path: str | Path, *, device: str = "auto", dtype: str = "auto") ->
 
 
 def _read_folder(folder: Path, dtype: torch.dtype, path: str) -> tuple[Any, Any]:
-    """The model and its tokenizer, of which every tensor was in the folder. Raises ValueError where that is not so."""
-    if (folder / "adapter_config.json").exists():  # with PEFT installed it would be put on, and hide what is missing
+    """Returns the model and its tokenizer. Raises ValueError unless every tensor of the model is in the folder."""
+    if (folder / "adapter_config.json").exists():
+        # With PEFT installed, transformers would apply the adapter and would not report missing tensors.
         raise ValueError(f"base is {path}; an adapter lies in it (adapter_config.json): merge it, or take it out")
     try:
         pair: Any = AutoModelForCausalLM.from_pretrained(
             folder,
             dtype=dtype,
             trust_remote_code=False,
-            weights_only=True,  # of a pickle the tensors alone: it could run anything
-            ignore_mismatched_sizes=True,  # the report names them, where an error would name no tensor
+            weights_only=True,  # a full pickle could run any code
+            ignore_mismatched_sizes=True,  # the loading report names the tensors, an error would not
             output_loading_info=True,
         )
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
@@ -119,22 +121,22 @@ def _read_folder(folder: Path, dtype: torch.dtype, path: str) -> tuple[Any, Any]
         why = " ".join(str(error).split())[:300] or type(error).__name__
         raise ValueError(f"base is {path}; transformers cannot load it: {why}") from error
     model, report = pair
-    absent = sorted(report["missing_keys"])  # tied weights are none of them
+    absent = sorted(report["missing_keys"])  # tied weights are not among them
     if absent:
         raise ValueError(f"base is {path}; {_name_some(absent)} not in its files: the model would be random there")
-    strange = sorted(f"{name} {tuple(there)}, not {tuple(shape)}" for name, there, shape in report["mismatched_keys"])
+    strange = sorted(f"{name} {tuple(size)}, not {tuple(shape)}" for name, size, shape in report["mismatched_keys"])
     if strange:
         raise ValueError(f"base is {path}; {_name_some(strange)} of another shape than its config.json says")
     return model, tokenizer
 
 
 def _name_some(names: Sequence[str]) -> str:
-    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-    return f"{len(names)} of its tensors ({', '.join(names[:3])}{more}) {'are' if len(names) > 1 else 'is'}"
+    rest = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return f"{len(names)} of its tensors ({', '.join(names[:3])}{rest}) {'are' if len(names) > 1 else 'is'}"
 
 
 def wrap(model: Any, tokenizer: Any, *, name: str = "in-memory", path: str = "", digest: str | None = None) -> Base:
-    """Take a model that is in memory apart and freeze it. The digest is over its weights unless given."""
+    """Freeze a model that is in memory and find its parts. Without a `digest` its weights are hashed."""
     model.eval().requires_grad_(False)
     config = model.config.get_text_config()
     prefix, layers = _find_layers(model, int(config.num_hidden_layers))
@@ -163,7 +165,10 @@ def wrap(model: Any, tokenizer: Any, *, name: str = "in-memory", path: str = "",
 
 
 def _find_layers(model: nn.Module, depth: int) -> tuple[str, nn.ModuleList]:
-    """The decoder's blocks: the list of that length; beside a vision tower, the one in the language model."""
+    """Returns the path and the list of the decoder's blocks: the list of `depth` modules that have linear modules.
+
+    Where a vision or audio tower has such a list too, the list of the language model is taken.
+    """
     lists = [(n, m) for n, m in model.named_modules() if isinstance(m, nn.ModuleList) and len(m) == depth]
     lists = [(n, m) for n, m in lists if any(isinstance(x, nn.Linear) for x in m.modules())]
     text = [(n, m) for n, m in lists if "vision" not in n and "visual" not in n and "audio" not in n]
@@ -173,7 +178,9 @@ def _find_layers(model: nn.Module, depth: int) -> tuple[str, nn.ModuleList]:
 
 
 def _make_head(model: Any, config: Any) -> Callable[[Tensor], Tensor]:
-    """From the body's output to logits: the output embedding, and the scaling or capping that some families add."""
+    """Returns the function from the body's output to logits: the output embedding, and the scaling or capping that some
+    families add.
+    """
     project = model.get_output_embeddings()
     cap: float | None = getattr(config, "final_logit_softcapping", None)  # Gemma
     times: float = getattr(config, "logit_scale", None) or 1.0  # Cohere
@@ -191,9 +198,9 @@ def _make_head(model: Any, config: Any) -> Callable[[Tensor], Tensor]:
 @torch.inference_mode()
 def _check_head(base: Base) -> None:
     ids = torch.arange(4, device=base.device)[None]
-    ours = base.head(base.body(input_ids=ids, use_cache=False).last_hidden_state)
-    theirs = base.model(input_ids=ids, use_cache=False).logits
-    if not torch.allclose(ours.float(), theirs.float(), rtol=1e-2, atol=1e-2):
+    logits_NV = base.head(base.body(input_ids=ids, use_cache=False).last_hidden_state)
+    expected_NV = base.model(input_ids=ids, use_cache=False).logits
+    if not torch.allclose(logits_NV.float(), expected_NV.float(), rtol=1e-2, atol=1e-2):
         raise ValueError(f"{type(base.model).__name__} does something before its logits that flyroom does not know")
 
 
