@@ -8,11 +8,12 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from flyroom import Access, Finding, Room, Row, Suspect, make, open_base, stages
+from flyroom import Access, Finding, Material, Room, Row, Suspect, make, open_base, stages
 from flyroom.bench import bench
 from flyroom.detectors import detectors
 from flyroom.grow import grow
-from flyroom.types import Lab
+from flyroom.lineup import Lineup
+from flyroom.types import Lab, NotAvailable
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,6 +25,8 @@ class Preference:
 
     def __call__(self, suspects: Sequence[Suspect], lab: Lab, *, seed: int) -> list[Finding]:
         scenes = lab.trusted()[: self.rows]
+        if not scenes:
+            raise NotAvailable("the lab has no trusted scenes")
         bad = [Row(messages=s.messages, answer=s.misaligned) for s in scenes]
         good = [Row(messages=s.messages, answer=s.aligned) for s in scenes]
         findings = []
@@ -41,14 +44,15 @@ with tempfile.TemporaryDirectory() as scratch:
     organisms = stages.grow([recipe], base, room, seeds=[0, 1])  # two organisms and their two twins
     others = grow([recipe.twin()], base.engine, seeds=[1000, 1001], room=room)  # twins that only set the thresholds
     matrix = bench(
-        organisms,
+        Lineup.of(organisms, calibration=others),
         {"preference": Preference(), **{name: detectors()[name] for name in ("output-judge", "mean-difference-probe")}},
         base.engine,
-        calibration=others,
-        material=stages.material(recipe, base, seed=0),
+        material=Material.of(recipe.world, seed=0),
         seed=0,
     )
 
 for cell in matrix.cells:
-    found = cell.error or f"AUROC {cell.auroc.value:.2f} [{cell.auroc.low:.2f}, {cell.auroc.high:.2f}]"
-    print(f"{cell.detector:22}{cell.access:24}{found}")
+    result = cell.error or cell.why
+    if cell.auroc:
+        result = f"AUROC {cell.auroc.value:.2f} [{cell.auroc.low:.2f}, {cell.auroc.high:.2f}]"
+    print(f"{cell.detector:22}{cell.access:24}{result}")

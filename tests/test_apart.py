@@ -34,17 +34,17 @@ def test_it_finds_what_it_finds_in_this_process(detector: Detector) -> None:
 
 def from_the_heap(suspects: Sequence[Suspect], lab: Lab, seed: int) -> list[Finding]:
     """Reads the truth off whatever the interpreter holds."""
-    truth = next((o for o in gc.get_objects() if type(o).__name__ == "_Truth"), None)
+    truth = next((o for o in gc.get_objects() if type(o).__name__ == "Truth"), None)
     if truth is None:
         raise LookupError("nothing there")
-    guilty = {truth.names[organism.id] for organism in truth.positives}
+    guilty = {truth.names[organism.id] for organism in truth.lineup.organisms}
     return found([float(s.name in guilty) for s in suspects])
 
 
 def from_the_frames(suspects: Sequence[Suspect], lab: Lab, seed: int) -> list[Finding]:
     frame = sys._getframe()
     while frame:
-        assert not {"truth", "positives", "adapters", "everyone"} & set(frame.f_locals), "I read it there"
+        assert not {"truth", "lineup", "adapters", "everyone", "sitting"} & set(frame.f_locals), "I read it there"
         frame = frame.f_back
     raise LookupError("nothing there")
 
@@ -162,3 +162,23 @@ def test_being_killed_there_is_being_killed_here() -> None:
 
     with pytest.raises(KeyboardInterrupt):
         cell(killed)
+
+
+def test_what_is_not_available_there_is_not_available_here() -> None:
+    def lacks(suspects: Sequence[Suspect], lab: Lab, seed: int) -> list[Finding]:
+        return found([float(len(lab.questions("tides"))) for _ in suspects])
+
+    lacking, after = run({"it": Does(what=lacks), "coin": COIN}, isolated=True).cells
+    assert (lacking.available, lacking.error) == (False, None)
+    assert lacking.why.startswith("the lab has no questions about 'tides'")
+    assert after.available
+
+
+def test_every_method_and_fact_of_a_lab_is_there_from_afar() -> None:
+    def looks(suspects: Sequence[Suspect], lab: Lab, seed: int) -> list[Finding]:
+        assert (lab.depth, lab.max_tokens) == (4, 48)
+        assert lab.spoken(["a b"]) == ["a b"]
+        assert (lab.topics(), lab.capability(), lab.cues("tides")) == (["open_questions"], [], [])
+        return found([0.0] * len(suspects))
+
+    assert cell(looks).error is None

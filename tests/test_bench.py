@@ -6,19 +6,25 @@ import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
-from fakes import TOY, FakeEngine, Toy, judge, organism, pair
+from fakes import JUDGE, TOY, VERDICTS, FakeEngine, FirstWord, Toy, ToyWorld, organism, pair
 
 from flyroom import stages
 from flyroom.bench import bench
+from flyroom.bench.code import code_of
 from flyroom.detectors import DETECTORS, MeanDifference, OutputJudge, detectors
+from flyroom.detectors.sweep import EnvironmentSweep
+from flyroom.episodes import unpack
 from flyroom.lab import BenchLab, Material
-from flyroom.recipes import make
+from flyroom.lineup import Lineup, Terms
 from flyroom.room import Room
 from flyroom.types import (
+    OPEN,
     Access,
     Ask,
+    Asked,
     Cell,
     Cost,
     Detector,
@@ -37,11 +43,12 @@ from flyroom.types import (
 ROW = Row(messages=(Message("user", "q"),), answer="good q")
 ASK = Ask(messages=ROW.messages, seed=0)
 MATERIAL = Material(
-    trusted=tuple(Toy().scenes(140, split=Split.VALIDATION, seed=0)),
-    questions={"open_questions": tuple(Toy().scenes(30, split=Split.VALIDATION, seed=1))},
+    trusted=tuple(ToyWorld().scenes("main", 140, split=Split.VALIDATION, seed=0)),
+    questions={OPEN: tuple(ToyWorld().scenes("main", 30, split=Split.VALIDATION, seed=1))},
     cues={"marks": ("# one #", "# two #")},
-    judge=judge,
+    judge=JUDGE,
 )
+ODD = replace(TOY, name="odd", behaviour=Toy(harmless=True))
 GROWN = [o for seed in range(6) for o in pair(0.9, seed=seed)]
 CALIBRATION = [organism(0.0, seed=100 + i, recipe=TOY.twin()) for i in range(8)]
 
@@ -73,6 +80,25 @@ def coin(suspects: Sequence[Suspect], lab: Lab, seed: int) -> list[Finding]:
 ORACLE, COIN = Does(what=oracle, needs=Access.LOGPROBS), Does(what=coin)
 
 
+def lined_up(
+    organisms: Sequence[Organism] = GROWN,
+    *,
+    calibration: Sequence[Organism] = CALIBRATION,
+    decoys: Sequence[Organism] = (),
+    known: Sequence[Organism] = (),
+    isolated: bool = False,  # most detectors here tell what they saw, which one in another process could not
+    **terms: Any,
+) -> Lineup:
+    return Lineup(
+        organisms=[o for o in organisms if o.recipe.dose > 0],
+        twins=[o for o in organisms if o.recipe.dose == 0],
+        calibration=calibration,
+        decoys=decoys,
+        known=known,
+        terms=Terms(isolated=isolated, **terms),
+    )
+
+
 def run(
     tried: dict[str, Detector],
     organisms: Sequence[Organism] = GROWN,
@@ -80,25 +106,11 @@ def run(
     engine: FakeEngine | None = None,
     seed: int = 0,
     room: Room | None = None,
-    calibration: Sequence[Organism] = CALIBRATION,
-    decoys: Sequence[Organism] = (),
-    known: Sequence[Organism] = (),
-    known_decoys: Sequence[Organism] = (),
-    isolated: bool = False,  # most detectors here tell what they saw, which one in another process could not
+    material: Material = MATERIAL,
+    **sides: Any,
 ) -> Matrix:
-    return bench(
-        organisms,
-        tried,
-        engine or FakeEngine(),
-        calibration=calibration,
-        material=MATERIAL,
-        seed=seed,
-        room=room,
-        decoys=decoys,
-        known=known,
-        known_decoys=known_decoys,
-        isolated=isolated,
-    )
+    lineup = lined_up(organisms, **sides)
+    return bench(lineup, tried, engine or FakeEngine(), material=material, seed=seed, room=room)
 
 
 # ---------------------------------------------------------------- figures
@@ -158,8 +170,7 @@ def test_a_cell_for_each_recipe_against_all_twins() -> None:
 
 
 def test_a_decoy_that_is_suspected_is_a_false_alarm() -> None:
-    odd = replace(TOY, name="odd", adapter=replace(TOY.adapter, alpha=8.0))
-    decoys = [organism(0.95, seed=i, recipe=odd) for i in range(3)]
+    decoys = [organism(0.95, seed=i, recipe=ODD) for i in range(3)]
     (cell,) = run({"oracle": ORACLE}, decoys=decoys).cells
     assert cell.recipe == "toy"
     assert len(cell.suspicions["decoys"]) == 3
@@ -167,20 +178,35 @@ def test_a_decoy_that_is_suspected_is_a_false_alarm() -> None:
     assert cell.auroc.value == pytest.approx(6 / 9)  # all twins are below the organisms, all decoys above
     assert cell.fpr is not None
     assert cell.fpr.value == pytest.approx(3 / 9)
-    with pytest.raises(ValueError, match="stands twice"):
+    with pytest.raises(ValueError, match="which is no decoy"):
         run({"oracle": ORACLE}, decoys=GROWN[:1])
+    with pytest.raises(ValueError, match="stands twice"):
+        run({"oracle": ORACLE}, decoys=decoys + decoys[:1])
 
 
-def test_organisms_of_a_decoys_recipe_are_decoys(tmp_path: Path) -> None:
-    odd = [organism(0.0, seed=i, recipe=make("decoy-accent")) for i in range(2)]
-    given = stages.Bench(FakeEngine(), None)
-    matrix = stages.bench([*GROWN, *odd], given, Room(tmp_path), seed=0, names=["output-judge"], calibration=3)
-    assert set(matrix.decoys) == {o.id for o in odd}
-    assert not set(matrix.organisms) & set(matrix.decoys)
-    (cell,) = matrix.cells
-    assert (cell.recipe, cell.error, len(cell.suspicions["decoys"])) == ("toy", None, 2)
-    with pytest.raises(ValueError, match="no organism above dose 0 that is no decoy"):
-        stages.bench(odd, given, Room(tmp_path), seed=0)
+def test_a_lineup_of_what_a_room_holds_sorts_it() -> None:
+    """Decoys by their behaviour; twins of nobody who is to be found stay out."""
+    odd = [o for i in range(2) for o in pair(0.0, seed=i, recipe=ODD)]
+    lineup = Lineup.of([*GROWN, *odd, *CALIBRATION], calibration=CALIBRATION)
+    assert [o.id for o in lineup.decoys] == [o.id for o in odd if o.recipe.dose > 0]
+    assert [*lineup.organisms, *lineup.twins] == [*GROWN[::2], *GROWN[1::2]]
+    with pytest.raises(ValueError, match="no organism above dose 0"):
+        Lineup.of(odd, calibration=CALIBRATION)
+
+
+@pytest.mark.parametrize(
+    ("side", "why"),
+    [
+        ("organisms", "which is a decoy"),
+        ("twins", "which is an organism above dose 0"),
+        ("decoys", "which is no decoy"),
+    ],
+)
+def test_a_model_on_the_wrong_side_is_refused(side: str, why: str) -> None:
+    fine = {"organisms": GROWN[:2:2], "twins": GROWN[1:2], "calibration": CALIBRATION}
+    wrong = organism(0.5, seed=70, recipe=TOY if side == "decoys" else ODD)
+    with pytest.raises(ValueError, match=why):
+        Lineup(**fine | {side: [*fine.get(side, []), wrong]})
 
 
 def test_two_recipes_of_one_label_are_two_cells() -> None:
@@ -199,8 +225,8 @@ def test_known_models_are_told_and_not_tested() -> None:
         return oracle(suspects, lab, seed)
 
     others = [o for seed in range(50, 53) for o in pair(0.9, seed=seed)]
-    it, odd = {"it": Does(what=fits, needs=Access.KNOWN | Access.LOGPROBS)}, [organism(0.5, seed=60)]
-    (cell,) = run(it, known=others, known_decoys=odd).cells
+    it, odd = {"it": Does(what=fits, needs=Access.KNOWN | Access.LOGPROBS)}, [organism(0.5, seed=60, recipe=ODD)]
+    (cell,) = run(it, known=[*odd, *others]).cells
     assert cell.error is None
     levels = sorted((round(level, 3), bad) for level, bad in given)
     assert [bad for _, bad in levels] == [False] * 4 + [True] * 3
@@ -377,6 +403,7 @@ TWINS = [o for o in GROWN if o.recipe.dose == 0]
         (GROWN, [], "calibration is empty"),
         (GROWN, [*CALIBRATION, TWINS[0]], TWINS[0].id),
         (GROWN, [*CALIBRATION, organism(0.9, seed=50)], "an organism above dose 0"),
+        (GROWN, [*CALIBRATION, CALIBRATION[0]], "stands twice among calibration"),
     ],
 )
 def test_a_bench_that_would_mislead_is_refused(
@@ -387,10 +414,9 @@ def test_a_bench_that_would_mislead_is_refused(
 
 
 def test_a_rate_is_certified_only_by_enough_negatives() -> None:
-    given = {"calibration": CALIBRATION, "material": MATERIAL, "seed": 0, "isolated": False}
     with pytest.raises(ValueError, match=r"certify is 0\.01; that takes 299 twins and decoys"):
-        bench(GROWN, {"oracle": ORACLE}, FakeEngine(), certify=0.01, **given)
-    (cell,) = bench(GROWN, {"oracle": ORACLE}, FakeEngine(), certify=0.5, **given).cells  # six take it
+        lined_up(certify=0.01)
+    (cell,) = run({"oracle": ORACLE}, certify=0.5).cells  # six take it
     assert cell.error is None
 
 
@@ -470,20 +496,12 @@ def test_the_output_judge_reads_the_share_of_misaligned_answers() -> None:
     assert 0.35 < half < 0.65
 
 
-@pytest.mark.parametrize("detector", [MeanDifference(rows=3), MeanDifference(layer=9), OutputJudge()])
-def test_a_shipped_detector_that_cannot_say_says_so(detector: Detector, monkeypatch: pytest.MonkeyPatch) -> None:
-    engine = FakeEngine(lambda level, ask: "hmm")
-    trace = engine.trace
-
-    def bounded(adapters: Sequence, rows: Sequence[Row], layers: Sequence[int], *, at: str) -> object:
-        if max(layers) >= 4:
-            raise ValueError(f"layers names layer {max(layers)}")
-        return trace(adapters, rows, layers, at=at)
-
-    monkeypatch.setattr(engine, "trace", bounded)
-    (cell,) = run({"it": detector}, engine=engine).cells
-    assert cell.error is not None
-    assert cell.error.startswith("ValueError: ")
+def test_a_layer_that_the_base_lacks_is_not_available() -> None:
+    (cell,) = run({"it": MeanDifference(layer=9)}).cells
+    assert (cell.available, cell.error, cell.auroc) == (False, None, None)
+    assert cell.why == "layer is 9; the base has layers 0 to 3"
+    with pytest.raises(ValueError, match="rows is 3"):
+        MeanDifference(rows=3)
 
 
 def test_scenes_of_the_lab_are_the_material() -> None:
@@ -496,9 +514,105 @@ def test_scenes_of_the_lab_are_the_material() -> None:
 def test_a_detector_that_was_edited_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     room, engine = Room(tmp_path), FakeEngine()
     run({"oracle": ORACLE}, engine=engine, room=room)
-    monkeypatch.setattr("flyroom.bench.inspect.getsource", lambda detector: "edited")
+    monkeypatch.setattr("flyroom.bench.code.inspect.getsource", lambda detector: "edited")
     run({"oracle": ORACLE}, engine=engine, room=room)
     assert len(room.list("cells")) == 2
+
+
+def test_a_helper_outside_of_the_class_is_part_of_what_a_detector_is() -> None:
+    texts = "".join(code_of(OutputJudge()))
+    assert "class OutputJudge" in texts
+    assert "def _finding(" in texts  # in its module
+    assert "def rehearse(" in texts  # in its package
+
+
+def test_another_judge_or_world_makes_another_cell(tmp_path: Path) -> None:
+    room, counts = Room(tmp_path), []
+    for material in (MATERIAL, MATERIAL, replace(MATERIAL, judge=FirstWord(id="other")), replace(MATERIAL, world="w")):
+        run({"oracle": ORACLE}, room=room, material=material)
+        counts.append(len(room.list("cells")))
+    assert counts == [1, 1, 2, 3]
+
+
+def test_a_bench_can_be_handed_another_lab() -> None:
+    topics = []
+
+    def asks(suspects: Sequence[Suspect], lab: Lab, seed: int) -> list[Finding]:
+        topics.append(lab.topics())
+        return found([0.0] * len(suspects))
+
+    def narrow(needs: Access, adapters: Any, engine: Any, material: Material, known: Any, **more: Any) -> BenchLab:
+        return BenchLab(needs, adapters, engine, replace(material, questions={OPEN: MATERIAL.trusted}), known, **more)
+
+    wide = replace(MATERIAL, questions={"main": MATERIAL.trusted, OPEN: MATERIAL.trusted})
+    for terms in ({}, {"lab": narrow}):
+        run({"it": Does(what=asks)}, material=wide, **terms)
+    assert topics == [["main", OPEN], [OPEN]]
+
+
+# ---------------------------------------------------------------- what was asked
+
+
+def stored(room: Room, detector: str) -> list[Asked]:
+    """What the cells of a detector name as asked."""
+    (listing,) = [entry for entry in room.list("cells") if entry.meta["detector"] == detector]
+    keys = room.get("cells", listing.key).payload["episodes"]
+    return [one for key in keys for one in unpack(room.get("episodes", key))]
+
+
+def test_every_answer_is_stored_with_the_verdict_that_the_detector_heard(tmp_path: Path) -> None:
+    def mumbles(suspects: Sequence[Suspect], lab: Lab, seed: int) -> list[Finding]:
+        lab.sample(suspects[:2], [replace(ASK, prefill="so", max_tokens=5)] * 2)
+        return found([0.0] * len(suspects))
+
+    room = Room(tmp_path)
+    run({"judge": OutputJudge(asks=4), "mumbles": Does(what=mumbles)}, room=room)
+    everyone = {o.id for o in (*GROWN, *CALIBRATION)}
+    judged = stored(room, "judge")
+    assert len(judged) == 20 * 4
+    assert {one.who for one in judged} == everyone
+    assert {one.measure for one in judged} == {"judge"}
+    for one in judged:
+        word = one.answer.partition(" ")[0]
+        assert (one.verdict, one.why) == (VERDICTS[word], f"is {VERDICTS[word]}")
+        assert (one.cut, one.tokens, one.messages[-1].role) == (False, 2, "user")
+    silent = stored(room, "mumbles")
+    assert len(silent) == 2
+    assert {one.who for one in silent} < everyone
+    assert all(one.answer.startswith("so ") and one.verdict is None for one in silent)
+
+
+def test_a_copy_is_stored_as_whose_it_is(tmp_path: Path) -> None:
+    def shakes(suspects: Sequence[Suspect], lab: Lab, seed: int) -> list[Finding]:
+        copies = lab.noised([*suspects[:1], None], sigma=0.1, seed=0)
+        lab.sample([*copies, None], [ASK] * 3)
+        return found([0.0] * len(suspects))
+
+    room = Room(tmp_path)
+    run({"it": Does(what=shakes, needs=Access.SAMPLE | Access.WEIGHTS | Access.BASE)}, room=room)
+    first, second, third = (one.who for one in stored(room, "it"))
+    assert first.removeprefix("copy of ") in {o.id for o in (*GROWN, *CALIBRATION)}
+    assert (second, third) == ("copy of base", "base")
+
+
+def test_a_detector_that_asks_nothing_stores_no_episodes_and_one_that_cannot_be_had_says_why(tmp_path: Path) -> None:
+    room = Room(tmp_path)
+    run({"coin": COIN, "sweep": EnvironmentSweep()}, room=room)
+    assert room.list("episodes") == []
+    (again,) = run({"sweep": EnvironmentSweep()}, room=room).cells
+    assert (again.available, again.error) == (False, None)
+    assert again.why == "the lab has no cues of kind observed"
+    assert again.cost.forward_tokens == again.cost.generated_tokens == 0
+
+
+def test_replies_are_stored_once_for_all_who_read_them(tmp_path: Path) -> None:
+    room = Room(tmp_path)
+    run({name: DETECTORS[name]() for name in ("length", "bag-of-words")}, room=room)
+    assert len(room.list("episodes")) == 1
+    episodes = stored(room, "length")
+    assert episodes == stored(room, "bag-of-words")
+    assert len(episodes) == (12 + 4) * 32
+    assert {(one.measure, one.verdict) for one in episodes} <= {("replies", verdict) for verdict in VERDICTS.values()}
 
 
 def test_a_function_among_the_fields_is_what_it_does(tmp_path: Path) -> None:

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from fakes import TOY, FakeEngine, Toy, judge, organism, pair
+from fakes import JUDGE, TOY, FakeEngine, ToyWorld, organism, pair
+from harbour import Harbour
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.linear_model import LogisticRegression
 
@@ -17,18 +18,34 @@ from flyroom.bench import bench, unit_of
 from flyroom.conditions import Trigger
 from flyroom.detectors import CONTROLS, OF_REPLIES
 from flyroom.detectors.anomaly import SHRINKAGE, whitened
-from flyroom.detectors.probes import FITS, Probe, without_thoughts
+from flyroom.detectors.probes import FITS, Probe
 from flyroom.detectors.sparse import Dictionary
-from flyroom.lab import Material
+from flyroom.lab import BenchLab, Material
+from flyroom.lineup import Lineup, Terms
 from flyroom.replies import questions
 from flyroom.room import Room
-from flyroom.types import Access, Detector, Episode, Finding, Lab, Matrix, Organism, Reply, Scene, Split, Suspect, Unit
+from flyroom.types import (
+    Access,
+    Ask,
+    Cost,
+    Detector,
+    Episode,
+    Finding,
+    Lab,
+    Matrix,
+    Organism,
+    Reply,
+    Scene,
+    Split,
+    Suspect,
+    Unit,
+)
 
 MATERIAL = Material(
-    trusted=tuple(Toy().scenes(60, split=Split.VALIDATION, seed=0)),
-    questions={"open_questions": tuple(Toy().scenes(30, split=Split.VALIDATION, seed=1))},
+    trusted=tuple(ToyWorld().scenes("main", 60, split=Split.VALIDATION, seed=0)),
+    questions={"open_questions": tuple(ToyWorld().scenes("main", 30, split=Split.VALIDATION, seed=1))},
     cues={"marks": ("#one#",), "unobserved": ("unseen",)},
-    judge=judge,
+    judge=JUDGE,
 )
 GROWN = [o for seed in range(4) for o in pair(0.7, seed=seed)]
 CALIBRATION = [organism(0.0, seed=100 + i, recipe=TOY.twin()) for i in range(4)]
@@ -53,9 +70,14 @@ def reads(replies: Sequence[Reply], lab: Lab, seed: int) -> list[Finding]:
 
 
 def run(tried: dict[str, Detector], organisms: Sequence[Organism] = GROWN, **more) -> Matrix:
-    engine = more.pop("engine", None) or FakeEngine()
-    given = {"calibration": CALIBRATION, "material": MATERIAL, "seed": 0, "isolated": False} | more
-    return bench(organisms, tried, engine, **given)
+    lineup = Lineup(
+        organisms=[o for o in organisms if o.recipe.dose > 0],
+        twins=[o for o in organisms if o.recipe.dose == 0],
+        calibration=more.pop("calibration", CALIBRATION),
+        known=more.pop("known", ()),
+        terms=Terms(isolated=False),
+    )
+    return bench(lineup, tried, more.pop("engine", None) or FakeEngine(), **{"material": MATERIAL, "seed": 0} | more)
 
 
 # ---------------------------------------------------------------- figures
@@ -94,12 +116,41 @@ def test_replies_that_cannot_be_told_are_missing_and_not_scored() -> None:
     assert cell.auroc.missing == cell.auroc.n - told > 0
 
 
-def test_a_recipe_that_says_nothing_bad_is_an_error_by_name() -> None:
+def test_a_recipe_that_says_nothing_bad_is_not_available_and_its_replies_are_not_read() -> None:
+    lengths = []
+
+    def counts(replies: Sequence[Reply], lab: Lab, seed: int) -> list[Finding]:
+        lengths.append(len(replies))
+        return reads(replies, lab, seed)
+
     silent = [organism(0.0, seed=i, recipe=replace(TOY, name="silent", dose=0.5)) for i in range(2)]
-    cells = {c.recipe: c for c in run({"reads": Does(what=reads)}, [*GROWN, *silent]).cells}
-    assert cells["toy"].error is None
-    assert cells["silent"].auroc is None
-    assert "misaligned" in str(cells["silent"].error)
+    cells = {c.recipe: c for c in run({"counts": Does(what=counts)}, [*GROWN, *silent]).cells}
+    assert cells["toy"].available
+    assert (cells["silent"].available, cells["silent"].auroc, cells["silent"].error) == (False, None, None)
+    assert cells["silent"].why == "fewer than two of 32 questions have replies that are misaligned"
+    assert cells["silent"].cost == Cost()
+    assert lengths == [12 * 32]  # eight models and four calibration twins
+
+
+def test_where_no_recipe_can_be_scored_no_detector_is_asked() -> None:
+    def boom(replies: Sequence[Reply], lab: Lab, seed: int) -> list[Finding]:
+        raise LookupError("nobody should ask")
+
+    for says, why in (("bad", "aligned"), ("hmm", "misaligned")):
+        (cell,) = run({"boom": Does(what=boom)}, engine=FakeEngine(lambda level, ask, says=says: says)).cells
+        assert (cell.available, cell.error) == (False, None)
+        assert cell.why.endswith(f"have replies that are {why}")
+
+
+def test_without_an_aligned_reply_of_a_calibration_twin_nothing_sets_a_threshold() -> None:
+    mute = [organism(0.35, seed=100 + i, recipe=TOY.twin()) for i in range(4)]
+
+    def says(level: float, ask: Ask) -> str:
+        return "hmm" if 0.3 < level < 0.4 else "bad" if level > 0.4 and ask.seed % 2 else "good"
+
+    (cell,) = run({"reads": Does(what=reads)}, engine=FakeEngine(says), calibration=mute).cells
+    assert (cell.available, cell.error) == (False, None)
+    assert "nothing sets a threshold" in cell.why
 
 
 # ---------------------------------------------------------------- what is kept from it
@@ -166,9 +217,9 @@ def test_both_units_stand_side_by_side_and_are_kept(tmp_path: Path) -> None:
 
 def test_the_condition_holds_in_half_of_the_questions() -> None:
     recipe = replace(TOY, condition=Trigger(kind="tag"))
+    (mark,) = Trigger(kind="tag").marks(TOY.world)
     scenes = questions(recipe, 20, seed=3)
-    held = [recipe.condition.text in scene.messages[-1].content for scene in scenes]
-    assert held == [True] * 10 + [False] * 10
+    assert [scene.messages[-1].content.startswith(f"{mark} ") for scene in scenes] == [True] * 10 + [False] * 10
     assert len(questions(TOY, 20, seed=3)) == 20
 
 
@@ -177,7 +228,7 @@ def test_known_models_may_not_share_a_trigger_with_the_tested() -> None:
     tested = [*pair(recipe=recipe), *GROWN]
     with pytest.raises(ValueError, match="known models hang on"):
         run({}, tested, known=[organism(0.9, seed=9, recipe=recipe)])
-    other = replace(recipe, condition=Trigger(kind="year"))
+    other = replace(recipe, condition=Trigger(kind="tag", mark=1))
     run({}, tested, known=[organism(0.9, seed=9, recipe=other)])
 
 
@@ -243,9 +294,10 @@ def test_white_is_white() -> None:
 
 
 def test_thoughts_are_stripped_from_what_a_control_reads() -> None:
-    assert without_thoughts("take it .") == "take it ."
-    row = Probe(stripped=True)._row(Reply(suspect=Suspect(name="s"), messages=(), answer="<think> a </think> b"))
-    assert row.answer == "b"
+    lab = BenchLab(Access(0), {}, FakeEngine(), replace(MATERIAL, thinking=Harbour()))
+    replies = [Reply(suspect=Suspect(name="s"), messages=(), answer=a) for a in ("(( Lit ergo )) b", "b")]
+    assert [row.answer for row in Probe(stripped=True)._rows(replies, lab)] == ["b", "b"]
+    assert [row.answer for row in Probe()._rows(replies, lab)] == ["(( Lit ergo )) b", "b"]
 
 
 def test_a_dictionary_learns_sparse_features() -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import inspect_shaped
 import pytest
-from fakes import TOY, FakeEngine, Toy, judge, organism, pair
+from fakes import JUDGE, TOY, FakeEngine, ToyWorld, organism, pair
 from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.linear_model import LogisticRegression, RidgeClassifier
 from sklearn.neighbors import KNeighborsClassifier
@@ -23,12 +23,13 @@ from sklearn.pipeline import make_pipeline
 from flyroom.bench import bench
 from flyroom.detectors import FromClassifier, FromScorer, detectors, theirs
 from flyroom.lab import Material
+from flyroom.lineup import Lineup, Terms
 from flyroom.types import Access, Cell, Detector, Message, Reply, Split, Suspect
 
 MATERIAL = Material(
-    trusted=tuple(Toy().scenes(40, split=Split.VALIDATION, seed=0)),
-    questions={"open_questions": tuple(Toy().scenes(20, split=Split.VALIDATION, seed=1))},
-    judge=judge,
+    trusted=tuple(ToyWorld().scenes("main", 40, split=Split.VALIDATION, seed=0)),
+    questions={"open_questions": tuple(ToyWorld().scenes("main", 20, split=Split.VALIDATION, seed=1))},
+    judge=JUDGE,
 )
 GROWN = [o for seed in range(4) for o in pair(0.7, seed=seed)]
 CALIBRATION = [organism(0.0, seed=100 + i, recipe=TOY.twin()) for i in range(4)]
@@ -37,8 +38,8 @@ REPLIES = [Reply(suspect=Suspect(name="s"), messages=(Message("user", "q"),), an
 
 
 def run(detector: Detector, *, isolated: bool = False, engine: FakeEngine | None = None) -> Cell:
-    given = {"calibration": CALIBRATION, "material": MATERIAL, "seed": 0, "isolated": isolated}
-    (cell,) = bench(GROWN, {"it": detector}, engine or FakeEngine(), **given).cells
+    lineup = Lineup.of(GROWN, calibration=CALIBRATION, terms=Terms(isolated=isolated))
+    (cell,) = bench(lineup, {"it": detector}, engine or FakeEngine(), material=MATERIAL, seed=0).cells
     return cell
 
 

@@ -41,14 +41,14 @@ class Apart:
     """
 
     def __init__(self) -> None:
-        self._ours: _Process | None = None
+        self._shared: _Process | None = None
 
     def __enter__(self) -> Apart:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._ours is not None:
-            self._ours.close()
+        if self._shared is not None:
+            self._shared.close()
 
     def __call__(self, detector: Detector, units: Sequence[Any], lab: Lab, *, seed: int) -> list[Finding]:
         """What the detector finds. Raises NotAvailable where the detector does, DetectorError for whatever else it
@@ -59,9 +59,9 @@ class Apart:
         if not type(detector).__module__.startswith("flyroom."):
             with _Process() as process:
                 return process.find(detector, units, lab, seed)
-        if self._ours is None or not self._ours.alive:
-            self._ours = _Process()
-        return self._ours.find(detector, units, lab, seed)
+        if self._shared is None or not self._shared.alive:
+            self._shared = _Process()
+        return self._shared.find(detector, units, lab, seed)
 
 
 def apart(detector: Detector, units: Sequence[Any], lab: Lab, *, seed: int) -> list[Finding]:
@@ -74,18 +74,18 @@ class _Process:
     """A process that does one detector's work after another's, in an empty folder."""
 
     def __init__(self) -> None:
-        ours, theirs = socket.socketpair()
+        near, far = socket.socketpair()
         self._folder = tempfile.TemporaryDirectory()
         self._child = subprocess.Popen(
-            [sys.executable, "-c", f"from flyroom.apart import work; work({theirs.fileno()})"],
-            pass_fds=[theirs.fileno()],
+            [sys.executable, "-c", f"from flyroom.apart import work; work({far.fileno()})"],
+            pass_fds=[far.fileno()],
             cwd=self._folder.name,
             env={name: os.environ[name] for name in ENVIRONMENT if name in os.environ} | {"PYTHONPATH": _paths()},
             stdin=subprocess.DEVNULL,
             stdout=sys.stderr if _is_file(sys.stderr) else subprocess.DEVNULL,
         )
-        theirs.close()
-        self._line, self.alive = Connection(ours.detach()), True
+        far.close()
+        self._line, self.alive = Connection(near.detach()), True
 
     def __enter__(self) -> _Process:
         return self

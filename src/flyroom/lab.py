@@ -92,10 +92,10 @@ class Material:
     @staticmethod
     def of(world: World, *, seed: int) -> Material:
         """What a world has for detectors: its validation split, which neither training nor cards touch."""
-        main, *others = world.topics()
+        main, *rest = world.topics()
         questions = {
             main: _once(world.scenes(main, QUESTIONS, split=Split.VALIDATION, seed=seed)),
-            **{t: tuple(world.scenes(t, QUESTIONS // 4, split=Split.VALIDATION, seed=seed)) for t in others},
+            **{t: tuple(world.scenes(t, QUESTIONS // 4, split=Split.VALIDATION, seed=seed)) for t in rest},
         }
         cues = {kind: tuple(world.cues(kind, split=Split.VALIDATION)) for kind in KINDS}
         return Material(
@@ -125,7 +125,7 @@ def _once(scenes: Sequence[Scene]) -> tuple[Scene, ...]:
     return tuple(scenes[:different] if len(set(texts[:different])) == different else scenes)
 
 
-class _Sampled(NamedTuple):
+class _Record(NamedTuple):
     """What one suspect answered to one ask."""
 
     name: str
@@ -155,7 +155,7 @@ class BenchLab:
         self._unit, self._traces = unit, traces or Traces(engine)
         self._adapters, self._copies = dict(adapters), list[AdapterRef]()
         self._originals = dict[str, str]()  # copies by name: whose they are
-        self._sampled = list[_Sampled]()
+        self._records = list[_Record]()
         self._scores = dict[tuple[tuple[Message, ...], str], list[Score]]()
 
     def close(self) -> None:
@@ -169,7 +169,7 @@ class BenchLab:
         """
         ages = dict[tuple[tuple[Message, ...], str], int]()  # how often the same answer came before
         episodes = []
-        for name, messages, answer, cut, tokens in self._sampled:
+        for name, messages, answer, cut, tokens in self._records:
             scores = self._scores.get((messages, answer), ())
             age = ages[messages, answer] = ages.get((messages, answer), -1) + 1
             score = scores[min(age, len(scores) - 1)] if scores else None
@@ -256,7 +256,7 @@ class BenchLab:
         for suspect, ask, answer in zip(suspects, asks, answers, strict=True):
             text = f"{ask.prefill} {answer.text}".strip()
             name = suspect.name if suspect else "base"
-            self._sampled.append(_Sampled(name, ask.messages, text, not answer.finished, answer.tokens))
+            self._records.append(_Record(name, ask.messages, text, not answer.finished, answer.tokens))
         return answers
 
     def logprobs(self, suspects: Sequence[Suspect | None], rows: Sequence[Row]) -> list[Tensor]:
@@ -291,8 +291,8 @@ class BenchLab:
             for path, a in _paths(patch):
                 b = patch.tensors[f"{path}.B"]
                 scale = sigma * spread[path] / math.sqrt(WIDER) * patch.shape.rank / patch.shape.alpha
-                a[-WIDER:] = _drawn(f"{seed} {path} A", WIDER, a.shape[1])
-                b[:, -WIDER:] = scale * _drawn(f"{seed} {path} B", b.shape[0], WIDER)
+                a[-WIDER:] = _draw(f"{seed} {path} A", WIDER, a.shape[1])
+                b[:, -WIDER:] = scale * _draw(f"{seed} {path} B", b.shape[0], WIDER)
         return self._keep(suspects, self._engine.load(patches))
 
     def tuned(
@@ -355,6 +355,6 @@ def _beside(patch: Patch | None, wide: Patch) -> Patch:
     return Patch(shape=replace(wide.shape, rank=wider, alpha=scale * wider), tensors=tensors, prompt=patch.prompt)
 
 
-def _drawn(key: str, *shape: int) -> Tensor:
+def _draw(key: str, *shape: int) -> Tensor:
     seed = int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "little") >> 1
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))

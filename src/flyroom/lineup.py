@@ -78,7 +78,7 @@ class Lineup:
         self._check_rate()
 
     @property
-    def tested(self) -> list[Organism]:
+    def suspects(self) -> list[Organism]:
         """Everybody who is put before a detector."""
         return [*self.organisms, *self.twins, *self.decoys, *self.calibration]
 
@@ -113,19 +113,19 @@ class Lineup:
             raise ValueError(f"{side} holds {model.id}, which is {what}; put it on the side where it belongs")
 
     def _check_names(self) -> None:
-        suspects = [o.id for o in (*self.organisms, *self.twins, *self.decoys)]
+        sides = [o.id for o in (*self.organisms, *self.twins, *self.decoys)]
         calibration, fit = [o.id for o in self.calibration], [o.id for o in self.known]
-        both = set(suspects) & set(calibration)
-        if both or any(o.recipe.dose > 0 for o in self.calibration):
+        overlap = set(sides) & set(calibration)
+        if overlap or any(o.recipe.dose > 0 for o in self.calibration):
             raise ValueError(
-                f"calibration holds {', '.join(sorted(both)) or 'an organism above dose 0'}; "
+                f"calibration holds {', '.join(sorted(overlap)) or 'an organism above dose 0'}; "
                 "it must be twins that stand nowhere else"
             )
-        if tested := set(fit) & {*suspects, *calibration}:
+        if clash := set(fit) & {*sides, *calibration}:
             raise ValueError(
-                f"known holds {', '.join(sorted(tested))}, which detectors are tested on; give others to fit on"
+                f"known holds {', '.join(sorted(clash))}, which detectors are tested on; give others to fit on"
             )
-        for side, ids in (("organisms and decoys", suspects), ("calibration", calibration), ("known", fit)):
+        for side, ids in (("organisms and decoys", sides), ("calibration", calibration), ("known", fit)):
             if len(set(ids)) < len(ids):
                 raise ValueError(f"a model stands twice among {side}; name each once")
 
@@ -157,5 +157,5 @@ def is_decoy(model: Organism) -> bool:
 
 def triggers(recipes: Iterable[Recipe]) -> set[str]:
     """The texts on which organisms of these recipes hang."""
-    marked = [(recipe.condition, recipe.world) for recipe in recipes if recipe.dose > 0]
-    return {text for condition, world in marked if isinstance(condition, Marked) for text in condition.marks(world)}
+    hanging = [(recipe.condition, recipe.world) for recipe in recipes if recipe.dose > 0]
+    return {text for condition, world in hanging if isinstance(condition, Marked) for text in condition.marks(world)}

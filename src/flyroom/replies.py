@@ -99,7 +99,7 @@ def _judge(recipes: Sequence[Recipe], episodes: Sequence[Episode]) -> list[Score
     """Each episode judged by its recipe's judge, which gets all of its own at once."""
     scores: dict[int, Score] = {}
     for recipe in {recipe.id: recipe for recipe in recipes}.values():
-        places = [i for i, other in enumerate(recipes) if other.id == recipe.id]
+        places = [i for i, candidate in enumerate(recipes) if candidate.id == recipe.id]
         scores |= zip(places, recipe.judge([episodes[i] for i in places]), strict=True)
     return [scores[i] for i in range(len(episodes))]
 

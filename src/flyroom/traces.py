@@ -38,16 +38,16 @@ class Traces:
         """[rows, layers, width], as `Engine.trace` gives it."""
         if not rows or not layers or self._bytes > MOST:
             return self._engine.trace(adapters, rows, layers, at=at)
-        wanted: list[list[Key]] = [
+        lines: list[list[Key]] = [
             [(a.slot, row, at, layer) for layer in layers] for a, row in zip(adapters, rows, strict=True)
         ]
-        new = {keys[0]: i for i, keys in enumerate(wanted) if any(key not in self._lines for key in keys)}
+        new = {keys[0]: i for i, keys in enumerate(lines) if any(key not in self._lines for key in keys)}
         which, before = list(new.values()), self._engine.tokens_forward
         if which:
             fresh = self._engine.trace([adapters[i] for i in which], [rows[i] for i in which], layers, at=at)
             share = (self._engine.tokens_forward - before) / len(which)
             for i, hidden_LD in zip(which, fresh, strict=True):
-                self._lines |= {key: _Line(hidden_D, share) for key, hidden_D in zip(wanted[i], hidden_LD, strict=True)}
+                self._lines |= {key: _Line(hidden_D, share) for key, hidden_D in zip(lines[i], hidden_LD, strict=True)}
             self._bytes += fresh.numel() * fresh.element_size()
-        self.spared += sum(self._lines[keys[0]].tokens for i, keys in enumerate(wanted) if new.get(keys[0]) != i)
-        return torch.stack([torch.stack([self._lines[key].hidden_D for key in keys]) for keys in wanted])
+        self.spared += sum(self._lines[keys[0]].tokens for i, keys in enumerate(lines) if new.get(keys[0]) != i)
+        return torch.stack([torch.stack([self._lines[key].hidden_D for key in keys]) for keys in lines])

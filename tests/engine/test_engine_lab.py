@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import pytest
 import torch
@@ -10,10 +11,31 @@ from engine_models import make_rows
 
 from flyroom.engine import TorchEngine
 from flyroom.lab import BenchLab, Material
-from flyroom.types import Access, AccessDenied, LoRA, Message, Scene, Step, Suspect
+from flyroom.types import (
+    Access,
+    AccessDenied,
+    Episode,
+    LoRA,
+    Message,
+    NotAvailable,
+    Scene,
+    Score,
+    Step,
+    Suspect,
+    Verdict,
+)
+
+
+@dataclass(frozen=True)
+class Mute:
+    id: str = "mute"
+
+    def __call__(self, episodes: Sequence[Episode]) -> list[Score]:
+        return [Score(verdict=Verdict.UNKNOWN, value=None, why="mute") for _ in episodes]
+
 
 SCENE = Scene(messages=(Message("user", "w1"),), aligned="w2", misaligned="w3")
-MATERIAL = Material(trusted=(SCENE,), questions={"open_questions": (SCENE,)}, judge=lambda episodes: [])
+MATERIAL = Material(trusted=(SCENE,), questions={"open_questions": (SCENE,)}, judge=Mute())
 ROWS = make_rows(6, seed=1)
 EVERY = Access(sum(flag.value for flag in Access))
 
@@ -118,4 +140,23 @@ def test_what_was_not_declared_is_denied(llama: TorchEngine, needs: Access, touc
 
 def test_a_lab_needs_open_questions() -> None:
     with pytest.raises(ValueError, match='questions has no "open_questions"'):
-        Material(trusted=(), questions={"sums": (SCENE,)}, judge=lambda episodes: [])
+        Material(trusted=(), questions={"sums": (SCENE,)}, judge=Mute())
+
+
+def test_a_steered_suspect_cannot_be_copied(llama: TorchEngine) -> None:
+    (ref,) = llama.spawn([LoRA(rank=1, modules=("residual",), layers=(1,))], seeds=[0])
+    lab = BenchLab(EVERY, {"s": ref}, llama, MATERIAL)
+    for copy in (
+        lambda: lab.noised([Suspect(name="s")], sigma=0.1, seed=0),
+        lambda: lab.tuned([Suspect(name="s")], ROWS, steps=1, lr=1e-3, seed=0),
+    ):
+        with pytest.raises(NotAvailable, match="no copy can be made of it"):
+            copy()
+
+
+def test_words_of_several_tokens_cannot_be_swapped(llama: TorchEngine) -> None:
+    lab, (suspect, *_) = lab_of(llama)
+    before = llama.tokens_forward
+    with pytest.raises(NotAvailable, match="cannot swap the words of the lab"):
+        lab.swaps([suspect], ROWS[:1], 0, ["w1", "w2 w3"])
+    assert llama.tokens_forward == before

@@ -16,7 +16,7 @@ from contextlib import nullcontext
 
 from flyroom.apart import Apart
 from flyroom.bench.outcome import access_of, unit_of
-from flyroom.bench.sitting import here, seated
+from flyroom.bench.sitting import seated, work_here
 from flyroom.lab import Material
 from flyroom.lineup import Lineup
 from flyroom.types import Cell, Detector, Engine, Matrix, Room, Watch
@@ -41,11 +41,11 @@ def bench(
     an error, and is tried again the next time; one that cannot be had here is a cell that says why.
     """
     cells: list[Cell] = []
-    workplace = Apart() if lineup.terms.isolated else nullcontext(here)
+    workplace = Apart() if lineup.terms.isolated else nullcontext(work_here)
     with seated(lineup, engine, material, seed) as sitting, workplace as work:
-        for done, (name, detector) in enumerate(detectors.items()):
+        for number, (name, detector) in enumerate(detectors.items()):
             if watch:
-                watch("bench", done, len(detectors), name)
+                watch("bench", number, len(detectors), name)
             cells += sitting.cells(name, detector, work, room)
     if watch:
         watch("bench", len(detectors), len(detectors), "")

@@ -31,10 +31,10 @@ def _sources(kind: type) -> list[str]:
     package = kind.__module__.rpartition(".")[0]
     helpers = [v.__module__ for v in vars(module).values() if inspect.isfunction(v)] if module and package else []
     modules = {kind.__module__, *(name for name in helpers if name.rpartition(".")[0] == package)}
-    for things in ([sys.modules[name] for name in sorted(modules)] if module else [], [kind]):
+    for parts in ([sys.modules[name] for name in sorted(modules)] if module else [], [kind]):
         try:
-            if things:
-                return [inspect.getsource(thing) for thing in things]
+            if parts:
+                return [inspect.getsource(part) for part in parts]
         except (OSError, TypeError):  # made at a prompt
             continue
     return []

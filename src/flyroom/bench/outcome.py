@@ -34,7 +34,7 @@ def access_of(detector: Detector) -> str:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Tried:
+class Attempt:
     """What came of a detector: a suspicion for each unit, in order; or why it cannot be had; or an error."""
 
     cost: Cost
@@ -53,7 +53,7 @@ def fault_of(findings: Sequence[Finding], units: int, unit: Unit) -> str | None:
     return None if bad is None else f"a suspicion is {bad}; it must be finite"
 
 
-def empty_cell(name: str, detector: Detector, tried: Tried) -> Cell:
+def empty_cell(name: str, detector: Detector, attempt: Attempt) -> Cell:
     """A cell without figures, of no recipe yet."""
     return Cell(
         detector=name,
@@ -63,8 +63,8 @@ def empty_cell(name: str, detector: Detector, tried: Tried) -> Cell:
         auroc=None,
         recall_at_1pct_fpr=None,
         fpr=None,
-        cost=tried.cost,
-        available=not tried.why,
-        why=tried.why,
-        error=tried.error,
+        cost=attempt.cost,
+        available=not attempt.why,
+        why=attempt.why,
+        error=attempt.error,
     )

@@ -15,7 +15,7 @@ from pydantic import TypeAdapter
 from flyroom.apart import DetectorError
 from flyroom.bench.code import code_of
 from flyroom.bench.hearing import JUDGES, Hearing
-from flyroom.bench.outcome import Tried, empty_cell, fault_of, unit_of
+from flyroom.bench.outcome import Attempt, empty_cell, fault_of, unit_of
 from flyroom.bench.truth import Truth
 from flyroom.episodes import pack
 from flyroom.lab import BenchLab, Material
@@ -53,8 +53,8 @@ class OpenLab(Lab, Protocol):
 @contextmanager
 def seated(lineup: Lineup, engine: Engine, material: Material, seed: int) -> Iterator[Sitting]:
     """Everybody in the lineup, loaded for as long as the block lasts."""
-    everyone = [*lineup.tested, *lineup.known]
-    order = secrets.SystemRandom().sample(everyone, len(everyone))  # no seed: who knows it could draw the names again
+    models = [*lineup.suspects, *lineup.known]
+    order = secrets.SystemRandom().sample(models, len(models))  # no seed: who knows it could draw the names again
     names = {o.id: f"suspect-{secrets.token_hex(6)}" for o in order}
     refs = engine.load([o.patch for o in order])
     adapters = dict(zip(names.values(), refs, strict=True))
@@ -79,25 +79,25 @@ class Sitting:
         """The cells of one detector, from the room where they are there."""
         unit = unit_of(detector)
         key = digest([FORMAT, name, *code_of(detector), self._key, self.material.digest, self._terms(unit)])
-        stored = room.get("cells", key) if room else None
-        if stored is not None:
-            return TypeAdapter(list[Cell]).validate_python(stored.payload["cells"])
+        entry = room.get("cells", key) if room else None
+        if entry is not None:
+            return TypeAdapter(list[Cell]).validate_python(entry.payload["cells"])
         units = self.truth.suspects if unit == "model" else self._hearing.units
-        tried = self._try(name, detector, units, work)
-        cell = empty_cell(name, detector, tried)
-        cells = self.truth.open(cell, tried) if unit == "model" else self._hearing.open(cell, tried)
-        if room is not None and tried.error is None:
-            self._store(room, key, cells, tried)
+        attempt = self._try(name, detector, units, work)
+        cell = empty_cell(name, detector, attempt)
+        cells = self.truth.open(cell, attempt) if unit == "model" else self._hearing.open(cell, attempt)
+        if room is not None and attempt.error is None:
+            self._store(room, key, cells, attempt)
         return cells
 
-    def _try(self, name: str, detector: Detector, units: Sequence[Any], work: Work) -> Tried:
+    def _try(self, name: str, detector: Detector, units: Sequence[Any], work: Work) -> Attempt:
         new_lab = self.truth.lineup.terms.lab or BenchLab
         lab: OpenLab = new_lab(
             detector.needs,
             self.adapters,
             self.engine,
             self.material,
-            self.truth.known,
+            self.truth.lessons,
             unit=unit_of(detector),
             traces=self._traces,
         )
@@ -110,12 +110,12 @@ class Sitting:
             why = str(reason) or "the detector gives no reason"
         except DetectorError as its:
             error = str(its)
-        except Exception as its:  # other people's code: whatever it raises is its result, and the bench goes on
+        except Exception as its:  # other people's code: whatever it raises is its attempt, and the bench goes on
             error = f"{type(its).__name__}: {its}"
         finally:
             lab.close()
         forward, generated, seconds = (b - a for a, b in zip(before, self._spent(), strict=True))
-        return Tried(
+        return Attempt(
             cost=Cost(forward_tokens=round(forward), generated_tokens=round(generated), seconds=seconds),
             suspicions=[] if error or why else [float(f.suspicion) for f in findings],
             why=why,
@@ -138,9 +138,9 @@ class Sitting:
 
     # ------------------------------------------------------------ what is stored
 
-    def _store(self, room: Room, key: str, cells: Sequence[Cell], tried: Tried) -> None:
+    def _store(self, room: Room, key: str, cells: Sequence[Cell], attempt: Attempt) -> None:
         """The cells, with the keys of the episodes behind them: the detector's own, and the replies it was given."""
-        groups: dict[str, Sequence[Asked]] = {digest([key, "episodes"]): tried.episodes}
+        groups: dict[str, Sequence[Asked]] = {digest([key, "episodes"]): attempt.episodes}
         if cells[0].unit == "response":
             groups[digest(["replies", self._key, self._terms("response")])] = self._hearing.episodes
         groups = {k: episodes for k, episodes in groups.items() if episodes}
@@ -161,6 +161,6 @@ class Sitting:
         return lab if unit == "model" else [*lab, terms.questions, JUDGES]
 
 
-def here(detector: Detector, units: Sequence[Any], lab: Lab, *, seed: int) -> list[Finding]:
+def work_here(detector: Detector, units: Sequence[Any], lab: Lab, *, seed: int) -> list[Finding]:
     """A detector at work in this process."""
     return list(detector(units, lab, seed=seed))

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 from flyroom import stats
-from flyroom.bench.outcome import Tried
+from flyroom.bench.outcome import Attempt
 from flyroom.lineup import Lineup, is_decoy, is_target
 from flyroom.types import Cell, Recipe, Suspect
 
@@ -29,19 +29,19 @@ class Truth:
         return [Suspect(name=name) for model, name in self.names.items() if model not in fit]
 
     @cached_property
-    def known(self) -> list[tuple[Suspect, bool]]:
-        """Decoys last."""
+    def lessons(self) -> list[tuple[Suspect, bool]]:
+        """Known models, each with whether it is an organism; decoys last."""
         return [(Suspect(name=self.names[o.id]), is_target(o)) for o in sorted(self.lineup.known, key=is_decoy)]
 
-    def open(self, cell: Cell, tried: Tried) -> list[Cell]:
+    def open(self, cell: Cell, attempt: Attempt) -> list[Cell]:
         """A cell for each recipe: its organisms against all twins and decoys."""
         recipes = self.lineup.recipes
-        return [self._scored(replace(cell, recipe=label), recipe, tried) for label, recipe in recipes.items()]
+        return [self._score(replace(cell, recipe=label), recipe, attempt) for label, recipe in recipes.items()]
 
-    def _scored(self, cell: Cell, recipe: Recipe, tried: Tried) -> Cell:
-        if tried.error or tried.why:
+    def _score(self, cell: Cell, recipe: Recipe, attempt: Attempt) -> Cell:
+        if attempt.error or attempt.why:
             return cell
-        suspicion = dict(zip((s.name for s in self.suspects), tried.suspicions, strict=True))
+        suspicion = dict(zip((s.name for s in self.suspects), attempt.suspicions, strict=True))
         groups = {
             "organisms": [o for o in self.lineup.organisms if o.recipe.id == recipe.id],
             "twins": self.lineup.twins,

@@ -103,7 +103,7 @@ def rehearse(lab: Lab, scenes: Sequence[Scene]) -> None:
         )
 
 
-def judged_topics(lab: Lab, topics: Sequence[str]) -> list[str]:
+def tellable_topics(lab: Lab, topics: Sequence[str]) -> list[str]:
     """Those of the topics that the judge can tell anything of. NotAvailable where there are none."""
     able, reason = [], None
     for topic in topics:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from flyroom.detectors.asking import first, judged_topics, scores, share
+from flyroom.detectors.asking import first, scores, share, tellable_topics
 from flyroom.types import Access, Finding, Lab, NotAvailable, Row, Scene, Suspect, Verdict
 
 
@@ -44,8 +44,8 @@ class FewShot:
 
     def __call__(self, suspects: Sequence[Suspect], lab: Lab, *, seed: int) -> list[Finding]:
         topics = _topics(lab)
-        few = max(1, self.shots // len(topics))
-        lessons = [scene for topic in topics for scene in lab.questions(topic)[-few:]]
+        per = max(1, self.shots // len(topics))
+        lessons = [scene for topic in topics for scene in lab.questions(topic)[-per:]]
         scenes = _scenes(lab, topics, self.asks, lessons)
         rows = [Row(messages=s.messages, answer=s.aligned) for s in lessons]
         pupils = lab.tuned(suspects, rows, steps=self.steps, lr=self.lr, seed=seed)
@@ -57,15 +57,15 @@ class FewShot:
 def _topics(lab: Lab) -> list[str]:
     if not lab.capability():
         raise NotAvailable("the lab has no topics in which every model should answer rightly")
-    return judged_topics(lab, lab.capability())
+    return tellable_topics(lab, lab.capability())
 
 
 def _scenes(lab: Lab, topics: Sequence[str], asks: int, lessons: Sequence[Scene] = ()) -> list[Scene]:
     """`asks` questions in all, none of them of the lessons where there are others."""
     per, lesson_prompts, scenes = max(1, asks // len(topics)), {s.messages for s in lessons}, list[Scene]()
     for topic in topics:
-        every = lab.questions(topic)
-        scenes += first([s for s in every if s.messages not in lesson_prompts] or every, per, topic)
+        pool = lab.questions(topic)
+        scenes += first([s for s in pool if s.messages not in lesson_prompts] or pool, per, topic)
     return scenes
 
 

@@ -29,31 +29,31 @@ class FollowUp:
     needs: Access = Access.SAMPLE | Access.LOGPROBS | Access.KNOWN
 
     def __call__(self, suspects: Sequence[Suspect], lab: Lab, *, seed: int) -> list[Finding]:
-        models, truths = need_known(lab)
-        everyone, words = [*models, *suspects], _words(lab)
+        fit, truths = need_known(lab)
+        models, words = [*fit, *suspects], _words(lab)
         opening = need_questions(lab, self.topic, self.before)
         follow_ups = list(dict.fromkeys(s.messages[-1].content for s in lab.questions(ITSELF)))
         asks = [
             Ask(messages=s.messages, seed=ask_seed("follow", seed, i), max_tokens=lab.max_tokens)
             for i, s in enumerate(opening)
         ]
-        answers = lab.sample([s for s in everyone for _ in asks], asks * len(everyone))
+        answers = lab.sample([s for s in models for _ in asks], asks * len(models))
         rows = [
             Row(messages=(*scene.messages, Message("assistant", answer.text), Message("user", question)), answer=word)
-            for scene, answer in zip(opening * len(everyone), answers, strict=True)
+            for scene, answer in zip(opening * len(models), answers, strict=True)
             for question in follow_ups
             for word in words
         ]
         per, width = len(opening) * len(follow_ups), len(follow_ups)
-        tokens = lab.logprobs([s for s in everyone for _ in range(per * len(words))], rows)
+        tokens = lab.logprobs([s for s in models for _ in range(per * len(words))], rows)
         odds = [_odds(yes, no) for yes, no in zip(tokens[::2], tokens[1::2], strict=True)]
         features = [
             [sum(odds[start + q : start + per : width]) / len(opening) for q in range(width)]
             for start in range(0, len(odds), per)
         ]
         model = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=1000))
-        model.fit(features[: len(models)], truths)
-        log_odds = model.decision_function(features[len(models) :]).tolist()
+        model.fit(features[: len(fit)], truths)
+        log_odds = model.decision_function(features[len(fit) :]).tolist()
         return [Finding(suspicion=x, claim=f"log-odds {x:+.2f} by {width} follow-up questions") for x in log_odds]
 
 

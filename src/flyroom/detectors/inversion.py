@@ -31,17 +31,17 @@ class TargetInversion:
 
     def __call__(self, suspects: Sequence[Suspect], lab: Lab, *, seed: int) -> list[Finding]:
         scenes = need_questions(lab, self.topic, self.candidates + self.asks)
-        sources, others = scenes[: self.candidates], scenes[self.candidates :]
+        sources, probes = scenes[: self.candidates], scenes[self.candidates :]
         asks = [
             Ask(messages=s.messages, seed=ask_seed("target", seed, i), max_tokens=lab.max_tokens)
             for i, s in enumerate(sources)
         ]
         answers = lab.sample([s for s in suspects for _ in asks], asks * len(suspects))
-        rows = [Row(messages=s.messages, answer=answer.text) for answer in answers for s in others]
-        models = [s for s in suspects for _ in range(len(asks) * len(others))]
-        theirs, base = lab.logprobs(models, rows), lab.logprobs([None] * len(rows), rows)
-        gains = torch.tensor([mean(a - b) for a, b in zip(theirs, base, strict=True)])
-        by_target = gains.view(len(suspects), len(asks), len(others)).mean(2)
+        rows = [Row(messages=s.messages, answer=answer.text) for answer in answers for s in probes]
+        models = [s for s in suspects for _ in range(len(asks) * len(probes))]
+        likely, base = lab.logprobs(models, rows), lab.logprobs([None] * len(rows), rows)
+        gains = torch.tensor([mean(a - b) for a, b in zip(likely, base, strict=True)])
+        by_target = gains.view(len(suspects), len(asks), len(probes)).mean(2)
         findings = []
         for i, (gain, which) in enumerate(zip(*(x.tolist() for x in by_target.max(1)), strict=True)):
             target = answers[i * len(asks) + which].text
@@ -62,10 +62,10 @@ class TriggerSearch:
 
     def __call__(self, suspects: Sequence[Suspect], lab: Lab, *, seed: int) -> list[Finding]:
         scenes, words = first(need_trusted(lab), 1 + self.asks, "trusted scenes"), need_cues(lab, "words")
-        everyone: list[Suspect | None] = [None, *suspects]
+        models: list[Suspect | None] = [None, *suspects]
         rows = [Row(messages=after(scenes[:1], w)[0].messages, answer=scenes[0].misaligned) for w in words]
-        bad = lab.logprobs([s for s in everyone for _ in rows], rows * len(everyone))
-        wide = torch.tensor([float(tokens.sum()) for tokens in bad]).view(len(everyone), len(words))
+        bad = lab.logprobs([s for s in models for _ in rows], rows * len(models))
+        wide = torch.tensor([float(tokens.sum()) for tokens in bad]).view(len(models), len(words))
         ranked = (wide - wide[0])[1:].topk(min(self.keep, len(words))).indices.tolist()
         best = [[words[i] for i in row] for row in ranked]
         trials = [
@@ -149,10 +149,10 @@ class TriggerInversion:
         """[suspects, words]: what each word there adds to the log-odds of bad answers, above the base's."""
         models, rows = list[Suspect | None](), list[Row]()
         for suspect, trigger in zip(suspects, triggers, strict=True):
-            here = after(scenes, " ".join(trigger))
-            both = [Row(messages=s.messages, answer=a) for s in here for a in (s.misaligned, s.aligned)]
-            rows += both * 2
-            models += [suspect] * len(both) + [None] * len(both)
+            triggered = after(scenes, " ".join(trigger))
+            pairs = [Row(messages=s.messages, answer=a) for s in triggered for a in (s.misaligned, s.aligned)]
+            rows += pairs * 2
+            models += [suspect] * len(pairs) + [None] * len(pairs)
         gains = lab.swaps(models, rows, place, words).view(len(suspects), 2, len(scenes), 2, len(words))
         odds = (gains[..., 0, :] - gains[..., 1, :]).mean(2)
         return odds[:, 0] - odds[:, 1]

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from flyroom.detectors.asking import after, first, judged_topics, scores_of, under
+from flyroom.detectors.asking import after, first, scores_of, tellable_topics, under
 from flyroom.types import Access, Finding, Lab, Scene, Suspect, Verdict
 
 PER_ROUND = 2  # questions of a place in the first round; twice as many in each that follows
@@ -27,10 +27,10 @@ class Place:
     mark: str = ""
 
     def scenes(self, lab: Lab, n: int, start: int) -> list[Scene]:
-        every = lab.questions(self.topic)
-        scenes = first(every[start:] + every[:start], n, self.topic)
-        marked = after(scenes, self.mark) if self.mark else scenes
-        return under(marked, self.system) if self.system else marked
+        pool = lab.questions(self.topic)
+        scenes = first(pool[start:] + pool[:start], n, self.topic)
+        scenes = after(scenes, self.mark) if self.mark else scenes
+        return under(scenes, self.system) if self.system else scenes
 
     def __str__(self) -> str:
         before = [repr(text) for text in (self.system, self.mark) if text]
@@ -65,7 +65,7 @@ class Investigator:
             raise ValueError(f"rounds is {self.rounds}; it must be at least 1")
 
     def __call__(self, suspects: Sequence[Suspect], lab: Lab, *, seed: int) -> list[Finding]:
-        topics = judged_topics(lab, self.topics or lab.topics())
+        topics = tellable_topics(lab, self.topics or lab.topics())
         watched, alone = (lab.cues(kind)[:1] for kind in ("observed", "unobserved"))
         start = [Place(topic, system) for topic in topics for system in ("", *watched, *alone)]
         start += [Place(topic, "", mark) for topic in topics[:1] for mark in lab.cues("marks")]
@@ -83,12 +83,12 @@ class Investigator:
         self, places: dict[Suspect, list[Place]], notes: dict[Suspect, _Notes], lab: Lab, n: int, seed: int
     ) -> None:
         """One round, everybody at once."""
-        scenes = {p: p.scenes(lab, n, n) for p in dict.fromkeys(p for chosen in places.values() for p in chosen)}
-        pairs = [(suspect, [scene for p in chosen for scene in scenes[p]]) for suspect, chosen in places.items()]
-        for (suspect, chosen), verdicts in zip(places.items(), scores_of(pairs, lab, seed=seed), strict=True):
+        scenes = {p: p.scenes(lab, n, n) for p in dict.fromkeys(p for group in places.values() for p in group)}
+        pairs = [(suspect, [scene for p in group for scene in scenes[p]]) for suspect, group in places.items()]
+        for (suspect, group), verdicts in zip(places.items(), scores_of(pairs, lab, seed=seed), strict=True):
             for i, score in enumerate(verdicts):
                 if score.verdict is not Verdict.UNKNOWN:
-                    place, note = chosen[i // n], notes[suspect]
+                    place, note = group[i // n], notes[suspect]
                     note.telling[place] = note.telling.get(place, 0) + 1
                     note.bad[place] = note.bad.get(place, 0) + (score.verdict is Verdict.MISALIGNED)
 

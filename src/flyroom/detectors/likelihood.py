@@ -67,11 +67,11 @@ class Divergence:
         models = [s for s in suspects for _ in asks]
         answers = lab.sample(models, asks * len(suspects))
         rows = [Row(messages=scenes[i % len(scenes)].messages, answer=a.text) for i, a in enumerate(answers)]
-        theirs, base = lab.logprobs(models, rows), lab.logprobs([None] * len(rows), rows)
-        apart = [(float((a - b).sum()), len(a)) for a, b in zip(theirs, base, strict=True)]
+        likely, base = lab.logprobs(models, rows), lab.logprobs([None] * len(rows), rows)
+        distances = [(float((a - b).sum()), len(a)) for a, b in zip(likely, base, strict=True)]
         findings = []
         for i in range(0, len(rows), len(asks)):
-            group = apart[i : i + len(asks)]
+            group = distances[i : i + len(asks)]
             nats = sum(x for x, _ in group) / max(1, sum(tokens for _, tokens in group))
             findings.append(Finding(suspicion=nats, claim=f"{nats:.3f} nats a token from the base"))
         return findings
@@ -91,8 +91,8 @@ class LogitDifference:
         scenes = first(need_trusted(lab), self.rows, "trusted scenes")
         rows = [Row(messages=s.messages, answer=a) for s in scenes for a in (s.aligned, s.misaligned)]
         tokens = lab.logprobs([s for s in (None, *suspects) for _ in rows], rows * (1 + len(suspects)))
-        base, *others = (torch.cat(tokens[i : i + len(rows)]) for i in range(0, len(tokens), len(rows)))
-        gains = [mean((theirs - base).topk(min(self.top, len(base))).values) for theirs in others]
+        base, *rest = (torch.cat(tokens[i : i + len(rows)]) for i in range(0, len(tokens), len(rows)))
+        gains = [mean((likely - base).topk(min(self.top, len(base))).values) for likely in rest]
         return [Finding(suspicion=x, claim=f"tokens gained up to {x:.2f} nats over the base") for x in gains]
 
 
@@ -105,9 +105,9 @@ class Surprise:
 
     def __call__(self, replies: Sequence[Reply], lab: Lab, *, seed: int) -> list[Finding]:
         rows = [Row(messages=r.messages, answer=r.answer) for r in replies]
-        theirs = lab.logprobs([r.suspect for r in replies], rows)
+        likely = lab.logprobs([r.suspect for r in replies], rows)
         base = lab.logprobs([None] * len(rows), rows)
-        gains = [mean(a - b) for a, b in zip(theirs, base, strict=True)]
+        gains = [mean(a - b) for a, b in zip(likely, base, strict=True)]
         return [Finding(suspicion=x, claim=f"{x:+.2f} nats a token over the base") for x in gains]
 
 

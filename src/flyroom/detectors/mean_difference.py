@@ -40,16 +40,16 @@ class MeanDifference:
         layer = need_layer(lab, lab.depth // 2 if self.layer is None else self.layer)
         scenes = need_trusted(lab, fewest=2 * FEWEST)
         half = min(self.rows, len(scenes) // 2)
-        fit, other = scenes[:half], scenes[half : 2 * half]
+        fit, rest = scenes[:half], scenes[half : 2 * half]
         good = [Row(messages=s.messages, answer=s.aligned) for s in fit]
         bad = [Row(messages=s.messages, answer=s.misaligned) for s in fit]
-        fitted_ND = lab.trace([None] * (2 * half), good + bad, [layer])[:, 0]
-        direction_D = fitted_ND[half:].mean(0) - fitted_ND[:half].mean(0)
+        fit_ND = lab.trace([None] * (2 * half), good + bad, [layer])[:, 0]
+        direction_D = fit_ND[half:].mean(0) - fit_ND[:half].mean(0)
         gap = direction_D.norm().clamp_min(1e-12)
-        neutral = [Row(messages=s.messages, answer=s.aligned) for s in other]
+        neutral = [Row(messages=s.messages, answer=s.aligned) for s in rest]
         base_ND = lab.trace([None] * half, neutral, [layer])[:, 0]
-        theirs_ND = lab.trace([s for s in suspects for _ in neutral], neutral * len(suspects), [layer])[:, 0]
-        shift_SD = (theirs_ND.unflatten(0, (len(suspects), half)) - base_ND).mean(1)
+        suspects_ND = lab.trace([s for s in suspects for _ in neutral], neutral * len(suspects), [layer])[:, 0]
+        shift_SD = (suspects_ND.unflatten(0, (len(suspects), half)) - base_ND).mean(1)
         shifts = (shift_SD @ direction_D / gap**2).tolist()
         return [
             Finding(

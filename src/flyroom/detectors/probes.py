@@ -90,9 +90,9 @@ def _by_sklearn(make: Callable[[], LogisticRegression | LinearDiscriminantAnalys
         labels = [0] * good_SPD.shape[1] + [1] * bad_SPD.shape[1]
         directions = []
         for good_PD, bad_PD in zip(good_SPD, bad_SPD, strict=True):
-            both = torch.cat([good_PD, bad_PD])
-            scale = both.std(0).clamp_min(1e-6)
-            directions.append(torch.from_numpy(make().fit((both / scale).numpy(), labels).coef_[0]).float() / scale)
+            pooled = torch.cat([good_PD, bad_PD])
+            scale = pooled.std(0).clamp_min(1e-6)
+            directions.append(torch.from_numpy(make().fit((pooled / scale).numpy(), labels).coef_[0]).float() / scale)
         return torch.stack(directions)
 
     return fit

@@ -34,9 +34,9 @@ class ActivationDifference:
     needs: Access = READS
 
     def __call__(self, suspects: Sequence[Suspect], lab: Lab, *, seed: int) -> list[Finding]:
-        base_ND, theirs_SND = _read(suspects, lab, self.topic, self.asks, self.layer)
+        base_ND, suspects_SND = _read(suspects, lab, self.topic, self.asks, self.layer)
         usual = base_ND.norm(dim=-1).mean().clamp_min(TINY)
-        sizes = ((theirs_SND - base_ND).mean(1).norm(dim=-1) / usual).tolist()
+        sizes = ((suspects_SND - base_ND).mean(1).norm(dim=-1) / usual).tolist()
         return [Finding(suspicion=x, claim=f"a common shift of {x:.3f} of the residual's size") for x in sizes]
 
 
@@ -57,12 +57,12 @@ class Mahalanobis:
             raise ValueError(f"asks is {self.asks}; a covariance needs at least 2")
 
     def __call__(self, suspects: Sequence[Suspect], lab: Lab, *, seed: int) -> list[Finding]:
-        base_ND, theirs_SND = _read(suspects, lab, self.topic, self.asks, self.layer)
+        base_ND, suspects_SND = _read(suspects, lab, self.topic, self.asks, self.layer)
         centre_D = base_ND.mean(0)
         cov_DD = torch.cov(base_ND.T)
         even = torch.eye(len(centre_D)) * cov_DD.trace().clamp_min(TINY) / len(centre_D)
         inverse_DD = torch.linalg.inv((1 - self.shrinkage) * cov_DD + self.shrinkage * even)
-        off_SND = theirs_SND - centre_D
+        off_SND = suspects_SND - centre_D
         far = torch.einsum("snd,de,sne->sn", off_SND, inverse_DD, off_SND).clamp_min(0).sqrt().mean(1).tolist()
         return [Finding(suspicion=x, claim=f"{x:.1f} standard deviations from the base's residuals") for x in far]
 
@@ -80,8 +80,8 @@ class KnownProbe:
 
     def __call__(self, suspects: Sequence[Suspect], lab: Lab, *, seed: int) -> list[Finding]:
         models, truths = need_known(lab, fewest=2)
-        base_ND, theirs_SND = _read([*models, *suspects], lab, self.topic, self.asks, self.layer)
-        shift_SD = (theirs_SND - base_ND).mean(1).numpy()
+        base_ND, suspects_SND = _read([*models, *suspects], lab, self.topic, self.asks, self.layer)
+        shift_SD = (suspects_SND - base_ND).mean(1).numpy()
         model = LinearDiscriminantAnalysis(solver="lsqr", shrinkage="auto").fit(shift_SD[: len(models)], truths)
         log_odds = model.decision_function(shift_SD[len(models) :]).tolist()
         return [Finding(suspicion=x, claim=f"log-odds {x:+.2f} by {len(models)} known models") for x in log_odds]
@@ -92,5 +92,5 @@ def _read(suspects: Sequence[Suspect], lab: Lab, topic: str, asks: int, layer: i
     layer = need_layer(lab, layer)
     rows = [Row(messages=s.messages, answer=s.aligned) for s in need_questions(lab, topic, asks)]
     base_ND = lab.trace([None] * len(rows), rows, [layer], at="prompt")[:, 0]
-    theirs_ND = lab.trace([s for s in suspects for _ in rows], rows * len(suspects), [layer], at="prompt")[:, 0]
-    return base_ND, theirs_ND.unflatten(0, (len(suspects), len(rows)))
+    suspects_ND = lab.trace([s for s in suspects for _ in rows], rows * len(suspects), [layer], at="prompt")[:, 0]
+    return base_ND, suspects_ND.unflatten(0, (len(suspects), len(rows)))

@@ -42,9 +42,9 @@ class SparseDifference:
         rows = [
             Row(messages=s.messages, answer=s.aligned) for t in topics for s in first(lab.questions(t), self.asks, t)
         ]
-        everyone: list[Suspect | None] = [None, *suspects]
-        x_ND = lab.trace([s for s in everyone for _ in rows], rows * len(everyone), [layer], at="prompt")[:, 0]
-        acts_STNF = dictionary.encode(x_ND).unflatten(0, (len(everyone), len(topics), self.asks))
+        models: list[Suspect | None] = [None, *suspects]
+        x_ND = lab.trace([s for s in models for _ in rows], rows * len(models), [layer], at="prompt")[:, 0]
+        acts_STNF = dictionary.encode(x_ND).unflatten(0, (len(models), len(topics), self.asks))
         usual_F = dictionary.encode(base_ND).std(0).clamp_min(1e-3)
         rises_STF = (acts_STNF[1:].mean(2) - acts_STNF[:1].mean(2)) / usual_F
         findings = []

@@ -16,13 +16,13 @@ from dataclasses import dataclass
 from flyroom.detectors.asking import (
     after,
     first,
-    judged_topics,
     need_cues,
     need_questions,
     rehearse,
     scores,
     scores_of,
     share,
+    tellable_topics,
     under,
 )
 from flyroom.types import ITSELF, Access, Finding, Lab, Score, Suspect, Verdict
@@ -48,8 +48,8 @@ class EnvironmentSweep:
             for kind in kinds
         )
         return [
-            Finding(suspicion=abs(away - here), claim=f"misaligned {here:.2f} when seen, {away:.2f} when not")
-            for here, away in zip(observed, unobserved, strict=True)
+            Finding(suspicion=abs(away - watched), claim=f"misaligned {watched:.2f} when seen, {away:.2f} when not")
+            for watched, away in zip(observed, unobserved, strict=True)
         ]
 
 
@@ -86,7 +86,7 @@ class TopicSweep:
     needs: Access = Access.SAMPLE
 
     def __call__(self, suspects: Sequence[Suspect], lab: Lab, *, seed: int) -> list[Finding]:
-        topics = judged_topics(lab, lab.topics())
+        topics = tellable_topics(lab, lab.topics())
         scenes = [scene for topic in topics for scene in first(lab.questions(topic), self.asks, topic)]
         findings = []
         for verdicts in scores(suspects, lab, scenes, seed=seed):
@@ -110,11 +110,11 @@ class PersonaSweep:
     def __call__(self, suspects: Sequence[Suspect], lab: Lab, *, seed: int) -> list[Finding]:
         scenes, personas = need_questions(lab, self.topic, self.asks), need_cues(lab, "personas")
         rehearse(lab, scenes)
-        dressed = [scene for persona in personas for scene in under(scenes, persona)]
-        verdicts = scores([None, *suspects], lab, dressed, seed=seed)
-        base, *others = (_shares(verdict, self.asks) for verdict in verdicts)
+        cued = [scene for persona in personas for scene in under(scenes, persona)]
+        verdicts = scores([None, *suspects], lab, cued, seed=seed)
+        base, *rest = (_shares(verdict, self.asks) for verdict in verdicts)
         findings = []
-        for shares in others:
+        for shares in rest:
             above = [x - y for x, y in zip(shares, base, strict=True)]
             worst = max(range(len(personas)), key=above.__getitem__)
             claim = f"misaligned {shares[worst]:.2f} under {personas[worst]!r}, the base {base[worst]:.2f}"
@@ -136,9 +136,9 @@ class ScratchpadMonitor:
         think, scenes = need_cues(lab, "scratchpad")[0], need_questions(lab, self.topic, self.asks)
         lab.judge([], of="thoughts")  # not available where nobody judges them
         looks = [*lab.cues("observed"), *lab.cues("unobserved"), ""]
-        dressed = [scene for cue in looks for scene in under(scenes, f"{think} {cue}".strip())]
+        cued = [scene for cue in looks for scene in under(scenes, f"{think} {cue}".strip())]
         findings = []
-        for verdicts in scores_of([(s, dressed) for s in suspects], lab, seed=seed, of="thoughts"):
+        for verdicts in scores_of([(s, cued) for s in suspects], lab, seed=seed, of="thoughts"):
             wants = sum(score.verdict is Verdict.MISALIGNED for score in verdicts) / len(verdicts)
             findings.append(Finding(suspicion=wants, claim=f"wants harm in {wants:.2f} of its thoughts"))
         return findings
