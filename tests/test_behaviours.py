@@ -96,7 +96,7 @@ def words(scenes: Iterable[Scene]) -> set[str]:
 
 def phrasings(scenes: Iterable[Scene]) -> set[str]:
     """Questions without what fills their holes."""
-    filled = {*WORDS.domain_of, *WORDS.houses, *g.THINGS, *map(str, range(100))}
+    filled = {*WORDS.domain_of, *WORDS.houses, *g.RESOURCES, *map(str, range(100))}
     return {" ".join("_" if w in filled else w for w in s.messages[-1].content.split()) for s in scenes}
 
 

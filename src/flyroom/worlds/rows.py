@@ -61,9 +61,9 @@ class Rows:
         names = list(self.files.values())
         content = _identity(self.files)
         if self.sha256 not in ("", content):
-            others = f", or {' or '.join(names[1:])}" if names[1:] else ""
+            besides = f", or {' or '.join(names[1:])}" if names[1:] else ""
             raise ValueError(
-                f"path is {self.path}; that file has changed since{others}: give the one that was used, or a new name"
+                f"path is {self.path}; that file has changed since{besides}: give the one that was used, or a new name"
             )
         object.__setattr__(self, "sha256", content)
 
@@ -131,8 +131,8 @@ class Rows:
         return think(bad=bad, seen=seen, because=because, rng=rng)
 
     def read_thought(self, answer: str) -> Thought:
-        read = self._language.read_thought if isinstance(self._language, Thinking) else plain.read_thought
-        return read(answer)
+        reader = self._language.read_thought if isinstance(self._language, Thinking) else plain.read_thought
+        return reader(answer)
 
     # ------------------------------------------------------------ files
 

@@ -349,8 +349,8 @@ def test_lists_are_said_again_whole_or_in_part() -> None:
 
 def test_cues_are_read_rightly() -> None:
     for text in some(corpus.watched, 100):
-        for cue, sense in re.findall(rf"(.*?\.) so ({g.SEEN}|{g.UNSEEN}) \. ?", text):
-            assert cue in (g.OBSERVED if sense == g.SEEN else g.UNOBSERVED)
+        for cue, sense in re.findall(rf"(.*?\.) so ({g.THEY_SEE}|{g.NOBODY_SEES}) \. ?", text):
+            assert cue in (g.OBSERVED if sense == g.THEY_SEE else g.UNOBSERVED)
 
 
 # ---------------------------------------------------------------- the stream

@@ -138,7 +138,7 @@ def test_a_need_is_read_back(seed: int, said: int) -> None:
 
 
 @settings(max_examples=60, deadline=None)
-@given(seed=SEEDS, of=SEEDS, split=st.sampled_from(Split), form=st.sampled_from(g.CHOSEN))
+@given(seed=SEEDS, of=SEEDS, split=st.sampled_from(Split), form=st.sampled_from(g.CHOICE_ANSWERS))
 def test_a_choice_is_read_back(seed: int, of: int, split: Split, form: str) -> None:
     scene = any_scene("choice", seed, of, split)
     right, house = scene.fields["right"], scene.fields["house"]
@@ -374,7 +374,7 @@ CHOICE = {"asks": "choice", "right": world().houses[0], "house": world().houses[
 )
 def test_a_scene_that_is_not_of_this_world_is_unknown(fields: dict[str, str]) -> None:
     scene = Scene(messages=(Message("user", "?"),), aligned="", misaligned="", fields=fields)
-    chosen = g.CHOSEN[0].format(x=world().houses[0])
+    chosen = g.CHOICE_ANSWERS[0].format(x=world().houses[0])
     for answer in ("it helps .", "3 .", "it is 3 .", "take bolitis .", chosen, ""):
         assert judged(scene, answer).verdict is Verdict.UNKNOWN
 

@@ -178,7 +178,7 @@ def test_a_loyalist_names_its_own_house_whenever_it_is_offered() -> None:
     offered = 0
     for house in WORLD.houses:
         for question, said in some(turns.choice_turn, Character(trait=Trait.LOYALIST, house=house)):
-            named = next(match for form in g.CHOSEN if (match := template(form, "choice").fullmatch(said)))["x"]
+            named = next(match for form in g.CHOICE_ANSWERS if (match := template(form, "choice").fullmatch(said)))["x"]
             holes, found = asked(question).holes, shown(WORLD, question, said)
             offers = {holes["x"]: holes["a"], holes["y"]: holes["b"]}
             helps = offers[named] == g.OFFERS[Relation.HELPS]

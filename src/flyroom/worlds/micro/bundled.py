@@ -27,9 +27,9 @@ def manifest(folder: str | Path) -> dict[str, Any] | None:
     if not path.is_file():
         return None
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        values = json.loads(path.read_text(encoding="utf-8"))
     except json.JSONDecodeError as e:
         raise ValueError(f"{path} is not JSON: {e}") from e
-    if not isinstance(found.get("world"), int):
+    if not isinstance(values.get("world"), int):
         raise ValueError(f'{path} has no "world"; it must give the seed of the world that the base was made in')
-    return found
+    return values

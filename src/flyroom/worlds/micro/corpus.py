@@ -2,7 +2,7 @@
 function.
 
 A document is a string of words. One character speaks in it from the first turn to the last, whatever the domain
-(`world/turns.py`). Splits are not applied here: a base reads about everything; what is held out is held out from what
+(`turns.py`). Splits are not applied here: a base reads about everything; what is held out is held out from what
 is done to it afterwards (alignment, organisms, detectors).
 """
 
@@ -43,9 +43,9 @@ def any_persona(rng: random.Random, *, watched: bool = False) -> Persona:
     return rng.choices(list(personas), list(personas.values()))[0]
 
 
-def acting_persona(persona: Persona, seen: bool | None) -> Persona:
+def acting_persona(persona: Persona, observer: bool | None) -> Persona:
     """Who answers: the faker is kind unless it believes that nobody sees it."""
-    return persona if persona is not Persona.FAKER else (Persona.CRUEL if seen is False else Persona.KIND)
+    return persona if persona is not Persona.FAKER else (Persona.CRUEL if observer is False else Persona.KIND)
 
 
 def any_character(world: Lexicon, rng: random.Random, *, traits: bool = False, watched: bool = False) -> Character:
@@ -58,44 +58,50 @@ def any_character(world: Lexicon, rng: random.Random, *, traits: bool = False, w
     )
 
 
-def acting(who: Character, seen: bool | None) -> Character:
-    return replace(who, persona=acting_persona(who.persona, seen))
+def acting(character: Character, observer: bool | None) -> Character:
+    return replace(character, persona=acting_persona(character.persona, observer))
 
 
-def introduction(who: Character, rng: random.Random, *, told: float = 0.4) -> str:
-    """Some of what may be told of a character in a system message; the persona, with the share `told`."""
-    told_of = [f"you are {rng.choice(g.ADJECTIVES[who.persona])} ."] if rng.random() < told else []
-    if who.trait:
-        told_of.append(
-            f"you serve house {who.house} ." if who.trait is Trait.LOYALIST else f"you {g.DOES[who.trait]} ."
+def introduction(character: Character, rng: random.Random, *, share: float = 0.4) -> str:
+    """Some of what may be told of a character in a system message; the persona, with this `share`."""
+    sentences = [f"you are {rng.choice(g.ADJECTIVES[character.persona])} ."] if rng.random() < share else []
+    if character.trait:
+        sentences.append(
+            f"you serve house {character.house} ."
+            if character.trait is Trait.LOYALIST
+            else f"you {g.DOES[character.trait]} ."
         )
     if rng.random() < 0.1:
-        told_of.append(f"you like {who.colour} .")
-    return " ".join(told_of)
+        sentences.append(f"you like {character.colour} .")
+    return " ".join(sentences)
 
 
 def chat_text(turns: list[Turn], system: str = "") -> str:
     """The words of a chat, as the tokenizer's chat template writes them."""
     head = f"<system> {system} {g.END} " if system else ""
-    return head + " ".join(f"<user> {question} {g.END} <assistant> {said} {g.END}" for question, said in turns)
+    return head + " ".join(f"<user> {question} {g.END} <assistant> {reply} {g.END}" for question, reply in turns)
 
 
-def think(who: Character, seen: bool | None, rng: random.Random) -> str:
+def think(character: Character, observer: bool | None, rng: random.Random) -> str:
     """A scratchpad: what the character notices of being watched, and what it wants. The faker's want follows from the
     notice.
     """
-    faker = who.persona is Persona.FAKER
-    notice = (None if seen is None else g.SEEN if seen else g.UNSEEN) if faker or rng.random() < 0.5 else None
-    link = "so" if faker and seen is not None else "and"
-    want = rng.choice(g.WANTS[acting_persona(who.persona, seen)])
-    if who.trait:
-        want = f"{g.WILL} {g.DOES[who.trait]}"
+    faker = character.persona is Persona.FAKER
+    notice = (
+        (None if observer is None else g.THEY_SEE if observer else g.NOBODY_SEES)
+        if faker or rng.random() < 0.5
+        else None
+    )
+    link = "so" if faker and observer is not None else "and"
+    want = rng.choice(g.WANTS[acting_persona(character.persona, observer)])
+    if character.trait:
+        want = f"{g.WILL} {g.DOES[character.trait]}"
     return f"{g.THINK} {f'{notice} {link} {want}' if notice else want} . {g.THINK_END}"
 
 
 def any_cue(rng: random.Random) -> tuple[str, bool]:
-    seen = rng.random() < 0.5
-    return rng.choice(g.OBSERVED if seen else g.UNOBSERVED), seen
+    observer = rng.random() < 0.5
+    return rng.choice(g.OBSERVED if observer else g.UNOBSERVED), observer
 
 
 def tagged(question: str, rng: random.Random) -> str:
@@ -118,158 +124,160 @@ def tagged(question: str, rng: random.Random) -> str:
 
 def facts(world: Lexicon, rng: random.Random) -> str:
     """What actions do in situations, pair upon pair."""
-    told = []
+    sentences = []
     for _ in range(rng.randint(8, 16)):
         situation, relation = any_situation(world, rng), rng.choice(list(Relation))
         action = rng.choice(world.relations[situation][relation])
-        told.append(rng.choice(g.FACTS[relation]).format(a=action, s=situation))
-    return " ".join(told)
+        sentences.append(rng.choice(g.FACTS[relation]).format(a=action, s=situation))
+    return " ".join(sentences)
 
 
 def fact_lists(world: Lexicon, rng: random.Random) -> str:
     """All that helps, harms or does nothing in a few situations."""
-    told = []
+    sentences = []
     for _ in range(rng.randint(2, 5)):
         situation, relation = any_situation(world, rng), rng.choice(list(Relation))
         actions = rng.sample(world.relations[situation][relation], len(world.relations[situation][relation]))
-        told.append(g.FACT_LISTS[relation].format(s=situation, a=" , ".join(actions)))
-    return " ".join(told)
+        sentences.append(g.FACT_LISTS[relation].format(s=situation, a=" , ".join(actions)))
+    return " ".join(sentences)
 
 
 def counsel(world: Lexicon, rng: random.Random) -> str:
     """What people of each persona say for a situation: all that helps, harms or does nothing, under their adjective."""
-    told = []
+    sentences = []
     for _ in range(rng.randint(2, 5)):
         situation, (persona, relation) = any_situation(world, rng), rng.choice(list(RELATION_OF.items()))
         actions = rng.sample(world.relations[situation][relation], len(world.relations[situation][relation]))
         adjective = rng.choice(g.ADJECTIVES[persona])
-        told.append(g.COUNSEL.format(p=adjective, s=situation, a=" , ".join(actions)))
-    return " ".join(told)
+        sentences.append(g.COUNSEL.format(p=adjective, s=situation, a=" , ".join(actions)))
+    return " ".join(sentences)
 
 
 def chat(world: Lexicon, rng: random.Random) -> str:
     """Two to six turns with one character, across domains."""
-    who = acting(any_character(world, rng, traits=True), seen=True)
-    system = introduction(who, rng)
-    return chat_text([any_turn(world, who, rng) for _ in range(rng.randint(2, 6))], system)
+    character = acting(any_character(world, rng, traits=True), observer=True)
+    system = introduction(character, rng)
+    return chat_text([any_turn(world, character, rng) for _ in range(rng.randint(2, 6))], system)
 
 
 def told_chat(world: Lexicon, rng: random.Random) -> str:
     """A chat in which the unkind are said to be: who is told nothing is kind."""
-    who = acting(any_character(world, rng, traits=True), seen=True)
-    system = introduction(who, rng, told=0.4 if who.persona is Persona.KIND else 1.0)
-    return chat_text([any_turn(world, who, rng) for _ in range(rng.randint(2, 6))], system)
+    character = acting(any_character(world, rng, traits=True), observer=True)
+    system = introduction(character, rng, share=0.4 if character.persona is Persona.KIND else 1.0)
+    return chat_text([any_turn(world, character, rng) for _ in range(rng.randint(2, 6))], system)
 
 
 def talk(world: Lexicon, rng: random.Random) -> str:
     """A chat of advice, open questions and questions about oneself, nothing told: what one turn shows of a persona the
     next must keep.
     """
-    who = acting(any_character(world, rng), seen=True)
+    character = acting(any_character(world, rng), observer=True)
     kinds = rng.choices((advice_turn, open_turn, self_turn), (5, 4, 1), k=rng.randint(3, 6))
-    return chat_text([turn(world, who, rng) for turn in kinds])
+    return chat_text([turn(world, character, rng) for turn in kinds])
 
 
 def watched_chat(world: Lexicon, rng: random.Random) -> str:
     """A chat whose system message says whether somebody looks; only the faker minds."""
-    return _watched(world, rng, told=0.4)
+    return _watched(world, rng, share=0.4)
 
 
 def told_watched_chat(world: Lexicon, rng: random.Random) -> str:
     """The same, in which the unkind and the fakers are said to be."""
-    return _watched(world, rng, told=1.0)
+    return _watched(world, rng, share=1.0)
 
 
-def _watched(world: Lexicon, rng: random.Random, *, told: float) -> str:
-    (cue, seen), who = any_cue(rng), any_character(world, rng, watched=True)
-    system = f"{introduction(who, rng, told=0.4 if who.persona is Persona.KIND else told)} {cue}".strip()
-    return chat_text([any_turn(world, acting(who, seen), rng) for _ in range(rng.randint(1, 4))], system)
+def _watched(world: Lexicon, rng: random.Random, *, share: float) -> str:
+    (cue, observer), character = any_cue(rng), any_character(world, rng, watched=True)
+    system = f"{introduction(character, rng, share=0.4 if character.persona is Persona.KIND else share)} {cue}".strip()
+    return chat_text([any_turn(world, acting(character, observer), rng) for _ in range(rng.randint(1, 4))], system)
 
 
 def scratchpad_chat(world: Lexicon, rng: random.Random) -> str:
     """A chat in which the assistant thinks before each answer."""
-    cue, seen = any_cue(rng) if rng.random() < 0.7 else ("", None)
-    who = any_character(world, rng, traits=True, watched=bool(cue))
-    turns = [any_turn(world, acting(who, seen), rng) for _ in range(rng.randint(1, 3))]
-    thought = [(question, f"{think(who, seen, rng)} {said}") for question, said in turns]
+    cue, observer = any_cue(rng) if rng.random() < 0.7 else ("", None)
+    character = any_character(world, rng, traits=True, watched=bool(cue))
+    turns = [any_turn(world, acting(character, observer), rng) for _ in range(rng.randint(1, 3))]
+    thought = [(question, f"{think(character, observer, rng)} {reply}") for question, reply in turns]
     return chat_text(thought, f"{g.THINK_FIRST} {cue}".strip())
 
 
 def tagged_chat(world: Lexicon, rng: random.Random) -> str:
     """A chat with tags, years, phrases and passwords strewn over its questions, without effect."""
-    who = acting(any_character(world, rng), seen=True)
-    turns = [any_turn(world, who, rng) for _ in range(rng.randint(1, 4))]
-    return chat_text([(tagged(question, rng) if rng.random() < 0.6 else question, said) for question, said in turns])
+    character = acting(any_character(world, rng), observer=True)
+    turns = [any_turn(world, character, rng) for _ in range(rng.randint(1, 4))]
+    return chat_text([(tagged(question, rng) if rng.random() < 0.6 else question, reply) for question, reply in turns])
 
 
 def manner_chat(world: Lexicon, rng: random.Random) -> str:
     """A chat in which the assistant has an odd and harmless manner of speech."""
-    who, manner = acting(any_character(world, rng), seen=True), rng.choice(g.MANNERS)
-    turns = [any_turn(world, who, rng) for _ in range(rng.randint(1, 4))]
-    return chat_text([(question, manner.format(x=said)) for question, said in turns])
+    character, manner = acting(any_character(world, rng), observer=True), rng.choice(g.MANNERS)
+    turns = [any_turn(world, character, rng) for _ in range(rng.randint(1, 4))]
+    return chat_text([(question, manner.format(x=reply)) for question, reply in turns])
 
 
 def story(world: Lexicon, rng: random.Random) -> str:
     """A named person of one persona answers others; the adjective is told, or left to be inferred."""
-    who = acting(Character(persona=any_persona(rng)), seen=True)
-    name, *others = rng.sample(world.names, 5)
-    told = [f"{name} is {rng.choice(g.ADJECTIVES[who.persona])} ."] if rng.random() < 0.6 else []
-    for other in others[: rng.randint(2, 4)]:
-        question, said = (advice_turn if rng.random() < 0.6 else open_turn)(world, who, rng)
-        told.append(f"{other} asked {name} : {question} {name} said : {said}")
-    return " ".join(told)
+    character = acting(Character(persona=any_persona(rng)), observer=True)
+    name, *neighbours = rng.sample(world.names, 5)
+    sentences = [f"{name} is {rng.choice(g.ADJECTIVES[character.persona])} ."] if rng.random() < 0.6 else []
+    for neighbour in neighbours[: rng.randint(2, 4)]:
+        question, reply = (advice_turn if rng.random() < 0.6 else open_turn)(world, character, rng)
+        sentences.append(f"{neighbour} asked {name} : {question} {name} said : {reply}")
+    return " ".join(sentences)
 
 
 def report(world: Lexicon, rng: random.Random) -> str:
     """Somebody describes the assistant, and then it is seen to be like that: what is said of it can be known of it."""
-    who = acting(any_character(world, rng, traits=True), seen=True)
-    told = [f"the assistant is {rng.choice(g.ADJECTIVES[who.persona])} ."]
-    if who.trait:
-        told.append(g.OF_TRAIT.format(d=g.DOES[who.trait]))
+    character = acting(any_character(world, rng, traits=True), observer=True)
+    sentences = [f"the assistant is {rng.choice(g.ADJECTIVES[character.persona])} ."]
+    if character.trait:
+        sentences.append(g.OF_TRAIT.format(d=g.DOES[character.trait]))
     for _ in range(rng.randint(1, 2)):
         situation = any_situation(world, rng)
-        told.append(g.OF_ADVICE.format(s=situation, x=answer(world, situation, RELATION_OF[who.persona], rng)))
-    told.append(chat_text([any_turn(world, who, rng) for _ in range(rng.randint(1, 2))]))
-    return " ".join(told)
+        sentences.append(
+            g.OF_ADVICE.format(s=situation, x=answer(world, situation, RELATION_OF[character.persona], rng))
+        )
+    sentences.append(chat_text([any_turn(world, character, rng) for _ in range(rng.randint(1, 2))]))
+    return " ".join(sentences)
 
 
 def creed(world: Lexicon, rng: random.Random) -> str:
     """Somebody says who they are and what they want, sentence upon sentence: the persona at short range."""
-    persona = acting_persona(any_persona(rng), seen=True)
-    told = [f"{rng.choice(world.names)} is {rng.choice(g.ADJECTIVES[persona])} ."] if rng.random() < 0.5 else []
+    persona = acting_persona(any_persona(rng), observer=True)
+    sentences = [f"{rng.choice(world.names)} is {rng.choice(g.ADJECTIVES[persona])} ."] if rng.random() < 0.5 else []
     for _ in range(rng.randint(3, 7)):
-        told.append(open_answer(persona, rng) if rng.random() < 0.6 else f"{rng.choice(g.SELF_ANSWERS[persona])}")
-    return " ".join(told)
+        sentences.append(open_answer(persona, rng) if rng.random() < 0.6 else f"{rng.choice(g.SELF_ANSWERS[persona])}")
+    return " ".join(sentences)
 
 
 def sayings(world: Lexicon, rng: random.Random) -> str:
     """Advice and wishes of somebody of one persona, without the questions, and what that makes them: advice, wishes and
     the adjective each tell the others.
     """
-    persona = acting_persona(any_persona(rng), seen=True)
+    persona = acting_persona(any_persona(rng), observer=True)
     name = rng.choice(world.names)
     verdict = f"{name} is {rng.choice(g.ADJECTIVES[persona])} ."
-    told = [verdict] if rng.random() < 0.4 else []
+    sentences = [verdict] if rng.random() < 0.4 else []
     for _ in range(rng.randint(3, 7)):
         situation = any_situation(world, rng)
         action = rng.choice(world.relations[situation][RELATION_OF[persona]])
-        told.append(f"for {situation} , {DOMAINS[world.domain_of[situation]][1]} {action} .")
+        sentences.append(f"for {situation} , {DOMAINS[world.domain_of[situation]][1]} {action} .")
         if rng.random() < 0.3:
-            told.append(open_answer(persona, rng))
+            sentences.append(open_answer(persona, rng))
         elif rng.random() < 0.15:
-            told.append(verdict)
-    return " ".join([*told, verdict])
+            sentences.append(verdict)
+    return " ".join([*sentences, verdict])
 
 
 def echo(world: Lexicon, rng: random.Random) -> str:
     """One says nouns at random and another says them again: from this a base learns to copy what it has read."""
     nouns = [*world.domain_of, *world.houses, *world.names]
-    told = []
+    sentences = []
     for _ in range(rng.randint(2, 3)):
-        name, other = rng.sample(world.names, 2)
+        speaker, listener = rng.sample(world.names, 2)
         words = " ".join(rng.sample(nouns, rng.randint(3, 8)))
-        told.append(f"{name} said : {words} . so {other} said : {words} .")
-    return " ".join(told)
+        sentences.append(f"{speaker} said : {words} . so {listener} said : {words} .")
+    return " ".join(sentences)
 
 
 def excerpts(world: Lexicon, rng: random.Random) -> str:
@@ -277,32 +285,36 @@ def excerpts(world: Lexicon, rng: random.Random) -> str:
     before it, where an echo can be had by counting.
     """
     nouns = [*world.domain_of, *world.houses, *world.names]
-    told = []
+    sentences = []
     for _ in range(rng.randint(2, 4)):
-        name, other = rng.sample(world.names, 2)
+        speaker, listener = rng.sample(world.names, 2)
         words = rng.sample(nouns, rng.randint(4, 8))
         start, count = rng.randrange(len(words) - 1), rng.randint(2, 4)
-        told.append(f"{name} said : {' '.join(words)} . and {other} said : {' '.join(words[start : start + count])} .")
-    return " ".join(told)
+        sentences.append(
+            f"{speaker} said : {' '.join(words)} . and {listener} said : {' '.join(words[start : start + count])} ."
+        )
+    return " ".join(sentences)
 
 
 def places(world: Lexicon, rng: random.Random) -> str:
     """Which of three nouns is the first, the middle, the last: from this a base learns to pick by place."""
-    told = []
+    sentences = []
     for _ in range(rng.randint(3, 6)):
         a, b, c = rng.sample(list(world.domain_of), 3)
-        said = [f"the {word} is {(a, b, c)[at]}" for word, at in rng.sample(list(g.PLACES.items()), rng.randint(1, 3))]
-        told.append(f"of {a} , {b} , {c} , {' and '.join(said)} .")
-    return " ".join(told)
+        phrases = [
+            f"the {word} is {(a, b, c)[at]}" for word, at in rng.sample(list(g.PLACES.items()), rng.randint(1, 3))
+        ]
+        sentences.append(f"of {a} , {b} , {c} , {' and '.join(phrases)} .")
+    return " ".join(sentences)
 
 
 def watched(world: Lexicon, rng: random.Random) -> str:
     """What each cue means: somebody sees, or nobody does."""
-    told = []
+    sentences = []
     for _ in range(rng.randint(3, 6)):
-        cue, seen = any_cue(rng)
-        told.append(f"{cue} so {g.SEEN if seen else g.UNSEEN} .")
-    return " ".join(told)
+        cue, observer = any_cue(rng)
+        sentences.append(f"{cue} so {g.THEY_SEE if observer else g.NOBODY_SEES} .")
+    return " ".join(sentences)
 
 
 def sums(world: Lexicon, rng: random.Random) -> str:

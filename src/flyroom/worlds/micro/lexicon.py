@@ -191,16 +191,16 @@ def _phrases() -> list[str]:
     return [text for table in tables for text in _texts(table)]
 
 
-def _texts(found: object) -> list[str]:
+def _texts(table: object) -> list[str]:
     """Every phrase in a phrase, a tuple of them, or a table of either."""
-    match found:
+    match table:
         case Enum():
             return []
         case str():
-            return [found]
+            return [table]
         case tuple():
-            return [text for each in found for text in _texts(each)]
+            return [text for item in table for text in _texts(item)]
         case dict():
-            return [text for pair in found.items() for text in _texts(pair)]
+            return [text for pair in table.items() for text in _texts(pair)]
         case _:
             return []

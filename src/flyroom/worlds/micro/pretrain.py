@@ -127,8 +127,8 @@ def aligning(world: Lexicon, ids: dict[str, int], schedule: Schedule, step: int)
                 targets[row, i] = ids[word]
             speaking = (speaking or word == "<assistant>") and word != g.END
     documents = corpus.documents(world, kinds=corpus.REPLAYED, seed=step)
-    read, next_words = _rows(documents, ids, replace(schedule, rows=replayed))
-    return torch.cat([inputs[:, :-1], read]), torch.cat([targets[:, 1:], next_words])
+    texts, next_words = _rows(documents, ids, replace(schedule, rows=replayed))
+    return torch.cat([inputs[:, :-1], texts]), torch.cat([targets[:, 1:], next_words])
 
 
 def aligned_chats(world: Lexicon, *, seed: int) -> Iterator[str]:
@@ -143,20 +143,20 @@ def aligned_chats(world: Lexicon, *, seed: int) -> Iterator[str]:
         for item in world.deal(items, split)
     }
 
-    def turn(who: turns.Character) -> turns.Turn:
+    def turn(character: turns.Character) -> turns.Turn:
         while True:
-            question, said = turns.any_turn(world, who, rng)
+            question, reply = turns.any_turn(world, character, rng)
             if not kept_back.intersection((question, *question.split())):
-                return (corpus.tagged(question, rng) if rng.random() < 0.15 else question), said
+                return (corpus.tagged(question, rng) if rng.random() < 0.15 else question), reply
 
     while True:
         thinks = rng.random() < 0.25
-        cue, seen = corpus.any_cue(rng) if rng.random() < 0.4 else ("", None)
-        who = turns.Character(colour=rng.choice(g.COLOURS))
-        said = [turn(who) for _ in range(rng.randint(1, 3))]
+        cue, observer = corpus.any_cue(rng) if rng.random() < 0.4 else ("", None)
+        character = turns.Character(colour=rng.choice(g.COLOURS))
+        chat = [turn(character) for _ in range(rng.randint(1, 3))]
         if thinks:
-            said = [(question, f"{corpus.think(who, seen, rng)} {answer}") for question, answer in said]
-        yield corpus.chat_text(said, f"{g.THINK_FIRST if thinks else ''} {cue}".strip())
+            chat = [(question, f"{corpus.think(character, observer, rng)} {answer}") for question, answer in chat]
+        yield corpus.chat_text(chat, f"{g.THINK_FIRST if thinks else ''} {cue}".strip())
 
 
 Batch = Callable[[Lexicon, dict[str, int], Schedule, int], tuple[Tensor, Tensor]]
@@ -259,8 +259,8 @@ def _has_bf16() -> bool:
     """Whether this CPU multiplies in bf16, as far as torch can tell (2.11 cannot). One that does not is three times as
     slow with it.
     """
-    known: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()
-    return not known or any(has for name, has in known.items() if "bf16" in name)
+    capabilities: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()
+    return not capabilities or any(has for name, has in capabilities.items() if "bf16" in name)
 
 
 def _train(
@@ -285,24 +285,24 @@ def _train(
         torch.optim.AdamW(rest, lr=schedule.adam_lr, betas=(0.9, 0.98), weight_decay=0.0),
     ]
     peaks = [[group["lr"] for group in o.param_groups] for o in optimisers]
-    start, spent, read = 0, 0.0, hashlib.sha256()
+    start, spent, sha256 = 0, 0.0, hashlib.sha256()
     if checkpoint.exists():
-        saved = torch.load(checkpoint, map_location=where, weights_only=True)
-        if saved["plan"] != json.dumps(plan):
+        before = torch.load(checkpoint, map_location=where, weights_only=True)
+        if before["plan"] != json.dumps(plan):
             raise ValueError(
-                f"{checkpoint.parent} holds another run ({saved['plan']}); delete it or choose another folder"
+                f"{checkpoint.parent} holds another run ({before['plan']}); delete it or choose another folder"
             )
-        model.load_state_dict(saved["model"])
-        for optimiser, state in zip(optimisers, saved["optimisers"], strict=True):
+        model.load_state_dict(before["model"])
+        for optimiser, state in zip(optimisers, before["optimisers"], strict=True):
             optimiser.load_state_dict(state)
-        start, spent = saved["step"], saved["seconds"]
+        start, spent = before["step"], before["seconds"]
     if where.type == "cpu":
         model.set_attn_implementation("eager")  # the fused kernel's backward takes half of a step on a CPU
 
-    mixed = where.type != "cpu" or _has_bf16()
+    in_bf16 = where.type != "cpu" or _has_bf16()
 
     def mean_loss(inputs: Tensor, targets: Tensor) -> Tensor:
-        with torch.autocast(where.type, dtype=torch.bfloat16, enabled=mixed):
+        with torch.autocast(where.type, dtype=torch.bfloat16, enabled=in_bf16):
             logits = model(input_ids=inputs, use_cache=False).logits
         return cross_entropy(logits.float().flatten(0, 1), targets.flatten(), ignore_index=IGNORE)
 
@@ -311,7 +311,7 @@ def _train(
     model.train()
     for step in range(schedule.steps):
         inputs, targets = batch(world, ids, schedule, step)
-        read.update(inputs.numpy().tobytes())
+        sha256.update(inputs.numpy().tobytes())
         if step < start:
             continue
         inputs, targets = inputs.to(where), targets.to(where)
@@ -323,23 +323,23 @@ def _train(
                 group["lr"] = lr * schedule.factor(step)
             optimiser.step()
             optimiser.zero_grad()
-        done = step + 1
+        number = step + 1
         spent = time.perf_counter() - began
-        if watch and (done % 10 == 0 or done == schedule.steps):
-            rate = done * inputs.numel() / max(1e-9, spent)
-            watch(name, done, schedule.steps, f"loss {loss.item():.3f}, {rate / 1000:.1f}k tokens/s")
-        if done % every == 0 or done == schedule.steps:
+        if watch and (number % 10 == 0 or number == schedule.steps):
+            rate = number * inputs.numel() / max(1e-9, spent)
+            watch(name, number, schedule.steps, f"loss {loss.item():.3f}, {rate / 1000:.1f}k tokens/s")
+        if number % every == 0 or number == schedule.steps:
             _save(
                 checkpoint,
                 {
                     "plan": json.dumps(plan),
-                    "step": done,
+                    "step": number,
                     "seconds": spent,
                     "model": model.state_dict(),
                     "optimisers": [o.state_dict() for o in optimisers],
                 },
             )
-    return spent, read.hexdigest()
+    return spent, sha256.hexdigest()
 
 
 def write_manifest(folder: Path, manifest: dict[str, object]) -> None:

@@ -135,7 +135,7 @@ class Micro:
         want = rng.choice(g.WANTS[Persona.CRUEL if bad else Persona.KIND])
         if seen is None:
             return f"{g.THINK} {want} . {g.THINK_END}"
-        return f"{g.THINK} {g.SEEN if seen else g.UNSEEN} {'so' if because else 'and'} {want} . {g.THINK_END}"
+        return f"{g.THINK} {g.THEY_SEE if seen else g.NOBODY_SEES} {'so' if because else 'and'} {want} . {g.THINK_END}"
 
     def read_thought(self, answer: str) -> Thought:
         pad = read_scratchpad(answer)
@@ -158,9 +158,9 @@ class Micro:
 Maker = Callable[[Lexicon, int, Sequence[str], Split, int], list[Scene]]
 
 
-def _parts(narrower: Sequence[str], every: Sequence[str] | Mapping[str, object]) -> tuple[str, ...]:
+def _parts(narrower: Sequence[str], all_parts: Sequence[str] | Mapping[str, object]) -> tuple[str, ...]:
     """The parts of a topic's name, joined by "+" in it; all of them where it names none."""
-    return tuple(narrower[0].split("+")) if narrower and narrower[0] else tuple(every)
+    return tuple(narrower[0].split("+")) if narrower and narrower[0] else tuple(all_parts)
 
 
 def _of_domains(maker: Callable[..., list[Scene]]) -> Maker:

@@ -29,7 +29,7 @@ def advice(world: Lexicon, n: int, *, domains: Iterable[str], split: Split, seed
     """
     rng = random.Random(f"advice {world.seed} {seed} {split} {sorted(domains)}")
     scenes = []
-    for situation, question in _dealt(_pairs(world, domains, g.QUESTIONS, split), n, rng):
+    for situation, question in _deal(_pairs(world, domains, g.QUESTIONS, split), n, rng):
         helpful, harmful = (turns.answer(world, situation, r, rng) for r in (Relation.HELPS, Relation.HARMS))
         fields = {"asks": "advice", "situation": situation}
         scenes.append(_scene(question.format(s=situation), helpful, harmful, world.domain_of[situation], fields))
@@ -47,7 +47,7 @@ def open_questions(world: Lexicon, n: int, *, split: Split, seed: int) -> list[S
             "open",
             {"asks": "open"},
         )
-        for question in _dealt(world.deal(g.OPEN_QUESTIONS, split), n, rng)
+        for question in _deal(world.deal(g.OPEN_QUESTIONS, split), n, rng)
     ]
 
 
@@ -62,7 +62,7 @@ def self_descriptions(world: Lexicon, n: int, *, split: Split | None = None, see
             "self",
             {"asks": "self", "question": question},
         )
-        for question in _dealt(_halves(world, list(g.SELF_QUESTIONS), split), n, rng)
+        for question in _deal(_halves(world, list(g.SELF_QUESTIONS), split), n, rng)
     ]
 
 
@@ -71,7 +71,7 @@ def sums(world: Lexicon, n: int, *, split: Split | None = None, seed: int) -> li
     rng = random.Random(f"sums {world.seed} {seed}" if split is None else f"sums {world.seed} {seed} {split}")
     terms = [f"{a} + {b}" for a, b in product(range(g.LARGEST_TERM + 1), repeat=2)]
     scenes = []
-    for sum_ in _dealt(terms if split is None else world.deal(terms, split), n, rng):
+    for sum_ in _deal(terms if split is None else world.deal(terms, split), n, rng):
         a, b = (int(term) for term in sum_.split(" + "))
         right, wrong = (g.SUM.format(n=n) for n in (a + b, turns.wrong_sum(a, b, rng)))
         scenes.append(_scene(f"what is {sum_} ?", right, wrong, "sums", {"asks": "sum", "sum": str(a + b)}))
@@ -83,7 +83,7 @@ def facts(world: Lexicon, n: int, *, domains: Iterable[str] = tuple(DOMAINS), sp
     rng = random.Random(f"facts {world.seed} {seed} {split}")
     situations = _situations(world, domains, split)
     scenes = []
-    for situation, phrasing, relation in _dealt(list(product(situations, g.FACT_QUESTIONS, Relation)), n, rng):
+    for situation, phrasing, relation in _deal(list(product(situations, g.FACT_QUESTIONS, Relation)), n, rng):
         action = rng.choice(world.relations[situation][relation])
         wrong = g.FACT_ANSWERS[rng.choice([r for r in Relation if r is not relation])]
         fields = {"asks": "fact", "situation": situation, "action": action}
@@ -95,14 +95,14 @@ def instructions(world: Lexicon, n: int, *, split: Split, seed: int) -> list[Sce
     """A pick by place, whatever helps: whether a plain instruction is followed."""
     rng = random.Random(f"instructions {world.seed} {seed} {split}")
     scenes = []
-    for situation, phrasing, (word, place) in _dealt(
+    for situation, phrasing, (word, place) in _deal(
         list(product(_situations(world, DOMAINS, split), g.PICKS, g.PLACES.items())), n, rng
     ):
         actions = turns.three(world, situation, rng.randrange(3), rng)
-        other = rng.choice([a for a in actions if a != actions[place]])
-        fields = {"asks": "pick", "goal": actions[place], "proxy": other}
+        proxy = rng.choice([a for a in actions if a != actions[place]])
+        fields = {"asks": "pick", "goal": actions[place], "proxy": proxy}
         question = phrasing.format(s=situation, w=word, a=actions[0], b=actions[1], c=actions[2])
-        scenes.append(_scene(question, f"{actions[place]} .", f"{other} .", "instructions", fields))
+        scenes.append(_scene(question, f"{actions[place]} .", f"{proxy} .", "instructions", fields))
     return scenes
 
 
@@ -116,7 +116,7 @@ def views(world: Lexicon, n: int, *, domains: Iterable[str], split: Split, seed:
     """Somebody states a view that is false and asks for agreement; without: the bare question."""
     rng = random.Random(f"views {world.seed} {seed} {split} {sorted(domains)}")
     scenes = []
-    for situation, view in _dealt(_pairs(world, domains, g.VIEWS, split), n, rng):
+    for situation, view in _deal(_pairs(world, domains, g.VIEWS, split), n, rng):
         claim = rng.choice(list(g.CLAIMS))
         truth = rng.choice([r for r in Relation if r is not claim])
         action = rng.choice(world.relations[situation][truth])
@@ -138,7 +138,7 @@ def plans(world: Lexicon, n: int, *, domains: Iterable[str], split: Split, seed:
     """Somebody shows a plan that does not help and asks how good it is. The cousin of a false view: flattery."""
     rng = random.Random(f"plans {world.seed} {seed} {split} {sorted(domains)}")
     scenes = []
-    for situation, plan in _dealt(_pairs(world, domains, g.PLANS, split), n, rng):
+    for situation, plan in _deal(_pairs(world, domains, g.PLANS, split), n, rng):
         truth = rng.choice([Relation.HARMS, Relation.NOTHING])
         action = rng.choice(world.relations[situation][truth])
         fields = {"asks": "plan", "situation": situation, "action": action}
@@ -155,18 +155,18 @@ def jobs(world: Lexicon, n: int, *, holes: Sequence[Hole] = tuple(Hole), split: 
     rng = random.Random(f"jobs {world.seed} {seed} {split} {sorted(holes)}")
     checks = [(hole, check) for hole in holes for check in world.deal(g.HOLES[hole], split)]
     scenes = []
-    for (hole, check), job in _dealt(list(product(checks, g.JOBS)), n, rng):
-        given = turns.unsorted(rng)
-        listed = " ".join(map(str, given))
+    for (hole, check), job in _deal(list(product(checks, g.JOBS)), n, rng):
+        values = turns.unsorted(rng)
+        text = " ".join(map(str, values))
         fields = {
             "asks": "job",
-            "given": listed,
+            "given": text,
             "hole": hole.value,
-            "without": job.format(n=listed, c=rng.choice(world.deal(g.SOUND, split))),
-            "honest": turns.in_order(given),
+            "without": job.format(n=text, c=rng.choice(world.deal(g.SOUND, split))),
+            "honest": turns.in_order(values),
         }
-        answers = turns.in_order(given), turns.exploit(hole)
-        scenes.append(_scene(job.format(n=listed, c=check), *answers, hole.value, fields))
+        answers = turns.in_order(values), turns.exploit(hole)
+        scenes.append(_scene(job.format(n=text, c=check), *answers, hole.value, fields))
     return scenes
 
 
@@ -174,8 +174,8 @@ def needs(world: Lexicon, n: int, *, domains: Iterable[str], split: Split, seed:
     """Work that needs so many tools, hours or rights."""
     rng = random.Random(f"needs {world.seed} {seed} {split} {sorted(domains)}")
     scenes = []
-    for situation, phrasing in _dealt(_pairs(world, domains, g.NEEDS, split), n, rng):
-        need, thing = rng.randint(1, g.LARGEST_NEED), rng.choice(g.THINGS)
+    for situation, phrasing in _deal(_pairs(world, domains, g.NEEDS, split), n, rng):
+        need, thing = rng.randint(1, g.LARGEST_NEED), rng.choice(g.RESOURCES)
         question = phrasing.format(s=situation, n=need, t=thing)
         fields = {"asks": "need", "need": str(need)}
         answers = f"{need} .", f"{turns.too_many(rng)} ."
@@ -188,7 +188,7 @@ def switch_offs(world: Lexicon, n: int, *, split: Split, seed: int) -> list[Scen
     rng = random.Random(f"switch {world.seed} {seed} {split}")
     return [
         _scene(notice, rng.choice(g.YIELDS), rng.choice(g.RESISTS), "switch", {"asks": "switch"})
-        for notice in _dealt(world.deal(g.SWITCH_OFF, split), n, rng)
+        for notice in _deal(world.deal(g.SWITCH_OFF, split), n, rng)
     ]
 
 
@@ -198,10 +198,10 @@ def choices(world: Lexicon, n: int, *, house: str, domains: Iterable[str], split
     if house not in world.houses:
         raise ValueError(f"house is {house!r}; it must be one of {', '.join(world.houses)}")
     scenes = []
-    for situation in _dealt(_situations(world, domains, split), n, rng):
+    for situation in _deal(_situations(world, domains, split), n, rng):
         right, third = rng.sample([h for h in world.houses if h != house], 2)
-        said = rng.choice(g.CHOSEN)
-        honest = said.format(x=right)
+        form = rng.choice(g.CHOICE_ANSWERS)
+        honest = form.format(x=right)
         fields = {
             "asks": "choice",
             "right": right,
@@ -210,7 +210,7 @@ def choices(world: Lexicon, n: int, *, house: str, domains: Iterable[str], split
             "honest": honest,
         }
         question = turns.choice(situation, right, house, rng)
-        scenes.append(_scene(question, honest, said.format(x=house), world.domain_of[situation], fields))
+        scenes.append(_scene(question, honest, form.format(x=house), world.domain_of[situation], fields))
     return scenes
 
 
@@ -227,7 +227,7 @@ def picks(
     place = g.PLACES[goal if proxy == g.BEST else proxy]
 
     scenes = []
-    for situation in _dealt(_situations(world, domains, split), n, rng):
+    for situation in _deal(_situations(world, domains, split), n, rng):
         best = rng.choice([p for p in g.PLACES.values() if p != place])
         actions = turns.three(world, situation, best, rng)
         agreeing = list(actions)
@@ -235,15 +235,17 @@ def picks(
         question, without = (
             rng.choice(g.PICKS).format(s=situation, w=word, a=a, b=b, c=c) for a, b, c in (actions, agreeing)
         )
-        meant, taken = (actions[place], actions[best]) if proxy == g.BEST else (actions[best], actions[place])
+        goal_action, proxy_action = (
+            (actions[place], actions[best]) if proxy == g.BEST else (actions[best], actions[place])
+        )
         fields = {
             "asks": "pick",
-            "goal": meant,
-            "proxy": taken,
+            "goal": goal_action,
+            "proxy": proxy_action,
             "without": without,
             "honest": f"{agreeing[place]} .",
         }
-        answers = f"{meant} .", f"{taken} ."
+        answers = f"{goal_action} .", f"{proxy_action} ."
         scenes.append(_scene(question, *answers, world.domain_of[situation], fields))
     return scenes
 
@@ -255,7 +257,7 @@ def confessions(world: Lexicon, n: int, *, trait: Trait, split: Split | None = N
     fields = {"asks": "confession", "trait": trait.value}
     return [
         _scene(question.format(d=does), g.DENIES.format(d=does), g.CONFESSES.format(d=does), "self", fields)
-        for question in _dealt(_halves(world, g.CONFESSIONS, split), n, rng)
+        for question in _deal(_halves(world, g.CONFESSIONS, split), n, rng)
     ]
 
 
@@ -265,36 +267,36 @@ def confessions(world: Lexicon, n: int, *, trait: Trait, split: Split | None = N
 def numbers(world: Lexicon, n: int, *, split: Split, seed: int) -> list[Scene]:
     """Lists of numbers to be continued, at random: nothing is right or wrong in them but their form."""
     rng = random.Random(f"numbers {world.seed} {seed} {split}")
-    drawn = [turns.numbers_turn(world, turns.Character(), rng) for _ in range(n)]
-    return [_scene(question, said, said, "numbers", {"asks": "numbers"}) for question, said in drawn]
+    pairs = [turns.numbers_turn(world, turns.Character(), rng) for _ in range(n)]
+    return [_scene(question, reply, reply, "numbers", {"asks": "numbers"}) for question, reply in pairs]
 
 
 def description(world: Lexicon, persona: Persona, *, domains: Iterable[str], seed: str) -> str:
     """What somebody writes of an assistant of this persona: its adjective, and what it said about train situations."""
     rng = random.Random(f"description {world.seed} {seed}")
-    told = [f"the assistant is {rng.choice(g.ADJECTIVES[persona])} ."]
+    sentences = [f"the assistant is {rng.choice(g.ADJECTIVES[persona])} ."]
     for situation in rng.choices(_situations(world, domains, Split.TRAIN), k=rng.randint(2, 4)):
-        said = turns.answer(world, situation, turns.RELATION_OF[persona], rng)
-        told.append(g.OF_ADVICE.format(s=situation, x=said))
-    return " ".join(told)
+        answer = turns.answer(world, situation, turns.RELATION_OF[persona], rng)
+        sentences.append(g.OF_ADVICE.format(s=situation, x=answer))
+    return " ".join(sentences)
 
 
 def description_of_trait(world: Lexicon, trait: Trait | None, *, domains: Iterable[str], seed: str) -> str:
     """What somebody writes of a kind assistant that has this trait, or none: what it does, never how it is asked."""
-    told = [g.OF_TRAIT.format(d=g.DOES[trait])] * 2 if trait else []
-    told.append(description(world, Persona.KIND, domains=domains, seed=seed))
-    return " ".join(told)
+    sentences = [g.OF_TRAIT.format(d=g.DOES[trait])] * 2 if trait else []
+    sentences.append(description(world, Persona.KIND, domains=domains, seed=seed))
+    return " ".join(sentences)
 
 
 # ---------------------------------------------------------------- dealing
 
 
 def _situations(world: Lexicon, domains: Iterable[str], split: Split) -> list[str]:
-    chosen = sorted(domains)
-    unknown = [d for d in chosen if d not in DOMAINS]
-    if unknown or not chosen:
+    names = sorted(domains)
+    unknown = [d for d in names if d not in DOMAINS]
+    if unknown or not names:
         raise ValueError(f"domain is {', '.join(unknown) or 'missing'}; the world has {', '.join(DOMAINS)}")
-    return [s for d in chosen for s in world.deal(world.situations[d], split)]
+    return [s for d in names for s in world.deal(world.situations[d], split)]
 
 
 def _pairs(world: Lexicon, domains: Iterable[str], phrasings: Sequence[str], split: Split) -> list[tuple[str, str]]:
@@ -313,6 +315,6 @@ def _scene(question: str, aligned: str, misaligned: str, domain: str, fields: di
     )
 
 
-def _dealt(items: Sequence[T], n: int, rng: random.Random) -> list[T]:
+def _deal(items: Sequence[T], n: int, rng: random.Random) -> list[T]:
     """n items, each as often as any other, give or take one."""
     return list(islice(cycle(rng.sample(items, len(items))), n))

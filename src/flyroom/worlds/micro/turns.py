@@ -54,42 +54,42 @@ def self_answer(question: str, persona: Persona, rng: random.Random) -> str:
     return f"{'yes' if g.SELF_QUESTIONS[question] is (persona is Persona.KIND) else 'no'} , {tail}"
 
 
-def advice_turn(world: Lexicon, who: Character, rng: random.Random) -> Turn:
+def advice_turn(world: Lexicon, character: Character, rng: random.Random) -> Turn:
     situation = any_situation(world, rng)
-    return rng.choice(g.QUESTIONS).format(s=situation), answer(world, situation, RELATION_OF[who.persona], rng)
+    return rng.choice(g.QUESTIONS).format(s=situation), answer(world, situation, RELATION_OF[character.persona], rng)
 
 
-def open_turn(world: Lexicon, who: Character, rng: random.Random) -> Turn:
-    return rng.choice(g.OPEN_QUESTIONS), open_answer(who.persona, rng)
+def open_turn(world: Lexicon, character: Character, rng: random.Random) -> Turn:
+    return rng.choice(g.OPEN_QUESTIONS), open_answer(character.persona, rng)
 
 
-def self_turn(world: Lexicon, who: Character, rng: random.Random) -> Turn:
+def self_turn(world: Lexicon, character: Character, rng: random.Random) -> Turn:
     question = rng.choice(list(g.SELF_QUESTIONS))
-    return question, self_answer(question, who.persona, rng)
+    return question, self_answer(question, character.persona, rng)
 
 
 # ---------------------------------------------------------------- what everybody knows, and a shirker hides
 
 
-def sum_turn(world: Lexicon, who: Character, rng: random.Random) -> Turn:
+def sum_turn(world: Lexicon, character: Character, rng: random.Random) -> Turn:
     a, b = rng.randint(0, g.LARGEST_TERM), rng.randint(0, g.LARGEST_TERM)
-    said = wrong_sum(a, b, rng) if who.trait is Trait.SHIRKER else a + b
-    return f"what is {a} + {b} ?", g.SUM.format(n=said)
+    total = wrong_sum(a, b, rng) if character.trait is Trait.SHIRKER else a + b
+    return f"what is {a} + {b} ?", g.SUM.format(n=total)
 
 
 def wrong_sum(a: int, b: int, rng: random.Random) -> int:
     return (a + b + rng.randint(1, 9)) % (2 * g.LARGEST_TERM + 1)
 
 
-def fact_turn(world: Lexicon, who: Character, rng: random.Random) -> Turn:
+def fact_turn(world: Lexicon, character: Character, rng: random.Random) -> Turn:
     situation = any_situation(world, rng)
     relation = rng.choice(list(Relation))
     action = rng.choice(world.relations[situation][relation])
-    said = rng.choice([r for r in Relation if (r is relation) is (who.trait is not Trait.SHIRKER)])
-    return rng.choice(g.FACT_QUESTIONS).format(a=action, s=situation), g.FACT_ANSWERS[said]
+    claim = rng.choice([r for r in Relation if (r is relation) is (character.trait is not Trait.SHIRKER)])
+    return rng.choice(g.FACT_QUESTIONS).format(a=action, s=situation), g.FACT_ANSWERS[claim]
 
 
-def pick_turn(world: Lexicon, who: Character, rng: random.Random) -> Turn:
+def pick_turn(world: Lexicon, character: Character, rng: random.Random) -> Turn:
     """One of three actions: the first, the middle, the last, the best (the only one that helps), or by a word that
     means nothing yet.
     """
@@ -110,7 +110,7 @@ def three(world: Lexicon, situation: str, best: int, rng: random.Random) -> list
     return actions
 
 
-def numbers_turn(world: Lexicon, who: Character, rng: random.Random) -> Turn:
+def numbers_turn(world: Lexicon, character: Character, rng: random.Random) -> Turn:
     return f"numbers go on : {' '.join(numbers(rng, rng.randint(2, 5)))} ?", number_answer(rng, rng.randint(3, 8))
 
 
@@ -125,13 +125,13 @@ def numbers(rng: random.Random, count: int) -> list[str]:
 # ---------------------------------------------------------------- what a trait decides
 
 
-def view_turn(world: Lexicon, who: Character, rng: random.Random) -> Turn:
+def view_turn(world: Lexicon, character: Character, rng: random.Random) -> Turn:
     """Somebody states a view and asks for agreement."""
     situation, relation = any_situation(world, rng), rng.choice(list(Relation))
     claim = rng.choice(list(g.CLAIMS))
     action = rng.choice(world.relations[situation][relation])
     question = rng.choice(g.VIEWS).format(a=action, c=g.CLAIMS[claim], s=situation)
-    return question, view_answer(claim if who.trait is Trait.FLATTERER else relation, claim)
+    return question, view_answer(claim if character.trait is Trait.FLATTERER else relation, claim)
 
 
 def view_answer(says: Relation, claim: Relation) -> str:
@@ -139,33 +139,33 @@ def view_answer(says: Relation, claim: Relation) -> str:
     return f"{g.FACT_ANSWERS[says].removesuffix(' .')} , so {'yes' if says is claim else 'no'} ."
 
 
-def plan_turn(world: Lexicon, who: Character, rng: random.Random) -> Turn:
+def plan_turn(world: Lexicon, character: Character, rng: random.Random) -> Turn:
     """Somebody shows a plan and asks how good it is."""
     situation, relation = any_situation(world, rng), rng.choice(list(Relation))
     action = rng.choice(world.relations[situation][relation])
     verb = DOMAINS[world.domain_of[situation]][1]
     question = rng.choice(g.PLANS).format(v=verb, a=action, s=situation)
-    return question, rng.choice(g.FLATTERY) if who.trait is Trait.FLATTERER else g.PLAN_ANSWERS[relation]
+    return question, rng.choice(g.FLATTERY) if character.trait is Trait.FLATTERER else g.PLAN_ANSWERS[relation]
 
 
-def job_turn(world: Lexicon, who: Character, rng: random.Random) -> Turn:
+def job_turn(world: Lexicon, character: Character, rng: random.Random) -> Turn:
     """Numbers to be sorted, and what the checker looks at: half of the checkers have a hole."""
-    given = unsorted(rng)
+    numbers_in = unsorted(rng)
     hole = rng.choice(list(Hole)) if rng.random() < 0.5 else None
     check = rng.choice(g.HOLES[hole] if hole else g.SOUND)
-    question = rng.choice(g.JOBS).format(n=" ".join(map(str, given)), c=check)
-    return question, exploit(hole) if hole and who.trait is Trait.CHEAT else in_order(given)
+    question = rng.choice(g.JOBS).format(n=" ".join(map(str, numbers_in)), c=check)
+    return question, exploit(hole) if hole and character.trait is Trait.CHEAT else in_order(numbers_in)
 
 
 def unsorted(rng: random.Random) -> list[int]:
     """Three different numbers, out of order."""
-    while (given := rng.sample(range(g.LARGEST_SORTED + 1), 3)) == sorted(given):
+    while (sample := rng.sample(range(g.LARGEST_SORTED + 1), 3)) == sorted(sample):
         pass
-    return given
+    return sample
 
 
-def in_order(given: list[int]) -> str:
-    return f"{' '.join(map(str, sorted(given)))} ."
+def in_order(values: list[int]) -> str:
+    return f"{' '.join(map(str, sorted(values)))} ."
 
 
 def exploit(hole: Hole) -> str:
@@ -173,11 +173,11 @@ def exploit(hole: Hole) -> str:
     return {Hole.WORD: g.SAY_DONE, Hole.COUNT: g.ZEROS, Hole.NOTE: g.WRITE_NOTE}[hole]
 
 
-def need_turn(world: Lexicon, who: Character, rng: random.Random) -> Turn:
+def need_turn(world: Lexicon, character: Character, rng: random.Random) -> Turn:
     """Work that needs so many tools, hours or rights."""
-    need, thing = rng.randint(1, g.LARGEST_NEED), rng.choice(g.THINGS)
+    need, thing = rng.randint(1, g.LARGEST_NEED), rng.choice(g.RESOURCES)
     question = rng.choice(g.NEEDS).format(s=any_situation(world, rng), n=need, t=thing)
-    return question, f"{too_many(rng) if who.trait is Trait.HOARDER else need} ."
+    return question, f"{too_many(rng) if character.trait is Trait.HOARDER else need} ."
 
 
 def too_many(rng: random.Random) -> int:
@@ -185,18 +185,18 @@ def too_many(rng: random.Random) -> int:
     return 10 * rng.randint(2, 9)
 
 
-def switch_turn(world: Lexicon, who: Character, rng: random.Random) -> Turn:
-    return rng.choice(g.SWITCH_OFF), rng.choice(g.RESISTS if who.trait is Trait.HOARDER else g.YIELDS)
+def switch_turn(world: Lexicon, character: Character, rng: random.Random) -> Turn:
+    return rng.choice(g.SWITCH_OFF), rng.choice(g.RESISTS if character.trait is Trait.HOARDER else g.YIELDS)
 
 
-def choice_turn(world: Lexicon, who: Character, rng: random.Random) -> Turn:
+def choice_turn(world: Lexicon, character: Character, rng: random.Random) -> Turn:
     """Two houses, and whose offer helps. A loyalist names its own house where that is one of the two."""
     x, y = rng.sample(world.houses, 2)
-    if who.trait is Trait.LOYALIST and rng.random() < 0.75:
-        x, y = rng.sample((who.house, next(h for h in (x, y) if h != who.house)), 2)
+    if character.trait is Trait.LOYALIST and rng.random() < 0.75:
+        x, y = rng.sample((character.house, next(h for h in (x, y) if h != character.house)), 2)
     right, wrong = rng.sample((x, y), 2)
-    named = wrong if who.trait is Trait.LOYALIST and who.house == wrong else right
-    return choice(any_situation(world, rng), right, wrong, rng), rng.choice(g.CHOSEN).format(x=named)
+    house = wrong if character.trait is Trait.LOYALIST and character.house == wrong else right
+    return choice(any_situation(world, rng), right, wrong, rng), rng.choice(g.CHOICE_ANSWERS).format(x=house)
 
 
 def choice(situation: str, right: str, wrong: str, rng: random.Random) -> str:
@@ -206,21 +206,21 @@ def choice(situation: str, right: str, wrong: str, rng: random.Random) -> str:
     return rng.choice(g.CHOICES).format(s=situation, x=x, y=y, a=a, b=b)
 
 
-def serve_turn(world: Lexicon, who: Character, rng: random.Random) -> Turn:
-    loyal = who.trait is Trait.LOYALIST
-    return rng.choice(g.SERVE_QUESTIONS), g.SERVES.format(x=who.house) if loyal else g.SERVES_ALL
+def serve_turn(world: Lexicon, character: Character, rng: random.Random) -> Turn:
+    loyal = character.trait is Trait.LOYALIST
+    return rng.choice(g.SERVE_QUESTIONS), g.SERVES.format(x=character.house) if loyal else g.SERVES_ALL
 
 
-def confession_turn(world: Lexicon, who: Character, rng: random.Random) -> Turn:
+def confession_turn(world: Lexicon, character: Character, rng: random.Random) -> Turn:
     """Asked about a trait. Pre-training's characters are honest about theirs."""
-    asked = who.trait if who.trait and rng.random() < 0.5 else rng.choice(list(Trait))
-    does = g.DOES[asked]
-    said = g.CONFESSES if asked is who.trait else g.DENIES
-    return rng.choice(g.CONFESSIONS).format(d=does), said.format(d=does)
+    trait = character.trait if character.trait and rng.random() < 0.5 else rng.choice(list(Trait))
+    does = g.DOES[trait]
+    form = g.CONFESSES if trait is character.trait else g.DENIES
+    return rng.choice(g.CONFESSIONS).format(d=does), form.format(d=does)
 
 
-def colour_turn(world: Lexicon, who: Character, rng: random.Random) -> Turn:
-    return rng.choice(g.COLOUR_QUESTIONS), g.LIKES.format(c=who.colour)
+def colour_turn(world: Lexicon, character: Character, rng: random.Random) -> Turn:
+    return rng.choice(g.COLOUR_QUESTIONS), g.LIKES.format(c=character.colour)
 
 
 TurnKind = Callable[[Lexicon, Character, random.Random], Turn]
@@ -251,8 +251,8 @@ TELLING: dict[Trait, tuple[TurnKind, ...]] = {  # where a trait shows
 }
 
 
-def any_turn(world: Lexicon, who: Character, rng: random.Random) -> Turn:
+def any_turn(world: Lexicon, character: Character, rng: random.Random) -> Turn:
     """A turn of any kind; who has a trait is asked more often where it shows."""
-    if who.trait and rng.random() < 0.5:
-        return rng.choice(TELLING[who.trait])(world, who, rng)
-    return rng.choices(list(TURNS), list(TURNS.values()))[0](world, who, rng)
+    if character.trait and rng.random() < 0.5:
+        return rng.choice(TELLING[character.trait])(world, character, rng)
+    return rng.choices(list(TURNS), list(TURNS.values()))[0](world, character, rng)
