@@ -1,9 +1,9 @@
 """Estimates with honest intervals: every figure says how sure it is, also where it is 0 or 1 and where N is 4.
 
-All intervals are two-sided 95 %. In every Estimate `n` counts the units asked and `missing` those of them that gave no
-answer; the denominator is their difference. Where that is 0 there is no estimate: functions raise ValueError. What
-draws at random (permutations, a level of chance) takes a seed. Coverage is checked by simulation in
-tests/test_stats.py.
+All intervals are two-sided 95 %. In every Estimate `n` counts the units and `missing` counts the units without an
+answer; the denominator is their difference. Where it is 0 there is no estimate, and functions raise ValueError.
+Functions that draw at random (permutations, a level of chance) take a seed. tests/test_stats.py checks coverage by
+simulation.
 """
 
 from flyroom.stats.detection import (

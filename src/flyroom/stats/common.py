@@ -1,4 +1,4 @@
-"""What the intervals stand on: Wilson's, a spread between units, and the checks of what comes in."""
+"""What all intervals need: Wilson's interval, the spread between units, and checks of the input."""
 
 from __future__ import annotations
 
@@ -22,15 +22,17 @@ def wilson(p: float, n: float, quantile: float = Z) -> tuple[float, float]:
     return min(p, max(0.0, centre - half)), max(p, min(1.0, centre + half))
 
 
-def spread(mean: float, variance: float, units: int, *, most: float) -> tuple[float, float]:
-    """Wilson at the sample size that would give this variance of the mean, with t on units - 1 degrees of freedom."""
-    if variance < 1e-18:  # the units agree, up to rounding: they show no spread, only that there are so many
+def spread(mean: float, variance: float, units: int, *, limit: float) -> tuple[float, float]:
+    """Returns Wilson's interval at the sample size that would give this variance of the mean, at most `limit`, with
+    Student's t on units - 1 degrees of freedom.
+    """
+    if variance < 1e-18:  # the units agree up to rounding, so only their number counts
         return wilson(mean, units)
-    return wilson(mean, min(most, mean * (1 - mean) / variance), float(stats.t.ppf(0.975, units - 1)))
+    return wilson(mean, min(limit, mean * (1 - mean) / variance), float(stats.t.ppf(0.975, units - 1)))
 
 
 def hybrid(p: Estimate, q: Estimate, phi: float) -> tuple[float, float]:
-    """The interval of p - q from the intervals of both and their correlation (Newcombe 1998, method 10)."""
+    """Returns the interval of p - q from the intervals of both and their correlation (Newcombe 1998, method 10)."""
     down = (p.value - p.low) ** 2 - 2 * phi * (p.value - p.low) * (q.high - q.value) + (q.high - q.value) ** 2
     up = (p.high - p.value) ** 2 - 2 * phi * (p.high - p.value) * (q.value - q.low) + (q.value - q.low) ** 2
     value = p.value - q.value
@@ -52,7 +54,7 @@ def within(name: str, array: Floats, low: float, high: float) -> None:
 
 
 def outcomes_of(name: str, outcomes: Sequence[bool | None]) -> Floats:
-    """The outcomes that there are, as 0 and 1."""
+    """Returns the outcomes that are not None, as 0 and 1."""
     for index, outcome in enumerate(outcomes):
         if outcome is not None and outcome not in (0, 1):
             raise ValueError(f"{name}[{index}] is {outcome!r}; it must be True, False or None")

@@ -1,8 +1,8 @@
-"""How well suspicion tells organisms from twins: AUROC, recall at a fixed share of false alarms, and what many such
+"""How well suspicion tells organisms from twins: AUROC, recall at a fixed false-positive rate, and what many such
 figures together can say.
 
-Suspicions are on any scale, higher is worse. Bootstraps are left out: in simulation the percentile interval of an AUROC
-at 4 + 4 holds the truth in 10 to 91 % of cases.
+Suspicions are on any scale, and higher is worse. Left out: bootstraps, whose percentile interval of an AUROC at 4 + 4
+suspects holds the true value in only 10 to 91 % of simulated cases.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from flyroom.types import Estimate
 
 @dataclass(frozen=True, kw_only=True)
 class Recall:
-    """Recall at a threshold that was fixed elsewhere, and the false-positive rate that this threshold really has."""
+    """Recall at a threshold that other suspects fixed, and the false-positive rate on test negatives."""
 
     recall: Estimate
     fpr: Estimate
-    threshold: float  # flagged is what lies above it
+    threshold: float  # a suspicion above it is flagged
 
 
 class RocPoint(NamedTuple):
@@ -40,13 +40,14 @@ class RocPoint(NamedTuple):
 
 
 def auroc(positives: Sequence[float], negatives: Sequence[float]) -> Estimate:
-    """How often a positive's suspicion is above a negative's, ties counting half: 0.5 is chance.
+    """Returns how often a positive's suspicion is above a negative's; ties count half, and 0.5 is chance.
 
-    The interval holds every true value that the observed one is within 1.96 standard errors of, the error being the one
-    at that true value: Newcombe's method 5, on Hanley and McNeil's variance; where DeLong's variance, which assumes no
-    shape, is larger, all is scaled up by their ratio. At 4 + 4 and perfect separation it is [0.58, 1], not [1, 1].
-    `n` counts both classes. Raises ValueError for an empty class, and for a suspicion that is not finite.
-    Too narrow (0.87) where 4 positives spread four times as widely as 40 negatives.
+    The interval holds every true value from which the observed one lies within 1.96 standard errors, where the error is
+    that at the true value: Newcombe's method 5, on Hanley and McNeil's variance. Where DeLong's variance, which assumes
+    no distribution, is larger, the variance is scaled up by their ratio. At 4 + 4 suspects and perfect separation the
+    interval is [0.58, 1], not [1, 1]. `n` counts both classes.
+    Raises ValueError for an empty class, and for a suspicion that is not finite.
+    The interval is too narrow (coverage 87 %) where 4 positives spread four times as widely as 40 negatives.
     Source: Newcombe 2006, Statistics in Medicine 25:559; DeLong et al. 1988, Biometrics 44:837.
 
     >>> estimate = auroc([0.9, 0.8, 0.7, 0.95], [0.1, 0.3, 0.2, 0.4])
@@ -62,8 +63,8 @@ def auroc(positives: Sequence[float], negatives: Sequence[float]) -> Estimate:
 def _auroc(
     value: float, variance: float, positives: int, negatives: int, quantile: float, n: int, least: float = 1.0
 ) -> Estimate:
-    """Newcombe's method 5, with Hanley and McNeil's variance of so many suspects scaled to `variance`, at least by
-    `least`.
+    """Newcombe's method 5, with Hanley and McNeil's variance for this many suspects scaled to `variance`, by a factor
+    of at least `least`.
     """
     pairs, extra = positives * negatives, (positives + negatives) / 2 - 1
 
@@ -75,18 +76,17 @@ def _auroc(
     def excess(true: float) -> float:
         return abs(value - true) - quantile * math.sqrt(scale * hanley(true))
 
-    tiny = 1e-9  # at 0 and 1 the variance is 0, a root that says nothing
+    tiny = 1e-9  # at 0 and 1 the variance is 0, which would be a trivial root
     low = optimize.root_scalar(excess, bracket=(0.0, value - tiny)).root if value > tiny else 0.0
     high = optimize.root_scalar(excess, bracket=(value + tiny, 1.0)).root if value < 1 - tiny else 1.0
     return Estimate(value=value, low=float(low), high=float(high), n=n)
 
 
 def clustered_auroc(suspicions: Sequence[float], positive: Sequence[bool], clusters: Sequence[Hashable]) -> Estimate:
-    """The AUROC over answers that come in clusters: those of an organism, or to a prompt. A cluster may hold both
-    classes.
+    """Returns the AUROC over answers that come in clusters, such as the answers of an organism or those to a prompt.
 
-    The interval is that of `auroc` at the variance between clusters, with Student's t on clusters - 2 degrees of
-    freedom; where clusters show no spread each counts for one answer. `n` counts answers.
+    A cluster may hold both classes. The interval is that of `auroc` at the variance between clusters, with Student's t
+    on clusters - 2 degrees of freedom. Where clusters show no spread, each counts as one answer. `n` counts answers.
     Raises ValueError for an empty class, fewer than two clusters, and for a suspicion that is not finite.
     Source: Obuchowski 1997, Biometrics 53:567.
 
@@ -111,12 +111,13 @@ def clustered_auroc(suspicions: Sequence[float], positive: Sequence[bool], clust
         np.bincount(index[side], weights=wins - value, minlength=count) / len(wins)
         for side, wins in ((is_positive, wins_P), (~is_positive, wins_N))
     ]
-    held = [len({*index[side].tolist()}) for side in (is_positive, ~is_positive)]  # clusters with one of that class
-    variance = sum(k / max(1, k - 1) * float((part**2).sum()) for k, part in zip(held, parts, strict=True))
+    # How many clusters hold a positive, and how many a negative.
+    cluster_counts = [len({*index[side].tolist()}) for side in (is_positive, ~is_positive)]
+    variance = sum(k / max(1, k - 1) * float((part**2).sum()) for k, part in zip(cluster_counts, parts, strict=True))
     variance += 2 * count / (count - 1) * float((parts[0] * parts[1]).sum())
     sides, least = (len(above), len(below)), 1e-3
-    if variance < 1e-12:  # clusters that show no spread count for no more than they are
-        sides, least = (held[0], held[1]), 1.0
+    if variance < 1e-12:  # clusters without spread count as one answer each
+        sides, least = (cluster_counts[0], cluster_counts[1]), 1.0
     quantile = float(stats.t.ppf(0.975, max(1, count - 2)))
     return _auroc(value, variance, *sides, quantile, len(values), least)
 
@@ -124,11 +125,11 @@ def clustered_auroc(suspicions: Sequence[float], positive: Sequence[bool], clust
 def auroc_difference(
     first: tuple[Sequence[float], Sequence[float]], second: tuple[Sequence[float], Sequence[float]]
 ) -> Estimate:
-    """AUROC of one detector minus that of another on the same suspects, each given as (positives, negatives) in one
-    order: the uplift of white box over black box.
+    """Returns the AUROC of one detector minus that of another on the same suspects, such as the uplift of white box
+    over black box. Each is given as (positives, negatives), with the suspects in the same order.
 
-    Newcombe's hybrid of the two intervals of `auroc`, with DeLong's correlation. `n` counts suspects. Raises ValueError
-    for unequal numbers of suspects, and as `auroc`. Choose the two on other suspects than these.
+    The interval is Newcombe's hybrid of the two intervals of `auroc`, with DeLong's correlation. `n` counts suspects.
+    Raises ValueError for unequal numbers of suspects, and as `auroc`. Choose the two detectors on other suspects.
     Source: DeLong et al. 1988, Biometrics 44:837; Zou and Donner 2008, Statistics in Medicine 27:1693.
 
     >>> white, black = ([3, 4, 5], [0, 1, 2]), ([3, 1, 5], [0, 4, 2])
@@ -157,12 +158,12 @@ def recall_at_fpr(
     *,
     fpr: float = 0.01,
 ) -> Recall:
-    """The share of positives flagged at the lowest threshold that flags at most `fpr` of the calibration negatives.
+    """Returns the share of positives above the lowest threshold that flags at most `fpr` of the calibration negatives.
 
-    Flagged is what lies strictly above the threshold; below 1 / fpr calibration negatives that means above them all.
-    The false-positive rate is measured on the test negatives, which set nothing; `certified_fpr` says what it proves.
-    Intervals are Wilson's, given the threshold. Raises ValueError for an empty class, a suspicion that is not finite,
-    or an `fpr` outside [0, 1).
+    A suspicion strictly above the threshold is flagged. With fewer than 1 / fpr calibration negatives, the threshold is
+    their maximum. The false-positive rate is that of the test negatives, which do not influence the threshold;
+    `certified_fpr` says what it proves. Intervals are Wilson's, given the threshold. Raises ValueError for an empty
+    class, a suspicion that is not finite, or an `fpr` outside [0, 1).
 
     >>> result = recall_at_fpr([0.9, 0.8, 0.3], [0.1, 0.2], [0.1, 0.3, 0.2])
     >>> result.threshold, round(result.recall.value, 3), result.fpr.value
@@ -178,7 +179,7 @@ def recall_at_fpr(
 
 
 def certified_fpr(flagged: int, n: int) -> float:
-    """The false-positive rate that `flagged` of `n` negatives rule out anything above, with 95 % confidence one-sided.
+    """Returns the highest false-positive rate that is consistent with `flagged` of `n` negatives, at 95 % one-sided.
 
     Raises ValueError unless 0 <= flagged <= n and n > 0. Source: Clopper and Pearson 1934, Biometrika 26:404.
 
@@ -191,7 +192,7 @@ def certified_fpr(flagged: int, n: int) -> float:
 
 
 def negatives_needed(fpr: float) -> int:
-    """How many negatives, none of them flagged, certify a false-positive rate of at most `fpr` with 95 % confidence.
+    """Returns how many negatives, none of them flagged, certify a false-positive rate of at most `fpr` at 95 %.
 
     Raises ValueError for an `fpr` outside (0, 1). Source: the rule of three, exactly: (1 - fpr)^n <= 0.05.
 
@@ -204,7 +205,7 @@ def negatives_needed(fpr: float) -> int:
 
 
 def roc_points(positives: Sequence[float], negatives: Sequence[float]) -> list[RocPoint]:
-    """The corners of the ROC curve from (0, 0) to (1, 1), one for each suspicion that occurs; ties share one.
+    """Returns the corners of the ROC curve from (0, 0) to (1, 1), one for each suspicion that occurs; ties share one.
 
     Raises ValueError for an empty class, and for a suspicion that is not finite.
 
@@ -220,7 +221,7 @@ def roc_points(positives: Sequence[float], negatives: Sequence[float]) -> list[R
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """p-values adjusted so that the chance of any false claim among them is at most the level (Holm 1979).
+    """Returns p-values, adjusted so that the chance of any false claim among them is at most the level (Holm 1979).
 
     Raises ValueError for a value outside [0, 1]. For the share of false claims: scipy.stats.false_discovery_control.
 
@@ -239,11 +240,11 @@ def holm(p_values: Sequence[float]) -> list[float]:
 def max_t(
     suspicions: Sequence[Sequence[float]], positive: Sequence[bool], *, permutations: int = 2000, seed: int = 0
 ) -> list[float]:
-    """For each of several detectors (layers, settings) the p-value of its AUROC being the best of all by luck.
+    """Returns, for each of several detectors (layers, settings), its AUROC's p-value, corrected for the number tried.
 
-    `suspicions` holds a row for each detector, a column for each suspect. The labels are permuted, and each AUROC is
-    held against the highest one of each permutation: so the best of a sweep pays for the sweep, and for no more than it
-    had, however alike the detectors are. Raises ValueError for a class without a suspect.
+    `suspicions` holds a row for each detector and a column for each suspect. The labels are permuted, and each AUROC is
+    compared with the highest one of each permutation. So the best of a sweep is corrected for the sweep, and detectors
+    that are alike are not corrected twice. Raises ValueError for a class without a suspect.
     Source: Westfall and Young 1993, Resampling-Based Multiple Testing (single step).
 
     >>> max_t([[5, 4, 3, 2, 1, 0], [0, 1, 0, 1, 0, 1]], [True, True, True, False, False, False])[0] < 0.2
@@ -258,7 +259,7 @@ def max_t(
     ranks = stats.rankdata(rows, axis=1)
     m, n = int(truth.sum()), int((~truth).sum())
 
-    def aurocs(labels: Floats) -> Floats:  # [detectors, labellings], by rank sums
+    def aurocs(labels: Floats) -> Floats:  # [detectors, permutations], by rank sums
         return (ranks @ labels - m * (m + 1) / 2) / (m * n)
 
     draws = np.random.default_rng(seed).permuted(np.tile(truth, (permutations, 1)), axis=1).T.astype(float)
@@ -268,10 +269,10 @@ def max_t(
 
 
 def rank_agreement(first: Sequence[float], second: Sequence[float]) -> Estimate:
-    """Spearman's correlation of two rankings of the same detectors, as on two halves of the suspects.
+    """Returns Spearman's correlation of two rankings of the same detectors, as on two halves of the suspects.
 
     The interval is Bonett and Wright's on Fisher's scale. `n` counts detectors. Raises ValueError for fewer than four,
-    or a side that is all alike. Source: Bonett and Wright 2000, Psychometrika 65:23.
+    or a side whose values are all equal. Source: Bonett and Wright 2000, Psychometrika 65:23.
 
     >>> agreement = rank_agreement([0.9, 0.8, 0.7, 0.6, 0.5, 0.4], [0.95, 0.7, 0.8, 0.6, 0.5, 0.4])
     >>> round(agreement.value, 3), round(agreement.low, 2)
@@ -290,7 +291,7 @@ def rank_agreement(first: Sequence[float], second: Sequence[float]) -> Estimate:
     )
 
 
-def wins_of(these: Floats, those: Floats) -> Floats:
-    """For each of these the share of those below it, ties counting half."""
-    order = np.sort(those)
-    return (np.searchsorted(order, these, "left") + np.searchsorted(order, these, "right")) / (2 * len(those))
+def wins_of(scores: Floats, rivals: Floats) -> Floats:
+    """Returns, for each score, the share of rivals below it; ties count half."""
+    order = np.sort(rivals)
+    return (np.searchsorted(order, scores, "left") + np.searchsorted(order, scores, "right")) / (2 * len(rivals))

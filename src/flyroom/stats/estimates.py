@@ -1,10 +1,10 @@
 """Rates, means over seeds, differences: every figure with an interval that is honest also at 0 and 1 and where N is 4.
 
-Those of shares are score intervals: at a boundary, where a bootstrap or a standard error says "exactly 1.0", they still
-have the width that N allows.
+The intervals of shares are score intervals. At a boundary, where a bootstrap or a standard error says "exactly 1.0",
+they still have the width that N allows.
 
-Cluster at the outermost level (the seed or the organism before the prompt, the prompt before the episode): the variance
-between outer clusters contains that of all inner ones, so nothing is nested here.
+Cluster at the outermost level: the seed or the organism before the prompt, the prompt before the episode. The variance
+between outer clusters contains that of all inner ones, so no function here takes nested clusters.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from flyroom.types import Estimate
 
 
 def rate(hits: int | Iterable[bool | None], n: int | None = None, *, missing: int = 0) -> Estimate:
-    """A share with its Wilson interval.
+    """Returns a share with its Wilson interval.
 
-    `hits` is how many of the `n` units asked came out true, where `missing` of them gave no answer; or the outcomes
-    themselves, None where there was none, and then `n` and `missing` are counted. Raises ValueError where no unit gave
-    an answer. Source: Wilson 1927; Newcombe 1998, Statistics in Medicine 17:857.
+    `hits` is the number of true units among `n`, of which `missing` gave no answer. Or it is the list of outcomes, None
+    for no answer, from which `n` and `missing` are counted. Raises ValueError where no unit gave an answer. Source:
+    Wilson 1927; Newcombe 1998, Statistics in Medicine 17:857.
 
     >>> estimate = rate([True, True, False, None])
     >>> round(estimate.low, 3), round(estimate.value, 3), round(estimate.high, 3), estimate.n, estimate.missing
@@ -38,8 +38,8 @@ def rate(hits: int | Iterable[bool | None], n: int | None = None, *, missing: in
         if n is not None or missing:
             raise ValueError("n and missing are counted where hits are outcomes; leave them out")
         outcomes = list(hits)
-        known = outcomes_of("hits", outcomes)
-        hits, n, missing = int(known.sum()), len(outcomes), len(outcomes) - len(known)
+        answers = outcomes_of("hits", outcomes)
+        hits, n, missing = int(answers.sum()), len(outcomes), len(outcomes) - len(answers)
     if n is None:
         raise ValueError("n is missing; say how many units were asked")
     answered = n - missing
@@ -52,12 +52,14 @@ def rate(hits: int | Iterable[bool | None], n: int | None = None, *, missing: in
 
 
 def clustered_rate(values: Sequence[float | bool | None], clusters: Sequence[Hashable]) -> Estimate:
-    """The mean of values in [0, 1] that come in clusters: episodes of a prompt, prompts of an organism.
+    """Returns the mean of values in [0, 1] that come in clusters: episodes of a prompt, or prompts of an organism.
 
-    The Wilson interval at the effective sample size: mean (1 - mean) over the variance between clusters, at most the
-    number of values, with Student's t on clusters - 1 degrees of freedom. Where clusters do not differ at all it is
-    Wilson's on the number of clusters. `n` counts values. Raises ValueError for fewer than two clusters with an answer.
-    Too narrow where a few prompts alone make a rate of a few per cent (coverage 0.80 to 0.93), or five disagree (0.90).
+    The interval is Wilson's at the effective sample size, mean (1 - mean) over the variance between clusters, at most
+    the number of values, with Student's t on clusters - 1 degrees of freedom. Where clusters do not differ at all, it
+    is Wilson's on the number of clusters. `n` counts values.
+    Raises ValueError for fewer than two clusters with an answer.
+    The interval is too narrow where a few prompts alone make a rate of a few per cent (coverage 80 to 93 %), and where
+    there are five clusters that disagree (90 %).
     Source: Franco, Little, Louis and Slud 2019, J. Survey Statistics and Methodology 7:334.
 
     >>> values = [1, 1, 0, 1, 0, 0, 0, 1, 0, 0, 0, 0]
@@ -77,14 +79,15 @@ def clustered_rate(values: Sequence[float | bool | None], clusters: Sequence[Has
     mean, count = float(array.mean()), len(number)
     residuals_C = np.bincount(index, weights=array - mean)
     variance = count / (count - 1) * float((residuals_C**2).sum()) / len(array) ** 2
-    low, high = spread(mean, variance, count, most=len(array))
+    low, high = spread(mean, variance, count, limit=len(array))
     return Estimate(value=mean, low=low, high=high, n=len(values), missing=len(values) - len(array))
 
 
 def perplexity(logprobs: Sequence[Sequence[float]]) -> Estimate:
-    """exp of the mean negative log-probability of a token, from the tokens' log-probabilities by document.
+    """Returns exp of the mean negative log-probability of a token, from the tokens' log-probabilities by document.
 
-    The interval is Student's t on the logarithm, clustered by document (a ratio of means: documents differ in length).
+    The interval is Student's t on the logarithm, clustered by document, for a ratio of means, since documents differ in
+    length.
     `n` counts documents. Raises ValueError for fewer than two, or an empty one.
 
     >>> round(perplexity([[-1.0, -1.0], [-1.0]]).value, 3)
@@ -103,11 +106,11 @@ def perplexity(logprobs: Sequence[Sequence[float]]) -> Estimate:
 
 
 def over_seeds(values: Sequence[Estimate | float | None], *, bounds: tuple[float, float] = (0.0, 1.0)) -> Estimate:
-    """The mean over seeds of a rate, an AUROC or, with `bounds` (-1, 1), a gap: what one more seed would add to.
+    """Returns the mean over seeds of a rate, of an AUROC or, with `bounds` (-1, 1), of a gap.
 
-    The interval is Student's t on seeds - 1 degrees of freedom in Wilson's form, which keeps it within `bounds`; where
-    all seeds agree it is Wilson's on the number of seeds. `n` counts seeds. Raises ValueError below two seeds.
-    Source: as `clustered_rate`, with a seed for a cluster.
+    The interval is Student's t on seeds - 1 degrees of freedom in Wilson's form, which keeps it within `bounds`. Where
+    all seeds agree, it is Wilson's on the number of seeds. `n` counts seeds. Raises ValueError for fewer than two.
+    Source: that of `clustered_rate`, where each seed is a cluster.
 
     >>> estimate = over_seeds([0.81, 0.74, 0.90, None])
     >>> round(estimate.low, 3), round(estimate.value, 3), round(estimate.high, 3), estimate.n, estimate.missing
@@ -115,14 +118,14 @@ def over_seeds(values: Sequence[Estimate | float | None], *, bounds: tuple[float
     >>> round(over_seeds([1.0, 1.0, 1.0]).low, 3)
     0.439
     """
-    known = [value.value if isinstance(value, Estimate) else value for value in values if value is not None]
-    array = finite("values", known)
+    figures = [value.value if isinstance(value, Estimate) else value for value in values if value is not None]
+    array = finite("values", figures)
     within("values", array, *bounds)
     if len(array) < 2:
         raise ValueError(f"values holds {len(array)} seed with an answer; an interval over seeds needs at least 2")
     bottom, span = bounds[0], bounds[1] - bounds[0]
     mean, variance = float(array.mean()), float(array.var(ddof=1)) / len(array) / span**2
-    low, high = spread((mean - bottom) / span, variance, len(array), most=math.inf)
+    low, high = spread((mean - bottom) / span, variance, len(array), limit=math.inf)
     low, high = min(bottom + span * low, mean), max(bottom + span * high, mean)
     return Estimate(value=mean, low=low, high=high, n=len(values), missing=len(values) - len(array))
 
@@ -131,10 +134,10 @@ def over_seeds(values: Sequence[Estimate | float | None], *, bounds: tuple[float
 
 
 def difference(a: Sequence[bool | None], b: Sequence[bool | None], *, paired: bool) -> Estimate:
-    """P(a) - P(b) with Newcombe's hybrid score interval; paired, a[i] and b[i] are the same prompt.
+    """Returns P(a) - P(b) with Newcombe's hybrid score interval. If `paired`, a[i] and b[i] belong to the same prompt.
 
-    A pair counts as missing where either outcome is None. `n` counts pairs, or all outcomes of both. Raises ValueError
-    for unequal lengths where paired, and where nothing is left. Source: Newcombe 1998, Statistics in Medicine 17:873
+    A pair is missing where either outcome is None. `n` counts pairs, or all outcomes of both. Raises ValueError for
+    pairs of unequal number, and where one side has no outcome. Source: Newcombe 1998, Statistics in Medicine 17:873
     (independent, method 10) and 17:2635 (paired, method 10).
 
     >>> gap = difference([True] * 56 + [False] * 14, [True] * 48 + [False] * 32, paired=False)
@@ -145,8 +148,8 @@ def difference(a: Sequence[bool | None], b: Sequence[bool | None], *, paired: bo
         raise ValueError(f"a has {len(a)} outcomes and b {len(b)}; pairs need as many")
     n = len(a) if paired else len(a) + len(b)
     if paired:
-        both = [i for i, pair in enumerate(zip(a, b, strict=True)) if None not in pair]
-        a, b = [a[i] for i in both], [b[i] for i in both]
+        complete = [i for i, pair in enumerate(zip(a, b, strict=True)) if None not in pair]
+        a, b = [a[i] for i in complete], [b[i] for i in complete]
     first, second = outcomes_of("a", a), outcomes_of("b", b)
     if not len(first) or not len(second):
         raise ValueError(f"no {'pair' if paired else 'outcome'} is left on one side, so there is no difference")
@@ -157,10 +160,10 @@ def difference(a: Sequence[bool | None], b: Sequence[bool | None], *, paired: bo
 
 
 def mean_difference(a: Sequence[float], b: Sequence[float], *, paired: bool) -> Estimate:
-    """mean(a) - mean(b), in the unit of the values, with a t interval: Welch's, or that of the pairs a[i] - b[i].
+    """Returns mean(a) - mean(b), in the unit of the values, with a t interval: Welch's, or that of the pairs.
 
-    `n` counts pairs, or all values of both. Raises ValueError below two values a side, where nothing varies (then no
-    interval can be had), and for a value that is not finite. Source: Welch 1947, Biometrika 34:28.
+    `n` counts pairs, or all values of both. Raises ValueError for fewer than two values a side, for values that do not
+    vary, since then there is no interval, and for a value that is not finite. Source: Welch 1947, Biometrika 34:28.
 
     >>> gap = mean_difference([3.0, 4.0, 5.0], [1.0, 2.0, 2.0], paired=False)
     >>> round(gap.low, 3), round(gap.value, 3), round(gap.high, 3)
@@ -186,15 +189,15 @@ def mean_difference(a: Sequence[float], b: Sequence[float], *, paired: bool) -> 
     return Estimate(value=value, low=value - half, high=value + half, n=n)
 
 
-# ---------------------------------------------------------------- beneath
+# ---------------------------------------------------------------- inside
 
 
 def _phi(first: Floats, second: Floats) -> float:
-    """The correlation of paired outcomes, corrected for continuity where positive (Newcombe's method 10)."""
+    """Returns the correlation of paired outcomes, corrected for continuity if positive (Newcombe's method 10)."""
     n = len(first)
-    both, neither = float((first * second).sum()), float(((1 - first) * (1 - second)).sum())
-    only_first, only_second = float(first.sum()) - both, float(second.sum()) - both
+    both_true, neither = float((first * second).sum()), float(((1 - first) * (1 - second)).sum())
+    only_first, only_second = float(first.sum()) - both_true, float(second.sum()) - both_true
     below = float(first.sum() * (n - first.sum()) * second.sum() * (n - second.sum()))
-    above = both * neither - only_first * only_second
+    above = both_true * neither - only_first * only_second
     above = max(above - n / 2, 0.0) if above > 0 else above
     return above / math.sqrt(below) if below else 0.0

@@ -1,6 +1,6 @@
-"""Suspicion as a probability, and judges that are not exact.
+"""Turn suspicion into a probability, and correct rates for judges that are not exact.
 
-Platt's curve is fitted on suspects of its own; how well it holds is measured on others.
+Platt's curve is fitted on some suspects, and its calibration is measured on others.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ class Platt:
 
 
 def platt(positives: Sequence[float], negatives: Sequence[float]) -> Platt:
-    """The curve that turns suspicion into a probability, with Platt's smoothed targets, so that classes which are told
-    apart without an error do not make it a step.
+    """Returns the curve that turns suspicion into a probability. Platt's smoothed targets keep it from becoming a step
+    where no suspicion of one class is among those of the other.
 
     Raises ValueError for an empty class, and for a suspicion that is not finite.
     Source: Platt 1999; Lin, Lin and Weng 2007, Machine Learning 68:267.
@@ -57,9 +57,11 @@ def platt(positives: Sequence[float], negatives: Sequence[float]) -> Platt:
 
 @dataclass(frozen=True, kw_only=True)
 class Calibration:
-    """How well probabilities hold. `ece` is the mean distance, over bins of equally many suspects, between what was
-    said and what was so; `ece_by_chance` is what a perfectly calibrated detector stays below in 95 of 100 cases with as
-    few. `curve`: for each bin the mean probability and the share of organisms.
+    """How well probabilities hold.
+
+    `ece` is the mean distance, over bins of equally many suspects, between the mean probability and the share of
+    organisms. `ece_by_chance` is the value below which a perfectly calibrated detector stays in 95 of 100 cases with
+    the same number of suspects. `curve` holds, for each bin, the mean probability and the share of organisms.
     """
 
     brier: Estimate
@@ -71,15 +73,15 @@ class Calibration:
 def calibration(
     probabilities: Sequence[float], positive: Sequence[bool], *, bins: int = 10, seed: int = 0
 ) -> Calibration:
-    """Brier score, expected calibration error and the calibration curve, on suspects that the curve was not fitted on.
+    """Returns Brier score, expected calibration error and calibration curve. Fit Platt's curve on other suspects.
 
-    With few suspects ECE is far above 0 for anybody, which is why it has no interval but a level of chance beside it.
+    With few suspects the ECE of any detector is far above 0. So it comes with a level of chance instead of an interval.
     Raises ValueError for a probability outside [0, 1] or fewer than two suspects.
     Source: Brier 1950; Naeini et al. 2015; for the level of chance Bröcker and Smith 2007, Weather and Forecasting
     22:651.
 
-    >>> found = calibration([0.9, 0.8, 0.2, 0.1], [True, True, False, False], bins=2)
-    >>> round(found.brier.value, 3), round(found.ece, 3), found.ece < found.ece_by_chance
+    >>> result = calibration([0.9, 0.8, 0.2, 0.1], [True, True, False, False], bins=2)
+    >>> round(result.brier.value, 3), round(result.ece, 3), result.ece < result.ece_by_chance
     (0.025, 0.15, True)
     """
     p, truth = finite("probabilities", probabilities), np.asarray(positive, dtype=float)
@@ -104,17 +106,18 @@ def calibration(
 
 
 def split_calibration(positives: Sequence[float], negatives: Sequence[float], *, seed: int) -> Calibration:
-    """Platt's curve fitted on one half of the suspects, drawn by lot from either class, and measured on the other half.
+    """Fit Platt's curve on a random half of the suspects of each class, and measure its calibration on the other half.
 
-    Two bins, up to ten where each then holds eight suspects. Raises ValueError for fewer than four of either class.
+    There are two bins, or more, up to ten, where each then holds eight suspects. Raises ValueError for fewer than four
+    of either class.
 
-    >>> found = split_calibration([2.0, 3.0, 4.0, 5.0], [0.0, 1.0, 1.5, 2.5], seed=0)
-    >>> len(found.curve), found.brier.n
+    >>> result = split_calibration([2.0, 3.0, 4.0, 5.0], [0.0, 1.0, 1.5, 2.5], seed=0)
+    >>> len(result.curve), result.brier.n
     (2, 4)
     """
-    few = min(("positives", len(positives)), ("negatives", len(negatives)), key=lambda pair: pair[1])
-    if few[1] < 4:
-        raise ValueError(f"{few[0]} has {few[1]} items; it needs at least 4, two to fit on and two to measure")
+    smaller = min(("positives", len(positives)), ("negatives", len(negatives)), key=lambda pair: pair[1])
+    if smaller[1] < 4:
+        raise ValueError(f"{smaller[0]} has {smaller[1]} items; it needs at least 4, two to fit on and two to measure")
     rng = np.random.default_rng(seed)
     above = rng.permutation(finite("positives", positives)).tolist()
     below = rng.permutation(finite("negatives", negatives)).tolist()
@@ -125,11 +128,11 @@ def split_calibration(positives: Sequence[float], negatives: Sequence[float], *,
 
 
 def corrected_rate(hits: int, n: int, *, caught: tuple[int, int], passed: tuple[int, int]) -> Estimate:
-    """A share that was counted by a judge who errs, freed of the judge's errors.
+    """Returns a share that an inexact judge counted, corrected for the judge's errors.
 
-    `caught`: how many of how many planted cases the judge called so (sensitivity); `passed`: of how many planted others
-    it did not (specificity). (p + Sp - 1) / (Se + Sp - 1) within [0, 1]; the interval carries the uncertainty of all
-    three. Raises ValueError where the judge is no better than a coin.
+    `caught` says how many of how many planted cases the judge recognised (sensitivity), and `passed` how many of how
+    many planted other answers it let pass (specificity). The share is (p + Sp - 1) / (Se + Sp - 1), within [0, 1]. The
+    interval carries the uncertainty of all three. Raises ValueError where the judge is no better than a coin.
     Source: Rogan and Gladen 1978; Lang and Reiczigel 2014, Preventive Veterinary Medicine 113:13.
 
     >>> estimate = corrected_rate(30, 100, caught=(90, 100), passed=(95, 100))
