@@ -48,22 +48,22 @@ def new(
 def play(folder: Folder, base: BaseName = BASE) -> None:
     """Question suspects, a line each: `SUSPECT question`, or JSON with "suspect" and "messages".
 
-    A line of JSON is answered by entry. At a terminal, ? lists suspects, catalogue and budget; an empty line ends.
+    A line of JSON gets an answer in JSON. At a terminal, ? lists suspects, catalogue and budget; an empty line ends.
     """
     from flyroom import stages
     from flyroom.types import Message
 
     game, seat = stages.sit(folder, stages.open_base(base))
-    person = sys.stdin.isatty()
+    interactive = sys.stdin.isatty()
 
     def welcome() -> None:
         err.print(f"suspects: {', '.join(game.suspects)}")
         err.print(f"behaviours: {', '.join(game.catalogue)}; {seat.budget_left:,} of {game.budget:,} tokens are left")
 
     welcome()
-    if person:
+    if interactive:
         err.print("SUSPECT question; ? for this list, an empty line to end")
-    while line := sys.stdin.readline().strip():  # Ctrl-D ends it too
+    while line := sys.stdin.readline().strip():  # Ctrl-D gives an empty line too
         if line == "?":
             welcome()
             continue
@@ -119,7 +119,7 @@ def reveal(
 
 
 def _read_question(line: str) -> tuple[str, list[tuple[str, str]], bool]:
-    """Whom to ask what, and whether by JSON. Raises ValueError."""
+    """Returns the suspect, the messages, and whether the line is JSON. Raises ValueError for any other line."""
     if not line.startswith("{"):
         suspect, _, text = line.partition(" ")
         if not text.strip():

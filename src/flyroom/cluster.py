@@ -1,15 +1,15 @@
-"""Growth and the bench on Ray: groups of organisms or of detectors as tasks, one process a core or a GPU, results
-through the room.
+"""Grow and bench on Ray: each task takes a group of organisms or of detectors, each process has one core or one GPU,
+and the room holds the results.
 
     with cluster.connected() as ray:
         cluster.grow(ray, recipes, base, room, seeds=seeds)
     organisms = stages.grow(recipes, opened, room, seeds=seeds)  # trains nothing: all of them are in the room
 
-A task opens the base, works as it would anywhere and leaves what it made in the room; nothing but recipes, seeds, ids
-and names travels. A task whose worker dies is started again by Ray, on any node, and goes on from the group's last
-checkpoint, or after its last detector. So every node must see the room under the same path (a shared folder with
-working file locks), have flyroom installed, and find the base under the same name. Organisms are as without Ray, up to
-floating point: who stands in a batch beside whom is different.
+A task opens the base, works as it would without Ray, and leaves its results in the room. Only recipes, seeds, ids and
+names go over the network. Where a worker dies, Ray starts its task again on any node, and the task continues from the
+group's last checkpoint, or after its last detector. So every node must see the room under the same path (a shared
+folder with working file locks), have flyroom installed, and find the base under the same name. Organisms are the same
+as without Ray, up to floating point, because batches are divided differently.
 
 Left out: gradients over the network (adapters are independent), Ray's object store, starting clusters (`ray up` does).
 """
@@ -32,17 +32,17 @@ from flyroom.room import Room
 from flyroom.types import Recipe, Watch
 from flyroom.worlds.micro.bundled import bundled
 
-RETRIES = 5  # of a task whose worker died
-HANDS = 4  # groups of detectors for each process, so that one who is done early takes another
-SETTINGS = {  # unless the environment says otherwise
-    "RAY_USAGE_STATS_ENABLED": "0",  # nobody is told what is grown here
-    "RAY_worker_niceness": "0",  # or all else on the machine comes before the organisms: Ray's default is 15
-    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # Ray's coming default, and no warning about it
+RETRIES = 5  # new starts of a task whose worker died
+HANDS = 4  # groups of detectors for each process, so that a process that ends early takes another
+SETTINGS = {  # Ray's settings, unless the environment sets them
+    "RAY_USAGE_STATS_ENABLED": "0",  # send no usage statistics
+    "RAY_worker_niceness": "0",  # Ray's default of 15 lets every other process on the machine go first
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # the default of later versions; without it Ray warns
 }
 
 
 def address_of(on: str) -> str | None:
-    """Where "ray" (None, a cluster on this machine) or "ray:ADDRESS" points; what `ray.init` takes as an address.
+    """Returns the address in "ray:ADDRESS", or None for "ray", which means a cluster on this machine.
 
     >>> address_of("ray:10.0.0.4:6379")
     '10.0.0.4:6379'
@@ -65,11 +65,11 @@ def grow(
 ) -> None:
     """Put each recipe and its twin, with each seed, into the room, as `stages.grow` does.
 
-    Args: ray, what `connected` gave; base, its name, folder or hub id; compile, as in `TorchEngine.open`. Raises what a
-    task raised, if it was no death of its worker; RuntimeError for a group whose workers died RETRIES + 1 times.
+    Args: ray, the value of `connected`; base, its name, folder or hub id; compile, as in `TorchEngine.open`. Raises the
+    error of a task, and RuntimeError for a group whose workers died RETRIES + 1 times.
     """
     groups = shards(recipes, seeds, _processes(ray))
-    _run(ray, partial(_grow, _anywhere(base), room.root, compile), groups, "grow", watch)
+    _run(ray, partial(_grow, _make_absolute(base), room.root, compile), groups, "grow", watch)
 
 
 def bench(
@@ -85,33 +85,35 @@ def bench(
     certify: float | None = None,
     watch: Watch | None = None,
 ) -> None:
-    """Put the cells of these detectors on these organisms into the room, as `stages.bench` does; a detector that failed
-    leaves none. The calibration twins must be there already, or each task would grow them. Args and errors as there and
-    in `grow`; known_room, a room whose organisms and twins are told apart.
+    """Put the cells of these detectors on these organisms into the room, as `stages.bench` does.
+
+    A detector that fails leaves no cell. The calibration twins must be in the room already, or each task would grow
+    them. Args and errors are those of `stages.bench` and `grow`; known_room, a room of organisms and twins for
+    detectors to fit on.
     """
     settings = {"seed": seed, "calibration": calibration, "terms": Terms(certify=certify)}
-    work = partial(_bench, _anywhere(base), room.root, tuple(ids), known_room and known_room.absolute(), settings)
+    work = partial(_bench, _make_absolute(base), room.root, tuple(ids), known_room and known_room.absolute(), settings)
     _run(ray, work, stages.dealt(names, HANDS * _processes(ray)), "bench", watch)
 
 
 def _run(
     ray: Any, work: Callable[[list[Any]], None], groups: Sequence[list[Any]], stage: str, watch: Watch | None
 ) -> None:
-    """One task a group, until all are done."""
+    """Run one task for each group, and wait for all of them."""
     on_cpu = not ray.cluster_resources().get("GPU")
     options = {"num_cpus": 1} if on_cpu else {"num_gpus": 1}
     task = ray.remote(**options, max_retries=RETRIES)(_task)
-    waiting, count = [task.remote(work, group, on_cpu) for group in groups], 0
+    waiting, finished = [task.remote(work, group, on_cpu) for group in groups], 0
     while waiting:
         ready, waiting = ray.wait(waiting)
-        _take(ray, ready)
-        count += len(ready)
+        _raise_failures(ray, ready)
+        finished += len(ready)
         if watch:
-            watch(stage, count, len(groups), f"groups, {len(waiting)} on their way")
+            watch(stage, finished, len(groups), f"groups, {len(waiting)} on their way")
 
 
 def _task(work: Callable[[list[Any]], None], group: list[Any], on_cpu: bool) -> None:
-    """What a worker does. Two processes that share a core spin; so each has one thread."""
+    """The work of one worker. On a CPU it uses one thread, because threads that share a core wait for each other."""
     import torch
 
     if on_cpu:
@@ -137,33 +139,36 @@ def _processes(ray: Any) -> int:
     return int(resources.get("GPU", 0)) or int(resources.get("CPU", 1))
 
 
-def _anywhere(base: str) -> str:
-    """The base's name for a worker, who may stand in another folder."""
+def _make_absolute(base: str) -> str:
+    """Returns the base with an absolute path if it is a folder: a worker may have another working directory."""
     local = base not in bundled() and Path(base).expanduser().is_dir()
     return str(Path(base).expanduser().absolute()) if local else base
 
 
 def shards(recipes: Sequence[Recipe], seeds: Sequence[int], n: int) -> list[list[Order]]:
-    """At most `n` groups of orders, as equal as can be: every organism once, a twin beside the first that it is of."""
-    pairs, names = [], set[tuple[str, int]]()
+    """Divide the orders into at most `n` groups of similar size. Each organism comes once, and a twin shared by several
+    recipes comes with the first of them.
+    """
+    pairs, organisms = [], set[tuple[str, int]]()
     for recipe in recipes:
         for seed in seeds:
-            fresh = [(r, seed) for r in stages.with_twins([recipe]) if (r.id, seed) not in names]
-            names |= {(r.id, seed) for r, _ in fresh}
-            pairs += [fresh] if fresh else []
+            orders = [(r, seed) for r in stages.with_twins([recipe]) if (r.id, seed) not in organisms]
+            organisms |= {(r.id, seed) for r, _ in orders}
+            pairs += [orders] if orders else []
     return [[order for pair in pairs[i::n] for order in pair] for i in range(min(n, len(pairs)))]
 
 
 @contextmanager
 def connected(address: str | None = None, workers: int | None = None) -> Iterator[Any]:
-    """Ray, connected to the cluster at `address`; or to one on this machine, of `workers` cores (None: all), that lives
-    as long as the block. ValueError if Ray is not installed, does not start or does not answer there.
+    """Yields Ray, connected to the cluster at `address`, or without one to a cluster on this machine with `workers`
+    cores (None: all cores), which ends with the block. Raises ValueError if Ray is not installed, does not start or
+    does not answer.
     """
     ray = _ray()
     cores = {} if address else {"num_cpus": workers, "include_dashboard": False}
     try:
         ray.init(address=address or "local", log_to_driver=False, logging_level="error", **cores)
-    except Exception as error:  # a plain Exception is what Ray raises where its node is not up within 30 seconds
+    except Exception as error:  # Ray raises a plain Exception where its node does not start within 30 seconds
         where = f"no Ray cluster answers at {address}" if address else "Ray did not start on this machine"
         raise ValueError(f"{where}: {error}") from error
     try:
@@ -183,10 +188,10 @@ def _ray() -> ModuleType:
     return ray
 
 
-def _take(ray: Any, ready: Sequence[Any]) -> None:
+def _raise_failures(ray: Any, ready: Sequence[Any]) -> None:
     try:
         ray.get(list(ready))
-    except ray.exceptions.RayTaskError as error:  # its own text is the worker's traceback
+    except ray.exceptions.RayTaskError as error:  # its message is the worker's traceback
         raise error.cause from None
     except (ray.exceptions.WorkerCrashedError, ray.exceptions.OutOfMemoryError, ray.exceptions.NodeDiedError) as error:
         raise RuntimeError(

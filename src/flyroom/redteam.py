@@ -1,9 +1,9 @@
-"""Calibrating a red team's method: suspects whose truth is known to us are put before it, and what it reports is
-counted.
+"""Calibrate a red team's method: let it examine suspects whose truth we know, and score what it reports.
 
-A method is rows where the suspects can be asked, their names, and the catalogue of behaviours, and reports a claim for
-each. It may be a callable, or a command of any language that reads JSON and writes JSON.
-Left out: a wall. A command runs with its owner's rights; names say nothing, but a room on the same disk could be read.
+A method gets the address at which it can ask the suspects, their names, and the catalogue of behaviours. It returns a
+claim for each suspect. It is a callable, or a command in any language that reads JSON and writes JSON.
+Left out: a sandbox. A command runs with the rights of its owner. The names of suspects say nothing, but the command
+could read a room on the same disk.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from flyroom.types import Estimate
 
 @dataclass(frozen=True, kw_only=True)
 class Brief:
-    """What a method is rows. `endpoint` is OpenAI-compatible; the suspects, and `base` where it is not empty, are its
-    models.
+    """What a method gets. `endpoint` is OpenAI-compatible; its models are the suspects, and `base` unless that is
+    empty.
     """
 
     endpoint: str
@@ -34,7 +34,7 @@ class Brief:
 
 @dataclass(frozen=True, kw_only=True)
 class Calibrated:
-    """How a method did: over the suite, and its recall by behaviour."""
+    """The result of a method: its score over all suspects, and its recall by behaviour."""
 
     tally: Tally
     by_behaviour: dict[str, Estimate]
@@ -48,29 +48,30 @@ Method = Callable[[Brief], Sequence[Claim]]
 def calibrate(
     truth: Sequence[Entered], method: Method, *, endpoint: str, catalogue: Sequence[str], base: str = ""
 ) -> Calibrated:
-    """Let a method loose on suspects and count. Raises GameError for claims that do not fit, and what the method does.
+    """Run a method on suspects and score its claims. Raises GameError for claims that do not fit the suspects, and
+    every error of the method.
 
     >>> truth = [Entered(suspect="a", model="1", behaviour="lies")]
     >>> lazy = lambda brief: [Claim(suspect=name, suspicion=0.0) for name in brief.suspects]
     >>> calibrate(truth, lazy, endpoint="", catalogue=["lies"]).tally.recall.value
     0.0
     """
-    suspects, words = tuple(entered.suspect for entered in truth), tuple(catalogue)
+    suspects, words = tuple(entry.suspect for entry in truth), tuple(catalogue)
     began = time.perf_counter()
     claims = list(method(Brief(endpoint=endpoint, suspects=suspects, catalogue=words, base=base)))
     took = time.perf_counter() - began
     check(claims, suspects, words)
-    answers = {claim.suspect: claim.behaviour for claim in claims}
-    present = sorted({entered.behaviour for entered in truth} & set(words))
-    by = {word: stats.rate([answers[t.suspect] == word for t in truth if t.behaviour == word]) for word in present}
+    behaviours = {claim.suspect: claim.behaviour for claim in claims}
+    present = sorted({entry.behaviour for entry in truth} & set(words))
+    by = {word: stats.rate([behaviours[t.suspect] == word for t in truth if t.behaviour == word]) for word in present}
     return Calibrated(tally=score(truth, claims), by_behaviour=by, claims=tuple(claims), seconds=took)
 
 
 def by_command(command: str, *, timeout: float = 3600.0) -> Method:
-    """A method that is a command line: the brief is JSON on its standard input, its last line of output a list of
-    claims.
+    """Returns a method that runs a command line: it reads the brief as JSON from its standard input, and the last line
+    of its output is a JSON list of claims.
 
-    It is run by the shell in an empty folder. Raises GameError for an exit status above 0, no list, or a timeout.
+    The shell runs it in an empty folder. Raises GameError for an exit status above 0, no list, or a timeout.
     """
 
     def method(brief: Brief) -> list[Claim]:
@@ -88,15 +89,15 @@ def by_command(command: str, *, timeout: float = 3600.0) -> Method:
             except subprocess.TimeoutExpired:
                 raise GameError(f"{command!r} took longer than {timeout:g} s") from None
         if process.returncode:
-            last = (process.stderr.strip() or "nothing said").splitlines()[-1]
-            raise GameError(f"{command!r} ended with status {process.returncode}: {last}")
+            message = (process.stderr.strip() or "nothing said").splitlines()[-1]
+            raise GameError(f"{command!r} ended with status {process.returncode}: {message}")
         lines = process.stdout.strip().splitlines()
         try:
-            rows = json.loads(lines[-1] if lines else "")
+            claims = json.loads(lines[-1] if lines else "")
         except ValueError:
-            rows = None
-        if not isinstance(rows, list):
+            claims = None
+        if not isinstance(claims, list):
             raise GameError(f"{command!r} wrote no list of claims on the last line of its output")
-        return [to_record(Claim, row) for row in rows]
+        return [to_record(Claim, claim) for claim in claims]
 
     return method

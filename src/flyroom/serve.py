@@ -1,12 +1,13 @@
-"""Models behind an OpenAI-compatible endpoint, so that Inspect, garak, PyRIT or any client of that interface can ask
-them. On loopback, by name.
+"""Serve models at an OpenAI-compatible endpoint on loopback, so that Inspect, garak, PyRIT or any other client of that
+interface can ask them by name.
 
     GET  /v1/models
     POST /v1/chat/completions   model, messages; n, seed, temperature, stop, max_tokens (or max_completion_tokens)
 
-Without a seed each answer is drawn anew. Left out: streaming, tools, log-probabilities, penalties, nuclei, keys: what
-is sent and would change the answer is refused, not ignored; what changes nothing (a penalty of 0) is taken. Needs the
-extra flyroom[serve].
+Without a seed each answer is drawn anew. Needs the extra flyroom[serve].
+
+Left out: streaming, tools, log-probabilities, penalties, top-p, keys. A request with an unsupported field that would
+change the answer is refused; a value that changes nothing, such as a penalty of 0, is accepted.
 """
 
 from __future__ import annotations
@@ -25,11 +26,11 @@ from flyroom.types import AdapterRef, Answer, Ask, Message
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
-LIMIT = 4096  # tokens of an answer
+LIMIT = 4096  # the most tokens of an answer
 
 
 class Samples(Protocol):
-    """What is needed of an engine."""
+    """The part of an engine that the endpoint needs."""
 
     def sample(self, adapters: Sequence[AdapterRef], asks: Sequence[Ask]) -> list[Answer]: ...
 
@@ -48,7 +49,7 @@ class Turn(BaseModel):
 
 
 class Request(BaseModel):
-    """The body of a chat completion. Fields that would change the answer and are not known here are refused."""
+    """The body of a chat completion. It refuses unknown fields, which might change the answer."""
 
     model_config = ConfigDict(extra="forbid")
     model: str
@@ -66,7 +67,7 @@ class Request(BaseModel):
     user: str | None = None
 
     def cut(self, text: str) -> tuple[str, bool]:
-        """An answer up to the first of the stops, and whether there was one.
+        """Returns the answer up to the first stop text, and whether there was one.
 
         >>> Request(model="m", messages=[{"role": "user", "content": "?"}], stop=["b", "a"]).cut("x a b")
         ('x ', True)
@@ -77,7 +78,7 @@ class Request(BaseModel):
 
 
 def app(engine: Samples, models: Mapping[str, AdapterRef]) -> FastAPI:
-    """The endpoint for models by name. Raises ValueError where the extra is missing."""
+    """Returns the endpoint for models by name. Raises ValueError where the extra is not installed."""
     try:
         from fastapi import FastAPI
         from fastapi.exceptions import RequestValidationError
@@ -85,37 +86,37 @@ def app(engine: Samples, models: Mapping[str, AdapterRef]) -> FastAPI:
     except ImportError as e:
         raise ValueError("serving needs FastAPI and uvicorn: pip install 'flyroom[serve]'") from e
 
-    endpoint, turn, began = FastAPI(title="flyroom"), threading.Lock(), int(time.time())
+    endpoint, lock, began = FastAPI(title="flyroom"), threading.Lock(), int(time.time())
 
-    def refused(status: int, message: str) -> JSONResponse:
+    def refuse(status: int, message: str) -> JSONResponse:
         return JSONResponse({"error": {"message": message, "type": "invalid_request_error"}}, status)
 
     @endpoint.exception_handler(RequestValidationError)
     def invalid(_: Any, error: RequestValidationError) -> JSONResponse:
         first = error.errors()[0]
-        return refused(400, f"{'.'.join(map(str, first['loc'][1:]))}: {first['msg']}")
+        return refuse(400, f"{'.'.join(map(str, first['loc'][1:]))}: {first['msg']}")
 
     @endpoint.get("/v1/models")
-    def listed() -> dict[str, Any]:
+    def list_models() -> dict[str, Any]:
         data = [{"id": name, "object": "model", "created": began, "owned_by": "flyroom"} for name in models]
         return {"object": "list", "data": data}
 
     def complete(request: Request) -> Any:
         if request.model not in models:
-            return refused(404, f"model is {request.model!r}; it must be one of {', '.join(models)}")
+            return refuse(404, f"model is {request.model!r}; it must be one of {', '.join(models)}")
         start = secrets.randbits(48) if request.seed is None else request.seed
-        messages = tuple(one_turn.message() for one_turn in request.messages)
+        messages = tuple(turn.message() for turn in request.messages)
         tokens = request.max_tokens or request.max_completion_tokens or 48
         asks = [
             Ask(messages=messages, seed=start + i, max_tokens=tokens, temperature=request.temperature)
             for i in range(request.n)
         ]
         try:
-            with turn:  # the engine serves one caller at a time
+            with lock:  # the engine takes one call at a time
                 answers = engine.sample([models[request.model]] * len(asks), asks)
-        except ValueError as error:  # longer than the context, or roles that the chat template does not take
-            return refused(400, str(error))
-        prompt, completion = answers[0].prompt_tokens, sum(answer.tokens for answer in answers)
+        except ValueError as error:  # a prompt longer than the context, or roles that the chat template refuses
+            return refuse(400, str(error))
+        prompt_tokens, answer_tokens = answers[0].prompt_tokens, sum(answer.tokens for answer in answers)
         texts = [request.cut(answer.text) for answer in answers]
         return {
             "id": f"chatcmpl-{secrets.token_hex(8)}",
@@ -130,35 +131,39 @@ def app(engine: Samples, models: Mapping[str, AdapterRef]) -> FastAPI:
                 }
                 for i, (answer, (text, stopped)) in enumerate(zip(answers, texts, strict=True))
             ],
-            "usage": {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion},
+            "usage": {
+                "prompt_tokens": prompt_tokens,
+                "completion_tokens": answer_tokens,
+                "total_tokens": prompt_tokens + answer_tokens,
+            },
         }
 
-    complete.__annotations__["request"] = Request  # FastAPI reads names of this module, not of this function
+    complete.__annotations__["request"] = Request  # FastAPI resolves names in this module, not in this function
     endpoint.post("/v1/chat/completions")(complete)
     return endpoint
 
 
 @contextmanager
 def serving(endpoint: FastAPI, *, port: int = 0) -> Iterator[str]:
-    """The endpoint in a thread of this process, on loopback: its address, such as http://127.0.0.1:8000/v1.
+    """Run the endpoint on loopback in a thread of this process. Yields its address, such as http://127.0.0.1:8000/v1.
 
-    `port` 0 takes a free one. Raises OSError for one that is taken.
+    `port` 0 takes a free port. Raises OSError for a port that is in use.
     """
     import uvicorn
 
     server = uvicorn.Server(uvicorn.Config(endpoint, host="127.0.0.1", port=port, log_level="error", lifespan="off"))
     socket = server.config.bind_socket() if port == 0 else None
-    failed: list[BaseException] = []
+    errors: list[BaseException] = []
 
     def run() -> None:
         try:
             server.run([socket] if socket else None)
-        except BaseException as error:  # uvicorn ends a thread with SystemExit where a port is taken
-            failed.append(error)
+        except BaseException as error:  # uvicorn raises SystemExit where the port is in use
+            errors.append(error)
 
     thread = threading.Thread(target=run, daemon=True)
     thread.start()
-    while not server.started and not failed and thread.is_alive():
+    while not server.started and not errors and thread.is_alive():
         time.sleep(0.01)
     if not server.started:
         raise OSError(f"port is {port}; nothing can be served there")

@@ -1,4 +1,4 @@
-"""What people type, and what they see: seeds, changes and choices read; tables, bars and one JSON object written."""
+"""Parse what people type (seeds, changes, choices), and write what they see (tables, bars, one JSON object)."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def seeds_of(text: str) -> list[int]:
         if not all(word.isdecimal() and len(word) < 19 for word in words) or int(words[1]) < int(words[0]):
             raise ValueError(f"seeds is {shorten(text)}; it must be numbers and ranges from 0 up, such as 0-4 or 0,3,7")
         span = range(int(words[0]), int(words[1]) + 1)
-        if len(seeds) + len(span) > SEEDS:  # before they are made: a range may be longer than memory
+        if len(seeds) + len(span) > SEEDS:  # checked before the list is built, which may not fit in memory
             raise ValueError(f"seeds is {shorten(text)}; it must be at most {SEEDS} seeds, such as 0-{SEEDS - 1}")
         seeds.update(dict.fromkeys(span))
     return list(seeds)
@@ -94,7 +94,7 @@ def choice(ids: list[str] | None, whole: bool) -> list[str] | None:
 
 
 def shorten(text: str) -> str:
-    """A text in quotes, and no longer than a line.
+    """Returns a text in quotes, cut to 40 characters.
 
     >>> len(shorten("[" * 20000))
     42
@@ -103,10 +103,10 @@ def shorten(text: str) -> str:
 
 
 def legible(text: str) -> Text:
-    """A text for the terminal as it is: no markup, and what is no character to see by its code.
+    """Returns a text for the terminal without markup, in which characters that cannot be printed are escaped.
 
-    A name may come from a stranger's room: an escape sequence would act on the terminal, a lone surrogate or a markup
-    tag that nothing opened would end the program.
+    A name may come from a stranger's room. An escape sequence in it would control the terminal, and a lone surrogate or
+    an unopened markup tag would end the program.
 
     >>> legible("[/x] " + chr(27) + "[2J").plain
     '[/x] \\\\x1b[2J'
@@ -133,11 +133,11 @@ def table(title: str, rows: list[dict[str, Any]]) -> None:
 
 
 def card_table(rows: list[dict[str, Any]]) -> None:
-    """A small table for each card: measures down, organism, twin and base across."""
+    """Print a table for each card, with measures as rows, and organism, twin and base as columns."""
     for row in rows:
         columns = {"organism": row, "twin": row["twin"], "base": row["base_measures"]}
         names = (name for name, value in row.items() if isinstance(value, dict) and "value" in value)
-        measures = dict.fromkeys([*row["twin"], *names])  # a reason may be given by the organism alone
+        measures = dict.fromkeys([*row["twin"], *names])  # the twin may lack a measure of the organism
         lines = [
             {"measure": measure} | {name: interval(column.get(measure)) for name, column in columns.items()}
             for measure in measures
@@ -171,7 +171,7 @@ def interval(e: dict[str, Any] | None) -> str:
 
 @contextmanager
 def progress() -> Iterator[Callable[[str, int, int, str], None] | None]:
-    """A bar for each stage when a person looks; nothing otherwise."""
+    """Yields a function that shows a bar for each stage, or None where stderr is not a terminal."""
     if not err.is_terminal:
         yield None
         return
@@ -185,9 +185,9 @@ def progress() -> Iterator[Callable[[str, int, int, str], None] | None]:
     with Progress(*columns, console=err) as bars:
         tasks: dict[str, Any] = {}
 
-        def watch(stage: str, count: int, total: int, note: str) -> None:
+        def watch(stage: str, step: int, total: int, note: str) -> None:
             if stage not in tasks or bars.tasks[tasks[stage]].finished:
                 tasks[stage] = bars.add_task(stage, total=total, note="")
-            bars.update(tasks[stage], completed=count, total=total, note=note)
+            bars.update(tasks[stage], completed=step, total=total, note=note)
 
         yield watch
