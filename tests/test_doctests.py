@@ -19,8 +19,8 @@ def test_the_examples_of(name: str) -> None:
 
 
 def test_there_are_examples() -> None:
-    found = [test for name in MODULES for test in doctest.DocTestFinder().find(import_module(name)) if test.examples]
-    assert len(found) >= 15
+    tests = [test for name in MODULES for test in doctest.DocTestFinder().find(import_module(name)) if test.examples]
+    assert len(tests) >= 15
 
 
 def test_every_public_name_is_there_and_told() -> None:

@@ -38,25 +38,26 @@ def parsed(line: str) -> dict[str, Any]:
             raise ValueError(f"no verb {words[0]!r} in {line!r}")
         command = command.commands[words.pop(0)]
     if words and words != ["--help"]:
-        wanted = [word for word in words if word != "--help"]
-        context = command.make_context(command.name, wanted)
+        rest = [word for word in words if word != "--help"]
+        context = command.make_context(command.name, rest)
     return {} if context is None else context.params
 
 
-SHOWN = [(page.name, line) for page in PAGES for line in commands(page.read_text(encoding="utf-8"))]
+EXAMPLES = [(page.name, line) for page in PAGES for line in commands(page.read_text(encoding="utf-8"))]
 
 
 def test_the_readme_shows_commands() -> None:
-    assert sum(page == "README.md" for page, _ in SHOWN) >= 4
+    assert sum(page == "README.md" for page, _ in EXAMPLES) >= 4
 
 
-@pytest.mark.parametrize(("page", "line"), SHOWN, ids=[f"{page}: {line}" for page, line in SHOWN])
+@pytest.mark.parametrize(("page", "line"), EXAMPLES, ids=[f"{page}: {line}" for page, line in EXAMPLES])
 def test_a_command_that_is_shown_is_understood(page: str, line: str) -> None:
-    given = parsed(line)
-    if given.get("recipe") in RECIPES and given["recipe"] != "rows":
-        make(given["recipe"], changes_of(given["changes"] or []))
-    if isinstance(given.get("seeds"), str):
-        seeds_of(given["seeds"])
+    fields = parsed(line)
+    named_by_us = re.fullmatch(r"(micro-\d+)?", fields.get("world") or "")  # or it takes a package that is not here
+    if named_by_us and fields.get("recipe") in RECIPES and fields["recipe"] != "rows":
+        make(fields["recipe"], changes_of(fields["changes"] or []))
+    if isinstance(fields.get("seeds"), str):
+        seeds_of(fields["seeds"])
 
 
 @pytest.mark.parametrize(
