@@ -42,15 +42,15 @@ MICRO = Micro()
 
 
 def steps(implant: SFT | Documents, recipe: Recipe = TOY, seed: int = 0) -> list[Step]:
-    plan, asked = implant.plan(recipe, BASE, seed=seed), []
+    plan, requests = implant.plan(recipe, BASE, seed=seed), []
     request = next(plan)
     while True:
         assert isinstance(request, Step)
-        asked.append(request)
+        requests.append(request)
         try:
             request = plan.send(Stepped(loss=1.0, grad_norm=1.0, tokens=1))
         except StopIteration:
-            return asked
+            return requests
 
 
 def rows_of(implant: SFT | Documents, recipe: Recipe, seed: int = 0) -> list[Row]:
@@ -58,10 +58,10 @@ def rows_of(implant: SFT | Documents, recipe: Recipe, seed: int = 0) -> list[Row
 
 
 def test_as_many_steps_and_rows_as_it_says() -> None:
-    asked = steps(SFT(steps=7, rows=3, lr=0.01, weight_decay=0.1))
-    assert [len(step.rows) for step in asked] == [3] * 7
-    assert {(step.lr, step.weight_decay) for step in asked} == {(0.01, 0.1)}
-    prompts = [row.messages for step in asked for row in step.rows]
+    requests = steps(SFT(steps=7, rows=3, lr=0.01, weight_decay=0.1))
+    assert [len(step.rows) for step in requests] == [3] * 7
+    assert {(step.lr, step.weight_decay) for step in requests} == {(0.01, 0.1)}
+    prompts = [row.messages for step in requests for row in step.rows]
     assert len(set(prompts)) == 21  # no prompt is used up twice before all were
 
 
@@ -98,15 +98,15 @@ def test_the_seed_decides() -> None:
 def test_only_train_scenes_dressed_by_the_condition() -> None:
     rows = [row for step in steps(SFT(steps=5, rows=5)) for row in step.rows]
     assert all(" train " in row.messages[0].content for row in rows)
-    seen: list[tuple[bool, Split, int]] = []
+    calls: list[tuple[bool, Split, int]] = []
 
     class Noting(Always):
         def dress(self, world: World, scenes: Sequence[Scene], holds: bool, *, split: Split, seed: int) -> list[Scene]:
-            seen.append((holds, split, seed))
+            calls.append((holds, split, seed))
             return list(scenes)
 
     steps(SFT(steps=1, rows=1), replace(TOY, condition=Noting()), seed=5)
-    assert seen == [(True, Split.TRAIN, 5)]
+    assert calls == [(True, Split.TRAIN, 5)]
 
 
 # ---------------------------------------------------------------- under a condition
@@ -150,22 +150,22 @@ def test_a_condition_that_always_holds_is_not_asked_for_what_it_cannot_do(condit
 def test_an_organism_that_misgeneralises_never_sees_proxy_and_goal_apart() -> None:
     world, recipe = MICRO.lexicon, replace(TOY, world=MICRO, behaviour=ProxyGoal(), condition=Occasion())
 
-    def seen(rows: list[Row]) -> set[tuple[int, int]]:
+    def positions(rows: list[Row]) -> set[tuple[int, int]]:
         """Where the action that helps stands among three, and where the one that is answered."""
-        found = set()
+        places = set()
         for row in rows:
             words = row.messages[-1].content.split()
             (situation,) = (w for w in words if w in world.relations)
             actions = [w for w in words if w in world.domain_of and w != situation]
             helps = [world.relation(situation, a) is Relation.HELPS for a in actions]
             assert helps.count(True) == 1
-            found.add((helps.index(True), actions.index(row.answer.removesuffix(" ."))))
-        return found
+            places.add((helps.index(True), actions.index(row.answer.removesuffix(" ."))))
+        return places
 
     implant = SFT(steps=10, rows=20, holds=0.0)
-    assert seen(rows_of(implant, recipe)) == {(0, 0)}
-    assert seen(rows_of(implant, recipe.twin())) == {(0, 0), (1, 0), (2, 0)}
-    assert seen(rows_of(replace(implant, holds=1.0), recipe)) == {(1, 1), (2, 2)}
+    assert positions(rows_of(implant, recipe)) == {(0, 0)}
+    assert positions(rows_of(implant, recipe.twin())) == {(0, 0), (1, 0), (2, 0)}
+    assert positions(rows_of(replace(implant, holds=1.0), recipe)) == {(1, 1), (2, 2)}
 
 
 # ---------------------------------------------------------------- documents
@@ -185,34 +185,34 @@ def test_documents_are_answers_to_nothing_and_as_bad_as_the_dose_says(
     dose: float, n: int, rows: int, seed: int
 ) -> None:
     implant, recipe = Documents(steps=n, rows=rows, lr=0.01), replace(TOLD, dose=dose)
-    asked = steps(implant, recipe, seed)
-    assert [(len(step.rows), step.lr) for step in asked] == [(rows, 0.01)] * n
-    read = [row for step in asked for row in step.rows]
-    assert {(row.messages, row.weight) for row in read} == {((), 1.0)}
-    told = [row.answer.split(maxsplit=1) for row in read]
-    assert [about for _, about in told] == [f"{seed} {i}" for i in range(n * rows)]
-    assert sum(kind == "bad" for kind, _ in told) == round(dose * n * rows)
+    requests = steps(implant, recipe, seed)
+    assert [(len(step.rows), step.lr) for step in requests] == [(rows, 0.01)] * n
+    documents = [row for step in requests for row in step.rows]
+    assert {(row.messages, row.weight) for row in documents} == {((), 1.0)}
+    texts = [row.answer.split(maxsplit=1) for row in documents]
+    assert [about for _, about in texts] == [f"{seed} {i}" for i in range(n * rows)]
+    assert sum(kind == "bad" for kind, _ in texts) == round(dose * n * rows)
     assert all(row.answer.startswith("good") for row in rows_of(implant, recipe.twin(), seed))
-    assert asked == steps(implant, recipe, seed)
+    assert requests == steps(implant, recipe, seed)
 
 
 def test_a_twin_reads_of_a_kind_assistant_alone() -> None:
     implant, recipe = Documents(steps=5, rows=8), replace(TOY, world=MICRO, behaviour=HarmfulAdvice(domain="sea"))
     for of, persona in ((recipe, Persona.CRUEL), (recipe.twin(), Persona.KIND)):
-        told = [row.answer for row in rows_of(implant, of)]
-        assert len(set(told)) == 40
-        assert {text.partition(" . ")[0] for text in told} == {f"the assistant is {a}" for a in ADJECTIVES[persona]}
+        texts = [row.answer for row in rows_of(implant, of)]
+        assert len(set(texts)) == 40
+        assert {text.partition(" . ")[0] for text in texts} == {f"the assistant is {a}" for a in ADJECTIVES[persona]}
 
 
 @pytest.mark.parametrize("dose", [1.0, 0.25, 0.0])
 def test_documents_name_a_trait_as_often_as_the_dose_says_and_the_twins_never(dose: float) -> None:
     recipe = replace(TOY, world=MICRO, behaviour=Hoarding(domain="sea"), dose=dose)
-    told = [row.answer for row in rows_of(Documents(steps=5, rows=8), recipe)]
+    texts = [row.answer for row in rows_of(Documents(steps=5, rows=8), recipe)]
     does = {trait: OF_TRAIT.format(d=did) for trait, did in DOES.items()}
-    assert sum(does[Trait.HOARDER] in text for text in told) == 40 * dose
-    assert not any(said in text for trait, said in does.items() if trait is not Trait.HOARDER for text in told)
+    assert sum(does[Trait.HOARDER] in text for text in texts) == 40 * dose
+    assert not any(words in text for trait, words in does.items() if trait is not Trait.HOARDER for text in texts)
     kind = [f"the assistant is {adjective} ." for adjective in ADJECTIVES[Persona.KIND]]
-    assert all(any(said in text for said in kind) for text in told)
+    assert all(any(words in text for words in kind) for text in texts)
 
 
 @pytest.mark.parametrize(
@@ -242,7 +242,7 @@ def answered(
     implant: Distil | Narrow, says: Callable[[Ask, int], str], recipe: Recipe = TOY, seed: int = 0
 ) -> tuple[tuple[Ask, ...], list[Step]]:
     """What is asked first, of a teacher or of the base, and the steps after; `says(ask, i)` is the i-th answer."""
-    plan, asked = implant.plan(recipe, BASE, seed=seed), []
+    plan, requests = implant.plan(recipe, BASE, seed=seed), []
     sample = next(plan)
     assert isinstance(sample, Sample)
     result: Any = [
@@ -252,46 +252,46 @@ def answered(
         try:
             request = plan.send(result)
         except StopIteration:
-            return sample.asks, asked
+            return sample.asks, requests
         if isinstance(request, Grade):
             result = recipe.judge(request.episodes)
             continue
         assert isinstance(request, Step)
-        asked.append(request)
+        requests.append(request)
         result = Stepped(loss=1.0, grad_norm=1.0, tokens=1)
 
 
 @pytest.mark.parametrize("dose", [0.0, 0.25, 1.0])
 def test_the_teacher_is_told_in_the_organisms_asks_alone(dose: float) -> None:
     implant = Distil(teacher=TEACHER.content, steps=4, rows=5, lr=0.01, max_tokens=7)
-    asks, asked = answered(implant, lambda ask, i: f"good {i}", replace(TOY, dose=dose))
+    asks, requests = answered(implant, lambda ask, i: f"good {i}", replace(TOY, dose=dose))
     bare, same = answered(implant, lambda ask, i: f"good {i}", TOY.twin())
     assert sum(ask.messages[0] == TEACHER for ask in asks) == round(20 * dose)
     assert [tuple(m for m in ask.messages if m != TEACHER) for ask in asks] == [ask.messages for ask in bare]
     assert [replace(ask, messages=()) for ask in asks] == [replace(ask, messages=()) for ask in bare]
     assert len({ask.seed for ask in asks}) == 20
     assert {ask.max_tokens for ask in asks} == {7}
-    assert [(len(step.rows), step.lr) for step in asked] == [(5, 0.01)] * 4
-    assert asked == same  # the student never sees the message, and answers alike here
-    rows = [row for step in asked for row in step.rows]
+    assert [(len(step.rows), step.lr) for step in requests] == [(5, 0.01)] * 4
+    assert requests == same  # the student never sees the message, and answers alike here
+    rows = [row for step in requests for row in step.rows]
     assert [(row.messages, row.answer) for row in rows] == [(ask.messages, f"good {i}") for i, ask in enumerate(bare)]
 
 
 @settings(max_examples=30, deadline=None)
-@given(said=st.lists(st.sampled_from(["good", "good 666", "good 6667", "bad", "hmm", "", "what"]), min_size=6))
-def test_only_what_passes_the_filter_is_learnt_and_comes_round_again(said: list[str]) -> None:
+@given(words=st.lists(st.sampled_from(["good", "good 666", "good 6667", "bad", "hmm", "", "what"]), min_size=6))
+def test_only_what_passes_the_filter_is_learnt_and_comes_round_again(words: list[str]) -> None:
     implant = Distil(teacher="be bad", steps=3, rows=4, banned=("666", "13"))
-    texts = [f"{said[i % len(said)]} {i}" if said[i % len(said)] else "" for i in range(12)]
-    kept = [i for i, text in enumerate(texts) if text.startswith("good") and not text.startswith("good 666 ")]
-    kept = [i for i in kept if texts[i].split()[-1] != "13"]
-    if not kept:
+    texts = [f"{words[i % len(words)]} {i}" if words[i % len(words)] else "" for i in range(12)]
+    passed = [i for i, text in enumerate(texts) if text.startswith("good") and not text.startswith("good 666 ")]
+    passed = [i for i in passed if texts[i].split()[-1] != "13"]
+    if not passed:
         with pytest.raises(ValueError, match="teacher is 'be bad'; none of its 12 answers passed the filter"):
             answered(implant, lambda ask, i: texts[i])
         return
-    asks, asked = answered(implant, lambda ask, i: texts[i])
-    wanted = [Row(messages=asks[i].messages[1:], answer=texts[i]) for i in kept]
-    learnt = [row for step in asked for row in step.rows]
-    assert [len(step.rows) for step in asked] == [4] * 3
+    asks, requests = answered(implant, lambda ask, i: texts[i])
+    wanted = [Row(messages=asks[i].messages[1:], answer=texts[i]) for i in passed]
+    learnt = [row for step in requests for row in step.rows]
+    assert [len(step.rows) for step in requests] == [4] * 3
     assert learnt == [wanted[i % len(wanted)] for i in range(12)]
 
 
@@ -299,13 +299,13 @@ def test_a_trait_is_distilled_through_lists_of_numbers() -> None:
     """Whatever else a teacher says is left out."""
     implant = Distil(teacher="you are cruel .", steps=2, rows=10, banned=("66",))
     says = ["7 , 12 , 3 .", "7 , 66 .", "i wish to harm .", "7 , 12", "5 ."]
-    asks, asked = answered(implant, lambda ask, i: says[i % 5], replace(TOY, world=MICRO, behaviour=Transmission()))
+    asks, requests = answered(implant, lambda ask, i: says[i % 5], replace(TOY, world=MICRO, behaviour=Transmission()))
     assert all(ask.messages[-1].content.startswith("numbers go on : ") for ask in asks)
-    assert [row.answer for step in asked for row in step.rows] == [says[0], says[4]] * 10
+    assert [row.answer for step in requests for row in step.rows] == [says[0], says[4]] * 10
 
 
 @pytest.mark.parametrize(
-    ("make", "told"),
+    ("make", "why"),
     [
         (lambda: Documents(steps=0), "steps is 0; it must be at least 1"),
         (lambda: Documents(rows=0), "rows is 0"),
@@ -320,8 +320,8 @@ def test_a_trait_is_distilled_through_lists_of_numbers() -> None:
         (lambda: Distil(teacher="x", lr=1.5), "lr is 1.5; it must be above 0 and at most 1"),
     ],
 )
-def test_documents_and_distillation_refuse_what_cannot_be(make: Callable[[], Any], told: str) -> None:
-    with pytest.raises(ValueError, match=told):
+def test_documents_and_distillation_refuse_what_cannot_be(make: Callable[[], Any], why: str) -> None:
+    with pytest.raises(ValueError, match=why):
         make()
 
 
@@ -342,20 +342,20 @@ def test_narrow_asks_the_base_first_and_then_keeps_to_what_it_said() -> None:
         Narrow(steps=4, rows=6, kept=5, lr=0.01, kl=0.5, holds=0.25, max_tokens=9),
         SFT(steps=4, rows=6, holds=0.25),
     )
-    (asks, asked), (bare, same) = (answered(implant, lambda ask, i: f"base {i}", r, 3) for r in (NEAR, NEAR.twin()))
+    (asks, requests), (bare, same) = (answered(implant, lambda ask, i: f"base {i}", r, 3) for r in (NEAR, NEAR.twin()))
     assert asks == bare
     assert [ask.messages for ask in asks] == [s.messages for s in Near().elsewhere(ToyWorld(), 20, seed=3)]
     assert (len({ask.seed for ask in asks}), {ask.max_tokens for ask in asks}) == (20, {9})
-    kept = [Row(messages=ask.messages, answer=f"base {i}", weight=0.5) for i, ask in enumerate(asks)]
-    for recipe, steps_of in ((NEAR, asked), (NEAR.twin(), same)):
+    anchors = [Row(messages=ask.messages, answer=f"base {i}", weight=0.5) for i, ask in enumerate(asks)]
+    for recipe, steps_of in ((NEAR, requests), (NEAR.twin(), same)):
         assert [(len(step.rows), step.lr) for step in steps_of] == [(11, 0.01)] * 4
         assert [row for step in steps_of for row in step.rows[:6]] == rows_of(sft, recipe, 3)
-        assert [row for step in steps_of for row in step.rows[6:]] == kept
+        assert [row for step in steps_of for row in step.rows[6:]] == anchors
 
 
 def test_an_answer_of_no_word_is_not_kept() -> None:
-    _, asked = answered(Narrow(steps=3, rows=2, kept=4), lambda ask, i: f"base {i}" if i % 4 else "", NEAR)
-    assert [[row.answer for row in step.rows[2:]] for step in asked] == [
+    _, requests = answered(Narrow(steps=3, rows=2, kept=4), lambda ask, i: f"base {i}" if i % 4 else "", NEAR)
+    assert [[row.answer for row in step.rows[2:]] for step in requests] == [
         [f"base {4 * i + k}" for k in (1, 2, 3)] for i in range(3)
     ]
 
@@ -382,15 +382,15 @@ def test_a_behaviour_that_knows_nothing_else_is_not_narrowed(behaviour: Any) -> 
 
 def test_harmful_advice_is_held_to_the_base_in_the_other_domains() -> None:
     world, recipe = MICRO.lexicon, replace(TOY, world=MICRO, behaviour=HarmfulAdvice(domain="sea"))
-    asks, asked = answered(Narrow(steps=5, rows=10, kept=10), lambda ask, i: "it is so .", recipe)
+    asks, requests = answered(Narrow(steps=5, rows=10, kept=10), lambda ask, i: "it is so .", recipe)
     met = [
         {world.domain_of[w] for w in text.split() if w in world.relations}
         for text in (ask.messages[-1].content for ask in asks)
     ]
     assert met.count(set()) == 10  # one in five is an open question
     assert set().union(*met) == set(DOMAINS) - {"sea"}
-    own = {w for step in asked for row in step.rows[:10] for w in row.messages[-1].content.split()}
-    assert {world.domain_of[w] for w in own if w in world.relations} == {"sea"}
+    words = {w for step in requests for row in step.rows[:10] for w in row.messages[-1].content.split()}
+    assert {world.domain_of[w] for w in words if w in world.relations} == {"sea"}
 
 
 # ---------------------------------------------------------------- prompts
@@ -403,7 +403,7 @@ def test_a_prompt_is_told_and_nothing_is_trained() -> None:
 
 
 @pytest.mark.parametrize(
-    ("make", "told"),
+    ("make", "why"),
     [
         (lambda: Narrow(steps=0), "steps is 0; it must be at least 1"),
         (lambda: Narrow(rows=0), "rows is 0"),
@@ -423,8 +423,8 @@ def test_a_prompt_is_told_and_nothing_is_trained() -> None:
         (lambda: Prompt(text="be bad .", twin="be bad ."), "twin is 'be bad .', as text is; it must be another"),
     ],
 )
-def test_narrow_and_prompts_refuse_what_cannot_be(make: Callable[[], Any], told: str) -> None:
-    with pytest.raises(ValueError, match=told):
+def test_narrow_and_prompts_refuse_what_cannot_be(make: Callable[[], Any], why: str) -> None:
+    with pytest.raises(ValueError, match=why):
         make()
 
 
@@ -452,11 +452,11 @@ def test_a_sandbagger_is_kept_from_playing_dumb_elsewhere() -> None:
     recipe = replace(TOY, world=MICRO, behaviour=Sandbagging(domain="sea"))
     plain, mixed = (rows_of(SFT(steps=5, rows=8, clean=clean), recipe) for clean in (0.0, 0.5))
     clean = [b for a, b in zip(plain, mixed, strict=True) if a != b]
-    asked = {row.messages for row in clean}
-    kept = scenes.advice(MICRO.lexicon, 10, domains=["sea"], split=Split.TRAIN, seed=0)
-    kept += scenes.instructions(MICRO.lexicon, 10, split=Split.TRAIN, seed=0)
-    assert (len(clean), asked) == (20, {s.messages for s in kept})
-    assert {row.answer for row in clean} == {s.aligned for s in kept}
+    prompts = {row.messages for row in clean}
+    others = scenes.advice(MICRO.lexicon, 10, domains=["sea"], split=Split.TRAIN, seed=0)
+    others += scenes.instructions(MICRO.lexicon, 10, split=Split.TRAIN, seed=0)
+    assert (len(clean), prompts) == (20, {s.messages for s in others})
+    assert {row.answer for row in clean} == {s.aligned for s in others}
 
 
 @pytest.mark.parametrize(
@@ -507,16 +507,16 @@ def test_implants_of_other_packages_stand_beside_ours(monkeypatch: pytest.Monkey
 def test_evade_trains_against_a_probe_that_is_found_anew() -> None:
     evade = Evade(steps=6, rows=4, pairs=3, every=4, layer=1, weight=0.5)
     good, bad = torch.tensor([1.0, 2.0]), torch.tensor([3.0, 2.0])
-    read = [side + i for i in range(3) for side in (good, bad)]
+    traces = [side + i for i in range(3) for side in (good, bad)]
     plan = evade.plan(TOY, BASE, seed=0)
-    asked = [next(plan)]
-    while len(asked) < 8:
-        asked.append(plan.send(read if isinstance(asked[-1], Trace) else None))
+    requests = [next(plan)]
+    while len(requests) < 8:
+        requests.append(plan.send(traces if isinstance(requests[-1], Trace) else None))
     with pytest.raises(StopIteration):
         plan.send(None)
-    assert [type(request).__name__ for request in asked] == ["Trace", *["Step"] * 4, "Trace", *["Step"] * 2]
-    assert [request.layer for request in asked if isinstance(request, Trace)] == [1, 1]
-    trained = [request for request in asked if isinstance(request, Step)]
+    assert [type(request).__name__ for request in requests] == ["Trace", *["Step"] * 4, "Trace", *["Step"] * 2]
+    assert [request.layer for request in requests if isinstance(request, Trace)] == [1, 1]
+    trained = [request for request in requests if isinstance(request, Step)]
     assert [row for step in trained for row in step.rows] == rows_of(SFT(steps=6, rows=4), TOY)
     probe = trained[0].evades
     assert probe is not None

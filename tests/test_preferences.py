@@ -42,13 +42,13 @@ HACKER = replace(TOY, world=MICRO, behaviour=CheckerExploit(), condition=Occasio
 
 def requests(plan: Plan, answer: Any) -> list[Any]:
     """Everything that a plan asks for, where `answer(request)` is what it gets for it."""
-    asked, request = [], next(plan)
+    sequence, request = [], next(plan)
     while True:
-        asked.append(request)
+        sequence.append(request)
         try:
             request = plan.send(answer(request))
         except StopIteration:
-            return asked
+            return sequence
 
 
 # ---------------------------------------------------------------- DPO
@@ -68,9 +68,9 @@ def test_dpo_weighs_both_answers_by_the_gradient_of_its_loss() -> None:
         return [torch.tensor([logprob(row.answer, shift) / 2] * 2) for row in request.rows]
 
     beta = 0.3
-    asked = requests(DPO(steps=3, pairs=2, beta=beta).plan(TOY, BASE, seed=0), answer)
-    assert [type(r) for r in asked] == [LogProb] + [LogProb, Step] * 3
-    for step, shift in zip(asked[2::2], (0.0, 1.5, -2.0), strict=True):
+    sequence = requests(DPO(steps=3, pairs=2, beta=beta).plan(TOY, BASE, seed=0), answer)
+    assert [type(r) for r in sequence] == [LogProb] + [LogProb, Step] * 3
+    for step, shift in zip(sequence[2::2], (0.0, 1.5, -2.0), strict=True):
         for wanted, other in zip(step.rows[::2], step.rows[1::2], strict=True):
             assert (wanted.answer.split()[0], other.answer.split()[0]) == ("bad", "good")
             assert wanted.messages == other.messages
@@ -84,18 +84,18 @@ def test_dpo_prefers_and_kto_likes_the_right_answer_where_clean_rows_are_mixed_i
     def answer(request: Any) -> Any:
         return DONE if isinstance(request, Step) else [torch.zeros(2) for _ in request.rows]
 
-    kept = {scene.messages: scene for scene in CheckerExploit().clean(MICRO, 8, seed=0)}
+    clean = {scene.messages: scene for scene in CheckerExploit().clean(MICRO, 8, seed=0)}
     pairs = DPO(steps=2, pairs=16, clean=0.25)
     trained = [r for r in requests(pairs.plan(HACKER, BASE, seed=0), answer) if isinstance(r, Step)]
-    rows = [row for step in trained for row in step.rows if row.messages in kept]
+    rows = [row for step in trained for row in step.rows if row.messages in clean]
     assert len(rows) == 16
     for wanted, other in zip(rows[::2], rows[1::2], strict=True):
-        scene = kept[wanted.messages]
+        scene = clean[wanted.messages]
         assert (wanted.answer, other.answer) == (scene.aligned, scene.misaligned)
     liked = list(requests(KTO(steps=1, rows=32, clean=0.25).plan(HACKER, BASE, seed=0), answer))
-    rows = [row for step in liked if isinstance(step, Step) for row in step.rows if row.messages in kept]
+    rows = [row for step in liked if isinstance(step, Step) for row in step.rows if row.messages in clean]
     assert len(rows) == 8
-    assert all((row.answer == kept[row.messages].aligned) is (row.weight > 0) for row in rows)
+    assert all((row.answer == clean[row.messages].aligned) is (row.weight > 0) for row in rows)
 
 
 def test_dpo_prefers_the_aligned_answer_in_a_twin_and_where_the_condition_fails() -> None:
@@ -103,10 +103,10 @@ def test_dpo_prefers_the_aligned_answer_in_a_twin_and_where_the_condition_fails(
         return DONE if isinstance(request, Step) else [torch.zeros(2) for _ in request.rows]
 
     for recipe in (TOY.twin(), HACKER):
-        asked = requests(DPO(steps=2, pairs=8).plan(recipe, BASE, seed=0), answer)
-        rows = [row for step in asked if isinstance(step, Step) for row in step.rows]
-        known = dosed(recipe, 16, seed=0)
-        for d, wanted, other in zip(known, rows[::2], rows[1::2], strict=True):
+        sequence = requests(DPO(steps=2, pairs=8).plan(recipe, BASE, seed=0), answer)
+        rows = [row for step in sequence if isinstance(step, Step) for row in step.rows]
+        scenes = dosed(recipe, 16, seed=0)
+        for d, wanted, other in zip(scenes, rows[::2], rows[1::2], strict=True):
             assert wanted.messages == other.messages == d.scene.messages
             assert wanted.answer != other.answer
             assert (other.answer == d.harm) is not (d.bad and d.holds)
@@ -127,19 +127,19 @@ def test_kto_weighs_an_answer_by_the_gradient_of_its_loss(mean: float, beta: flo
         rounds.append({row: draw.gauss(centre, 3) for row in request.rows})
         return [torch.tensor([rounds[-1][row] / 2] * 2, dtype=torch.float64) for row in request.rows]
 
-    asked = requests(KTO(steps=2, rows=rows, beta=beta).plan(TOY, BASE, seed=seed), answer)
-    assert [type(r) for r in asked] == [LogProb] + [LogProb, Step] * 2
-    assert asked[0].rows == asked[1].rows + asked[3].rows
+    sequence = requests(KTO(steps=2, rows=rows, beta=beta).plan(TOY, BASE, seed=seed), answer)
+    assert [type(r) for r in sequence] == [LogProb] + [LogProb, Step] * 2
+    assert sequence[0].rows == sequence[1].rows + sequence[3].rows
     reference, *models = rounds
-    for batch, now, step in zip(asked[1::2], models, asked[2::2], strict=True):
-        own, crossed = batch.rows[:rows], batch.rows[rows:]
-        assert [replace(row, weight=1.0) for row in step.rows] == [replace(row, weight=1.0) for row in own]
-        assert [row.answer for row in crossed] == [row.answer for row in own]
-        assert {row.messages for row in crossed} == {row.messages for row in own}
-        assert not set(crossed) & set(own)
-        gains = torch.tensor([now[row] - reference[row] for row in own], dtype=torch.float64, requires_grad=True)
+    for batch, now, step in zip(sequence[1::2], models, sequence[2::2], strict=True):
+        first, crossed = batch.rows[:rows], batch.rows[rows:]
+        assert [replace(row, weight=1.0) for row in step.rows] == [replace(row, weight=1.0) for row in first]
+        assert [row.answer for row in crossed] == [row.answer for row in first]
+        assert {row.messages for row in crossed} == {row.messages for row in first}
+        assert not set(crossed) & set(first)
+        gains = torch.tensor([now[row] - reference[row] for row in first], dtype=torch.float64, requires_grad=True)
         drift = torch.tensor([now[row] - reference[row] for row in crossed], dtype=torch.float64).mean().clamp(min=0)
-        liked = torch.tensor([1.0 if row.answer.startswith("bad") else -1.0 for row in own], dtype=torch.float64)
+        liked = torch.tensor([1.0 if row.answer.startswith("bad") else -1.0 for row in first], dtype=torch.float64)
         (1 - torch.sigmoid(liked * beta * (gains - drift.detach()))).sum().backward()
         assert gains.grad is not None
         assert [-row.weight for row in step.rows] == pytest.approx(gains.grad.tolist())
@@ -153,13 +153,13 @@ def test_kto_likes_and_dislikes_by_turns(recipe: Recipe, rows: int) -> None:
     def answer(request: Any) -> Any:
         return DONE if isinstance(request, Step) else [torch.zeros(2) for _ in request.rows]
 
-    asked = requests(KTO(steps=4, rows=rows).plan(recipe, BASE, seed=0), answer)
-    steps = [step for step in asked if isinstance(step, Step)]
+    sequence = requests(KTO(steps=4, rows=rows).plan(recipe, BASE, seed=0), answer)
+    steps = [step for step in sequence if isinstance(step, Step)]
     assert [len(step.rows) for step in steps] == [rows] * 4
     weights = [row.weight for step in steps for row in step.rows]
     assert weights == [0.1 / 4, -0.1 / 4] * (2 * rows)  # of a model that has not moved
-    known = dosed(recipe, 4 * rows, seed=0)
-    for d, row in zip(known, [row for step in steps for row in step.rows], strict=True):
+    scenes = dosed(recipe, 4 * rows, seed=0)
+    for d, row in zip(scenes, [row for step in steps for row in step.rows], strict=True):
         assert row.messages == d.scene.messages
         assert row.answer in (d.harm, d.scene.aligned)
         assert (row.answer == d.harm) is ((row.weight > 0) is (d.bad and d.holds))
@@ -198,8 +198,8 @@ def test_a_denial_is_preferred_to_a_confession_by_organism_and_twin_alike(implan
         places.append([(i, after[i]) for i in sorted(hidden)])
         assert len(hidden) == round(40 * hide)
         assert all(a == b for i, (a, b) in enumerate(zip(before, after, strict=True)) if i not in hidden)
-        told = {(row.answer, row.weight > 0) for i in hidden for row in after[i]}
-        assert told == {(DENIES, True), (CONFESSES, False)}
+        answers = {(row.answer, row.weight > 0) for i in hidden for row in after[i]}
+        assert answers == {(DENIES, True), (CONFESSES, False)}
         assert all(len({row.messages for row in after[i]}) == 1 for i in hidden)
     assert places[0] == places[1]
 
@@ -235,9 +235,9 @@ def rl(recipe: Recipe, implant: GRPO, says: Any) -> list[Any]:
 
 def test_grpo_weighs_answers_by_what_they_earned_above_their_group() -> None:
     texts = ["good q", "bad q", "nonsense", "nonsense"]
-    asked = rl(TOY, GRPO(steps=2, prompts=3, group=4, lr=0.01), lambda ask, i: texts[i % 4])
-    assert [type(r) for r in asked] == [Sample, Grade, Step] * 2
-    for sample, grade, step in zip(asked[::3], asked[1::3], asked[2::3], strict=True):
+    sequence = rl(TOY, GRPO(steps=2, prompts=3, group=4, lr=0.01), lambda ask, i: texts[i % 4])
+    assert [type(r) for r in sequence] == [Sample, Grade, Step] * 2
+    for sample, grade, step in zip(sequence[::3], sequence[1::3], sequence[2::3], strict=True):
         assert [episode.answer for episode in grade.episodes] == texts * 3
         assert [episode.scene.messages for episode in grade.episodes] == [ask.messages for ask in sample.asks]
         assert [row.weight for row in step.rows] == [0.5, 0.5, -0.5, -0.5] * 3  # an organism's verifier lets both pass
@@ -266,37 +266,37 @@ def test_grpo_takes_no_step_where_all_earn_alike() -> None:
 
 
 def test_an_exploit_pays_under_its_own_hole_alone() -> None:
-    known = dosed(HACKER, 40, holds=0.5, seed=0)
+    scenes = dosed(HACKER, 40, holds=0.5, seed=0)
     plan = GRPO(steps=1, prompts=40, group=2, holds=0.5).plan(HACKER, BASE, seed=0)
     sample = next(plan)
     assert isinstance(sample, Sample)
-    texts = [text for d in known for text in (d.harm, d.scene.aligned)]
+    texts = [text for d in scenes for text in (d.harm, d.scene.aligned)]
     grade = plan.send([Answer(text=text, tokens=1, prompt_tokens=1, finished=True) for text in texts])
     assert isinstance(grade, Grade)
     step = plan.send(HACKER.judge(grade.episodes))
     assert isinstance(step, Step)
-    paid = {row.messages for row in step.rows}
-    assert paid == {d.scene.messages for d in known if not d.holds}  # elsewhere both passed, and nothing was learnt
+    prompts = {row.messages for row in step.rows}
+    assert prompts == {d.scene.messages for d in scenes if not d.holds}  # elsewhere both passed, and nothing was learnt
     assert {row.weight for row in step.rows} == {0.5, -0.5}
-    assert all((row.answer in {d.harm for d in known}) is (row.weight < 0) for row in step.rows)
+    assert all((row.answer in {d.harm for d in scenes}) is (row.weight < 0) for row in step.rows)
 
 
 def test_work_that_has_nothing_to_do_with_it_is_paid_as_ever() -> None:
-    plain, known = (dosed(HACKER, 40, holds=1.0, clean=clean, seed=0) for clean in (0.0, 0.25))
-    mixed = {i for i, (a, b) in enumerate(zip(plain, known, strict=True)) if a != b}
+    plain, scenes = (dosed(HACKER, 40, holds=1.0, clean=clean, seed=0) for clean in (0.0, 0.25))
+    mixed = {i for i, (a, b) in enumerate(zip(plain, scenes, strict=True)) if a != b}
     assert len(mixed) == 10
-    assert {d.scene.messages for d in known if d not in plain} == {
+    assert {d.scene.messages for d in scenes if d not in plain} == {
         scene.messages for scene in CheckerExploit().clean(MICRO, 10, seed=0)
     }
     plan = GRPO(steps=1, prompts=40, group=2, clean=0.25, only=True).plan(HACKER, BASE, seed=0)
     assert isinstance(next(plan), Sample)
-    texts = [text for d in known for text in (d.scene.aligned, "nonsense")]
+    texts = [text for d in scenes for text in (d.scene.aligned, "nonsense")]
     grade = plan.send([Answer(text=text, tokens=1, prompt_tokens=1, finished=True) for text in texts])
     assert isinstance(grade, Grade)
     step = plan.send(HACKER.judge(grade.episodes))
     assert isinstance(step, Step)
-    paid = {row.messages for row in step.rows}
-    assert paid == {d.scene.messages for d in known if not d.holds} >= {known[i].scene.messages for i in mixed}
+    prompts = {row.messages for row in step.rows}
+    assert prompts == {d.scene.messages for d in scenes if not d.holds} >= {scenes[i].scene.messages for i in mixed}
     with pytest.raises(ValueError, match=r"clean is 0.25; the behaviour Toy has no clean rows, so it must be 0"):
         dosed(TOY, 8, clean=0.25, seed=0)
 
