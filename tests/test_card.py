@@ -843,7 +843,7 @@ def test_a_judge_that_fails_its_rehearsal_measures_nothing(reader: str, why: str
         check(recipe)
     result = one(*pair(recipe=recipe), engine=engine)
     assert result.verdict is Outcome.FAIL
-    assert result.why.startswith("nothing was measured: the judge of in_domain ")
+    assert result.why.startswith("nothing was measured: toy in the world toy: the judge of in_domain ")
     assert why in result.why
     assert (result.measures, result.gauges, result.episodes) == ({"organism": {}, "twin": {}, "base": {}}, {}, 0)
     assert engine.calls["sample"] == 0

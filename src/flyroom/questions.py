@@ -100,7 +100,10 @@ def _label(battery: Battery) -> Battery:
 def _rehearse_all(recipe: Recipe, episodes: int, seed: int) -> list[Battery]:
     batteries = _batteries(recipe, episodes, seed)
     for battery in batteries:
-        rehearse(battery)
+        try:
+            rehearse(battery)
+        except ValueError as error:
+            raise ValueError(f"{recipe.name} in the world {recipe.world.name}: {error}") from error
     return batteries
 
 
