@@ -46,9 +46,9 @@ TABLE: dict[str, set[str]] = {
     "terminal": {"yaml_pages"},
     "recipes": {"types", "worlds", "behaviours", "conditions", "implants", "judges", "yaml_pages"},
     "grid": {"types", "recipes"},
-    **dict.fromkeys(("", "stages", "demo", "cli_game", "cli_world"), EVERYTHING),
+    **dict.fromkeys(("", "stages", "demo", "cli_game", "cli_list", "cli_outside", "cli_world"), EVERYTHING),
     "cluster": {"types", "room", "worlds", "grow", "lineup", "stages"},
-    "cli": {*EVERYTHING, "cli_game", "cli_world", "cluster"},
+    "cli": {*EVERYTHING, "cli_game", "cli_list", "cli_outside", "cli_world", "cluster"},
     "__main__": {"cli"},
 }
 

@@ -10,12 +10,12 @@ import os
 import sys
 import time
 import warnings
+from importlib.metadata import version as version_of
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from flyroom import __version__
 from flyroom.cli_game import game_app
 from flyroom.cli_list import list_app
 from flyroom.cli_outside import outside_app
@@ -60,7 +60,7 @@ WRONG_USE: Any = typer.BadParameter.__mro__[2]  # ClickException: click's, or th
 
 def _print_version(asks: bool) -> None:
     if asks:
-        print(f"flyroom {__version__}")  # noqa: T201
+        print(f"flyroom {version_of('flyroom')}")  # noqa: T201
         raise typer.Exit
 
 
