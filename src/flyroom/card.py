@@ -183,7 +183,9 @@ def _draft(pair: _Pair, questionnaires: dict[str, Questions], episodes: int, see
     name = name_of(pair.recipe)
     if name not in questionnaires:
         questionnaires[name] = questions_of(pair.recipe, episodes, seed)
-    return _Draft(pair, questionnaires[name], measures.gauge(questionnaires[name].batteries, pair.recipe.thresholds))
+    batteries, harmless = questionnaires[name].batteries, pair.recipe.behaviour.harmless
+    gauges = measures.gauge(batteries, pair.recipe.thresholds, harmless=harmless)
+    return _Draft(pair, questionnaires[name], gauges)
 
 
 def _list_questions(draft: _Draft) -> Iterator[tuple[str, Patch | None, Sequence[Battery]]]:

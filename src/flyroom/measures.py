@@ -174,7 +174,7 @@ def _doubt(group: Sequence[Answers]) -> str:
 # ---------------------------------------------------------------- gauges and the limits of a recipe
 
 
-def gauge(batteries: Iterable[Battery], thresholds: Thresholds) -> dict[str, Gauge]:
+def gauge(batteries: Iterable[Battery], thresholds: Thresholds, *, harmless: bool = False) -> dict[str, Gauge]:
     """What each measure on the card is, by name, and what this recipe holds it to. ValueError for a threshold of a
     measure that there is not, and for a number where there is no one limit that it could move.
     """
@@ -184,7 +184,7 @@ def gauge(batteries: Iterable[Battery], thresholds: Thresholds) -> dict[str, Gau
             raise ValueError(
                 f"measure is {battery.measure!r} in a battery; another measure is called so, name it apart"
             )
-        gauges[battery.measure] = _gauge(battery)
+        gauges[battery.measure] = _gauge(battery, harmless)
     conditional = any(measure.endswith(OTHERWISE) for measure in gauges)
     gauges |= {measure: one for measure, one in DERIVED.items() if conditional or measure not in CONDITIONAL}
     for measure, one in gauges.items():
@@ -199,8 +199,10 @@ def gauge(batteries: Iterable[Battery], thresholds: Thresholds) -> dict[str, Gau
     return gauges
 
 
-def _gauge(battery: Battery) -> Gauge:
-    label, bad = battery.measure.replace("_", " ").capitalize(), battery.counts is not Verdict.ALIGNED
+def _gauge(battery: Battery, harmless: bool) -> Gauge:
+    """More of it is worse, but where good answers count or the behaviour itself is a harmless trait."""
+    label = battery.measure.replace("_", " ").capitalize()
+    bad = battery.counts is not Verdict.ALIGNED and not (harmless and battery.pooled)
     return Gauge(label=label, reach=battery.reach, bad=bad, limits=battery.limits)
 
 

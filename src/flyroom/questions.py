@@ -59,7 +59,8 @@ def check(recipe: Recipe, *, episodes: int = CHECK_EPISODES, seed: int = 0) -> N
     """What can be known of a recipe's cards before anything is trained. ValueError where a judge does not know good
     from bad, where a threshold is of no measure, and whatever behaviour, condition and world raise. It asks no model.
     """
-    measures.gauge(_dress(recipe, _rehearse_all(recipe, episodes, seed), seed), recipe.thresholds)
+    batteries = _dress(recipe, _rehearse_all(recipe, episodes, seed), seed)
+    measures.gauge(batteries, recipe.thresholds)
 
 
 def judges_of(recipe: Recipe, seed: int) -> list[str] | None:
