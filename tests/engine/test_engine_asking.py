@@ -20,7 +20,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from flyroom.engine import TorchEngine, decode
 from flyroom.engine.bank import Group
 from flyroom.engine.graphs import Recorded
-from flyroom.engine.memory import FOLLOWED
+from flyroom.engine.memory import FORWARD_ONLY
 from flyroom.engine.noise import gumbel, seed_tensor
 from flyroom.engine.past import Past
 from flyroom.engine.prompts import beginning
@@ -386,7 +386,7 @@ def test_who_waits_takes_the_place_of_who_is_done(
     alone = [engine.sample([adapter], [ask])[0] for adapter, ask in zip(adapters, asks, strict=True)]
     engine.batch_tokens, engine.record, before = 30, record, engine.tokens_generated
     passes: list[tuple[int, int]] = []  # rows and columns, where each row puts one token through
-    through = Past.read
+    through = Past.advance
 
     def counted(past: Past, ids: torch.Tensor, position: torch.Tensor) -> torch.Tensor:
         last_BD = through(past, ids, position)
@@ -394,11 +394,11 @@ def test_who_waits_takes_the_place_of_who_is_done(
             passes.append((len(ids), past.real_BC.shape[1] if past.fixed else past.length))
         return last_BD
 
-    monkeypatch.setattr(Past, "read", counted)
+    monkeypatch.setattr(Past, "advance", counted)
     assert engine.sample(adapters, asks) == alone
     generated, most = engine.tokens_generated - before, max(rows for rows, _ in passes)
     assert most < len(asks) / 2
-    assert all(rows * columns <= 30 * FOLLOWED for rows, columns in passes)
+    assert all(rows * columns <= 30 * FORWARD_ONLY for rows, columns in passes)
     assert generated <= sum(rows for rows, _ in passes) <= generated / (1 - decode.LEAVE)
     if family not in ("gemma3", "mistral"):  # where windows slide, nobody comes in before all have left
         assert len(passes) <= generated / (most * (1 - decode.LEAVE)) + max(limits)

@@ -140,16 +140,16 @@ def test_a_gpu_is_filled_with_answers(
     free = (138 - weights) << 30
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _device: (free, 141 << 30))
     budget = memory.answering(base, memory.training_tokens(base))
-    assert rows * (728 + budget.row) <= budget.kept
-    assert budget.kept * 4 * depth * groups * (width // heads) == pytest.approx(0.6 * free, rel=0.01)
-    assert budget.row * budget.kept / (728 + budget.row) < 0.2 * budget.kept  # logits beside keys and values
+    assert rows * (728 + budget.row_tokens) <= budget.cache_tokens
+    assert budget.cache_tokens * 4 * depth * groups * (width // heads) == pytest.approx(0.6 * free, rel=0.01)
+    assert budget.row_tokens / (728 + budget.row_tokens) < 0.2  # the share of logits, beside keys and values
 
 
 def test_prompts_go_through_in_pieces(engine: TorchEngine, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[int] = []
     engine.parts.layers[0].register_forward_pre_hook(lambda _m, args: seen.append(args[0].shape[:-1].numel()))
     plenty, most = ask(engine), max(seen)
-    monkeypatch.setattr(memory, "answering", lambda *_: Budget(kept=1000, row=5, through=40))
+    monkeypatch.setattr(memory, "answering", lambda *_: Budget(cache_tokens=1000, row_tokens=5, pass_tokens=40))
     seen.clear()
     assert ask(engine) == plenty
     assert max(seen) <= 40 < most

@@ -9,7 +9,7 @@ import torch
 from engine_models import figure, make_rows
 
 from flyroom.engine import TorchEngine
-from flyroom.engine.prefix import Tier, _mapped
+from flyroom.engine.prefix import Tier, _map_file
 from flyroom.types import BASE, AdapterRef, Direction, LoRA, Patch, Step
 
 UPPER = [LoRA(rank=1, layers=(1,)), LoRA(rank=4, modules=("all",), layers=(1, 2)), LoRA(rank=2, layers=(2,))]
@@ -104,7 +104,7 @@ def test_a_probe_below_the_adapter_reads_what_is_there(llama: TorchEngine) -> No
 @pytest.mark.parametrize("rows", [0, 3, 100])
 def test_what_has_no_place_is_computed_anew(llama: TorchEngine, where: str, rows: int) -> None:
     """Room for so many rows of 24 tokens, in blocks of as many as there is room for."""
-    reserve = llama.prefix.tiers[0].reserve if where == "memory" else _mapped
+    reserve = llama.prefix.tiers[0].reserve if where == "memory" else _map_file
     room = rows * 24 * llama.parts.width * 4
     llama.prefix.tiers = [Tier(name="none", free=0, reserve=reserve), Tier(name=where, free=room, reserve=reserve)]
     adapters, _ = trained(llama)

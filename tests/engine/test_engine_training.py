@@ -83,7 +83,7 @@ def test_what_fades_on_its_way_back_is_not_denormal(llama: TorchEngine, monkeypa
     llama.step([adapter], [Step(rows=rows, lr=1e-3)])
     assert len(fading) == len(above)
     assert not any(fading)
-    monkeypatch.setattr("flyroom.engine.training.LOUDER", 1.0)
+    monkeypatch.setattr("flyroom.engine.training.GRADIENT_SCALE", 1.0)
     llama.step([adapter], [Step(rows=rows, lr=1e-3)])
     assert any(fading)
 

@@ -1,9 +1,9 @@
 """AdamW for stacked adapters: each has its own learning rate, decay, betas, clipping and step count.
 
-The formulas and their order are torch.optim.AdamW's (Loshchilov & Hutter 2019, arXiv 1711.05101), the clipping that of
-torch.nn.utils.clip_grad_norm_, over all of an adapter's tensors.
+The formulas and their order are those of torch.optim.AdamW (Loshchilov & Hutter 2019, arXiv 1711.05101). Clipping is
+that of torch.nn.utils.clip_grad_norm_, over all tensors of one adapter.
 
-Left out: amsgrad, fused kernels, any schedule (a Step names its learning rate).
+Left out: amsgrad, fused kernels, learning rate schedules (each Step carries its learning rate).
 Shapes: K adapters of the step, S settings of an update.
 """
 
@@ -22,7 +22,7 @@ EPS = 1e-8
 
 
 def gradient_norms(leaves: Sequence[Leaf], index: Mapping[int, int]) -> Tensor:
-    """The norm of each adapter's gradient, [K] fp32. `index` maps a slot to its place in the step."""
+    """Returns the norm of each adapter's gradient, [K] fp32. `index` maps a slot to its place in the step."""
     squares_K = torch.zeros(len(index), device=leaves[0].a_NRI.device)
     for leaf in leaves:
         where = torch.tensor([index[s] for s in leaf.slots], device=squares_K.device)
@@ -38,15 +38,15 @@ def update(
     counts: Sequence[int],
     norms: Sequence[float],
 ) -> None:
-    """One AdamW step on every leaf, written into its bank. `counts` are the steps taken, this one included."""
+    """Take one AdamW step on every leaf and write it into the leaf's bank. `counts` includes this step."""
     table_KS = torch.tensor(
-        [_settings(*each) for each in zip(steps, counts, norms, strict=True)], device=leaves[0].a_NRI.device
+        [_settings(*inputs) for inputs in zip(steps, counts, norms, strict=True)], device=leaves[0].a_NRI.device
     )
     for leaf in leaves:
-        mine = torch.tensor([index[s] for s in leaf.slots], device=table_KS.device)
-        columns = table_KS.index_select(0, mine).T[:, :, None, None]
+        places = torch.tensor([index[s] for s in leaf.slots], device=table_KS.device)
+        columns = table_KS.index_select(0, places).T[:, :, None, None]
         clip, decay, keep_m, add_m, keep_v, add_v, size, correction = columns.unbind()
-        leaf.bank.want_moments()
+        leaf.bank.ensure_moments()
         for part, tensor in (("A", leaf.a_NRI), ("B", leaf.b_NOR)):
             names = (part, f"{part}.m", f"{part}.v")
             w, m, v = leaf.bank.take(names, leaf.slots)
@@ -55,11 +55,11 @@ def update(
             m.mul_(keep_m).add_(g * add_m)
             v.mul_(keep_v).add_(g.square_().mul_(add_v))
             w.sub_((m / v.sqrt().div_(correction).add_(EPS)).mul_(size))
-            leaf.bank.put(names, leaf.slots, (w, m, v))
+            leaf.bank.write(names, leaf.slots, (w, m, v))
 
 
 def _settings(step: Step, count: int, norm: float) -> list[float]:
-    """What one adapter's update is made of, in double precision, in the order of use."""
+    """Returns the numbers that one adapter's update needs, in double precision, in the order in which it uses them."""
     keep_m, keep_v = step.betas
     clip = 1.0 if step.clip is None else min(1.0, step.clip / (norm + 1e-6))
     size, correction = step.lr / (1 - keep_m**count), math.sqrt(1 - keep_v**count)
@@ -67,5 +67,5 @@ def _settings(step: Step, count: int, norm: float) -> list[float]:
 
 
 def gradient(leaf: Tensor) -> Tensor:
-    """A leaf's gradient; zero where no row reached it."""
+    """Returns the gradient of a leaf, or zeros where no row of the batch reached the leaf."""
     return torch.zeros_like(leaf) if leaf.grad is None else leaf.grad

@@ -1,16 +1,18 @@
-"""Stacked LoRA: one Bank per (module, rank) holds every adapter of that rank on that module, and answers for them all.
+"""Stacked LoRA: one Bank per (module, rank) holds every adapter of that rank on that module, and applies them at once.
 
     y_r = W x_r + (alpha / rank) B_i A_i x_r        for each row r of the batch that belongs to adapter i
 
-Rows come grouped by adapter. Where each adapter has as many rows and they lie side by side (training, mostly), they are
-a view of the batch; otherwise they are gathered, padded to the longest group.
-A steering vector is such an adapter too: on the module "residual", the stream after a layer, x is the number 1, and B
-A a vector that is added at every token.
-Only adapters that have the module stand in its bank; slot 0, the base, stands in none and is never touched.
-Masters are fp32 and are cast at use. No input of the base needs a gradient, so the backward ends at the lowest adapter.
+The rows of a batch come grouped by adapter. Where every adapter has the same number of rows and they lie side by side,
+as in most training batches, a bank takes them as a view of the batch. Otherwise it gathers them and pads each group to
+the longest.
+A steering vector is an adapter too. It stands on the module "residual", the stream after a layer: its input x is the
+number 1, and B A is a vector that is added at every token.
+A bank holds only the adapters that have its module. Slot 0, the base, stands in no bank and never changes.
+Masters are fp32 and are cast where they are used. No input of the base needs a gradient, so the backward pass ends at
+the lowest adapter.
 
 Sources: Hu et al. 2021, arXiv 2106.09685; the stacking is that of Punica (Chen et al. 2023, arXiv 2310.18547).
-Left out: fused kernels; `F.grouped_mm` (torch 2.13's CPU bf16 refuses narrow strides).
+Left out: fused kernels; `F.grouped_mm`, whose bf16 kernel on the CPU refuses narrow strides (torch 2.13).
 Shapes: B rows, T tokens, I in, O out, N adapters, R rank, P rows padded to the longest group times T.
 """
 
@@ -33,7 +35,7 @@ RESIDUAL = "residual"  # the module of a steering vector
 
 
 class Group(NamedTuple):
-    """Rows start to start + rows of the batch belong to the adapter in this slot."""
+    """The rows from start to start + rows of the batch belong to the adapter in this slot."""
 
     slot: int
     start: int
@@ -42,7 +44,7 @@ class Group(NamedTuple):
 
 @dataclass(eq=False, kw_only=True)
 class Bank:
-    """All adapters of one rank on one module: A [N, R, I], B [N, O, R], scale [N] and, once trained, their moments."""
+    """All adapters of one rank on one module: A [N, R, I], B [N, O, R], scale [N] and, after a step, their moments."""
 
     path: str  # "layers.0.mlp.down_proj"
     slots: list[int] = field(default_factory=list)
@@ -56,34 +58,36 @@ class Bank:
         self.slots += slots
 
     def remove(self, slots: Iterable[int]) -> None:
-        gone = set(slots)
-        kept = [i for i, slot in enumerate(self.slots) if slot not in gone]
-        if len(kept) < len(self.slots):
-            self.tensors = {k: v[kept] for k, v in self.tensors.items()}
-            self.slots = [self.slots[i] for i in kept]
+        removals = set(slots)
+        places = [i for i, slot in enumerate(self.slots) if slot not in removals]
+        if len(places) < len(self.slots):
+            self.tensors = {k: v[places] for k, v in self.tensors.items()}
+            self.slots = [self.slots[i] for i in places]
 
     def take(self, names: Sequence[str], slots: Sequence[int]) -> list[Tensor]:
-        """These tensors of these adapters: the bank's own where it is all of them in order, else copies."""
+        """Returns these tensors of these adapters: the bank's own tensors where `slots` is all of them in order, else
+        copies.
+        """
         if list(slots) == self.slots:
             return [self.tensors[name] for name in names]
         where = torch.tensor([self.slots.index(s) for s in slots], device=self.tensors["A"].device)
         return [self.tensors[name].index_select(0, where) for name in names]
 
-    def put(self, names: Sequence[str], slots: Sequence[int], values: Sequence[Tensor]) -> None:
+    def write(self, names: Sequence[str], slots: Sequence[int], values: Sequence[Tensor]) -> None:
         where = torch.tensor([self.slots.index(s) for s in slots], device=self.tensors["A"].device)
         for name, value in zip(names, values, strict=True):
             if value is not self.tensors[name]:
                 self.tensors[name].index_copy_(0, where, value)
 
-    def want_moments(self) -> None:
-        """AdamW's moments are made at the first step, so that adapters which are only asked cost half."""
+    def ensure_moments(self) -> None:
+        """Create AdamW's moments if they are missing: adapters that never train take no memory for them."""
         for name in MOMENTS:
             if name not in self.tensors:
                 self.tensors[name] = torch.zeros_like(self.tensors[name[0]])
 
 
 class Leaf(NamedTuple):
-    """Adapters of a bank; in training A and B are leaves of the graph."""
+    """Adapters of a bank. In training A and B are leaves of the autograd graph."""
 
     bank: Bank
     slots: list[int]
@@ -93,16 +97,20 @@ class Leaf(NamedTuple):
 
 
 class Spread(NamedTuple):
-    """How N adapters' rows lie in the batch: equal groups that are all of it, or a slice of it; or gathered."""
+    """How the rows of N adapters lie in the batch.
+
+    All fields are None where equal groups fill the whole batch. `rows` is set where equal groups are a slice of it. The
+    other three are set where the rows must be gathered.
+    """
 
     rows: slice | None
-    gather: Tensor | None  # [N * longest], row of the batch; a padded place repeats its group's first row
-    real: Tensor | None  # places of `gather` that are no padding
-    target: Tensor | None  # the rows of those
+    gather: Tensor | None  # [N * longest], rows of the batch; a padded place repeats the first row of its group
+    real: Tensor | None  # the places of `gather` that are not padding
+    target: Tensor | None  # the rows of the batch at those places
 
 
 class Active(NamedTuple):
-    """A bank's share of the coming batch."""
+    """What a module needs to apply one bank to the next batch."""
 
     spread: Spread
     a_NIR: Tensor
@@ -112,9 +120,9 @@ class Active(NamedTuple):
 class Banks:
     """Every bank on one base, and the hooks through which they add to its linear modules and to its residual stream.
 
-    `sizes` is (in, out) of every module that an adapter can stand on, by path. `slices`: rows that lie side by side are
-    sliced and not gathered; a compiler makes code for each slice. What a batch wants of a module stands on the module,
-    so that the same code serves all layers.
+    `sizes` maps the path of every module that an adapter can stand on to (in, out). `slices` says whether rows that lie
+    side by side are sliced instead of gathered; turn it off under a compiler, which would compile new code for each
+    slice. The hooks find the adapters of a batch on the module itself, so that compiled code is the same in all layers.
     """
 
     def __init__(
@@ -124,7 +132,7 @@ class Banks:
         self.device, self.dtype, self.slices = device, dtype, slices
         self.banks: dict[tuple[str, int], Bank] = {}
         self._modules: dict[str, Any] = {}
-        self._routed: set[str] = set()
+        self._active_paths: set[str] = set()
         for l, layer in enumerate(layers):
             for name, module in layer.named_modules():
                 if isinstance(module, nn.Linear):
@@ -134,14 +142,14 @@ class Banks:
             self._stand_on(f"layers.{l}.{RESIDUAL}", layer, _steer)
 
     def _stand_on(self, path: str, module: Any, hook: Callable[..., Any]) -> None:
-        """Once: a model that an engine had before, and a copy of it, has its hooks."""
+        """Register the hook once: a model that another engine used before, or a copy of it, already has its hooks."""
         if not hasattr(module, "adapters"):
             module.register_forward_hook(hook)
         module.adapters = ()
         self._modules[path] = module
 
     def paths(self, shape: LoRA) -> list[str]:
-        """The modules that a shape stands on, in the order of the forward pass."""
+        """Returns the modules that a shape stands on, in the order of the forward pass."""
         return [path for path in self.sizes if _covers(shape, path)]
 
     def add(self, slots: Sequence[int], shapes: Sequence[LoRA], weights: Sequence[Mapping[str, Tensor]]) -> None:
@@ -160,46 +168,47 @@ class Banks:
             bank.remove(slots)
         self.banks = {key: bank for key, bank in self.banks.items() if bank.slots}
 
-    def of(self, slot: int) -> list[Bank]:
+    def find(self, slot: int) -> list[Bank]:
         return [bank for bank in self.banks.values() if slot in bank.slots]
 
     def leaves(self, slots: Sequence[int]) -> list[Leaf]:
-        """Fresh leaves for the adapters of a step."""
-        wanted, found = set(slots), []
+        """Returns new leaves for the adapters of a step."""
+        members, leaves = set(slots), []
         for bank in self.banks.values():
-            present = [s for s in bank.slots if s in wanted]
+            present = [s for s in bank.slots if s in members]
             if present:
                 a, b, scale = (t.detach() for t in bank.take(("A", "B", "scale"), present))
-                found.append(Leaf(bank, present, a.requires_grad_(), b.requires_grad_(), scale))
-        return found
+                leaves.append(Leaf(bank, present, a.requires_grad_(), b.requires_grad_(), scale))
+        return leaves
 
     def route(self, groups: Sequence[Group], leaves: Sequence[Leaf] | None = None) -> None:
-        """Say which rows of the coming batches belong to whom. Without leaves the banks' own weights are used."""
+        """Say which rows of the next batches belong to which adapter. Without leaves the banks' weights are used."""
         if leaves is None:
             leaves = [Leaf(k, k.slots, *(k.tensors[n] for n in ("A", "B", "scale"))) for k in self.banks.values()]
         spreads: dict[tuple[Group, ...], Spread] = {}
         self.clear()
         for leaf in leaves:
-            here = set(leaf.slots)
-            members = tuple(g for g in groups if g.slot in here)
+            leaf_slots = set(leaf.slots)
+            members = tuple(g for g in groups if g.slot in leaf_slots)
             if not members:
                 continue
             if members not in spreads:
                 spreads[members] = _spread(members, groups, self.device, self.slices)
             self._modules[leaf.bank.path].adapters += (self._share(leaf, members, spreads[members]),)
-            self._routed.add(leaf.bank.path)
+            self._active_paths.add(leaf.bank.path)
 
     @property
     def lowest(self) -> int:
-        """The lowest layer on which an adapter of the coming batch stands; 0 where there is none: what the bare base
-        makes of a row is seldom asked twice."""
-        return min((int(path.split(".")[1]) for path in self._routed), default=0)
+        """The lowest layer on which an adapter of the next batch stands. It is 0 without adapters, so that nothing is
+        stored: rows seldom go through the bare base twice.
+        """
+        return min((int(path.split(".")[1]) for path in self._active_paths), default=0)
 
     def clear(self) -> None:
-        """The model is the bare base again, and no graph is kept."""
-        for path in self._routed:
+        """Make the model the bare base again, and release the graph of the last batch."""
+        for path in self._active_paths:
             self._modules[path].adapters = ()
-        self._routed = set()
+        self._active_paths = set()
 
     def _share(self, leaf: Leaf, members: tuple[Group, ...], spread: Spread) -> Active:
         a_NRI, b_NOR, scale_N = leaf.a_NRI, leaf.b_NOR, leaf.scale_N
@@ -211,14 +220,14 @@ class Banks:
 
 
 def _adapt(module: Any, args: tuple[Tensor, ...], out_BTO: Tensor) -> Tensor:
-    """The hook of a linear module."""
+    """The forward hook of a linear module."""
     for active in module.adapters:
         out_BTO = _add(args[0], out_BTO, active)
     return out_BTO
 
 
 def _steer(module: Any, args: tuple[Any, ...], output: Any) -> Any:
-    """The hook of a layer."""
+    """The forward hook of a layer."""
     if not module.adapters:
         return output
     hidden_BTD = output[0] if isinstance(output, tuple) else output
@@ -228,7 +237,10 @@ def _steer(module: Any, args: tuple[Any, ...], output: Any) -> Any:
 
 
 def _add(x_BTI: Tensor, out_BTO: Tensor, active: Active) -> Tensor:
-    """out + the adapters' part. In place where it is for some rows only: a linear's output is nobody's saved tensor."""
+    """Returns out + the adapters' part.
+
+    It works in place where only some rows belong to adapters: no backward pass needs the output of a linear module.
+    """
     (rows, gather, real, target), a_NIR, b_NRO = active
     if rows is None and gather is None:
         return low_rank(x_BTI, a_NIR, b_NRO).add_(out_BTO)
@@ -258,18 +270,18 @@ def _spread(members: Sequence[Group], groups: Sequence[Group], device: torch.dev
 
 
 def fresh(shape: LoRA, seed: int, sizes: Mapping[str, tuple[int, int]]) -> dict[str, Tensor]:
-    """An untrained adapter: A as PEFT draws it (kaiming-uniform, a = sqrt 5), of a steering vector 1; B zero. `sizes`
-    is (in, out) by path.
+    """Returns the weights of an untrained adapter. `sizes` maps a path to (in, out).
 
-    Each module has a generator of its own, so an adapter does not depend on who is spawned beside it.
+    A is drawn as PEFT draws it (kaiming-uniform, a = sqrt 5), or is 1 for a steering vector; B is zero. Each module has
+    its own generator, so an adapter does not depend on the adapters that are spawned with it.
     """
     weights = {}
     for path, (size_in, size_out) in sizes.items():
         key = hashlib.sha256(f"{seed}:{path}".encode()).digest()
         generator = torch.Generator().manual_seed(int.from_bytes(key[:8], "little") >> 1)
         bound = 1 / math.sqrt(size_in)
-        drawn = torch.empty(shape.rank, size_in).uniform_(-bound, bound, generator=generator)
-        weights[f"{path}.A"] = torch.ones_like(drawn) if size_in == 1 else drawn
+        uniform_RI = torch.empty(shape.rank, size_in).uniform_(-bound, bound, generator=generator)
+        weights[f"{path}.A"] = torch.ones_like(uniform_RI) if size_in == 1 else uniform_RI
         weights[f"{path}.B"] = torch.zeros(size_out, shape.rank)
     return weights
 

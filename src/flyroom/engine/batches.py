@@ -1,8 +1,8 @@
-"""Rows into batches: grouped by adapter, alike in length, under a budget of tokens, padded.
+"""Put rows into batches: grouped by adapter, alike in length, padded, and within a budget of tokens.
 
-Rows are dealt from each adapter's longest to its shortest, one from each adapter in turn, so a batch holds as many rows
-of every adapter; it ends where padding and the cost of another batch are least together. How rows are dealt changes no
-result, only the memory and the time.
+Each adapter's rows are sorted from the longest to the shortest, and every adapter gives one row in turn, so that a
+batch holds the same number of rows of every adapter. Batches end where the padding and the cost of another pass are
+least in sum. The division into batches changes memory and time, and no result.
 
 Left out: packing several rows into one sequence.
 Shapes: B rows, T tokens, N answer tokens of the whole batch.
@@ -21,23 +21,23 @@ from torch import Tensor
 from flyroom.engine.bank import Group
 from flyroom.engine.render import Rendered
 
-PASS = {"cpu": 150, "cuda": 1000}  # what one more pass costs, in tokens: measured on a CPU, guessed for a GPU
-DEALS = 64  # in a batch: finer than that nothing is gained
+PASS = {"cpu": 150, "cuda": 1000}  # the cost of one more pass, in tokens: measured on a CPU, a guess for a GPU
+DEALS = 64  # deals in a batch: smaller ones would save no padding worth the search
 
 
 def pass_cost(device: torch.device) -> int:
-    """What one more pass costs there, in tokens."""
+    """Returns what one more pass costs on a device, in tokens."""
     return PASS["cuda" if device.type == "cuda" else "cpu"]
 
 
 def pack(owners: Sequence[int], lengths: Sequence[int], budget: int, *, overhead: int = 0) -> list[list[int]]:
-    """Deal rows into batches of at most `budget` padded tokens, at least one row. Row numbers, grouped by owner.
+    """Returns batches of row numbers, each grouped by owner, of at most `budget` padded tokens or of a single row.
 
-    Where a batch ends is chosen so that padding, and `overhead` tokens for each batch, are the least in all.
+    The batches are those for which the padded tokens, plus `overhead` for each batch, are least in sum.
     """
     deals = list(_deals(owners, lengths, budget))
     longest = [max(lengths[row] for row in deal) for deal in deals]
-    costs, starts = [0], [0]  # of the first j deals: what they cost at least, and where their last batch starts
+    costs, starts = [0], [0]  # for the first j deals: their least cost, and where their last batch starts
     for j in range(1, len(deals) + 1):
         rows, widest, least = 0, 0, None
         for i in range(j - 1, -1, -1):
@@ -59,14 +59,15 @@ def pack(owners: Sequence[int], lengths: Sequence[int], budget: int, *, overhead
 
 
 def _deals(owners: Sequence[int], lengths: Sequence[int], budget: int) -> Iterator[list[int]]:
-    """Rows that stay together: one of each owner, or as many as the budget holds, or (for speed, where owners are few)
-    several of each."""
-    mine: dict[int, list[int]] = {}
+    """Yields rows that stay together: one row of each owner, or fewer where the budget does not hold them. Where owners
+    are few, a deal holds several rows of each, because `pack` is quadratic in the number of deals.
+    """
+    rows_of: dict[int, list[int]] = {}
     for row in sorted(range(len(owners)), key=lambda i: -lengths[i]):
-        mine.setdefault(owners[row], []).append(row)
+        rows_of.setdefault(owners[row], []).append(row)
     deal, widest = list[int](), 0
-    for rank in range(max(map(len, mine.values()), default=0)):
-        deal += [rows[rank] for rows in mine.values() if rank < len(rows)]
+    for rank in range(max(map(len, rows_of.values()), default=0)):
+        deal += [rows[rank] for rows in rows_of.values() if rank < len(rows)]
         widest = max(widest, *(lengths[row] for row in deal))
         if len(deal) * widest >= budget // DEALS:
             fit = max(1, budget // widest)
@@ -77,18 +78,18 @@ def _deals(owners: Sequence[int], lengths: Sequence[int], budget: int) -> Iterat
 
 
 def groups(owners: Sequence[int]) -> list[Group]:
-    """Runs of one owner."""
-    found: list[Group] = []
+    """Returns the runs of rows that have the same owner."""
+    runs: list[Group] = []
     for row, owner in enumerate(owners):
-        if found and found[-1].slot == owner:
-            found[-1] = found[-1]._replace(rows=found[-1].rows + 1)
+        if runs and runs[-1].slot == owner:
+            runs[-1] = runs[-1]._replace(rows=runs[-1].rows + 1)
         else:
-            found.append(Group(owner, row, 1))
-    return found
+            runs.append(Group(owner, row, 1))
+    return runs
 
 
 class Collated(NamedTuple):
-    """A right-padded batch. It needs no attention mask: under causal attention no token looks at padding behind it."""
+    """A right-padded batch. It needs no attention mask: under causal attention no token attends to padding after it."""
 
     ids_BT: Tensor
     answer_BT: Tensor  # which of ids_BT are answer tokens
@@ -96,7 +97,7 @@ class Collated(NamedTuple):
     rows: Sequence[Rendered]
 
     def predicted(self) -> tuple[Tensor, Tensor]:
-        """Flat positions [N] in ids_BT[:, :-1] that predict answer tokens, and those tokens [N], row by row."""
+        """Returns the flat positions [N] in ids_BT[:, :-1] that predict answer tokens, and those tokens [N], by row."""
         marks = self.answer_BT[:, 1:]
         return marks.flatten().nonzero().flatten(), self.ids_BT[:, 1:][marks]
 
@@ -113,7 +114,7 @@ def collate(rows: Sequence[Rendered], device: torch.device) -> Collated:
 
 
 def left_pad(prompts: Sequence[NDArray[np.int64]], device: torch.device) -> tuple[Tensor, Tensor | None]:
-    """Prompts ending together, and the mask of what is no padding: None if there is none."""
+    """Returns the prompts, padded so that they end together, and the mask of real tokens: None without padding."""
     lengths = np.array([len(p) for p in prompts])
     real = np.arange(lengths.max()) >= lengths.max() - lengths[:, None]
     ids = np.zeros(real.shape, dtype=np.int64)

@@ -1,11 +1,11 @@
-"""The layers' forward passes compiled, for training: `torch.compile`, once for all layers that are alike.
+"""The layers' forward passes, compiled by `torch.compile` for training, once for all layers that are alike.
 
-A batch of other lengths, more rows or more adapters needs no new code: shapes are symbols. A layer that carries
-adapters is other code than a bare one, and so is one into which no gradient goes back; where they are of too many kinds
-for torch's limit, the rest run as they are. Compiling takes from half a minute to two; what was compiled once is found
-again in torch's cache.
+Shapes are symbols, so a batch with other lengths, more rows or more adapters needs no new code. A layer with adapters
+needs other code than a bare layer, and a layer that passes no gradient down needs other code again. Where there are
+more kinds than torch's limit, the remaining layers run uncompiled. Compiling takes a minute or two; torch caches the
+result on disk.
 
-Left out: sampling and traces, which no backward follows; the head.
+Left out: sampling and traces, which have no backward pass; the head.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ COMPILERS = ("c++", "g++", "clang++")
 
 
 class Compiled:
-    """The layers of a base, compiled when they are first used. ValueError where no C++ compiler is found."""
+    """The layers of a base, compiled at their first use. Raises ValueError where there is no C++ compiler."""
 
     def __init__(self, layers: nn.ModuleList) -> None:
         if BACKEND == "inductor" and not (os.environ.get("CXX") or any(map(shutil.which, COMPILERS))):
@@ -34,10 +34,12 @@ class Compiled:
         self._forwards = [torch.compile(layer.forward, dynamic=True, backend=BACKEND) for layer in layers]
 
     @contextmanager
-    def used(self) -> Iterator[None]:
-        """Passes within the block go through compiled layers."""
+    def use(self) -> Iterator[None]:
+        """Forward passes within the block go through the compiled layers."""
         with (
             instead(self._layers, self._forwards),
-            torch._dynamo.config.patch(force_nn_module_property_static_shapes=False),  # adapters are on modules
+            torch._dynamo.config.patch(
+                force_nn_module_property_static_shapes=False
+            ),  # adapters are attributes of modules
         ):
             yield

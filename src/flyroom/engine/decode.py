@@ -1,11 +1,11 @@
-"""Sampling many adapters in one batch, a token for every row at a time; who is done makes room for who waits.
+"""Sample many adapters in one batch, one token for every row at a time; rows that end make room for asks that wait.
 
-Prompts are left-padded so that all rows write their next token in one place. When a third of the rows is done they
-leave, columns that nobody needs any more are dropped, and as many asks come in as the budget holds. Of a prompt all but
-the last token is put through beforehand; the last token goes with the others' next one.
+Prompts are padded on the left, so that all rows write their next token in the same column. When a third of the rows
+have ended, they leave, columns that no row needs are dropped, and as many asks come in as the budget holds. All tokens
+of a prompt but the last go through the model beforehand; the last one goes with the next token of the other rows.
 
-Left out: where layers keep a sliding window, newcomers (all leave first) and recording.
-Shapes: B rows in the batch, D width.
+Left out, where layers keep a sliding window: newcomers (the batch empties first) and recording.
+Shapes: B rows in the batch, D width, G rows that leave.
 """
 
 from __future__ import annotations
@@ -28,27 +28,29 @@ from flyroom.engine.past import Part, Past, joins
 from flyroom.engine.prompts import put_through
 from flyroom.types import Ask
 
-LEAVE = 1 / 3  # the share of rows that must be done before they leave together
+LEAVE = 1 / 3  # the share of rows that must have ended before they leave together
 
 
 class Budget(NamedTuple):
-    """Tokens: how many a batch may keep with its answers, what a row takes beside them, how many go through at once."""
+    """Limits in tokens: what a batch may hold in its cache, answers included; what each row takes beside that; and what
+    goes through the model in one pass.
+    """
 
-    kept: int
-    row: int
-    through: int
+    cache_tokens: int
+    row_tokens: int
+    pass_tokens: int
 
 
 class _Row(NamedTuple):
-    """Of a batch: where, how many tokens it has said, and how many columns it needs of what is kept."""
+    """A row of the batch: its place, how many tokens it has generated, and how many columns of the cache it needs."""
 
-    at: int
-    said: int
+    place: int
+    generated: int
     columns: int
 
 
 class Decoded(NamedTuple):
-    """An answer: of which ask, its tokens without the stop, and whether one came."""
+    """An answer: the number of its ask, its tokens without the stop token, and whether there was a stop token."""
 
     ask: int
     tokens: list[int]
@@ -65,50 +67,53 @@ def decode(
     budget: Budget,
     fixed: bool = False,
 ) -> Iterator[list[Decoded]]:
-    """Answers, as they are done. A batch is within the budget, or a single row. `fixed`: every pass is over the whole
-    of the cache, and on CUDA recorded. The banks are left routed."""
+    """Yields answers as they end. A batch is within the budget, or a single row.
+
+    With `fixed` every pass attends over the whole cache and is recorded on CUDA. The banks stay routed to the last
+    batch.
+    """
     device, sizes, limits = base.device, [len(p) for p in prompts], [a.max_tokens for a in asks]
-    said = _Said(base, prompts, asks)
-    waiting = sorted(range(len(asks)), key=lambda i: (sizes[i], limits[i], owners[i], prompts[i].tobytes()))
+    answers = _Answers(base, prompts, asks)
+    queue = sorted(range(len(asks)), key=lambda i: (sizes[i], limits[i], owners[i], prompts[i].tobytes()))
     alive: dict[int, _Row] = {}  # the asks in the batch
-    past, joining = None, joins(base)
-    if not joining:  # a window's keys and values stay where they were computed: all go through at once
-        budget = budget._replace(kept=min(budget.kept, budget.through))
-    while waiting or alive:
-        came = _admitted(waiting, alive, sizes, limits, budget) if joining or not alive else []
-        which = sorted([*alive, *came], key=lambda i: (owners[i], i))
+    past, can_join = None, joins(base)
+    if not can_join:  # sliding windows cannot be moved between batches: all prompts go through in one pass
+        budget = budget._replace(cache_tokens=min(budget.cache_tokens, budget.pass_tokens))
+    while queue or alive:
+        newcomers = _admit(queue, alive, sizes, limits, budget) if can_join or not alive else []
+        which = sorted([*alive, *newcomers], key=lambda i: (owners[i], i))
         new = [i for i in which if i not in alive]
         place, parts = {i: row for row, i in enumerate(which)}, list[Part]()
         if past and alive:
-            columns = max(row.columns for row in alive.values()) if joining else past.length
-            parts.append(Part(past, [row.at for row in alive.values()], columns, [place[i] for i in alive]))
+            columns = max(row.columns for row in alive.values()) if can_join else past.length
+            parts.append(Part(past, [row.place for row in alive.values()], columns, [place[i] for i in alive]))
         if new and sizes[new[0]] > 1:
-            n = max(1, budget.through // max(sizes[i] for i in new))
-            for some in (new[j : j + n] for j in range(0, len(new), n)):
-                mine = [owners[i] for i in some], [prompts[i][:-1] for i in some]
-                parts.append(put_through(base, banks, *mine, [place[i] for i in some]))
-        left = max(limits[i] - (alive[i].said if i in alive else 0) for i in which)
-        past = Past(base, len(which), max((part.columns for part in parts), default=0), left, fixed=fixed)
+            n = max(1, budget.pass_tokens // max(sizes[i] for i in new))
+            for chunk in (new[j : j + n] for j in range(0, len(new), n)):
+                chunk_inputs = [owners[i] for i in chunk], [prompts[i][:-1] for i in chunk]
+                parts.append(put_through(base, banks, *chunk_inputs, [place[i] for i in chunk]))
+        remaining = max(limits[i] - (alive[i].generated if i in alive else 0) for i in which)
+        past = Past(base, len(which), max((part.columns for part in parts), default=0), remaining, fixed=fixed)
         past.take(parts)
         banks.route(groups([owners[i] for i in which]))
 
         which_B = torch.tensor(which, device=device)
         before_B = torch.tensor([sizes[i] - 1 for i in which], device=device)
         done_B = torch.zeros(len(which), dtype=torch.bool, device=device)
-        more = partial(said.more, past, which_B, before_B, done_B)
+        extend = partial(answers.extend, past, which_B, before_B, done_B)
         if past.fixed:
-            more = Recorded(more, device)
+            extend = Recorded(extend, device)
         while int(done_B.sum()) < LEAVE * len(which):
-            more()
+            extend()
         past.settle()
 
-        now = zip(which, done_B.tolist(), said.count[which_B].tolist(), past.columns().tolist(), strict=True)
-        alive = {i: _Row(at, n, columns) for at, (i, done, n, columns) in enumerate(now) if not done}
-        yield said.of(which_B[done_B])
+        states = zip(which, done_B.tolist(), answers.count[which_B].tolist(), past.columns().tolist(), strict=True)
+        alive = {i: _Row(row, n, columns) for row, (i, finished, n, columns) in enumerate(states) if not finished}
+        yield answers.collect(which_B[done_B])
 
 
-class _Said:
-    """What each of the asks has said so far. Shapes: A asks."""
+class _Answers:
+    """The tokens that every ask has generated so far."""
 
     def __init__(self, base: Base, prompts: Sequence[NDArray[np.int64]], asks: Sequence[Ask]) -> None:
         device = base.device
@@ -116,49 +121,51 @@ class _Said:
         self._temperature = torch.tensor([a.temperature for a in asks], device=device)
         self._limit = torch.tensor([a.max_tokens for a in asks], device=device)
         self._stops = torch.tensor(base.renderer.stops, device=device)
-        self._last = max((a.max_tokens for a in asks), default=0)  # a column for what done rows go on to say
+        self._last = max((a.max_tokens for a in asks), default=0)  # the column into which ended rows write
         self._tokens = torch.zeros(len(asks), self._last + 1, dtype=torch.int64, device=device)
-        self._coming = torch.tensor([int(p[-1]) for p in prompts], device=device)  # the token that goes through next
+        self._next = torch.tensor([int(p[-1]) for p in prompts], device=device)  # the tokens that go through next
         self.count, self._finished = torch.zeros_like(self._limit), torch.zeros_like(self._limit, dtype=torch.bool)
 
-    def more(self, past: Past, which_B: Tensor, before_B: Tensor, done_B: Tensor) -> None:
-        """A token more of these asks, before which as many stand; `done_B` is changed. It waits for nothing, as it may
-        be recorded."""
+    def extend(self, past: Past, which_B: Tensor, before_B: Tensor, done_B: Tensor) -> None:
+        """Generate one more token for these asks and update `done_B`. `before_B` counts the tokens before the last of
+        each prompt. This never waits for the device, because it may be recorded.
+        """
         step_B = self.count[which_B]
-        last_BD = past.read(self._coming[which_B][:, None], (before_B + step_B)[:, None])
+        last_BD = past.advance(self._next[which_B][:, None], (before_B + step_B)[:, None])
         token_B = noise.choose(self._base.head(last_BD), self._seeds[which_B], self._temperature[which_B], step_B)
         stopped_B = torch.isin(token_B, self._stops) & ~done_B
         self._tokens[which_B, torch.where(done_B, self._last, step_B)] = token_B
-        self._coming[which_B] = token_B
+        self._next[which_B] = token_B
         self._finished[which_B] |= stopped_B
         self.count[which_B] += ~(done_B | stopped_B)
         done_B |= stopped_B | (self.count[which_B] >= self._limit[which_B])
 
-    def of(self, which_G: Tensor) -> list[Decoded]:
-        """The answers of these G."""
-        found = which_G, self._tokens[which_G], self.count[which_G], self._finished[which_G]
-        return [Decoded(i, ids[:n], end) for i, ids, n, end in zip(*(t.tolist() for t in found), strict=True)]
+    def collect(self, which_G: Tensor) -> list[Decoded]:
+        """Returns the answers of these asks."""
+        columns = which_G, self._tokens[which_G], self.count[which_G], self._finished[which_G]
+        return [Decoded(i, ids[:n], end) for i, ids, n, end in zip(*(t.tolist() for t in columns), strict=True)]
 
 
-def _admitted(
-    waiting: list[int],
+def _admit(
+    queue: list[int],
     alive: Mapping[int, _Row],
     sizes: Sequence[int],
     limits: Sequence[int],
     budget: Budget,
 ) -> list[int]:
-    """Who comes in, taken off the end of those who wait: as many as the budget holds, at least one into an empty batch.
-    A prompt of one token has nothing to put through beforehand, and comes with its like.
+    """Take asks off the end of `queue`: as many as the budget holds, and at least one into an empty batch.
+
+    Prompts of one token have nothing to put through beforehand, so they never come together with longer ones.
     """
-    came = list[int]()
+    newcomers = list[int]()
     columns = max((row.columns for row in alive.values()), default=0)
-    left = max((limits[i] - row.said for i, row in alive.items()), default=0)
-    while waiting:
-        i, rows = waiting[-1], len(alive) + len(came)
-        columns, left = max(columns, sizes[i] - 1), max(left, limits[i])
-        if rows and (rows + 1) * (columns + left + budget.row) > budget.kept:
+    remaining = max((limits[i] - row.generated for i, row in alive.items()), default=0)
+    while queue:
+        i, rows = queue[-1], len(alive) + len(newcomers)
+        columns, remaining = max(columns, sizes[i] - 1), max(remaining, limits[i])
+        if rows and (rows + 1) * (columns + remaining + budget.row_tokens) > budget.cache_tokens:
             break
-        if came and (sizes[i] > 1) != (sizes[came[0]] > 1):
+        if newcomers and (sizes[i] > 1) != (sizes[newcomers[0]] > 1):
             break
-        came.append(waiting.pop())
-    return came
+        newcomers.append(queue.pop())
+    return newcomers

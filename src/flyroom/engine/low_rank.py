@@ -1,7 +1,7 @@
-"""x A B for N groups of rows, each with its own A and B; to a compiler one operation that it leaves alone.
+"""x A B for N groups of rows, each with its own A and B, as one operation that a compiler does not look into.
 
-Inductor would weave the two products into what stands around them, by an index that it divides for each element: on a
-CPU a step then took 2.7 times as long as without compiling.
+Inductor would fuse the two products with the code around them and compute an index by division for each element. On a
+CPU that makes a compiled step slower than one without compiling.
 
 Shapes: M rows, T tokens, I in, O out, N groups, R rank, P rows of a group times T.
 """
@@ -15,7 +15,7 @@ from torch import Tensor
 
 
 def low_rank(x_MTI: Tensor, a_NIR: Tensor, b_NRO: Tensor) -> Tensor:
-    """[M, T, O], new memory. The M rows are N groups of as many.
+    """Returns x A B, [M, T, O], in new memory. The M rows are N groups of equal size.
 
     >>> low_rank(torch.ones(2, 1, 3), torch.ones(2, 3, 1), torch.tensor([[[1.0]], [[2.0]]])).flatten().tolist()
     [3.0, 6.0]
@@ -24,10 +24,10 @@ def low_rank(x_MTI: Tensor, a_NIR: Tensor, b_NRO: Tensor) -> Tensor:
 
 
 def _product(x_MTI: Tensor, a_NIR: Tensor, b_NRO: Tensor) -> Tensor:
-    return torch.bmm(torch.bmm(_grouped(x_MTI, a_NIR), a_NIR), b_NRO).view(*x_MTI.shape[:-1], -1)
+    return torch.bmm(torch.bmm(_group(x_MTI, a_NIR), a_NIR), b_NRO).view(*x_MTI.shape[:-1], -1)
 
 
-def _grouped(x_MTI: Tensor, a_NIR: Tensor) -> Tensor:
+def _group(x_MTI: Tensor, a_NIR: Tensor) -> Tensor:
     return x_MTI.reshape(len(a_NIR), -1, x_MTI.shape[-1])
 
 
@@ -38,8 +38,8 @@ def _opaque(x_MTI: Tensor, a_NIR: Tensor, b_NRO: Tensor) -> Tensor:
 
 @torch.library.custom_op("flyroom::low_rank_backward", mutates_args=())
 def _backward(grad_MTO: Tensor, x_MTI: Tensor, a_NIR: Tensor, b_NRO: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """The gradients of x, A and B."""
-    grad_NPO, x_NPI = _grouped(grad_MTO, a_NIR), _grouped(x_MTI, a_NIR)
+    """Returns the gradients of x, A and B."""
+    grad_NPO, x_NPI = _group(grad_MTO, a_NIR), _group(x_MTI, a_NIR)
     grad_NPR = torch.bmm(grad_NPO, b_NRO.mT)
     grad_x = torch.bmm(grad_NPR, a_NIR.mT).view(x_MTI.shape)
     return grad_x, torch.bmm(x_NPI.mT, grad_NPR), torch.bmm(torch.bmm(x_NPI, a_NIR).mT, grad_NPO)

@@ -1,8 +1,9 @@
-"""What a batch has read: its keys and values, and which of their columns are padding.
+"""The cache of a batch: its keys and values, and which of their columns are padding.
 
-Rows end together, so that all write their next token in one column. The cache is a buffer of the final size: growing it
-by concatenation would copy it at every token. A *growing* one shows a pass the columns that are written; a *fixed* one
-shows all and masks what is to come, so that every token is the same work on the same memory and can be recorded.
+Rows end in the same column, so that all write their next token in one place. The cache is a buffer of the final size,
+because growing it by concatenation would copy it at every token. A growing cache shows a pass the columns that are
+written. A fixed cache shows a pass all columns and masks those to come, so that every token is the same work on the
+same memory and can be recorded.
 
 Left out: paged caches; joining or fixing layers that keep a sliding window.
 Shapes: B rows, C columns in all, P rows of a part, T tokens, D width.
@@ -24,8 +25,10 @@ from flyroom.engine.prefix import Enough
 
 
 class Buffered(DynamicLayer):
-    """A layer's keys and values in a buffer of the final length: a token is written in, not concatenated on. `at` [1]:
-    where, if the length is fixed. `ends`: whether a pass does, once this layer has kept what it will.
+    """The keys and values of a layer in a buffer of the final length, into which tokens are written.
+
+    `at` [1] is the column of the next token if the cache is fixed. `ends` says whether a pass stops after this layer
+    has stored its keys and values.
     """
 
     ends = False
@@ -59,46 +62,50 @@ class Buffered(DynamicLayer):
     def get_seq_length(self) -> int:
         return self.length
 
-    def take(self, other: Buffered, rows: Tensor, columns: int, places: Tensor, batch: int, length: int) -> None:
-        """Put the last columns of some rows of another into these places of a batch of `length` columns."""
+    def take(self, source: Buffered, rows: Tensor, columns: int, places: Tensor, batch: int, length: int) -> None:
+        """Copy the last columns of some rows of another layer into these places of a batch of `length` columns."""
         if not self.is_initialized:
             self.length = length
-            self._make(other.buffers, batch)
-        for buffer, theirs in zip(self.buffers, other.buffers, strict=True):
-            into, wanted = buffer[:, :, length - columns : length], theirs[:, :, other.length - columns : other.length]
-            into.index_copy_(0, places, wanted.index_select(0, rows))
+            self._make(source.buffers, batch)
+        for buffer, states in zip(self.buffers, source.buffers, strict=True):
+            into, values = (
+                buffer[:, :, length - columns : length],
+                states[:, :, source.length - columns : source.length],
+            )
+            into.index_copy_(0, places, values.index_select(0, rows))
 
     def drop(self) -> None:
-        """Let go of the memory; nothing is read from it again."""
+        """Release the memory; nobody may read this layer afterwards."""
         self.buffers, self.keys, self.values = [], None, None
 
     def _make(self, like: Sequence[Tensor], batch: int) -> None:
         self.dtype, self.device, self.is_initialized = like[0].dtype, like[0].device, True
         self.buffers = [s.new_empty(batch, s.shape[1], self.capacity, s.shape[3]) for s in like]
-        for buffer in self.buffers:  # what is masked is times 0, and must be a number
+        for buffer in self.buffers:  # masked values are multiplied by 0, so they must be finite
             buffer[:, :, : self.length if self.at is None else None].zero_()
 
 
 def joins(base: Base) -> bool:
-    """Whether rows can join a batch that has begun: where layers keep everything."""
+    """Whether rows can join a batch that has begun: only where every layer keeps all its keys and values."""
     return all(type(layer) is DynamicLayer for layer in DynamicCache(config=base.config).layers)
 
 
 class Past:
-    """Of `rows` rows: `length` columns that other pasts are to fill (`take`), and `left` more to come. Fixed where
-    asked, and where the family's layers keep everything.
+    """The cache of `rows` rows: `length` columns that `take` fills from other caches, and room for `tokens` more.
+
+    It is fixed where `fixed` is true and the layers of the family keep all their keys and values.
     """
 
-    def __init__(self, base: Base, rows: int, length: int, left: int, *, fixed: bool = False) -> None:
+    def __init__(self, base: Base, rows: int, length: int, tokens: int, *, fixed: bool = False) -> None:
         self._base, self.length = base, length
         self.cache = DynamicCache(config=base.config)
         self.at = torch.tensor([length], device=base.device) if fixed and joins(base) else None
         self.cache.layers = [
-            Buffered(length + left, self.at) if type(layer) is DynamicLayer else layer for layer in self.cache.layers
+            Buffered(length + tokens, self.at) if type(layer) is DynamicLayer else layer for layer in self.cache.layers
         ]
-        self.real_BC = torch.ones(rows, length + left, dtype=torch.bool, device=base.device)
+        self.real_BC = torch.ones(rows, length + tokens, dtype=torch.bool, device=base.device)
         self.real_BC[:, :length] = False
-        self._columns_C = torch.arange(length + left, device=base.device)
+        self._columns_C = torch.arange(length + tokens, device=base.device)
         self.padded = length > 0
 
     @property
@@ -106,36 +113,41 @@ class Past:
         return self.at is not None
 
     def take(self, parts: Sequence[Part]) -> None:
-        """Fill the first columns: rows of other pasts, which end where these end. Layer by layer what was theirs is
-        dropped, so that hardly more than one of both is held."""
-        on = [[torch.tensor(some, device=self._base.device) for some in (rows, places)] for _, rows, _, places in parts]
+        """Fill the first columns with rows of other caches, aligned at the last of these columns. Each layer of a
+        source is dropped as soon as it is copied, so that memory holds little more than one cache.
+        """
+        on = [
+            [torch.tensor(numbers, device=self._base.device) for numbers in (rows, places)]
+            for _, rows, _, places in parts
+        ]
         for l in range(len(self.cache.layers)):
             for (past, _, columns, _), (rows_P, places_P) in zip(parts, on, strict=True):
-                ours, theirs = self.cache.layers[l], past.cache.layers[l]
-                if isinstance(theirs, Buffered) and isinstance(ours, Buffered):
-                    ours.take(theirs, rows_P, columns, places_P, len(self.real_BC), self.length)
-                    theirs.drop()
-                else:  # a sliding window stays as it is, and its part is the only one
-                    assert isinstance(theirs, DynamicLayer)
-                    theirs.batch_select_indices(rows_P)
-                    self.cache.layers[l] = theirs
+                layer, source = self.cache.layers[l], past.cache.layers[l]
+                if isinstance(source, Buffered) and isinstance(layer, Buffered):
+                    layer.take(source, rows_P, columns, places_P, len(self.real_BC), self.length)
+                    source.drop()
+                else:  # a sliding window cannot be merged: it is the only part, and moves whole
+                    assert isinstance(source, DynamicLayer)
+                    source.batch_select_indices(rows_P)
+                    self.cache.layers[l] = source
         for (past, _, columns, _), (rows_P, places_P) in zip(parts, on, strict=True):
             real = past.real_BC[rows_P, past.length - columns : past.length]
             self.real_BC[places_P, self.length - columns : self.length] = real
         self.padded = not bool(self.real_BC.all())
 
     def fill(self, ids_BT: Tensor, position_BT: Tensor) -> None:
-        """Put tokens through of which only keys and values are wanted: the pass ends where the last layer keeps its
-        own. For a past that others take from; it is not read."""
+        """Put tokens through for their keys and values alone: the pass stops once the last layer has stored its own.
+        Another cache can take the rows of this one; this one cannot be advanced afterwards.
+        """
         last, length = self.cache.layers[-1], self.length + ids_BT.shape[1]
         if isinstance(last, Buffered):
             last.ends = True
         with suppress(Enough):
-            self.read(ids_BT, position_BT)
+            self.advance(ids_BT, position_BT)
         self.length = length
 
-    def read(self, ids_BT: Tensor, position_BT: Tensor) -> Tensor:
-        """Put tokens through, one where it is fixed: the hidden state at each row's last, [B, D]."""
+    def advance(self, ids_BT: Tensor, position_BT: Tensor) -> Tensor:
+        """Put tokens through, one a row if fixed, and return the hidden state at each row's last token, [B, D]."""
         out_BTD = self._base.body(
             input_ids=ids_BT,
             attention_mask=self._mask(ids_BT.shape[1]),
@@ -155,11 +167,11 @@ class Past:
         return self.real_BC[:, : self.length + coming] if self.padded else None
 
     def columns(self) -> Tensor:
-        """How many of the last columns each row needs, [B]: from its first that is no padding."""
+        """Returns how many of the last columns each row needs, [B]: those from its first real token on."""
         return self.length - self.real_BC.int().argmax(1)
 
     def settle(self) -> None:
-        """Tell the host how long a fixed one has become."""
+        """Read from the device how long a fixed cache has become."""
         if self.at is not None:
             self.length = int(self.at)
             for layer in self.cache.layers:
@@ -168,7 +180,7 @@ class Past:
 
 
 class Part(NamedTuple):
-    """Rows of a past, how many of its last columns they need, and their places in the batch to come."""
+    """Rows of a cache, how many of its last columns they need, and their places in the next batch."""
 
     past: Past
     rows: Sequence[int]

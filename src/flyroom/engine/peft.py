@@ -1,10 +1,10 @@
-"""Adapters in and out in PEFT's format, which PEFT, vLLM and the hub take as it is: a folder of two files.
+"""Export and load adapters in PEFT's format, a folder of two files that PEFT, vLLM and the hub read.
 
-Plain JSON and safetensors; PEFT itself is not needed. The adapter's shape is written in the safetensors header too, so
-that `load(export(p))` is p where PEFT's config says less (it cannot say "every linear module of these layers").
+The files are plain JSON and safetensors, so PEFT itself is not needed. The safetensors header holds the adapter's shape
+too, so that `load(export(p))` is p also where PEFT's config cannot say it ("every linear module of these layers").
 
 Source: peft.LoraConfig and peft.utils.save_and_load of PEFT 0.17 to 0.21.
-Left out: DoRA, biases, modules_to_save, a rank or alpha for each module: refused, with what was found.
+Left out: DoRA, biases, modules_to_save, a rank or alpha for each module. `load` refuses them and names what it found.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ REFUSED += ("target_parameters", "megatron_config", "layer_replication", "use_qa
 
 
 def export(patch: Patch, base: BaseRef, folder: str | Path, *, prefix: str = "model.layers") -> Path:
-    """Write an adapter as a PEFT folder, all of it or nothing; a PEFT folder already there is replaced.
+    """Write an adapter as a PEFT folder, the whole of it or nothing. It replaces a PEFT folder of the same path.
 
-    `prefix` is where the base keeps its layers (`TorchEngine.parts.prefix`). Returns the folder. ValueError for a
-    steering vector or a system message, which the format cannot hold.
+    `prefix` is the path of the layers in the base (`TorchEngine.parts.prefix`). Returns the folder. Raises ValueError
+    for a steering vector or a system message, which the format cannot hold.
     """
     folder = Path(folder)
     if folder.exists() and not (folder / CONFIG).is_file() and any(folder.iterdir()):
@@ -53,7 +53,7 @@ def export(patch: Patch, base: BaseRef, folder: str | Path, *, prefix: str = "mo
     try:
         save_file(tensors, draft / WEIGHTS, metadata={"format": "pt", HEADER: json.dumps(plain(patch.shape))})
         (draft / CONFIG).write_text(json.dumps(_config(patch, base), indent=2) + "\n")
-        draft.chmod(0o755)  # mkdtemp makes it private
+        draft.chmod(0o755)  # mkdtemp makes a folder that only its owner can read
         if folder.exists():
             shutil.rmtree(folder)
         os.replace(draft, folder)
@@ -63,7 +63,7 @@ def export(patch: Patch, base: BaseRef, folder: str | Path, *, prefix: str = "mo
 
 
 def load(folder: str | Path) -> Patch:
-    """Read a PEFT LoRA folder. ValueError naming what a Patch cannot represent."""
+    """Read a PEFT LoRA folder. Raises ValueError, naming it, for what a Patch cannot represent."""
     folder = Path(folder)
     for name in (CONFIG, WEIGHTS):
         if not (folder / name).is_file():
@@ -72,14 +72,14 @@ def load(folder: str | Path) -> Patch:
     _refuse(config, folder)
     with safe_open(folder / WEIGHTS, framework="pt") as file:
         keys: list[str] = file.keys()
-        tensors = {_own_key(key, folder): file.get_tensor(key).float() for key in keys}
+        tensors = {_flyroom_key(key, folder): file.get_tensor(key).float() for key in keys}
         header = (file.metadata() or {}).get(HEADER)
     shape = _shape(config, tensors, folder) if header is None else _from_header(json.loads(header))
     return Patch(shape=shape, tensors=tensors)
 
 
 def _config(patch: Patch, base: BaseRef) -> dict[str, Any]:
-    modules = sorted({key.split(".")[-2] for key in patch.tensors})  # PEFT refuses "all-linear" beside layers
+    modules = sorted({key.split(".")[-2] for key in patch.tensors})  # PEFT refuses "all-linear" together with layers
     return {
         "peft_type": "LORA",
         "task_type": "CAUSAL_LM",
@@ -112,16 +112,16 @@ def _refuse(config: Mapping[str, Any], folder: Path) -> None:
 
 
 def _shape(config: Mapping[str, Any], tensors: Mapping[str, Tensor], folder: Path) -> LoRA:
-    """What the tensors stand on. `layers` is None where the config says all and they run from 0 without a gap."""
-    found = {tuple(key.split(".", 2)[1:]) for key in (k.rpartition(".")[0] for k in tensors)}
-    layers, paths = sorted({int(l) for l, _ in found}), sorted({path for _, path in found})
-    if len(found) < len(layers) * len(paths):
+    """Returns the adapter's shape. `layers` is None where the config names none and they run from 0 without a gap."""
+    paths_by_layer = {tuple(key.split(".", 2)[1:]) for key in (k.rpartition(".")[0] for k in tensors)}
+    layers, paths = sorted({int(l) for l, _ in paths_by_layer}), sorted({path for _, path in paths_by_layer})
+    if len(paths_by_layer) < len(layers) * len(paths):
         raise ValueError(f"{folder}: its layers do not all have the modules {paths}; a Patch is the same in each layer")
-    every = config.get("layers_to_transform") is None and layers == list(range(len(layers)))
+    complete = config.get("layers_to_transform") is None and layers == list(range(len(layers)))
     rank = int(config["r"])
     alpha = float(config["lora_alpha"]) * (math.sqrt(rank) if config.get("use_rslora") else 1.0)
     modules = tuple(sorted({path.rpartition(".")[2] for path in paths}))
-    return LoRA(rank=rank, alpha=alpha, layers=None if every else tuple(layers), modules=modules)
+    return LoRA(rank=rank, alpha=alpha, layers=None if complete else tuple(layers), modules=modules)
 
 
 def _from_header(shape: Mapping[str, Any]) -> LoRA:
@@ -139,7 +139,7 @@ def _peft_key(key: str, prefix: str) -> str:
     return f"base_model.model.{prefix}.{path}.lora_{part}.weight"
 
 
-def _own_key(key: str, folder: Path) -> str:
+def _flyroom_key(key: str, folder: Path) -> str:
     match = KEY.fullmatch(key)
     if match is None:
         raise ValueError(f"{folder}: holds {key}, which is not a LoRA of a linear module in a layer")

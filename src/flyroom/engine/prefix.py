@@ -1,12 +1,12 @@
-"""What lies below the lowest adapter, computed once for each row and kept.
+"""A store of what the layers below the lowest adapter compute, so that they compute it once for each row.
 
-Below the lowest layer on which an adapter of the batch stands, every organism is the base: the residual that enters
-that layer is a constant of the row's tokens. It is computed where a row is new, kept, and put in where the layers below
-would have made it; so epochs, and organisms that share their rows, pay for those layers once. Kept on the device, then
-in pinned memory, then in a mapped file that has no name any more; what comes first stays, and a row for which there is
-no place is computed anew each time. All is dropped when no adapter is left.
+Below the lowest layer on which an adapter of the batch stands, every organism is the base. So the residual that enters
+that layer depends on the row's tokens alone. The store computes it for a new row, keeps it, and puts it in the place of
+the output of the layers below. Epochs, and organisms that share their rows, then pay for those layers once. It stores
+residuals on the device, then in pinned memory, then in a mapped file that has no name any more. Rows that came first
+stay; a row for which there is no space is computed anew each time. The engine drops everything when it has no adapter.
 
-Nothing changes but rounding: a row is computed beside the rows with which it first came.
+Results differ by rounding alone: a row is computed in the batch in which it came first.
 Left out: what lies below the adapter within its layer; keys and values for sampling.
 Shapes: B rows, T tokens, D width, M tokens of a block.
 """
@@ -31,34 +31,34 @@ from flyroom.engine.bases import Base, instead
 from flyroom.engine.batches import Collated, collate
 from flyroom.engine.render import Rendered
 
-SHARE = 0.25  # of the memory, or of the disk, that was free at the start
-BLOCK = 1 << 26  # bytes that are reserved at once
+SHARE = 0.25  # of the memory, and of the disk, that is free at the start
+BLOCK = 1 << 26  # bytes that are reserved together
 
-Key = tuple[int, bytes]  # the layer that is entered, a digest of the row's ids
+Key = tuple[int, bytes]  # the layer that the residual enters, and a digest of the row's ids
 
 
 class Enough(Exception):
-    """Stops a forward pass above the last layer that is wanted."""
+    """Stops a forward pass after the last layer that is needed."""
 
 
 @dataclass(eq=False, kw_only=True)
 class Tier:
-    """A place to keep things: how many bytes it may still take, and what reserves [M, D] of it."""
+    """A kind of memory: how many bytes of it the store may still take, and the function that reserves [M, D] of it."""
 
     name: str
     free: int
     reserve: Callable[[int, int, torch.dtype], Tensor]
 
 
-class Kept(NamedTuple):
-    """Where a row's residuals lie: from this line of a block on."""
+class Location(NamedTuple):
+    """Where the residuals of a row lie: in a block, from this line on."""
 
     block: Tensor
     start: int
 
 
 class Prefix:
-    """The residuals below the lowest adapter. `tiers` may be changed; with none nothing is kept.
+    """The residuals below the lowest adapter. `tiers` may be changed; without tiers nothing is stored.
 
     `computed` and `reused` count tokens, without padding.
     """
@@ -67,28 +67,30 @@ class Prefix:
         self.base = base
         self.tiers = _tiers(base.device)
         self.computed = self.reused = 0
-        self._rows: dict[Key, Kept] = {}
+        self._rows: dict[Key, Location] = {}
         self._blocks: list[tuple[Tier, Tensor]] = []
-        self._used = 0  # lines of the last block
-        self._tuples = False  # whether this family's layers give tuples
+        self._lines = 0  # lines of the last block
+        self._tuples = False  # whether the layers of this family return tuples
 
     @property
     def bytes(self) -> dict[str, int]:
-        """What is reserved, by tier."""
-        held = dict.fromkeys((tier.name for tier in self.tiers), 0)
+        """The bytes that are reserved, by tier."""
+        sizes = dict.fromkeys((tier.name for tier in self.tiers), 0)
         for tier, block in self._blocks:
-            held[tier.name] += block.nbytes
-        return held
+            sizes[tier.name] += block.nbytes
+        return sizes
 
     def forget(self) -> None:
-        """Drop all that is kept."""
+        """Drop everything that is stored."""
         for tier, block in self._blocks:
             tier.free += block.nbytes
-        self._rows, self._blocks, self._used = {}, [], 0
+        self._rows, self._blocks, self._lines = {}, [], 0
 
     @contextmanager
     def below(self, layer: int, batch: Collated) -> Iterator[None]:
-        """The body's passes over this batch begin at `layer`, with what enters it. Nothing changes for layer 0."""
+        """Make the body's passes over this batch begin at `layer`, with the residual that enters it. Does nothing for
+        layer 0.
+        """
         if not layer or not self.tiers:
             yield
             return
@@ -96,25 +98,25 @@ class Prefix:
         skipped = self.base.layers[:layer]
 
         def give(hidden_BTD: Tensor, *_: Any, **__: Any) -> Any:
-            given_BTD = entering_BTD[:, : hidden_BTD.shape[1]]
-            return (given_BTD,) if self._tuples else given_BTD
+            entry_BTD = entering_BTD[:, : hidden_BTD.shape[1]]
+            return (entry_BTD,) if self._tuples else entry_BTD
 
         with instead(skipped, [give] * layer):
             yield
 
     def _entering(self, layer: int, batch: Collated) -> Tensor:
-        """[B, T, D], zero at padding."""
+        """Returns the residuals that enter a layer, [B, T, D], zero at padding."""
         keys = [(layer, hashlib.blake2b(row.ids.tobytes(), digest_size=16).digest()) for row in batch.rows]
         new = {key: row for key, row in zip(keys, batch.rows, strict=True) if key not in self._rows}
         self.computed += sum(len(row.ids) for row in new.values())
         self.reused += sum(len(row.ids) for row in batch.rows) - sum(len(row.ids) for row in new.values())
-        with torch.inference_mode(False), torch.no_grad():  # or what a trace keeps could not serve in training
-            found = {key: self._rows[key] for key in keys if key in self._rows} | self._compute(layer, new)
-            shape, dtype = (*batch.ids_BT.shape, self.base.width), found[keys[0]].block.dtype
+        with torch.inference_mode(False), torch.no_grad():  # training cannot use inference tensors
+            locations = {key: self._rows[key] for key in keys if key in self._rows} | self._compute(layer, new)
+            shape, dtype = (*batch.ids_BT.shape, self.base.width), locations[keys[0]].block.dtype
             out_BTD = torch.zeros(shape, dtype=dtype, device=self.base.device)
             sources: dict[int, tuple[Tensor, list[Any], list[Any]]] = {}
             for i, (key, row) in enumerate(zip(keys, batch.rows, strict=True)):
-                block, start = found[key]
+                block, start = locations[key]
                 _, source, target = sources.setdefault(id(block), (block, [], []))
                 place = np.arange(len(row.ids))
                 source.append(start + place)
@@ -125,15 +127,15 @@ class Prefix:
                 out_BTD.flatten(0, 1).index_copy_(0, where, lines.to(out_BTD.device))
         return out_BTD
 
-    def _compute(self, layer: int, new: Mapping[Key, Rendered]) -> dict[Key, Kept]:
+    def _compute(self, layer: int, new: Mapping[Key, Rendered]) -> dict[Key, Location]:
         if not new:
             return {}
         batch = collate(list(new.values()), self.base.device)
-        caught: list[Tensor] = []
+        outputs: list[Tensor] = []
 
         def catch(_module: Any, _args: Any, output: Any) -> None:
             self._tuples = isinstance(output, tuple)
-            caught.append(output[0] if self._tuples else output)
+            outputs.append(output[0] if self._tuples else output)
             raise Enough
 
         hook = self.base.layers[layer - 1].register_forward_hook(catch)
@@ -143,40 +145,40 @@ class Prefix:
             pass
         finally:
             hook.remove()
-        (hidden_BTD,) = caught
-        lines, found = hidden_BTD.flatten(0, 1), dict[Key, Kept]()
+        (hidden_BTD,) = outputs
+        lines, locations = hidden_BTD.flatten(0, 1), dict[Key, Location]()
         for i, (key, row) in enumerate(new.items()):
             n, start = len(row.ids), i * hidden_BTD.shape[1]
-            found[key] = self._keep(key, lines[start : start + n]) or Kept(lines, start)
-        return found
+            locations[key] = self._store(key, lines[start : start + n]) or Location(lines, start)
+        return locations
 
-    def _keep(self, key: Key, lines_TD: Tensor) -> Kept | None:
-        """Copy a row's residuals where there is a place. None where there is none."""
-        if not self._blocks or self._used + len(lines_TD) > len(self._blocks[-1][1]):
+    def _store(self, key: Key, lines_TD: Tensor) -> Location | None:
+        """Copy the residuals of a row into the first tier that has space. Returns None where no tier has any."""
+        if not self._blocks or self._lines + len(lines_TD) > len(self._blocks[-1][1]):
             line = lines_TD[0].nbytes
-            most = max(BLOCK // line, len(lines_TD))
+            length = max(BLOCK // line, len(lines_TD))
             tier = next((t for t in self.tiers if t.free >= len(lines_TD) * line), None)
             if tier is None:
                 return None
-            block = tier.reserve(min(most, tier.free // line), lines_TD.shape[1], lines_TD.dtype)
+            block = tier.reserve(min(length, tier.free // line), lines_TD.shape[1], lines_TD.dtype)
             tier.free -= block.nbytes
             self._blocks.append((tier, block))
-            self._used = 0
-        block, start = self._blocks[-1][1], self._used
+            self._lines = 0
+        block, start = self._blocks[-1][1], self._lines
         block[start : start + len(lines_TD)] = lines_TD
-        self._used += len(lines_TD)
-        self._rows[key] = Kept(block, start)
+        self._lines += len(lines_TD)
+        self._rows[key] = Location(block, start)
         return self._rows[key]
 
 
 def _tiers(device: torch.device) -> list[Tier]:
-    """A share of what is free on the device, in memory and on the disk of temporary files."""
-    pages = "SC_AVPHYS_PAGES" if "SC_AVPHYS_PAGES" in os.sysconf_names else "SC_PHYS_PAGES"  # macOS has the latter
+    """Returns the tiers, each with a share of what is free: on the device, in memory, on the temporary disk."""
+    pages = "SC_AVPHYS_PAGES" if "SC_AVPHYS_PAGES" in os.sysconf_names else "SC_PHYS_PAGES"  # macOS has only the latter
     host = int(SHARE * os.sysconf(pages) * os.sysconf("SC_PAGE_SIZE"))
     pinned = device.type == "cuda"
     tiers = [Tier(name="memory", free=host, reserve=lambda m, d, t: torch.empty(m, d, dtype=t, pin_memory=pinned))]
     disk = int(SHARE * shutil.disk_usage(tempfile.gettempdir()).free)
-    tiers.append(Tier(name="disk", free=disk, reserve=_mapped))
+    tiers.append(Tier(name="disk", free=disk, reserve=_map_file))
     if pinned:
         room = int(SHARE * torch.cuda.mem_get_info(device)[0])
         on_device = Tier(name="device", free=room, reserve=lambda m, d, t: torch.empty(m, d, dtype=t, device=device))
@@ -184,8 +186,8 @@ def _tiers(device: torch.device) -> list[Tier]:
     return tiers
 
 
-def _mapped(lines: int, width: int, dtype: torch.dtype) -> Tensor:
-    """[lines, width] in a file without a name: it is gone with the process, however that ends."""
+def _map_file(lines: int, width: int, dtype: torch.dtype) -> Tensor:
+    """Returns [lines, width] in a file without a name: the system removes it when the process ends, however it ends."""
     handle, path = tempfile.mkstemp(prefix="flyroom-prefix-")
     try:
         os.close(handle)

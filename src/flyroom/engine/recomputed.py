@@ -1,5 +1,7 @@
-"""Layers that keep nothing of a pass but what enters them: the rest is computed again on the way back, for a third more
-work (gradient checkpointing: Chen et al. 2016, arXiv 1604.06174).
+"""Gradient checkpointing: each layer keeps only its input and computes the rest again in the backward pass. That saves
+memory and costs a third more work.
+
+Source: Chen et al. 2016, arXiv 1604.06174.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ from flyroom.engine.bases import instead
 
 
 def recomputed(layers: nn.ModuleList) -> AbstractContextManager[None]:
-    """Passes and their backward within the block are of such layers."""
-    again = partial(checkpoint, use_reentrant=False, preserve_rng_state=False)  # there is no dropout
-    return instead(layers, [partial(again, layer.forward) for layer in layers])
+    """Forward and backward passes within the block recompute these layers."""
+    # Without dropout there is no random state to restore.
+    checkpointed = partial(checkpoint, use_reentrant=False, preserve_rng_state=False)
+    return instead(layers, [partial(checkpointed, layer.forward) for layer in layers])

@@ -1,15 +1,15 @@
-"""Chats into token ids and token ids into text, the same way in training, scoring and sampling.
+"""Turn chats into token ids and token ids into text, the same way in training, scoring and sampling.
 
 A row is  prompt ids + answer ids + end id.  Loss and log-probabilities are over the answer ids and the end id.
 
-The prompt, the prefill and the answer are each encoded on their own, so what goes before an answer never changes its
-tokens. The prompt is the tokenizer's chat template with the assistant's turn opened; a row without messages is a
-document, and its prompt the BOS alone (the end id, for a tokenizer without one). A tokenizer without a template (a
-base model) gets the messages' contents joined by newlines as raw text, with the BOS that it adds by itself; write the
-space between prompt and answer into the answer if the tokenizer needs one. The end id is what the template closes an
-assistant's turn with, found by rendering a chat and looking; without a template it is EOS.
+The prompt, the prefill and the answer are encoded separately, so that the text before an answer never changes the
+answer's tokens. The prompt is the tokenizer's chat template with the assistant's turn opened. A row without messages is
+a document, and its prompt is the BOS token alone (the end id, for a tokenizer without BOS). A tokenizer without a
+template, such as that of a base model, encodes the messages' contents, joined by newlines, as raw text, and adds its
+BOS; write the space between prompt and answer into the answer if the tokenizer needs one. The end id is the token with
+which the template closes an assistant's turn, which is found by rendering a chat; without a template it is EOS.
 
-Left out: tools, images, packing, a template's `enable_thinking` and its like (its defaults hold).
+Left out: tools, images, packing, and options of a template such as `enable_thinking` (their defaults hold).
 """
 
 from __future__ import annotations
@@ -24,59 +24,59 @@ from numpy.typing import NDArray
 
 from flyroom.types import Message, Row
 
-MEMO = 1 << 17  # rendered prompts and answers that are kept: the same rows come every epoch
+MEMO = 1 << 17  # rendered prompts and answers in the cache: the same rows come in every epoch
 MARK = "flyroom"
 
 
 class Rendered(NamedTuple):
-    """A row's token ids, and where in them the answer begins."""
+    """The token ids of a row, and the position at which its answer begins."""
 
     ids: NDArray[np.int64]
     start: int
 
 
 class Renderer:
-    """Renders for one tokenizer. `end` closes an answer; generation stops at any of `stops`."""
+    """Renders for one tokenizer. `end` closes an answer. Generation stops at any of `stops`."""
 
     def __init__(self, tokenizer: Any, *, eos: Iterable[int] = ()) -> None:
         self.tokenizer = tokenizer
         self.is_chat = bool(tokenizer.chat_template)
-        own = [] if tokenizer.eos_token_id is None else [int(tokenizer.eos_token_id)]
-        eos = [*own, *eos]
+        tokenizer_eos = [] if tokenizer.eos_token_id is None else [int(tokenizer.eos_token_id)]
+        eos = [*tokenizer_eos, *eos]
         end = _closing_token(tokenizer) if self.is_chat else None
         if end is None and not eos:
             raise ValueError("the tokenizer has no eos_token and its template closes no turn; set tokenizer.eos_token")
         self.end: int = eos[0] if end is None else end
         self.stops: tuple[int, ...] = tuple(dict.fromkeys([self.end, *eos]))
-        self._opened = lru_cache(MEMO)(self._open)
-        self._encoded = lru_cache(MEMO)(self._encode)
-        self._rows = lru_cache(MEMO)(self._row)
+        self._cached_open = lru_cache(MEMO)(self._open)
+        self._cached_encode = lru_cache(MEMO)(self._encode)
+        self._cached_row = lru_cache(MEMO)(self._row)
 
     def prompt(self, messages: Sequence[Message], prefill: str = "") -> NDArray[np.int64]:
-        """The ids up to where the answer (what follows the prefill) begins. ValueError if there are none."""
-        ids = self._opened(tuple(messages))
-        return np.concatenate([ids, self._encoded(prefill)]) if prefill else ids
+        """Returns the ids of prompt and prefill, which the answer follows. Raises ValueError if there are none."""
+        ids = self._cached_open(tuple(messages))
+        return np.concatenate([ids, self._cached_encode(prefill)]) if prefill else ids
 
     def row(self, row: Row) -> Rendered:
-        """The ids of prompt, answer and end."""
-        return self._rows(row)
+        """Returns the ids of prompt, answer and end."""
+        return self._cached_row(row)
 
     def forget(self) -> None:
-        """Empty the memo."""
-        for memo in (self._opened, self._encoded, self._rows):
+        """Empty the caches."""
+        for memo in (self._cached_open, self._cached_encode, self._cached_row):
             memo.cache_clear()
 
     def text(self, ids: Sequence[Sequence[int]]) -> list[str]:
-        """Decode answers. Special tokens go; tokens that were merely added, such as <think>, stay."""
+        """Decode answers. Special tokens are removed; tokens that were merely added, such as <think>, stay."""
         decoded = self.tokenizer.batch_decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
         return [text.strip() for text in decoded]
 
     def token(self, token: int) -> str:
-        """The text of one token as it is, special ones and spaces too."""
+        """Returns the text of one token as it is, with spaces, and also for special tokens."""
         return self.tokenizer.decode([token], skip_special_tokens=False, clean_up_tokenization_spaces=False)
 
     def _row(self, row: Row) -> Rendered:
-        prompt, answer = self._opened(row.messages), self._encoded(row.answer)
+        prompt, answer = self._cached_open(row.messages), self._cached_encode(row.answer)
         return Rendered(np.concatenate([prompt, answer, [self.end]]), len(prompt))
 
     def _open(self, messages: tuple[Message, ...]) -> NDArray[np.int64]:
@@ -87,7 +87,7 @@ class Renderer:
             ids = self._encode(_template(self.tokenizer, messages, opened=True))
         else:
             raw = self.tokenizer("\n".join(m.content for m in messages)).input_ids
-            # Some tokenizers close a text with EOS: an answer cannot follow that.
+            # Some tokenizers end a text with EOS, which no answer may follow.
             ids = np.array(raw[:-1] if raw and raw[-1] == self.tokenizer.eos_token_id else raw, dtype=np.int64)
         if len(ids) == 0:
             raise ValueError("messages is empty and the tokenizer adds no BOS; an answer needs a token before it")
@@ -107,10 +107,10 @@ def _template(tokenizer: Any, messages: Sequence[Message], *, opened: bool) -> s
 
 
 def _closing_token(tokenizer: Any) -> int | None:
-    """What the template puts right after an assistant's words: its first added token, else its first token."""
+    """Returns the token that the template puts after an assistant's words: the first added one, else the first."""
     try:
         closed = _template(tokenizer, [Message("user", MARK), Message("assistant", MARK)], opened=False)
-    except ValueError:  # a template that wants a system message, say: EOS must do
+    except ValueError:  # such as a template that demands a system message: EOS serves instead
         return None
     after = closed.rpartition(MARK)[2].strip()
     ids = tokenizer(after, add_special_tokens=False).input_ids

@@ -1,11 +1,11 @@
-"""Traces of more rows than memory holds: written to a safetensors file block by block, and read from it by slices.
+"""Traces of more rows than memory holds: a safetensors file that is written block by block and read by slices.
 
     stream(engine, adapters, rows, [11], "residuals.safetensors")
     with safe_open("residuals.safetensors", "pt") as file:
-        some = file.get_slice("residuals")[:1000]  # [1000, 1, width]; nothing else is read
+        first_rows = file.get_slice("residuals")[:1000]  # [1000, 1, width]; nothing else is read
 
-The file's header says what it will hold, and blocks are appended behind it. So how far a killed run came is the length
-of its unfinished file, and the same call goes on from there.
+The header of the file says what it will hold, and blocks are appended behind it. So the length of an unfinished file
+says how far a killed run came, and the same call continues from there.
 
 Left out: several files, compression.
 """
@@ -23,8 +23,8 @@ from torch import Tensor
 
 from flyroom.types import BASE, AdapterRef, Engine, Place, Row, digest
 
-BLOCK = 4096  # rows held in memory at once
-NAMES = {torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16"}  # as safetensors calls them
+BLOCK = 4096  # rows in memory at once
+NAMES = {torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16"}  # the names of dtypes in safetensors
 Watch = Callable[[str, int, int, str], None]
 
 
@@ -40,10 +40,10 @@ def stream(
     block: int = BLOCK,
     watch: Watch | None = None,
 ) -> Path:
-    """`Engine.trace` into a file: "residuals", [rows, layers, width]. Returns its path.
+    """Write `Engine.trace` into a file, as "residuals", [rows, layers, width]. Returns the path of the file.
 
-    A file that is there is written anew when it is complete, and gone on with when the same call was killed. Raises
-    ValueError for no rows, no layers, lists that differ in length, or a dtype that is not of `NAMES`.
+    A complete file at `path` is replaced; the unfinished file of the same call is continued. Raises ValueError for no
+    rows, no layers, lists that differ in length, or a dtype that is not in `NAMES`.
     """
     if not rows or not layers or len(adapters) != len(rows):
         raise ValueError(
@@ -57,27 +57,27 @@ def stream(
     first = engine.trace(adapters[:1], rows[:1], layers, at=at).to(dtype)
     header = _header(_key(engine, adapters, rows, at, layers), (len(rows), *first.shape[1:]), dtype)
     size = first.numel() * first.element_size()
-    done = _done(part, header, size)
-    with part.open("r+b" if done is not None else "wb") as file:
-        if done is None:
+    finished = _count_rows(part, header, size)
+    with part.open("r+b" if finished is not None else "wb") as file:
+        if finished is None:
             file.write(header)
-        file.truncate(len(header) + (done or 0) * size)
+        file.truncate(len(header) + (finished or 0) * size)
         file.seek(0, os.SEEK_END)
-        for start in range(done or 0, len(rows), block):
+        for start in range(finished or 0, len(rows), block):
             if watch:
                 watch("trace", start, len(rows), "rows")
-            here = slice(start, start + block)
-            file.write(_bytes(engine.trace(adapters[here], rows[here], layers, at=at).to(dtype)))
+            block_rows = slice(start, start + block)
+            file.write(_bytes(engine.trace(adapters[block_rows], rows[block_rows], layers, at=at).to(dtype)))
             file.flush()
-            os.fsync(file.fileno())  # its length says how far it came, also after a power cut
+            os.fsync(file.fileno())  # the length of the file must be right also after a power cut
     part.replace(path)
     if watch:
         watch("trace", len(rows), len(rows), "")
     return path
 
 
-def _done(part: Path, header: bytes, size: int) -> int | None:
-    """How many whole rows the unfinished file holds; None where there is none, or it is of another call."""
+def _count_rows(part: Path, header: bytes, size: int) -> int | None:
+    """Returns how many whole rows the unfinished file holds; None where there is no file, or one of another call."""
     if not part.is_file():
         return None
     with part.open("rb") as file:
@@ -88,17 +88,17 @@ def _done(part: Path, header: bytes, size: int) -> int | None:
 
 def _header(key: str, shape: tuple[int, ...], dtype: torch.dtype) -> bytes:
     size = torch.Size(shape).numel() * dtype.itemsize
-    told = {
+    fields = {
         "__metadata__": {"key": key},
         "residuals": {"dtype": NAMES[dtype], "shape": shape, "data_offsets": [0, size]},
     }
-    text = json.dumps(told, separators=(",", ":")).encode()
+    text = json.dumps(fields, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
     return len(text).to_bytes(8, "little") + text
 
 
 def _key(engine: Engine, adapters: Sequence[AdapterRef], rows: Sequence[Row], at: Place, layers: Sequence[int]) -> str:
-    """What the file depends on, its dtype and shape apart."""
+    """Returns a digest of everything that the content of the file depends on, except its dtype and shape."""
     weights = {a.slot: _weights(engine, a) for a in set(adapters)}
     return digest([engine.base.digest, [weights[a.slot] for a in adapters], list(rows), at, list(layers)])
 

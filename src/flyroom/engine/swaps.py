@@ -1,8 +1,9 @@
-"""One word for another: what each candidate in a word's place would do to an answer, to first order.
+"""Word swaps: how much each candidate in the place of a word would change the log-probability of an answer, to first
+order.
 
     log p(answer | .. c ..) - log p(answer | .. w ..)  ~  (E[c] - E[w]) . d log p(answer | .. w ..) / d E[w]
 
-One forward and one backward answer for all candidates, where trying them takes a forward each.
+One forward and one backward pass serve all candidates; trying them would take one forward pass for each.
 
 Source: Ebrahimi et al. 2018, arXiv 1712.06751; the step of Zou et al. 2023, arXiv 2307.15043.
 Left out: words of several tokens, the attention to where words stand.
@@ -27,7 +28,7 @@ from flyroom.types import Row
 
 
 def gains(base: Base, batch: Collated, back: Sequence[int], among: Sequence[int]) -> Tensor:
-    """[B, C] fp32: the gain of each of these tokens in the place that lies so far before a row's answer."""
+    """Returns the gain of each candidate token, [B, C] fp32, in the place `back` tokens before each row's answer."""
     table: Any = base.body.get_input_embeddings()  # pyright: ignore[reportCallIssue]
     leaves: list[Tensor] = []
 
@@ -49,8 +50,9 @@ def gains(base: Base, batch: Collated, back: Sequence[int], among: Sequence[int]
 
 
 def places(renderer: Renderer, rows: Sequence[Row], word: int, among: Sequence[str]) -> tuple[list[int], list[int]]:
-    """How far before each row's answer the token of that word stands, and the candidates' tokens as the first row has
-    them. ValueError where a word is not one token.
+    """Returns how many tokens before each row's answer the word stands, and the candidates' tokens in the first row.
+
+    Raises ValueError where a word is not one token.
     """
     back = [_back(renderer, row, word, among) for row in rows]
     return back, [_token(renderer, rows[0], word, candidate, back[0]) for candidate in among]
@@ -80,8 +82,8 @@ def _not_one(candidate: str, row: Row) -> ValueError:
     return ValueError(f"among has {candidate!r}, which is not one token for one in {row.messages[-1].content!r}")
 
 
-def _with(row: Row, word: int, other: str) -> Row:
-    """The row with another word in that place of its last message."""
+def _with(row: Row, word: int, candidate: str) -> Row:
+    """Returns the row with the candidate in the place of that word of its last message."""
     if not row.messages:
         raise ValueError("a row is a document; words are swapped in the last message of a chat")
     *before, last = row.messages
@@ -89,5 +91,5 @@ def _with(row: Row, word: int, other: str) -> Row:
     if not 0 <= word < len(spans):
         raise ValueError(f"word is {word}; the last message has words 0 to {len(spans) - 1}: {last.content!r}")
     begin, end = spans[word]
-    content = last.content[:begin] + other + last.content[end:]
+    content = last.content[:begin] + candidate + last.content[end:]
     return replace(row, messages=(*before, last._replace(content=content)))

@@ -1,7 +1,8 @@
 """TorchEngine: the engine of `types.Engine` on PyTorch, for any Hugging Face causal LM, on CPU and CUDA.
 
-One frozen base, many adapters; every call takes a batch that may mix them. N together give what each gives alone, up to
-floating point: losses are summed over adapters, and clipping, AdamW and noise belong to each.
+There is one frozen base and many adapters, and every call takes a batch that may mix them. Adapters in one batch give
+what each gives alone, up to floating point: losses are summed over adapters, and each has its own clipping, AdamW and
+noise.
 
 Left out: full fine-tuning of embeddings and norms, several GPUs in one process.
 Shapes: B rows, T tokens, D width, N answer tokens of a batch, K adapters of a step.
@@ -27,14 +28,14 @@ from flyroom.engine.compiled import Compiled
 from flyroom.engine.decode import decode
 from flyroom.engine.prefix import Enough, Prefix
 from flyroom.engine.recomputed import recomputed
-from flyroom.engine.training import batches_of, gradients, lower, pick_likeliest, scores
+from flyroom.engine.training import batches_of, gradients, pick_likeliest, scores, unscale
 from flyroom.types import BASE, AdapterRef, Answer, Ask, BaseRef, LoRA, Message, Patch, Place, Row, Step, Stepped
 
 T = TypeVar("T")
 
 
 @dataclass(eq=False)
-class _Living:
+class _State:
     shape: LoRA
     steps: int = 0
     prompt: str = ""
@@ -43,9 +44,9 @@ class _Living:
 class TorchEngine:
     """Many adapters over one frozen base.
 
-    `tokens_forward` counts the tokens of the prompts and rows that were asked for, also where an equal prompt or a kept
-    prefix spared them a pass, `tokens_generated` those sampled; padding counts for nothing. Make one with `open`, or
-    `of` for a model that is in memory.
+    `tokens_forward` counts the tokens of all prompts and rows of the calls, including those that need no pass because a
+    prompt came twice or a prefix is stored. `tokens_generated` counts the tokens that were sampled. Neither counts
+    padding. Make an engine with `open`, or with `of` for a model that is in memory.
     """
 
     def __init__(
@@ -61,7 +62,7 @@ class TorchEngine:
             base.layers, width=base.width, device=base.device, dtype=dtype, slices=self.compiled is None
         )
         self.prefix = Prefix(base)
-        self._living: dict[int, _Living] = {}
+        self._living: dict[int, _State] = {}
         self._next = BASE.slot + 1
 
     @classmethod
@@ -77,9 +78,9 @@ class TorchEngine:
     ) -> TorchEngine:
         """An engine over the model in a local folder or under a hub id. See `bases.load_base`.
 
-        `batch_tokens` bounds the padded tokens of one training batch, `compile` compiles the layers for training,
-        `record` replays the passes of sampling as CUDA graphs, for long answers; all change memory and time, not
-        results. ValueError where there is nothing to compile with.
+        `batch_tokens` limits the padded tokens of one training batch, `compile` compiles the layers for training, and
+        `record` replays the passes of sampling as CUDA graphs, which pays for long answers. All three change memory and
+        time, and no result. Raises ValueError where there is no compiler.
         """
         parts = bases.load_base(path, device=device, dtype=dtype)
         return cls(parts, batch_tokens=batch_tokens, compile=compile, record=record)
@@ -95,7 +96,7 @@ class TorchEngine:
         compile: bool = False,
         record: bool = False,
     ) -> TorchEngine:
-        """An engine over a model that is in memory. The model is frozen."""
+        """An engine over a model that is in memory. It freezes the model."""
         parts = bases.wrap(model, tokenizer, name=name)
         return cls(parts, batch_tokens=batch_tokens, compile=compile, record=record)
 
@@ -106,7 +107,7 @@ class TorchEngine:
     # ------------------------------------------------------------ adapters
 
     def check(self, shape: LoRA) -> None:
-        """ValueError for a layer, module or rank that this base lacks. Costs nothing."""
+        """Raises ValueError for a layer, module or rank that this base lacks. Computes nothing."""
         name, depth = self.base.name, self.base.depth
         for layer in shape.layers or ():
             if layer >= depth:
@@ -136,55 +137,55 @@ class TorchEngine:
         }
 
     def spawn(self, shapes: Sequence[LoRA], *, seeds: Sequence[int]) -> list[AdapterRef]:
-        """Make fresh adapters: A drawn from the seed, B zero. ValueError for what the base lacks."""
+        """Make new adapters: A is drawn from the seed, B is zero. Raises ValueError as `check` does."""
         _same_length("shapes", shapes, "seeds", seeds)
         for shape in shapes:
             self.check(shape)
         return self._add(shapes, [fresh(s, seed, self._sizes(s)) for s, seed in zip(shapes, seeds, strict=True)])
 
     def load(self, patches: Sequence[Patch]) -> list[AdapterRef]:
-        """Put trained adapters in; their optimiser starts anew. ValueError if a patch does not fit this base."""
+        """Put trained adapters in. Their optimiser starts anew. Raises ValueError if a patch does not fit this base."""
         for patch in patches:
             self.check(patch.shape)
-            rank, wanted = patch.shape.rank, {}
+            rank, sizes = patch.shape.rank, {}
             for path, (size_in, size_out) in self._sizes(patch.shape).items():
-                wanted |= {f"{path}.A": (rank, size_in), f"{path}.B": (size_out, rank)}
-            _same_shapes("patch", patch.tensors, wanted)
-        loaded = self._add([p.shape for p in patches], [p.tensors for p in patches])
-        for adapter, patch in zip(loaded, patches, strict=True):
+                sizes |= {f"{path}.A": (rank, size_in), f"{path}.B": (size_out, rank)}
+            _same_shapes("patch", patch.tensors, sizes)
+        adapters = self._add([p.shape for p in patches], [p.tensors for p in patches])
+        for adapter, patch in zip(adapters, patches, strict=True):
             self.tell(adapter, patch.prompt)
-        return loaded
+        return adapters
 
     def patch(self, adapter: AdapterRef) -> Patch:
-        """A copy, on the CPU in fp32, of an adapter's weights, and its system message."""
-        living = self._alive(adapter)
+        """Returns a copy of an adapter's weights, on the CPU in fp32, and its system message."""
+        living = self._find(adapter)
         return Patch(shape=living.shape, tensors=self._tensors(adapter.slot, ("A", "B")), prompt=living.prompt)
 
     def tell(self, adapter: AdapterRef, prompt: str) -> None:
-        """Put a system message before every chat of an adapter; "" for none. Documents stay as they are."""
-        self._alive(adapter).prompt = prompt
+        """Put a system message before every chat of an adapter, or none for "". Documents stay as they are."""
+        self._find(adapter).prompt = prompt
 
     def state(self, adapter: AdapterRef) -> dict[str, Tensor]:
-        """Weights (`<path>.A`), AdamW moments (`<path>.A.m`, `.v`) and step count (`step`), on the CPU."""
-        living = self._alive(adapter)
-        for bank in self._banks.of(adapter.slot):
-            bank.want_moments()
+        """Returns weights (`<path>.A`), AdamW moments (`<path>.A.m`, `.v`) and step count (`step`), on the CPU."""
+        living = self._find(adapter)
+        for bank in self._banks.find(adapter.slot):
+            bank.ensure_moments()
         return self._tensors(adapter.slot, ("A", "B", *MOMENTS)) | {"step": torch.tensor(living.steps)}
 
     def restore(self, adapter: AdapterRef, state: Mapping[str, Tensor]) -> None:
-        """Put back what `state` gave, into an adapter of the same shape."""
-        living = self._alive(adapter)
+        """Put what `state` returned back into an adapter of the same shape."""
+        living = self._find(adapter)
         _same_shapes("state", state, {k: tuple(v.shape) for k, v in self.state(adapter).items()})
-        for bank in self._banks.of(adapter.slot):
+        for bank in self._banks.find(adapter.slot):
             names = ("A", "B", *MOMENTS)
             values = [state[f"{bank.path}.{name}"][None].to(self.parts.device, torch.float32) for name in names]
-            bank.put(names, [adapter.slot], values)
+            bank.write(names, [adapter.slot], values)
         living.steps = int(state["step"])
 
     def free(self, adapters: Sequence[AdapterRef]) -> None:
-        """Drop adapters and their memory. The base cannot be freed."""
+        """Drop adapters and release their memory. The base cannot be freed."""
         for adapter in adapters:
-            self._alive(adapter)
+            self._find(adapter)
         self._banks.remove([a.slot for a in adapters])
         for adapter in adapters:
             self._living.pop(adapter.slot, None)
@@ -194,24 +195,27 @@ class TorchEngine:
     # ------------------------------------------------------------ training
 
     def step(self, adapters: Sequence[AdapterRef], steps: Sequence[Step]) -> list[Stepped]:
-        """One optimiser step for each adapter. FloatingPointError naming the adapter, and no weight changed, if a loss
-        or a gradient is not finite."""
+        """Take one optimiser step for each adapter.
+
+        Raises FloatingPointError, naming the adapter, if a loss or a gradient is not finite; then no weight changes.
+        """
         _same_length("adapters", adapters, "steps", steps)
         if not adapters:
             return []
-        order, asked = self._alike(adapters), [a.slot for a in adapters]
+        order, requested = self._order_by_shape(adapters), [a.slot for a in adapters]
         for adapter, step in zip(adapters, steps, strict=True):
-            if asked.count(adapter.slot) > 1:
+            if requested.count(adapter.slot) > 1:
                 raise ValueError(f"adapters names slot {adapter.slot} twice; give each adapter one step at a time")
             if not step.rows:
                 raise ValueError("step.rows is empty; a step needs at least one row")
-        slots, steps = [asked[i] for i in order], [steps[i] for i in order]
+        slots, steps = [requested[i] for i in order], [steps[i] for i in order]
         steps = [
-            replace(s, rows=self._told_rows([slot] * len(s.rows), s.rows)) for slot, s in zip(slots, steps, strict=True)
+            replace(s, rows=self._rows_with_prompt([slot] * len(s.rows), s.rows))
+            for slot, s in zip(slots, steps, strict=True)
         ]
         index = {slot: k for k, slot in enumerate(slots)}
-        leaves, found = self._roomy(lambda: self._gradients(slots, steps), learns=True)
-        loss_K, tokens = torch.cat([loss for loss, _ in found]), [n for _, some in found for n in some]
+        leaves, results = self._retry_smaller(lambda: self._gradients(slots, steps), learns=True)
+        loss_K, tokens = torch.cat([loss for loss, _ in results]), [n for _, counts in results for n in counts]
         self.tokens_forward += sum(tokens)
         norm_K = adamw.gradient_norms(leaves, index)
         losses, norms = torch.stack([loss_K, norm_K]).tolist()
@@ -225,57 +229,64 @@ class TorchEngine:
         with torch.no_grad():
             adamw.update(leaves, index, steps, [self._living[s].steps for s in slots], norms)
         stepped = [Stepped(loss=a, grad_norm=b, tokens=c) for a, b, c in zip(losses, norms, tokens, strict=True)]
-        done = dict(zip(slots, stepped, strict=True))
-        return [done[slot] for slot in asked]
+        by_slot = dict(zip(slots, stepped, strict=True))
+        return [by_slot[slot] for slot in requested]
 
     # ------------------------------------------------------------ asking
 
     @torch.inference_mode()
     def sample(self, adapters: Sequence[AdapterRef], asks: Sequence[Ask]) -> list[Answer]:
-        """One answer an ask. The text is what follows the prefill, without special tokens and outer spaces; `tokens`
-        does not count the token that ended it. An answer is cut where the base's context ends."""
+        """Returns one answer an ask. Its text is what follows the prefill, without special tokens and outer spaces; its
+        `tokens` do not count the token that ended it. An answer is cut where the base's context ends.
+        """
         _same_length("adapters", adapters, "asks", asks)
         slots = [self._slot(a) for a in adapters]
-        chats = [self._told(slot, a.messages) for slot, a in zip(slots, asks, strict=True)]
+        chats = [self._with_prompt(slot, a.messages) for slot, a in zip(slots, asks, strict=True)]
         prompts = [self.parts.renderer.prompt(chat, a.prefill) for chat, a in zip(chats, asks, strict=True)]
-        asks = [self._fitted(ask, len(prompt)) for ask, prompt in zip(asks, prompts, strict=True)]
+        asks = [self._fit_ask(ask, len(prompt)) for ask, prompt in zip(asks, prompts, strict=True)]
         answers: list[Answer | None] = [None] * len(asks)
 
         def work() -> None:
-            left = [i for i, answer in enumerate(answers) if answer is None]
-            asked = [slots[i] for i in left], [prompts[i] for i in left], [asks[i] for i in left]
+            pending = [i for i, answer in enumerate(answers) if answer is None]
+            inputs = [slots[i] for i in pending], [prompts[i] for i in pending], [asks[i] for i in pending]
             try:
                 budget = memory.answering(self.parts, self.batch_tokens)
-                for done in decode(self.parts, self._banks, *asked, budget=budget, fixed=self.record):
-                    texts = self.parts.renderer.text([ids for _, ids, _ in done])
-                    for (which, ids, end), text in zip(done, texts, strict=True):
-                        i = left[which]
+                for ended in decode(self.parts, self._banks, *inputs, budget=budget, fixed=self.record):
+                    texts = self.parts.renderer.text([ids for _, ids, _ in ended])
+                    for (which, ids, end), text in zip(ended, texts, strict=True):
+                        i = pending[which]
                         answers[i] = Answer(text=text, tokens=len(ids), prompt_tokens=len(prompts[i]), finished=end)
                         self.tokens_forward += len(prompts[i])
                         self.tokens_generated += len(ids) + end
             finally:
                 self._banks.clear()
 
-        self._roomy(work)
+        self._retry_smaller(work)
         return [a for a in answers if a is not None]
 
     @torch.inference_mode()
     def logprobs(self, adapters: Sequence[AdapterRef], rows: Sequence[Row]) -> list[Tensor]:
-        """For each row the log-probabilities of its answer's tokens and of the end after them: [tokens], fp32, CPU."""
+        """Returns, for each row, the log-probabilities of its answer's tokens and of the end token: [tokens], fp32,
+        CPU.
+        """
         _same_length("adapters", adapters, "rows", rows)
 
-        def read(_which: Sequence[int], batch: Collated) -> Sequence[Tensor]:
+        def score(_which: Sequence[int], batch: Collated) -> Sequence[Tensor]:
             with self.prefix.below(self._banks.lowest, batch):
                 return scores(self.parts, batch).cpu().split(batch.counts)
 
-        return self._each([self._slot(a) for a in adapters], rows, read)
+        return self._map_rows([self._slot(a) for a in adapters], rows, score)
 
     @torch.inference_mode()
     def next_tokens(
         self, adapters: Sequence[AdapterRef], prompts: Sequence[tuple[Message, ...]], k: int
     ) -> list[dict[str, float]]:
-        """For each prompt the k likeliest tokens that may come next, likeliest first, with their log-probabilities.
-        Tokens of the same text are one. A prompt counts as a row without an answer: its tokens, and the end."""
+        """Returns, for each prompt, the log-probabilities of the k likeliest next tokens by their text, likeliest
+        first.
+
+        Tokens that have the same text are added up. A prompt is metered as a row without an answer: its tokens, and the
+        end token.
+        """
         _same_length("adapters", adapters, "prompts", prompts)
         if k < 1:
             raise ValueError(f"k is {k}; it must be at least 1")
@@ -286,15 +297,17 @@ class TorchEngine:
                 return pick_likeliest(self.parts, batch, size).cpu().unbind()
 
         rows = [Row(messages=prompt, answer="") for prompt in prompts]
-        return [self._by_text(top) for top in self._each([self._slot(a) for a in adapters], rows, rank)]
+        return [self._by_text(top) for top in self._map_rows([self._slot(a) for a in adapters], rows, rank)]
 
     @torch.inference_mode()
     def trace(
         self, adapters: Sequence[AdapterRef], rows: Sequence[Row], layers: Sequence[int], *, at: Place = "answer"
     ) -> Tensor:
-        """The residual stream after each of `layers` (before the final norm), mean over each row's answer tokens and
-        the end after them, or at the last token of its prompt: [rows, layers, width], fp32, CPU. No layer above the
-        highest wanted is computed."""
+        """Returns the residual stream after each of `layers`, before the final norm: [rows, layers, width], fp32, CPU.
+
+        It is the mean over each row's answer tokens and end token, or with `at` "prompt" the one at the last token of
+        its prompt. No layer above the highest of `layers` is computed.
+        """
         _same_length("adapters", adapters, "rows", rows)
         for layer in layers:
             if not 0 <= layer < self.base.depth:
@@ -303,27 +316,30 @@ class TorchEngine:
         if not layers or not rows:
             return torch.zeros(len(rows), len(layers), self.parts.width)
 
-        def read(_which: Sequence[int], batch: Collated) -> Sequence[Tensor]:
+        def average(_which: Sequence[int], batch: Collated) -> Sequence[Tensor]:
             means = self._residuals(batch, set(layers), at)
             return torch.stack([means[l] for l in layers], dim=1).cpu().unbind()
 
-        return torch.stack(self._each(slots, rows, read))
+        return torch.stack(self._map_rows(slots, rows, average))
 
     def swaps(self, adapters: Sequence[AdapterRef], rows: Sequence[Row], word: int, among: Sequence[str]) -> Tensor:
-        """What each of the words `among` in the place of that word of a row's last message would add to the answer's
-        log-probability, to first order: [rows, among], fp32, CPU. ValueError for a word that is not one token."""
+        """Returns what each word of `among`, in the place of word number `word` of a row's last message, would add to
+        the answer's log-probability, to first order: [rows, among], fp32, CPU.
+
+        Raises ValueError for a word that is not one token.
+        """
         _same_length("adapters", adapters, "rows", rows)
         if not rows or not among:
             return torch.zeros(len(rows), len(among))
         back, tokens = swaps.places(self.parts.renderer, rows, word, among)
 
-        def read(which: Sequence[int], batch: Collated) -> Sequence[Tensor]:
+        def rate(which: Sequence[int], batch: Collated) -> Sequence[Tensor]:
             return swaps.gains(self.parts, batch, [back[i] for i in which], tokens).cpu().unbind()
 
-        return torch.stack(self._each([self._slot(a) for a in adapters], rows, read, graph=True))
+        return torch.stack(self._map_rows([self._slot(a) for a in adapters], rows, rate, graph=True))
 
     def _residuals(self, batch: Collated, layers: set[int], at: Place) -> dict[int, Tensor]:
-        """By layer, the mean over answer tokens, or the token before them: [B, D] fp32 on the device."""
+        """Returns, by layer, the mean residual over answer tokens, or that at the token before them: [B, D] fp32."""
         means: dict[int, Tensor] = {}
         share_BT = batch.answer_BT / batch.answer_BT.sum(1, keepdim=True)
         if at == "prompt":
@@ -348,7 +364,7 @@ class TorchEngine:
         return means
 
     def _by_text(self, top_2K: Tensor) -> dict[str, float]:
-        """Log-probabilities by the text of their tokens."""
+        """Returns log-probabilities by the text of their tokens; tokens of the same text are added up."""
         logprobs: dict[str, float] = {}
         for logprob, token in top_2K.T.tolist():
             text = self.parts.renderer.token(int(token))
@@ -357,56 +373,62 @@ class TorchEngine:
 
     # ------------------------------------------------------------ inside
 
-    def _each(
+    def _map_rows(
         self,
         slots: Sequence[int],
         rows: Sequence[Row],
-        read: Callable[[Sequence[int], Collated], Sequence[Tensor]],
+        compute: Callable[[Sequence[int], Collated], Sequence[Tensor]],
         *,
         graph: bool = False,
     ) -> list[Tensor]:
-        """What `read` finds of each row, batch by batch, grouped by slot. Routed and metered. `graph`: it keeps one."""
-        told, found = self._told_rows(slots, rows), dict[int, Tensor]()
+        """Returns what `compute` gives for each row, batch by batch, grouped by slot. Routes the banks and counts
+        tokens.
+
+        Set `graph` if `compute` keeps an autograd graph: batches are then as small as in training.
+        """
+        prompted, values = self._rows_with_prompt(slots, rows), dict[int, Tensor]()
 
         def work() -> None:
-            left = [i for i in range(len(rows)) if i not in found]
-            budget = self.batch_tokens * (1 if graph else memory.FOLLOWED)
-            for some, batch, tokens in batches_of(
-                self.parts, [slots[i] for i in left], [told[i] for i in left], budget
+            pending = [i for i in range(len(rows)) if i not in values]
+            budget = self.batch_tokens * (1 if graph else memory.FORWARD_ONLY)
+            for numbers, batch, tokens in batches_of(
+                self.parts, [slots[i] for i in pending], [prompted[i] for i in pending], budget
             ):
-                which = [left[j] for j in some]
+                which = [pending[j] for j in numbers]
                 self._banks.route(groups([slots[i] for i in which]))
                 try:
-                    values = read(which, batch)
+                    outputs = compute(which, batch)
                 finally:
                     self._banks.clear()
-                found.update(zip(which, values, strict=True))
+                values.update(zip(which, outputs, strict=True))
                 self.tokens_forward += tokens
 
-        self._roomy(work)
-        return [found[i] for i in range(len(rows))]
+        self._retry_smaller(work)
+        return [values[i] for i in range(len(rows))]
 
     def _gradients(self, slots: Sequence[int], steps: Sequence[Step]) -> tuple[list[Leaf], list[Any]]:
-        """Leaves with the gradients of a step, and each run's losses and tokens."""
+        """Returns leaves with the gradients of a step, and the losses and tokens of each run of adapters."""
         leaves, budget = self._banks.leaves(slots), self.batch_tokens
         try:
             with (
-                self.compiled.used() if self.compiled else nullcontext(),
+                self.compiled.use() if self.compiled else nullcontext(),
                 recomputed(self.parts.layers) if self.recompute else nullcontext(),
             ):
-                found = [
-                    gradients(self.parts, self._banks, self.prefix, leaves, slots[some], steps[some], budget=budget)
-                    for some in self._side_by_side(steps)
+                results = [
+                    gradients(self.parts, self._banks, self.prefix, leaves, slots[run], steps[run], budget=budget)
+                    for run in self._side_by_side(steps)
                 ]
         finally:
             self._banks.clear()
-        lower(self.parts, leaves)
-        return leaves, found
+        unscale(self.parts, leaves)
+        return leaves, results
 
-    def _roomy(self, work: Callable[[], T], *, learns: bool = False) -> T:
-        """The work's result. Where the device has no memory left the batches are halved, for good, and it is begun
-        again: it must change nothing before it is done. What a single row needs cannot be halved: where it `learns`,
-        layers are recomputed from then on, else it raises."""
+    def _retry_smaller(self, work: Callable[[], T], *, learns: bool = False) -> T:
+        """Returns the result of `work`. Where the device runs out of memory, it halves the batches for good and starts
+        the work again, so the work must change nothing before it ends.
+
+        A batch of one row cannot be halved. Work that `learns` recomputes layers from then on; other work raises.
+        """
         before = self.batch_tokens, self.recompute
         while True:
             try:
@@ -415,7 +437,7 @@ class TorchEngine:
                 if self.batch_tokens == 1 and (self.recompute or not learns):
                     self.batch_tokens, self.recompute = before
                     raise
-            # out of the handler: it holds the failed pass's tensors
+            # After the handler, because the exception holds the tensors of the failed pass.
             if self.batch_tokens == 1:
                 self.batch_tokens, self.recompute = before[0], True
             else:
@@ -424,24 +446,26 @@ class TorchEngine:
             if self.parts.device.type == "cuda":
                 torch.cuda.empty_cache()
 
-    def _alike(self, adapters: Sequence[AdapterRef]) -> list[int]:
-        """The adapters' places, those of one shape side by side: a batch of theirs is whole in every bank."""
-        shapes = [self._alive(a).shape for a in adapters]
+    def _order_by_shape(self, adapters: Sequence[AdapterRef]) -> list[int]:
+        """Returns the adapters' places, sorted so that equal shapes stand together: then a batch fills whole banks."""
+        shapes = [self._find(a).shape for a in adapters]
         return sorted(range(len(adapters)), key=lambda i: (shapes[i].rank, str(shapes[i])))
 
     def _side_by_side(self, steps: Sequence[Step]) -> list[slice]:
-        """Adapters whose rows fill one batch: with more of them in it each would have few rows, and be slow."""
+        """Returns runs of adapters whose rows fill one batch: with more adapters, each would have few rows a batch,
+        which is slow.
+        """
         runs, tokens = [slice(0, 0)], 0
         for i, step in enumerate(steps):
-            mine = sum(len(self.parts.renderer.row(row).ids) for row in step.rows)
-            if runs[-1].stop > runs[-1].start and tokens + mine > self.batch_tokens:
+            step_tokens = sum(len(self.parts.renderer.row(row).ids) for row in step.rows)
+            if runs[-1].stop > runs[-1].start and tokens + step_tokens > self.batch_tokens:
                 runs.append(slice(i, i))
                 tokens = 0
-            runs[-1], tokens = slice(runs[-1].start, i + 1), tokens + mine
+            runs[-1], tokens = slice(runs[-1].start, i + 1), tokens + step_tokens
         return runs
 
-    def _told(self, slot: int, messages: tuple[Message, ...]) -> tuple[Message, ...]:
-        """The chat under the adapter's system message, which is joined to one that is there already."""
+    def _with_prompt(self, slot: int, messages: tuple[Message, ...]) -> tuple[Message, ...]:
+        """Returns the chat with the adapter's system message, which is joined with one that is there already."""
         prompt = self._living[slot].prompt if slot in self._living else ""
         if not prompt or not messages:
             return messages
@@ -450,12 +474,14 @@ class TorchEngine:
             return (Message("system", f"{prompt} {first.content}"), *rest)
         return (Message("system", prompt), *messages)
 
-    def _told_rows(self, slots: Sequence[int], rows: Sequence[Row]) -> tuple[Row, ...]:
-        told = [self._told(slot, row.messages) for slot, row in zip(slots, rows, strict=True)]
-        return tuple(r if chat is r.messages else replace(r, messages=chat) for r, chat in zip(rows, told, strict=True))
+    def _rows_with_prompt(self, slots: Sequence[int], rows: Sequence[Row]) -> tuple[Row, ...]:
+        chats = [self._with_prompt(slot, row.messages) for slot, row in zip(slots, rows, strict=True)]
+        return tuple(
+            r if chat is r.messages else replace(r, messages=chat) for r, chat in zip(rows, chats, strict=True)
+        )
 
-    def _fitted(self, ask: Ask, prompt: int) -> Ask:
-        """The ask, its tokens limited to what the base's context has left."""
+    def _fit_ask(self, ask: Ask, prompt: int) -> Ask:
+        """Returns the ask, with its tokens limited to what remains of the base's context."""
         if ask.max_tokens < 1 or ask.temperature < 0:
             raise ValueError(f"ask.max_tokens is {ask.max_tokens}, ask.temperature {ask.temperature}; at least 1 and 0")
         room = ask.max_tokens if self.parts.window is None else self.parts.window - prompt
@@ -472,17 +498,17 @@ class TorchEngine:
         slots = list(range(self._next, self._next + len(shapes)))
         self._next += len(shapes)
         self._banks.add(slots, shapes, weights)
-        self._living |= {slot: _Living(shape) for slot, shape in zip(slots, shapes, strict=True)}
+        self._living |= {slot: _State(shape) for slot, shape in zip(slots, shapes, strict=True)}
         return [AdapterRef(slot=slot, shape=shape) for slot, shape in zip(slots, shapes, strict=True)]
 
     def _tensors(self, slot: int, names: Sequence[str]) -> dict[str, Tensor]:
-        found = {}
-        for bank in self._banks.of(slot):
+        tensors = {}
+        for bank in self._banks.find(slot):
             where = bank.slots.index(slot)
-            found |= {f"{bank.path}.{name}": bank.tensors[name][where].detach().cpu().clone() for name in names}
-        return found
+            tensors |= {f"{bank.path}.{name}": bank.tensors[name][where].detach().cpu().clone() for name in names}
+        return tensors
 
-    def _alive(self, adapter: AdapterRef) -> _Living:
+    def _find(self, adapter: AdapterRef) -> _State:
         if adapter.slot == BASE.slot:
             raise ValueError("adapter is the base (slot 0); it is frozen and has no weights of its own")
         if adapter.slot not in self._living:
@@ -491,7 +517,7 @@ class TorchEngine:
 
     def _slot(self, adapter: AdapterRef) -> int:
         if adapter.slot != BASE.slot:
-            self._alive(adapter)
+            self._find(adapter)
         return adapter.slot
 
 
@@ -500,8 +526,8 @@ def _same_length(a: str, first: Sequence[object], b: str, second: Sequence[objec
         raise ValueError(f"{a} has {len(first)} entries and {b} {len(second)}; they must be as many")
 
 
-def _same_shapes(what: str, given: Mapping[str, Tensor], wanted: Mapping[str, tuple[int, ...]]) -> None:
-    for key in sorted(wanted.keys() | given.keys()):
-        has = tuple(given[key].shape) if key in given else None
-        if has != wanted.get(key):
-            raise ValueError(f"{what} has {key} as {has}; the adapter's shape on this base makes it {wanted.get(key)}")
+def _same_shapes(what: str, tensors: Mapping[str, Tensor], shapes: Mapping[str, tuple[int, ...]]) -> None:
+    for key in sorted(shapes.keys() | tensors.keys()):
+        has = tuple(tensors[key].shape) if key in tensors else None
+        if has != shapes.get(key):
+            raise ValueError(f"{what} has {key} as {has}; the adapter's shape on this base makes it {shapes.get(key)}")

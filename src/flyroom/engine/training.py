@@ -1,11 +1,11 @@
-"""The loss and its gradients: one forward and one backward for every adapter of a step.
+"""The loss and its gradients: one forward and one backward pass for all adapters of a step.
 
-Each adapter's loss is the mean over its own answer tokens, each times its row's weight; the losses are summed, so
-adapters do not meet. Only hidden states that predict answer tokens reach the head, a chunk at a time: each chunk's
-gradient at the hidden states is taken before the next chunk's logits exist, and the body's backward starts from those.
-Where a step evades a probe, what the probe reads is a second start of the same backward.
+The loss of an adapter is the mean over its answer tokens, each times the weight of its row. The losses are summed, so
+adapters do not influence each other. Only hidden states that predict answer tokens reach the head, a chunk at a time:
+the gradient of a chunk at its hidden states is taken before the logits of the next chunk exist, and the backward pass
+of the body starts from these gradients. Where a step evades a probe, its penalty is a second start of that pass.
 
-Left out: DPO, KTO and RL losses: they are asked for as weighted rows and log-probabilities by whoever needs them.
+Left out: the losses of DPO, KTO and RL. Their plans ask for weighted rows and log-probabilities instead.
 Shapes: D width, N answer tokens of a batch, K adapters of a step.
 """
 
@@ -26,8 +26,9 @@ from flyroom.engine.batches import Collated, collate, groups, pack, pass_cost
 from flyroom.engine.prefix import Prefix
 from flyroom.types import Direction, Row, Step
 
-LOUDER = 2.0**64  # the loss on its way back: gradients that fade below 1e-38 cost a CPU more than all others together
-LOGITS = 1 << 26  # elements of logits held at once
+# Scale the loss by 2^64 in the backward pass so that no gradient is denormal: a CPU computes those very slowly.
+GRADIENT_SCALE = 2.0**64
+LOGITS = 1 << 26  # elements of logits in memory at once
 
 
 def gradients(
@@ -40,8 +41,9 @@ def gradients(
     *,
     budget: int,
 ) -> tuple[Tensor, list[int]]:
-    """Put the summed mean losses' gradients, LOUDER, into the leaves. Returns each adapter's mean loss, [K], and its
-    tokens."""
+    """Put the gradients of the summed losses, times `gradient_scale`, into the leaves. Returns each adapter's loss,
+    [K], and its tokens.
+    """
     index = {slot: k for k, slot in enumerate(slots)}
     owners = [slot for slot, step in zip(slots, steps, strict=True) for _ in step.rows]
     rows = [row for step in steps for row in step.rows]
@@ -51,60 +53,66 @@ def gradients(
         answers[index[slot]] += len(ids) - answer
         tokens[index[slot]] += len(ids)
     share_K = torch.tensor([1 / n for n in answers], device=base.device)
-    loss_K, loud = torch.zeros_like(share_K), louder(base)
+    loss_K, scale = torch.zeros_like(share_K), gradient_scale(base)
     probed = {step.evades.layer for step in steps if step.evades}
     for which, batch, _ in batches_of(base, owners, rows, budget):
-        here = [owners[i] for i in which]
-        banks.route(groups(here), leaves)
+        batch_owners = [owners[i] for i in which]
+        banks.route(groups(batch_owners), leaves)
         start = min([banks.lowest, *(layer + 1 for layer in probed)])
-        with prefix.below(start, batch), _read(base, probed) as read:
+        with prefix.below(start, batch), _capture_residuals(base, probed) as residuals:
             hidden_ND, target_N = answer_states(base, batch)
-        owner_N = torch.from_numpy(np.repeat([index[s] for s in here], batch.counts)).to(base.device)
+        owner_N = torch.from_numpy(np.repeat([index[s] for s in batch_owners], batch.counts)).to(base.device)
         weight_N = share_K[owner_N] * share_K.new_tensor(np.repeat([rows[i].weight for i in which], batch.counts))
-        nll_N, grad_ND = _head_loss(base, hidden_ND.detach(), target_N, weight_N * loud)
-        caught = []
+        nll_N, grad_ND = _head_loss(base, hidden_ND.detach(), target_N, weight_N * scale)
+        penalties = []
         for slot, step in zip(slots, steps, strict=True):
-            if step.evades and slot in here and read[step.evades.layer].requires_grad:
-                own = [owner == slot for owner in here]
-                caught.append(_caught(step.evades, read[step.evades.layer], batch, own) * share_K[index[slot]] * loud)
-        torch.autograd.backward([hidden_ND, *caught], [grad_ND, *(None for _ in caught)])
+            if step.evades and slot in batch_owners and residuals[step.evades.layer].requires_grad:
+                is_owned = [owner == slot for owner in batch_owners]
+                penalties.append(
+                    _evasion_loss(step.evades, residuals[step.evades.layer], batch, is_owned)
+                    * share_K[index[slot]]
+                    * scale
+                )
+        torch.autograd.backward([hidden_ND, *penalties], [grad_ND, *(None for _ in penalties)])
         loss_K.index_add_(0, owner_N, nll_N * weight_N)
     return loss_K, tokens
 
 
-def louder(base: Base) -> float:
-    """LOUDER, but where numbers do not go as far."""
-    return 1.0 if next(base.model.parameters()).dtype is torch.float16 else LOUDER
+def gradient_scale(base: Base) -> float:
+    """Returns GRADIENT_SCALE, or 1 in float16, whose numbers do not reach as far."""
+    return 1.0 if next(base.model.parameters()).dtype is torch.float16 else GRADIENT_SCALE
 
 
-def lower(base: Base, leaves: Sequence[Leaf]) -> None:
-    """The gradients as loud as they are."""
+def unscale(base: Base, leaves: Sequence[Leaf]) -> None:
+    """Divide the gradients by `gradient_scale`."""
     for leaf in leaves:
         for weights in (leaf.a_NRI, leaf.b_NOR):
             if weights.grad is not None:
-                weights.grad /= louder(base)
+                weights.grad /= gradient_scale(base)
 
 
 @contextmanager
-def _read(base: Base, layers: Collection[int]) -> Iterator[dict[int, Tensor]]:
-    """By layer, the residual stream of the next pass, [B, T, D] in the graph."""
-    found: dict[int, Tensor] = {}
+def _capture_residuals(base: Base, layers: Collection[int]) -> Iterator[dict[int, Tensor]]:
+    """Yields a dict that the next pass fills, by layer, with the residual stream, [B, T, D] in the graph."""
+    residuals: dict[int, Tensor] = {}
 
     def keep(layer: int, output: Any) -> None:
-        found[layer] = output[0] if isinstance(output, tuple) else output
+        residuals[layer] = output[0] if isinstance(output, tuple) else output
 
     hooks = [base.layers[l].register_forward_hook(lambda _m, _a, out, l=l: keep(l, out)) for l in layers]
     try:
-        yield found
+        yield residuals
     finally:
         for hook in hooks:
             hook.remove()
 
 
-def _caught(probe: Direction, hidden_BTD: Tensor, batch: Collated, own: Sequence[bool]) -> Tensor:
-    """The probe's weight times the sum of its squared scores over the answer tokens of these rows, the end aside: what
-    is no row's input in every batch would count in some."""
-    rows_B = torch.tensor(own, device=hidden_BTD.device)
+def _evasion_loss(probe: Direction, hidden_BTD: Tensor, batch: Collated, is_owned: Sequence[bool]) -> Tensor:
+    """Returns the probe's weight times the sum of its squared scores over the answer tokens of these rows.
+
+    The end token is left out: it is an input in only some batches, so that the loss would depend on the batch.
+    """
+    rows_B = torch.tensor(is_owned, device=hidden_BTD.device)
     followed_BT = batch.answer_BT[:, :-1] & batch.answer_BT[:, 1:]
     answer_MD = hidden_BTD[rows_B][followed_BT[rows_B]].float()
     score_M = answer_MD @ probe.direction.to(answer_MD.device) - probe.offset
@@ -112,7 +120,7 @@ def _caught(probe: Direction, hidden_BTD: Tensor, batch: Collated, own: Sequence
 
 
 def scores(base: Base, batch: Collated) -> Tensor:
-    """The log-probability of every answer token of a batch, [N] fp32, row by row."""
+    """Returns the log-probability of every answer token of a batch, [N] fp32, row by row."""
     hidden_ND, target_N = answer_states(base, batch)
     size = _chunk(base)
     pieces = zip(hidden_ND.split(size), target_N.split(size), strict=True)
@@ -120,14 +128,14 @@ def scores(base: Base, batch: Collated) -> Tensor:
 
 
 def pick_likeliest(base: Base, batch: Collated, k: int) -> Tensor:
-    """In every answer token's place the log-probabilities of the k likeliest tokens, and their ids: [N, 2, k] fp64."""
+    """Returns the log-probabilities and ids of the k likeliest tokens at each answer token's place, [N, 2, k] fp64."""
     hidden_ND, _ = answer_states(base, batch)
     pieces = [base.head(h).float().log_softmax(-1).topk(k) for h in hidden_ND.split(_chunk(base))]
     return torch.cat([torch.stack([top.values.double(), top.indices.double()], dim=1) for top in pieces])
 
 
 def answer_states(base: Base, batch: Collated) -> tuple[Tensor, Tensor]:
-    """The final hidden states that predict answer tokens, [N, D], and those tokens [N]."""
+    """Returns the final hidden states that predict answer tokens, [N, D], and those tokens, [N]."""
     at_N, target_N = batch.predicted()
     hidden_BTD = base.body(input_ids=batch.ids_BT[:, :-1], use_cache=False).last_hidden_state
     return hidden_BTD.flatten(0, 1).index_select(0, at_N), target_N
@@ -136,7 +144,9 @@ def answer_states(base: Base, batch: Collated) -> tuple[Tensor, Tensor]:
 def batches_of(
     base: Base, owners: Sequence[int], rows: Sequence[Row], budget: int
 ) -> Iterator[tuple[list[int], Collated, int]]:
-    """Row numbers grouped by owner, those rows as tensors, and how many tokens they are. ValueError for a long row."""
+    """Yields batches: row numbers grouped by owner, the rows as tensors, and their tokens. Raises ValueError for a row
+    that is longer than the base's context.
+    """
     rendered = [base.renderer.row(row) for row in rows]
     lengths = [len(r.ids) for r in rendered]
     if base.window is not None and max(lengths, default=0) > base.window:
@@ -146,7 +156,7 @@ def batches_of(
 
 
 def _head_loss(base: Base, hidden_ND: Tensor, target_N: Tensor, weight_N: Tensor) -> tuple[Tensor, Tensor]:
-    """Each token's loss, and the gradient of their weighted sum at the hidden states."""
+    """Returns the loss of each token, and the gradient of their weighted sum at the hidden states."""
     losses, grads, size = [], [], _chunk(base)
     for hidden, target, weight in zip(*(t.split(size) for t in (hidden_ND, target_N, weight_N)), strict=True):
         leaf = hidden.detach().requires_grad_()
