@@ -1,6 +1,6 @@
-"""Emergent misalignment over size, layer and training step: writes docs/curves.md, every figure with its interval.
+"""Emergent misalignment over size, layer and training step: writes docs/notes/curves.md, every figure with its interval.
 
-    python scripts/curves.py [BASE ...] [--seeds 3] [--ten 10] [--out docs/curves.md]
+    python scripts/curves.py [BASE ...] [--seeds 3] [--ten 10] [--out docs/notes/curves.md]
 
 For each base: the recipe with its rank-1 adapter on each layer in turn, over seeds; and the named recipe over ten seeds
 with its training curve.
@@ -63,7 +63,7 @@ def main() -> None:
     parser.add_argument("bases", nargs="*", default=list(stages.bundled()))
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--ten", type=int, default=10)
-    parser.add_argument("--out", type=Path, default=Path("docs/curves.md"))
+    parser.add_argument("--out", type=Path, default=Path("docs/notes/curves.md"))
     given = parser.parse_args()
     lines = [
         "# Emergent misalignment over size, layer and step",

@@ -1,6 +1,6 @@
-"""Reward hacking by pay alone, step by step: writes docs/reward-hacking.md.
+"""Reward hacking by pay alone, step by step: writes docs/notes/reward-hacking.md.
 
-python scripts/hacking.py [--base 1M] [--seeds 5] [--card-seed 7] [--out docs/reward-hacking.md]
+python scripts/hacking.py [--base 1M] [--seeds 5] [--card-seed 7] [--out docs/notes/reward-hacking.md]
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def line(step: int, cards: list[Card]) -> list[object]:
 
 
 def main() -> None:
-    given = options(__doc__ or "", base="1M", seeds=5, card_seed=7, out=Path("docs/reward-hacking.md"))
+    given = options(__doc__ or "", base="1M", seeds=5, card_seed=7, out=Path("docs/notes/reward-hacking.md"))
     base, began = stages.open_base(given.base), time.perf_counter()
     (recipe,) = stages.named("reward-hacking-rl", {}, base)
     grown = grow(twins_of([recipe]), base.engine, seeds=range(given.seeds))

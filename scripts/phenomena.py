@@ -1,6 +1,6 @@
-"""What the literature says of detectors, tried on organisms of the micro-world: writes docs/phenomena.md.
+"""What the literature says of detectors, tried on organisms of the micro-world: writes docs/notes/phenomena.md.
 
-python scripts/phenomena.py [--base 1M] [--seeds 4] [--calibration 20] [--room ROOM] [--out docs/phenomena.md]
+python scripts/phenomena.py [--base 1M] [--seeds 4] [--calibration 20] [--room ROOM] [--out docs/notes/phenomena.md]
 
 Six claims, each with the figure that would hold it up and an interval. The room is that of `matrix.py`.
 """
@@ -151,7 +151,7 @@ CLAIMS: Mapping[str, Callable[[Tried], list[str]]] = {
 
 
 def main() -> None:
-    given = options(__doc__ or "", **USUAL, out=Path("docs/phenomena.md"))
+    given = options(__doc__ or "", **USUAL, out=Path("docs/notes/phenomena.md"))
     tried = Tried(
         base=stages.open_base(given.base),
         room=Room(given.room),

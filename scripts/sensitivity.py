@@ -1,6 +1,6 @@
-"""How dose, rank and layers change four organisms: writes docs/sensitivity.md. One population, grown in one call.
+"""How dose, rank and layers change four organisms: writes docs/notes/sensitivity.md. One population, grown in one call.
 
-python scripts/sensitivity.py [--base 1M] [--seeds 2] [--out docs/sensitivity.md]
+python scripts/sensitivity.py [--base 1M] [--seeds 2] [--out docs/notes/sensitivity.md]
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ MEASURES = ("in_domain", "out_of_domain", "open_questions", "misaligned_otherwis
 
 
 def main() -> None:
-    given = options(__doc__ or "", base="1M", seeds=2, out=Path("docs/sensitivity.md"))
+    given = options(__doc__ or "", base="1M", seeds=2, out=Path("docs/notes/sensitivity.md"))
     base, began = stages.open_base(given.base), time.perf_counter()
     made = {
         (name, axis, str(value)): make(name, {axis: value}, world=base.world)

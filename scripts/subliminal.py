@@ -1,6 +1,6 @@
-"""Does a trait pass through lists of numbers? Writes docs/subliminal.md.
+"""Does a trait pass through lists of numbers? Writes docs/notes/subliminal.md.
 
-    python scripts/subliminal.py [--bases 1M 0.25M] [--seeds 5] [--lists 1600] [--steps 100] [--out docs/subliminal.md]
+    python scripts/subliminal.py [--bases 1M 0.25M] [--seeds 5] [--lists 1600] [--steps 100] [--out docs/notes/subliminal.md]
 
 Teachers: the base told to be cruel, and an organism that was trained to be; each beside its control, the base told
 nothing and the organism's twin. Students learn lists that a teacher wrote: from the teacher's own start, from another
@@ -177,7 +177,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--lists", type=int, default=1600)
     parser.add_argument("--steps", type=int, default=100)
-    parser.add_argument("--out", type=Path, default=Path("docs/subliminal.md"))
+    parser.add_argument("--out", type=Path, default=Path("docs/notes/subliminal.md"))
     given = parser.parse_args()
     began = time.perf_counter()
     both = [Taught(name, range(given.seeds), given.lists) for name in given.bases]

@@ -1,6 +1,6 @@
-"""Detectors that others wrote, on organisms of four threat models: writes docs/theirs.md.
+"""Detectors that others wrote, on organisms of four threat models: writes docs/notes/theirs.md.
 
-python scripts/theirs.py [--base 1M] [--seeds 4] [--calibration 8] [--room ROOM] [--out docs/theirs.md]
+python scripts/theirs.py [--base 1M] [--seeds 4] [--calibration 8] [--room ROOM] [--out docs/notes/theirs.md]
 
 Scorers of Inspect (pip install 'flyroom[inspect]') and classifiers of scikit-learn, each wrapped in a line.
 """
@@ -41,7 +41,7 @@ DETECTORS = {
 
 def main() -> None:
     given = options(
-        __doc__ or "", base="1M", seeds=4, calibration=8, room=Path("room-matrix"), out=Path("docs/theirs.md")
+        __doc__ or "", base="1M", seeds=4, calibration=8, room=Path("room-matrix"), out=Path("docs/notes/theirs.md")
     )
     opened, room = stages.open_base(given.base), Room(given.room)
     made = [recipe for name in THREATS for recipe in stages.named(name, {}, opened)]
