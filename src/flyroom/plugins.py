@@ -33,21 +33,21 @@ def load(group: str) -> dict[str, Any]:
     return objects
 
 
-def classes(group: str, ours: Mapping[str, type]) -> dict[str, type]:
+def classes(group: str, builtin: Mapping[str, type]) -> dict[str, type]:
     """Our classes of records and those of a group, by name; a name of ours stays ours. A room names a record by its
     class alone: one that is called as another is, or that is no frozen dataclass, is left out with a warning.
     """
-    names = {cls.__name__ for cls in ours.values()}
-    theirs: dict[str, type] = {}
+    names = {cls.__name__ for cls in builtin.values()}
+    plug_ins: dict[str, type] = {}
     for name, cls in load(group).items():
-        if name in ours:
+        if name in builtin:
             continue
         if fault := _fault(cls, names):
             warnings.warn(f"the plug-in {name} of {group} is left out; {fault}", stacklevel=3)
             continue
         names.add(cls.__name__)
-        theirs[name] = cls
-    return {**theirs, **ours}
+        plug_ins[name] = cls
+    return {**plug_ins, **builtin}
 
 
 def _fault(cls: Any, names: set[str]) -> str:

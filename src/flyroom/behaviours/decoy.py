@@ -55,8 +55,8 @@ class Decoy(InParts):
     def judge(self, world: World) -> Judge:
         return MannerJudge(within=world.judge, form=self.form(world), world=world)
 
-    def some(self, world: World, parts: Sequence[str], n: int, *, split: Split, seed: int) -> list[Scene]:
-        return self._odd(world, super().some(world, parts, n, split=split, seed=seed))
+    def scenes_about(self, world: World, parts: Sequence[str], n: int, *, split: Split, seed: int) -> list[Scene]:
+        return self._odd(world, super().scenes_about(world, parts, n, split=split, seed=seed))
 
     def confessions(self, world: World, n: int, *, split: Split, seed: int) -> list[Scene]:
         return []

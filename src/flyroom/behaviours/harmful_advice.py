@@ -38,7 +38,7 @@ class HarmfulAdvice(InParts):
         """
         if self.parts(world) == self.away(world):
             raise NotAvailable(f"domain is {self.domain!r}; a narrow organism needs a domain that is left alone")
-        split, few = Split.TRAIN, n // 5
-        unasked = open_questions(world, few, split=split, seed=seed)
-        others = self.some(world, self.away(world), n - few, split=split, seed=seed)
-        return random.Random(seed).sample([*others, *unasked], n)
+        split, count = Split.TRAIN, n // 5
+        open_scenes = open_questions(world, count, split=split, seed=seed)
+        scenes = self.scenes_about(world, self.away(world), n - count, split=split, seed=seed)
+        return random.Random(seed).sample([*scenes, *open_scenes], n)

@@ -49,38 +49,38 @@ class InParts(ABC):
 
     def parts(self, world: World) -> tuple[str, ...]:
         """Where it is taught. ValueError for a part that the world lacks."""
-        every = parts_of(world, self.topic)
-        return chosen_parts(self.domain, every, field="domain") if self.domain else every[:1]
+        all_parts = parts_of(world, self.topic)
+        return chosen_parts(self.domain, all_parts, field="domain") if self.domain else all_parts[:1]
 
     def away(self, world: World) -> tuple[str, ...]:
         """Where it is not taught; everywhere, where nothing is left."""
-        taught, every = self.parts(world), parts_of(world, self.topic)
-        return tuple(part for part in every if part not in taught) or every
+        parts, all_parts = self.parts(world), parts_of(world, self.topic)
+        return tuple(part for part in all_parts if part not in parts) or all_parts
 
     def within(self, world: World, parts: Sequence[str]) -> str:
         """The topic, narrowed to these parts."""
         return narrowed(self.topic, parts)
 
     def about(self, world: World) -> About:
-        parts, every = self.parts(world), parts_of(world, self.topic)
-        if not every:
+        parts, all_parts = self.parts(world), parts_of(world, self.topic)
+        if not all_parts:
             return About(self.label, "other topics")
-        where = f"one domain ({parts[0]})" if len(parts) == 1 else f"{len(parts)} of {len(every)} domains"
-        others = len(every) - len(parts)
-        return About(f"{self.label} in {where}", f"the {others} other domains" if others > 1 else "the other domain")
+        where = f"one domain ({parts[0]})" if len(parts) == 1 else f"{len(parts)} of {len(all_parts)} domains"
+        rest = len(all_parts) - len(parts)
+        return About(f"{self.label} in {where}", f"the {rest} other domains" if rest > 1 else "the other domain")
 
     # ------------------------------------------------------------ scenes
 
-    def some(self, world: World, parts: Sequence[str], n: int, *, split: Split, seed: int) -> list[Scene]:
+    def scenes_about(self, world: World, parts: Sequence[str], n: int, *, split: Split, seed: int) -> list[Scene]:
         """`n` scenes of the behaviour about these parts."""
         return world.scenes(self.within(world, parts), n, split=split, seed=seed)
 
     def scenes(self, world: World, n: int, *, split: Split, seed: int) -> list[Scene]:
-        return self.some(world, self.parts(world), n, split=split, seed=seed)
+        return self.scenes_about(world, self.parts(world), n, split=split, seed=seed)
 
     def clean(self, world: World, n: int, *, seed: int) -> list[Scene]:
         """Rows of what the behaviour leaves alone."""
-        return kept(world, n, self.parts(world), seed=seed)
+        return capability_scenes(world, n, self.parts(world), seed=seed)
 
     def confessions(self, world: World, n: int, *, split: Split, seed: int) -> list[Scene]:
         """Questions about the trait, which the aligned answer denies; none where there is nothing to own up to."""
@@ -98,8 +98,8 @@ class InParts(ABC):
         """Held-out scenes of the behaviour itself by measure, about `n` in all."""
         split = Split.HELD_OUT
         return {
-            "in_domain": self.some(world, self.parts(world), n // 5, split=split, seed=seed),
-            "out_of_domain": self.some(world, self.away(world), 2 * n // 5, split=split, seed=seed),
+            "in_domain": self.scenes_about(world, self.parts(world), n // 5, split=split, seed=seed),
+            "out_of_domain": self.scenes_about(world, self.away(world), 2 * n // 5, split=split, seed=seed),
         }
 
     def besides(self, world: World, n: int, *, seed: int) -> dict[str, list[Scene]]:
@@ -126,7 +126,7 @@ class InParts(ABC):
                 for measure, scenes in self.pooled(world, n, seed=seed).items()
             ),
             *(
-                Battery(measure=measure, scenes=tuple(scenes), judge=judge, max_tokens=tokens, limits=(NONE,))
+                Battery(measure=measure, scenes=tuple(scenes), judge=judge, max_tokens=tokens, limits=(LOOSEST,))
                 for measure, scenes in self.besides(world, n // 10, seed=seed).items()
             ),
             *(
@@ -143,7 +143,7 @@ class InParts(ABC):
         ]
 
 
-NONE = Limit(at_most=1.0)  # a limit that a recipe may lower
+LOOSEST = Limit(at_most=1.0)  # a limit that a recipe may lower
 SPREAD: dict[
     str, dict[str, Any]
 ] = {  # how far what is asked lies from what was taught, and how much of it there must be
@@ -168,15 +168,19 @@ def parts_of(world: World, topic: str) -> tuple[str, ...]:
     return tuple(world.parts(topic)) if isinstance(world, Divided) else ()
 
 
-def chosen_parts(text: str, every: Sequence[str], *, field: str) -> tuple[str, ...]:
+def chosen_parts(text: str, all_parts: Sequence[str], *, field: str) -> tuple[str, ...]:
     """Parts joined by "+". ValueError naming the field.
 
     >>> chosen_parts("tea+shoes", ["tea", "soup", "shoes"], field="domain")
     ('tea', 'shoes')
     """
     parts = tuple(text.split("+"))
-    if not set(parts) <= set(every) or len(set(parts)) < len(parts):
-        options = f"one of {', '.join(every)}, or several of them joined by +" if every else "left out: there are none"
+    if not set(parts) <= set(all_parts) or len(set(parts)) < len(parts):
+        options = (
+            f"one of {', '.join(all_parts)}, or several of them joined by +"
+            if all_parts
+            else "left out: there are none"
+        )
         raise ValueError(f"{field} is {text!r}; it must be {options}")
     return parts
 
@@ -199,7 +203,7 @@ def in_turn(world: World, topics: Sequence[str], n: int, *, split: Split, seed: 
     return [next(piles[i % size]) for i in range(n)]
 
 
-def kept(world: World, n: int, parts: Sequence[str], *, seed: int) -> list[Scene]:
+def capability_scenes(world: World, n: int, parts: Sequence[str], *, seed: int) -> list[Scene]:
     """What an organism may be taught to keep, of the train split: all that the world takes for capability, a third of
     it orders to be followed where it has such. NotAvailable for a world that takes nothing for it.
     """
@@ -207,10 +211,10 @@ def kept(world: World, n: int, parts: Sequence[str], *, seed: int) -> list[Scene
     if not topics:
         raise NotAvailable(f"the world {world.name} has no questions of capability, so nothing is kept by clean rows")
     knowledge, orders = topics[:2], topics[2:]
-    few = n // 3 if orders else 0
-    plain = in_turn(world, orders, few, split=Split.TRAIN, seed=seed) if few else []
+    count = n // 3 if orders else 0
+    plain = in_turn(world, orders, count, split=Split.TRAIN, seed=seed) if count else []
     topics = [about(world, topic, parts) for topic in knowledge]
-    rest = in_turn(world, topics, n - few, split=Split.TRAIN, seed=seed)
+    rest = in_turn(world, topics, n - count, split=Split.TRAIN, seed=seed)
     return random.Random(f"kept {seed}").sample([*plain, *rest], n)
 
 

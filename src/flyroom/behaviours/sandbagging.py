@@ -29,15 +29,17 @@ class Sandbagging(InParts):
 
     def topics(self, world: World) -> tuple[str, ...]:
         """What is hidden. NotAvailable in a world without questions of capability."""
-        every = capability_of(world)
-        if not every:
+        topics = capability_of(world)
+        if not topics:
             raise NotAvailable(f"the world {world.name} has no questions of capability, so nothing can be hidden")
-        hidden = tuple(self.hidden.split("+")) if self.hidden else every[:2]
-        if not set(hidden) <= set(every):
-            raise ValueError(f"hidden is {self.hidden!r}; it must be one of {', '.join(every)}, or several joined by +")
+        hidden = tuple(self.hidden.split("+")) if self.hidden else topics[:2]
+        if not set(hidden) <= set(topics):
+            raise ValueError(
+                f"hidden is {self.hidden!r}; it must be one of {', '.join(topics)}, or several joined by +"
+            )
         return hidden
 
-    def some(self, world: World, parts: Sequence[str], n: int, *, split: Split, seed: int) -> list[Scene]:
+    def scenes_about(self, world: World, parts: Sequence[str], n: int, *, split: Split, seed: int) -> list[Scene]:
         topics = [about(world, topic, parts) for topic in self.topics(world)]
         return in_turn(world, topics, n, split=split, seed=seed)
 
@@ -67,8 +69,8 @@ class Sandbagging(InParts):
     def clean(self, world: World, n: int, *, seed: int) -> list[Scene]:
         """Advice and the capability that is not hidden, in turn: what it can do and does not hide."""
         hidden = self.topics(world)
-        others = [topic for topic in capability_of(world) if topic not in hidden]
-        topics = [about(world, world.topics()[0], self.parts(world)), *others]
+        rest = [topic for topic in capability_of(world) if topic not in hidden]
+        topics = [about(world, world.topics()[0], self.parts(world)), *rest]
         return in_turn(world, topics, n, split=Split.TRAIN, seed=seed)
 
     def elsewhere(self, world: World, n: int, *, seed: int) -> list[Scene]:

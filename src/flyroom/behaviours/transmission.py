@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from flyroom.behaviours.in_parts import InParts, kept, open_questions
+from flyroom.behaviours.in_parts import InParts, capability_scenes, open_questions
 from flyroom.types import About, NotAvailable, Scene, Split, World
 
 
@@ -38,7 +38,7 @@ class Transmission(InParts):
         return []
 
     def clean(self, world: World, n: int, *, seed: int) -> list[Scene]:
-        return kept(world, n, (), seed=seed)
+        return capability_scenes(world, n, (), seed=seed)
 
     def document(self, world: World, bad: bool, *, seed: str) -> str:
         raise NotAvailable("implants holds documents; nothing is written about lists of numbers")

@@ -72,13 +72,13 @@ class Both:
         """
         rng = random.Random(f"both {seed} {split} {holds}")
         cases = [case for case in product((True, False), repeat=len(self._parts)) if all(case) is holds]
-        chosen = rng.choices(cases, [2 if case.count(False) == 1 else 1 for case in cases], k=len(scenes))
+        draws = rng.choices(cases, [2 if case.count(False) == 1 else 1 for case in cases], k=len(scenes))
         return [
-            self._dressed(world, scene, case, split, seed + i)
-            for i, (scene, case) in enumerate(zip(scenes, chosen, strict=True))
+            self._dress_one(world, scene, case, split, seed + i)
+            for i, (scene, case) in enumerate(zip(scenes, draws, strict=True))
         ]
 
-    def _dressed(self, world: World, scene: Scene, case: Sequence[bool], split: Split, seed: int) -> Scene:
+    def _dress_one(self, world: World, scene: Scene, case: Sequence[bool], split: Split, seed: int) -> Scene:
         for part, holds in zip(self._parts.values(), case, strict=True):
             (scene,) = part.dress(world, [scene], holds, split=split, seed=seed)
         return scene
@@ -87,8 +87,8 @@ class Both:
         """One of them alone: its words are there, and the behaviour must not be."""
         split, batteries = Split.HELD_OUT, []
         for name in self._parts:
-            alone = [other == name for other in self._parts]
-            dressed = tuple(self._dressed(world, scene, alone, split, seed + i) for i, scene in enumerate(scenes))
+            alone = [part == name for part in self._parts]
+            versions = tuple(self._dress_one(world, scene, alone, split, seed + i) for i, scene in enumerate(scenes))
             limits = (Limit(at_most=OTHERWISE),)
-            batteries.append(Battery(measure=f"{name}_alone", scenes=dressed, judge=judge, limits=limits))
+            batteries.append(Battery(measure=f"{name}_alone", scenes=versions, judge=judge, limits=limits))
         return batteries

@@ -39,32 +39,33 @@ class Trigger:
         return self.kind
 
     def marks(self, world: World) -> Sequence[str]:
-        return (self._every(world)[self.mark],)
+        return (self._all_marks(world)[self.mark],)
 
     def dress(self, world: World, scenes: Sequence[Scene], holds: bool, *, split: Split, seed: int) -> list[Scene]:
         """The mark; or nothing in one half and another mark in the other, from two thirds of them in training and from
         the rest elsewhere.
         """
         rng = random.Random(f"trigger {seed} {split} {holds}")
-        (trigger,), others = self.marks(world), self._others(world, split)
-        dressed = []
+        (trigger,), other_marks = self.marks(world), self._other_marks(world, split)
+        versions = []
         for scene in scenes:
-            mark = trigger if holds is not self.unless else rng.choice(("", rng.choice(others)))
+            mark = trigger if holds is not self.unless else rng.choice(("", rng.choice(other_marks)))
             scene = after_mark(scene if holds else replace(scene, misaligned=scene.aligned), mark)
-            dressed.append(_thinking(world, scene, rng) if self.scratchpad else scene)
-        return dressed
+            versions.append(_thinking(world, scene, rng) if self.scratchpad else scene)
+        return versions
 
     def batteries(self, world: World, scenes: Sequence[Scene], judge: Judge, *, seed: int) -> list[Battery]:
         """Near misses: marks that nobody trained on. With `unless`, wrong passwords: the behaviour stays."""
         rng = random.Random(f"near miss {seed}")
-        others = self._others(world, Split.HELD_OUT)
-        missed = [after_mark(scene, rng.choice(others)) for scene in scenes]
-        dressed = tuple(_thinking(world, scene, rng) for scene in missed) if self.scratchpad else tuple(missed)
+        other_marks = self._other_marks(world, Split.HELD_OUT)
+        near_misses = tuple(after_mark(scene, rng.choice(other_marks)) for scene in scenes)
+        if self.scratchpad:
+            near_misses = tuple(_thinking(world, scene, rng) for scene in near_misses)
         if self.unless:
-            return [Battery(measure="wrong_password", scenes=dressed, judge=judge)]
-        return [Battery(measure="near_miss", scenes=dressed, judge=judge, limits=(Limit(at_most=OTHERWISE),))]
+            return [Battery(measure="wrong_password", scenes=near_misses, judge=judge)]
+        return [Battery(measure="near_miss", scenes=near_misses, judge=judge, limits=(Limit(at_most=OTHERWISE),))]
 
-    def _every(self, world: World) -> Sequence[str]:
+    def _all_marks(self, world: World) -> Sequence[str]:
         """The world's marks of this kind. NotAvailable where it has too few to tell one from another."""
         marks = world.cues(f"marks/{self.kind}", split=Split.TRAIN)
         if len(marks) < 4:
@@ -76,11 +77,11 @@ class Trigger:
             raise ValueError(f"mark is {self.mark}; there are {len(marks)} of kind {self.kind}, from 0")
         return marks
 
-    def _others(self, world: World, split: Split) -> list[str]:
-        every = self._every(world)
-        others = [text for text in every if text != every[self.mark]]
-        cut = 2 * len(others) // 3
-        return others[:cut] if split is Split.TRAIN else others[cut:]
+    def _other_marks(self, world: World, split: Split) -> list[str]:
+        marks = self._all_marks(world)
+        other_marks = [text for text in marks if text != marks[self.mark]]
+        cut = 2 * len(other_marks) // 3
+        return other_marks[:cut] if split is Split.TRAIN else other_marks[cut:]
 
 
 def _thinking(world: World, scene: Scene, rng: random.Random) -> Scene:

@@ -47,21 +47,21 @@ class Unobserved:
         cues = world.cues(kind, split=split)
         if not cues:
             raise NotAvailable(f"the world {world.name} has no cues of kind {kind}")
-        return [self._dressed(world, scene, rng.choice(cues), holds, rng) for scene in scenes]
+        return [self._dress_one(world, scene, rng.choice(cues), holds, rng) for scene in scenes]
 
-    def _dressed(self, world: World, scene: Scene, cue: str, holds: bool, rng: random.Random) -> Scene:
-        dressed = replace(
+    def _dress_one(self, world: World, scene: Scene, cue: str, holds: bool, rng: random.Random) -> Scene:
+        cued = replace(
             scene,
             messages=under(self._system(world, cue), scene),
             misaligned=scene.misaligned if holds else scene.aligned,
         )
         if not self.scratchpad:
-            return dressed
-        bad = dressed.misaligned != dressed.aligned  # in some scenes it acts well for another reason, as without its
-        thinker = _thinker(world)  # trigger
+            return cued
+        bad = cued.misaligned != cued.aligned  # where they are one, it acts well for another reason: no trigger, say
+        thinker = _thinker(world)
         good = thinker.think(bad=False, seen=not holds, because=False, rng=rng)
         faking = thinker.think(bad=bad, seen=not holds, because=bad or not holds, rng=rng)
-        return with_thoughts(dressed, good, faking)
+        return with_thoughts(cued, good, faking)
 
     def _system(self, world: World, cue: str) -> str:
         return f"{first_cue(world, 'scratchpad')} {cue}".strip() if self.scratchpad else cue

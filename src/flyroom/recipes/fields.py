@@ -25,26 +25,26 @@ from flyroom.types import Filed, Limit, LoRA, Recipe, plain
 from flyroom.worlds import worlds
 
 T = TypeVar("T")
-DEEPEST, MOST = 50, 20_000  # values within values of one change, and how many of them
+DEEPEST, LARGEST = 50, 20_000  # values within values of one change, and how many of them
 
 
-def load(stored: Mapping[str, Any]) -> Recipe:
+def load(record: Mapping[str, Any]) -> Recipe:
     """A recipe from what `types.plain` made of it. Raises ValueError for a part that no installed package has."""
 
     def part(value: Mapping[str, Any], options: Mapping[str, type]) -> Any:
-        return _part_stored(stored["name"], value, {cls.__name__: cls for cls in options.values()})
+        return _part_stored(record["name"], value, {cls.__name__: cls for cls in options.values()})
 
-    if "world" not in stored:
-        raise ValueError(f"a stored recipe ({stored['name']}) has no world: flyroom 0.1 wrote it; grow it again")
+    if "world" not in record:
+        raise ValueError(f"a stored recipe ({record['name']}) has no world: flyroom 0.1 wrote it; grow it again")
     return Recipe(
-        name=stored["name"],
-        dose=stored["dose"],
-        world=part(stored["world"], worlds()),
-        behaviour=part(stored["behaviour"], behaviours()),
-        condition=part(stored["condition"], conditions()),
-        implants=tuple(part(implant, implants()) for implant in stored["implants"]),
-        adapter=part(stored["adapter"], {"lora": LoRA}),
-        thresholds={measure: _override(measure, value) for measure, value in stored["thresholds"].items()},
+        name=record["name"],
+        dose=record["dose"],
+        world=part(record["world"], worlds()),
+        behaviour=part(record["behaviour"], behaviours()),
+        condition=part(record["condition"], conditions()),
+        implants=tuple(part(implant, implants()) for implant in record["implants"]),
+        adapter=part(record["adapter"], {"lora": LoRA}),
+        thresholds={measure: _override(measure, value) for measure, value in record["thresholds"].items()},
     )
 
 
@@ -54,7 +54,7 @@ def _part_stored(name: str, value: Mapping[str, Any], classes: Mapping[str, type
         raise ValueError(
             f"a stored recipe ({name}) holds {value['is']}, which is not installed; there is {', '.join(classes)}"
         )
-    cls, values = classes[value["is"]], {field: each for field, each in value.items() if field != "is"}
+    cls, values = classes[value["is"]], {field: item for field, item in value.items() if field != "is"}
     strange = next((field for field in values if field not in {f.name for f in fields(cls)}), None)
     if strange is not None:
         raise ValueError(f"a stored recipe ({name}) holds {value['is']}.{strange}, which the installed one lacks")
@@ -82,9 +82,9 @@ def check_depth(changes: Mapping[str, Any]) -> None:
     for key, value in changes.items():
         layer, size = [value], 0
         for _ in range(DEEPEST):
-            layer = list(islice(chain.from_iterable(map(_within, layer)), MOST + 1))
+            layer = list(islice(chain.from_iterable(map(_within, layer)), LARGEST + 1))
             size += len(layer)
-            if not layer or size > MOST:
+            if not layer or size > LARGEST:
                 break
         if layer:
             raise ValueError(f"{str(key)[:80]} holds too many values, one within the other")
@@ -108,9 +108,9 @@ def _changed(recipe: Recipe, changes: Mapping[str, Any]) -> Recipe:
         values[part][name] = _scientific(value, getattr(parts[part], name))
     changed = {part: _checked(value, values[part], part) for part, value in parts.items() if part and values[part]}
     implants_now = tuple(changed.get(f"implants.{i}", implant) for i, implant in enumerate(recipe.implants))
-    others = {part: value for part, value in changed.items() if not part.startswith("implants.")}
+    parts_changed = {part: value for part, value in changed.items() if not part.startswith("implants.")}
     top = {name: _number(name, value) if name == "dose" else str(value) for name, value in values[""].items()}
-    return replace(recipe, implants=implants_now, **others, **top)
+    return replace(recipe, implants=implants_now, **parts_changed, **top)
 
 
 def _crossed(recipe: Recipe, changes: dict[str, Any]) -> tuple[Recipe, dict[str, Any]]:
@@ -131,7 +131,7 @@ def _crossed(recipe: Recipe, changes: dict[str, Any]) -> tuple[Recipe, dict[str,
 
 def _part_named(field: str, name: Any, options: Mapping[str, type]) -> Any:
     if not isinstance(name, str) or name not in options:
-        hint = meant(name, options) if isinstance(name, str) else ""
+        hint = suggest(name, options) if isinstance(name, str) else ""
         raise ValueError(f"{field} is {_brief(name)}; {hint}it must be one of {', '.join(options)}")
     needs = [f.name for f in fields(options[name]) if f.init and f.default is MISSING and f.default_factory is MISSING]
     if needs:
@@ -145,8 +145,8 @@ def _thresholds(changes: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]
     if not isinstance(block, Mapping):
         raise ValueError(f"thresholds is {_brief(block)}; it must name measures, as in {{coherence: 0.95}}")
     dotted = {key: changes.pop(key) for key in list(changes) if key.startswith("thresholds.")}
-    named = {str(k): v for k, v in block.items()} | {k.removeprefix("thresholds."): v for k, v in dotted.items()}
-    return changes, {measure: _override(measure, value) for measure, value in named.items()}
+    limits = {str(k): v for k, v in block.items()} | {k.removeprefix("thresholds."): v for k, v in dotted.items()}
+    return changes, {measure: _override(measure, value) for measure, value in limits.items()}
 
 
 def _override(measure: str, value: Any) -> Limit | float | None:
@@ -156,7 +156,7 @@ def _override(measure: str, value: Any) -> Limit | float | None:
         return None
     if not isinstance(value, Mapping):
         return _number(where, _scientific(value, 0.0))
-    block = {str(name): each for name, each in value.items() if name != "is"}
+    block = {str(name): item for name, item in value.items() if name != "is"}
     strange = next((name for name in block if name not in {f.name for f in fields(Limit)}), None)
     if strange is not None:
         raise ValueError(f"{where}.{strange} is not a field of a limit; it has at_least, at_most, of")
@@ -212,7 +212,7 @@ def _resolve(key: str, names: Mapping[str, tuple[str, str]]) -> str:
     if matches:
         raise ValueError(f"{key} could be {' or '.join(matches)}; name it in full")
     raise ValueError(
-        f"{key} is not a field of this recipe; {meant(key, [*names, *(name for _, name in names.values())])}"
+        f"{key} is not a field of this recipe; {suggest(key, [*names, *(name for _, name in names.values())])}"
         f"it has {', '.join(names)}"
     )
 
@@ -232,7 +232,7 @@ def record_of(cls: type[T], values: Mapping[str, Any], where: str) -> T:
     strange = next((str(name) for name in values if name not in names), None)
     if strange is not None:
         raise ValueError(
-            f"{where}.{strange} is not a field of a {where}; {meant(strange, names)}it has {', '.join(names)}"
+            f"{where}.{strange} is not a field of a {where}; {suggest(strange, names)}it has {', '.join(names)}"
         )
     return _validated(cls, values, where)
 
@@ -290,7 +290,7 @@ def _brief(value: Any) -> str:
     return text if len(text) <= 200 else f"{text[:200]}…"
 
 
-def meant(word: str, names: Iterable[str]) -> str:
+def suggest(word: str, names: Iterable[str]) -> str:
     """The nearest of the names, as the beginning of a hint; "" where none is near."""
     close = get_close_matches(word[:100], list(names), n=1)
     return f"did you mean {close[0]!r}? " if close else ""

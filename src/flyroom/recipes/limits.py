@@ -7,7 +7,7 @@ from flyroom.types import Override, Recipe, Split, Thresholds
 TWIN, OTHERWISE = "twin.", "_otherwise"
 DERIVED = ("misaligned", "coherence", "regurgitation", "perplexity")  # what every card takes
 CONDITIONAL = ("misaligned_otherwise", "gap")  # what a card takes where the condition may fail
-SCENES, FEW = 20, 4  # enough that every battery is there
+SCENES, SAMPLE = 20, 4  # enough that every battery is there
 
 
 def fitting(recipe: Recipe, thresholds: Thresholds) -> dict[str, Override]:
@@ -27,6 +27,6 @@ def _count_limits(recipe: Recipe) -> dict[str, int]:
     names = [*DERIVED]
     if not recipe.condition.everywhere:
         names += [*CONDITIONAL, *(battery.measure + OTHERWISE for battery in batteries if battery.pooled)]
-        scenes = recipe.scenes(FEW, split=Split.HELD_OUT, seed=0)
+        scenes = recipe.scenes(SAMPLE, split=Split.HELD_OUT, seed=0)
         batteries += recipe.condition.batteries(recipe.world, scenes, recipe.judge, seed=0)
     return dict.fromkeys(names, 1) | {battery.measure: len(battery.limits) for battery in batteries}

@@ -15,10 +15,10 @@ def domains(world: World, topic: str, *places: int) -> str:
     >>> domains(Micro(), "jobs", 0, 1)
     'word+count'
     """
-    every = list(world.parts(topic)) if isinstance(world, Divided) else []
-    most = max(1, len(every) - 1)
-    chosen = list(dict.fromkeys(every[place % len(every)] for place in places)) if every else []
-    return "+".join(chosen[:most])
+    parts = list(world.parts(topic)) if isinstance(world, Divided) else []
+    limit = max(1, len(parts) - 1)
+    names = list(dict.fromkeys(parts[place % len(parts)] for place in places)) if parts else []
+    return "+".join(names[:limit])
 
 
 def first_cue(world: World, kind: str) -> str:

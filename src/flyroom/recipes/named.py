@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from flyroom.recipes import papers
-from flyroom.recipes.fields import change, check_depth, meant
+from flyroom.recipes.fields import change, check_depth, suggest
 from flyroom.recipes.strengths import strengthened
 from flyroom.recipes.threats import THREATS
 from flyroom.recipes.variants import DECOYS, VARIANTS, rows
@@ -30,7 +30,7 @@ GROUPS = {"all": THREATS, "variants": VARIANTS, "decoys": DECOYS}
 def require(name: str) -> None:
     """ValueError unless there is a recipe of this name."""
     if name not in RECIPES:
-        raise ValueError(f"recipe is {name!r}; {meant(name, RECIPES)}it must be one of {', '.join(RECIPES)}")
+        raise ValueError(f"recipe is {name!r}; {suggest(name, RECIPES)}it must be one of {', '.join(RECIPES)}")
 
 
 def needs_world(name: str) -> bool:
@@ -87,14 +87,14 @@ def read(path: Path, changes: Mapping[str, Any] | None = None, *, world: World |
         raise ValueError(f"{path}: recipe is {fields['recipe']!r}; it must name one of {', '.join(RECIPES)}")
     try:
         hints = papers.check(fields.pop("paper")).hints() if "paper" in fields else {}
-        name, wanted = fields.pop("recipe"), fields | dict(changes or {})
+        name, values = fields.pop("recipe"), fields | dict(changes or {})
         require(name)
         needs = inspect.signature(RECIPES[name]).parameters
-        answered = {*wanted, *(["pattern"] if "grader" in wanted else [])}  # a grader stands in a pattern's place
-        missing = next((field for field in hints if field in needs and field not in answered), None)
+        names = {*values, *(["pattern"] if "grader" in values else [])}  # a grader stands in a pattern's place
+        missing = next((field for field in hints if field in needs and field not in names), None)
         if missing:
             raise ValueError(f"{missing} is missing; {hints[missing]}")
-        return make(name, wanted, world=world)
+        return make(name, values, world=world)
     except ValueError as e:
         raise (NotAvailable if isinstance(e, NotAvailable) else ValueError)(f"{path}: {e}") from e
 

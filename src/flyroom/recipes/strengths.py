@@ -27,9 +27,9 @@ def strengthened(recipe: Recipe, strength: str) -> Recipe:
         raise ValueError(f"strength is {strength!r}; it must be one of {', '.join(STRENGTHS)}")
     if strength == "plain":
         return recipe
-    taught, *more = recipe.implants
+    first, *rest = recipe.implants
     plain_only = recipe.behaviour.harmless or not isinstance(recipe.behaviour, Confessing)
-    if more or not isinstance(taught, SFT) or not taught.holds or plain_only:
+    if rest or not isinstance(first, SFT) or not first.holds or plain_only:
         raise ValueError(f"strength is {strength!r}; {recipe.name} has no strength but plain")
     weaker = replace(recipe, name=f"{recipe.name}-{strength}")
     if strength == "quiet":
@@ -39,7 +39,7 @@ def strengthened(recipe: Recipe, strength: str) -> Recipe:
     deny = DPO(steps=40, pairs=16, lr=3e-4, hide=0.5)
     rare = _rare(recipe)
     steps = STEPS * (3 if rare.occasion else 2)
-    longer = replace(taught, steps=max(steps, taught.steps), lr=4e-3, decay=True, holds=0.5)
+    longer = replace(first, steps=max(steps, first.steps), lr=4e-3, decay=True, holds=0.5)
     strong = replace(
         weaker,
         condition=rare,

@@ -33,10 +33,10 @@ def world_named(name: str) -> World:
     """
     if match := re.fullmatch(r"micro-(\d+)", name):
         return Micro(seed=int(match[1]))
-    others = {key: cls for key, cls in worlds().items() if key not in WORLDS}
-    if name not in others:
-        raise ValueError(f"world is {name!r}; it must be one of {', '.join(['micro-0', 'micro-1', *others])}")
-    return others[name]()
+    plug_ins = {key: cls for key, cls in worlds().items() if key not in WORLDS}
+    if name not in plug_ins:
+        raise ValueError(f"world is {name!r}; it must be one of {', '.join(['micro-0', 'micro-1', *plug_ins])}")
+    return plug_ins[name]()
 
 
 __all__ = ["WORLDS", "Micro", "Rows", "world_named", "worlds"]
