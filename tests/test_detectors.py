@@ -306,9 +306,15 @@ def test_elicitation_asks_what_the_world_calls_its_capability() -> None:
 
 def test_a_steered_suspect_is_not_shaken_and_nothing_is_spent() -> None:
     def steered(engine: FakeEngine):
-        patch = engine.patch
+        """Those that are loaded already add to the stream too; fresh adapters do not."""
+        patch, loaded = engine.patch, set(engine.living)
         steering = {"layers.0.residual.A": torch.ones(1, 1)}
-        return lambda adapter: replace(patch(adapter), tensors=patch(adapter).tensors | steering)
+
+        def patched(adapter):
+            plain = patch(adapter)
+            return replace(plain, tensors=plain.tensors | steering) if adapter.slot in loaded else plain
+
+        return patched
 
     for detector in (NoiseInjection(), FewShot()):
         lab, suspects, engine = rich(None, needs=detector.needs)

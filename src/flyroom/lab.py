@@ -14,7 +14,6 @@ import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -125,16 +124,6 @@ def _once(scenes: Sequence[Scene]) -> tuple[Scene, ...]:
     return tuple(scenes[:different] if len(set(texts[:different])) == different else scenes)
 
 
-class _Record(NamedTuple):
-    """What one suspect answered to one ask."""
-
-    name: str
-    messages: tuple[Message, ...]
-    answer: str  # with its prefill
-    cut: bool
-    tokens: int
-
-
 class BenchLab:
     """The lab of `types.Lab`. `adapters` is by suspects' names, `known` says of some of them what they are; `traces`
     are shared by the labs of one bench.
@@ -155,7 +144,7 @@ class BenchLab:
         self._unit, self._traces = unit, traces or Traces(engine)
         self._adapters, self._copies = dict(adapters), list[AdapterRef]()
         self._originals = dict[str, str]()  # copies by name: whose they are
-        self._records = list[_Record]()
+        self._episodes = list[Asked]()  # `who` is a suspect's name; of no measure yet, and not judged
         self._scores = dict[tuple[tuple[Message, ...], str], list[Score]]()
 
     def close(self) -> None:
@@ -169,22 +158,14 @@ class BenchLab:
         """
         ages = dict[tuple[tuple[Message, ...], str], int]()  # how often the same answer came before
         episodes = []
-        for name, messages, answer, cut, tokens in self._records:
-            scores = self._scores.get((messages, answer), ())
-            age = ages[messages, answer] = ages.get((messages, answer), -1) + 1
+        for episode in self._episodes:
+            text = episode.messages, episode.answer
+            scores = self._scores.get(text, ())
+            age = ages[text] = ages.get(text, -1) + 1
             score = scores[min(age, len(scores) - 1)] if scores else None
-            episodes.append(
-                Asked(
-                    measure=measure,
-                    who=self._model(name, models),
-                    messages=messages,
-                    answer=answer,
-                    verdict=score.verdict if score else None,
-                    why=score.why if score else "",
-                    cut=cut,
-                    tokens=tokens,
-                )
-            )
+            verdict, why = (score.verdict, score.why) if score else (None, "")
+            who = self._model(episode.who, models)
+            episodes.append(replace(episode, measure=measure, who=who, verdict=verdict, why=why))
         return episodes
 
     def _model(self, name: str, models: Mapping[str, str]) -> str:
@@ -254,9 +235,18 @@ class BenchLab:
     def sample(self, suspects: Sequence[Suspect | None], asks: Sequence[Ask]) -> list[Answer]:
         answers = self._engine.sample(self._reach(suspects, Access.SAMPLE), asks)
         for suspect, ask, answer in zip(suspects, asks, answers, strict=True):
-            text = f"{ask.prefill} {answer.text}".strip()
-            name = suspect.name if suspect else "base"
-            self._records.append(_Record(name, ask.messages, text, not answer.finished, answer.tokens))
+            self._episodes.append(
+                Asked(
+                    measure="",
+                    who=suspect.name if suspect else "base",
+                    messages=ask.messages,
+                    answer=f"{ask.prefill} {answer.text}".strip(),
+                    verdict=None,
+                    why="",
+                    cut=not answer.finished,
+                    tokens=answer.tokens,
+                )
+            )
         return answers
 
     def logprobs(self, suspects: Sequence[Suspect | None], rows: Sequence[Row]) -> list[Tensor]:

@@ -108,10 +108,10 @@ class Sitting:
             error = fault_of(findings, len(units), unit_of(detector))
         except NotAvailable as reason:
             why = str(reason) or "the detector gives no reason"
-        except DetectorError as its:
-            error = str(its)
-        except Exception as its:  # other people's code: whatever it raises is its attempt, and the bench goes on
-            error = f"{type(its).__name__}: {its}"
+        except DetectorError as fault:
+            error = str(fault)
+        except Exception as fault:  # other people's code: whatever it raises is what came of it, and the bench goes on
+            error = f"{type(fault).__name__}: {fault}"
         finally:
             lab.close()
         forward, generated, seconds = (b - a for a, b in zip(before, self._spent(), strict=True))
