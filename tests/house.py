@@ -86,7 +86,7 @@ def is_vague(name: str) -> bool:
     >>> is_vague("found"), is_vague("_told"), is_vague("scenes")
     (True, True, False)
     """
-    return name.strip("_").lower() in VAGUE
+    return not name.startswith("__") and name.strip("_").lower() in VAGUE
 
 
 @cache

@@ -118,7 +118,8 @@ def _dress(recipe: Recipe, batteries: Sequence[Battery], seed: int) -> list[Batt
     for battery in batteries:
         every += [_as(recipe, battery, holds, seed) for holds in (True, False)] if battery.pooled else [battery]
     widest = max((b for b in batteries if b.pooled), key=lambda b: (b.measure != OPEN, len(b.scenes)))
-    return [*every, *recipe.condition.batteries(recipe.world, widest.scenes, widest.judge, seed=seed)]
+    besides = recipe.condition.batteries(recipe.world, widest.scenes, widest.judge, seed=seed)
+    return [*every, *(replace(battery, max_tokens=widest.max_tokens) for battery in besides)]
 
 
 def _as(recipe: Recipe, battery: Battery, holds: bool, seed: int) -> Battery:
