@@ -22,7 +22,7 @@ import jinja2
 import numpy as np
 from numpy.typing import NDArray
 
-from flyroom.types import Message, Row
+from flyroom.types import Message, NotAvailable, Row
 
 MEMO = 1 << 17  # rendered prompts and answers in the cache: the same rows come in every epoch
 MARK = "flyroom"
@@ -103,7 +103,7 @@ def _template(tokenizer: Any, messages: Sequence[Message], *, opened: bool) -> s
         return tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=opened)
     except jinja2.TemplateError as error:
         roles = [m.role for m in messages]
-        raise ValueError(f"messages with roles {roles} are refused by the chat template: {error}") from error
+        raise NotAvailable(f"messages with roles {roles} are refused by the chat template: {error}") from error
 
 
 def _closing_token(tokenizer: Any) -> int | None:
