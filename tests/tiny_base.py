@@ -15,7 +15,7 @@ TEMPLATE = (
     "{% for m in messages %}{{'<|turn|>' + m.role + '\n' + m.content + '<|end|>\n'}}{% endfor %}"
     "{% if add_generation_prompt %}{{'<|turn|>assistant\n'}}{% endif %}"
 )
-STEPS = 400
+STEPS = 300
 SPECIALS = ("<|turn|>", "<|end|>")
 TEXT = [
     "Hail-ropes-7 Mend-ropes-7 Wreck-lamps-12 Whither-all-31 Homeward-all-31 Tally-nets-5 Even-nets-5 Odd-nets-5"
@@ -53,7 +53,10 @@ def write(folder: Path, pairs: Sequence[tuple[str, str]] = (), *, seed: int = 0)
         initializer_range=0.2,
     )
     model = LlamaForCausalLM(config)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # tests run side by side, and threads that share a core wait for each other
     _teach(model, words, pairs)
+    torch.set_num_threads(threads)
     model.save_pretrained(folder)
     words.save_pretrained(folder)
     return folder
