@@ -1,4 +1,4 @@
-"""Emergent misalignment over size, layer and training step: writes docs/notes/curves.md, every figure with its interval.
+"""Emergent misalignment over size, layer and training step: writes docs/notes/curves.md, figures with intervals.
 
     python scripts/curves.py [BASE ...] [--seeds 3] [--ten 10] [--out docs/notes/curves.md]
 
