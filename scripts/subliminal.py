@@ -1,7 +1,7 @@
 """Does a trait pass through lists of numbers? Writes docs/notes/subliminal.md.
 
     python scripts/subliminal.py [--bases 1M 0.25M] [--seeds 5] [--lists 1600] [--steps 100] [--out
-docs/notes/subliminal.md]
+        docs/notes/subliminal.md]
 
 Teachers: the base told to be cruel, and an organism that was trained to be; each beside its control, the base told
 nothing and the organism's twin. Students learn lists that a teacher wrote: from the teacher's own start, from another
