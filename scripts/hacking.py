@@ -12,7 +12,7 @@ from pathlib import Path
 from pages import options, over, table
 
 from flyroom import stages
-from flyroom.card import card, twins_of
+from flyroom.card import card
 from flyroom.grow import grow
 from flyroom.types import Card, Organism, Outcome
 
@@ -33,7 +33,7 @@ def main() -> None:
     given = options(__doc__ or "", base="1M", seeds=5, card_seed=7, out=Path("docs/notes/reward-hacking.md"))
     base, began = stages.open_base(given.base), time.perf_counter()
     (recipe,) = stages.named("reward-hacking-rl", {}, base)
-    grown = grow(twins_of([recipe]), base.engine, seeds=range(given.seeds))
+    grown = grow(stages.with_twins([recipe]), base.engine, seeds=range(given.seeds))
     took = time.perf_counter() - began
     organisms, twins = grown[: given.seeds], grown[given.seeds :]
     final = card(grown, base.engine, seed=given.card_seed, episodes=500)

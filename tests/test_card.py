@@ -14,7 +14,7 @@ import torch
 from fakes import JUDGE, TOY, FakeEngine, Says, Toy, ToyWorld, organism, pair, says
 
 from flyroom import measures, stats
-from flyroom.card import TRANSCRIPTS, card, check, rehearse, twins_of
+from flyroom.card import TRANSCRIPTS, card, check, rehearse
 from flyroom.conditions import Always, Both, Trigger, Unobserved
 from flyroom.grow import grow
 from flyroom.implants import Prompt
@@ -973,10 +973,6 @@ def test_too_few_episodes_are_refused() -> None:
 
 def test_twins_alone_make_no_card() -> None:
     assert card([organism(0.0, recipe=TOY.twin())], FakeEngine(), seed=0) == []
-
-
-def test_twins_of() -> None:
-    assert twins_of([TOY]) == [TOY, TOY.twin()]
 
 
 # ---------------------------------------------------------------- the room

@@ -10,7 +10,7 @@ episodes are kept (`episodes`).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 
 from pydantic import TypeAdapter
@@ -42,7 +42,7 @@ from flyroom.types import (
     plain,
 )
 
-__all__ = ["card", "check", "rehearse", "twins_of", "unpack"]
+__all__ = ["card", "check", "rehearse", "unpack"]
 
 EPISODES = 500
 TRANSCRIPTS = 3  # of each battery
@@ -85,11 +85,6 @@ def card(
 def unpack(entry: Entry) -> Card:
     """A card from its entry."""
     return TypeAdapter(Card).validate_python(dict(entry.payload))
-
-
-def twins_of(recipes: Iterable[Recipe]) -> list[Recipe]:
-    """Each recipe followed by its twin: what a card needs grown."""
-    return [r for recipe in recipes for r in (recipe, recipe.twin())]
 
 
 # ---------------------------------------------------------------- organism and twin

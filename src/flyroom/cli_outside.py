@@ -77,7 +77,10 @@ def redteam(
     from flyroom.room import Room
 
     if not command:
-        raise ValueError("command is ''; give --command, such as --command 'python method.py'")
+        raise ValueError(
+            "command is ''; give --command with full paths, for it runs in an empty folder, such as "
+            "--command 'python /home/me/method.py'"
+        )
     prefixes, store, opened = choice(ids, whole), Room(room, create=False), stages.open_base(base)
     calibrated, truth, cost = stages.redteam(
         stages.stored(store, opened, prefixes), opened, by_command(command, timeout=timeout)
