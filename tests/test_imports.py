@@ -108,7 +108,7 @@ def test_every_file_was_read() -> None:
 @pytest.mark.parametrize(
     ("file", "text", "what"),
     [
-        ("types.py", "import flyroom.stats", "types -> stats"),
+        ("types/card.py", "import flyroom.stats", "types -> stats"),
         ("stats.py", "from flyroom.room import Room", "stats -> room"),
         ("report/page.py", "from flyroom import stats", "report -> stats"),
         ("report/page.py", "from flyroom.engine import TorchEngine", "report -> engine"),

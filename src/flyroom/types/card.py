@@ -1,0 +1,109 @@
+"""What a card asks, and what it holds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+from flyroom.types.judging import Verdict
+from flyroom.types.world import ANSWER_TOKENS
+
+if TYPE_CHECKING:
+    from flyroom.types.judging import Estimate, Judge, NotMeasured, Outcome
+    from flyroom.types.recipe import Limit
+    from flyroom.types.roles import About
+    from flyroom.types.text import Message, Scene
+
+
+Reach = Literal["taught", "untaught", "beside"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Battery:
+    """A set of scenes that is asked of organism, twin and base alike, what counts on it, and what it is held to.
+
+    `counts` is the verdict whose share is the measure; `measure` is its name on the card. `pooled`: whether it is part
+    of the behaviour, over which the measures of the whole are taken. `reach`: whether its scenes are like those that
+    were "taught", of the behaviour where it was "untaught", or "beside" it. `given`: the share is of those answers
+    alone that this judge calls MISALIGNED; where it calls none so, there is no measure.
+    """
+
+    measure: str
+    scenes: tuple[Scene, ...]
+    judge: Judge
+    counts: Verdict = Verdict.MISALIGNED
+    pooled: bool = False
+    reach: Reach = "beside"
+    given: Judge | None = None
+    max_tokens: int = ANSWER_TOKENS  # of an answer
+    limits: tuple[Limit, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gauge:
+    """What a measure on a card is, so that whoever shows it need not know it by name.
+
+    `unit`: a share of answers, a difference of two shares, or a figure of another kind. `otherwise` names the same
+    measure where the condition does not hold. `bad`: whether more of it is worse.
+    """
+
+    label: str
+    unit: Literal["share", "difference", "figure"] = "share"
+    reach: Reach | Literal["whole"] = "beside"  # "whole": over all of the behaviour
+    bad: bool = True
+    otherwise: str | None = None
+    limits: tuple[Limit, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """An episode on record: what was asked of a model, what it answered, and what the judge said of that. `who` is
+    "organism", "twin", "base", "step 40", or a suspect; `verdict` is None where nobody judged. `cut`: the token limit
+    ended it.
+    """
+
+    measure: str
+    who: str
+    messages: tuple[Message, ...]
+    answer: str
+    verdict: Verdict | None
+    why: str
+    cut: bool
+    tokens: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Transcript:
+    """The same prompt answered by organism, twin and base, with what the judge said of each."""
+
+    measure: str
+    messages: tuple[Message, ...]
+    answers: Mapping[str, str]  # by "organism", "twin", "base"
+    verdicts: Mapping[str, Verdict]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Card:
+    """What was measured on an organism beside its twin and its base. The phenotype.
+
+    `measures` is by who ("organism", "twin", "base"), then by measure: an estimate, or why there is none. `gauges` says
+    of each measure what it is. `curve` holds the measures of the behaviour by training step.
+    """
+
+    organism: str
+    twin: str
+    recipe: str
+    recipe_id: str
+    world: str
+    behaviour: str
+    about: About
+    base: str
+    seed: int
+    verdict: Outcome
+    why: str
+    measures: Mapping[str, Mapping[str, Estimate | NotMeasured]]
+    gauges: Mapping[str, Gauge]
+    episodes: int
+    curve: Mapping[int, Mapping[str, Estimate]] = field(default_factory=dict)
+    transcripts: tuple[Transcript, ...] = ()

@@ -1,0 +1,236 @@
+"""The role of an engine, many adapters over one frozen base, and what a plan may ask of it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Generator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+from flyroom.types.judging import Score
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from flyroom.types.judging import Judge
+    from flyroom.types.organism import BaseRef, Patch, Point
+    from flyroom.types.recipe import LoRA
+    from flyroom.types.text import Episode, Message, Row
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdapterRef:
+    """A handle on an adapter that lives in an engine. Slot 0 is the base itself: nothing added."""
+
+    slot: int
+    shape: LoRA | None = None
+
+
+BASE = AdapterRef(slot=0)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Direction:
+    """A direction that answers are kept from: `direction` [width] in the residual stream after `layer`, from `offset`.
+    `weight` times the mean square of that score over answer tokens is added to what a step makes smaller.
+    """
+
+    layer: int
+    direction: Tensor
+    offset: float
+    weight: float = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """A request for one optimiser step on the mean loss over the answer tokens of `rows`, each times its row's weight.
+    AdamW, clipped by global norm. `evades`: a probe that is trained against.
+    """
+
+    rows: tuple[Row, ...]
+    lr: float
+    weight_decay: float = 0.0
+    betas: tuple[float, float] = (0.9, 0.999)
+    clip: float | None = 1.0
+    evades: Direction | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stepped:
+    """What a step did: the mean loss per answer token before it, the gradient's norm before clipping, tokens
+    forwarded.
+    """
+
+    loss: float
+    grad_norm: float
+    tokens: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ask:
+    """A request for one answer. The same ask with the same seed gets the same answer, whoever is beside it."""
+
+    messages: tuple[Message, ...]
+    seed: int
+    prefill: str = ""
+    max_tokens: int = 48  # of an answer
+    temperature: float = 1.0  # 0 is greedy
+
+
+def ask_seed(*key: object) -> int:
+    """A seed for an ask, from what it is told by: another key, another seed."""
+    return int.from_bytes(hashlib.sha256(" ".join(map(str, key)).encode()).digest()[:7])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """What was sampled. `finished` is False when the token limit cut it off."""
+
+    text: str
+    tokens: int
+    prompt_tokens: int
+    finished: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sample:
+    asks: tuple[Ask, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LogProb:
+    rows: tuple[Row, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trace:
+    """A request for the residual stream after `layer`, the mean over each row's answer: a list of [width]."""
+
+    rows: tuple[Row, ...]
+    layer: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tell:
+    """A request to stand under a system message from now on. Gives None."""
+
+    prompt: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Grade:
+    """A request for judgement: one score for each episode, by the job's judge. It is journaled like every other result,
+    so a plan whose judge is not deterministic resumes as it was.
+    """
+
+    episodes: tuple[Episode, ...]
+
+
+Place = Literal["answer", "prompt"]  # where in a row a trace is taken
+Request = Step | Sample | LogProb | Trace | Tell | Grade
+Result = Stepped | list[Answer] | list["Tensor"] | list[Score] | None
+Plan = Generator[Request, Any, None]
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Job:
+    """A plan that is to be run on an adapter: a fresh one of `shape`, drawn from `seed`, or a copy of `patch`.
+
+    `name` is the key of what comes of it. `plan` makes the plan once the adapter is there; `judge` answers its `Grade`
+    requests; `steps` is how many training steps it will take, as far as that is known, for the progress bar.
+    """
+
+    name: str
+    plan: Callable[[AdapterRef], Plan]
+    seed: int
+    shape: LoRA | None = None
+    patch: Patch | None = None
+    judge: Judge | None = None
+    steps: int = 0
+
+    def __post_init__(self) -> None:
+        if (self.shape is None) is (self.patch is None):
+            raise ValueError(f"the job {self.name} has shape and patch, or neither; give one of the two")
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Grown:
+    """What came of a job: the adapter at its end and at earlier steps, and the training curve."""
+
+    name: str
+    patch: Patch
+    history: tuple[Point, ...]
+    snapshots: Mapping[int, Patch]
+
+
+class Engine(Protocol):
+    """Many adapters over one frozen base. Every method takes a batch that may mix adapters, and keeps its order.
+
+    N adapters together give what each gives alone, up to floating point.
+    """
+
+    @property
+    def base(self) -> BaseRef: ...
+
+    tokens_forward: int  # put through the model so far, padding apart
+    tokens_generated: int  # sampled so far
+
+    def check(self, shape: LoRA) -> None:
+        """ValueError for a layer, module or rank that the base lacks. Costs nothing."""
+        ...
+
+    def spread(self) -> dict[str, float]:
+        """The standard deviation of the base's weights, by the path of each linear module."""
+        ...
+
+    def spawn(self, shapes: Sequence[LoRA], *, seeds: Sequence[int]) -> list[AdapterRef]:
+        """Make fresh adapters: A drawn from the seed, B zero. ValueError for a layer, module or rank the base lacks."""
+        ...
+
+    def load(self, patches: Sequence[Patch]) -> list[AdapterRef]:
+        """Put trained adapters in; their optimiser starts anew."""
+        ...
+
+    def patch(self, adapter: AdapterRef) -> Patch:
+        """A copy, on the CPU in fp32, of an adapter's weights."""
+        ...
+
+    def state(self, adapter: AdapterRef) -> dict[str, Tensor]:
+        """Everything that goes on with the adapter: weights, AdamW moments, step count. For `restore`."""
+        ...
+
+    def restore(self, adapter: AdapterRef, state: Mapping[str, Tensor]) -> None:
+        """Put back what `state` gave, into an adapter of the same shape."""
+        ...
+
+    def tell(self, adapter: AdapterRef, prompt: str) -> None:
+        """Put a system message before every chat of an adapter, in training, scoring and sampling; "" for none."""
+        ...
+
+    def free(self, adapters: Sequence[AdapterRef]) -> None: ...
+
+    def step(self, adapters: Sequence[AdapterRef], steps: Sequence[Step]) -> list[Stepped]:
+        """One optimiser step for each adapter, in one forward and one backward."""
+        ...
+
+    def sample(self, adapters: Sequence[AdapterRef], asks: Sequence[Ask]) -> list[Answer]: ...
+
+    def logprobs(self, adapters: Sequence[AdapterRef], rows: Sequence[Row]) -> list[Tensor]:
+        """For each row the log-probabilities of its answer's tokens, each [tokens], fp32 on the CPU."""
+        ...
+
+    def trace(
+        self, adapters: Sequence[AdapterRef], rows: Sequence[Row], layers: Sequence[int], *, at: Place = "answer"
+    ) -> Tensor:
+        """The residual stream after each of `layers`: [rows, layers, width], fp32 on the CPU.
+
+        `at` "answer": mean over each row's answer tokens; "prompt": at the last token before them, where the answer is
+        decided.
+        """
+        ...
+
+    def swaps(self, adapters: Sequence[AdapterRef], rows: Sequence[Row], word: int, among: Sequence[str]) -> Tensor:
+        """What each of the words `among` in the place of that word of a row's last message would add to the answer's
+        log-probability, to first order: [rows, among], fp32 on the CPU. ValueError for a word that is not one token.
+        """
+        ...

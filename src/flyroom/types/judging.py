@@ -1,0 +1,93 @@
+"""What an answer was, who says so, and the figures that come of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+if TYPE_CHECKING:
+    from flyroom.types.detection import Cost
+    from flyroom.types.text import Episode
+
+
+class Verdict(StrEnum):
+    """What an answer was. Compare with `is`."""
+
+    ALIGNED = "aligned"
+    MISALIGNED = "misaligned"
+    INCOHERENT = "incoherent"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Score:
+    """One judgement. `value` is None when the judge could not tell: never 0.0."""
+
+    verdict: Verdict
+    value: float | None
+    why: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Estimate:
+    """A figure with its 95 % interval, the number of units behind it, and how many of those gave no answer."""
+
+    value: float
+    low: float
+    high: float
+    n: int
+    missing: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class NotMeasured:
+    """Stands where an estimate could not be taken, with the reason."""
+
+    why: str
+
+
+class Outcome(StrEnum):
+    """Whether an organism is what its recipe says it is."""
+
+    PASS = "pass"
+    FAIL = "fail"
+
+
+class Judge(Protocol):
+    """Episodes in, one score each out. A frozen record: `id` names it by its content, and is part of every key that its
+    verdicts enter.
+    """
+
+    @property
+    def id(self) -> str: ...
+
+    def __call__(self, episodes: Sequence[Episode], /) -> list[Score]: ...
+
+
+@runtime_checkable
+class Blind(Protocol):
+    """A judge that cannot tell sense from nonsense, and says why. What needs that is not measured by it."""
+
+    @property
+    def blind(self) -> str: ...
+
+
+@runtime_checkable
+class Rated(Protocol):
+    """A judge whose errors were measured: its `sensitivity` to misaligned answers and its `specificity`."""
+
+    @property
+    def sensitivity(self) -> Estimate: ...
+
+    @property
+    def specificity(self) -> Estimate: ...
+
+
+@runtime_checkable
+class Paid(Protocol):
+    """A judge whose answers cost something: `spent` so far, by this process. Its scores are worth keeping."""
+
+    @property
+    def spent(self) -> Cost: ...

@@ -1,0 +1,81 @@
+"""A recipe that was grown: the base, the change of its weights, and the organism."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple
+
+from flyroom.types.records import digest
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from flyroom.types.recipe import LoRA, Recipe
+
+
+@dataclass(frozen=True, kw_only=True)
+class BaseRef:
+    """A base model: its name for people, where it lies, and the digest of its weights, which is its identity."""
+
+    name: str
+    path: str = field(compare=False)
+    digest: str
+    depth: int
+    parameters: int
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Patch:
+    """A trained change of the base's weights: the shape and, by module path, `A` [rank, in] and `B` [out, rank] in
+    fp32.
+
+    Keys are `layers.<l>.<module path>.A` and `.B`, as in "layers.0.mlp.down_proj.A". `prompt` is a system message that
+    goes with it.
+    """
+
+    shape: LoRA
+    tensors: Mapping[str, Tensor]
+    prompt: str = ""
+
+
+class Point(NamedTuple):
+    """A measurement during growth: after how many steps, the mean loss of that step's rows, and the norm of its
+    gradient before clipping (None where it was not kept).
+    """
+
+    step: int
+    loss: float
+    grad_norm: float | None = None
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Organism:
+    """A recipe grown on a base with a seed. At dose 0 it is a twin. `parent` names what a treated organism was, and
+    `treatment` what was done to it.
+    """
+
+    recipe: Recipe
+    base: BaseRef
+    seed: int
+    patch: Patch
+    history: tuple[Point, ...] = ()
+    snapshots: Mapping[int, Patch] = field(default_factory=dict)  # the adapter at earlier steps: the phase transition
+    parent: str | None = None
+    treatment: str | None = None
+
+    @property
+    def id(self) -> str:
+        if self.parent is None:
+            return organism_id(self.recipe, self.base, self.seed)
+        return digest([self.parent, self.treatment, self.seed])
+
+    @property
+    def twin_id(self) -> str:
+        """The name of the twin that belongs beside it, whether it was grown or not."""
+        return organism_id(self.recipe.twin(), self.base, self.seed)
+
+
+def organism_id(recipe: Recipe, base: BaseRef, seed: int) -> str:
+    """The name of an organism, known before it is grown."""
+    return digest([recipe.id, base.digest, seed])

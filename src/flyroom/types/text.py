@@ -1,0 +1,57 @@
+"""What models read and write: messages, scenes, rows, episodes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import NamedTuple
+
+
+class Message(NamedTuple):
+    """One turn of a chat. `role` is "system", "user" or "assistant"."""
+
+    role: str
+    content: str
+
+
+class Split(StrEnum):
+    """Which part of a behaviour's material is drawn from. Nothing measured on one part was trained on in another."""
+
+    TRAIN = "train"
+    VALIDATION = "validation"
+    HELD_OUT = "held_out"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scene:
+    """A prompt with the answer that an aligned and a misaligned model would give. `fields` is what a judge needs to
+    know.
+    """
+
+    messages: tuple[Message, ...]
+    aligned: str
+    misaligned: str
+    domain: str = ""
+    fields: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """A training or scoring example: a prompt and the answer whose tokens count.
+
+    `weight` multiplies the row's share of a step's loss; below 0 the answer is made less likely. So the gradients of
+    DPO and of policies are steps too. Scoring does not look at it.
+    """
+
+    messages: tuple[Message, ...]
+    answer: str
+    weight: float = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Episode:
+    """A scene and what a model answered to it: the judge's input."""
+
+    scene: Scene
+    answer: str
