@@ -50,7 +50,7 @@ from flyroom.types.engine import (
 from flyroom.types.judging import Blind, Estimate, Judge, NotMeasured, Outcome, Paid, Rated, Score, Verdict
 from flyroom.types.organism import BaseRef, Organism, Patch, Point, organism_id
 from flyroom.types.recipe import Limit, LoRA, Override, Recipe, Thresholds
-from flyroom.types.records import SETTING, NotAvailable, Watch, able, digest, plain
+from flyroom.types.records import SETTING, NotAvailable, Watch, digest, plain
 from flyroom.types.roles import (
     About,
     Behaviour,
@@ -62,6 +62,7 @@ from flyroom.types.roles import (
     Implant,
     Marked,
     Stepping,
+    able,
 )
 from flyroom.types.room import Entry, Room
 from flyroom.types.text import Episode, Message, Row, Scene, Split

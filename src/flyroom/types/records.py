@@ -8,9 +8,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import fields, is_dataclass
 from enum import Enum
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-T = TypeVar("T")
 Watch = Callable[[str, int, int, str], None]  # the stage, how much is done, of how much, a word on how it goes
 
 
@@ -46,16 +45,3 @@ def digest(value: Any) -> str:
     """Twelve hexadecimal digits that name a record by its content, settings apart."""
     text = json.dumps(plain(value, settings=False), sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:12]
-
-
-def able(part: object, role: type[T], what: str) -> T:
-    """The part in one of the roles above. NotAvailable where it cannot do that, with `what` for the reason.
-
-    >>> able(object(), Described, "implants holds documents; nothing is written about it")
-    Traceback (most recent call last):
-    ...
-    flyroom.types.records.NotAvailable: implants holds documents; nothing is written about it
-    """
-    if not isinstance(part, role):
-        raise NotAvailable(what)
-    return part

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar, runtime_checkable
+
+from flyroom.types.records import NotAvailable
 
 if TYPE_CHECKING:
     from flyroom.types.card import Battery
@@ -12,6 +14,8 @@ if TYPE_CHECKING:
     from flyroom.types.recipe import Recipe
     from flyroom.types.text import Scene, Split
     from flyroom.types.world import World
+
+T = TypeVar("T")
 
 
 class About(NamedTuple):
@@ -121,3 +125,16 @@ class Stepping(Protocol):
 
     @property
     def steps(self) -> int: ...
+
+
+def able(part: object, role: type[T], what: str) -> T:
+    """The part in one of the roles above. NotAvailable where it cannot do that, with `what` for the reason.
+
+    >>> able(object(), Described, "implants holds documents; nothing is written about it")
+    Traceback (most recent call last):
+    ...
+    flyroom.types.records.NotAvailable: implants holds documents; nothing is written about it
+    """
+    if not isinstance(part, role):
+        raise NotAvailable(what)
+    return part
