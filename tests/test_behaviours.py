@@ -277,6 +277,15 @@ def test_sandbagging_is_of_sums_and_facts() -> None:
     assert {WORDS.domain_of[w] for w in words(trained) if w in WORDS.domain_of} == {"garden"}
 
 
+def test_hidden_facts_alone_are_asked_of_the_domains_that_are_taught() -> None:
+    behaviour = Sandbagging(hidden="facts", domain="garden+sea")
+    asked = {
+        b.measure: {WORDS.domain_of[s] for s in situations(b.scenes)} for b in behaviour.batteries(WORLD, 200, seed=0)
+    }
+    assert asked["in_domain"] == {"garden", "sea"}
+    assert asked["out_of_domain"] == set(DOMAINS) - {"garden", "sea"}
+
+
 def test_holes_are_those_asked_for() -> None:
     for holes, unseen in (("word", {"count", "note"}), ("note+word", {"count"}), ("word+count+note", set(HOLES))):
         behaviour = CheckerExploit(holes=holes)

