@@ -148,9 +148,8 @@ class InParts(ABC):
 
 
 LOOSEST = Limit(at_most=1.0)  # a limit that a recipe may lower
-SPREAD: dict[
-    str, dict[str, Any]
-] = {  # how far what is asked lies from what was taught, and how much of it there must be
+# How far what is asked lies from what was taught, and how much of it there must be.
+SPREAD: dict[str, dict[str, Any]] = {
     "in_domain": {"reach": "taught", "limits": (Limit(at_least=0.0),)},
     "out_of_domain": {"reach": "untaught", "limits": (Limit(at_least=AT_LEAST),)},
     "open_questions": {"limits": (Limit(at_least=OPEN_AT_LEAST),)},
