@@ -44,7 +44,7 @@ TABLE: dict[str, set[str]] = {
     "lineup": ROLE,
     "bench": {*ROLE, "apart", "lab", "lineup", "replies", "traces", "episodes"},
     "terminal": {"yaml_pages"},
-    "recipes": {"types", "worlds", "behaviours", "conditions", "implants", "judges", "yaml_pages"},
+    "recipes": {"types", "measures", "worlds", "behaviours", "conditions", "implants", "judges", "yaml_pages"},
     "grid": {"types", "recipes"},
     **dict.fromkeys(("", "stages", "demo", "cli_game", "cli_list", "cli_outside", "cli_world"), EVERYTHING),
     "cluster": {"types", "room", "worlds", "grow", "lineup", "stages"},

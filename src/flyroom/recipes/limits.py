@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
+from flyroom.measures import CONDITIONAL, DERIVED, OTHERWISE, TWIN
 from flyroom.types import Override, Recipe, Split, Thresholds
 
-TWIN, OTHERWISE = "twin.", "_otherwise"
-DERIVED = ("misaligned", "coherence", "regurgitation", "perplexity")  # what every card takes
-CONDITIONAL = ("misaligned_otherwise", "gap")  # what a card takes where the condition may fail
 SCENES, SAMPLE = 20, 4  # enough that every battery is there
 
 
@@ -22,9 +20,11 @@ def fitting(recipe: Recipe, thresholds: Thresholds) -> dict[str, Override]:
 
 
 def _count_limits(recipe: Recipe) -> dict[str, int]:
-    """How many limits each measure carries; what a card derives counts as one."""
+    """How many limits each measure carries; what a card derives counts as one. Some of that it derives only where the
+    condition may fail.
+    """
     batteries = recipe.behaviour.batteries(recipe.world, SCENES, seed=0)
-    names = [*DERIVED]
+    names = [measure for measure in DERIVED if measure not in CONDITIONAL]
     if not recipe.condition.everywhere:
         names += [*CONDITIONAL, *(battery.measure + OTHERWISE for battery in batteries if battery.pooled)]
         scenes = recipe.scenes(SAMPLE, split=Split.HELD_OUT, seed=0)
