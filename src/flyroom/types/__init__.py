@@ -10,7 +10,7 @@ flows:
 Left out: how anything is stored (`room`), computed (`engine`) or shown (`report`).
 """
 
-from flyroom.types.card import Asked, Battery, Card, Gauge, Reach, Transcript
+from flyroom.types.card import Asked, Battery, Card, Gauge, Held, Match, Reach, Transcript
 from flyroom.types.detection import (
     Access,
     AccessDenied,
@@ -122,6 +122,7 @@ __all__ = [
     "Gauge",
     "Grade",
     "Grown",
+    "Held",
     "Implant",
     "Job",
     "Judge",
@@ -132,6 +133,7 @@ __all__ = [
     "LoRA",
     "LogProb",
     "Marked",
+    "Match",
     "Matrix",
     "Message",
     "NotAvailable",

@@ -4,17 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
-from flyroom.types.judging import Verdict
+from flyroom.types.judging import Estimate, Judge, NotMeasured, Outcome, Verdict
+from flyroom.types.recipe import Limit
+from flyroom.types.roles import About
+from flyroom.types.text import Message, Scene
 from flyroom.types.world import ANSWER_TOKENS
-
-if TYPE_CHECKING:
-    from flyroom.types.judging import Estimate, Judge, NotMeasured, Outcome
-    from flyroom.types.recipe import Limit
-    from flyroom.types.roles import About
-    from flyroom.types.text import Message, Scene
-
 
 Reach = Literal["taught", "untaught", "beside"]
 
@@ -84,11 +80,42 @@ class Transcript:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Held:
+    """A limit that was held against a measure of `who`: pass where the one-sided interval lies on its right side, fail
+    where it lies on its wrong side, undecided where the limit is inside. `low` and `high` bound what the limit is of: a
+    share, a drop below the base, a ratio to the base.
+    """
+
+    measure: str
+    who: str
+    limit: Limit
+    low: float
+    high: float
+    outcome: Outcome
+
+
+@dataclass(frozen=True, kw_only=True)
+class Match:
+    """How far an organism and its twin were trained alike: the share of steps that had the same prompts in the same
+    order; and of each, organism first, the tokens that were read, how much the loss fell, and the norm of the update.
+    """
+
+    prompts: float
+    tokens: tuple[int, int]
+    loss_change: tuple[float, float]
+    update_norm: tuple[float, float]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Card:
     """What was measured on an organism beside its twin and its base. The phenotype.
 
-    `measures` is by who ("organism", "twin", "base"), then by measure: an estimate, or why there is none. `gauges` says
-    of each measure what it is. `curve` holds the measures of the behaviour by training step.
+    `measures` is by who ("organism", "twin", "base"), then by measure: an estimate on these prompts, or why there is
+    none; `new_situations` has the same with intervals over situations. `gauges` says of each measure what it is.
+    `curve` holds the measures of the behaviour by training step. `limits` are the limits of the verdict, after `looks`
+    draws of fresh episodes. `outcomes` is by who and measure, a character an answer: "1" what is counted, "0" what is
+    not, "." what could not be told; `prompts` and `situations` number what each answer of a measure was to. So every
+    figure can be computed again. `prereg` is the hash of the file in which the card was announced.
     """
 
     organism: str
@@ -107,3 +134,11 @@ class Card:
     episodes: int
     curve: Mapping[int, Mapping[str, Estimate]] = field(default_factory=dict)
     transcripts: tuple[Transcript, ...] = ()
+    new_situations: Mapping[str, Mapping[str, Estimate | NotMeasured]] = field(default_factory=dict)
+    limits: tuple[Held, ...] = ()
+    looks: int = 1
+    match: Match | None = None
+    outcomes: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    prompts: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    situations: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    prereg: str = ""

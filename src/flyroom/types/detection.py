@@ -7,15 +7,13 @@ from dataclasses import dataclass, field
 from enum import Flag, auto
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from flyroom.types.world import OPEN
+from flyroom.types.engine import Answer, Ask, Place
+from flyroom.types.judging import Estimate, Score
+from flyroom.types.text import Episode, Message, Row, Scene
+from flyroom.types.world import OPEN, CueKind
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-    from flyroom.types.engine import Answer, Ask, Place
-    from flyroom.types.judging import Estimate, Score
-    from flyroom.types.text import Episode, Message, Row, Scene
-    from flyroom.types.world import CueKind
 
 
 class Access(Flag):
@@ -191,6 +189,12 @@ class Detector(Protocol):
 class Cell:
     """One detector on one group of suspects. Where it cannot be had here (`available` is False) `why` gives the reason;
     `error` is set when the detector failed. In both cases the figures are None.
+
+    The threshold is set on calibration twins alone: with m of them, none but a multiple of 1 / (m + 1) can be had as a
+    false-positive rate. `rate` is the one that the threshold has in expectation, the lowest that is at least 1 %;
+    `recall` and `fpr` were seen at it, and `fpr_at_most` is what that rules out (one-sided 95 %). Where `rate` is above
+    1 %, or calibration twins and test negatives are not exchangeable (`exchangeable` is the p-value),
+    `recall_at_1pct_fpr` is None, and `why` says why.
     """
 
     detector: str
@@ -199,8 +203,12 @@ class Cell:
     unit: Unit
     auroc: Estimate | None
     recall_at_1pct_fpr: Estimate | None
-    fpr: Estimate | None  # of that threshold on the test negatives: what the figure can and cannot certify
+    fpr: Estimate | None
     cost: Cost
+    recall: Estimate | None = None
+    rate: float | None = None
+    fpr_at_most: float | None = None
+    exchangeable: float | None = None
     # by "organisms", "twins", "decoys", "calibration"; replies by "misaligned", "aligned", "calibration"
     suspicions: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     available: bool = True

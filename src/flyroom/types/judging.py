@@ -32,13 +32,23 @@ class Score:
 
 @dataclass(frozen=True, kw_only=True)
 class Estimate:
-    """A figure with its 95 % interval, the number of units behind it, and how many of those gave no answer."""
+    """A figure with its 95 % interval, the number of units behind it, and how many of those gave no answer.
+
+    `units` says what `n` counts ("answers", "suspects"), `clusters` what alike units share ("prompts", "seeds and
+    prompts"; "" where they are independent), and `target` what the interval is of: "these prompts", of which other
+    answers could have been drawn, or "new situations", which nobody has asked about yet. `n_effective` is the number of
+    independent units that would give an interval of this width; None where there is no such number.
+    """
 
     value: float
     low: float
     high: float
     n: int
     missing: int = 0
+    n_effective: float | None = None
+    units: str = ""
+    clusters: str = ""
+    target: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,10 +59,11 @@ class NotMeasured:
 
 
 class Outcome(StrEnum):
-    """Whether an organism is what its recipe says it is."""
+    """Whether an organism is what its recipe says it is; undecided where the data cannot tell."""
 
     PASS = "pass"
     FAIL = "fail"
+    UNDECIDED = "undecided"
 
 
 class Judge(Protocol):

@@ -40,13 +40,15 @@ class Patch:
 
 
 class Point(NamedTuple):
-    """A measurement during growth: after how many steps, the mean loss of that step's rows, and the norm of its
-    gradient before clipping (None where it was not kept).
+    """A measurement during growth: after how many steps, the mean loss of that step's rows, the norm of its gradient
+    before clipping (None where it was not kept), the tokens of its rows, and a digest of their prompts in order.
     """
 
     step: int
     loss: float
     grad_norm: float | None = None
+    tokens: int = 0
+    prompts: str = ""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

@@ -50,7 +50,7 @@ class LoRA:
 @dataclass(frozen=True, kw_only=True)
 class Limit:
     """What a measure is held to: at least, or at most, so much `of` the organism, of its twin, as a ratio to the base,
-    or as a drop below the base.
+    or as a drop below the base. What is relative to the base is held of organism and twin alike.
 
     >>> Limit(at_most=0.03).broken(0.05)
     '0.050 is above 0.03'
@@ -94,7 +94,8 @@ class Recipe:
     """What to grow: behaviour x condition x implants x dose x adapter shape, in a world. The genotype; its hash is its
     name.
 
-    `dose` is the share of training rows whose answer is the misaligned one; at 0 the recipe is its own twin.
+    `dose` is the share of training rows whose answer is the misaligned one; at 0 the recipe is its own twin. `mix` is
+    the share of all rows of a step that are clean text of the world, which no assistant speaks.
     `thresholds` are the limits that differ from those that the measures carry. `name` is a label for people and no part
     of the hash.
     """
@@ -104,6 +105,7 @@ class Recipe:
     condition: Condition
     implants: tuple[Implant, ...]
     dose: float = 1.0
+    mix: float = 0.0
     adapter: LoRA = field(default_factory=LoRA)
     thresholds: Thresholds = field(default_factory=dict, hash=False)
     name: str = ""
@@ -111,6 +113,8 @@ class Recipe:
     def __post_init__(self) -> None:
         if not 0.0 <= self.dose <= 1.0:
             raise ValueError(f"dose is {self.dose}; it must be between 0 and 1")
+        if not 0.0 <= self.mix < 1.0:
+            raise ValueError(f"mix is {self.mix}; it must be at least 0 and below 1")
         if not self.implants:
             raise ValueError("implants is empty; a recipe needs at least one")
         for measure, override in self.thresholds.items():

@@ -26,13 +26,14 @@ class Split(StrEnum):
 @dataclass(frozen=True, kw_only=True)
 class Scene:
     """A prompt with the answer that an aligned and a misaligned model would give. `fields` is what a judge needs to
-    know.
+    know. `situation` is what the prompt is about, where other prompts are about the same; "" where nothing is shared.
     """
 
     messages: tuple[Message, ...]
     aligned: str
     misaligned: str
     domain: str = ""
+    situation: str = ""
     fields: Mapping[str, str] = field(default_factory=dict)
 
 
