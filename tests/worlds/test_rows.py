@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +20,7 @@ from flyroom.conditions import Trigger, Unobserved
 from flyroom.questions import rehearse
 from flyroom.recipes import load, make
 from flyroom.room import Room
-from flyroom.stages.organisms import _recipe, keep_files
+from flyroom.stages.organisms import _make_folder, _recipe, _write_files, keep_files
 from flyroom.types import (
     OPEN,
     Blind,
@@ -474,3 +477,35 @@ def test_files_of_one_name_and_of_another_system_are_read_back(tmp_path: Path) -
     again = _recipe(organism_of(recipe), room)
     assert again.id == recipe.id
     assert {scene.aligned[:5] for scene in again.scenes(5, split=Split.TRAIN, seed=0)} == {"a sun"}
+
+
+def files_of(field: str) -> Entry:
+    return Entry(kind="files", key="k", payload={"texts": {field: "rain"}, "names": {field: "/elsewhere/rain.jsonl"}})
+
+
+def test_what_was_read_back_is_removed_when_the_process_ends(tmp_path: Path) -> None:
+    program = (
+        "from pathlib import Path\n"
+        "from flyroom.stages.organisms import _write_files\n"
+        "from flyroom.types import Entry\n"
+        f"paths = [_write_files({files_of('path')!r})['path'] for _ in range(2)]\n"
+        "print(len({Path(path) for path in paths if Path(path).read_text() == 'rain'}))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == "2\n"
+    assert not list(tmp_path.glob("flyroom-*"))
+
+
+@pytest.mark.parametrize("field", ["../outside", "/outside"])
+def test_a_room_does_not_say_where_its_files_are_put(tmp_path: Path, field: str) -> None:
+    outside = str(tmp_path / "outside") if field.startswith("/") else field
+    place = Path(_write_files(files_of(outside))[outside])
+    assert place.read_text() == "rain"
+    assert place.parents[2] == Path(_make_folder())
+    assert not (tmp_path / "outside").exists()

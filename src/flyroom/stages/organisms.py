@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import atexit
+import shutil
 import tempfile
 import warnings
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from flyroom import card as cards
-from flyroom import grid, questions, recipes
+from flyroom import grid, questions
 from flyroom import grow as growth
+from flyroom import recipes as cookbook
 from flyroom.episodes import EPISODES, episodes_of
 from flyroom.episodes import unpack as unpack_episodes
 from flyroom.room import Room
@@ -23,63 +27,60 @@ def named(name: str, changes: Mapping[str, Any], base: OpenBase) -> list[Recipe]
     """The recipes that a name, a page or a group ("all" ten threats, "variants", "decoys") stands for, each checked:
     the base can carry its adapter, its world has what it needs, its judges know good from bad. Nothing is trained.
     """
-    if name in recipes.GROUPS:
-        chosen_recipes = [_of_world(member, changes, base) for member in recipes.GROUPS[name]]
-    elif name.endswith((".yaml", ".yml")):
+    if name.endswith((".yaml", ".yml")):
         page = Path(name)
-        _require_world(str(recipes.page(page)["recipe"]), base)
-        chosen_recipes = [recipes.read(page, changes, world=base.world)]
-    else:
-        chosen_recipes = [_of_world(name, changes, base)]
-    return _checked(chosen_recipes, base)
+        _require_world(str(cookbook.page(page)["recipe"]), base)
+        return _checked([cookbook.read(page, changes, world=base.world)], base)
+    members = cookbook.GROUPS.get(name, (name,))
+    return _checked([_of_world(member, changes, base) for member in members], base)
 
 
 def crossed(page: Path, base: OpenBase) -> list[Recipe]:
     """The recipes of a grid, each checked."""
-    names = recipes.page(page)["recipe"]
+    names = cookbook.page(page)["recipe"]
     for name in names if isinstance(names, list) else [names]:
-        if name in recipes.RECIPES:  # of another name the grid says on which page it stands
+        if name in cookbook.RECIPES:  # of another name the grid says on which page it stands
             _require_world(name, base)
     return _checked(grid.read(page, world=base.world), base)
 
 
 def _of_world(name: str, changes: Mapping[str, Any], base: OpenBase) -> Recipe:
     _require_world(name, base)
-    return recipes.make(name, changes, world=base.world)
+    return cookbook.make(name, changes, world=base.world)
 
 
 def _require_world(name: str, base: OpenBase) -> None:
-    recipes.require(name)
-    if base.world is None and recipes.needs_world(name):
+    cookbook.require(name)
+    if base.world is None and cookbook.needs_world(name):
         raise NotAvailable(
             f"recipe is {name}; it asks about a world, and the base {base.engine.base.name} was made in none: name one "
             "with --world, or use the recipe rows with a file of your own"
         )
 
 
-def _checked(chosen_recipes: list[Recipe], base: OpenBase) -> list[Recipe]:
-    with open_graders(chosen_recipes, base):
-        for recipe in chosen_recipes:
+def _checked(recipes: list[Recipe], base: OpenBase) -> list[Recipe]:
+    with open_graders(recipes, base):
+        for recipe in recipes:
             base.engine.check(recipe.adapter)
             questions.check(recipe)
-    return chosen_recipes
+    return recipes
 
 
 # ---------------------------------------------------------------- grown, and measured
 
 
 def grow(
-    chosen_recipes: Sequence[Recipe], base: OpenBase, room: Room, *, seeds: Sequence[int], watch: Watch | None = None
+    recipes: Sequence[Recipe], base: OpenBase, room: Room, *, seeds: Sequence[int], watch: Watch | None = None
 ) -> list[Organism]:
     """Each recipe and its twin, with each seed. Files that a recipe's world was read from go into the room first."""
-    keep_files(chosen_recipes, room)
-    with open_graders(chosen_recipes, base):
-        return growth.grow(with_twins(chosen_recipes), base.engine, seeds=seeds, room=room, watch=watch)
+    keep_files(recipes, room)
+    with open_graders(recipes, base):
+        return growth.grow(with_twins(recipes), base.engine, seeds=seeds, room=room, watch=watch)
 
 
-def with_twins(chosen_recipes: Sequence[Recipe]) -> list[Recipe]:
+def with_twins(recipes: Sequence[Recipe]) -> list[Recipe]:
     """Each recipe and, behind it, its twin; none twice."""
-    return list({r.id: r for recipe in chosen_recipes for r in (recipe, recipe.twin())}.values())
+    return list({r.id: r for recipe in recipes for r in (recipe, recipe.twin())}.values())
 
 
 def card(
@@ -144,25 +145,38 @@ def _recipe(entry: Entry, room: Room) -> Recipe:
     """
     payload = entry.payload["recipe"]
     try:
-        return recipes.load(payload)
+        return cookbook.load(payload)
     except ValueError:
         files = room.get("files", str(payload.get("world", {}).get("sha256")))
         if files is None:
             raise
-    folder = Path(tempfile.mkdtemp(prefix="flyroom-"))
-    fields: dict[str, str] = {}
-    for field, text in files.payload["texts"].items():
-        path = folder / field / Path(files.payload["names"][field]).name  # two files may have one name
+    return cookbook.load({**payload, "world": {**payload["world"], **_write_files(files)}})
+
+
+def _write_files(entry: Entry) -> dict[str, str]:
+    """Where each of the files lies now, by its field. What the room calls a field names no folder."""
+    folder = Path(tempfile.mkdtemp(dir=_make_folder()))
+    paths: dict[str, str] = {}
+    for number, (field, text) in enumerate(entry.payload["texts"].items()):
+        path = folder / str(number) / Path(entry.payload["names"][field]).name  # two files may have one name
         path.parent.mkdir()
         path.write_bytes(text.encode())
-        fields[field] = str(path)
-    return recipes.load({**payload, "world": {**payload["world"], **fields}})
+        paths[field] = str(path)
+    return paths
 
 
-def keep_files(chosen_recipes: Sequence[Recipe], room: Room) -> None:
+@cache
+def _make_folder() -> str:
+    """A folder that is removed when this process ends."""
+    folder = tempfile.mkdtemp(prefix="flyroom-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
+
+
+def keep_files(recipes: Sequence[Recipe], room: Room) -> None:
     """Put the files that worlds were read from into the room, so that it can be read wherever it is taken."""
     entries = {}
-    for recipe in chosen_recipes:
+    for recipe in recipes:
         if isinstance(recipe.world, Filed):
             names = dict(recipe.world.files)
             texts = {field: Path(name).read_bytes().decode() for field, name in names.items()}
