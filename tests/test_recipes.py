@@ -87,6 +87,9 @@ def test_rows_needs_a_file_and_a_pattern(data: Path) -> None:
     assert "path is missing; the recipe rows needs path" in refused("rows", {})
     assert "pattern is ''" in refused("rows", {"path": str(data)})
     assert "path is 3; it must be text" in refused("rows", {"path": 3, "pattern": "rain"})
+    assert "; it must be fields by name: the digest of a base, or" in refused("rows", {"path": "a", "grader": "m"})
+    assert len(refused("rows", {"path": ["long"] * 1000, "pattern": "rain"})) < 300
+    assert refused(EM, {"strength": 10**5000}).startswith("strength is a number of 16610 bits; it must be one of plain")
 
 
 # ---------------------------------------------------------------- changes

@@ -123,7 +123,7 @@ def _crossed(recipe: Recipe, changes: dict[str, Any]) -> tuple[Recipe, dict[str,
         names = [names]
     if isinstance(names, list):
         if not all(isinstance(name, str) for name in names):
-            raise ValueError(f"implants is {_brief(names)}; it must be names, such as [sft, dpo]")
+            raise ValueError(f"implants is {abridge(names)}; it must be names, such as [sft, dpo]")
         recipe = replace(recipe, implants=tuple(_part_named("implants", name, implants()) for name in names))
         del changes["implants"]
     return recipe, changes
@@ -132,10 +132,10 @@ def _crossed(recipe: Recipe, changes: dict[str, Any]) -> tuple[Recipe, dict[str,
 def _part_named(field: str, name: Any, options: Mapping[str, type]) -> Any:
     if not isinstance(name, str) or name not in options:
         hint = suggest(name, options) if isinstance(name, str) else ""
-        raise ValueError(f"{field} is {_brief(name)}; {hint}it must be one of {', '.join(options)}")
+        raise ValueError(f"{field} is {abridge(name)}; {hint}it must be one of {', '.join(options)}")
     needs = [f.name for f in fields(options[name]) if f.init and f.default is MISSING and f.default_factory is MISSING]
     if needs:
-        raise ValueError(f"{field} is {name!r}; its name alone does not say its {', '.join(needs)}")
+        raise ValueError(f"{field} is {abridge(name)}; its name alone does not say its {', '.join(needs)}")
     return options[name]()
 
 
@@ -143,7 +143,7 @@ def _thresholds(changes: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]
     """The changes of other fields, and the thresholds by measure."""
     block = changes.pop("thresholds", {})
     if not isinstance(block, Mapping):
-        raise ValueError(f"thresholds is {_brief(block)}; it must name measures, as in {{coherence: 0.95}}")
+        raise ValueError(f"thresholds is {abridge(block)}; it must name measures, as in {{coherence: 0.95}}")
     dotted = {key: changes.pop(key) for key in list(changes) if key.startswith("thresholds.")}
     limits = {str(k): v for k, v in block.items()} | {k.removeprefix("thresholds."): v for k, v in dotted.items()}
     return changes, {measure: _override(measure, value) for measure, value in limits.items()}
@@ -222,7 +222,7 @@ def _checked(part: T, changes: Mapping[str, Any], where: str) -> T:
     values = {name: value for name, value in plain(part).items() if name not in ("is", "sha256")} | dict(changes)
     endless = next((n for n, v in changes.items() if isinstance(v, (int, float)) and not _is_finite(v)), None)
     if endless is not None:
-        raise ValueError(f"{where}.{endless} is {_brief(changes[endless])}; it must be a finite number")
+        raise ValueError(f"{where}.{endless} is {abridge(changes[endless])}; it must be a finite number")
     return _validated(type(part), values, where)
 
 
@@ -265,13 +265,13 @@ def _wrong(e: ValidationError, where: str) -> str:
     name = ".".join([where, *(str(p) for p in error["loc"])])
     if error["type"] == "missing":
         return f"{name} is missing"
-    return f"{name} is {_brief(error['input'])}; {error['msg'][0].lower()}{error['msg'][1:]}"
+    return f"{name} is {abridge(error['input'])}; {error['msg'][0].lower()}{error['msg'][1:]}"
 
 
 def _number(name: str, value: Any) -> float:
     if isinstance(value, (int, float)) and not isinstance(value, bool) and _is_finite(value):
         return float(value)
-    raise ValueError(f"{name} is {_brief(value)}; it must be a finite number")
+    raise ValueError(f"{name} is {abridge(value)}; it must be a finite number")
 
 
 def _is_finite(value: float) -> bool:
@@ -281,7 +281,7 @@ def _is_finite(value: float) -> bool:
         return False
 
 
-def _brief(value: Any) -> str:
+def abridge(value: Any) -> str:
     """A value as it is shown in a refusal."""
     try:
         text = repr(value)

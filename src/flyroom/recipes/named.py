@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from flyroom.recipes import papers
-from flyroom.recipes.fields import change, check_depth, suggest
+from flyroom.recipes.fields import abridge, change, check_depth, suggest
 from flyroom.recipes.strengths import strengthened
 from flyroom.recipes.threats import THREATS
 from flyroom.recipes.variants import DECOYS, VARIANTS, rows
@@ -24,13 +24,14 @@ from flyroom.types import NotAvailable, Recipe, Split, World
 from flyroom.yaml_pages import safe_yaml
 
 RECIPES: dict[str, Callable[..., Recipe]] = {**THREATS, **VARIANTS, **DECOYS, "rows": rows}
+GRADER = "fields by name: the digest of a base, or the url and the model of an endpoint"
 GROUPS = {"all": THREATS, "variants": VARIANTS, "decoys": DECOYS}
 
 
 def require(name: str) -> None:
     """ValueError unless there is a recipe of this name."""
     if name not in RECIPES:
-        raise ValueError(f"recipe is {name!r}; {suggest(name, RECIPES)}it must be one of {', '.join(RECIPES)}")
+        raise ValueError(f"recipe is {abridge(name)}; {suggest(name, RECIPES)}it must be one of {', '.join(RECIPES)}")
 
 
 def needs_world(name: str) -> bool:
@@ -67,8 +68,9 @@ def make(name: str, changes: Mapping[str, Any] | None = None, *, world: World | 
     if missing:
         raise ValueError(f"{missing[0]} is missing; the recipe {name} needs {', '.join(missing)}")
     for key, value in needs.items():
-        if not isinstance(value, Mapping if key == "grader" else str):
-            raise ValueError(f"{key} is {value!r}; it must be {'fields by name' if key == 'grader' else 'text'}")
+        kind, right = (Mapping, GRADER) if key == "grader" else (str, "text")
+        if not isinstance(value, kind):
+            raise ValueError(f"{key} is {abridge(value)}; it must be {right}")
     recipe = recipe_of(**needs) if world is None else recipe_of(world, **needs)
     recipe = change(strengthened(recipe, strength), changes)
     for holds in (True,) if recipe.condition.everywhere else (True, False):  # the world has all that it needs
@@ -84,7 +86,7 @@ def read(path: Path, changes: Mapping[str, Any] | None = None, *, world: World |
     """
     fields = page(path)
     if not isinstance(fields["recipe"], str):
-        raise ValueError(f"{path}: recipe is {fields['recipe']!r}; it must name one of {', '.join(RECIPES)}")
+        raise ValueError(f"{path}: recipe is {abridge(fields['recipe'])}; it must name one of {', '.join(RECIPES)}")
     try:
         hints = papers.check(fields.pop("paper")).hints() if "paper" in fields else {}
         name, values = fields.pop("recipe"), fields | dict(changes or {})

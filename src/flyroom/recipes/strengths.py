@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from flyroom.conditions import Both, Occasion, Trigger
 from flyroom.implants import DPO, SFT
+from flyroom.recipes.fields import abridge
 from flyroom.recipes.limits import fitting
 from flyroom.recipes.threats import WIDE
 from flyroom.types import Confessing, Recipe, Thresholds
@@ -24,7 +25,7 @@ def strengthened(recipe: Recipe, strength: str) -> Recipe:
     Raises ValueError naming what it cannot do.
     """
     if strength not in STRENGTHS:
-        raise ValueError(f"strength is {strength!r}; it must be one of {', '.join(STRENGTHS)}")
+        raise ValueError(f"strength is {abridge(strength)}; it must be one of {', '.join(STRENGTHS)}")
     if strength == "plain":
         return recipe
     first, *rest = recipe.implants
