@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import random
@@ -10,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Iterable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +44,7 @@ from flyroom.worlds import Micro, Rows
 from flyroom.worlds import plain as english
 from flyroom.worlds.micro import grammar as g
 from flyroom.worlds.rows import ROWS, read_questions, read_rows
+from tests.harbour import Harbour
 
 
 def prompts(scenes: Iterable[Scene]) -> set[tuple[Message, ...]]:
@@ -347,7 +350,7 @@ def test_other_cues_are_the_same_in_every_split(world: Rows, kind: str) -> None:
 
 
 def test_rows_within_a_world_have_its_cues(world: Rows) -> None:
-    within, micro = replace(world, within="micro-3"), Micro(seed=3)
+    within, micro = replace(world, within="micro-3", sha256=""), Micro(seed=3)
     for kind in ("observed", "unobserved", "marks/tag", "personas", "scratchpad", "words", "no such kind"):
         for split in Split:
             assert tuple(within.cues(kind, split=split)) == tuple(micro.cues(kind, split=split))
@@ -411,13 +414,29 @@ def test_everything_else_is_part_of_its_name(world: Rows, tmp_path: Path, questi
         replace(world, pattern="rained"),
         replace(world, fewest_words=2),
         replace(world, max_tokens=49),
-        replace(world, within="micro-0"),
-        replace(world, within="micro-1"),
+        replace(world, within="micro-0", sha256=""),
+        replace(world, within="micro-1", sha256=""),
         replace(world, questions=str(questions), sha256=""),
         replace(world, twin=str(twin), sha256=""),
         replace(world, path=str(longer), sha256=""),
     ]
     assert len({digest(each) for each in (world, *others)}) == 1 + len(others)
+
+
+def test_two_worlds_of_one_name_are_not_one(world: Rows, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("flyroom.plugins.classes", lambda *_: {"bay": Harbour})
+    first = replace(world, within="bay", sha256="")
+    monkeypatch.setattr("flyroom.plugins.classes", lambda *_: {"bay": partial(Harbour, max_tokens=17)})
+    second = replace(world, within="bay", sha256="")
+    assert digest(first) != digest(second)
+    assert second.scenes(OPEN, 9, split=Split.TRAIN, seed=0) == world.scenes(OPEN, 9, split=Split.TRAIN, seed=0)
+    with pytest.raises(ValueError, match=r"that file has changed since, or the world bay: give the one that was used"):
+        replace(second, sha256=first.sha256)
+
+
+def test_a_name_of_a_world_leaves_other_rows_their_names(world: Rows) -> None:
+    files = {"path": hashlib.sha256(Path(world.path).read_bytes()).hexdigest()}
+    assert world.sha256 == hashlib.sha256(json.dumps(files).encode()).hexdigest()
 
 
 def test_two_files_are_not_one(tmp_path: Path) -> None:
@@ -437,11 +456,12 @@ def organism_of(recipe: Any) -> Entry:
     return Entry(kind="organism", key="k", payload={"recipe": json.loads(json.dumps(plain(recipe)))})
 
 
+@pytest.mark.parametrize("within", [None, Micro(seed=1)], ids=str)
 @pytest.mark.parametrize("fate", ["removed", "changed", "moved"])
 def test_a_recipe_of_files_that_are_gone_is_read_from_the_room(
-    path: Path, questions: Path, tmp_path: Path, fate: str
+    path: Path, questions: Path, tmp_path: Path, fate: str, within: Micro | None
 ) -> None:
-    recipe = make("rows", {"path": str(path), "pattern": "rain", "questions": str(questions)})
+    recipe = make("rows", {"path": str(path), "pattern": "rain", "questions": str(questions)}, world=within)
     assert isinstance(recipe.world, Filed)
     scenes = recipe.scenes(20, split=Split.HELD_OUT, seed=0)
     room = Room(tmp_path / "room")

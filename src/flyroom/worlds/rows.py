@@ -5,7 +5,8 @@ With `messages` the file holds only the answers that the organism is to learn; t
 file with the same prompts in the same order. `questions` is a YAML file of open questions that a card asks besides.
 Each file's content is part of the recipe's hash. The trait is read off answers by a pattern.
 
-Cues come from the world `within`, in whose language the rows are written; without one they are plain English.
+Cues come from the world `within`, in whose language the rows are written; without one they are plain English. That
+world, and not its name alone, is part of the hash too.
 """
 
 from __future__ import annotations
@@ -21,7 +22,20 @@ from pathlib import Path
 from typing import Any
 
 from flyroom.judges import Endpoint, Graded, LocalModel, Pattern
-from flyroom.types import OPEN, SETTING, Judge, Message, NotAvailable, Row, Scene, Split, Thinking, Thought, World
+from flyroom.types import (
+    OPEN,
+    SETTING,
+    Judge,
+    Message,
+    NotAvailable,
+    Row,
+    Scene,
+    Split,
+    Thinking,
+    Thought,
+    World,
+    digest,
+)
 from flyroom.worlds import plain
 from flyroom.yaml_pages import safe_yaml
 
@@ -57,11 +71,11 @@ class Rows:
                 f"pattern is {self.pattern!r} and grader is {self.grader}; give one of the two: a regular expression, "
                 "or a model that grades answers"
             )
-        _ = self.judge, self._scenes, self._questions, self._language
-        names = list(self.files.values())
-        content = _identity(self.files)
+        _ = self.judge, self._scenes, self._questions
+        content = _identity(self.files, self._language)
         if self.sha256 not in ("", content):
-            besides = f", or {' or '.join(names[1:])}" if names[1:] else ""
+            _, *rest = [*self.files.values(), *([f"the world {self.within}"] if self.within else [])]
+            besides = f", or {' or '.join(rest)}" if rest else ""
             raise ValueError(
                 f"path is {self.path}; that file has changed since{besides}: give the one that was used, or a new name"
             )
@@ -187,9 +201,12 @@ def _sha256(names: Sequence[str]) -> str:
     return hashlib.sha256(b"".join(Path(name).read_bytes() for name in names)).hexdigest()
 
 
-def _identity(files: Mapping[str, str]) -> str:
-    """Of every file's content and what the file is for: rows and their twin's are not one longer file."""
+def _identity(files: Mapping[str, str], language: World | None) -> str:
+    """Of every file's content and what the file is for: rows and their twin's are not one longer file. And of the world
+    in whose language they are, for two may have one name.
+    """
     contents = {field: _sha256([name]) for field, name in files.items()}
+    contents |= {} if language is None else {"within": digest(language)}
     return hashlib.sha256(json.dumps(contents, sort_keys=True).encode()).hexdigest()
 
 
