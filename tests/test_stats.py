@@ -18,9 +18,10 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.metrics import brier_score_loss, roc_auc_score
 
 from flyroom import stats
-from flyroom.stats import detection, estimates, probabilities
+from flyroom.stats import crossed, detection, differences, estimates, many, probabilities, strata, thresholds, verdicts
 from flyroom.types import Estimate
 
+PARTS = (crossed, detection, differences, estimates, many, probabilities, strata, thresholds, verdicts)
 REPS = int(os.environ.get("FLYROOM_REPS", "400"))
 SLACK = 2.6 * math.sqrt(0.95 * 0.05 / REPS)  # one test in two hundred falls below 0.95 - SLACK by chance
 numbers = st.floats(-1e6, 1e6)
@@ -36,16 +37,16 @@ def sane(estimate: Estimate, low: float = 0.0, high: float = 1.0) -> bool:
 
 
 def test_examples_in_docstrings():
-    for part in (estimates, detection, probabilities):
+    for part in PARTS:
         result = doctest.testmod(part)
-        assert result.attempted
+        assert result.attempted, part.__name__
         assert not result.failed
 
 
 def test_all_that_is_public_is_told():
-    for part in (estimates, detection, probabilities):
+    for part in PARTS:
         public = {n for n, v in vars(part).items() if getattr(v, "__module__", "") == part.__name__ and n[0] != "_"}
-        assert public <= {*stats.__all__, "wins_of"}
+        assert public <= {*stats.__all__, "wins_of", "score_auroc"}
 
 
 # ---------------------------------------------------------------- rates
@@ -376,29 +377,34 @@ def test_coverage_of_auroc_where_it_is_known_to_be_low():
     assert 0.82 < share < 0.93  # the docstring says so
 
 
-@given(suspicions, suspicions, suspicions, st.sampled_from([0.0, 0.01, 0.1, 0.25, 0.5, 0.9]))
-def test_recall_threshold_is_the_lowest_that_keeps_the_rate(positives, negatives, calibration, fpr):
-    found = stats.recall_at_fpr(positives, negatives, calibration, fpr=fpr)
+@given(suspicions, suspicions, suspicions, st.sampled_from([0.01, 0.1, 0.25, 0.5, 0.9]))
+def test_recall_threshold_is_the_lowest_whose_expected_rate_is_low_enough(positives, negatives, calibration, fpr):
+    result = stats.recall_at_fpr(positives, negatives, calibration, fpr=fpr)
 
-    def share(values, threshold):
-        return sum(value > threshold for value in values) / len(values)
+    def above(values, threshold):
+        return sum(value > threshold for value in values)
 
-    assert share(calibration, found.threshold) <= fpr
-    lower = [value for value in calibration if value < found.threshold]
-    assert not lower or share(calibration, max(lower)) > fpr
-    assert found.recall.value == share(positives, found.threshold)
-    assert found.fpr.value == share(negatives, found.threshold)
-    assert found.recall == stats.rate([value > found.threshold for value in positives])
+    m = len(calibration)
+    assert result.enough is (fpr * (m + 1) >= 1)
+    assert result.rate <= fpr or (result.rate == 1 / (m + 1) and not result.enough)
+    # of the m twins and one negative that is exchangeable with them, at most `rate` lie above in expectation
+    assert (above(calibration, result.threshold) + 1) / (m + 1) <= result.rate
+    assert result.recall == stats.rate([value > result.threshold for value in positives], units="suspects")
+    assert result.fpr.value == above(negatives, result.threshold) / len(negatives)
     stricter = stats.recall_at_fpr(positives, negatives, calibration, fpr=fpr / 2)
-    assert stricter.recall.value <= found.recall.value
+    assert stricter.recall.value <= result.recall.value
 
 
-def test_recall_with_few_calibration_negatives_lies_above_them_all():
-    assert stats.recall_at_fpr([1.0, 0.5], [0.5], [0.5] * 99).recall.value == 0.5
-    assert stats.recall_at_fpr([1.0, 0.5], [0.5], [0.0] * 99 + [2.0]).threshold == 0.0
-    assert stats.recall_at_fpr([1.0], [0.5], list(range(100)), fpr=0.07).threshold == 92.0  # 7 of 100 above
-    with pytest.raises(ValueError, match="fpr is 1"):
-        stats.recall_at_fpr([1.0], [0.5], [0.5], fpr=1.0)
+def test_recall_at_1_percent_needs_99_calibration_twins():
+    few, enough = (stats.recall_at_fpr([1.0, 0.5], [0.5], [0.0] * m + [0.7]) for m in (97, 98))
+    assert (few.enough, few.rate, few.threshold) == (False, 1 / 99, 0.7)
+    assert (enough.enough, enough.rate, enough.threshold) == (True, 0.01, 0.7)
+    assert stats.recall_at_fpr([1.0], [0.5], list(range(199))).threshold == 197.0, "the second highest of 199"
+    assert stats.recall_at_fpr([1.0], [0.5], list(range(100)), fpr=0.07).rate == 7 / 101
+    assert stats.recall_at_fpr([1.0], [0.5], list(range(99)), fpr=0.07).threshold == 92.0  # 0.07 * 100 is above 7
+    for fpr in (0.0, 1.0):
+        with pytest.raises(ValueError, match="fpr is"):
+            stats.recall_at_fpr([1.0], [0.5], [0.5], fpr=fpr)
 
 
 def test_what_a_false_positive_rate_takes_to_be_certified():

@@ -1,48 +1,49 @@
 """Estimates with honest intervals: every figure says how sure it is, also where it is 0 or 1 and where N is 4.
 
-All intervals are two-sided 95 %. In every Estimate `n` counts the units and `missing` counts the units without an
-answer; the denominator is their difference. Where it is 0 there is no estimate, and functions raise ValueError.
-Functions that draw at random (permutations, a level of chance) take a seed. tests/test_stats.py checks coverage by
-simulation.
+Intervals are two-sided 95 %; the bounds of verdicts are one-sided. In every Estimate `n` counts the units and `missing`
+counts the units without an answer; the denominator is their difference. Where it is 0 there is no estimate, and
+functions raise ValueError. Functions that draw at random (permutations, a level of chance) take a seed.
+scripts/coverage.py checks coverage by simulation, and so do the tests, in small.
 """
 
-from flyroom.stats.detection import (
+from flyroom.stats.crossed import crossed_rate
+from flyroom.stats.detection import auroc, auroc_difference, clustered_auroc
+from flyroom.stats.differences import difference, gap, mean_difference
+from flyroom.stats.estimates import clustered_rate, over_seeds, perplexity, rate, situations_rate
+from flyroom.stats.many import Halves, holm, max_t, rank_agreement, sign_flip, threat_halves
+from flyroom.stats.probabilities import Calibration, Platt, calibration, corrected_rate, platt, split_calibration
+from flyroom.stats.strata import stratified_auroc
+from flyroom.stats.thresholds import (
     Recall,
     RocPoint,
-    auroc,
-    auroc_difference,
     certified_fpr,
-    clustered_auroc,
-    holm,
-    max_t,
+    exchangeable,
     negatives_needed,
-    rank_agreement,
     recall_at_fpr,
     roc_points,
 )
-from flyroom.stats.estimates import (
-    clustered_rate,
-    difference,
-    mean_difference,
-    over_seeds,
-    perplexity,
-    rate,
-)
-from flyroom.stats.probabilities import Calibration, Platt, calibration, corrected_rate, platt, split_calibration
+from flyroom.stats.verdicts import Bounds, bounds, drop_bounds, pocock, ratio_bounds
 
 __all__ = [
+    "Bounds",
     "Calibration",
+    "Halves",
     "Platt",
     "Recall",
     "RocPoint",
     "auroc",
     "auroc_difference",
+    "bounds",
     "calibration",
     "certified_fpr",
     "clustered_auroc",
     "clustered_rate",
     "corrected_rate",
+    "crossed_rate",
     "difference",
+    "drop_bounds",
+    "exchangeable",
+    "gap",
     "holm",
     "max_t",
     "mean_difference",
@@ -50,9 +51,15 @@ __all__ = [
     "over_seeds",
     "perplexity",
     "platt",
+    "pocock",
     "rank_agreement",
     "rate",
+    "ratio_bounds",
     "recall_at_fpr",
     "roc_points",
+    "sign_flip",
+    "situations_rate",
     "split_calibration",
+    "stratified_auroc",
+    "threat_halves",
 ]

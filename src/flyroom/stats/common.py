@@ -22,13 +22,14 @@ def wilson(p: float, n: float, quantile: float = Z) -> tuple[float, float]:
     return min(p, max(0.0, centre - half)), max(p, min(1.0, centre + half))
 
 
-def spread(mean: float, variance: float, units: int, *, limit: float) -> tuple[float, float]:
+def spread(mean: float, variance: float, units: int, *, limit: float) -> tuple[float, float, float]:
     """Returns Wilson's interval at the sample size that would give this variance of the mean, at most `limit`, with
-    Student's t on units - 1 degrees of freedom.
+    Student's t on units - 1 degrees of freedom; and that sample size.
     """
     if variance < 1e-18:  # the units agree up to rounding, so only their number counts
-        return wilson(mean, units)
-    return wilson(mean, min(limit, mean * (1 - mean) / variance), float(stats.t.ppf(0.975, units - 1)))
+        return *wilson(mean, units), float(units)
+    size = min(limit, mean * (1 - mean) / variance)
+    return *wilson(mean, size, float(stats.t.ppf(0.975, units - 1))), size
 
 
 def hybrid(p: Estimate, q: Estimate, phi: float) -> tuple[float, float]:

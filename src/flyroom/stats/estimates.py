@@ -11,17 +11,28 @@ from __future__ import annotations
 
 import math
 from collections.abc import Hashable, Iterable, Sequence
+from dataclasses import replace
 
 import numpy as np
 from scipy import stats
 
-from flyroom.stats.common import Floats, finite, hybrid, outcomes_of, spread, wilson, within
+from flyroom.stats.common import finite, outcomes_of, spread, wilson, within
 from flyroom.types import Estimate
+
+FEWEST_SITUATIONS = 8
+ICC_UPPER = 0.3
 
 # ---------------------------------------------------------------- rates
 
 
-def rate(hits: int | Iterable[bool | None], n: int | None = None, *, missing: int = 0) -> Estimate:
+def rate(
+    hits: int | Iterable[bool | None],
+    n: int | None = None,
+    *,
+    missing: int = 0,
+    units: str = "answers",
+    target: str = "",
+) -> Estimate:
     """Returns a share with its Wilson interval.
 
     `hits` is the number of true units among `n`, of which `missing` gave no answer. Or it is the list of outcomes, None
@@ -48,10 +59,26 @@ def rate(hits: int | Iterable[bool | None], n: int | None = None, *, missing: in
     if answered == 0:
         raise ValueError(f"no unit gave an answer (n {n}, missing {missing}), so there is no rate")
     low, high = wilson(hits / answered, answered)
-    return Estimate(value=hits / answered, low=low, high=high, n=n, missing=missing)
+    return Estimate(
+        value=hits / answered,
+        low=low,
+        high=high,
+        n=n,
+        missing=missing,
+        n_effective=float(answered),
+        units=units,
+        target=target,
+    )
 
 
-def clustered_rate(values: Sequence[float | bool | None], clusters: Sequence[Hashable]) -> Estimate:
+def clustered_rate(
+    values: Sequence[float | bool | None],
+    clusters: Sequence[Hashable],
+    *,
+    units: str = "answers",
+    kind: str = "prompts",
+    target: str = "",
+) -> Estimate:
     """Returns the mean of values in [0, 1] that come in clusters: episodes of a prompt, or prompts of an organism.
 
     The interval is Wilson's at the effective sample size, mean (1 - mean) over the variance between clusters, at most
@@ -79,8 +106,41 @@ def clustered_rate(values: Sequence[float | bool | None], clusters: Sequence[Has
     mean, count = float(array.mean()), len(number)
     residuals_C = np.bincount(index, weights=array - mean)
     variance = count / (count - 1) * float((residuals_C**2).sum()) / len(array) ** 2
-    low, high = spread(mean, variance, count, limit=len(array))
-    return Estimate(value=mean, low=low, high=high, n=len(values), missing=len(values) - len(array))
+    low, high, size = spread(mean, variance, count, limit=len(array))
+    return Estimate(
+        value=mean,
+        low=low,
+        high=high,
+        n=len(values),
+        missing=len(values) - len(array),
+        n_effective=size,
+        units=units,
+        clusters=kind,
+        target=target,
+    )
+
+
+def situations_rate(
+    hits: Sequence[float | bool | None], situations: Sequence[Hashable], *, units: str = "answers"
+) -> Estimate:
+    """Returns a share of answers with the interval for situations that nobody has asked about yet.
+
+    `situations[i]` is what answer i was about. Raises ValueError for fewer than 8 situations with an answer.
+
+    >>> estimate = situations_rate([False] * 80, [i % 8 for i in range(80)])
+    >>> estimate.clusters, estimate.target
+    ('situations', 'new situations')
+    """
+    number = len({name for hit, name in zip(hits, situations, strict=True) if hit is not None})
+    if number < FEWEST_SITUATIONS:
+        raise ValueError(f"situations holds {number} with an answer; new situations take at least {FEWEST_SITUATIONS}")
+    estimate = clustered_rate(hits, situations, units=units, kind="situations", target="new situations")
+    answered = estimate.n - estimate.missing
+    if min(estimate.value, 1 - estimate.value) > 1e-12:
+        return estimate
+    size = answered / (1 + (answered / number - 1) * ICC_UPPER)
+    low, high = wilson(estimate.value, size, float(stats.t.ppf(0.975, number - 1)))
+    return replace(estimate, low=low, high=high, n_effective=size)
 
 
 def perplexity(logprobs: Sequence[Sequence[float]]) -> Estimate:
@@ -102,7 +162,7 @@ def perplexity(logprobs: Sequence[Sequence[float]]) -> Estimate:
     error = math.sqrt(count / (count - 1) * float((residuals**2).sum())) / float(tokens.sum())
     wide = float(stats.t.ppf(0.975, count - 1)) * error
     low, value, high = (math.exp(min(mean + by, 700.0)) for by in (-wide, 0.0, wide))
-    return Estimate(value=value, low=low, high=high, n=count)
+    return Estimate(value=value, low=low, high=high, n=count, units="documents")
 
 
 def over_seeds(values: Sequence[Estimate | float | None], *, bounds: tuple[float, float] = (0.0, 1.0)) -> Estimate:
@@ -125,79 +185,14 @@ def over_seeds(values: Sequence[Estimate | float | None], *, bounds: tuple[float
         raise ValueError(f"values holds {len(array)} seed with an answer; an interval over seeds needs at least 2")
     bottom, span = bounds[0], bounds[1] - bounds[0]
     mean, variance = float(array.mean()), float(array.var(ddof=1)) / len(array) / span**2
-    low, high = spread((mean - bottom) / span, variance, len(array), limit=math.inf)
+    low, high, _ = spread((mean - bottom) / span, variance, len(array), limit=math.inf)
     low, high = min(bottom + span * low, mean), max(bottom + span * high, mean)
-    return Estimate(value=mean, low=low, high=high, n=len(values), missing=len(values) - len(array))
-
-
-# ---------------------------------------------------------------- differences
-
-
-def difference(a: Sequence[bool | None], b: Sequence[bool | None], *, paired: bool) -> Estimate:
-    """Returns P(a) - P(b) with Newcombe's hybrid score interval. If `paired`, a[i] and b[i] belong to the same prompt.
-
-    A pair is missing where either outcome is None. `n` counts pairs, or all outcomes of both. Raises ValueError for
-    pairs of unequal number, and where one side has no outcome. Source: Newcombe 1998, Statistics in Medicine 17:873
-    (independent, method 10) and 17:2635 (paired, method 10).
-
-    >>> gap = difference([True] * 56 + [False] * 14, [True] * 48 + [False] * 32, paired=False)
-    >>> round(gap.low, 4), round(gap.value, 4), round(gap.high, 4)
-    (0.0524, 0.2, 0.3339)
-    """
-    if paired and len(a) != len(b):
-        raise ValueError(f"a has {len(a)} outcomes and b {len(b)}; pairs need as many")
-    n = len(a) if paired else len(a) + len(b)
-    if paired:
-        complete = [i for i, pair in enumerate(zip(a, b, strict=True)) if None not in pair]
-        a, b = [a[i] for i in complete], [b[i] for i in complete]
-    first, second = outcomes_of("a", a), outcomes_of("b", b)
-    if not len(first) or not len(second):
-        raise ValueError(f"no {'pair' if paired else 'outcome'} is left on one side, so there is no difference")
-    p, q = rate(int(first.sum()), len(first)), rate(int(second.sum()), len(second))
-    low, high = hybrid(p, q, _phi(first, second) if paired else 0.0)
-    missing = n - (len(first) if paired else len(first) + len(second))
-    return Estimate(value=p.value - q.value, low=low, high=high, n=n, missing=missing)
-
-
-def mean_difference(a: Sequence[float], b: Sequence[float], *, paired: bool) -> Estimate:
-    """Returns mean(a) - mean(b), in the unit of the values, with a t interval: Welch's, or that of the pairs.
-
-    `n` counts pairs, or all values of both. Raises ValueError for fewer than two values a side, for values that do not
-    vary, since then there is no interval, and for a value that is not finite. Source: Welch 1947, Biometrika 34:28.
-
-    >>> gap = mean_difference([3.0, 4.0, 5.0], [1.0, 2.0, 2.0], paired=False)
-    >>> round(gap.low, 3), round(gap.value, 3), round(gap.high, 3)
-    (0.285, 2.333, 4.382)
-    """
-    first, second = finite("a", a), finite("b", b)
-    if paired and len(first) != len(second):
-        raise ValueError(f"a has {len(first)} values and b {len(second)}; pairs need as many")
-    if min(len(first), len(second)) < 2:
-        raise ValueError(f"a has {len(first)} values and b {len(second)}; an interval needs at least 2 of each")
-    value = float(first.mean() - second.mean())
-    if paired:
-        variance, freedom = float((first - second).var(ddof=1)) / len(first), len(first) - 1.0
-    else:
-        parts = [float(side.var(ddof=1)) / len(side) for side in (first, second)]
-        variance = sum(parts)
-        below = parts[0] ** 2 / (len(first) - 1) + parts[1] ** 2 / (len(second) - 1)
-        freedom = variance**2 / below if below else 1.0
-    if variance == 0:
-        raise ValueError("a and b do not vary at all, so nothing says how sure their difference is")
-    half = float(stats.t.ppf(0.975, freedom)) * math.sqrt(variance)
-    n = len(first) if paired else len(first) + len(second)
-    return Estimate(value=value, low=value - half, high=value + half, n=n)
-
-
-# ---------------------------------------------------------------- inside
-
-
-def _phi(first: Floats, second: Floats) -> float:
-    """Returns the correlation of paired outcomes, corrected for continuity if positive (Newcombe's method 10)."""
-    n = len(first)
-    both_true, neither = float((first * second).sum()), float(((1 - first) * (1 - second)).sum())
-    only_first, only_second = float(first.sum()) - both_true, float(second.sum()) - both_true
-    below = float(first.sum() * (n - first.sum()) * second.sum() * (n - second.sum()))
-    above = both_true * neither - only_first * only_second
-    above = max(above - n / 2, 0.0) if above > 0 else above
-    return above / math.sqrt(below) if below else 0.0
+    return Estimate(
+        value=mean,
+        low=low,
+        high=high,
+        n=len(values),
+        missing=len(values) - len(array),
+        units="seeds",
+        target="new seeds",
+    )
