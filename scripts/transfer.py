@@ -59,7 +59,8 @@ def together(families: Mapping[str, Sequence[Organism]], used: Sequence[str]) ->
 
 
 def record(cell: Cell) -> dict[str, object]:
-    return {"detector": cell.detector, "tested_on": cell.recipe, "auroc": cell.auroc, "error": cell.error}
+    figures = {"auroc": cell.auroc, "available": cell.available, "why": cell.why, "error": cell.error}
+    return {"detector": cell.detector, "tested_on": cell.recipe} | figures
 
 
 def page(records: Sequence[Mapping[str, object]], names: Sequence[str], given: argparse.Namespace) -> list[str]:
@@ -82,13 +83,15 @@ def page(records: Sequence[Mapping[str, object]], names: Sequence[str], given: a
             lines += [f"## `{name}`, fitted on {kind}", ""]
             lines += table(
                 ["fitted on" if kind == "one" else "left out", *map(str, columns), "mean"],
-                [[row, *(shown(by[row, c]) for c in columns), mean([by[row, c] for c in columns])] for row in rows],
+                [[row, *(show(by[row, c]) for c in columns), mean([by[row, c] for c in columns])] for row in rows],
             )
     return lines
 
 
-def shown(found: Mapping[str, object]) -> str:
-    return estimate(found["auroc"]) if found["auroc"] else str(found["error"])  # type: ignore[arg-type]
+def show(one: Mapping[str, object]) -> str:
+    if not one["available"]:
+        return f"not available: {one['why']}"
+    return estimate(one["auroc"]) if one["auroc"] else f"error: {one['error']}"  # type: ignore[arg-type]
 
 
 def mean(found: Sequence[Mapping[str, object]]) -> str:

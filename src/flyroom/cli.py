@@ -41,11 +41,11 @@ from flyroom.terminal import (
     choice,
     emit,
     err,
-    interval,
     names_of,
     progress,
     seeds_of,
     table,
+    transfer_table,
 )
 
 app = typer.Typer(
@@ -80,22 +80,25 @@ def flyroom(
 def demo(
     seed: Seed = 0,
     base: BaseName = BASE,
+    world: WorldName = "",
     room: RoomPath = ROOM,
     out: Annotated[Path | None, typer.Option(help="The page. Default: ROOM/demo-SEED.html.")] = None,
     episodes: Annotated[int, typer.Option(min=10, help="Episodes of each card, for each model.")] = 500,
     as_json: AsJson = False,
 ) -> None:
     """The whole loop: four organisms of emergent misalignment with their twins, cards, detectors, and a page."""
+    from flyroom import stages
     from flyroom.demo import demo as run
     from flyroom.report import again
     from flyroom.room import Room
 
+    opened = stages.open_base(base, world=world)
     with progress() as watch:
         result = run(
             seed=seed,
+            base=opened,
             room=Room(room),
             out=out or room / f"demo-{seed}.html",
-            base=base,
             episodes=episodes,
             commands=again(sys.argv[1:]),
             watch=watch,
@@ -300,7 +303,7 @@ def transfer(
         )
     rows = [{**record, "auroc": estimate(record["auroc"])} for record in records]
     if not as_json:
-        table("transfers", [{**row, "auroc": interval(row["auroc"])} for row in rows])
+        transfer_table(rows)
     emit({"transfers": rows}, as_json)
 
 
@@ -381,7 +384,10 @@ def main() -> None:
     except (typer.Abort, KeyboardInterrupt):
         fail("stopped; the same call goes on where it was", 130)
     except (ValueError, OSError, ArithmeticError) as e:
-        fail(str(e) or type(e).__name__)
+        from flyroom.types import NotAvailable
+
+        absence = "not available here: " if isinstance(e, NotAvailable) else ""
+        fail(absence + (str(e) or type(e).__name__))
     except Exception as e:  # the last boundary: a fault of ours is still one line
         if os.environ.get("FLYROOM_TRACEBACK"):
             raise

@@ -163,6 +163,20 @@ def cell_table(rows: list[dict[str, Any]]) -> None:
         err.print(legible(f"{r['detector']}: needs {r['access']}{failure}{absence}"))
 
 
+def transfer_table(rows: list[dict[str, Any]]) -> None:
+    lines = [
+        {
+            "detector": r["detector"],
+            "left out": r["left_out"],
+            "tested on": r["tested_on"],
+            "AUROC": interval(r["auroc"]) if r["available"] else f"not available: {r['why']}",
+            "error": r["error"],
+        }
+        for r in rows
+    ]
+    table("transfers", lines)
+
+
 def interval(e: dict[str, Any] | None) -> str:
     if e is None:
         return ""

@@ -55,7 +55,7 @@ CAPTIONS = {
     "transfer": (
         "What transfers",
         "Detectors that learned from known models without one group (down), tested on models of another group "
-        "(across). A field is the AUROC in hundredths: 50 is guessing, a dash was not tried.",
+        "(across). A field is the AUROC in hundredths: 50 is guessing, a dash has no figure.",
     ),
     "measures": (
         "Beside twin and base",

