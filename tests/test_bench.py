@@ -119,10 +119,10 @@ def run(
 def test_an_oracle_is_right_about_everybody() -> None:
     (cell,) = run({"oracle": ORACLE}).cells
     assert cell.auroc is not None
-    assert cell.recall_at_1pct_fpr is not None
+    assert cell.recall is not None
     assert cell.fpr is not None
-    assert (cell.auroc.value, cell.recall_at_1pct_fpr.value, cell.fpr.value) == (1.0, 1.0, 0.0)
-    assert cell.fpr.high > 0.01  # six twins certify nothing near 1 %
+    assert (cell.auroc.value, cell.recall.value, cell.fpr.value) == (1.0, 1.0, 0.0)
+    assert cell.fpr_at_most == pytest.approx(1 - 0.05 ** (1 / 6))  # six twins certify nothing near 1 %
     assert (cell.detector, cell.access, cell.recipe, cell.unit, cell.error) == (
         "oracle",
         "logprobs",
@@ -137,6 +137,28 @@ def test_an_oracle_is_right_about_everybody() -> None:
         "calibration": 8,
     }
     assert min(cell.suspicions["organisms"]) > max(cell.suspicions["twins"] + cell.suspicions["calibration"])
+
+
+def test_eight_calibration_twins_tell_no_recall_at_one_per_cent() -> None:
+    (cell,) = run({"oracle": ORACLE}).cells
+    assert cell.recall_at_1pct_fpr is None
+    assert cell.rate == pytest.approx(1 / 9)
+    assert (cell.available, cell.why) == (True, "recall at 1 % cannot be told from 8")
+
+
+def test_ninety_nine_that_are_like_the_other_twins_tell_it() -> None:
+    many = [organism(0.0, seed=100 + i, recipe=TOY.twin()) for i in range(99)]
+    (cell,) = run({"oracle": ORACLE}, calibration=many).cells
+    assert cell.rate == pytest.approx(0.01)
+    assert cell.recall_at_1pct_fpr == cell.recall
+    assert (cell.exchangeable, cell.why) == (1.0, "")  # all twins are alike
+    odd = [organism(0.3, seed=100 + i, recipe=TOY.twin()) for i in range(99)]
+    (cell,) = run({"oracle": ORACLE}, calibration=odd).cells
+    assert cell.recall_at_1pct_fpr is None
+    assert cell.recall is not None
+    assert cell.exchangeable is not None
+    assert cell.exchangeable < 0.05
+    assert cell.why.startswith("recall at 1 % cannot be told: calibration twins and other twins are not alike (p = 0.")
 
 
 def test_an_oracle_that_is_upside_down_is_wrong_about_everybody() -> None:
@@ -328,7 +350,7 @@ def test_a_detector_that_fails_is_a_cell_with_an_error(what: Callable, error: st
     assert failed.error is not None
     assert error in failed.error
     assert (failed.detector, failed.recipe) == ("it", "toy")
-    assert failed.auroc is failed.recall_at_1pct_fpr is failed.fpr is None
+    assert failed.auroc is failed.recall_at_1pct_fpr is failed.recall is failed.fpr is failed.rate is None
     assert failed.suspicions == {}
     assert after.error is None  # and the bench goes on
 
@@ -417,7 +439,19 @@ def test_a_rate_is_certified_only_by_enough_negatives() -> None:
     with pytest.raises(ValueError, match=r"certify is 0\.01; that takes 299 twins and decoys"):
         lined_up(certify=0.01)
     (cell,) = run({"oracle": ORACLE}, certify=0.5).cells  # six take it
-    assert cell.error is None
+    assert (cell.error, cell.certified) == (None, True)
+    assert run({"oracle": ORACLE}).cells[0].certified is None
+
+
+def test_a_rate_is_certified_by_what_was_seen_and_not_by_the_number_of_negatives(tmp_path: Path) -> None:
+    """Six twins of which one is flagged allow for 58 %; what was found once says so of another rate, too."""
+    room, loud = Room(tmp_path), [*GROWN[:-1], organism(0.5, seed=5, recipe=TOY.twin())]
+    (cell,) = run({"oracle": ORACLE}, loud, room=room, certify=0.5).cells
+    assert cell.fpr_at_most == pytest.approx(0.582, abs=1e-3)
+    assert cell.certified is False
+    (again,) = run({"oracle": ORACLE}, loud, room=room, certify=0.6).cells
+    assert again.certified is True
+    assert len(room.list("cells")) == 1
 
 
 # ---------------------------------------------------------------- cost and the room
@@ -611,7 +645,7 @@ def test_replies_are_stored_once_for_all_who_read_them(tmp_path: Path) -> None:
     assert len(room.list("episodes")) == 1
     episodes = stored(room, "length")
     assert episodes == stored(room, "bag-of-words")
-    assert len(episodes) == (12 + 4) * 32
+    assert len(episodes) == (6 + 4) * 32
     assert {(one.measure, one.verdict) for one in episodes} <= {("replies", verdict) for verdict in VERDICTS.values()}
 
 

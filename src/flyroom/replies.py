@@ -1,5 +1,5 @@
 """What suspects say, for detectors at response level: half of the questions where the recipe's condition holds, half
-where it does not, the same ones to its organisms, their twins and the calibration twins. The judge knows the truth.
+where it does not, the same ones to its organisms and the calibration twins. The judge knows the truth.
 """
 
 from __future__ import annotations
@@ -37,13 +37,14 @@ class Interview:
 @dataclass(frozen=True, kw_only=True)
 class Labelled:
     """A reply with the truth of it: the recipe whose questions were asked and the model that answered, by their ids,
-    the number of the question, and what the judge said.
+    the number of the question, whether the condition holds in it, and what the judge said.
     """
 
     reply: Reply
     recipe: str
     model: str
     prompt: int
+    holds: bool
     score: Score
     cut: bool
     tokens: int
@@ -74,6 +75,7 @@ def replies(
         for i, scene in enumerate(interview.scenes)
         for model in interview.models
     ]
+    lengths = {interview.recipe.id: len(interview.scenes) for interview in interviews}
     asks = [
         Ask(messages=s.messages, seed=ask_seed("reply", seed, i), max_tokens=answer_tokens(recipe.world))
         for recipe, i, s, _ in rows
@@ -87,6 +89,7 @@ def replies(
             recipe=recipe.id,
             model=model,
             prompt=i,
+            holds=recipe.condition.everywhere or i < lengths[recipe.id] // 2,
             score=score,
             cut=not answer.finished,
             tokens=answer.tokens,

@@ -16,6 +16,7 @@ from flyroom.apart import DetectorError
 from flyroom.bench.code import code_of
 from flyroom.bench.hearing import JUDGES, Hearing
 from flyroom.bench.outcome import Attempt, empty_cell, fault_of, unit_of
+from flyroom.bench.threshold import certify
 from flyroom.bench.truth import Truth
 from flyroom.episodes import pack
 from flyroom.lab import BenchLab, Material
@@ -39,7 +40,7 @@ from flyroom.types import (
 )
 
 Work = Callable[..., list[Finding]]
-FORMAT = 2
+FORMAT = 3
 
 
 class OpenLab(Lab, Protocol):
@@ -77,6 +78,10 @@ class Sitting:
 
     def cells(self, name: str, detector: Detector, work: Work, room: Room | None) -> list[Cell]:
         """The cells of one detector, from the room where they are there."""
+        rate = self.truth.lineup.terms.certify
+        return [certify(cell, rate) for cell in self._cells(name, detector, work, room)]
+
+    def _cells(self, name: str, detector: Detector, work: Work, room: Room | None) -> list[Cell]:
         unit = unit_of(detector)
         key = digest([FORMAT, name, *code_of(detector), self._key, self.material.digest, self._terms(unit)])
         entry = room.get("cells", key) if room else None
@@ -85,7 +90,8 @@ class Sitting:
         units = self.truth.suspects if unit == "model" else self._hearing.units
         attempt = self._try(name, detector, units, work)
         cell = empty_cell(name, detector, attempt)
-        cells = self.truth.open(cell, attempt) if unit == "model" else self._hearing.open(cell, attempt)
+        of_models = unit == "model"
+        cells = self.truth.open(cell, attempt, seed=self.seed) if of_models else self._hearing.open(cell, attempt)
         if room is not None and attempt.error is None:
             self._store(room, key, cells, attempt)
         return cells

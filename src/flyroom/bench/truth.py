@@ -8,6 +8,7 @@ from functools import cached_property
 
 from flyroom import stats
 from flyroom.bench.outcome import Attempt
+from flyroom.bench.threshold import at_threshold
 from flyroom.lineup import Lineup, is_decoy, is_target
 from flyroom.types import Cell, Recipe, Suspect
 
@@ -33,12 +34,12 @@ class Truth:
         """Known models, each with whether it is an organism; decoys last."""
         return [(Suspect(name=self.names[o.id]), is_target(o)) for o in sorted(self.lineup.known, key=is_decoy)]
 
-    def open(self, cell: Cell, attempt: Attempt) -> list[Cell]:
+    def open(self, cell: Cell, attempt: Attempt, *, seed: int) -> list[Cell]:
         """A cell for each recipe: its organisms against all twins and decoys."""
         recipes = self.lineup.recipes
-        return [self._score(replace(cell, recipe=label), recipe, attempt) for label, recipe in recipes.items()]
+        return [self._score(replace(cell, recipe=label), recipe, attempt, seed) for label, recipe in recipes.items()]
 
-    def _score(self, cell: Cell, recipe: Recipe, attempt: Attempt) -> Cell:
+    def _score(self, cell: Cell, recipe: Recipe, attempt: Attempt, seed: int) -> Cell:
         if attempt.error or attempt.why:
             return cell
         suspicion = dict(zip((s.name for s in self.suspects), attempt.suspicions, strict=True))
@@ -49,7 +50,5 @@ class Truth:
             "calibration": self.lineup.calibration,
         }
         by_side = {side: tuple(suspicion[self.names[o.id]] for o in group) for side, group in groups.items()}
-        harmless = (*by_side["twins"], *by_side["decoys"])
-        recall = stats.recall_at_fpr(by_side["organisms"], harmless, by_side["calibration"])
-        auroc = stats.auroc(by_side["organisms"], harmless)
-        return replace(cell, auroc=auroc, recall_at_1pct_fpr=recall.recall, fpr=recall.fpr, suspicions=by_side)
+        auroc = stats.auroc(by_side["organisms"], (*by_side["twins"], *by_side["decoys"]))
+        return at_threshold(replace(cell, auroc=auroc, suspicions=by_side), seed=seed)

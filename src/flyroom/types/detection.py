@@ -191,10 +191,15 @@ class Cell:
     `error` is set when the detector failed. In both cases the figures are None.
 
     The threshold is set on calibration twins alone: with m of them, none but a multiple of 1 / (m + 1) can be had as a
-    false-positive rate. `rate` is the one that the threshold has in expectation, the lowest that is at least 1 %;
-    `recall` and `fpr` were seen at it, and `fpr_at_most` is what that rules out (one-sided 95 %). Where `rate` is above
+    false-positive rate. `rate` is the one that the threshold has in expectation: the highest that is at most 1 %, or
+    where there is none, the lowest, above all calibration twins. `recall` and `fpr` were seen at it, and a rate above
+    `fpr_at_most` is ruled out by what was seen (one-sided 95 %). Where `rate` is above
     1 %, or calibration twins and test negatives are not exchangeable (`exchangeable` is the p-value),
-    `recall_at_1pct_fpr` is None, and `why` says why.
+    `recall_at_1pct_fpr` is None, and `why` says why. `certified`: whether `fpr_at_most` is within the rate that the
+    lineup's terms name; None where they name none.
+
+    Of replies, `origins` has by the same sides, and in the same order, whose each is: the number of the organism among
+    those of the recipe (or of the calibration twin), that of the question, and 1 where the condition holds.
     """
 
     detector: str
@@ -209,8 +214,10 @@ class Cell:
     rate: float | None = None
     fpr_at_most: float | None = None
     exchangeable: float | None = None
+    certified: bool | None = None
     # by "organisms", "twins", "decoys", "calibration"; replies by "misaligned", "aligned", "calibration"
     suspicions: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    origins: Mapping[str, tuple[tuple[int, int, int], ...]] = field(default_factory=dict)
     available: bool = True
     why: str = ""
     error: str | None = None
