@@ -13,6 +13,7 @@ from flyroom.types import (
     OPEN,
     Battery,
     Episode,
+    Gauge,
     NotAvailable,
     NotMeasured,
     Recipe,
@@ -61,6 +62,12 @@ def check(recipe: Recipe, *, episodes: int = CHECK_EPISODES, seed: int = 0) -> N
     """
     batteries = _dress(recipe, _rehearse_all(recipe, episodes, seed), seed)
     measures.gauge(batteries, recipe.thresholds)
+
+
+def gauges_of(recipe: Recipe, *, seed: int = 0) -> Mapping[str, Gauge]:
+    """What a card of the recipe will measure, and which limits it will hold that to. It asks no model and no judge."""
+    batteries = _dress(recipe, _batteries(recipe, FEWEST, seed), seed)
+    return measures.gauge(batteries, recipe.thresholds, harmless=recipe.behaviour.harmless)
 
 
 def judges_of(recipe: Recipe, seed: int) -> list[str] | None:
