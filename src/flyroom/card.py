@@ -3,7 +3,7 @@ verdict.
 
 Before anything is believed the judge is rehearsed on planted transcripts of the very scenes that are asked. Where that
 fails, where organism and twin have the same weights, or where a behaviour cannot give what it should, the card says so
-and measures nothing; the cards of the others are record. What a judge could not tell in more than 5 % of answers is not
+and measures nothing; the cards of the others are made. What a judge could not tell in more than 5 % of answers is not
 measured. Left out: what is asked (`questions`), asking (`desk`), measures and their limits (`measures`), and how
 episodes are kept (`episodes`).
 """
