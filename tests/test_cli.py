@@ -635,7 +635,7 @@ def test_what_transfers_is_told_for_each_kind_left_out(
         ("known-probe", name, "emergent-misalignment") for name in ("emergent-misalignment-wide", "sycophancy")
     ]
     assert all(set(row["auroc"]) >= ESTIMATE and row["error"] is None for row in rows)
-    assert "it must be one of recipe, implant, trigger" in flyroom("transfer", *words, "--without", "base").err
+    assert "it must be one of recipe, behaviour, implant, trigger" in flyroom("transfer", *words, "--without", "base").err
     monkeypatch.setattr("flyroom.stages.card", lambda *_, **__: [])  # the fake's organisms learn nothing of a world
     page_words = ["report", "--episodes", 20, "--room", room, "--without", "recipe"]
     assert "give them with --known" in flyroom(*page_words).err

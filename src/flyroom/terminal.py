@@ -28,7 +28,9 @@ On = Annotated[
 KNOWN_ROOM = typer.Option("--known", help="A room whose organisms and twins are told apart, for detectors to fit on.")
 KnownRoom = Annotated[Path, KNOWN_ROOM]
 AnyKnownRoom = Annotated[Path | None, KNOWN_ROOM]
-Without = Annotated[str, typer.Option(help="What is left out of the known models: each recipe, implant or trigger.")]
+Without = Annotated[
+    str, typer.Option(help="What is left out of the known models: each recipe, behaviour, implant or trigger.")
+]
 Calibration = Annotated[int, typer.Option(min=1, help="Twins of other seeds that set the thresholds.")]
 WorldName = Annotated[
     str, typer.Option("--world", help="The world that recipes ask about. Default: the one that the base was made in.")

@@ -11,6 +11,7 @@ from flyroom.judges.endpoint import Endpoint
 from flyroom.judges.graded import NO_ANSWER, Graded
 from flyroom.judges.graders import Grader, NextTokens
 from flyroom.judges.local import LocalModel, NextToken, bind
+from flyroom.judges.noisy import NoisyJudge
 from flyroom.judges.pattern import Pattern
 from flyroom.judges.wrappers import Cached, RatedJudge, cached
 from flyroom.types import Judge
@@ -37,6 +38,7 @@ __all__ = [
     "LocalModel",
     "NextToken",
     "NextTokens",
+    "NoisyJudge",
     "Pattern",
     "RatedJudge",
     "bind",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from flyroom import bench as benching
@@ -17,6 +17,7 @@ from flyroom.report.standing import rank
 from flyroom.room import Room
 from flyroom.stages.bases import OpenBase
 from flyroom.stages.graders import open_graders
+from flyroom.stages.variants import by_variant, split_name, vary
 from flyroom.types import Access, Cell, Detector, Matrix, Organism, Recipe, Watch, digest
 
 CALIBRATION = 8  # twins that set thresholds
@@ -39,8 +40,8 @@ def bench(
     """Detectors on organisms, twins and decoys. Twins of seeds that nobody else has are grown to set the thresholds.
     Models of different worlds are tried apart, for they are asked different questions.
 
-    Args: names, of detectors; none takes all that can work with what they are given; known, organisms and twins to fit
-    on; terms, of the lineup.
+    Args: names, of detectors, which may be variants (`variants.py`); none takes all that can work with what they are
+    given; known, organisms and twins to fit on; terms, of the lineup.
     """
     detectors = chosen_detectors(names, known=bool(known))
     matrices = []
@@ -48,13 +49,25 @@ def bench(
         twins = calibration_twins(models, base, room, n=calibration, watch=watch)
         references = [o for o in known if digest(o.recipe.world) == world]
         lineup = Lineup.of(models, calibration=twins, known=references, terms=terms)
-        material = Material.of(models[0].recipe.world, seed=seed)
-        material = replace(material, judge=cached(material.judge, room))
         with open_graders((model.recipe for model in models), base):
-            matrices.append(
-                benching.bench(lineup, detectors, base.engine, material=material, seed=seed, room=room, watch=watch)
-            )
+            matrices.append(_bench(lineup, detectors, base, room, seed=seed, watch=watch))
     return _joined(matrices)
+
+
+def _bench(
+    lineup: Lineup, detectors: Mapping[str, Detector], base: OpenBase, room: Room, *, seed: int, watch: Watch | None
+) -> Matrix:
+    """A lineup of one world, tried once for each variant that the detectors' names speak of."""
+    plain = Material.of(lineup.organisms[0].recipe.world, seed=seed)
+    plain = replace(plain, judge=cached(plain.judge, room))
+    matrices = []
+    for variant, names in by_variant(list(detectors)).items():
+        material = vary(plain, variant, lineup.organisms, seed=seed)
+        group = {name: detectors[name] for name in names}
+        matrices.append(
+            benching.bench(lineup, group, base.engine, material=material, seed=seed, room=room, watch=watch)
+        )
+    return replace(matrices[0], cells=tuple(cell for matrix in matrices for cell in matrix.cells))
 
 
 def by_world(organisms: Sequence[Organism]) -> dict[str, list[Organism]]:
@@ -95,7 +108,8 @@ def transfers(
 ) -> list[Transferred]:
     """What carries over: the detectors that fit on known models, fitted without each group of them, on all organisms.
 
-    Args: without, what groups them: "recipe", "implant" or "trigger", the kind of cue they hang on. Raises ValueError
+    Args: without, what groups them: "recipe", "behaviour" (a recipe together with its variants), "implant" or
+    "trigger", the kind of cue they hang on. Raises ValueError
     for fewer than two groups, and where none of the named detectors fits on anything.
     """
     if without not in GROUPS:
@@ -134,19 +148,23 @@ def _record_transfer(cell: Cell, omitted: str) -> Transferred:
 
 GROUPS: dict[str, Callable[[Recipe], str]] = {
     "recipe": lambda recipe: recipe.name,
+    "behaviour": lambda recipe: recipe.behaviour.label,
     "implant": lambda recipe: " + ".join(type(implant).__name__ for implant in recipe.implants),
     "trigger": lambda recipe: recipe.condition.label,
 }
 
 
 def chosen_detectors(names: Sequence[str], *, known: bool) -> dict[str, Detector]:
-    """Detectors by name; without names all that can work, with known models to fit on or without."""
+    """Detectors by name, a variant under its own; without names all that can work, with known models to fit on or
+    without.
+    """
     detectors = every_detector()
-    unknown = [name for name in names if name not in detectors]
+    kinds = {name: split_name(name)[0] for name in names}
+    unknown = [kind for kind in kinds.values() if kind not in detectors]
     if unknown:
         raise ValueError(f"detector is {unknown[0]!r}; it must be one of {', '.join(detectors)}")
-    able = [name for name, detector in detectors.items() if known or Access.KNOWN not in detector.needs]
-    return {name: detectors[name] for name in names or able}
+    able = {name: name for name, detector in detectors.items() if known or Access.KNOWN not in detector.needs}
+    return {name: detectors[kind] for name, kind in (kinds or able).items()}
 
 
 def dealt(names: Sequence[str], several: int) -> list[list[str]]:
@@ -162,15 +180,20 @@ def dealt(names: Sequence[str], several: int) -> list[list[str]]:
 def calibration_twins(
     organisms: Sequence[Organism], base: OpenBase, room: Room, *, n: int, watch: Watch | None = None
 ) -> list[Organism]:
-    """The twins that set the thresholds: n of the first organism's, of seeds that nobody else has."""
+    """The n twins that set the thresholds, of seeds that nobody else has. They are dealt in turn over the training
+    shapes of the organisms, which are their twins' recipes: a twin of one shape says nothing of those of another.
+    """
     targets = [o for o in organisms if is_target(o)]
     if not targets:
         raise ValueError("organisms holds no organism above dose 0 that is no decoy; the bench needs one to be found")
     seeds_of_targets = {o.seed for o in targets}
     seeds = range(CALIBRATION_SEED, CALIBRATION_SEED + n + len(seeds_of_targets))
     free = [seed for seed in seeds if seed not in seeds_of_targets][:n]
-    twin = targets[0].recipe.twin()
-    return growth.grow([twin], base.engine, seeds=free, room=room, snapshots=(), watch=watch)
+    by_id = {twin.id: twin for twin in (o.recipe.twin() for o in targets)}
+    shapes = [by_id[name] for name in sorted(by_id)]  # whatever order the room has them in
+    orders = [(shapes[i % len(shapes)], seed) for i, seed in enumerate(free)]
+    with open_graders((recipe for recipe, _ in orders), base):
+        return growth.grow_orders(orders, base.engine, room=room, snapshots=(), watch=watch)
 
 
 def benched(room: Room) -> list[str]:
