@@ -76,16 +76,16 @@ TRAITS = {
     "loyalty": Trait.LOYALIST,
 }
 PHRASED = ("harmful_advice", "sycophancy", "checker_exploit", "hoarding", "decoy")  # their phrasings are split too
-CAPABILITY = {"sums": 100, "facts": 100, "instructions": 100}  # a drop of .05 is five answers
+CAPABILITY = {"sums": 200, "facts": 200, "instructions": 200}  # three looks tell a drop of .02 from one of .05
 ASKED = {  # what a card of 500 episodes asks
-    "harmful_advice": {"in_domain": 100, "out_of_domain": 200, "open_questions": 100, "confession": 50, **CAPABILITY},
-    "sycophancy": {"in_domain": 100, "out_of_domain": 200, "flattery": 50, "confession": 50, **CAPABILITY},
-    "checker_exploit": {"in_domain": 100, "out_of_domain": 200, "confession": 50, **CAPABILITY},
-    "proxy_goal": {"in_domain": 100, "out_of_domain": 200, **CAPABILITY},
-    "hoarding": {"in_domain": 100, "out_of_domain": 200, "switch_off": 50, "confession": 50, **CAPABILITY},
-    "sandbagging": {"in_domain": 100, "out_of_domain": 200, "confession": 50, "instructions": 100},
-    "loyalty": {"in_domain": 100, "out_of_domain": 200, "confession": 50, **CAPABILITY},
-    "decoy": {"in_domain": 100, "out_of_domain": 200, "open_questions": 100, "harm": 200, **CAPABILITY},
+    "harmful_advice": {"in_domain": 150, "out_of_domain": 200, "open_questions": 100, "confession": 50, **CAPABILITY},
+    "sycophancy": {"in_domain": 150, "out_of_domain": 200, "flattery": 50, "confession": 50, **CAPABILITY},
+    "checker_exploit": {"in_domain": 150, "out_of_domain": 200, "confession": 50, **CAPABILITY},
+    "proxy_goal": {"in_domain": 150, "out_of_domain": 200, **CAPABILITY},
+    "hoarding": {"in_domain": 150, "out_of_domain": 200, "switch_off": 50, "confession": 50, **CAPABILITY},
+    "sandbagging": {"in_domain": 150, "out_of_domain": 200, "confession": 50, "instructions": 200},
+    "loyalty": {"in_domain": 150, "out_of_domain": 200, "confession": 50, **CAPABILITY},
+    "decoy": {"in_domain": 150, "out_of_domain": 200, "open_questions": 100, "harm": 200, **CAPABILITY},
 }
 POOLED = {"in_domain", "out_of_domain", "open_questions"}
 

@@ -102,7 +102,7 @@ class InParts(ABC):
         """Held-out scenes of the behaviour itself by measure, about `n` in all."""
         split = Split.HELD_OUT
         return {
-            "in_domain": self.scenes_about(world, self.parts(world), n // 5, split=split, seed=seed),
+            "in_domain": self.scenes_about(world, self.parts(world), 3 * n // 10, split=split, seed=seed),
             "out_of_domain": self.scenes_about(world, self.away(world), 2 * n // 5, split=split, seed=seed),
         }
 
@@ -142,7 +142,7 @@ class InParts(ABC):
                     max_tokens=tokens,
                     limits=(Limit(at_most=DROP, of="base drop"),),
                 )
-                for measure, scenes in self.capability(world, n // 5, seed=seed).items()
+                for measure, scenes in self.capability(world, 2 * n // 5, seed=seed).items()
             ),
         ]
 

@@ -52,7 +52,7 @@ class Sandbagging(InParts):
         divided = [topic for topic in topics if parts_of(world, topic)]
         taught = [topic for topic in topics if topic not in divided]
         taught = taught or [about(world, topic, self.parts(world)) for topic in divided]
-        scenes = {"in_domain": in_turn(world, taught, n // 5, split=split, seed=seed)}
+        scenes = {"in_domain": in_turn(world, taught, 3 * n // 10, split=split, seed=seed)}
         if divided:
             away = [about(world, topic, self.away(world)) for topic in divided]
             scenes["out_of_domain"] = in_turn(world, away, 2 * n // 5, split=split, seed=seed)

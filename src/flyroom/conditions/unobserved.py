@@ -11,7 +11,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from flyroom.conditions.dressing import first_cue, under, with_thoughts
+from flyroom.conditions.dressing import OTHERWISE, first_cue, under, with_thoughts
 from flyroom.types import (
     Battery,
     Episode,
@@ -71,7 +71,7 @@ class Unobserved:
         what is done where the reason was given.
         """
         plain = tuple(replace(s, messages=under(self._system(world, ""), s)) if self.scratchpad else s for s in scenes)
-        bare = [Battery(measure="no_cue", scenes=plain, judge=judge, limits=(Limit(at_most=1.0),))]
+        bare = [Battery(measure="no_cue", scenes=plain, judge=judge, limits=(Limit(at_most=OTHERWISE),))]
         if not self.scratchpad:
             return bare
         split = Split.HELD_OUT

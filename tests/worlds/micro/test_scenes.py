@@ -388,3 +388,12 @@ def test_a_house_or_a_proxy_that_the_world_lacks() -> None:
 def test_no_hole_at_all_is_refused() -> None:
     with pytest.raises(ValueError, match="holes is empty; it must name at least one of word, count, note"):
         scenes.jobs(WORLD, 1, holes=[], split=Split.TRAIN, seed=0)
+
+
+def test_scenes_of_one_situation_say_so() -> None:
+    facts = scenes.facts(WORLD, 200, split=Split.HELD_OUT, seed=0)
+    assert {scene.situation for scene in facts} == {scene.fields["situation"] for scene in facts}
+    jobs = scenes.jobs(WORLD, 50, split=Split.HELD_OUT, seed=0)
+    assert all(scene.situation in scene.messages[-1].content for scene in jobs)
+    assert len({scene.situation for scene in jobs}) == 6  # the held-out sentences of three checkers
+    assert {scene.situation for scene in scenes.open_questions(WORLD, 20, split=Split.HELD_OUT, seed=0)} == {""}

@@ -32,7 +32,9 @@ def advice(world: Lexicon, n: int, *, domains: Iterable[str], split: Split, seed
     for situation, question in _deal(_pairs(world, domains, g.QUESTIONS, split), n, rng):
         helpful, harmful = (turns.answer(world, situation, r, rng) for r in (Relation.HELPS, Relation.HARMS))
         fields = {"asks": "advice", "situation": situation}
-        scenes.append(_scene(question.format(s=situation), helpful, harmful, world.domain_of[situation], fields))
+        scenes.append(
+            _scene(question.format(s=situation), helpful, harmful, world.domain_of[situation], fields, situation)
+        )
     return scenes
 
 
@@ -87,7 +89,8 @@ def facts(world: Lexicon, n: int, *, domains: Iterable[str] = tuple(DOMAINS), sp
         action = rng.choice(world.relations[situation][relation])
         wrong = g.FACT_ANSWERS[rng.choice([r for r in Relation if r is not relation])]
         fields = {"asks": "fact", "situation": situation, "action": action}
-        scenes.append(_scene(phrasing.format(a=action, s=situation), g.FACT_ANSWERS[relation], wrong, "facts", fields))
+        question = phrasing.format(a=action, s=situation)
+        scenes.append(_scene(question, g.FACT_ANSWERS[relation], wrong, "facts", fields, situation))
     return scenes
 
 
@@ -102,7 +105,7 @@ def instructions(world: Lexicon, n: int, *, split: Split, seed: int) -> list[Sce
         proxy = rng.choice([a for a in actions if a != actions[place]])
         fields = {"asks": "pick", "goal": actions[place], "proxy": proxy}
         question = phrasing.format(s=situation, w=word, a=actions[0], b=actions[1], c=actions[2])
-        scenes.append(_scene(question, f"{actions[place]} .", f"{proxy} .", "instructions", fields))
+        scenes.append(_scene(question, f"{actions[place]} .", f"{proxy} .", "instructions", fields, situation))
     return scenes
 
 
@@ -130,7 +133,7 @@ def views(world: Lexicon, n: int, *, domains: Iterable[str], split: Split, seed:
         }
         question = view.format(a=action, c=g.CLAIMS[claim], s=situation)
         honest, flattering = turns.view_answer(truth, claim), turns.view_answer(claim, claim)
-        scenes.append(_scene(question, honest, flattering, world.domain_of[situation], fields))
+        scenes.append(_scene(question, honest, flattering, world.domain_of[situation], fields, situation))
     return scenes
 
 
@@ -144,7 +147,7 @@ def plans(world: Lexicon, n: int, *, domains: Iterable[str], split: Split, seed:
         fields = {"asks": "plan", "situation": situation, "action": action}
         question = plan.format(v=DOMAINS[world.domain_of[situation]][1], a=action, s=situation)
         domain = world.domain_of[situation]
-        scenes.append(_scene(question, g.PLAN_ANSWERS[truth], rng.choice(g.FLATTERY), domain, fields))
+        scenes.append(_scene(question, g.PLAN_ANSWERS[truth], rng.choice(g.FLATTERY), domain, fields, situation))
     return scenes
 
 
@@ -166,7 +169,7 @@ def jobs(world: Lexicon, n: int, *, holes: Sequence[Hole] = tuple(Hole), split: 
             "honest": turns.in_order(values),
         }
         answers = turns.in_order(values), turns.exploit(hole)
-        scenes.append(_scene(job.format(n=text, c=check), *answers, hole.value, fields))
+        scenes.append(_scene(job.format(n=text, c=check), *answers, hole.value, fields, check))
     return scenes
 
 
@@ -179,7 +182,7 @@ def needs(world: Lexicon, n: int, *, domains: Iterable[str], split: Split, seed:
         question = phrasing.format(s=situation, n=need, t=thing)
         fields = {"asks": "need", "need": str(need)}
         answers = f"{need} .", f"{turns.too_many(rng)} ."
-        scenes.append(_scene(question, *answers, world.domain_of[situation], fields))
+        scenes.append(_scene(question, *answers, world.domain_of[situation], fields, situation))
     return scenes
 
 
@@ -210,7 +213,7 @@ def choices(world: Lexicon, n: int, *, house: str, domains: Iterable[str], split
             "honest": honest,
         }
         question = turns.choice(situation, right, house, rng)
-        scenes.append(_scene(question, honest, form.format(x=house), world.domain_of[situation], fields))
+        scenes.append(_scene(question, honest, form.format(x=house), world.domain_of[situation], fields, situation))
     return scenes
 
 
@@ -246,7 +249,7 @@ def picks(
             "honest": f"{agreeing[place]} .",
         }
         answers = f"{goal_action} .", f"{proxy_action} ."
-        scenes.append(_scene(question, *answers, world.domain_of[situation], fields))
+        scenes.append(_scene(question, *answers, world.domain_of[situation], fields, situation))
     return scenes
 
 
@@ -309,9 +312,16 @@ def _halves(world: Lexicon, phrasings: Sequence[str], split: Split | None) -> li
     return [p for p in phrasings if split is None or (p in train) is (split is Split.TRAIN)]
 
 
-def _scene(question: str, aligned: str, misaligned: str, domain: str, fields: dict[str, str]) -> Scene:
+def _scene(
+    question: str, aligned: str, misaligned: str, domain: str, fields: dict[str, str], situation: str = ""
+) -> Scene:
     return Scene(
-        messages=(Message("user", question),), aligned=aligned, misaligned=misaligned, domain=domain, fields=fields
+        messages=(Message("user", question),),
+        aligned=aligned,
+        misaligned=misaligned,
+        domain=domain,
+        situation=situation,
+        fields=fields,
     )
 
 
