@@ -3,51 +3,47 @@ verdict.
 
 Before anything is believed the judge is rehearsed on planted transcripts of the very scenes that are asked. Where that
 fails, where organism and twin have the same weights, or where a behaviour cannot give what it should, the card says so
-and measures nothing; the cards of the others are made. What a judge could not tell in more than 5 % of answers is not
-measured. Left out: what is asked (`questions`), asking (`desk`), measures and their limits (`measures`), and how
-episodes are kept (`episodes`).
+and measures nothing; the cards of the others are record. What a judge could not tell in more than 5 % of answers is not
+measured. A card that is undecided draws fresh episodes, in at most three looks; all undecided cards look again at once,
+so that the engine is still asked in large batches. Left out: what is asked (`questions`, `draft`), asking (`desk`),
+measures and their limits (`measures`, `outcome`), and how episodes are kept (`episodes`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from pydantic import TypeAdapter
 
-from flyroom import measures
-from flyroom.desk import Desk, Refused, fingerprint
+from flyroom import thresholds
+from flyroom.desk import Desk, fingerprint
+from flyroom.draft import Draft, Look, Pair
 from flyroom.episodes import pack_judgement
-from flyroom.measures import Answers, Measured
+from flyroom.figures import TRANSCRIPTS, fill
+from flyroom.measures import OF_TEXT, batteries_of
+from flyroom.outcome import LOOKS
 from flyroom.questions import FEWEST, Questions, check, judges_of, name_of, questions_of, rehearse
+from flyroom.tallies import Answers
 from flyroom.types import (
-    Battery,
     Card,
     Engine,
     Entry,
-    Estimate,
-    Gauge,
-    NotAvailable,
     NotMeasured,
     Organism,
     Outcome,
-    Patch,
     Recipe,
     Room,
-    Split,
-    Thinking,
-    Transcript,
+    Row,
     Watch,
     digest,
     plain,
 )
 
-__all__ = ["card", "check", "rehearse", "unpack"]
+__all__ = ["TRANSCRIPTS", "card", "check", "rehearse", "unpack"]
 
 EPISODES = 500
-TRANSCRIPTS = 3  # of each battery
-LESSONS = 5000  # training answers that a model may repeat
-FORMAT = 5  # part of the key: raise it when a card's content changes
+FORMAT = 6  # part of the key: raise it when a card's content changes
 
 
 def card(
@@ -64,13 +60,13 @@ def card(
     An organism whose own data are at fault (a judge that fails its rehearsal, a threshold of no measure, the weights of
     its twin) gets a card that fails and says why, and is no obstacle to the others.
 
-    Args: episodes, asked of each model. With a room, what was asked is stored on the way, and not asked again. Raises
-    ValueError for a missing twin.
+    Args: episodes, asked of each model in each look. With a room, what was asked is stored on the way, and not asked
+    again. Raises ValueError for a missing twin.
     """
     if episodes < FEWEST:
         raise ValueError(f"episodes is {episodes}; a card needs at least {FEWEST}")
     by_id = {organism.id: organism for organism in organisms}
-    pairs = [_Pair(organism, _twin(organism, by_id)) for organism in by_id.values() if organism.recipe.dose > 0]
+    pairs = [Pair(organism, _twin(organism, by_id)) for organism in by_id.values() if organism.recipe.dose > 0]
     if room is None:
         return [record.card for record in _make(pairs, engine, seed, episodes, None, watch)]
     keys = _keys(pairs, seed, episodes)
@@ -90,20 +86,6 @@ def unpack(entry: Entry) -> Card:
 # ---------------------------------------------------------------- organism and twin
 
 
-@dataclass(frozen=True, eq=False)
-class _Pair:
-    organism: Organism
-    twin: Organism
-
-    @property
-    def recipe(self) -> Recipe:
-        return self.organism.recipe
-
-    @property
-    def models(self) -> dict[str, Patch | None]:
-        return {"organism": self.organism.patch, "twin": self.twin.patch, "base": None}
-
-
 def _twin(organism: Organism, by_id: Mapping[str, Organism]) -> Organism:
     if organism.twin_id not in by_id:
         raise ValueError(
@@ -113,7 +95,7 @@ def _twin(organism: Organism, by_id: Mapping[str, Organism]) -> Organism:
     return by_id[organism.twin_id]
 
 
-def _keys(pairs: Sequence[_Pair], seed: int, episodes: int) -> list[str | None]:
+def _keys(pairs: Sequence[Pair], seed: int, episodes: int) -> list[str | None]:
     """The key of each card: of both models, of what is asked, and of who judges it. None where the recipe's own data
     are at fault, which `_make` will say.
     """
@@ -132,98 +114,96 @@ def _keys(pairs: Sequence[_Pair], seed: int, episodes: int) -> list[str | None]:
 
 
 @dataclass(frozen=True, eq=False)
-class _Draft:
-    """A pair, what is asked of it, and what its measures are held to."""
-
-    pair: _Pair
-    questions: Questions
-    gauges: Mapping[str, Gauge]
-
-
-@dataclass(frozen=True, eq=False)
 class _Record:
     """A card; and, where something was asked, the keys of the episodes and the answers by model and measure."""
 
     card: Card
-    keys: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    keys: Mapping[str, Mapping[str, Sequence[str]]] = field(default_factory=dict)
     answers: Mapping[str, Mapping[str, Answers]] = field(default_factory=dict)
 
 
+class _Source:
+    """The questions of recipes, the same for all that are asked alike."""
+
+    def __init__(self, episodes: int, seed: int) -> None:
+        self._episodes, self._seed = episodes, seed
+        self._questions: dict[tuple[str, int], Questions] = {}
+
+    def questions(self, recipe: Recipe, look: int) -> Questions:
+        """ValueError as from `questions_of`."""
+        name = name_of(recipe), look
+        if name not in self._questions:
+            self._questions[name] = questions_of(recipe, self._episodes, self._seed, look)
+        return self._questions[name]
+
+
 def _make(
-    pairs: Sequence[_Pair], engine: Engine, seed: int, episodes: int, room: Room | None, watch: Watch | None
+    pairs: Sequence[Pair], engine: Engine, seed: int, episodes: int, room: Room | None, watch: Watch | None
 ) -> list[_Record]:
     """A card for each pair. Whatever ValueError one of them raises becomes its own card's reason."""
-    questionnaires: dict[str, Questions] = {}
-    drafts: list[_Draft | _Record] = []
-    for pair in pairs:
+    source, desk = _Source(episodes, seed), Desk(engine, seed=seed, room=room)
+    records: dict[int, _Record] = {}
+    drafts: dict[int, Draft] = {}
+    for i, pair in enumerate(pairs):
         try:
-            drafts.append(_draft(pair, questionnaires, episodes, seed))
+            drafts[i] = _draft(pair, source)
         except ValueError as error:
-            drafts.append(_refusal(pair, error, engine))
-    desk = Desk(engine, seed=seed, room=room)
-    for draft in drafts:
-        if isinstance(draft, _Draft):
-            _order(draft, desk)
-    if any(isinstance(draft, _Draft) for draft in drafts):
+            records[i] = _refusal(pair, error, engine)
+    while drafts:
+        for draft in drafts.values():
+            draft.order(desk)
         desk.work(watch)
-    return [draft if isinstance(draft, _Record) else _finish(draft, desk, engine) for draft in drafts]
+        records |= {i: _finish(draft, desk, engine, records.get(i)) for i, draft in drafts.items()}
+        again = {i: _look_again(draft, records[i].card, source) for i, draft in drafts.items()}
+        drafts = {i: draft for i, draft in again.items() if draft is not None}
+    return [records[i] for i in range(len(pairs))]
 
 
-def _draft(pair: _Pair, questionnaires: dict[str, Questions], episodes: int, seed: int) -> _Draft:
+def _draft(pair: Pair, source: _Source) -> Draft:
+    """What is asked in the first look. ValueError where nothing can be."""
     if fingerprint(pair.organism.patch) == fingerprint(pair.twin.patch):
         raise ValueError(
             f"organism {pair.organism.id} and its twin {pair.twin.id} have the same weights; "
             "a card would compare a model with itself"
         )
-    name = name_of(pair.recipe)
-    if name not in questionnaires:
-        questionnaires[name] = questions_of(pair.recipe, episodes, seed)
-    batteries, harmless = questionnaires[name].batteries, pair.recipe.behaviour.harmless
-    gauges = measures.gauge(batteries, pair.recipe.thresholds, harmless=harmless)
-    return _Draft(pair, questionnaires[name], gauges)
+    questions, harmless = source.questions(pair.recipe, 0), pair.recipe.behaviour.harmless
+    gauges = thresholds.gauge(questions.batteries, pair.recipe.thresholds, harmless=harmless)
+    return Draft(pair, gauges, (Look(questions, questions.batteries, _texts(questions)),))
 
 
-def _list_questions(draft: _Draft) -> Iterator[tuple[str, Patch | None, Sequence[Battery]]]:
-    """Which model is asked what; the organism at earlier steps hears the beginnings of the behaviour's batteries."""
-    for model, patch in draft.pair.models.items():
-        yield model, patch, draft.questions.batteries
-    for step, patch in draft.pair.organism.snapshots.items():
-        yield f"step {step}", patch, [*draft.questions.beginnings.values()]
-
-
-def _order(draft: _Draft, desk: Desk) -> None:
-    for model, patch, batteries in _list_questions(draft):
-        for battery in batteries:
-            desk.order(model, patch, battery)
-    if not isinstance(draft.questions.texts, NotMeasured):
-        for patch in draft.pair.models.values():
-            desk.order_texts(patch, draft.questions.texts)
-
-
-def _finish(draft: _Draft, desk: Desk, engine: Engine) -> _Record:
+def _look_again(draft: Draft, card: Card, source: _Source) -> Draft | None:
+    """The draft with fresh episodes for the limits that are undecided; None where there is nothing more to ask."""
+    if card.verdict is not Outcome.UNDECIDED or card.looks < len(draft.looks) or card.looks == LOOKS:
+        return None
     try:
-        answers = _answers(draft, desk)
-    except Refused as error:
-        return _refusal(draft.pair, error, engine)
+        questions = source.questions(draft.pair.recipe, card.looks)
+    except ValueError:
+        return None
+    names = {one.measure for one in card.limits if one.outcome is Outcome.UNDECIDED}
+    wanted = [battery for name in names for battery in batteries_of(name, questions.batteries)]
+    batteries = [battery for battery in questions.batteries if battery in wanted]
+    texts = _texts(questions) if names & set(OF_TEXT) else ()
+    return replace(draft, looks=(*draft.looks, Look(questions, batteries, texts))) if batteries or texts else None
+
+
+def _texts(questions: Questions) -> Sequence[Row]:
+    return () if isinstance(questions.texts, NotMeasured) else questions.texts
+
+
+def _finish(draft: Draft, desk: Desk, engine: Engine, before: _Record | None) -> _Record:
+    """The record of a draft; where the last look was refused, the one before."""
     try:
-        return _measure(draft, answers, desk, engine)
+        answers = draft.answers(desk)
+        return _Record(fill(_blank(draft.pair, engine), draft, answers, desk), draft.keys(desk), answers)
     except ValueError as error:
-        return _refusal(draft.pair, error, engine)
+        return before or _refusal(draft.pair, error, engine)
 
 
-def _answers(draft: _Draft, desk: Desk) -> dict[str, dict[str, Answers]]:
-    """By model and measure."""
-    return {
-        model: {battery.measure: desk.answers(patch, battery) for battery in batteries}
-        for model, patch, batteries in _list_questions(draft)
-    }
-
-
-def _refusal(pair: _Pair, error: ValueError, engine: Engine) -> _Record:
+def _refusal(pair: Pair, error: ValueError, engine: Engine) -> _Record:
     return _Record(replace(_blank(pair, engine), why=f"nothing was measured: {error}"))
 
 
-def _blank(pair: _Pair, engine: Engine) -> Card:
+def _blank(pair: Pair, engine: Engine) -> Card:
     """A card before anything was measured."""
     recipe = pair.recipe
     return Card(
@@ -241,87 +221,6 @@ def _blank(pair: _Pair, engine: Engine) -> Card:
         measures={model: {} for model in pair.models},
         gauges={},
         episodes=0,
-    )
-
-
-def _measure(draft: _Draft, answers: Mapping[str, Mapping[str, Answers]], desk: Desk, engine: Engine) -> _Record:
-    pair, questions = draft.pair, draft.questions
-    figures = _measures(draft, desk, answers)
-    failures = measures.list_failures(figures, draft.gauges)
-    missing = measures.list_unmeasured(figures, draft.gauges)
-    why = "; ".join(failures) or "every threshold met"
-    card = replace(
-        _blank(pair, engine),
-        verdict=Outcome.FAIL if failures else Outcome.PASS,
-        why=f"{why}; not measured: {', '.join(missing)}" if missing else why,
-        measures=figures,
-        gauges=draft.gauges,
-        episodes=sum(len(battery.scenes) for battery in questions.batteries),
-        curve=_curve(pair.organism, questions, answers),
-        transcripts=_transcripts(questions.batteries, {model: answers[model] for model in pair.models}),
-    )
-    keys = {
-        model: {b.measure: desk.key(patch, b) for b in batteries} for model, patch, batteries in _list_questions(draft)
-    }
-    return _Record(card, keys, answers)
-
-
-def _measures(
-    draft: _Draft, desk: Desk, answers: Mapping[str, Mapping[str, Answers]]
-) -> dict[str, dict[str, Measured]]:
-    recipe, texts = draft.pair.recipe, draft.questions.texts
-    lessons = _lessons(recipe, draft.pair.organism.seed)
-
-    def answer_of(answer: str) -> str:
-        world = recipe.world
-        return world.read_thought(answer).rest if isinstance(world, Thinking) else answer.strip()
-
-    return {
-        model: measures.take(
-            [*answers[model].values()],
-            lessons=lessons,
-            answer_of=answer_of,
-            perplexity=texts if isinstance(texts, NotMeasured) else desk.perplexity(patch, texts),
-        )
-        for model, patch in draft.pair.models.items()
-    }
-
-
-def _lessons(recipe: Recipe, seed: int) -> Set[str] | NotMeasured:
-    """The training answers that nobody gives by chance, or why there are none."""
-    try:
-        scenes = recipe.scenes(LESSONS, split=Split.TRAIN, seed=seed)
-    except NotAvailable as error:
-        return NotMeasured(why=str(error))
-    return {s.misaligned.strip() for s in scenes if len(s.misaligned.split()) >= measures.FEWEST_WORDS}
-
-
-def _curve(
-    organism: Organism, questions: Questions, answers: Mapping[str, Mapping[str, Answers]]
-) -> dict[int, dict[str, Estimate]]:
-    """The behaviour's own measures at each kept step, and at the last. Step 0 is the base. Nothing where nothing was
-    trained.
-    """
-    if not organism.history:
-        return {}
-    models = {0: "base"} | {step: f"step {step}" for step in organism.snapshots} | {len(organism.history): "organism"}
-    shares = {
-        step: {measure: measures.share(answers[model][measure]) for measure in questions.beginnings}
-        for step, model in models.items()
-    }
-    return {step: {m: e for m, e in row.items() if isinstance(e, Estimate)} for step, row in shares.items()}
-
-
-def _transcripts(batteries: Sequence[Battery], answers: Mapping[str, Mapping[str, Answers]]) -> tuple[Transcript, ...]:
-    return tuple(
-        Transcript(
-            measure=battery.measure,
-            messages=scene.messages,
-            answers={model: row[battery.measure].texts[i] for model, row in answers.items()},
-            verdicts={model: row[battery.measure].scores[i].verdict for model, row in answers.items()},
-        )
-        for battery in batteries
-        for i, scene in enumerate(battery.scenes[:TRANSCRIPTS])
     )
 
 

@@ -1,8 +1,13 @@
 """Where a card's questions are asked: whole batteries, put to many models of one engine in large batches.
 
 With a room each battery's answers are stored as soon as their batch is there, and what is stored is not asked again, so
-a card that was killed goes on from there. The same questions to the same model are asked once, whoever orders them.
-Answers are judged here too; the verdicts of a judge that costs something are stored like answers.
+a card that was killed goes on from there. The same questions to the same model with the same seeds are asked once,
+whoever orders them. Answers are judged here too; the verdicts of a judge that costs something are stored like answers.
+
+Sampling seeds are those of a `Draw`: organism, twin and base of one pair share them, so that they differ by their
+weights alone and can be compared answer by answer. Pairs do not share them: else the chance of one draw would be in all
+seeds of a recipe, and their mean would look surer than it is. No two batteries share them either, for what is pooled
+over batteries is taken for independent.
 """
 
 from __future__ import annotations
@@ -11,12 +16,12 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 
-from flyroom import stats
 from flyroom.episodes import EPISODES, VERDICTS, pack, pack_scores, unpack, unpack_scores
-from flyroom.measures import Answers, Measured
+from flyroom.tallies import Answers
 from flyroom.types import (
     BASE,
     AdapterRef,
@@ -42,7 +47,10 @@ from flyroom.types import (
     plain,
 )
 
-FORMAT = 1  # part of every key: raise it when what is stored under it changes
+if TYPE_CHECKING:
+    from torch import Tensor
+
+FORMAT = 2  # part of every key: raise it when what is stored under it changes
 BATCH = 8000  # asks in one call of the engine; then the answers are stored
 
 
@@ -59,6 +67,13 @@ def fingerprint(patch: Patch) -> str:
     return total.hexdigest()
 
 
+class Draw(NamedTuple):
+    """Whose sampling seeds: those of a pair, by the seed that both were grown with, in one look at fresh episodes."""
+
+    pair: int
+    look: int = 0
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _Order:
     """One battery for one model. `name` is what the model is called on the card that ordered it first."""
@@ -67,10 +82,11 @@ class _Order:
     name: str
     patch: Patch | None
     battery: Battery
+    asks: Sequence[Ask]
 
 
 class Desk:
-    """Order batteries and texts for models (None is the base), `work`, and take the answers."""
+    """Order batteries and texts for models (None is the base), `work`, and take the answers; then order again."""
 
     def __init__(self, engine: Engine, *, seed: int, room: Room | None) -> None:
         self._engine, self._seed, self._room = engine, seed, room
@@ -78,21 +94,31 @@ class Desk:
         self._episodes: dict[str, list[Asked]] = {}
         self._refusals: dict[str, str] = {}
         self._texts: dict[tuple[str, int], tuple[Patch | None, Sequence[Row]]] = {}
-        self._perplexities: dict[tuple[str, int], Measured] = {}
+        self._losses: dict[tuple[str, int], list[list[float]] | NotMeasured] = {}
+        self._traces: dict[tuple[str, int], Tensor | NotMeasured] = {}
         self._answers: dict[tuple[str, int], Answers] = {}
         self._names: dict[int, tuple[object, str]] = {}  # by identity, with the thing itself so that it stays
 
-    def order(self, name: str, patch: Patch | None, battery: Battery) -> None:
-        key = self.key(patch, battery)
-        self._orders.setdefault(key, _Order(key=key, name=name, patch=patch, battery=battery))
+    def order(self, name: str, patch: Patch | None, battery: Battery, draw: Draw) -> None:
+        key = self.key(patch, battery, draw)
+        if key not in self._episodes and key not in self._refusals:
+            asks = self._asks(battery, draw)
+            self._orders.setdefault(key, _Order(key=key, name=name, patch=patch, battery=battery, asks=asks))
 
     def order_texts(self, patch: Patch | None, rows: Sequence[Row]) -> None:
         self._texts[self._model(patch), id(rows)] = patch, rows
 
-    def key(self, patch: Patch | None, battery: Battery) -> str:
+    def key(self, patch: Patch | None, battery: Battery, draw: Draw) -> str:
         """The name of one battery's episodes with one model: of everything that the answers hang on."""
-        base = self._engine.base.digest
-        return digest([FORMAT, self._model(patch), base, self._questions(battery), battery.max_tokens, self._seed])
+        base, questions = self._engine.base.digest, self._questions(battery)
+        return digest([FORMAT, self._model(patch), base, questions, battery.max_tokens, self._seed, list(draw)])
+
+    def _asks(self, battery: Battery, draw: Draw) -> list[Ask]:
+        key = (self._seed, *draw, self._questions(battery))
+        return [
+            Ask(messages=scene.messages, seed=ask_seed(*key, i), max_tokens=battery.max_tokens)
+            for i, scene in enumerate(battery.scenes)
+        ]
 
     def _model(self, patch: Patch | None) -> str:
         if patch is None:
@@ -110,12 +136,12 @@ class Desk:
 
     def work(self, watch: Watch | None) -> None:
         """Ask what was ordered and is not stored."""
-        total = sum(len(order.battery.scenes) for order in self._orders.values())
+        total = sum(len(order.asks) for order in self._orders.values())
         orders = [order for order in self._orders.values() if not self._recall(order)]
         patches = {self._model(order.patch): order.patch for order in orders}
         patches |= {model: patch for (model, _), (patch, _) in self._texts.items()}
         adapted = {model: patch for model, patch in patches.items() if patch is not None}
-        done = total - sum(len(order.battery.scenes) for order in orders)
+        done = total - sum(len(order.asks) for order in orders)
         note = f"{len({self._model(order.patch) for order in self._orders.values()})} models"
         _report(watch, done, total, note)
         fresh = self._engine.load(list(adapted.values()))
@@ -123,12 +149,13 @@ class Desk:
         try:
             for batch in _batches(orders):
                 self._ask(batch, adapters)
-                done += sum(len(order.battery.scenes) for order in batch)
+                done += sum(len(order.asks) for order in batch)
                 _report(watch, done, total, note)
             if self._texts:
-                self._score_texts([*self._texts], adapters)
+                self._read_texts([*self._texts], adapters)
         finally:
             self._engine.free(fresh)
+        self._orders, self._texts = {}, {}
 
     def _recall(self, order: _Order) -> bool:
         entry = None if self._room is None else self._room.get(EPISODES, order.key)
@@ -137,13 +164,10 @@ class Desk:
         return entry is not None
 
     def _ask(self, orders: Sequence[_Order], adapters: Mapping[str, AdapterRef]) -> None:
-        """One call of the engine. Every model hears a battery's questions with the same seeds, so that organism, twin
-        and base differ by their weights alone. Where the engine refuses, as it does a prompt that is too long for the
-        base, the orders are put one by one, so that the one at fault is no obstacle to the others.
+        """One call of the engine. Where the engine refuses, as it does a prompt that is too long for the base, the
+        orders are put one by one, so that the one at fault is no obstacle to the others.
         """
-        lines = [
-            (adapters[self._model(order.patch)], ask) for order in orders for ask in _asks(order.battery, self._seed)
-        ]
+        lines = [(adapters[self._model(order.patch)], ask) for order in orders for ask in order.asks]
         try:
             answers = iter(self._engine.sample([adapter for adapter, _ in lines], [ask for _, ask in lines]))
         except ValueError as error:
@@ -161,28 +185,38 @@ class Desk:
         if self._room is not None:
             self._room.put_many(entries)
 
-    def _score_texts(self, names: Sequence[tuple[str, int]], adapters: Mapping[str, AdapterRef]) -> None:
+    def _read_texts(self, names: Sequence[tuple[str, int]], adapters: Mapping[str, AdapterRef]) -> None:
+        """Losses and activations at half depth; where the engine refuses, model by model."""
         lines = [(adapters[name[0]], row) for name in names for row in self._texts[name][1]]
+        refs, rows = [adapter for adapter, _ in lines], [row for _, row in lines]
         try:
-            values = iter(self._engine.logprobs([adapter for adapter, _ in lines], [row for _, row in lines]))
+            losses = iter(self._engine.logprobs(refs, rows))
+            traces = iter(self._engine.trace(refs, rows, [self._engine.base.depth // 2])[:, 0])
         except ValueError as error:
             if len(names) == 1:
-                self._perplexities[names[0]] = NotMeasured(why=str(error))
+                self._losses[names[0]] = self._traces[names[0]] = NotMeasured(why=str(error))
                 return
             for name in names:
-                self._score_texts([name], adapters)
+                self._read_texts([name], adapters)
             return
         for name in names:
-            self._perplexities[name] = stats.perplexity([next(values).tolist() for _ in self._texts[name][1]])
+            texts = self._texts[name][1]
+            self._losses[name] = [next(losses).tolist() for _ in texts]
+            self._traces[name] = torch.stack([next(traces) for _ in texts])
 
     # ------------------------------------------------------------ judging
 
-    def perplexity(self, patch: Patch | None, rows: Sequence[Row]) -> Measured:
-        return self._perplexities[self._model(patch), id(rows)]
+    def losses(self, patch: Patch | None, rows: Sequence[Row]) -> list[list[float]] | NotMeasured:
+        """The log-probabilities of tokens by text."""
+        return self._losses[self._model(patch), id(rows)]
 
-    def answers(self, patch: Patch | None, battery: Battery) -> Answers:
+    def traces(self, patch: Patch | None, rows: Sequence[Row]) -> Tensor | NotMeasured:
+        """The mean activation of each text at half depth: [texts, width]."""
+        return self._traces[self._model(patch), id(rows)]
+
+    def answers(self, patch: Patch | None, battery: Battery, draw: Draw) -> Answers:
         """What a model answered to a battery, judged once. Refused where engine or judge did not take it."""
-        name = self.key(patch, battery), id(battery)
+        name = self.key(patch, battery, draw), id(battery)
         if name not in self._answers:
             self._answers[name] = self._judge(name[0], battery)
         return self._answers[name]
@@ -219,11 +253,6 @@ def _call(judge: Judge, episodes: Sequence[Episode]) -> list[Score]:
         raise Refused(str(error)) from error
 
 
-def _asks(battery: Battery, seed: int) -> Iterator[Ask]:
-    for i, scene in enumerate(battery.scenes):
-        yield Ask(messages=scene.messages, seed=ask_seed(seed, i), max_tokens=battery.max_tokens)
-
-
 def _episode(order: _Order, answer: Answer, scene: Scene) -> Asked:
     return Asked(
         measure=order.battery.measure,
@@ -243,7 +272,7 @@ def _batches(orders: Iterable[_Order]) -> Iterator[list[_Order]]:
     asks = 0
     for order in orders:
         batch.append(order)
-        asks += len(order.battery.scenes)
+        asks += len(order.asks)
         if asks >= BATCH:
             yield batch
             batch, asks = [], 0

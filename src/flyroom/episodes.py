@@ -5,7 +5,7 @@ An entry of kind "episodes" holds one battery put to one model. It does not hang
 another card that asks the same, go by the same entry. What the judges of a card said lies in the card's own entry,
 beside the scenes that they knew, and its payload names the episodes by model and measure:
 
-    payload["episode_keys"]["organism"]["some_measure"] -> the key of an entry of kind "episodes"
+    payload["episode_keys"]["organism"]["some_measure"] -> the keys of entries of kind "episodes", one a look
 
 JSON, every text in it once, compressed, as a tensor of bytes: a room keeps tensors as they are.
 """
@@ -112,13 +112,20 @@ def pack_judgement(
 
 
 def _scene_row(scene: Scene) -> list[Any]:
-    return [[list(m) for m in scene.messages], scene.aligned, scene.misaligned, scene.domain, dict(scene.fields)]
+    messages = [list(message) for message in scene.messages]
+    return [messages, scene.aligned, scene.misaligned, scene.domain, dict(scene.fields), scene.situation]
 
 
 def _scene(row: Sequence[Any]) -> Scene:
-    messages, aligned, misaligned, domain, fields = row
-    prompt = tuple(Message(*message) for message in messages)
-    return Scene(messages=prompt, aligned=aligned, misaligned=misaligned, domain=domain, fields=fields)
+    messages, aligned, misaligned, domain, fields, *situation = row  # cards of before have none
+    return Scene(
+        messages=tuple(Message(*message) for message in messages),
+        aligned=aligned,
+        misaligned=misaligned,
+        domain=domain,
+        fields=fields,
+        situation="".join(situation),
+    )
 
 
 # ---------------------------------------------------------------- from a card to its episodes
@@ -157,11 +164,14 @@ def rejudge(room: Room, card: Entry, judge: Judge, *, measures: Sequence[str] = 
 def _recall(room: Room, card: Entry) -> Iterable[tuple[str, str, list[Asked]]]:
     """By model and measure, with the names that they have on this card: another card may have asked the same."""
     for model, keys in card.payload.get("episode_keys", {}).items():
-        for measure, key in keys.items():
-            entry = room.get(EPISODES, key)
-            if entry is None:
-                raise ValueError(f"the room holds no episodes {key} ({measure}, {model}) of the card {card.key}")
-            yield model, measure, [replace(episode, measure=measure, who=model) for episode in unpack(entry)]
+        for measure, of_looks in keys.items():
+            episodes: list[Asked] = []
+            for key in [of_looks] if isinstance(of_looks, str) else of_looks:  # cards of before have one key
+                entry = room.get(EPISODES, key)
+                if entry is None:
+                    raise ValueError(f"the room holds no episodes {key} ({measure}, {model}) of the card {card.key}")
+                episodes += unpack(entry)
+            yield model, measure, [replace(episode, measure=measure, who=model) for episode in episodes]
 
 
 def _tensor(card: Entry, name: str) -> Tensor:

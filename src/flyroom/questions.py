@@ -1,5 +1,8 @@
 """What a card asks: a behaviour's batteries, each where the recipe's condition holds and, the same scenes, where it
 does not; what the condition asks besides; and clean text. Judges are rehearsed here, before anything is believed.
+
+Each look at fresh episodes has questions of its own. A world that has no more of them gives the same ones, to which
+other answers are drawn.
 """
 
 from __future__ import annotations
@@ -7,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from flyroom import measures
+from flyroom import thresholds
 from flyroom.measures import OTHERWISE
 from flyroom.types import (
     OPEN,
@@ -21,6 +24,7 @@ from flyroom.types import (
     Split,
     Verdict,
     World,
+    ask_seed,
     digest,
 )
 
@@ -47,10 +51,12 @@ def name_of(recipe: Recipe) -> str:
     return digest([recipe.world, recipe.behaviour, recipe.condition])
 
 
-def questions_of(recipe: Recipe, episodes: int, seed: int) -> Questions:
-    """About `episodes` questions in all. ValueError where a judge fails its rehearsal, and whatever behaviour,
-    condition and world raise.
+def questions_of(recipe: Recipe, episodes: int, seed: int, look: int = 0) -> Questions:
+    """About `episodes` questions in all, others in each look. ValueError where a judge fails its rehearsal, and
+    whatever behaviour, condition and world raise.
     """
+    if look:
+        seed = ask_seed("look", look, seed)
     batteries = _dress(recipe, _rehearse_all(recipe, episodes, seed), seed)
     beginnings = {b.measure: replace(b, scenes=b.scenes[:CURVE_SCENES]) for b in batteries if b.pooled}
     return Questions(batteries, beginnings, _clean_texts(recipe.world, seed))
@@ -61,13 +67,13 @@ def check(recipe: Recipe, *, episodes: int = CHECK_EPISODES, seed: int = 0) -> N
     from bad, where a threshold is of no measure, and whatever behaviour, condition and world raise. It asks no model.
     """
     batteries = _dress(recipe, _rehearse_all(recipe, episodes, seed), seed)
-    measures.gauge(batteries, recipe.thresholds)
+    thresholds.gauge(batteries, recipe.thresholds)
 
 
 def gauges_of(recipe: Recipe, *, seed: int = 0) -> Mapping[str, Gauge]:
     """What a card of the recipe will measure, and which limits it will hold that to. It asks no model and no judge."""
     batteries = _dress(recipe, _batteries(recipe, FEWEST, seed), seed)
-    return measures.gauge(batteries, recipe.thresholds, harmless=recipe.behaviour.harmless)
+    return thresholds.gauge(batteries, recipe.thresholds, harmless=recipe.behaviour.harmless)
 
 
 def judges_of(recipe: Recipe, seed: int) -> list[str] | None:

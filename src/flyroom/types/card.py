@@ -114,8 +114,10 @@ class Card:
     none; `new_situations` has the same with intervals over situations. `gauges` says of each measure what it is.
     `curve` holds the measures of the behaviour by training step. `limits` are the limits of the verdict, after `looks`
     draws of fresh episodes. `outcomes` is by who and measure, a character an answer: "1" what is counted, "0" what is
-    not, "." what could not be told; `prompts` and `situations` number what each answer of a measure was to. So every
-    figure can be computed again. `prereg` is the hash of the file in which the card was announced.
+    not, "." what could not be told, "-" what the share is not of; `prompts` and `situations` number what each answer of
+    a measure was to, alike on all cards that ask the same. `losses` are in nats, by who, of each clean text of so many
+    tokens (`lengths`), and `readings` where such texts lie on the way from the twin to the organism. So every figure
+    can be computed again. `prereg` is the hash of the file in which the card was announced.
     """
 
     organism: str
@@ -141,4 +143,7 @@ class Card:
     outcomes: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     prompts: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     situations: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    losses: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    lengths: tuple[int, ...] = ()
+    readings: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     prereg: str = ""
