@@ -10,8 +10,10 @@ from flyroom.stats.crossed import crossed_rate
 from flyroom.stats.detection import auroc, auroc_difference, clustered_auroc
 from flyroom.stats.differences import difference, gap, mean_difference
 from flyroom.stats.estimates import clustered_rate, over_seeds, perplexity, rate, situations_rate
+from flyroom.stats.exact import exact_rate
 from flyroom.stats.many import Halves, holm, max_t, rank_agreement, sign_flip, threat_halves
 from flyroom.stats.probabilities import Calibration, Platt, calibration, corrected_rate, platt, split_calibration
+from flyroom.stats.runs import predictive_value, runs_auroc, runs_rate
 from flyroom.stats.strata import stratified_auroc
 from flyroom.stats.thresholds import (
     Recall,
@@ -42,6 +44,7 @@ __all__ = [
     "crossed_rate",
     "difference",
     "drop_bounds",
+    "exact_rate",
     "exchangeable",
     "gap",
     "holm",
@@ -52,11 +55,14 @@ __all__ = [
     "perplexity",
     "platt",
     "pocock",
+    "predictive_value",
     "rank_agreement",
     "rate",
     "ratio_bounds",
     "recall_at_fpr",
     "roc_points",
+    "runs_auroc",
+    "runs_rate",
     "sign_flip",
     "situations_rate",
     "split_calibration",
