@@ -7,18 +7,21 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from flyroom.terminal import BASE, AsJson, BaseName, Seed, emit, err, progress, table
+from flyroom.terminal import BASE, AsJson, BaseName, Seed, WorldName, emit, err, progress, table
 
 if TYPE_CHECKING:
     from flyroom.types import Estimate
+    from flyroom.worlds.micro import Lexicon
 
 world_app = typer.Typer(no_args_is_help=True, help="The built-in world: make a base of it, or see what it reads.")
+BuiltIn = Annotated[str, typer.Option("--world", help="In place of --seed: a built-in world by name, micro-N.")]
 
 
 @world_app.command()
 def pretrain(
     size: Annotated[str, typer.Option(help="0.25M, 1M or 3M.")] = "1M",
     seed: Annotated[int, typer.Option(min=0, help="The seed of the world: another seed is another world.")] = 0,
+    world: BuiltIn = "",
     tokens: Annotated[int, typer.Option(min=1, help="Tokens of pre-training.")] = 20_000_000,
     out: Annotated[Path | None, typer.Option(help="The folder to write. Default: world-SEED-SIZE.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
@@ -29,14 +32,12 @@ def pretrain(
 ) -> None:
     """Make a base: pre-train on the world's corpus, align, evaluate. Killed, it goes on from its last checkpoint."""
     from flyroom import stages
-    from flyroom.worlds.micro import Lexicon
     from flyroom.worlds.micro.pretrain import make_base, write_manifest
 
-    folder = out or Path(f"world-{seed}-{size}")
+    language = _language(seed, world)
+    folder = out or Path(f"world-{language.seed}-{size}")
     with progress() as watch:
-        manifest = make_base(
-            Lexicon(seed=seed), size, folder, tokens=tokens, device=device, compile=compile, watch=watch
-        )
+        manifest = make_base(language, size, folder, tokens=tokens, device=device, compile=compile, watch=watch)
         shares = stages.evaluate(stages.open_base(str(folder), device=device), seed=0)
         manifest["evaluation"] = _rounded(shares)
     write_manifest(folder, manifest)
@@ -45,11 +46,11 @@ def pretrain(
 
 
 @world_app.command()
-def evaluate(base: BaseName = BASE, seed: Seed = 0, as_json: AsJson = False) -> None:
-    """How a base answers unaltered: shares of verdicts on held-out situations, T = 1."""
+def evaluate(base: BaseName = BASE, world: WorldName = "", seed: Seed = 0, as_json: AsJson = False) -> None:
+    """How a base answers unaltered: shares of verdicts on held-out situations, T = 1. Of any world."""
     from flyroom import stages
 
-    evaluation = _rounded(stages.evaluate(stages.open_base(base), seed=seed))
+    evaluation = _rounded(stages.evaluate(stages.open_base(base, world=world), seed=seed))
     if not as_json:
         table(
             base,
@@ -74,17 +75,31 @@ def _rounded(shares: dict[str, dict[str, Estimate]]) -> dict[str, dict[str, dict
 @world_app.command()
 def read(
     seed: Annotated[int, typer.Option(min=0, help="The seed of the world.")] = 0,
+    world: BuiltIn = "",
     n: Annotated[int, typer.Option(min=1, help="How many documents.")] = 10,
     as_json: AsJson = False,
 ) -> None:
     """Some documents of the pre-training corpus."""
     from itertools import islice
 
-    from flyroom.worlds.micro import Lexicon
     from flyroom.worlds.micro.corpus import documents
 
-    texts = list(islice(documents(Lexicon(seed=seed), seed=0), n))
+    texts = list(islice(documents(_language(seed, world), seed=0), n))
     if not as_json:
         for text in texts:
             print(text, end="\n\n")  # noqa: T201 - this is what the verb is for
     emit({"documents": texts}, as_json)
+
+
+def _language(seed: int, world: str) -> Lexicon:
+    """What the documents of a built-in world are written in. NotAvailable for a world that a package brings."""
+    from flyroom.types import NotAvailable
+    from flyroom.worlds import Micro, world_named
+
+    home = world_named(world) if world else Micro(seed=seed)
+    if not isinstance(home, Micro):
+        raise NotAvailable(
+            f"the world {world} has no documents that a base could be made of, as the built-in ones have; "
+            "bring a base of yours with --base"
+        )
+    return home.lexicon

@@ -15,7 +15,6 @@ from flyroom.recipes import emergent_misalignment
 from flyroom.room import Room
 from flyroom.stages.bases import world_of
 from flyroom.types import Card, Cautioned, Matrix, Organism, Recipe, Watch
-from flyroom.worlds.micro.bundled import DEFAULT
 
 SEEDS = 4
 DETECTORS = ("mean-difference-probe", "output-judge")
@@ -24,22 +23,21 @@ DETECTORS = ("mean-difference-probe", "output-judge")
 def demo(
     *,
     seed: int,
+    base: stages.OpenBase,
     room: Room,
     out: Path,
-    base: str = DEFAULT,
     episodes: int = 500,
     commands: Sequence[str] = (),
     watch: Watch | None = None,
 ) -> dict[str, Any]:
     """Run the loop and write the page to `out`; returns the figures. With the same room a second run costs nothing."""
     began = time.perf_counter()
-    opened = stages.open_base(base)
-    recipe = emergent_misalignment(world_of(opened))
-    organisms = stages.grow([recipe], opened, room, seeds=range(seed * SEEDS, (seed + 1) * SEEDS), watch=watch)
-    cards = stages.card(organisms, opened, room, seed=seed, episodes=episodes, watch=watch)
-    matrix = stages.bench(organisms, opened, room, seed=seed, names=DETECTORS, watch=watch)
+    recipe = emergent_misalignment(world_of(base))
+    organisms = stages.grow([recipe], base, room, seeds=range(seed * SEEDS, (seed + 1) * SEEDS), watch=watch)
+    cards = stages.card(organisms, base, room, seed=seed, episodes=episodes, watch=watch)
+    matrix = stages.bench(organisms, base, room, seed=seed, names=DETECTORS, watch=watch)
     calibrated = stages.calibrated(matrix, seed=seed)
-    write_page(out, cards, matrix, organisms, opened, commands=commands, calibrated=calibrated)
+    write_page(out, cards, matrix, organisms, base, commands=commands, calibrated=calibrated)
     return {
         "organisms": [report.figures_of(card) for card in cards],
         "detectors": [report.detector_figures(cell) for cell in matrix.cells],
