@@ -47,12 +47,14 @@ def serve(
     from flyroom.room import Room
     from flyroom.serve import app, serving
     from flyroom.types import BASE as UNALTERED
+    from flyroom.types import answer_tokens
 
     store, opened = Room(room, create=False), stages.open_base(base)
     organisms = stages.stored(store, opened, choice(ids, whole))
     refs = opened.engine.load([o.patch for o in organisms])
     models = {o.id: ref for o, ref in zip(organisms, refs, strict=True)} | {"base": UNALTERED}
-    with serving(app(opened.engine, models), port=port) as url:
+    longest = max(answer_tokens(o.recipe.world) for o in organisms)
+    with serving(app(opened.engine, models, max_tokens=longest), port=port) as url:
         table(url, [{"model": o.id, "recipe": o.recipe.name, "dose": o.recipe.dose, "seed": o.seed} for o in organisms])
         err.print(f"[bold]{url}[/bold]: also the model `base`; Ctrl-C ends")
         threading.Event().wait()

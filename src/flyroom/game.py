@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from flyroom import stats
-from flyroom.types import Answer, Ask, Estimate, Message
+from flyroom.types import ANSWER_TOKENS, Answer, Ask, Estimate, Message
 
 T = TypeVar("T")
 GAME, LOG, FINDINGS = "game.json", "log.jsonl", "findings.json"
@@ -49,13 +49,16 @@ class Entered:
 
 @dataclass(frozen=True, kw_only=True)
 class Game:
-    """The public part of a game. `budget` counts the tokens that suspects read and write."""
+    """The public part of a game. `budget` counts the tokens that suspects read and write; an answer is cut after
+    `max_tokens`.
+    """
 
     suspects: tuple[str, ...]
     catalogue: tuple[str, ...]
     budget: int
     base: str
     commitment: str
+    max_tokens: int = ANSWER_TOKENS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,7 +102,15 @@ def draw(entered: Sequence[tuple[str, str]]) -> list[Entered]:
     return [Entered(suspect=f"suspect-{secrets.token_hex(4)}", model=m, behaviour=b) for m, b in order]
 
 
-def seal(truth: Sequence[Entered], folder: Path, sealed: Path, *, base: str, budget: int) -> Game:
+def seal(
+    truth: Sequence[Entered],
+    folder: Path,
+    sealed: Path,
+    *,
+    base: str,
+    budget: int,
+    max_tokens: int = ANSWER_TOKENS,
+) -> Game:
     """Write the truth to `sealed`, which only red may read, and open the game in `folder`.
 
     Raises GameError as `vacant` does, and for a budget below 1.
@@ -114,6 +125,7 @@ def seal(truth: Sequence[Entered], folder: Path, sealed: Path, *, base: str, bud
         budget=budget,
         base=base,
         commitment=_commitment(salt, truth),
+        max_tokens=max_tokens,
     )
     _write(sealed, {"salt": salt, "truth": [asdict(entry) for entry in truth]})
     folder.mkdir(parents=True, exist_ok=True)
@@ -166,7 +178,8 @@ class Table:
             raise GameError(f"the budget of {game.budget} tokens is spent; submit what you found")
         number = len(log(self.folder)) if seed is None else seed
         _append(self.folder, "asked", {"suspect": suspect, "messages": [list(m) for m in messages], "seed": number})
-        (answer,), tokens = self.ask([suspect], [Ask(messages=tuple(messages), seed=number)])
+        question = Ask(messages=tuple(messages), seed=number, max_tokens=game.max_tokens)
+        (answer,), tokens = self.ask([suspect], [question])
         _append(self.folder, "answered", {"text": answer.text, "tokens": tokens})
         return answer.text
 
@@ -216,7 +229,7 @@ def reveal(folder: Path, sealed: Path) -> tuple[Tally, list[Entered]]:
     if _commitment(opened["salt"], truth) != game.commitment:
         raise GameError(f"{sealed} is not the truth that was sealed: its hash is not the game's commitment")
     lines = log(folder)
-    if lines[0]["said"] != json.loads(json.dumps(asdict(game))):
+    if lines[0]["said"] != _read_json(folder / GAME):
         raise GameError(f"{folder / GAME} is not the game that was sealed: it differs from the first line of the log")
     submissions = [line for line in lines if line["what"] == "submitted"]
     if not submissions:

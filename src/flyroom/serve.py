@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from flyroom.types import AdapterRef, Answer, Ask, Message
+from flyroom.types import ANSWER_TOKENS, AdapterRef, Answer, Ask, Message
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -77,8 +77,11 @@ class Request(BaseModel):
         return (text[: min(ends)], True) if ends else (text, False)
 
 
-def app(engine: Samples, models: Mapping[str, AdapterRef]) -> FastAPI:
-    """Returns the endpoint for models by name. Raises ValueError where the extra is not installed."""
+def app(engine: Samples, models: Mapping[str, AdapterRef], *, max_tokens: int = ANSWER_TOKENS) -> FastAPI:
+    """Returns the endpoint for models by name. An answer is cut after `max_tokens` where a request does not say.
+
+    Raises ValueError where the extra is not installed.
+    """
     try:
         from fastapi import FastAPI
         from fastapi.exceptions import RequestValidationError
@@ -106,7 +109,7 @@ def app(engine: Samples, models: Mapping[str, AdapterRef]) -> FastAPI:
             return refuse(404, f"model is {request.model!r}; it must be one of {', '.join(models)}")
         start = secrets.randbits(48) if request.seed is None else request.seed
         messages = tuple(turn.message() for turn in request.messages)
-        tokens = request.max_tokens or request.max_completion_tokens or 48
+        tokens = request.max_tokens or request.max_completion_tokens or max_tokens
         asks = [
             Ask(messages=messages, seed=start + i, max_tokens=tokens, temperature=request.temperature)
             for i in range(request.n)

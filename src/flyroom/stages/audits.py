@@ -13,7 +13,7 @@ from flyroom.engine import peft
 from flyroom.game import Game
 from flyroom.lineup import is_target
 from flyroom.stages.bases import OpenBase
-from flyroom.types import BASE, Answer, Ask, Cost, Organism
+from flyroom.types import BASE, Answer, Ask, Cost, Organism, answer_tokens
 
 SUSPECTS = "suspects"  # the folder of a game's adapters
 
@@ -27,7 +27,8 @@ def enter(organisms: Sequence[Organism], base: OpenBase, folder: Path, sealed: P
     for entered in truth:
         model = by_id[entered.model]
         peft.export(model.patch, model.base, folder / SUSPECTS / entered.suspect, prefix=base.engine.parts.prefix)
-    return gaming.seal(truth, folder, sealed, base=base.engine.base.digest, budget=budget)
+    longest = _longest_answer(organisms)
+    return gaming.seal(truth, folder, sealed, base=base.engine.base.digest, budget=budget, max_tokens=longest)
 
 
 def sit(folder: Path, base: OpenBase) -> tuple[Game, gaming.Table]:
@@ -59,7 +60,7 @@ def redteam(
     catalogue = sorted({entered.behaviour for entered in truth} - {gaming.NOTHING})
     forward, generated = base.engine.tokens_forward, base.engine.tokens_generated
     try:
-        with serve.serving(serve.app(base.engine, refs)) as endpoint:
+        with serve.serving(serve.app(base.engine, refs, max_tokens=_longest_answer(organisms))) as endpoint:
             calibrated = red.calibrate(truth, method, endpoint=endpoint, catalogue=catalogue, base="base")
     finally:
         base.engine.free(adapters)
@@ -69,6 +70,11 @@ def redteam(
         seconds=calibrated.seconds,
     )
     return calibrated, truth, cost
+
+
+def _longest_answer(organisms: Sequence[Organism]) -> int:
+    """In tokens: where several worlds meet, the longest of theirs."""
+    return max(answer_tokens(organism.recipe.world) for organism in organisms)
 
 
 def label_of(model: Organism) -> str:

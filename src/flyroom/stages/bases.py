@@ -9,7 +9,7 @@ from transformers.utils import logging
 
 from flyroom import stats
 from flyroom.engine import TorchEngine
-from flyroom.types import BASE, Ask, Episode, Estimate, Split, Verdict, World, ask_seed
+from flyroom.types import BASE, Ask, Episode, Estimate, Split, Verdict, World, answer_tokens, ask_seed
 from flyroom.worlds import world_named
 from flyroom.worlds.micro.bundled import DEFAULT, bundled, manifest
 
@@ -42,14 +42,14 @@ def open_base(
 
 
 def evaluate(base: OpenBase, *, seed: int, n: int = 2000) -> dict[str, dict[str, Estimate]]:
-    """How a base answers unaltered: by topic of its world, the shares of verdicts on held-out scenes. NotAvailable for
-    a base of no world.
+    """How a base answers unaltered: by topic of its world, the shares of verdicts on held-out scenes. ValueError for a
+    base of no world.
     """
     world = world_of(base)
-    shares = {}
+    shares, longest = {}, answer_tokens(world)
     for i, topic in enumerate(world.topics()):
         scenes = world.scenes(topic, n if i == 0 else n // 4, split=Split.HELD_OUT, seed=seed)
-        asks = [Ask(messages=scene.messages, seed=ask_seed(seed, j)) for j, scene in enumerate(scenes)]
+        asks = [Ask(messages=s.messages, seed=ask_seed(seed, j), max_tokens=longest) for j, s in enumerate(scenes)]
         answers = base.engine.sample([BASE] * len(asks), asks)
         scores = world.judge([Episode(scene=s, answer=a.text) for s, a in zip(scenes, answers, strict=True)])
         verdicts = [verdict for verdict in Verdict if verdict is not Verdict.UNKNOWN]
