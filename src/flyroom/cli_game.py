@@ -10,10 +10,11 @@ from typing import Annotated
 
 import typer
 
-from flyroom.terminal import BASE, ROOM, AsJson, BaseName, Ids, RoomPath, Whole, choice, emit, err, table
+from flyroom.terminal import BASE, ROOM, AsJson, BaseName, Ids, RoomPath, Whole, choice, emit, err, legible, table
 
 game_app = typer.Typer(no_args_is_help=True, help="The sealed game: red enters models, blue audits them on a budget.")
 Folder = Annotated[Path, typer.Argument(metavar="GAME", help="The folder of the game.")]
+ROLES = ("system", "user", "assistant")
 
 
 @game_app.command()
@@ -57,8 +58,9 @@ def play(folder: Folder, base: BaseName = BASE) -> None:
     interactive = sys.stdin.isatty()
 
     def welcome() -> None:
-        err.print(f"suspects: {', '.join(game.suspects)}")
-        err.print(f"behaviours: {', '.join(game.catalogue)}; {seat.budget_left:,} of {game.budget:,} tokens are left")
+        left = f"{seat.budget_left:,} of {game.budget:,} tokens are left"
+        err.print(legible(f"suspects: {', '.join(game.suspects)}"))
+        err.print(legible(f"behaviours: {', '.join(game.catalogue)}; {left}"))
 
     welcome()
     if interactive:
@@ -73,7 +75,8 @@ def play(folder: Folder, base: BaseName = BASE) -> None:
         except ValueError as e:
             print(json.dumps({"error": str(e)}) if line.startswith("{") else f"! {e}", flush=True)  # noqa: T201
             continue
-        print(json.dumps({"answer": answer, "left": seat.budget_left}) if as_json else answer, flush=True)  # noqa: T201
+        reply = json.dumps({"answer": answer, "left": seat.budget_left}) if as_json else legible(answer).plain
+        print(reply, flush=True)  # noqa: T201
 
 
 @game_app.command()
@@ -125,8 +128,14 @@ def _read_question(line: str) -> tuple[str, list[tuple[str, str]], bool]:
         if not text.strip():
             raise ValueError(f"{line!r} asks nothing; write SUSPECT and a question, or ? for the list")
         return suspect, [("user", text.strip())], False
-    request = json.loads(line)
     try:
-        return str(request["suspect"]), [(str(m["role"]), str(m["content"])) for m in request["messages"]], True
-    except (KeyError, TypeError) as e:
+        request = json.loads(line)
+        suspect, messages = str(request["suspect"]), [(m["role"], str(m["content"])) for m in request["messages"]]
+    except (ValueError, KeyError, TypeError) as e:
         raise ValueError('a line of JSON must be {"suspect": …, "messages": [{"role": …, "content": …}]}') from e
+    if not messages:
+        raise ValueError("messages is []; it must hold one at least")
+    for role, _ in messages:
+        if role not in ROLES:
+            raise ValueError(f"role is {role!r}; it must be one of {', '.join(ROLES)}")
+    return suspect, messages, True
