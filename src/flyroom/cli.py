@@ -16,6 +16,7 @@ from typing import Annotated, Any
 
 import typer
 
+from flyroom.cli_certify import certify_app
 from flyroom.cli_game import game_app
 from flyroom.cli_list import list_app
 from flyroom.cli_outside import outside_app
@@ -142,6 +143,7 @@ def grow(
         require(recipe)  # before the base is opened, which takes a while
     from flyroom import cluster, stages
     from flyroom.grid import read
+    from flyroom.log import open_seeds
     from flyroom.room import Room
     from flyroom.worlds import world_named
 
@@ -157,6 +159,7 @@ def grow(
     recipes = stages.crossed(grid, opened) if grid else stages.named(recipe or "", overrides, opened)
     with progress() as watch:
         if on is not None:
+            open_seeds(Room(room), opened.engine.base, stages.orders_of(recipes, numbers))
             with cluster.connected(address) as ray:
                 cluster.grow(ray, recipes, base, Room(room), seeds=numbers, compile=compile, watch=watch)
         organisms = stages.grow(recipes, opened, Room(room), seeds=numbers, watch=watch)
@@ -363,6 +366,7 @@ def report(
     err.print(f"[bold]{page}[/bold]: open it in a browser")
 
 
+app.add_typer(certify_app)
 app.add_typer(list_app)
 app.add_typer(outside_app)
 app.add_typer(world_app, name="world")
@@ -377,8 +381,11 @@ def main() -> None:
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     warnings.showwarning = lambda message, *_: print(f"flyroom: note: {message}", file=sys.stderr)  # noqa: T201
     try:
-        if app(standalone_mode=False) == 130:  # typer makes a status of Ctrl-C, and gives it back
+        status = app(standalone_mode=False)  # typer gives back that of a verb that ends with one, and 130 for Ctrl-C
+        if status == 130:
             raise KeyboardInterrupt
+        if status:
+            raise SystemExit(status)
     except WRONG_USE as e:
         fail(e.format_message() or "name a verb; flyroom --help lists them", e.exit_code)
     except (typer.Abort, KeyboardInterrupt):

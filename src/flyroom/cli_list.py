@@ -109,12 +109,17 @@ def list_room(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """What the room holds. What stands behind cards and cells is left out: `show ID --episodes` prints it."""
+    """What the room holds. What stands behind cards and cells is left out, for `show ID --episodes` prints it; and the
+    log, which has a verb of its own.
+    """
     from flyroom.episodes import EPISODES, VERDICTS
+    from flyroom.log import KIND
     from flyroom.room import Room
 
     entries = Room(room, create=False).list(kind)
-    rows = [{"kind": e.kind, "id": e.key, **e.meta} for e in entries if kind or e.kind not in (EPISODES, VERDICTS)]
+    rows = [
+        {"kind": e.kind, "id": e.key, **e.meta} for e in entries if kind or e.kind not in (EPISODES, VERDICTS, KIND)
+    ]
     if not as_json:
         table(str(room), [_line(row) for row in rows])
     emit({"entries": rows}, as_json)

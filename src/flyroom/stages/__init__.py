@@ -5,6 +5,7 @@ Left out: everything that a stage does. These files only find the pieces (which 
 a detector may use) and hand them on.
 """
 
+from flyroom.stages.announcing import announce, check_prereg
 from flyroom.stages.audits import enter, redteam, sit
 from flyroom.stages.bases import OpenBase, evaluate, open_base
 from flyroom.stages.benches import (
@@ -18,12 +19,14 @@ from flyroom.stages.benches import (
     dealt,
     transfers,
 )
-from flyroom.stages.organisms import card, crossed, episodes_behind, grow, named, stored, with_twins
+from flyroom.stages.certifying import certify, opened_before, trials_of
+from flyroom.stages.organisms import card, crossed, episodes_behind, grow, named, orders_of, stored, with_twins
 from flyroom.worlds.micro.bundled import bundled
 
 __all__ = [
     "CALIBRATION",
     "OpenBase",
+    "announce",
     "bench",
     "benched",
     "bundled",
@@ -31,6 +34,8 @@ __all__ = [
     "calibrated",
     "calibration_twins",
     "card",
+    "certify",
+    "check_prereg",
     "chosen_detectors",
     "crossed",
     "dealt",
@@ -40,9 +45,12 @@ __all__ = [
     "grow",
     "named",
     "open_base",
+    "opened_before",
+    "orders_of",
     "redteam",
     "sit",
     "stored",
     "transfers",
+    "trials_of",
     "with_twins",
 ]

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from flyroom import bench as benching
 from flyroom import grow as growth
-from flyroom import stats
+from flyroom import log, stats
 from flyroom.detectors import detectors as every_detector
 from flyroom.judges import cached
 from flyroom.lab import Material
@@ -192,6 +192,7 @@ def calibration_twins(
     by_id = {twin.id: twin for twin in (o.recipe.twin() for o in targets)}
     shapes = [by_id[name] for name in sorted(by_id)]  # whatever order the room has them in
     orders = [(shapes[i % len(shapes)], seed) for i, seed in enumerate(free)]
+    log.open_seeds(room, base.engine.base, orders)
     with open_graders((recipe for recipe, _ in orders), base):
         return growth.grow_orders(orders, base.engine, room=room, snapshots=(), watch=watch)
 

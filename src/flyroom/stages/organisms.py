@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from flyroom import card as cards
-from flyroom import grid, questions
+from flyroom import grid, log, prereg, questions
 from flyroom import grow as growth
 from flyroom import recipes as cookbook
 from flyroom.episodes import EPISODES, episodes_of
@@ -72,10 +72,18 @@ def _checked(recipes: list[Recipe], base: OpenBase) -> list[Recipe]:
 def grow(
     recipes: Sequence[Recipe], base: OpenBase, room: Room, *, seeds: Sequence[int], watch: Watch | None = None
 ) -> list[Organism]:
-    """Each recipe and its twin, with each seed. Files that a recipe's world was read from go into the room first."""
+    """Each recipe and its twin, with each seed. Files that a recipe's world was read from go into the room first, and
+    into its log which seeds are opened.
+    """
     keep_files(recipes, room)
+    log.open_seeds(room, base.engine.base, orders_of(recipes, seeds))
     with open_graders(recipes, base):
         return growth.grow(with_twins(recipes), base.engine, seeds=seeds, room=room, watch=watch)
+
+
+def orders_of(recipes: Sequence[Recipe], seeds: Sequence[int]) -> list[growth.Order]:
+    """Each recipe and its twin with each seed."""
+    return [(recipe, seed) for recipe in with_twins(recipes) for seed in seeds]
 
 
 def with_twins(recipes: Sequence[Recipe]) -> list[Recipe]:
@@ -86,9 +94,10 @@ def with_twins(recipes: Sequence[Recipe]) -> list[Recipe]:
 def card(
     organisms: Sequence[Organism], base: OpenBase, room: Room, *, seed: int, episodes: int, watch: Watch | None = None
 ) -> list[Card]:
-    """A card for each organism above dose 0."""
+    """A card for each organism above dose 0, which names the file that announced it, where one did."""
     with open_graders((organism.recipe for organism in organisms), base):
-        return cards.card(organisms, base.engine, seed=seed, episodes=episodes, room=room, watch=watch)
+        fresh = cards.card(organisms, base.engine, seed=seed, episodes=episodes, room=room, watch=watch)
+    return prereg.name_in(fresh, organisms, room, seed=seed, episodes=episodes)
 
 
 def stored(room: Room, base: OpenBase, ids: Sequence[str] | None) -> list[Organism]:

@@ -1,0 +1,283 @@
+"""What will be done, written down before it is: recipes, their limits, detectors, the analysis and seeds, in a file
+whose hash goes into the room's log before a seed is opened.
+
+The file is JSON and has no time in it, so the same plan is the same file. A card is of that plan where recipe, limits,
+base, seed, the seed of the card and its episodes are those of the file, and the log had its hash before the seed was
+opened; such a card names the hash. Whether what is installed would still do what the file says is found by writing the
+plan anew and comparing the two.
+
+Left out: analyses other than these. What else is planned can stand in the log as a note.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import json
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, is_dataclass, replace
+from pathlib import Path
+from types import FunctionType, ModuleType
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from flyroom import log, stats
+from flyroom.outcome import LOOKS
+from flyroom.questions import gauges_of
+from flyroom.room import Room
+from flyroom.types import BaseRef, Card, Detector, Gauge, Limit, Organism, Recipe, digest, plain
+
+LEVEL = 0.05  # one-sided, over all looks
+Limits = Mapping[str, tuple[Limit, ...]]  # by measure
+WORDS = (
+    "Every limit of a recipe is held by one-sided bounds at this level over all looks. A card passes where all of them "
+    "pass, fails where one fails, and is undecided otherwise; while it is undecided it draws fresh episodes.",
+    "Of a recipe, k of K organisms pass: Clopper-Pearson, two-sided 95 %. An undecided organism has not passed. Seeds "
+    "that were opened before count in no figure.",
+    "A detector's threshold lies where at most 1 % of clean models are expected above it, or above all calibration "
+    "twins where they are too few for that; then no recall at 1 % is given. AUROC and shares have 95 % intervals.",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Announced:
+    """A recipe, whole, and the limits that its cards will hold it to. `source` is what it was asked for by."""
+
+    id: str
+    name: str
+    world: str
+    source: str
+    recipe: Mapping[str, Any]
+    limits: Limits
+
+    @property
+    def title(self) -> log.Title:
+        return log.Title(self.id, self.name, self.world)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Instrument:
+    """A detector: its settings, and the hash of its code."""
+
+    name: str
+    settings: Mapping[str, Any]
+    code: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Analysis:
+    """How often a card looks, at which one-sided level over all looks, and the normal quantile of each look."""
+
+    looks: int = LOOKS
+    level: float = LEVEL
+    quantile: float = field(default_factory=lambda: round(stats.pocock(LOOKS, LEVEL), 4))
+    words: tuple[str, ...] = WORDS
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prereg:
+    """`episodes` are those of a card's look, for each model; `card_seed` is the seed of what is asked and sampled.
+    `changes` and `world` are what the recipes were asked for with.
+    """
+
+    flyroom: str
+    base: BaseRef
+    world: str
+    changes: Mapping[str, Any]
+    recipes: tuple[Announced, ...]
+    seeds: tuple[int, ...]
+    card_seed: int
+    episodes: int
+    detectors: tuple[Instrument, ...]
+    analysis: Analysis = field(default_factory=Analysis)
+
+
+# ---------------------------------------------------------------- parts
+
+
+def announce(recipe: Recipe, source: str) -> Announced:
+    """What a file says of a recipe."""
+    return Announced(
+        id=recipe.id,
+        name=recipe.name,
+        world=recipe.world.name,
+        source=source,
+        recipe=plain(recipe),
+        limits=limits_of(gauges_of(recipe)),
+    )
+
+
+def limits_of(gauges: Mapping[str, Gauge]) -> Limits:
+    """The limits by measure, of those measures that have any."""
+    return {measure: gauge.limits for measure, gauge in gauges.items() if gauge.limits}
+
+
+def instrument(name: str, detector: Detector) -> Instrument:
+    """A detector by its settings and its code: its own file, and those of its package that this one takes from."""
+    texts = sorted(map(inspect.getsource, _modules_of(type(detector))))
+    code = hashlib.sha256("".join(texts).encode()).hexdigest()
+    names = [f.name for f in fields(detector)] if is_dataclass(detector) else []
+    return Instrument(name=name, settings={key: _word(getattr(detector, key)) for key in names}, code=code)
+
+
+def _word(setting: object) -> str:
+    """A setting in words that are the same in every process."""
+    return setting.__qualname__ if isinstance(setting, FunctionType) else repr(setting)
+
+
+def _modules_of(kind: type) -> set[ModuleType]:
+    first = inspect.getmodule(kind)
+    modules, queue = set[ModuleType](), [first] if first else []
+    while queue:
+        module = queue.pop()
+        if module not in modules:
+            modules.add(module)
+            package = module.__package__
+            queue += [other for other in _sources_of(module) if package and other.__package__ == package]
+    return modules
+
+
+def _sources_of(module: ModuleType) -> list[ModuleType]:
+    """The modules that the names of a module come from."""
+    values = [value for value in vars(module).values() if isinstance(value, (type, FunctionType, ModuleType))]
+    return [home for value in values if (home := inspect.getmodule(value)) is not None]
+
+
+# ---------------------------------------------------------------- the file
+
+
+def write(prereg: Prereg, path: Path) -> str:
+    """Write the file and return its SHA-256. ValueError where another plan stands there."""
+    text = json.dumps(plain(prereg), indent=2, ensure_ascii=False) + "\n"
+    if path.exists() and path.read_text(encoding="utf-8") != text:
+        raise ValueError(f"to is {path}; another file stands there, and its hash may be in a log: give a new name")
+    path.write_text(text, encoding="utf-8")
+    return sha256_of(path)
+
+
+def read(path: Path) -> Prereg:
+    """The plan in a file. ValueError names the file."""
+    try:
+        return TypeAdapter(Prereg).validate_json(path.read_bytes())
+    except (OSError, ValidationError) as error:
+        why = error.errors()[0]["msg"] if isinstance(error, ValidationError) else error.strerror
+        raise ValueError(f"{path} is no file of `flyroom prereg`: {why}") from error
+
+
+def sha256_of(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+# ---------------------------------------------------------------- the log
+
+
+def put_on_record(prereg: Prereg, path: Path, room: Room) -> log.Line:
+    """Write the file's hash and what it is of into the room's log."""
+    about = {
+        "sha256": sha256_of(path),
+        "file": path.name,
+        "base": prereg.base.digest,
+        "recipes": {recipe.id: digest(recipe.limits) for recipe in prereg.recipes},
+        "seeds": prereg.seeds,
+        "card_seed": prereg.card_seed,
+        "episodes": prereg.episodes,
+    }
+    return log.append(room, log.ANNOUNCED, about)
+
+
+def opened_before(plan: Prereg, history: Sequence[log.Opening], number: float) -> dict[str, list[int]]:
+    """By the name of a recipe, the seeds that were opened before this line of the log; recipes without any left out."""
+    late = {recipe.name: _list_opened(recipe, plan, history, number) for recipe in plan.recipes}
+    return {name: seeds for name, seeds in late.items() if seeds}
+
+
+def _list_opened(recipe: Announced, plan: Prereg, history: Sequence[log.Opening], number: float) -> list[int]:
+    firsts = {seed: log.first_opening(history, recipe.title, plan.base, seed) for seed in plan.seeds}
+    return [seed for seed, one in firsts.items() if one and (one.number is None or one.number < number)]
+
+
+def name_in(
+    cards: Sequence[Card], organisms: Sequence[Organism], room: Room, *, seed: int, episodes: int
+) -> list[Card]:
+    """The cards, each with the hash of the file that announced it, where one did. Of a room whose log is broken no card
+    names any, and a warning says so.
+    """
+    try:
+        lines = [line for line in log.read(room) if line.what == log.ANNOUNCED]
+        history = log.openings(room) if lines else []
+    except log.LogError as error:
+        warnings.warn(f"no card names the file that announced it: {error}", stacklevel=2)
+        return [*cards]
+    models = {organism.id: organism for organism in organisms}
+    announced = [
+        line for line in lines if (line.about.get("card_seed"), line.about.get("episodes")) == (seed, episodes)
+    ]
+    return [replace(card, prereg=_find(card, models[card.organism], announced, history)) for card in cards]
+
+
+def _find(card: Card, organism: Organism, lines: Sequence[log.Line], history: Sequence[log.Opening]) -> str:
+    opening = log.first_opening(history, log.Title.of(organism.recipe), organism.base, organism.seed)
+    if opening is None or opening.number is None:
+        return ""
+    limits = digest(limits_of(card.gauges))
+    for line in lines:
+        about = line.about
+        of_plan = about.get("base") == organism.base.digest and organism.seed in about.get("seeds", ())
+        if line.number < opening.number and of_plan and about.get("recipes", {}).get(organism.recipe.id) == limits:
+            return str(about.get("sha256"))
+    return ""
+
+
+# ---------------------------------------------------------------- deviations
+
+
+def compare(then: Prereg, now: Prereg) -> list[str]:
+    """How what is installed would deviate from what was announced, in words; empty where it would not."""
+    return [*_compare_recipes(then, now), *_compare_detectors(then, now), *_compare_analysis(then, now)]
+
+
+def _compare_recipes(then: Prereg, now: Prereg) -> list[str]:
+    current = {(one.source, one.name): one for one in now.recipes}
+    deviations: list[str] = []
+    for one in then.recipes:
+        other = current.get((one.source, one.name))
+        if other is None:
+            deviations.append(f"recipe {one.name} cannot be had any more")
+        elif other.id != one.id:
+            deviations.append(f"recipe {one.name} is {other.id} now; {one.id} was announced")
+        if other is not None:
+            deviations += [f"recipe {one.name}: {change}" for change in _compare_limits(one.limits, other.limits)]
+    return deviations
+
+
+def _compare_limits(then: Limits, now: Limits) -> list[str]:
+    changes = [name for name in {**then, **now} if set(then.get(name, ())) != set(now.get(name, ()))]
+    return [
+        f"the limits on {name} are {_write(now.get(name, ()))} now; {_write(then.get(name, ()))} was announced"
+        for name in changes
+    ]
+
+
+def _write(limits: Sequence[Limit]) -> str:
+    words = [f"at {'most' if one.at_least is None else 'least'} {one.bound:g} ({one.of})" for one in limits]
+    return " and ".join(words) or "none"
+
+
+def _compare_detectors(then: Prereg, now: Prereg) -> list[str]:
+    current = {one.name: one for one in now.detectors}
+    deviations: list[str] = []
+    for one in then.detectors:
+        other = current.get(one.name)
+        if other is None:
+            deviations.append(f"detector {one.name} is not installed")
+        elif other != one:
+            what = "code" if other.code != one.code else "settings"
+            deviations.append(f"detector {one.name} has other {what} than was announced")
+    return deviations
+
+
+def _compare_analysis(then: Prereg, now: Prereg) -> list[str]:
+    pairs = [(f.name, getattr(then.analysis, f.name), getattr(now.analysis, f.name)) for f in fields(Analysis)]
+    return [f"analysis.{name} is {other} now; {one} was announced" for name, one, other in pairs if one != other]
