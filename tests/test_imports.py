@@ -22,6 +22,7 @@ EVERYTHING = {
     *("lockstep", "grow", "card", "detectors", "bench", "apart", "lab", "game", "treatments", "mechanism", "report"),
     *("stages", "demo", "grid", "replies", "terminal", "redteam", "serve", "traces", "plugins", "yaml_pages"),
     *("lineup", "measures", "questions", "desk", "episodes"),
+    *("log", "prereg", "outcome"),
 }  # all but the command line, which nobody imports
 TABLE: dict[str, set[str]] = {
     **{key: set[str]() for key in ("types", "plugins", "yaml_pages")},
@@ -46,9 +47,12 @@ TABLE: dict[str, set[str]] = {
     "terminal": {"yaml_pages"},
     "recipes": {"types", "measures", "worlds", "behaviours", "conditions", "implants", "judges", "yaml_pages"},
     "grid": {"types", "recipes"},
-    **dict.fromkeys(("", "stages", "demo", "cli_game", "cli_list", "cli_outside", "cli_world"), EVERYTHING),
+    "log": {"types", "room"},
+    "prereg": {*ROLE, "log", "outcome", "questions", "room"},
+    **dict.fromkeys(("", "stages", "demo", "cli_certify", "cli_game", "cli_list"), EVERYTHING),
+    **dict.fromkeys(("cli_outside", "cli_world"), EVERYTHING),
     "cluster": {"types", "room", "worlds", "grow", "lineup", "stages"},
-    "cli": {*EVERYTHING, "cli_game", "cli_list", "cli_outside", "cli_world", "cluster"},
+    "cli": {*EVERYTHING, "cli_certify", "cli_game", "cli_list", "cli_outside", "cli_world", "cluster"},
     "__main__": {"cli"},
 }
 
