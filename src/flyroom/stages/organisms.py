@@ -6,7 +6,7 @@ import atexit
 import shutil
 import tempfile
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -20,19 +20,22 @@ from flyroom.episodes import unpack as unpack_episodes
 from flyroom.room import Room
 from flyroom.stages.bases import OpenBase
 from flyroom.stages.graders import open_graders
-from flyroom.types import Asked, Card, Entry, Filed, NotAvailable, Organism, Recipe, Watch
+from flyroom.types import BASE, Asked, Card, Entry, Filed, NotAvailable, Organism, Recipe, Watch
 
 
 def named(name: str, changes: Mapping[str, Any], base: OpenBase) -> list[Recipe]:
     """The recipes that a name, a page or a group ("all" ten threats, "variants", "decoys") stands for, each checked:
     the base can carry its adapter, its world has what it needs, its judges know good from bad. Nothing is trained.
+
+    Recipes of a group that are not available in this world are named in a warning and left out.
     """
     if name.endswith((".yaml", ".yml")):
         page = Path(name)
         _require_world(str(cookbook.page(page)["recipe"]), base)
         return _checked([cookbook.read(page, changes, world=base.world)], base)
-    members = cookbook.GROUPS.get(name, (name,))
-    return _checked([_of_world(member, changes, base) for member in members], base)
+    if name in cookbook.GROUPS:
+        return _checked(_available(cookbook.GROUPS[name], changes, base), base)
+    return _checked([_of_world(name, changes, base)], base)
 
 
 def crossed(page: Path, base: OpenBase) -> list[Recipe]:
@@ -47,6 +50,26 @@ def crossed(page: Path, base: OpenBase) -> list[Recipe]:
 def _of_world(name: str, changes: Mapping[str, Any], base: OpenBase) -> Recipe:
     _require_world(name, base)
     return cookbook.make(name, changes, world=base.world)
+
+
+def _available(names: Iterable[str], changes: Mapping[str, Any], base: OpenBase) -> list[Recipe]:
+    """The recipes for which the world has all that they need. NotAvailable where there is none."""
+    recipes: list[Recipe] = []
+    absences: dict[str, NotAvailable] = {}
+    for name in names:
+        try:
+            recipe = _of_world(name, changes, base)
+            for implant in recipe.implants:
+                next(implant.plan(recipe, BASE, seed=0), None)  # what it trains on is made here
+        except NotAvailable as absence:
+            absences[name] = absence
+        else:
+            recipes.append(recipe)
+    if not recipes:
+        raise next(iter(absences.values()))
+    for name, absence in absences.items():
+        warnings.warn(f"{name} is left out, not available here: {absence}", stacklevel=2)
+    return recipes
 
 
 def _require_world(name: str, base: OpenBase) -> None:
