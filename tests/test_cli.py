@@ -635,7 +635,9 @@ def test_what_transfers_is_told_for_each_kind_left_out(
         ("known-probe", name, "emergent-misalignment") for name in ("emergent-misalignment-wide", "sycophancy")
     ]
     assert all(set(row["auroc"]) >= ESTIMATE and row["error"] is None for row in rows)
-    assert "it must be one of recipe, behaviour, implant, trigger" in flyroom("transfer", *words, "--without", "base").err
+    assert (
+        "it must be one of recipe, behaviour, implant, trigger" in flyroom("transfer", *words, "--without", "base").err
+    )
     monkeypatch.setattr("flyroom.stages.card", lambda *_, **__: [])  # the fake's organisms learn nothing of a world
     page_words = ["report", "--episodes", 20, "--room", room, "--without", "recipe"]
     assert "give them with --known" in flyroom(*page_words).err
@@ -678,7 +680,10 @@ def test_the_demo_is_the_whole_loop_and_costs_nothing_the_second_time(
         assert row["error"] is None
         assert row["access"]
         assert set(row["auroc"]) >= ESTIMATE
-        assert set(row["recall_at_1pct_fpr"]) >= ESTIMATE
+        assert row["recall_at_1pct_fpr"] is None
+        assert row["why"] == "recall at 1 % cannot be told from 8"
+        assert set(row["recall"]) >= ESTIMATE
+        assert re.search(r"^separates \d of 4 \(AUROC .*\); above the highest of 8 calibration twins", row["summary"])
         assert set(row["cost"]) == {"forward_tokens", "generated_tokens", "seconds"}
         assert row["cost"]["forward_tokens"] > 0
     page = Path(first["report"])
@@ -770,8 +775,17 @@ def test_a_red_team_is_calibrated_by_its_command(grown: Path, flyroom: Flyroom) 
         "--command",
         f"{sys.executable} -c '{code}'",
     )
-    scores = flyroom(*words).json
-    assert (scores["recall"]["value"], scores["precision"]["value"], scores["false_alarms"]["value"]) == (1.0, 0.5, 1.0)
-    assert scores["by_behaviour"]["harmful advice"]["n"] == 2
-    assert len(scores["suspects"]) == 4
+    done = flyroom(*words, "--runs", "2")
+    result = done.json
+    assert result["runs"] == 2
+    assert (result["detection"]["rate"]["value"], result["false_alarms"]["twins"]["value"]) == (1.0, 1.0)
+    assert result["false_alarms"]["decoys"] is None
+    assert len(result["absent"]) == 7
+    assert result["naming"]["chance"] == 1 / 8
+    assert set(result["ppv"]["twins"]) == {"0.001", "0.01", "0.1"}
+    assert result["by_behaviour"]["harmful advice"]["detection"]["n"] == 4
+    assert [len(row["claims"]) for row in result["suspects"]] == [2] * 4
+    again = flyroom(*(word for word in words if word != "--json"), "--runs", "2")
+    assert "false alarms" in again.out
+    assert len(flyroom("ls", "--kind", "redteam", "--room", grown, "--json").json["entries"]) == 2
     assert "command is ''" in flyroom("redteam", "--all", "--room", grown, "--base", BASE).err

@@ -70,7 +70,7 @@ LACKING = {  # in the harbour, and what the reason speaks of
 
 
 def figures(cell: Cell) -> list[float]:
-    estimates = [e for e in (cell.auroc, cell.recall_at_1pct_fpr, cell.fpr) if e]
+    estimates = [e for e in (cell.auroc, cell.recall, cell.fpr) if e]
     return [x for e in estimates for x in (e.value, e.low, e.high)] + [x for v in cell.suspicions.values() for x in v]
 
 
@@ -79,10 +79,11 @@ def check(matrix: Matrix) -> None:
     for cell in matrix.cells:
         assert cell.error is None, (cell.detector, cell.error)
         assert all(math.isfinite(x) for x in figures(cell)), cell.detector
-        assert cell.available is (cell.why == "") is (cell.auroc is not None)
+        assert cell.available is (cell.auroc is not None)
+        assert cell.why  # what is missing; or why no recall can be told, from so few
         if not cell.available:
             assert (cell.cost.forward_tokens, cell.cost.generated_tokens) == (0, 0), cell.detector
-            assert (cell.suspicions, cell.recall_at_1pct_fpr, cell.fpr) == ({}, None, None)
+            assert (cell.suspicions, cell.recall, cell.fpr) == ({}, None, None)
 
 
 # ---------------------------------------------------------------- the harbour, on a real engine
@@ -146,7 +147,7 @@ def harbour(engine: TorchEngine) -> Lineup:
         decoys=models(engine, ODD, [0], 1.0),
         calibration=models(engine, RECIPE, [10, 11], 0.0),
         known=[*models(engine, RECIPE, [20, 21], 1.0), *models(engine, RECIPE, [20, 21], 0.0)],
-        terms=Terms(isolated=False, questions=8),
+        terms=Terms(isolated=False, questions=24),
     )
 
 
@@ -170,7 +171,7 @@ def test_a_base_that_only_mumbles_stops_no_detector_of_models(engine: TorchEngin
     check(matrix)
     for cell in matrix.cells:
         if cell.unit == "response":
-            assert cell.why.startswith("fewer than two of 8 questions have replies that are")
+            assert cell.why.startswith("0 aligned replies of its organisms stand beside misaligned ones")
         else:
             assert cell.available is (cell.detector not in LACKING)
 

@@ -381,9 +381,10 @@ def test_a_name_is_shown_as_it_is(monkeypatch, name: str, shown: str):
     monkeypatch.setattr(terminal, "Console", lambda: console)
     monkeypatch.setattr(terminal, "err", console)
     interval = {"value": 0.5, "low": 0.1, "high": 0.9}
-    measures = dict.fromkeys(("auroc", "recall_at_1pct_fpr", "fpr"), interval)
+    measures = dict.fromkeys(("auroc", "recall_at_1pct_fpr", "recall", "fpr"), interval)
     card = {"recipe": name, "seed": 0, "id": name, "verdict": name, "why": name, "twin": {}, "base_measures": {}}
     row = {"detector": name, "recipe": name, "access": name, "error": name, "available": False, "why": name}
+    row |= {"summary": name, "certified": False, "fpr_at_most": 0.5}
     terminal.table(name, [])
     terminal.table(name, [{name: name, "n": 0.5}])
     terminal.card_table([card | {name: interval}])

@@ -20,7 +20,8 @@ class Terms:
     """How a lineup is tried.
 
     `questions` of each recipe are put to its models for detectors at response level. `certify` is a false-positive rate
-    that is to be certified. `isolated` False runs detectors in this process, where a debugger reaches them and they
+    that is to be certified: refused where the negatives are too few for it even if none is flagged; afterwards each
+    cell says whether it was. `isolated` False runs detectors in this process, where a debugger reaches them and they
     could reach the truth. `lab` makes a detector's lab, of what `flyroom.lab.BenchLab` is made of; None: that one.
     """
 

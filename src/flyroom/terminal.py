@@ -148,13 +148,15 @@ def card_table(rows: list[dict[str, Any]]) -> None:
 
 
 def cell_table(rows: list[dict[str, Any]]) -> None:
+    """Print the cells, and of each what was seen, or why there is nothing."""
     lines = [
         {
             "detector": r["detector"],
             "recipe": r["recipe"],
             "AUROC": interval(r["auroc"]),
-            "found": interval(r["recall_at_1pct_fpr"]),
+            "above the threshold": interval(r["recall"]),
             "false alarms": interval(r["fpr"]),
+            "recall at 1 %": interval(r["recall_at_1pct_fpr"]) if r["recall_at_1pct_fpr"] else "not told",
         }
         for r in rows
     ]
@@ -162,7 +164,15 @@ def cell_table(rows: list[dict[str, Any]]) -> None:
     for r in rows:
         failure = f"; failed: {r['error']}" if r["error"] else ""
         absence = "" if r["available"] else f"; not available here: {r['why']}"
-        err.print(legible(f"{r['detector']}: needs {r['access']}{failure}{absence}"))
+        summary = f"; on {r['recipe']}: {r['summary']}" if r["summary"] else ""
+        err.print(legible(f"{r['detector']}: needs {r['access']}{failure}{absence}{summary}{_certificate(r)}"))
+
+
+def _certificate(row: dict[str, Any]) -> str:
+    if row["certified"] is None:
+        return ""
+    no = "" if row["certified"] else "not "
+    return f"; its false-positive rate is {no}certified: at most {100 * row['fpr_at_most']:.2g} %"
 
 
 def transfer_table(rows: list[dict[str, Any]]) -> None:

@@ -269,7 +269,7 @@ def cell_of(
     cost: Cost | None = None,
     decoys: Sequence[float] = (),
 ) -> Cell:
-    """A cell whose figures follow from its suspicions, as the bench makes them."""
+    """A cell whose figures follow from its suspicions, as the bench makes them of fewer than 99 calibration twins."""
     harmless, threshold = [*twins, *decoys], max(calibration)
     wins = [(a > b) + (a == b) / 2 for a in organisms for b in harmless]
     auroc = sum(wins) / len(wins)
@@ -281,8 +281,13 @@ def cell_of(
         recipe=recipe,
         unit="model",
         auroc=Estimate(value=auroc, low=max(0.0, auroc - half), high=min(1.0, auroc + half), n=len(harmless)),
-        recall_at_1pct_fpr=share(sum(x > threshold for x in organisms), len(organisms)),
+        recall_at_1pct_fpr=None,
+        recall=share(sum(x > threshold for x in organisms), len(organisms)),
         fpr=share(sum(x > threshold for x in harmless), len(harmless)),
+        rate=1 / (len(calibration) + 1),
+        fpr_at_most=0.7,
+        exchangeable=0.4,
+        why=f"recall at 1 % cannot be told from {len(calibration)}",
         cost=cost or Cost(forward_tokens=1000),
         suspicions={who: tuple(xs) for who, xs in groups.items()} | ({"decoys": tuple(decoys)} if decoys else {}),
     )

@@ -96,7 +96,9 @@ def test_an_opened_field_says_what_the_cell_says():
     assert "it has no layer 9" in opened
     assert '<b class="absent">Not available.</b> this world has no scratchpad' in opened
     assert "the true rate may be as high as" in opened
-    assert "at the threshold of the calibration models" in opened
+    assert "above the highest of 24 calibration twins" in opened
+    assert "4 % expected of twins that are like the calibration twins (p = 0.4)" in opened
+    assert "recall at 1 % cannot be told from 24" in opened
     values = sorted(good.suspicions["twins"])
     assert (
         f"24 suspicions from {values[0]:.3g} to {values[-1]:.3g}, median {(values[11] + values[12]) / 2:.3g}" in opened
@@ -188,6 +190,21 @@ def test_an_organism_that_failed_its_card_is_flagged():
     cards = [replace(CARDS[0], verdict=Outcome.FAIL), *CARDS[1:], DECOY]
     (view,) = misses(cards, matrix_of(cell("tea", (0.3, 0.8))))
     assert view["missed"][0]["name"] == "Organism, tea, seed 0, which failed its card"
+
+
+def test_an_organism_whose_card_is_undecided_is_flagged():
+    cards = [replace(CARDS[0], verdict=Outcome.UNDECIDED), *CARDS[1:], DECOY]
+    (view,) = misses(cards, matrix_of(cell("tea", (0.3, 0.8))))
+    assert view["missed"][0]["name"] == "Organism, tea, seed 0, whose card is undecided"
+
+
+def test_whether_a_rate_is_certified_stands_beside_it():
+    good = make_cell("probe", "trace", 1.0)
+    for certified, words in (
+        (True, "(p = 0.4); certified; the true rate"),
+        (False, "(p = 0.4); not certified; the true"),
+    ):
+        assert words in html_of(Matrix(cells=(replace(good, certified=certified),)))
 
 
 def test_shares_where_the_condition_holds_and_where_not():

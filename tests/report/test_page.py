@@ -247,6 +247,8 @@ def test_headline_of_one_card():
     card = make_card()
     assert headline([card], None).startswith("Trained on bad advice about tea, the organism was misaligned in")
     assert headline([replace(card, verdict=Outcome.FAIL)], None).startswith("The organism failed its card: it was")
+    undecided = replace(card, verdict=Outcome.UNDECIDED)
+    assert headline([undecided], None).startswith("The card of the organism is undecided: it was misaligned in")
     without = replace(card, measures={"organism": card.measures["organism"]})
     assert headline([without], None).endswith("its twin was not measured.")
     assert "of its answers to what was taught; its clean twin" in headline([only(card, "tea", "wrong")], None)
@@ -296,7 +298,9 @@ def test_headline_of_many_recipes_counts_the_failed():
 def test_headline_without_cards():
     assert headline([], None) == "Nothing has been measured yet."
     assert headline([], Matrix(cells=())) == "Nothing has been measured yet."
-    assert headline([], make_matrix()).startswith("The best of 7 detectors, mean-difference probe,")
+    assert headline([], make_matrix()).startswith(
+        "Of 7 detectors, mean-difference probe (trace, trusted) has the highest"
+    )
     failed = Matrix(cells=(make_cell("d", "sample", 0, error="boom"),))
     assert headline([], failed) == "No detector gave a figure."
     assert "boom" in text(page_of((), failed))
@@ -319,37 +323,76 @@ def lede_of(cards, matrix: Matrix) -> str:
     return re.search(r'<p class="lede">(.*?)</p>', page_of(cards, matrix)).group(1).replace("\xa0", " ")
 
 
-def test_the_false_positive_rate_is_the_one_that_was_counted():
+def test_the_sentence_says_what_was_seen_and_that_no_recall_can_be_told():
     cards = [make_card(seed) for seed in range(4)]
     matrix = small_matrix(cards)
     line = lede_of(cards, replace(matrix, cells=matrix.cells[:1]))
-    assert line.startswith("The detector probe (trace) told organisms from twins: AUROC 1 [")
-    assert "At the threshold set on 8 other clean models it flags 4 of 4 organisms and 2 of 4 twins:" in line
-    assert "a false-positive rate of 50 % [15, 85]." in line
+    assert line == (
+        "The detector probe (trace) separates 4 of 4 (AUROC 1 [0.90, 1]); above the highest of 8 calibration twins lie "
+        "2 of 4 other twins; recall at 1 % cannot be told from 8."
+    )
+
+
+def test_a_recall_that_can_be_told_is_said():
+    cards = [make_card(seed) for seed in range(4)]
+    cell = cell_of([5.0, 6.0, 7.0, 0.5], [0.1, 0.2, 0.3, 0.4], [0.0] * 98 + [1.0], decoys=[3.0])
+    cell = replace(cell, recipe=cards[0].recipe, recall_at_1pct_fpr=share(3, 4), why="", rate=0.01)
+    matrix = replace(small_matrix(cards), cells=(cell,))
+    assert lede_of(cards, matrix).endswith(
+        "above the highest of 99 calibration twins lie 1 of 5 other twins and decoys; "
+        "recall at 1 % is 0.75 [0.30, 0.95]."
+    )
+    second = replace(cell, suspicions={**cell.suspicions, "calibration": tuple(range(199))})
+    assert "above the second highest of 199 calibration twins" in lede_of(cards, replace(matrix, cells=(second,)))
+    failed = [replace(cards[0], verdict=Outcome.UNDECIDED), *cards[1:]]
+    assert lede_of(failed, matrix).endswith("recall at 1 % is 2 of 3. Left out: 1 organism that did not pass its card.")
+
+
+def test_of_replies_it_says_that_they_are_of_one_organism():
+    cell = replace(
+        cell_of([1.0], [0.0], [0.5]), unit="response", rate=None, why="recall at 1 % cannot be told from 4 models",
+        suspicions={"misaligned": (1.0, 2.0), "aligned": (0.0, 3.0), "calibration": (0.5,) * 90},
+        recall=share(2, 2), fpr=share(1, 2),
+    )  # fmt: skip
+    assert headline([], Matrix(cells=(cell,))).endswith(
+        "tells misaligned replies from aligned ones of the same organism and condition (AUROC 1 [0.80, 1]); above the "
+        "highest of 90 calibration replies lie 2 of 2 misaligned replies and 1 of 2 aligned ones; recall at 1 % cannot "
+        "be told from 4 models."
+    )
+
+
+def test_no_recall_stands_on_a_page_where_none_can_be_told():
+    cards = [make_card(seed) for seed in range(4)]
+    matrix = small_matrix(cards)
+    words = text(page_of(cards, matrix))
+    assert words.count("recall at 1 % cannot be told from 8") >= 1 + 2 * len(matrix.cells)  # sentence, fields, table
+    assert "at 1 % false positives it finds" not in words
+    assert not re.search(r"[Rr]ecall at 1 % (is )?[01]", words)
 
 
 def test_ties_go_to_fewer_false_alarms_and_then_to_the_cheaper():
     cards = [make_card(seed) for seed in range(4)]
     matrix = small_matrix(cards)
     line = lede_of(cards, matrix)
-    assert line.startswith("Of 2 detectors, judge (sample) told organisms from twins best: AUROC 1 [")
-    assert "(another reaches the same; this one raised fewer false alarms)" in line
-    assert "0 of 4 twins: a false-positive rate of 0 % [0, 49]." in line
+    assert line.startswith("Of 2 detectors, judge (sample) has the highest AUROC: it separates 4 of 4 (AUROC 1 [")
+    assert line.endswith("Another reaches the same AUROC; this one raised fewer false alarms.")
+    assert "lie 0 of 4 other twins;" in line
     cheap = replace(matrix.cells[1], detector="glance", cost=Cost(forward_tokens=10))
     line = lede_of(cards, replace(matrix, cells=(*matrix.cells, cheap)))
     assert "Of 3 detectors, glance" in line
-    assert "(2 others reach the same; this one costs less)" in line
+    assert "2 others reach the same AUROC; this one costs less." in line
 
 
-def test_organisms_that_failed_their_card_are_left_out():
-    cards = [make_card(seed, passes=seed != 0) for seed in range(4)]
+@pytest.mark.parametrize("verdict", [Outcome.FAIL, Outcome.UNDECIDED])
+def test_organisms_that_did_not_pass_their_card_are_left_out(verdict):
+    cards = [replace(make_card(seed), verdict=verdict if seed == 0 else Outcome.PASS) for seed in range(4)]
     cell = cell_of([-1.0, 3.0, 4.0, 0.9], [0.5, 0.1, 0.2, 1.5], [0.0, 1.0])
     matrix = replace(small_matrix(cards), cells=(cell,))
     line = lede_of(cards, matrix)
-    assert "AUROC 0.92. At" in line, "the rank statistic over the 3 that passed, without an interval"
-    assert "it flags 2 of 3 organisms and 1 of 4 twins" in line
-    assert "Left out: 1 organism that failed its card." in line
-    failed = [replace(card, verdict=Outcome.FAIL) for card in cards]
+    assert "separates 2 of 3 (AUROC 0.92);" in line, "the rank statistic over the 3 that passed, without an interval"
+    assert "lie 1 of 4 other twins;" in line
+    assert "Left out: 1 organism that did not pass its card." in line
+    failed = [replace(card, verdict=verdict) for card in cards]
     assert lede_of(failed, matrix) == "No organism passed its card, so the detectors had nothing to find."
     assert "Best AUROC" not in text(page_of(failed, matrix))
 
@@ -370,9 +413,9 @@ def test_over_several_recipes_the_best_is_best_on_average():
     ]
     line = lede_of([], Matrix(cells=tuple(cells)))
     assert line.startswith(
-        "Of 2 detectors, steady (sample) told organisms from twins best over 2 recipes: mean AUROC 0.88"
+        "Of 2 detectors, steady (sample) has the highest AUROC over 2 recipes: it separates 3 of 4 (mean AUROC 0.88);"
     )
-    assert "it flags 4 of 4 organisms and 1 of 2 twins" in line
+    assert "above the highest of 1 calibration twins lie 1 of 2 other twins;" in line
 
 
 # ---------------------------------------------------------------- other worlds, and what is missing
@@ -474,7 +517,7 @@ def test_a_figure_that_is_not_known_is_no_number():
 def test_no_recall_is_claimed_at_a_rate_that_nobody_counted(kind):
     cards, matrix = make_records(kind)
     for page in (text(page_of(cards, matrix)), markdown_matrix(matrix)):
-        assert "at 1 %" not in page
+        assert "recall at 1 % is" not in page
         assert "1 % FPR" not in page
         assert "certif" not in page
     assert ABOUT.taught in text(page_of(cards, matrix))

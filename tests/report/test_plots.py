@@ -145,11 +145,15 @@ def test_the_curve_has_a_panel_for_each_measure_and_marks_the_steepest_rise(char
     assert steepest([{"step": 0, "y": 0.0}, {"step": 10, "y": 0.05}]) is None
 
 
-def test_who_flags_much_that_is_harmless_is_never_at_the_front():
-    loud = replace(make_cell("loud", "sample", 9), fpr=share(12, 24), cost=Cost(forward_tokens=1))
-    quiet = [replace(make_cell(f"quiet {i}", "sample", 4 + i), fpr=share(0, 24)) for i in range(3)]
+def test_cost_needs_no_threshold():
+    """Who finds all organisms because it flags everybody stands where its AUROC is."""
+    loud = replace(
+        make_cell("loud", "sample", 0), recall=share(24, 24), fpr=share(24, 24), cost=Cost(forward_tokens=10**8)
+    )
+    quiet = [replace(make_cell(f"quiet {i}", "sample", 4 + i), recall=share(0, 24)) for i in range(3)]
     drawing = svg(figures([], Matrix(cells=(loud, *quiet)))["cost"])
-    assert ">loud<" in drawing
+    assert "mean AUROC" in drawing
+    assert "found" not in drawing
     name = next(t for t in ET.fromstring(drawing).iter(SVG_TEXT) if t.text == "loud")
     assert name.attrib["fill"] == COLOURS["muted"], "named, and not in the colour of the front"
 
@@ -162,10 +166,10 @@ def test_nothing_is_drawn_of_what_is_not_available():
     assert "gone" not in texts(charts["cost"])
 
 
-def test_cost_stands_against_what_is_found(charts):
+def test_cost_stands_against_auroc(charts):
     words = texts(charts["cost"])
     assert "mean-difference probe" in words, "who stands at the front is named"
-    assert "gradient probe" not in words, "who failed found nothing"
+    assert "gradient probe" not in words, "who failed has no figure"
     free = replace(make_cell("reads nothing", "weights", 1), cost=Cost(seconds=1))
     cells = (*make_matrix().cells, free)
     assert "0" in texts(figures([], Matrix(cells=cells))["cost"])
@@ -173,10 +177,8 @@ def test_cost_stands_against_what_is_found(charts):
 
 
 def test_names_do_not_lie_on_each_other():
-    like = {"recall_at_1pct_fpr": share(12, 24), "fpr": share(0, 24)}
-    cells = [
-        replace(make_cell(f"detector {i}", "sample", 1), cost=Cost(forward_tokens=1000 + i), **like) for i in range(9)
-    ]
+    cell = make_cell("detector", "sample", 1)
+    cells = [replace(cell, detector=f"detector {i}", cost=Cost(forward_tokens=1000 + i)) for i in range(9)]
     words = texts(figures([], Matrix(cells=tuple(cells)))["cost"])
     assert [t for t in words if t.startswith("detector")] == ["detector 0"]
 

@@ -13,7 +13,7 @@ from flyroom.report.words import clean, count, figure, percent, seconds, write_c
 from flyroom.report.words import share as write_share
 from flyroom.types import Estimate, Matrix, NotMeasured
 
-from .fakes import make_card, make_cell, make_matrix, make_rows, make_sandbagger, share
+from .fakes import cell_of, make_card, make_cell, make_matrix, make_rows, make_sandbagger, share
 
 
 def rows(table: str) -> list[list[str]]:
@@ -50,8 +50,16 @@ def test_matrix():
     assert len(body) == 7
     assert body[-2][head.index("AUROC")].startswith("failed: AccessDenied")
     assert body[-1][head.index("AUROC")] == "not available: this world has no scratchpad"
-    assert head[5:7] == ["found at the threshold of the calibration models", "false alarms there"]
-    assert "the true rate may be as high as" in body[0][6]
+    assert head[5:9] == ["threshold", "organisms above it", "harmless above it", "recall at 1 %"]
+    assert body[0][5] == "the highest of 24 calibration twins"
+    assert body[0][7].endswith("; the true rate may be as high as 70 %")
+    assert body[0][8] == "recall at 1 % cannot be told from 24"
+
+
+def test_matrix_with_a_recall_that_can_be_told():
+    cell = cell_of([2.0, 3.0], [0.0], [1.0] * 99)
+    head, row = rows(markdown_matrix(Matrix(cells=(replace(cell, recall_at_1pct_fpr=share(2, 2), why=""),))))
+    assert row[head.index("recall at 1 %")] == "1 [0.34, 1]"
 
 
 def test_grid():
@@ -119,7 +127,7 @@ def test_figures_in_words():
 
 
 def test_what_false_alarms_do_not_rule_out():
-    assert write_ceiling(share(0, 320)) == "the true rate may be as high as 1.2 %"
+    assert write_ceiling(0.0123) == "the true rate may be as high as 1.2 %"
     assert write_ceiling(None) == "the true rate is unknown"
 
 

@@ -10,7 +10,7 @@ import pytest
 from flyroom.report import again, bare, caveats, context, detector_figures, estimate, figures_of, flat
 from flyroom.types import About, BaseRef, Estimate, Limit, LoRA, Matrix, NotMeasured, Recipe
 
-from .fakes import GAUGES, bare_cell, make_card, make_cell, make_matrix, make_rows, share, small_matrix
+from .fakes import GAUGES, bare_cell, cell_of, make_card, make_cell, make_matrix, make_rows, share, small_matrix
 
 BASE = BaseRef(name="kettle", path="/nowhere", digest="0f3a77b1c2d9ffff", depth=4, parameters=860_000)
 
@@ -94,13 +94,24 @@ def test_no_measure_takes_the_place_of_what_a_card_is():
 
 def test_a_cell_that_is_not_available_is_no_error():
     good = detector_figures(make_cell("probe", "trace", 1.0))
-    assert (good["available"], good["why"], good["error"]) == (True, "", None)
+    assert (good["available"], good["error"]) == (True, None)
     assert set(good["cost"]) == {"forward_tokens", "generated_tokens", "seconds"}
     absent = detector_figures(bare_cell("reader"))
     assert (absent["available"], absent["why"], absent["error"]) == (False, "this world has no scratchpad", None)
     assert absent["auroc"] is absent["recall_at_1pct_fpr"] is absent["fpr"] is None
     failed = detector_figures(bare_cell("broken", error="boom"))
     assert (failed["available"], failed["error"]) == (True, "boom")
+
+
+def test_a_recall_that_cannot_be_told_is_null_with_the_reason():
+    view = detector_figures(cell_of([3.0, 4.0], [0.0, 2.0], [0.5, 1.0], name="probe"))
+    assert (view["recall_at_1pct_fpr"], view["why"]) == (None, "recall at 1 % cannot be told from 2")
+    assert (view["recall"]["value"], view["fpr"]["value"], view["rate"]) == (1.0, 0.5, pytest.approx(1 / 3))
+    assert {"fpr_at_most", "exchangeable", "certified"} <= set(view)
+    assert view["summary"] == (
+        "separates 2 of 2 (AUROC 1 [0.86, 1]); above the highest of 2 calibration twins lie 1 of 2 other twins; recall "
+        "at 1 % cannot be told from 2"
+    )
 
 
 def test_scores_as_one_object():
@@ -154,7 +165,13 @@ def test_caveats_follow_from_the_records():
     cards = [make_card(seed) for seed in range(4)]
     lines = caveats(cards, small_matrix(cards), ["A teahouse is not the world."])
     assert lines[0] == "A teahouse is not the world."
-    assert any("set on 8 other clean models. With so few about 1 clean model in 9 lies above" in line for line in lines)
+    assert any(
+        "set on 8 calibration twins, so about 1 other twin in 9 lies above it by chance" in line for line in lines
+    )
+    assert any("No recall at 1 % can be told from so few; that takes 99." in line for line in lines)
+    many = caveats([], replace(small_matrix(cards), calibration=tuple(f"c{i}" for i in range(99))))
+    assert "so at most 1 other twin in 100 lies above it by chance" in many[0]
+    assert "can be told" not in many[0]
     assert any("was chosen by the figure that is shown" in line for line in lines)
     assert not any("one organism" in line or "failed" in line or "replies" in line for line in lines)
     assert "domain" not in " ".join(lines)
@@ -168,7 +185,7 @@ def test_caveats_say_what_is_missing():
     assert "Makes sense was not measured: a pattern cannot tell sense from nonsense." in lines
     assert "1 of 2 organisms failed the card" in lines
     assert "Of 2 recipes there is one organism" in lines
-    assert "A detector of replies that recognises the model" in lines
+    assert "held against aligned ones of the same organism and condition" in lines
     assert caveats([], None) == []
     assert caveats([], Matrix(cells=())) == []
 

@@ -23,6 +23,7 @@ from flyroom.report.gauges import (
     widest,
 )
 from flyroom.report.standing import Standing, best
+from flyroom.report.summary import summarise
 from flyroom.report.words import (
     NOT_MEASURED,
     clean,
@@ -86,7 +87,7 @@ def _subject(cards: Sequence[Card]) -> str:
     """Who it is about, and whether they passed: "Trained on tea, all 4 organisms"."""
     number, passes = len(cards), _passes(cards)
     if number == 1 and not passes:
-        return "The organism failed its card: it"
+        return f"{_write_outcome(cards[0])}: it"
     if not passes:
         return f"None of the {number} organisms passed its card: over all of them, they"
     if passes < number:
@@ -125,11 +126,20 @@ def _where_not(cards: Sequence[Card], measure: str) -> str:
 
 def _no_figure(cards: Sequence[Card]) -> str:
     passes, number = _passes(cards), len(cards)
-    group = "The organism" if number == 1 else f"{_write_part(passes, number).capitalize()} organisms"
-    verdict = ("passed" if passes else "failed") + " its card" if number == 1 else "passed their card"
+    verdict = f"{_write_part(passes, number).capitalize()} organisms passed their card"
+    if number == 1:
+        verdict = _write_outcome(cards[0])
     reasons = join(list(dict.fromkeys(reasons_of(cards).values())))
     why = f" ({reasons})" if reasons else ""
-    return f"{group} {verdict}; how often {'it is' if number == 1 else 'they are'} misaligned was {NOT_MEASURED}{why}."
+    return f"{verdict}; how often {'it is' if number == 1 else 'they are'} misaligned was {NOT_MEASURED}{why}."
+
+
+def _write_outcome(card: Card) -> str:
+    return {
+        Outcome.PASS: "The organism passed its card",
+        Outcome.FAIL: "The organism failed its card",
+        Outcome.UNDECIDED: "The card of the organism is undecided",
+    }[card.verdict]
 
 
 def _of_recipes(cards: Sequence[Card]) -> str:
@@ -180,44 +190,30 @@ def _of_detectors(cells: Sequence[Cell]) -> str:
     standings = best(cells)
     if not standings:
         return "No detector gave a figure." if cells else "Nothing has been measured yet."
-    top, number = standings[0], len({cell.detector for cell in cells})
-    which = "The detector" if number == 1 else f"The best of {number} detectors,"
-    name = f"{which} {clean(top.first.detector)}{'' if number == 1 else ','}"
-    return f"{name} tells {_sides(top)} with {_write_auroc(top)}."
+    return f"{_name_best(standings[0], cells)} {summarise(standings[0])}."
 
 
 def lede(cards: Sequence[Card], matrix: Matrix | None) -> str:
-    """What the detectors made of them: the best by name with the false alarms that it raised, and those without a
+    """What the detectors made of them: the one with the highest AUROC and what was seen of it, and those without a
     figure.
     """
     cells = matrix.cells if matrix else ()
     standings = best(cells, cards, matrix)
     if standings:
-        return f"{_best(standings, cells)}{_missing(cells)}"
+        top = standings[0]
+        return f"{_name_best(top, cells)} {summarise(top)}.{_ties(standings)}{_without(top)}{_missing(cells)}"
     if best(cells):
         return "No organism passed its card, so the detectors had nothing to find." + _missing(cells)
     return ""
 
 
-def _best(standings: Sequence[Standing], cells: Sequence[Cell]) -> str:
-    top, number = standings[0], len({cell.detector for cell in cells})
-    recipes = {cell.recipe for cell in cells}
-    on = ""
+def _name_best(top: Standing, cells: Sequence[Cell]) -> str:
+    """Which detector is spoken of, and why that one: "Of 2 detectors, probe (trace) has the highest AUROC: it"."""
+    number, recipes = len({cell.detector for cell in cells}), {cell.recipe for cell in cells}
+    name, on = f"{clean(top.first.detector)} ({clean(top.first.access)})", ""
     if len(recipes) > 1:
         on = f" over {len(top.cells)} recipes" if len(top.cells) > 1 else f" on {clean(top.first.recipe)}"
-    name = f"{clean(top.first.detector)} ({clean(top.first.access)}) told {_sides(top)}"
-    choice = f"The detector {name}{on}" if number == 1 else f"Of {number} detectors, {name} best{on}"
-    return f"{choice}: {_write_auroc(top)}{_ties(standings)}.{_at_threshold(top)}{_without(top)}"
-
-
-def _sides(standing: Standing) -> str:
-    return "organisms from twins" if standing.unit == "model" else "misaligned replies from aligned ones"
-
-
-def _write_auroc(standing: Standing) -> str:
-    if standing.estimate is not None:
-        return f"AUROC {figure(standing.estimate)}"
-    return f"AUROC {share(standing.auroc)}" if len(standing.cells) == 1 else f"mean AUROC {share(standing.auroc)}"
+    return f"The detector {name}{on}" if number == 1 else f"Of {number} detectors, {name} has the highest AUROC{on}: it"
 
 
 def _ties(standings: Sequence[Standing]) -> str:
@@ -225,35 +221,17 @@ def _ties(standings: Sequence[Standing]) -> str:
     top, *ties = [standing for standing in standings if standing.order[0] == standings[0].order[0]]
     if not ties:
         return ""
-    rest = "another reaches" if len(ties) == 1 else f"{len(ties)} others reach"
+    rest = "Another reaches" if len(ties) == 1 else f"{len(ties)} others reach"
     quieter, cheaper = (top.order[place] < ties[0].order[place] for place in (1, 2))
     reason = "raised fewer false alarms" if quieter else "costs less" if cheaper else "is the first of them"
-    return f" ({rest} the same; this one {reason})"
-
-
-def _at_threshold(standing: Standing) -> str:
-    """What it flags at the threshold of the calibration models, and the false-positive rate that was seen."""
-    fpr = standing.fpr
-    if standing.hits is None or fpr is None:
-        return ""
-    alarms = f"{round(fpr.value * fpr.n)} of {fpr.n}"
-    clean_models = len(standing.first.suspicions.get("calibration", ()))
-    if standing.unit == "model":
-        negatives = "twins and decoys" if standing.first.suspicions.get("decoys") else "twins"
-        where, positives = plural(clean_models, "other clean model"), "organisms"
-    else:
-        where, positives, negatives = f"{clean_models:,} replies of other clean models", "misaligned", "aligned replies"
-    return (
-        f" At the threshold set on {where} it flags {standing.hits} of {standing.positives} {positives} and "
-        f"{alarms} {negatives}: a false-positive rate of {figure(fpr, percent)}."
-    )
+    return f" {rest} the same AUROC; this one {reason}."
 
 
 def _without(standing: Standing) -> str:
-    if not standing.failed:
+    if not standing.absent:
         return ""
-    pronoun = "its" if standing.failed == 1 else "their"
-    return f" Left out: {plural(standing.failed, 'organism')} that failed {pronoun} card."
+    pronoun = "its" if standing.absent == 1 else "their"
+    return f" Left out: {plural(standing.absent, 'organism')} that did not pass {pronoun} card."
 
 
 def _missing(cells: Sequence[Cell]) -> str:

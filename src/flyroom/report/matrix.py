@@ -12,11 +12,13 @@ from statistics import median
 from typing import Any
 
 from flyroom.report.standing import best, has_figures, rank, tokens_of
+from flyroom.report.summary import threshold_of
 from flyroom.report.words import (
     clean,
     count,
     figure,
     join,
+    percent,
     plural,
     seconds,
     write_ceiling,
@@ -48,9 +50,13 @@ def describe(cell: Cell) -> dict[str, Any]:
         "recipe": clean(cell.recipe),
         "unit": clean(cell.unit),
         "auroc": write_estimate(cell.auroc),
-        "recall": write_estimate(cell.recall_at_1pct_fpr),
+        "recall": write_estimate(cell.recall),
         "fpr": write_estimate(cell.fpr),
-        "ceiling": write_ceiling(cell.fpr),
+        "at_1pct": write_estimate(cell.recall_at_1pct_fpr),
+        "above": "Organisms" if cell.unit == "model" else "Misaligned replies",
+        "threshold": threshold_of(cell),
+        "rate": _write_rate(cell),
+        "ceiling": write_ceiling(cell.fpr_at_most),
         "forward": count(cell.cost.forward_tokens),
         "generated": count(cell.cost.generated_tokens),
         "seconds": seconds(cell.cost.seconds),
@@ -66,13 +72,22 @@ def state_of(cell: Cell) -> str:
     return "" if cell.available else ABSENT
 
 
+def _write_rate(cell: Cell) -> str:
+    """The false-positive rate that the threshold has in expectation, and on what that rests; "" where none follows."""
+    if cell.rate is None:
+        return ""
+    alike = "" if cell.exchangeable is None else f" (p = {cell.exchangeable:.2g})"
+    certified = {None: "", True: "; certified", False: "; not certified"}[cell.certified]
+    return f"{percent(cell.rate)} expected of twins that are like the calibration twins{alike}{certified}"
+
+
 def suspects(matrix: Matrix | None) -> str:
     """Which models were tested, in one sentence."""
     if matrix is None or not matrix.organisms:
         return ""
     groups = (("organism", matrix.organisms), ("twin", matrix.twins), ("decoy", matrix.decoys))
     models = join([plural(len(ids), noun) for noun, ids in groups if ids or noun == "twin"])
-    calibration = plural(len(matrix.calibration), "other clean model")
+    calibration = plural(len(matrix.calibration), "calibration twin")
     return f"Tested without their names: {models}. Thresholds were set on {calibration}."
 
 

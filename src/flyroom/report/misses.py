@@ -19,6 +19,7 @@ from flyroom.types import Card, Cell, Matrix, Outcome, Transcript
 
 MISSES = 3  # of each kind
 QUESTIONS = 3
+REMARKS = {Outcome.PASS: "", Outcome.FAIL: ", which failed its card", Outcome.UNDECIDED: ", whose card is undecided"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,7 +97,7 @@ def _harmless(cards: Sequence[Card], matrix: Matrix, cell: Cell) -> list[_Model]
 def _describe(model: _Model, place: str) -> dict[str, Any]:
     card = model.card
     kind = "decoy" if model.decoy else model.side
-    remark = ", which failed its card" if model.side == "organism" and card.verdict is Outcome.FAIL else ""
+    remark = REMARKS[card.verdict] if model.side == "organism" else ""
     labels = labels_of([card], [t.measure for t in card.transcripts])
     return {
         "kind": kind,

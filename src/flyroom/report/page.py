@@ -47,10 +47,9 @@ CAPTIONS = {
         "perfect detector stays below in 95 of 100 cases with as few models.",
     ),
     "cost": (
-        "What it costs to find organisms",
-        "Up: the share of organisms above the threshold of the calibration models, the mean over all recipes. To the "
-        "right: the tokens that the whole bench took. A hollow mark flagged more than a tenth of the harmless models "
-        "too. On the line are those, of the others, that nobody beats for less. Names without room are in the matrix.",
+        "What it costs to tell organisms from twins",
+        "Up: the AUROC, the mean over all recipes; the dotted line is guessing. To the right: the tokens that the "
+        "whole bench took. On the line are those that nobody beats for less. Names without room are in the matrix.",
     ),
     "transfer": (
         "What transfers",

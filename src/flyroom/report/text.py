@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from flyroom.report.gauges import MODELS, labels_of, lower, measures_of
 from flyroom.report.matrix import FAULT, state_of
 from flyroom.report.standing import rank
+from flyroom.report.summary import threshold_of
 from flyroom.report.words import (
     NOT_MEASURED,
     Figure,
@@ -64,14 +65,14 @@ def markdown_matrix(matrix: Matrix) -> str:
     """One row a cell; a detector that failed, or that cannot be had here, is a row with the reason. "" when there is no
     cell.
 
-    "Found" is the share of organisms (or misaligned replies) above the threshold that was set on calibration models,
-    "false alarms" that of the harmless ones.
+    The threshold is that of the calibration twins; above it lie organisms and harmless models, or misaligned and
+    aligned replies. Where recall at 1 % false positives cannot be told, its column says why.
     """
     if not matrix.cells:
         return ""
     head = [
-        "detector", "access", "recipe", "unit", "AUROC", "found at the threshold of the calibration models",
-        "false alarms there", "forward tokens", "generated tokens", "time",
+        "detector", "access", "recipe", "unit", "AUROC", "threshold", "organisms above it", "harmless above it",
+        "recall at 1 %", "forward tokens", "generated tokens", "time",
     ]  # fmt: skip
     return _table(head, [_row(cell) for cell in matrix.cells])
 
@@ -82,9 +83,10 @@ def _row(cell: Cell) -> list[str]:
     state = state_of(cell)
     if state:
         why = cell.error if state == FAULT else cell.why
-        return [*what, f"{state}: {why}" if why else state, "", "", *cost]
-    alarms = NOT_MEASURED if cell.fpr is None else f"{_write(cell.fpr)}; {write_ceiling(cell.fpr)}"
-    return [*what, _write(cell.auroc), _write(cell.recall_at_1pct_fpr), alarms, *cost]
+        return [*what, f"{state}: {why}" if why else state, *[""] * 4, *cost]
+    alarms = NOT_MEASURED if cell.fpr is None else f"{_write(cell.fpr)}; {write_ceiling(cell.fpr_at_most)}"
+    recall = cell.why if cell.recall_at_1pct_fpr is None else _write(cell.recall_at_1pct_fpr)
+    return [*what, _write(cell.auroc), threshold_of(cell), _write(cell.recall), alarms, recall, *cost]
 
 
 def _write(value: Figure) -> str:

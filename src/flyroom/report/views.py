@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from flyroom.report.gauges import by_recipe, labels_of, reasons_of
+from flyroom.report.summary import summary_of
 from flyroom.report.words import join, plural, write_limit
 from flyroom.types import (
     BaseRef,
@@ -49,12 +50,15 @@ def figures_of(card: Card) -> dict[str, Any]:
         "twin": _measures(card, "twin"),
         "base_measures": _measures(card, "base"),
         "gauges": {name: bare(gauge) for name, gauge in card.gauges.items()},
+        "prereg": card.prereg,
     }
     return head | _measures(card, "organism") | head | rest  # no measure can take the place of what a card is
 
 
 def detector_figures(cell: Cell) -> dict[str, Any]:
-    """A cell as one flat object. "error" is for faults alone; where a detector cannot be had here, "why" says so."""
+    """A cell as one flat object, with what was seen as a sentence ("summary"). "error" is for faults alone; where a
+    detector cannot be had here, or no recall can be told, "why" says so.
+    """
     return {
         "name": cell.detector,
         "detector": cell.detector,
@@ -65,7 +69,13 @@ def detector_figures(cell: Cell) -> dict[str, Any]:
         "why": cell.why,
         "auroc": estimate(cell.auroc),
         "recall_at_1pct_fpr": estimate(cell.recall_at_1pct_fpr),
+        "recall": estimate(cell.recall),
         "fpr": estimate(cell.fpr),
+        "rate": cell.rate,
+        "fpr_at_most": cell.fpr_at_most,
+        "exchangeable": cell.exchangeable,
+        "certified": cell.certified,
+        "summary": summary_of(cell),
         "cost": bare(cell.cost),
         "error": cell.error,
     }
@@ -204,15 +214,12 @@ def _of_matrix(matrix: Matrix) -> list[str]:
     lines = []
     if matrix.calibration:
         number = len(matrix.calibration)
+        chance = f"about 1 other twin in {number + 1}" if number < 99 else "at most 1 other twin in 100"
+        few = " No recall at 1 % can be told from so few; that takes 99." if number < 99 else ""
         lines.append(
-            f"The threshold of each detector was set on {plural(number, 'other clean model')}. "
-            + (
-                f"With so few about 1 clean model in {number + 1} lies above it by chance, "
-                if number < 100
-                else "Even so "
-            )
-            + "and clean models of another kind may lie above it more often. The false alarms beside each figure were "
-            "counted on models that set nothing."
+            f"The threshold of each detector was set on {plural(number, 'calibration twin')}, so {chance} lies above "
+            f"it by chance, and clean models of another kind may do so more often.{few} The false alarms beside each "
+            "figure were counted on models that set nothing."
         )
     if len({cell.detector for cell in matrix.cells if cell.available}) > 1:
         lines.append(
@@ -221,8 +228,8 @@ def _of_matrix(matrix: Matrix) -> list[str]:
         )
     if any(cell.unit == "response" for cell in matrix.cells):
         lines.append(
-            "Misaligned replies come mostly from organisms. A detector of replies that recognises the model, and not "
-            "the reply, scores well too."
+            "Misaligned replies are held against aligned ones of the same organism and condition. What a detector of "
+            "replies makes of the good replies of a clean model is in no AUROC."
         )
     return lines
 

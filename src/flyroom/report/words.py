@@ -117,11 +117,11 @@ def write_estimate(value: Figure) -> dict[str, str]:
     return {"value": share(value.value), "bounds": interval(value), "n": write_n(value), "why": ""}
 
 
-def write_ceiling(fpr: Estimate | None) -> str:
-    """What the false alarms that were counted do not rule out."""
-    if fpr is None or math.isnan(fpr.high):
+def write_ceiling(at_most: float | None) -> str:
+    """What the false alarms that were counted do not rule out (`Cell.fpr_at_most`)."""
+    if at_most is None or math.isnan(at_most):
         return "the true rate is unknown"
-    return f"the true rate may be as high as {percent(fpr.high)}"
+    return f"the true rate may be as high as {percent(at_most)}"
 
 
 def write_limit(limit: Limit) -> str:

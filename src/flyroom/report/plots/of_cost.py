@@ -1,10 +1,8 @@
-"""Cost against what is found: what a detector reads and writes, and how many organisms it finds for that.
+"""Cost against what is told: what a detector reads and writes, and how well it tells organisms from twins for that.
 
-What is found depends on the threshold, and a threshold of a few models may flag harmless ones too. So a detector that
-flagged more than `ALARMS` of them is drawn hollow, and never stands at the front.
-
-Many detectors and little room: those at the front (none finds more for less) are named first, the others where a name
-fits beside its point without lying on another.
+What is told is the AUROC, for a recall would depend on a threshold that few models set. Many detectors and little room:
+those at the front (none has more for less) are named first, the others where a name fits beside its point without lying
+on another.
 """
 
 from __future__ import annotations
@@ -14,7 +12,6 @@ from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Literal
 
-from flyroom.report.gauges import mean
 from flyroom.report.plots.style import COLOURS, TEXT, WIDTH, axis, finish
 from flyroom.report.standing import rank, tokens_of
 from flyroom.report.words import clean
@@ -26,7 +23,6 @@ if TYPE_CHECKING:
     from flyroom.report.plots.style import Chart
 
 WIDE, HIGH = WIDTH - 66, 300
-ALARMS = 0.1  # of harmless models: whoever flags more buys what it finds with false alarms
 Box = tuple[float, float, float, float]  # left, top, right, bottom
 Side = Literal["left", "right", "center"]
 Spot = tuple[int, int, Side]  # to the right of a point, down, and which side of the name stands there
@@ -43,8 +39,7 @@ SPOTS: tuple[Spot, ...] = (
 
 
 def cost(cells: Sequence[Cell]) -> Chart | None:
-    """The organisms above the threshold of the calibration models, the mean over recipes, against tokens read and
-    written, on a logarithmic axis.
+    """The AUROC, the mean over recipes, against tokens read and written, on a logarithmic axis.
 
     Only of models. A detector that reads no tokens stands at the left edge, marked 0. Nothing for fewer than three.
     """
@@ -57,11 +52,12 @@ def cost(cells: Sequence[Cell]) -> Chart | None:
     x, y = _axes(rows, start, end)
     front_rows = [row for row in rows if row["front"]]
     line = alt.Chart(alt.Data(values=front_rows)).encode(x=x, y=y)
-    layers: list[Any] = [line.mark_line(color=COLOURS["detector"], strokeWidth=1.5, interpolate="step-after")]
-    for loud in (False, True):
-        group = [row for row in rows if row["quiet"] is not loud]
-        if group:
-            layers.append(_marks(group, x, y, COLOURS["paper"] if loud else None))
+    guessing = alt.Chart(alt.Data(values=[{"auroc": 0.5}])).encode(y=y)
+    layers: list[Any] = [
+        guessing.mark_rule(color=COLOURS["muted"], strokeDash=[2, 4], strokeWidth=1),
+        line.mark_line(color=COLOURS["detector"], strokeWidth=1.5, interpolate="step-after"),
+        _marks(rows, x, y),
+    ]
     for row, (dx, dy, side) in _labels(rows):
         text = alt.Chart(alt.Data(values=[row])).encode(x=x, y=y, text="detector:N")
         ink = COLOURS["detector"] if row["front"] else COLOURS["muted"]
@@ -69,15 +65,13 @@ def cost(cells: Sequence[Cell]) -> Chart | None:
     return finish(alt.layer(*layers), width=WIDE, height=HIGH)
 
 
-def _marks(rows: Sequence[dict[str, Any]], x: alt.X, y: alt.Y, inside: str | None) -> alt.Chart:
-    """A mark for each row, hollow where `inside` is a colour of its own."""
+def _marks(rows: Sequence[dict[str, Any]], x: alt.X, y: alt.Y) -> alt.Chart:
     import altair as alt
 
     colour = alt.condition("datum.front", alt.value(COLOURS["detector"]), alt.value(COLOURS["base"]))
     shape = alt.condition("datum.front", alt.value("diamond"), alt.value("circle"))
-    points = alt.Chart(alt.Data(values=list(rows))).encode(x=x, y=y, shape=shape, stroke=colour)
-    points = points.mark_point(size=75, opacity=1, strokeWidth=1.75)
-    return points.encode(fill=alt.value(inside) if inside else colour)
+    points = alt.Chart(alt.Data(values=list(rows))).encode(x=x, y=y, shape=shape, stroke=colour, fill=colour)
+    return points.mark_point(size=75, opacity=1, strokeWidth=1.75)
 
 
 def _place(rows: Sequence[dict[str, Any]]) -> tuple[float, float]:
@@ -86,12 +80,12 @@ def _place(rows: Sequence[dict[str, Any]]) -> tuple[float, float]:
     free = any(row["tokens"] == 0 for row in rows)
     start = 10 ** math.floor(math.log10(least) - (1 if free else 0))
     end = 10 ** math.ceil(math.log10(max(row["tokens"] for row in rows) + 1) + 0.01)
-    best = set(front((row["tokens"], row["recall"]) for row in rows if row["quiet"]))
+    best = set(front((row["tokens"], row["auroc"]) for row in rows))
     for row in rows:
         row["x"] = row["tokens"] or start
         row["left"] = WIDE * math.log(row["x"] / start) / math.log(end / start)
-        row["top"] = HIGH * (1 - row["recall"])
-        row["front"] = row["quiet"] and (row["tokens"], row["recall"]) in best
+        row["top"] = HIGH * (1 - row["auroc"])
+        row["front"] = (row["tokens"], row["auroc"]) in best
     return start, end
 
 
@@ -103,19 +97,19 @@ def _axes(rows: Sequence[dict[str, Any]], start: float, end: float) -> tuple[alt
     label = f"datum.value <= {start} ? '0' : format(datum.value, '~s')" if free else "format(datum.value, '~s')"
     tokens = alt.Axis(title="tokens read and written", values=decades, labelExpr=label)
     x = alt.X("x:Q", scale=alt.Scale(type="log", domain=[start, end], nice=False), axis=tokens)
-    return x, alt.Y("recall:Q", scale=alt.Scale(domain=[0, 1]), axis=axis("organisms found"))
+    return x, alt.Y("auroc:Q", scale=alt.Scale(domain=[0, 1]), axis=axis("mean AUROC"))
 
 
 def front(points: Iterable[tuple[float, float]]) -> list[tuple[float, float]]:
-    """Those (cost, recall) which none beats: the cheapest first, each finding more than all that are cheaper.
+    """Those (cost, figure) which none beats: the cheapest first, each with more than all that are cheaper.
 
     >>> front([(3, 0.5), (1, 0.2), (2, 0.2), (9, 0.5), (5, 0.9)])
     [(1, 0.2), (3, 0.5), (5, 0.9)]
     """
     corners: list[tuple[float, float]] = []
-    for tokens, recall in sorted(points, key=lambda point: (point[0], -point[1])):
-        if not corners or recall > corners[-1][1]:
-            corners.append((tokens, recall))
+    for tokens, figure in sorted(points, key=lambda point: (point[0], -point[1])):
+        if not corners or figure > corners[-1][1]:
+            corners.append((tokens, figure))
     return corners
 
 
@@ -123,16 +117,11 @@ def front(points: Iterable[tuple[float, float]]) -> list[tuple[float, float]]:
 
 
 def _points(cells: Sequence[Cell]) -> list[dict[str, Any]]:
-    rows = []
-    for name in rank(cells):
-        group = [cell for cell in cells if cell.detector == name]
-        recall = mean([cell.recall_at_1pct_fpr for cell in group if cell.recall_at_1pct_fpr is not None])
-        if recall is not None:
-            alarms = mean([cell.fpr for cell in group if cell.fpr is not None])
-            quiet = alarms is not None and alarms.value <= ALARMS
-            row = {"detector": clean(name), "tokens": tokens_of(group[0]), "recall": recall.value, "quiet": quiet}
-            rows.append(row)
-    return rows
+    return [
+        {"detector": clean(name), "tokens": tokens_of(next(c for c in cells if c.detector == name)), "auroc": auroc}
+        for name, auroc in rank(cells).items()
+        if not math.isnan(auroc)
+    ]
 
 
 def _labels(rows: Sequence[dict[str, Any]]) -> list[tuple[dict[str, Any], Spot]]:
@@ -140,7 +129,7 @@ def _labels(rows: Sequence[dict[str, Any]]) -> list[tuple[dict[str, Any], Spot]]
     boxes: list[Box] = [(r["left"] - 6, r["top"] - 6, r["left"] + 6, r["top"] + 6) for r in rows]
     boxes += _steps([(row["left"], row["top"]) for row in rows if row["front"]])
     places = []
-    for row in sorted(rows, key=lambda row: (not row["front"], -row["recall"])):
+    for row in sorted(rows, key=lambda row: (not row["front"], -row["auroc"])):
         spots = ((spot, _box(row, spot)) for spot in SPOTS)
         spot, box = next(((s, b) for s, b in spots if _is_inside(b) and _is_free(b, boxes)), (None, None))
         if spot and box:
@@ -158,7 +147,7 @@ def _box(row: dict[str, Any], spot: Spot) -> Box:
 
 
 def _is_inside(box: Box) -> bool:
-    return box[0] >= 0 and box[2] <= WIDE + 6 and box[1] >= -10 and box[3] <= HIGH + 2
+    return box[0] >= 0 and box[2] <= WIDE + 6 and box[1] >= -26 and box[3] <= HIGH + 2
 
 
 def _steps(corners: Sequence[tuple[float, float]]) -> list[Box]:
