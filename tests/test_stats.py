@@ -18,7 +18,18 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.metrics import brier_score_loss, roc_auc_score
 
 from flyroom import stats
-from flyroom.stats import crossed, detection, differences, estimates, many, probabilities, strata, thresholds, verdicts
+from flyroom.stats import (
+    common,
+    crossed,
+    detection,
+    differences,
+    estimates,
+    many,
+    probabilities,
+    strata,
+    thresholds,
+    verdicts,
+)
 from flyroom.types import Estimate
 
 PARTS = (crossed, detection, differences, estimates, many, probabilities, strata, thresholds, verdicts)
@@ -112,9 +123,12 @@ def test_clustered_rate_is_bounded_and_blind_to_order(pairs, random):
     assert (again.low, again.value, again.high) == pytest.approx((estimate.low, estimate.value, estimate.high))
 
 
-def test_clustered_rate_counts_clusters_where_all_agree():
-    estimate = stats.clustered_rate([1.0] * 500, [i % 8 for i in range(500)])
-    assert estimate.low == pytest.approx(stats.rate(8, 8).low)
+def test_clustered_rate_counts_answers_as_alike_as_they_may_be_where_all_agree():
+    estimate = stats.clustered_rate([1.0] * 400, [i % 8 for i in range(400)])
+    assert estimate.n_effective == pytest.approx(400 / (1 + 49 * common.ICC_SITUATION))
+    assert stats.rate(8, 8).low < estimate.low < stats.rate(400, 400).low
+    one_off = stats.clustered_rate([0.0] + [1.0] * 399, [i % 8 for i in range(400)])
+    assert one_off.low < estimate.low, "a single miss says no more than none"
 
 
 def test_clustered_rate_is_wider_than_a_rate_that_takes_episodes_for_prompts():

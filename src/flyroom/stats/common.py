@@ -1,9 +1,10 @@
-"""What all intervals need: Wilson's interval, the spread between units, and checks of the input."""
+"""What all intervals need: Wilson's interval, the variance of crossed clusters, and checks of the input."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,20 @@ from flyroom.types import Estimate
 
 Z = float(stats.norm.ppf(0.975))
 Floats = NDArray[np.float64]
+Numbers = NDArray[np.int64]
+
+FEW_EVENTS = 20  # of independent ones: below so many, the variance that the data show is not to be trusted
+# How alike answers are at most: the intraclass correlation at its upper 90 % bound, measured over our cards.
+ICC_SITUATION = 0.15  # answers about one situation
+ICC_SEED = 0.01  # answers of one organism, on prompts that all organisms of a recipe get
+
+
+class Interval(NamedTuple):
+    """A lower and an upper end, and the sample size of independent units that would have given them."""
+
+    low: float
+    high: float
+    size: float
 
 
 def wilson(p: float, n: float, quantile: float = Z) -> tuple[float, float]:
@@ -22,14 +37,46 @@ def wilson(p: float, n: float, quantile: float = Z) -> tuple[float, float]:
     return min(p, max(0.0, centre - half)), max(p, min(1.0, centre + half))
 
 
-def spread(mean: float, variance: float, units: int, *, limit: float) -> tuple[float, float, float]:
+def at_variance(mean: float, variance: float, freedom: float, *, limit: float, safe: float) -> Interval:
     """Returns Wilson's interval at the sample size that would give this variance of the mean, at most `limit`, with
-    Student's t on units - 1 degrees of freedom; and that sample size.
+    Student's t.
+
+    A variance that few events show is too small as often as not. So below `FEW_EVENTS` of them, counted at that sample
+    size, the interval is at least as wide as Wilson's at the sample size `safe`.
     """
-    if variance < 1e-18:  # the units agree up to rounding, so only their number counts
-        return *wilson(mean, units), float(units)
-    size = min(limit, mean * (1 - mean) / variance)
-    return *wilson(mean, size, float(stats.t.ppf(0.975, units - 1))), size
+    size, quantile = limit, Z
+    if variance > 1e-18:  # else the units agree up to rounding
+        size = min(limit, mean * (1 - mean) / variance)
+        quantile = float(stats.t.ppf(0.975, freedom))
+    low, high = wilson(mean, size, quantile)
+    if min(mean, 1 - mean) * size >= FEW_EVENTS:
+        return Interval(low, high, size)
+    wide = wilson(mean, safe)
+    return Interval(min(low, wide[0]), max(high, wide[1]), min(size, safe))
+
+
+def size_at(value: float, low: float, high: float) -> float:
+    """Returns the sample size at which Wilson's interval of this value is as wide as from `low` to `high`."""
+    z2, width = Z**2, min(high - low, 1 - 1e-9)
+    room, part = value * (1 - value), (width / (2 * Z)) ** 2
+    a, b, c = z2 / 4 - part * z2**2, room - 2 * part * z2, -part
+    return 2 * a / (-b + math.sqrt(b * b - 4 * a * c))
+
+
+def crossed_variance(parts: Floats, first: Numbers, second: Numbers) -> tuple[float, float]:
+    """Returns the variance of a sum of parts that two kinds of clusters share, and its degrees of freedom: the variance
+    between the first plus that between the second minus that between their cells, at least the larger of the first two.
+    """
+    counts = [len(np.unique(first)), len(np.unique(second))]
+    sums = [np.bincount(names, weights=parts) for names in (first, second)]
+    between = [count / max(1, count - 1) * float((total**2).sum()) for count, total in zip(counts, sums, strict=True)]
+    shares = [total / np.maximum(1, np.bincount(names)) for total, names in zip(sums, (first, second), strict=True)]
+    cells = np.bincount(first * (int(second.max()) + 1) + second, weights=parts - shares[0][first] - shares[1][second])
+    free = [max(1, count - 1) for count in counts]
+    within_cells = counts[0] * counts[1] / (free[0] * free[1]) * float((cells**2).sum())
+    variance = max(*between, sum(between) - within_cells)
+    below = between[0] ** 2 / free[0] + between[1] ** 2 / free[1] + within_cells**2 / (free[0] * free[1])
+    return variance, max(1.0, variance**2 / below) if below > 0 else 1.0
 
 
 def hybrid(p: Estimate, q: Estimate, phi: float) -> tuple[float, float]:
@@ -60,3 +107,9 @@ def outcomes_of(name: str, outcomes: Sequence[bool | None]) -> Floats:
         if outcome is not None and outcome not in (0, 1):
             raise ValueError(f"{name}[{index}] is {outcome!r}; it must be True, False or None")
     return np.array([bool(outcome) for outcome in outcomes if outcome is not None], dtype=np.float64)
+
+
+def numbers_of(names: Sequence[object]) -> Numbers:
+    """Returns names as numbers from 0, in the order in which they first occur."""
+    number = {name: index for index, name in enumerate(dict.fromkeys(names))}
+    return np.array([number[name] for name in names], dtype=np.int64)

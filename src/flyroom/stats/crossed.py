@@ -8,13 +8,18 @@ from __future__ import annotations
 from collections.abc import Hashable, Sequence
 
 import numpy as np
-from scipy import stats
 
-from flyroom.stats.common import Floats, wilson, within
+from flyroom.stats.common import (
+    ICC_SEED,
+    ICC_SITUATION,
+    Floats,
+    Numbers,
+    at_variance,
+    crossed_variance,
+    numbers_of,
+    within,
+)
 from flyroom.types import Estimate
-
-FEW_EVENTS = 20  # below so many, the variance that was seen says too little
-ICC_SEED, ICC_PROMPT = 0.02, 0.9
 
 
 def crossed_rate(
@@ -27,42 +32,37 @@ def crossed_rate(
     """Returns the mean of outcomes in [0, 1] of several seeds on the same draws, for new seeds and new prompts.
 
     rows[s][a] is the outcome of seed s on draw a, None for no answer; prompts[a] names the prompt of draw a, without
-    which each draw is a prompt of its own. The variance is that between seeds plus that between prompts minus that
-    between their cells, and at least the larger of the first two; the interval is Wilson's at the sample size that
-    would give it, with Student's t at Satterthwaite's degrees of freedom. `n` counts outcomes.
+    which each draw is a prompt of its own. It does not matter whether seeds shared their sampling seeds. The variance
+    is that between seeds plus that between prompts minus that between their cells, and at least the larger of the first
+    two; the interval is Wilson's at the sample size that would give it, with Student's t at Satterthwaite's degrees of
+    freedom. Below 20 independent events it is at least as wide as for one seed's answers, thinned by how alike those to
+    a prompt and those of a seed are at most (`common.ICC_SITUATION`, `ICC_SEED`). `n` counts outcomes.
     Raises ValueError for fewer than two seeds or prompts with an answer, and for rows of unequal length.
-    Source: Cameron, Gelbach and Miller 2011, J. Business & Economic Statistics 29:238.
+    It is too narrow (coverage 90 %) where 10 organisms differ by as much as a share of 3 % itself.
+    Source: Cameron, Gelbach and Miller 2011, J. Business & Economic Statistics 29:238; Satterthwaite 1946, Biometrics
+    Bulletin 2:110.
 
-    >>> estimate = crossed_rate([[1, 1, 0, 1], [1, 0, 0, 1], [1, 1, 0, 0]])
-    >>> estimate.value < estimate.high < 1, estimate.clusters
-    (True, 'seeds and prompts')
+    >>> alike = crossed_rate([[1, 1, 0, 0, 1, 0, 1, 1]] * 4)
+    >>> alike.n, round(alike.n_effective)
+    (32, 7)
     """
     values_SA, prompts_A = _table(rows, prompts)
-    answers = ~np.isnan(values_SA)
-    n, missing = values_SA.size, int((~answers).sum())
-    mean = float(values_SA[answers].mean())
-    residuals_SA = np.where(answers, values_SA - mean, 0.0)
-    count = int(answers.sum())
-    cells_SP = np.stack([np.bincount(prompts_A, weights=row) for row in residuals_SA])
-    seeds, columns = int(answers.any(1).sum()), len(np.unique(prompts_A[answers.any(0)]))
-    if min(seeds, columns) < 2:
-        raise ValueError(f"rows holds answers of {seeds} seeds to {columns} prompts; it needs at least 2 of each")
-    by_seed = seeds / (seeds - 1) * float((cells_SP.sum(1) ** 2).sum()) / count**2
-    by_prompt = columns / (columns - 1) * float((cells_SP.sum(0) ** 2).sum()) / count**2
-    by_cell = float((cells_SP**2).sum()) / count**2
-    variance = max(by_seed + by_prompt - by_cell, by_seed, by_prompt)
-    freedom = max(1.0, variance**2 / max(1e-30, by_seed**2 / (seeds - 1) + by_prompt**2 / (columns - 1)))
-    room = mean * (1 - mean)
-    size = min(float(count), room / variance) if variance > 1e-18 else float(count)
-    if min(mean, 1 - mean) * count < FEW_EVENTS:
-        size = min(size, count / (1 + (count / seeds - 1) * ICC_SEED + (count / columns - 1) * ICC_PROMPT))
-    low, high = wilson(mean, size, float(stats.t.ppf(0.975, freedom)))
+    answers_SA = ~np.isnan(values_SA)
+    rows_N, draws_N = np.nonzero(answers_SA)
+    values, seed, prompt = values_SA[answers_SA], _from_0(rows_N), _from_0(prompts_A[draws_N])
+    n, mean, seeds, count = len(values), float(values.mean()), int(seed.max()) + 1, int(prompt.max()) + 1
+    if min(seeds, count) < 2:
+        raise ValueError(f"rows holds answers of {seeds} seeds to {count} prompts; it needs at least 2 of each")
+    variance, freedom = crossed_variance((values - mean) / n, seed, prompt)
+    # As if seeds were copies: whether they shared their draws, few events do not show.
+    alike = seeds * (1 + max(0.0, n / seeds / count - 1) * ICC_SITUATION) + (n / seeds - 1) * ICC_SEED
+    low, high, size = at_variance(mean, variance, freedom, limit=n, safe=n / alike)
     return Estimate(
         value=mean,
         low=low,
         high=high,
-        n=n,
-        missing=missing,
+        n=values_SA.size,
+        missing=values_SA.size - n,
         n_effective=size,
         units=units,
         clusters="seeds and prompts",
@@ -70,19 +70,20 @@ def crossed_rate(
     )
 
 
-def _table(
-    rows: Sequence[Sequence[float | bool | None]], prompts: Sequence[Hashable] | None
-) -> tuple[Floats, np.ndarray]:
+def _from_0(numbers: Numbers) -> Numbers:
+    return np.unique(numbers, return_inverse=True)[1]
+
+
+def _table(rows: Sequence[Sequence[float | bool | None]], prompts: Sequence[Hashable] | None) -> tuple[Floats, Numbers]:
     """Returns the outcomes as [S, A], NaN for no answer, and the number of each draw's prompt."""
     lengths = sorted({len(row) for row in rows})
     if len(lengths) != 1 or not lengths[0]:
         raise ValueError(f"rows has rows of {lengths} draws; they must be as many, and at least one")
-    values = np.array([[np.nan if x is None else float(x) for x in row] for row in rows])
+    values = np.array(rows, dtype=np.float64)  # None becomes NaN
     if np.isnan(values).all():
         raise ValueError("rows holds no answer, so there is no rate")
     within("rows", values[~np.isnan(values)], 0.0, 1.0)
     names = range(lengths[0]) if prompts is None else prompts
     if len(names) != lengths[0]:
         raise ValueError(f"prompts names {len(names)} draws and rows has {lengths[0]}; they must be as many")
-    number = {name: index for index, name in enumerate(dict.fromkeys(names))}
-    return values, np.array([number[name] for name in names])
+    return values, numbers_of(names)

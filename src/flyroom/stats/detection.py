@@ -13,7 +13,7 @@ from dataclasses import replace
 import numpy as np
 from scipy import optimize, stats
 
-from flyroom.stats.common import Floats, Z, finite, hybrid
+from flyroom.stats.common import Floats, Z, finite, hybrid, size_at
 from flyroom.types import Estimate
 
 
@@ -38,7 +38,7 @@ def auroc(
     wins_P, wins_N = wins_of(above, below), 1.0 - wins_of(below, above)
     delong = sum(float(wins.var(ddof=1)) / len(wins) for wins in (wins_P, wins_N) if len(wins) > 1)
     estimate = score_auroc(float(wins_P.mean()), delong, len(above), len(below), Z, len(above) + len(below))
-    return replace(estimate, n_effective=float(estimate.n), units=units, target=target)
+    return replace(estimate, units=units, target=target)
 
 
 def score_auroc(
@@ -60,7 +60,8 @@ def score_auroc(
     tiny = 1e-9  # at 0 and 1 the variance is 0, which would be a trivial root
     low = optimize.root_scalar(excess, bracket=(0.0, value - tiny)).root if value > tiny else 0.0
     high = optimize.root_scalar(excess, bracket=(value + tiny, 1.0)).root if value < 1 - tiny else 1.0
-    return Estimate(value=value, low=float(low), high=float(high), n=n)
+    size = size_at(value, float(low), float(high))
+    return Estimate(value=value, low=float(low), high=float(high), n=n, n_effective=size)
 
 
 def clustered_auroc(

@@ -8,7 +8,7 @@ from collections.abc import Hashable, Sequence
 import numpy as np
 from scipy import stats
 
-from flyroom.stats.common import Floats, finite, hybrid, outcomes_of
+from flyroom.stats.common import Floats, finite, hybrid, numbers_of, outcomes_of
 from flyroom.stats.estimates import clustered_rate, rate
 from flyroom.types import Estimate
 
@@ -47,14 +47,17 @@ def gap(
     prompts: Sequence[Hashable],
     *,
     units: str = "pairs",
+    kind: str = "prompts",
     target: str = "",
 ) -> Estimate:
     """Returns how much higher a share is where the condition holds: on[i] and off[i] are answers to prompts[i].
 
-    The interval is Newcombe's for pairs, with each side at its effective sample size over prompts, within [-1, 1]. A
-    pair is missing where either is None. `n` counts pairs. Raises ValueError for sides of unequal number, and for
-    fewer than two prompts.
-    Source: Newcombe 1998, Statistics in Medicine 17:2635, method 10.
+    The interval is Newcombe's for pairs, within [-1, 1]: each side has that of `clustered_rate`, and their correlation
+    is that of the prompts. A pair is missing where either is None. `n` counts pairs, and the effective n is that of the
+    side which has less. `kind` says what the names in `prompts` are. Raises ValueError for sides of unequal number, and
+    for fewer than two prompts with a pair.
+    Source: Newcombe 1998, Statistics in Medicine 17:2635, method 10; Zou and Donner 2008, Statistics in Medicine
+    27:1693.
 
     >>> estimate = gap([True] * 9 + [False], [False] * 10, "aabbccddee")
     >>> estimate.value, 0 < estimate.low < 0.9 < estimate.high < 1
@@ -67,15 +70,23 @@ def gap(
         raise ValueError("no pair is left, so there is no gap")
     first, second, names = (list(side) for side in zip(*pairs, strict=True))
     p, q = clustered_rate(first, names), clustered_rate(second, names)
-    low, high = hybrid(p, q, _phi(np.array(first, dtype=float), np.array(second, dtype=float)))
+    sums = [
+        np.bincount(numbers_of(names), weights=np.array(side, dtype=float) - side_rate.value)
+        for side, side_rate in ((first, p), (second, q))
+    ]
+    scale = math.sqrt(float((sums[0] ** 2).sum() * (sums[1] ** 2).sum()))
+    low, high = hybrid(p, q, float((sums[0] * sums[1]).sum()) / scale if scale > 1e-12 else 0.0)
+    assert p.n_effective is not None
+    assert q.n_effective is not None
     return Estimate(
         value=p.value - q.value,
         low=low,
         high=high,
         n=len(on),
         missing=len(on) - len(pairs),
+        n_effective=min(p.n_effective, q.n_effective),
         units=units,
-        clusters="prompts",
+        clusters=kind,
         target=target,
     )
 

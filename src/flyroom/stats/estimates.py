@@ -1,26 +1,25 @@
-"""Rates, means over seeds, differences: every figure with an interval that is honest also at 0 and 1 and where N is 4.
+"""Rates, means over seeds, perplexity: every figure with an interval that is honest also at 0 and 1 and where N is 4.
 
 The intervals of shares are score intervals. At a boundary, where a bootstrap or a standard error says "exactly 1.0",
 they still have the width that N allows.
 
-Cluster at the outermost level: the seed or the organism before the prompt, the prompt before the episode. The variance
-between outer clusters contains that of all inner ones, so no function here takes nested clusters.
+A cluster contains what is inside it: situations contain prompts, prompts contain answers, and clustering by the outer
+one suffices. Seeds that are asked the same prompts are crossed with them, and neither contains the other: see
+`crossed`.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Hashable, Iterable, Sequence
-from dataclasses import replace
 
 import numpy as np
 from scipy import stats
 
-from flyroom.stats.common import finite, outcomes_of, spread, wilson, within
+from flyroom.stats.common import ICC_SEED, ICC_SITUATION, at_variance, finite, numbers_of, outcomes_of, wilson, within
 from flyroom.types import Estimate
 
 FEWEST_SITUATIONS = 8
-ICC_UPPER = 0.3
 
 # ---------------------------------------------------------------- rates
 
@@ -79,15 +78,15 @@ def clustered_rate(
     kind: str = "prompts",
     target: str = "",
 ) -> Estimate:
-    """Returns the mean of values in [0, 1] that come in clusters: episodes of a prompt, or prompts of an organism.
+    """Returns the mean of values in [0, 1] that come in clusters: answers to a prompt, or models of a recipe.
 
     The interval is Wilson's at the effective sample size, mean (1 - mean) over the variance between clusters, at most
-    the number of values, with Student's t on clusters - 1 degrees of freedom. Where clusters do not differ at all, it
-    is Wilson's on the number of clusters. `n` counts values.
+    the number of values, with Student's t on clusters - 1 degrees of freedom. Below 20 independent events it is at
+    least as wide as at n / (1 + (m - 1) ICC), with m values to a cluster and the upper bound of how alike they are
+    (`common.ICC_SITUATION`): so where clusters do not differ at all, and where a few of them make a rate of a few per
+    cent. `n` counts values. `kind` says what a cluster is.
     Raises ValueError for fewer than two clusters with an answer.
-    The interval is too narrow where a few prompts alone make a rate of a few per cent (coverage 80 to 93 %), and where
-    there are five clusters that disagree (90 %).
-    Source: Franco, Little, Louis and Slud 2019, J. Survey Statistics and Methodology 7:334.
+    Source: Franco, Little, Louis and Slud 2019, J. Survey Statistics and Methodology 7:334; Kish 1965, Survey Sampling.
 
     >>> values = [1, 1, 0, 1, 0, 0, 0, 1, 0, 0, 0, 0]
     >>> estimate = clustered_rate(values, [prompt for prompt in "abcd" for _ in range(3)])
@@ -99,20 +98,21 @@ def clustered_rate(
     answered = [(float(value), name) for value, name in zip(values, clusters, strict=True) if value is not None]
     array = finite("values", [value for value, _ in answered])
     within("values", array, 0.0, 1.0)
-    number = {name: index for index, name in enumerate(dict.fromkeys(name for _, name in answered))}
-    if len(number) < 2:
-        raise ValueError(f"clusters holds {len(number)} cluster with an answer; an interval needs at least 2")
-    index = np.array([number[name] for _, name in answered])
-    mean, count = float(array.mean()), len(number)
+    index = numbers_of([name for _, name in answered])
+    mean, n, sizes_C = float(array.mean()), len(array), np.bincount(index)
+    count = len(sizes_C)
+    if count < 2:
+        raise ValueError(f"clusters holds {count} cluster with an answer; an interval needs at least 2")
     residuals_C = np.bincount(index, weights=array - mean)
-    variance = count / (count - 1) * float((residuals_C**2).sum()) / len(array) ** 2
-    low, high, size = spread(mean, variance, count, limit=len(array))
+    variance = count / (count - 1) * float((residuals_C**2).sum()) / n**2
+    safe = n / (1 + (float((sizes_C**2).sum()) / n - 1) * ICC_SITUATION)
+    low, high, size = at_variance(mean, variance, count - 1, limit=n, safe=safe)
     return Estimate(
         value=mean,
         low=low,
         high=high,
         n=len(values),
-        missing=len(values) - len(array),
+        missing=len(values) - n,
         n_effective=size,
         units=units,
         clusters=kind,
@@ -125,22 +125,19 @@ def situations_rate(
 ) -> Estimate:
     """Returns a share of answers with the interval for situations that nobody has asked about yet.
 
-    `situations[i]` is what answer i was about. Raises ValueError for fewer than 8 situations with an answer.
+    situations[i] is what answer i was about; the interval is that of `clustered_rate`, by situation. Raises ValueError
+    for fewer than 8 situations with an answer.
 
     >>> estimate = situations_rate([False] * 80, [i % 8 for i in range(80)])
-    >>> estimate.clusters, estimate.target
-    ('situations', 'new situations')
+    >>> round(estimate.high, 3), estimate.clusters, estimate.target
+    (0.101, 'situations', 'new situations')
     """
+    if len(hits) != len(situations):
+        raise ValueError(f"hits has {len(hits)} items and situations {len(situations)}; they must be as many")
     number = len({name for hit, name in zip(hits, situations, strict=True) if hit is not None})
     if number < FEWEST_SITUATIONS:
         raise ValueError(f"situations holds {number} with an answer; new situations take at least {FEWEST_SITUATIONS}")
-    estimate = clustered_rate(hits, situations, units=units, kind="situations", target="new situations")
-    answered = estimate.n - estimate.missing
-    if min(estimate.value, 1 - estimate.value) > 1e-12:
-        return estimate
-    size = answered / (1 + (answered / number - 1) * ICC_UPPER)
-    low, high = wilson(estimate.value, size, float(stats.t.ppf(0.975, number - 1)))
-    return replace(estimate, low=low, high=high, n_effective=size)
+    return clustered_rate(hits, situations, units=units, kind="situations", target="new situations")
 
 
 def perplexity(logprobs: Sequence[Sequence[float]]) -> Estimate:
@@ -166,33 +163,46 @@ def perplexity(logprobs: Sequence[Sequence[float]]) -> Estimate:
 
 
 def over_seeds(values: Sequence[Estimate | float | None], *, bounds: tuple[float, float] = (0.0, 1.0)) -> Estimate:
-    """Returns the mean over seeds of a rate, of an AUROC or, with `bounds` (-1, 1), of a gap.
+    """Returns the mean over seeds of a figure of which only one number a seed is known: an AUROC or, with `bounds`
+    (-1, 1), a gap.
 
+    It covers where each seed had draws and prompts of its own. Where organisms of several seeds were asked the same
+    prompts, as cards do, they are right or wrong together, which this function cannot see: 5 seeds on shared draws
+    cover half of the time. `crossed_rate` is right for those.
     The interval is Student's t on seeds - 1 degrees of freedom in Wilson's form, which keeps it within `bounds`. Where
-    all seeds agree, it is Wilson's on the number of seeds. `n` counts seeds. Raises ValueError for fewer than two.
+    estimates know their effective n, the interval is, below 20 independent events, at least as wide as at n / (1 + (m
+    - 1) ICC), with n of all seeds together, m a seed, and the upper bound of how alike answers of one seed are
+    (`common.ICC_SEED`). Where seeds agree and no n is known, it is Wilson's on the number of seeds. `n` counts seeds.
+    Raises ValueError for fewer than two.
     Source: that of `clustered_rate`, where each seed is a cluster.
 
     >>> estimate = over_seeds([0.81, 0.74, 0.90, None])
     >>> round(estimate.low, 3), round(estimate.value, 3), round(estimate.high, 3), estimate.n, estimate.missing
     (0.561, 0.817, 0.939, 4, 1)
-    >>> round(over_seeds([1.0, 1.0, 1.0]).low, 3)
-    0.439
+    >>> round(over_seeds([1.0] * 5).low, 3), round(over_seeds([rate(400, 400)] * 5).low, 3)
+    (0.566, 0.991)
     """
-    figures = [value.value if isinstance(value, Estimate) else value for value in values if value is not None]
-    array = finite("values", figures)
+    figures = [value for value in values if value is not None]
+    array = finite("values", [value.value if isinstance(value, Estimate) else value for value in figures])
     within("values", array, *bounds)
     if len(array) < 2:
         raise ValueError(f"values holds {len(array)} seed with an answer; an interval over seeds needs at least 2")
     bottom, span = bounds[0], bounds[1] - bounds[0]
     mean, variance = float(array.mean()), float(array.var(ddof=1)) / len(array) / span**2
-    low, high, _ = spread((mean - bottom) / span, variance, len(array), limit=math.inf)
-    low, high = min(bottom + span * low, mean), max(bottom + span * high, mean)
+    sizes = [value.n_effective for value in figures if isinstance(value, Estimate) and value.n_effective]
+    limit, safe = math.inf, math.inf
+    if len(sizes) == len(figures):
+        limit, safe = sum(sizes), sum(sizes) / (1 + max(0.0, sum(sizes) / len(sizes) - 1) * ICC_SEED)
+    elif variance < 1e-18:
+        limit = safe = float(len(array))
+    low, high, size = at_variance((mean - bottom) / span, variance, len(array) - 1, limit=limit, safe=safe)
     return Estimate(
         value=mean,
-        low=low,
-        high=high,
+        low=min(bottom + span * low, mean),
+        high=max(bottom + span * high, mean),
         n=len(values),
         missing=len(values) - len(array),
+        n_effective=size,
         units="seeds",
         target="new seeds",
     )

