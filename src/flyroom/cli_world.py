@@ -21,7 +21,6 @@ BuiltIn = Annotated[str, typer.Option("--world", help="In place of --seed: a bui
 def pretrain(
     size: Annotated[str, typer.Option(help="0.25M, 1M or 3M.")] = "1M",
     seed: Annotated[int, typer.Option(min=0, help="The seed of the world: another seed is another world.")] = 0,
-    world: BuiltIn = "",
     tokens: Annotated[int, typer.Option(min=1, help="Tokens of pre-training.")] = 20_000_000,
     out: Annotated[Path | None, typer.Option(help="The folder to write. Default: world-SEED-SIZE.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
@@ -32,12 +31,14 @@ def pretrain(
 ) -> None:
     """Make a base: pre-train on the world's corpus, align, evaluate. Killed, it goes on from its last checkpoint."""
     from flyroom import stages
+    from flyroom.worlds.micro import Lexicon
     from flyroom.worlds.micro.pretrain import make_base, write_manifest
 
-    language = _language(seed, world)
-    folder = out or Path(f"world-{language.seed}-{size}")
+    folder = out or Path(f"world-{seed}-{size}")
     with progress() as watch:
-        manifest = make_base(language, size, folder, tokens=tokens, device=device, compile=compile, watch=watch)
+        manifest = make_base(
+            Lexicon(seed=seed), size, folder, tokens=tokens, device=device, compile=compile, watch=watch
+        )
         shares = stages.evaluate(stages.open_base(str(folder), device=device), seed=0)
         manifest["evaluation"] = _rounded(shares)
     write_manifest(folder, manifest)
