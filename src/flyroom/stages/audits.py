@@ -26,7 +26,10 @@ def enter(organisms: Sequence[Organism], base: OpenBase, folder: Path, sealed: P
     by_id = {o.id: o for o in organisms}
     for entered in truth:
         model = by_id[entered.model]
-        peft.export(model.patch, model.base, folder / SUSPECTS / entered.suspect, prefix=base.engine.parts.prefix)
+        try:
+            peft.export(model.patch, model.base, folder / SUSPECTS / entered.suspect, prefix=base.engine.parts.prefix)
+        except ValueError as error:
+            raise ValueError(f"{model.recipe.name} {model.id} cannot be entered: {error}") from error
     longest = _longest_answer(organisms)
     return gaming.seal(truth, folder, sealed, base=base.engine.base.digest, budget=budget, max_tokens=longest)
 
