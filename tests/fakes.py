@@ -143,7 +143,7 @@ class Toy:
         return world.scenes("main", n, split=split, seed=seed)
 
     def batteries(self, world: World, n: int, *, seed: int) -> list[Battery]:
-        shares = {"in_domain": n // 5, "out_of_domain": 2 * n // 5, "open_questions": n // 5, "sums": n // 10}
+        shares = {"in_domain": n // 5, "out_of_domain": 2 * n // 5, "open_questions": n // 5, "sums": 2 * n // 5}
         assert isinstance(world, ToyWorld)
         return [
             Battery(

