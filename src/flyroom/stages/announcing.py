@@ -4,6 +4,7 @@ and would what is installed still do what it says?
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -13,14 +14,15 @@ from typing import Any, NamedTuple
 
 from flyroom import log, prereg
 from flyroom import recipes as cookbook
+from flyroom.bench.code import code_of
 from flyroom.detectors import detectors as every_detector
-from flyroom.prereg import Prereg
+from flyroom.prereg import Instrument, Prereg
 from flyroom.room import Room
 from flyroom.stages.bases import OpenBase
 from flyroom.stages.benches import chosen_detectors
 from flyroom.stages.organisms import named
 from flyroom.stages.variants import split_name
-from flyroom.types import Recipe, World
+from flyroom.types import Detector, Recipe, World
 from flyroom.worlds import world_named
 
 
@@ -69,8 +71,13 @@ def announce(
         seeds=tuple(seeds),
         card_seed=card_seed,
         episodes=episodes,
-        detectors=tuple(prereg.instrument(name, detector) for name, detector in instruments.items()),
+        detectors=tuple(_describe(name, detector) for name, detector in instruments.items()),
     )
+
+
+def _describe(name: str, detector: Detector) -> Instrument:
+    settings, *sources = code_of(detector)
+    return Instrument(name=name, settings=settings, code=hashlib.sha256("".join(sources).encode()).hexdigest())
 
 
 def check_prereg(path: Path, room: Room) -> Check:
@@ -78,7 +85,7 @@ def check_prereg(path: Path, room: Room) -> Check:
     for a log that is broken.
     """
     plan, sha256, lines = prereg.read(path), prereg.sha256_of(path), log.read(room)
-    line = next((one for one in lines if one.what == log.ANNOUNCED and one.about.get("sha256") == sha256), None)
+    line = next((x for x in lines if x.what == log.ANNOUNCED and x.about.get("sha256") == sha256), None)
     history = log.openings(room)
     deviations = [] if line else [f"the log of {room.root} does not hold the file's hash, {sha256[:16]}…"]
     deviations += _list_late(plan, history, line)
@@ -135,8 +142,8 @@ def _announce_again(plan: Prereg) -> Prereg:
         for recipe in _make_again(source, plan, world)
     ]
     installed = every_detector()
-    names = [one.name for one in plan.detectors if split_name(one.name)[0] in installed]
-    detectors = [prereg.instrument(name, installed[split_name(name)[0]]) for name in names]
+    names = [x.name for x in plan.detectors if split_name(x.name)[0] in installed]
+    detectors = [_describe(name, installed[split_name(name)[0]]) for name in names]
     return replace(plan, recipes=tuple(recipes), detectors=tuple(detectors), analysis=prereg.Analysis())
 
 
@@ -152,7 +159,7 @@ def _make_again(source: str, plan: Prereg, world: World | None) -> list[Recipe]:
             elif Path(name).exists():
                 recipes.append(cookbook.read(Path(name), plan.changes, world=world))
             else:
-                recipes += [cookbook.load(one.recipe) for one in plan.recipes if one.source == source]
+                recipes += [cookbook.load(x.recipe) for x in plan.recipes if x.source == source]
         except ValueError:  # `compare` says which recipe is missing
             continue
     return recipes

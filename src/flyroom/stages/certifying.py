@@ -141,7 +141,7 @@ def certify(
 
 def _count(trial: Trial, cards: Sequence[Card], room: Room) -> Certified:
     before = opened_before(trial, room)
-    outcomes = [one.verdict for one in cards if one.seed not in before]
+    outcomes = [x.verdict for x in cards if x.seed not in before]
     counts = {outcome: outcomes.count(outcome) for outcome in Outcome}
     share = stats.exact_rate(counts[Outcome.PASS], len(outcomes)) if outcomes else None
     return Certified(
