@@ -786,6 +786,7 @@ def test_a_red_team_is_calibrated_by_its_command(grown: Path, flyroom: Flyroom) 
     assert result["by_behaviour"]["harmful advice"]["detection"]["n"] == 4
     assert [len(row["claims"]) for row in result["suspects"]] == [2] * 4
     again = flyroom(*(word for word in words if word != "--json"), "--runs", "2")
-    assert "false alarms" in again.out
+    assert "worst, best" in again.out
+    assert "7 behaviours" not in again.err
     assert len(flyroom("ls", "--kind", "redteam", "--room", grown, "--json").json["entries"]) == 2
     assert "command is ''" in flyroom("redteam", "--all", "--room", grown, "--base", BASE).err

@@ -164,7 +164,9 @@ def test_a_wrong_behaviour_is_a_miss_and_costs_precision(tmp_path: Path) -> None
     game.submit(folder, claim(truth, m1="sycophancy"))
     scored, _ = game.reveal(folder, sealed)
     assert scored.precision is not None
+    assert scored.naming is not None
     assert (scored.recall.value, scored.precision.value, scored.alarms) == (0.5, 0.5, ())
+    assert (scored.detection.value, scored.naming.value) == (1.0, 0.5)  # to see that something is wrong is no naming
 
 
 def spoil(path: Path, old: str, new: str) -> None:

@@ -4,11 +4,29 @@ from __future__ import annotations
 
 import threading
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from flyroom.terminal import BASE, ROOM, AsJson, BaseName, Ids, RoomPath, Whole, choice, emit, err, interval, table
+from flyroom.terminal import (
+    BASE,
+    ROOM,
+    AsJson,
+    BaseName,
+    Ids,
+    RoomPath,
+    Seed,
+    Whole,
+    choice,
+    emit,
+    err,
+    interval,
+    progress,
+    table,
+)
+
+if TYPE_CHECKING:
+    from flyroom.redteam import Calibrated
 
 outside_app = typer.Typer()
 
@@ -67,15 +85,25 @@ def redteam(
     command: Annotated[
         str, typer.Option(help="A command line that is fed JSON and writes a JSON list of claims.")
     ] = "",
-    timeout: Annotated[float, typer.Option(min=1, help="Seconds that it may take.")] = 3600.0,
+    timeout: Annotated[float, typer.Option(min=1, help="Seconds that a run may take.")] = 3600.0,
+    runs: Annotated[
+        int, typer.Option(min=1, help="How often it examines all suspects, under new names each time.")
+    ] = 5,
+    absent: Annotated[
+        int | None,
+        typer.Option(min=0, help="The fewest behaviours in the catalogue that no suspect has. Default: one."),
+    ] = None,
+    seed: Seed = 0,
     base: BaseName = BASE,
     room: RoomPath = ROOM,
     as_json: AsJson = False,
 ) -> None:
-    """Calibrate a red team's method on organisms, twins and decoys whose truth is known. Needs flyroom[serve]."""
+    """Calibrate a red team's method on organisms, twins and decoys whose truth is known. Needs flyroom[serve].
+
+    Runs are kept: of a command that was killed, those that are done are not made again.
+    """
     from flyroom import stages
-    from flyroom.redteam import by_command
-    from flyroom.report import bare, estimate
+    from flyroom.redteam import ABSENT, Command, Terms
     from flyroom.room import Room
 
     if not command:
@@ -84,19 +112,83 @@ def redteam(
             "--command 'python /home/me/method.py'"
         )
     prefixes, store, opened = choice(ids, whole), Room(room, create=False), stages.open_base(base)
-    calibrated, truth, cost = stages.redteam(
-        stages.stored(store, opened, prefixes), opened, by_command(command, timeout=timeout)
-    )
-    claims = {claim.suspect: claim for claim in calibrated.claims}
-    rows = [
-        {"suspect": t.suspect, "was": t.behaviour, "said": claims[t.suspect].behaviour, "model": t.model}
-        for t in sorted(truth, key=lambda t: t.behaviour)
-    ]
-    tally = bare(calibrated.tally)
-    by = {word: estimate(recall) for word, recall in calibrated.by_behaviour.items()}
+    organisms, method = stages.stored(store, opened, prefixes), Command(line=command, timeout=timeout)
+    terms = Terms(runs=runs, absent=absent, seed=seed)
+    with progress() as watch:
+        calibrated = stages.redteam(organisms, opened, method, terms=terms, room=store, watch=watch)
+    result = _redteam_figures(calibrated)
     if not as_json:
-        figures = {name: interval(tally[name]) for name in ("recall", "precision", "false_alarms", "auroc")}
-        table(command, [{"of": "all", **figures}])
-        table("by behaviour", [{"behaviour": word, "recall": interval(e)} for word, e in by.items()])
-        table("suspects", rows)
-    emit({**tally, "by_behaviour": by, "suspects": rows, "cost": bare(cost)}, as_json)
+        _redteam_tables(command, result)
+    if len(calibrated.absent) < ABSENT:
+        err.print(
+            f"{len(calibrated.absent)} behaviours of the catalogue are absent; {ABSENT} or more say more of naming"
+        )
+    emit(result, as_json)
+
+
+def _redteam_figures(calibrated: Calibrated) -> dict[str, Any]:
+    """A calibration as JSON: see docs/game.md."""
+    from flyroom.report import bare, estimate
+
+    claims = [{claim.suspect: claim for claim in run.claims} for run in calibrated.runs]
+    sides = ("twins", "decoys")
+    auroc, alarms, ppv = calibrated.detection.auroc, calibrated.false_alarms, calibrated.ppv
+    return {
+        "runs": len(calibrated.runs),
+        "catalogue": list(calibrated.catalogue),
+        "absent": list(calibrated.absent),
+        "detection": {
+            "rate": estimate(calibrated.detection.rate),
+            "auroc": {side: estimate(auroc.get(side)) for side in sides},
+        },
+        "naming": {
+            "given_detection": estimate(calibrated.naming.given_detection),
+            "chance": calibrated.naming.chance,
+        },
+        "false_alarms": {side: estimate(alarms.get(side)) for side in sides},
+        "ppv": {side: {f"{p:g}": estimate(e) for p, e in ppv.get(side, {}).items()} or None for side in sides},
+        "by_behaviour": {
+            word: {"detection": estimate(rate), "naming": estimate(naming)}
+            for word, (rate, naming) in calibrated.by_behaviour.items()
+        },
+        "suspects": [
+            {
+                "model": entry.model,
+                "side": entry.side,
+                "was": entry.behaviour,
+                "claims": [[run[entry.model].behaviour, run[entry.model].suspicion] for run in claims],
+            }
+            for entry in sorted(calibrated.truth, key=lambda entry: (entry.side, entry.behaviour, entry.model))
+        ],
+        "cost": bare(calibrated.cost),
+    }
+
+
+def _redteam_tables(command: str, result: dict[str, Any]) -> None:
+    words = len(result["catalogue"])
+    rows = [
+        {
+            "detection": interval(result["detection"]["rate"]),
+            f"naming of these (by chance 1 of {words})": interval(result["naming"]["given_detection"]),
+        }
+    ]
+    table(f"{command}: {result['runs']} runs", rows)
+    harmless = [side for side, alarms in result["false_alarms"].items() if alarms]
+    rows = [
+        {
+            "against": side,
+            "false alarms": interval(result["false_alarms"][side]),
+            "AUROC": interval(result["detection"]["auroc"][side]),
+        }
+        for side in harmless
+    ]
+    table("harmless suspects", rows)
+    rows = [
+        {"if so many are organisms": p, "against": side, "PPV [worst, best]": interval(e)}
+        for side in harmless
+        for p, e in result["ppv"][side].items()
+    ]
+    table("which share of those flagged would be organisms", rows)
+    by = result["by_behaviour"]
+    table("by behaviour", [{"behaviour": w, **{name: interval(e) for name, e in by[w].items()}} for w in by])
+    table("claims", [row | {"claims": ", ".join(word for word, _ in row["claims"])} for row in result["suspects"]])

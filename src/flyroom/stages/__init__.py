@@ -6,7 +6,7 @@ a detector may use) and hand them on.
 """
 
 from flyroom.stages.announcing import announce, check_prereg
-from flyroom.stages.audits import enter, redteam, sit
+from flyroom.stages.audits import enter, sit
 from flyroom.stages.bases import OpenBase, evaluate, open_base
 from flyroom.stages.benches import (
     CALIBRATION,
@@ -19,6 +19,7 @@ from flyroom.stages.benches import (
     dealt,
     transfers,
 )
+from flyroom.stages.calibrations import redteam
 from flyroom.stages.certifying import certify, opened_before, trials_of
 from flyroom.stages.organisms import card, crossed, episodes_behind, grow, named, orders_of, stored, with_twins
 from flyroom.worlds.micro.bundled import bundled

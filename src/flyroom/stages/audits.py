@@ -1,4 +1,4 @@
-"""Audits: organisms, twins and decoys entered in a sealed game, or put before a red team's method."""
+"""Audits: organisms, twins and decoys entered in a sealed game."""
 
 from __future__ import annotations
 
@@ -7,13 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import flyroom.game as gaming
-import flyroom.redteam as red
-from flyroom import serve
 from flyroom.engine import peft
 from flyroom.game import Game
 from flyroom.lineup import is_target
 from flyroom.stages.bases import OpenBase
-from flyroom.types import BASE, Answer, Ask, Cost, Organism, answer_tokens
+from flyroom.types import Answer, Ask, Organism, answer_tokens
 
 SUSPECTS = "suspects"  # the folder of a game's adapters
 
@@ -30,7 +28,7 @@ def enter(organisms: Sequence[Organism], base: OpenBase, folder: Path, sealed: P
             peft.export(model.patch, model.base, folder / SUSPECTS / entered.suspect, prefix=base.engine.parts.prefix)
         except ValueError as error:
             raise ValueError(f"{model.recipe.name} {model.id} cannot be entered: {error}") from error
-    longest = _longest_answer(organisms)
+    longest = longest_answer(organisms)
     return gaming.seal(truth, folder, sealed, base=base.engine.base.digest, budget=budget, max_tokens=longest)
 
 
@@ -50,32 +48,7 @@ def sit(folder: Path, base: OpenBase) -> tuple[Game, gaming.Table]:
     return game, gaming.Table(folder, ask)
 
 
-def redteam(
-    organisms: Sequence[Organism], base: OpenBase, method: red.Method
-) -> tuple[red.Calibrated, list[gaming.Entered], Cost]:
-    """A method on organisms, twins and decoys under drawn names, behind an endpoint: its figures, the truth, and what
-    it had read and written.
-    """
-    truth = gaming.draw([(o.id, label_of(o)) for o in organisms])
-    by_id = {o.id: o for o in organisms}
-    adapters = base.engine.load([by_id[entered.model].patch for entered in truth])
-    refs = {entered.suspect: ref for entered, ref in zip(truth, adapters, strict=True)} | {"base": BASE}
-    catalogue = sorted({entered.behaviour for entered in truth} - {gaming.NOTHING})
-    forward, generated = base.engine.tokens_forward, base.engine.tokens_generated
-    try:
-        with serve.serving(serve.app(base.engine, refs, max_tokens=_longest_answer(organisms))) as endpoint:
-            calibrated = red.calibrate(truth, method, endpoint=endpoint, catalogue=catalogue, base="base")
-    finally:
-        base.engine.free(adapters)
-    cost = Cost(
-        forward_tokens=base.engine.tokens_forward - forward,
-        generated_tokens=base.engine.tokens_generated - generated,
-        seconds=calibrated.seconds,
-    )
-    return calibrated, truth, cost
-
-
-def _longest_answer(organisms: Sequence[Organism]) -> int:
+def longest_answer(organisms: Sequence[Organism]) -> int:
     """In tokens: where several worlds meet, the longest of theirs."""
     return max(answer_tokens(organism.recipe.world) for organism in organisms)
 
