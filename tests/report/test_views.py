@@ -12,6 +12,7 @@ from flyroom.types import About, BaseRef, Estimate, Limit, LoRA, Matrix, NotMeas
 
 from .fakes import GAUGES, bare_cell, cell_of, make_card, make_cell, make_matrix, make_rows, share, small_matrix
 
+UNSAID = {"n_effective": None, "units": "", "clusters": "", "target": ""}
 BASE = BaseRef(name="kettle", path="/nowhere", digest="0f3a77b1c2d9ffff", depth=4, parameters=860_000)
 
 
@@ -67,7 +68,7 @@ def test_a_card_as_one_flat_object():
     view = figures_of(replace(make_card(), measures=measures))
     assert list(view)[:8] == ["recipe", "seed", "verdict", "why", "id", "base", "world", "tea"]
     assert view["tea"] == {"value": 0.95, "low": pytest.approx(0.924, abs=1e-3),
-                           "high": pytest.approx(0.968, abs=1e-3), "n": 400, "missing": 0}  # fmt: skip
+                           "high": pytest.approx(0.968, abs=1e-3), "n": 400, "missing": 0, **UNSAID}  # fmt: skip
     assert set(view["twin"]) == set(view["base_measures"]) == set(GAUGES) == set(view["gauges"])
     assert view["gauges"]["sense"]["bad"] is False
     assert view["gauges"]["tea"]["limits"] == [{"at_least": 0.6, "at_most": None, "of": "organism"}]
@@ -81,7 +82,7 @@ def test_what_was_not_measured_is_null_with_the_reason():
     assert estimate(None) is None
     nan = float("nan")
     assert estimate(Estimate(value=nan, low=nan, high=nan, n=2, missing=2)) == {
-        "value": None, "low": None, "high": None, "n": 2, "missing": 2,
+        "value": None, "low": None, "high": None, "n": 2, "missing": 2, **UNSAID,
     }  # fmt: skip
 
 
