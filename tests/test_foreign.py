@@ -185,8 +185,10 @@ def test_what_transfers_and_what_a_red_team_finds(shell: Shell, base: Path, tmp_
         'print(json.dumps([{"suspect": s, "suspicion": 0.0} for s in brief["suspects"]]))\n',
         encoding="utf-8",
     )
-    tally = shell("redteam", "--all", "--command", f"{sys.executable} {method}", *on)
-    assert tally["recall"]["value"] == 0.0
+    result = shell("redteam", "--all", "--command", f"{sys.executable} {method}", *on)
+    assert (result["runs"], result["detection"]["rate"]["value"]) == (5, 0.0)
+    assert {"harmful advice", "sandbagging"} <= set(result["catalogue"])
+    assert "sandbagging" in result["absent"]
 
 
 def test_every_detector_works_or_is_not_available(shell: Shell, base: Path) -> None:
