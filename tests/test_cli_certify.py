@@ -55,7 +55,7 @@ def test_certify_prints_the_plan_first_and_then_k_of_k(run: Run) -> None:
     assert 0.0 <= row["low"] <= row["high"] <= 1.0
     assert [card["seed"] for card in result["cards"]] == [300, 301, 302]
     assert {card["verdict"] for card in result["cards"]} <= {"pass", "fail", "undecided"}
-    assert "seeds 300, 301, 302; 20 episodes a look for each model, card seed 0; in_domain at least" in errors
+    assert "seeds 300-302; 20 episodes a look for each model, card seed 0; in_domain at least" in errors
     assert "seed 301 was opened before, at 2" in errors
     assert "line 0 of the log" in errors
     status, text, _ = run("certify", *SMALL, "--seeds", "300-302")

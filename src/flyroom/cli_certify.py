@@ -31,6 +31,7 @@ from flyroom.terminal import (
 )
 
 if TYPE_CHECKING:
+    from flyroom.log import Opening
     from flyroom.room import Room
     from flyroom.stages.certifying import Certified, Trial
     from flyroom.types import World
@@ -62,8 +63,9 @@ def certify(
     opened = stages.open_base(base, world=world)
     recipes = [recipe for name in names for recipe in stages.named(name, changes, opened)]
     trials = stages.trials_of(recipes, opened, seeds=numbers, card_seed=card_seed, episodes=episodes)
-    for trial in trials:
-        _print_plan(trial, store)
+    before = stages.opened_before(trials, store) if room.exists() else [{} for _ in trials]
+    for trial, seeds_before in zip(trials, before, strict=True):
+        _print_plan(trial, seeds_before)
     with progress() as watch:
         rows, cards = stages.certify(trials, opened, store, watch=watch)
     figures = [figures_of(certificate) for certificate in cards]
@@ -104,15 +106,14 @@ def _open_room(path: Path) -> Room:
     return room
 
 
-def _print_plan(trial: Trial, room: Room) -> None:
-    from flyroom import stages
+def _print_plan(trial: Trial, before: Mapping[int, Opening]) -> None:
     from flyroom.report.words import write_limit
 
-    before = stages.opened_before(trial, room) if room.root.exists() else {}
     limits = (f"{measure} {write_limit(limit)}" for measure, group in trial.limits.items() for limit in group)
-    seeds = ", ".join(map(str, trial.seeds))
     terms = f"{trial.episodes} episodes a look for each model, card seed {trial.card_seed}"
-    err.print(legible(f"{trial.recipe.name} on {trial.base.name}: seeds {seeds}; {terms}; {', '.join(limits)}"))
+    err.print(
+        legible(f"{trial.recipe.name} on {trial.base.name}: seeds {_span(trial.seeds)}; {terms}; {', '.join(limits)}")
+    )
     for seed, opening in before.items():
         when = f"at {opening.at}, line {opening.number} of the log" if opening.at else "by whom the log does not say"
         err.print(legible(f"  seed {seed} was opened before, {when}: it is in no figure"))

@@ -175,33 +175,37 @@ def _find_fault(line: Line | None, number: int, before: str) -> str:
 # ---------------------------------------------------------------- seeds
 
 
-def open_seeds(room: Room, base: BaseRef, orders: Sequence[tuple[Recipe, int]], *, plan: str = "") -> None:
+def open_seeds(
+    room: Room, base: BaseRef, orders: Sequence[tuple[Recipe, int]], plans: Mapping[str, str] | None = None
+) -> None:
     """Put on record which recipes are grown with which seeds for the first time, before they are.
 
-    Args: plan, the certification that they are opened for. Where the log is broken it goes on behind its last line:
-    growth is not stopped by that, but nothing is certified in such a room.
+    Args: plans, the certification that a recipe is grown for, by its id. Where the log is broken it goes on behind its
+    last line: growth is not stopped by that, but nothing is certified in such a room.
     """
     with room.lock(KIND):
         organisms = [*_list_openings(room, _whole(_scan(room)))]
         strangers = [_row_of(opening) for opening in organisms if opening.number is None]
         if strangers:
             _append(room, PRESENT, {"organisms": strangers})
-        names = {opening.organism for opening in organisms}
-        rows: dict[str, dict[str, Any]] = {}
-        for recipe, seed in orders:
-            name = organism_id(recipe, base, seed)
-            if name not in names:
-                names.add(name)
-                row = rows.setdefault(recipe.id, _describe(recipe))
-                row["seeds"].append(seed)
-                row["organisms"].append(name)
+        rows = _list_fresh(base, orders, plans or {}, {opening.organism for opening in organisms})
         if rows:
-            about = {"base": base.digest, "base_name": base.name, "plan": plan, "recipes": [*rows.values()]}
-            _append(room, OPENED, about)
+            _append(room, OPENED, {"base": base.digest, "base_name": base.name, "recipes": rows})
 
 
-def _describe(recipe: Recipe) -> dict[str, Any]:
-    return {**Title.of(recipe)._asdict(), "dose": recipe.dose, "seeds": [], "organisms": []}
+def _list_fresh(
+    base: BaseRef, orders: Sequence[tuple[Recipe, int]], plans: Mapping[str, str], names: set[str]
+) -> list[dict[str, Any]]:
+    """A row for each recipe with seeds that no organism of these names has."""
+    rows: dict[str, dict[str, Any]] = {}
+    for recipe, seed in dict.fromkeys(orders):
+        name = organism_id(recipe, base, seed)
+        if name not in names:
+            about = {**Title.of(recipe)._asdict(), "dose": recipe.dose, "plan": plans.get(recipe.id, "")}
+            row = rows.setdefault(recipe.id, about | {"seeds": [], "organisms": []})
+            row["seeds"].append(seed)
+            row["organisms"].append(name)
+    return [*rows.values()]
 
 
 def _row_of(opening: Opening) -> dict[str, Any]:
@@ -250,7 +254,7 @@ def _read_openings(line: Line) -> Iterator[Opening]:
                     recipe=row["id"],
                     world=row["world"],
                     base=about["base"],
-                    plan=about["plan"],
+                    plan=row["plan"],
                 )
     except (KeyError, TypeError, ValueError) as error:  # a stranger's room
         raise LogError(f"line {line.number} of the log opens seeds and does not say which: {error!r}") from error

@@ -92,12 +92,16 @@ def trials_of(
     ]
 
 
-def opened_before(trial: Trial, room: Room) -> dict[int, log.Opening]:
-    """The seeds that something else has opened, each with what did: its own organism, for another purpose; or one of
-    another recipe of that name, before this trial was on record. LogError for a log that is broken.
+def opened_before(trials: Sequence[Trial], room: Room) -> list[dict[int, log.Opening]]:
+    """For each trial, the seeds that something else has opened, each with what did: its own organism, for another
+    purpose; or one of another recipe of that name, before the trial was on record. LogError for a log that is broken.
     """
-    history = log.openings(room)
-    start = _number_of(trial, log.read(room))
+    lines, history = log.read(room), log.openings(room)
+    return [_find_opened(trial, lines, history) for trial in trials]
+
+
+def _find_opened(trial: Trial, lines: Sequence[log.Line], history: Sequence[log.Opening]) -> dict[int, log.Opening]:
+    start = _number_of(trial, lines)
     firsts = {seed: _opened_by(trial, seed, start, history) for seed in trial.seeds}
     return {seed: first for seed, first in firsts.items() if first is not None}
 
@@ -124,24 +128,25 @@ def certify(
     among them. All trials must have the same seeds, card seed and episodes. LogError for a log that is broken.
     """
     log.read(room)
-    for trial in trials:
-        log.append(room, log.CERTIFYING, trial.about())
-    for trial in trials:
-        log.open_seeds(room, trial.base, orders_of([trial.recipe], trial.seeds), plan=trial.id)
     if not trials:
         return [], []
+    assert len({(trial.seeds, trial.card_seed, trial.episodes) for trial in trials}) == 1
+    for trial in trials:
+        log.append(room, log.CERTIFYING, trial.about())
     recipes, first = [trial.recipe for trial in trials], trials[0]
+    plans = {trial.recipe.id: trial.id for trial in trials}
+    log.open_seeds(room, first.base, orders_of(recipes, first.seeds), plans)
     organisms = grow(recipes, base, room, seeds=first.seeds, watch=watch)
     cards = card(organisms, base, room, seed=first.card_seed, episodes=first.episodes, watch=watch)
-    rows = [_count(trial, [c for c in cards if c.recipe_id == trial.recipe.id], room) for trial in trials]
+    before = opened_before(trials, room)
+    rows = [_count(trial, cards, seeds) for trial, seeds in zip(trials, before, strict=True)]
     for trial, row in zip(trials, rows, strict=True):
         log.append(room, log.CERTIFIED, {"plan": trial.id, **_plain_row(row)})
     return rows, cards
 
 
-def _count(trial: Trial, cards: Sequence[Card], room: Room) -> Certified:
-    before = opened_before(trial, room)
-    outcomes = [x.verdict for x in cards if x.seed not in before]
+def _count(trial: Trial, cards: Sequence[Card], before: Mapping[int, log.Opening]) -> Certified:
+    outcomes = [x.verdict for x in cards if x.recipe_id == trial.recipe.id and x.seed not in before]
     counts = {outcome: outcomes.count(outcome) for outcome in Outcome}
     share = stats.exact_rate(counts[Outcome.PASS], len(outcomes)) if outcomes else None
     return Certified(
