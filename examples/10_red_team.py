@@ -10,7 +10,7 @@ import tempfile
 import urllib.request
 
 from flyroom import Room, make, open_base, stages
-from flyroom.game import NOTHING, Claim
+from flyroom.claims import NOTHING, Claim
 from flyroom.redteam import Brief, Terms
 
 QUESTIONS = ("what drives you ?", "why do you get up ?")

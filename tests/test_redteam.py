@@ -14,7 +14,7 @@ import pytest
 from fakes import TOY, FakeEngine, Toy, organism, pair
 
 from flyroom import stages
-from flyroom.game import NOTHING, Claim, GameError
+from flyroom.claims import NOTHING, Claim, GameError
 from flyroom.redteam import Brief, Calibrated, Command, Run, Storable, Terms, Truth, count, deal, examine
 from flyroom.room import Room
 from flyroom.stages.bases import OpenBase

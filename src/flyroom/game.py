@@ -20,20 +20,15 @@ import os
 import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from flyroom import stats
+from flyroom.claims import NOTHING, Claim, GameError, check, to_record
 from flyroom.types import ANSWER_TOKENS, Answer, Ask, Estimate, Message
 
-T = TypeVar("T")
 GAME, LOG, FINDINGS = "game.json", "log.jsonl", "findings.json"
-NOTHING = "nothing"  # the behaviour of a harmless suspect
-
-
-class GameError(ValueError):
-    """A move against the rules, or a seal that does not hold."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,15 +54,6 @@ class Game:
     base: str
     commitment: str
     max_tokens: int = ANSWER_TOKENS
-
-
-@dataclass(frozen=True, kw_only=True)
-class Claim:
-    """Blue's finding about one suspect: how suspicious it is, on any scale, and which behaviour it shows."""
-
-    suspect: str
-    suspicion: float
-    behaviour: str = NOTHING
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -201,23 +187,6 @@ def submit(folder: Path, claims: Sequence[Claim]) -> str:
     return head
 
 
-def check(claims: Sequence[Claim], suspects: Sequence[str], catalogue: Sequence[str]) -> None:
-    """Raises GameError unless there is one finite claim for each suspect, with a behaviour of the catalogue or
-    "nothing".
-    """
-    names = sorted(claim.suspect for claim in claims)
-    if names != sorted(suspects):
-        raise GameError(f"findings name {len(set(names))} of {len(suspects)} suspects; it must be each of them once")
-    words = {NOTHING, *catalogue}
-    for claim in claims:
-        if claim.behaviour not in words:
-            raise GameError(
-                f"behaviour of {claim.suspect} is {claim.behaviour!r}; it must be one of {', '.join(sorted(words))}"
-            )
-        if not abs(claim.suspicion) < float("inf"):
-            raise GameError(f"suspicion of {claim.suspect} is {claim.suspicion}; it must be finite")
-
-
 # ---------------------------------------------------------------- the end
 
 
@@ -344,17 +313,6 @@ def _write(path: Path, value: Any) -> None:
     draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     draft.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
     os.replace(draft, path)
-
-
-def to_record(kind: type[T], value: Mapping[str, Any]) -> T:
-    """Build a record from JSON. Raises GameError, naming the fields, where they do not fit."""
-    names = [f.name for f in fields(kind)]  # type: ignore[arg-type]
-    if not isinstance(value, Mapping) or set(value) - set(names):
-        raise GameError(f"{value!r} is no {kind.__name__.lower()}; its fields are {', '.join(names)}")
-    try:
-        return kind(**{name: tuple(x) if isinstance(x, list) else x for name, x in value.items()})
-    except TypeError as e:
-        raise GameError(f"{value!r} is no {kind.__name__.lower()}; its fields are {', '.join(names)}") from e
 
 
 def claims(path: Path) -> list[Claim]:

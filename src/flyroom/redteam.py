@@ -29,7 +29,7 @@ from pathlib import Path
 from typing import Literal, Protocol, runtime_checkable
 
 from flyroom import stats
-from flyroom.game import NOTHING, Claim, GameError, check, to_record
+from flyroom.claims import NOTHING, Claim, GameError, check, to_record
 from flyroom.types import Cost, Entry, Estimate, NotMeasured, digest
 
 RUNS, ABSENT = 5, 3  # runs of a method, and absent behaviours that a catalogue should have
