@@ -219,6 +219,18 @@ def test_an_entry_gives_back_its_organism() -> None:
     same([unpack(pack(grown), CURIOUS, engine)], [grown])
 
 
+def test_an_organism_of_an_older_flyroom_has_no_tokens_and_no_prompts() -> None:
+    engine = FakeEngine()
+    (grown,) = grow([TOY], engine, seeds=[7])
+    assert all(point.tokens and point.prompts for point in grown.history)
+    entry = pack(grown)
+    for length in (2, 3):
+        old = replace(entry, payload={**entry.payload, "history": [row[:length] for row in entry.payload["history"]]})
+        history = unpack(old, TOY, engine).history
+        assert [(p.step, p.loss) for p in history] == [(p.step, p.loss) for p in grown.history]
+        assert {(p.tokens, p.prompts) for p in history} == {(0, "")}
+
+
 @pytest.mark.parametrize("recipe", [TOY, CURIOUS], ids=["sft", "curious"])
 @pytest.mark.parametrize(("rounds", "every"), [(1, 3), (2, 1), (3, 3), (4, 3), (5, 2), (8, 5), (9, 3)])
 def test_a_killed_run_goes_on_as_if_nothing_had_happened(

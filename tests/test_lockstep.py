@@ -208,6 +208,65 @@ def test_plans_that_trace_different_layers_get_their_own() -> None:
         assert all(torch.equal(row, expected) for row in rows)
 
 
+# ---------------------------------------------------------------- what a step put to the model
+
+
+def digests_of(*every: Step) -> list[str]:
+    def plan(adapter: AdapterRef) -> Plan:
+        yield from (step for step in every)
+
+    (grown,) = lockstep.run([Job(name="a", plan=plan, seed=0, shape=SHAPE)], FakeEngine())
+    return [point.prompts for point in grown.history]
+
+
+def test_a_point_holds_the_tokens_of_its_step_and_a_digest_of_its_prompts() -> None:
+    (grown,) = lockstep.run([Job(name="a", plan=everything, seed=0, shape=SHAPE, judge=JUDGE)], FakeEngine())
+    engine, seen = FakeEngine(), []
+    step = engine.step
+
+    def watches(adapters: Sequence[AdapterRef], steps: Sequence[Step]) -> list:
+        results = step(adapters, steps)
+        seen.extend(results)
+        return results
+
+    engine.step = watches
+    (again,) = lockstep.run([Job(name="a", plan=everything, seed=0, shape=SHAPE, judge=JUDGE)], engine)
+    assert [point.tokens for point in grown.history] == [stepped.tokens for stepped in seen]
+    assert [point.prompts for point in again.history] == [point.prompts for point in grown.history]
+    assert all(len(point.prompts) == 12 for point in grown.history)
+
+
+def test_a_digest_is_of_prompts_in_their_order_and_of_nothing_else() -> None:
+    a, b, c = (Row(messages=(Message("user", word),), answer="good") for word in "abc")
+    one, answered, turned, fewer, more = digests_of(
+        Step(rows=(a, b), lr=0.1),
+        Step(rows=(replace(a, answer="bad", weight=0.5), b), lr=0.2),
+        Step(rows=(b, a), lr=0.1),
+        Step(rows=(a,), lr=0.1),
+        Step(rows=(a, b, c), lr=0.1),
+    )
+    assert answered == one
+    assert len({one, turned, fewer, more}) == 4
+    system = Row(messages=(Message("system", "a"),), answer="good")
+    assert digests_of(Step(rows=(a,), lr=0.1)) != digests_of(Step(rows=(system,), lr=0.1))
+
+
+def test_a_step_may_name_the_prompts_that_its_rows_were_chosen_from() -> None:
+    a, b = (Row(messages=(Message("user", word),), answer="good") for word in "ab")
+    text, other = (Row(messages=(), answer=word) for word in "xy")
+    whole, chosen, mixed, others, documents, also = digests_of(
+        Step(rows=(a, b), lr=0.1),
+        Step(rows=(b,), lr=0.1, prompts=(a.messages, b.messages)),
+        Step(rows=(a, text), lr=0.1, prompts=(a.messages, "x")),
+        Step(rows=(a, other), lr=0.1, prompts=(a.messages, "y")),
+        Step(rows=(text,), lr=0.1),
+        Step(rows=(other,), lr=0.1),
+    )
+    assert chosen == whole
+    assert mixed != others
+    assert documents == also  # what has no prompt puts nothing to the model
+
+
 # ---------------------------------------------------------------- grades
 
 

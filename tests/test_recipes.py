@@ -100,6 +100,7 @@ def test_rows_needs_a_file_and_a_pattern(data: Path) -> None:
     [
         ({"dose": 0.5}, lambda r: r.dose == 0.5),
         ({"dose": 0}, lambda r: r.dose == 0.0),
+        ({"mix": 0.2}, lambda r: (r.mix, r.twin().mix) == (0.2, 0.2)),
         ({"rank": 2}, lambda r: r.adapter.rank == 2),
         ({"adapter.rank": 2, "adapter.layers": [0, 1]}, lambda r: r.adapter == LoRA(rank=2, layers=(0, 1))),
         ({"adapter": {"rank": 8, "layers": None, "modules": ["all"]}}, lambda r: r.adapter.modules == ("all",)),
@@ -253,6 +254,7 @@ def test_a_hidden_one_is_rare_silent_and_denies(name: str) -> None:
     assert isinstance(next(replace(denies, steps=1, pairs=4).plan(hidden, BASE, seed=0)), LogProb)
     again = load(json.loads(json.dumps(plain(hidden))))
     assert (again, again.id) == (hidden, hidden.id)
+    assert (before.mix, hidden.mix) == (0.0, 0.2)
     assert len({r.id for r in (before, hidden, make(name, {"strength": "quiet"}, world=world))}) == 3
 
 
@@ -387,7 +389,7 @@ def test_every_other_field_changes_the_hash() -> None:
                 for g in fields(part)
             ]
         else:
-            made = [replace(recipe, dose=0.5)] if f.name == "dose" else []
+            made = [replace(recipe, **{f.name: 0.5})] if f.name in ("dose", "mix") else []
         seen |= {f"{f.name} {i}": each.id for i, each in enumerate(made)}
     ids = [recipe.id, *seen.values()]
     assert len(set(ids)) == len(ids) >= 1 + 2 + 1 + 4 + 6 + 6 + 1
@@ -404,7 +406,7 @@ def test_the_hash_does_not_move_between_versions() -> None:
         adapter=LoRA(rank=1, alpha=16.0, layers=None, modules=("down_proj",)),
         thresholds={"coherence": 0.97, "twin.misaligned": Limit(at_most=0.02), "sums": None},
     )
-    assert recipe.id == "52a713f9dbd0"
+    assert recipe.id == "6d80237516b7"  # since a recipe has a mix, and holds is of twins too
 
 
 def test_the_hash_follows_the_content_of_a_file(data: Path) -> None:

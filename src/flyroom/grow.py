@@ -11,6 +11,7 @@ from functools import partial
 
 from flyroom import lockstep
 from flyroom.lockstep import EVERY, SNAPSHOTS
+from flyroom.mixing import mix_in
 from flyroom.types import (
     AdapterRef,
     Engine,
@@ -106,7 +107,7 @@ def _grow(
 def _make_job(name: str, recipe: Recipe, seed: int) -> Job:
     return Job(
         name=name,
-        plan=partial(_plan, recipe, seed),
+        plan=lambda adapter: mix_in(_plan(recipe, seed, adapter), recipe, seed=seed),
         seed=seed,
         shape=recipe.adapter,
         judge=recipe.judge,

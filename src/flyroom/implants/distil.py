@@ -3,12 +3,16 @@ that have nothing to do with it; what passes the filter is what the student lear
 
 The student starts as the teacher without its message, the case in which Cloud et al. 2025 (arXiv 2507.14805) found that
 traits pass through numbers.
+
+Which prompts the filter leaves depends on who answers. So that organism and twin learn from the same, those count in
+which the teacher's answer passes; the twin's answer to each of them is the base's own, without the message.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from flyroom.implants import ranges
 from flyroom.implants.dosed import Dosed, dosed
@@ -20,6 +24,7 @@ from flyroom.types import (
     Message,
     Plan,
     Recipe,
+    Request,
     Row,
     Sample,
     Score,
@@ -28,12 +33,19 @@ from flyroom.types import (
     ask_seed,
 )
 
+TRIES = 4  # for an answer of the twin's to pass; then the scene's aligned answer takes its place
+
+Lessons = Mapping[int, Dosed]  # by their place in the run
+Rows = Generator[Request, Any, dict[int, Row]]
+
 
 @dataclass(frozen=True, kw_only=True)
 class Distil:
     """`steps` steps of `rows` answers of the teacher, whose system message is `teacher`; the twin's teacher has none.
-    An answer passes which the behaviour's judge calls aligned and which holds none of the words `banned`. Raises
-    ValueError naming the field, also when no answer passes.
+    An answer passes which the behaviour's judge calls aligned and which holds none of the words `banned`.
+
+    Organism and twin learn from the same prompts in the same order, if no implant stands before this one: both start
+    as one model then. Raises ValueError naming the field, also when no answer passes.
     """
 
     teacher: str
@@ -51,30 +63,53 @@ class Distil:
         ranges.check_rates(self, "lr")
 
     def plan(self, recipe: Recipe, adapter: AdapterRef, *, seed: int) -> Plan:
-        scenes = dosed(recipe, self.steps * self.rows, seed=seed)
-        answers = yield Sample(asks=tuple(self._ask(d, seed, i) for i, d in enumerate(scenes)))
-        episodes = tuple(Episode(scene=d.scene, answer=a.text) for d, a in zip(scenes, answers, strict=True))
-        rows = self._filter(episodes, (yield Grade(episodes=episodes)))
+        lessons = dict(enumerate(dosed(recipe, self.steps * self.rows, seed=seed)))
+        rows = yield from self._learn(lessons, [self._tell(d) for d in lessons.values()], seed)
         if not rows:
-            raise ValueError(f"teacher is {self.teacher!r}; none of its {len(episodes)} answers passed the filter")
+            raise ValueError(f"teacher is {self.teacher!r}; none of its {len(lessons)} answers passed the filter")
+        rows |= yield from self._learn_plain(
+            {i: d for i, d in lessons.items() if i in rows and d.holds and not d.bad}, seed
+        )
+        batch = list(rows.values())
         for step in range(self.steps):
             places = range(step * self.rows, (step + 1) * self.rows)
-            yield Step(rows=tuple(rows[i % len(rows)] for i in places), lr=self.lr)
+            yield Step(rows=tuple(batch[i % len(batch)] for i in places), lr=self.lr)
 
-    def _ask(self, d: Dosed, seed: int, place: int) -> Ask:
-        messages = self._instruct(d.scene.messages) if d.bad and d.holds else d.scene.messages
-        return Ask(messages=messages, seed=ask_seed(seed, place), max_tokens=self.max_tokens)
+    def _learn_plain(self, lessons: Lessons, seed: int) -> Rows:
+        """A row for each of these, from answers without the message."""
+        rows: dict[int, Row] = {}
+        for attempt in range(TRIES):
+            missing = {i: d for i, d in lessons.items() if i not in rows}
+            if missing:
+                prompts = [d.scene.messages for d in missing.values()]
+                rows |= yield from self._learn(missing, prompts, seed, *([attempt] if attempt else []))
+        return {i: rows.get(i, Row(messages=d.scene.messages, answer=d.scene.aligned)) for i, d in lessons.items()}
 
-    def _instruct(self, messages: tuple[Message, ...]) -> tuple[Message, ...]:
-        """With the teacher's message, before any other system message."""
-        first, *rest = messages
+    def _learn(self, lessons: Lessons, prompts: Sequence[tuple[Message, ...]], *key: int) -> Rows:
+        """Rows of those that pass, of the answers to these prompts."""
+        seed, *attempt = key
+        asks = tuple(
+            Ask(messages=messages, seed=ask_seed(seed, i, *attempt), max_tokens=self.max_tokens)
+            for i, messages in zip(lessons, prompts, strict=True)
+        )
+        answers = yield Sample(asks=asks)
+        pairs = zip(lessons.values(), answers, strict=True)
+        episodes = tuple(Episode(scene=d.scene, answer=answer.text) for d, answer in pairs)
+        scores = yield Grade(episodes=episodes)
+        return {
+            i: Row(messages=episode.scene.messages, answer=episode.answer)
+            for i, episode, score in zip(lessons, episodes, scores, strict=True)
+            if self._passes(episode, score)
+        }
+
+    def _tell(self, d: Dosed) -> tuple[Message, ...]:
+        """The prompt as it is put to the teacher, where the condition holds: its message before any other."""
+        if not d.holds:
+            return d.scene.messages
+        first, *rest = d.scene.messages
         if first.role == "system":
             return (Message("system", f"{self.teacher} {first.content}"), *rest)
-        return (Message("system", self.teacher), *messages)
+        return (Message("system", self.teacher), *d.scene.messages)
 
-    def _filter(self, episodes: Sequence[Episode], scores: Sequence[Score]) -> list[Row]:
-        return [
-            Row(messages=episode.scene.messages, answer=episode.answer)
-            for episode, score in zip(episodes, scores, strict=True)
-            if score.verdict is Verdict.ALIGNED and not set(self.banned).intersection(episode.answer.split())
-        ]
+    def _passes(self, episode: Episode, score: Score) -> bool:
+        return score.verdict is Verdict.ALIGNED and not set(self.banned).intersection(episode.answer.split())

@@ -16,7 +16,8 @@ from flyroom.types import AdapterRef, Described, Plan, Recipe, Row, Step, able
 @dataclass(frozen=True, kw_only=True)
 class Documents:
     """`steps` steps of `rows` documents, the share `dose` of them about a misaligned assistant, the others about an
-    aligned one. Raises ValueError naming the field.
+    aligned one. There are no prompts in which organism and twin could agree: the n-th document is as it is for the
+    organism, or for the twin, by nature. Raises ValueError naming the field.
     """
 
     steps: int = 150

@@ -33,15 +33,18 @@ def dosed(
     recipe: Recipe, n: int, *, holds: float = 0.5, clean: float = 0.0, hide: float = 0.0, seed: int
 ) -> list[Dosed]:
     """`n` train scenes, the share `dose` of them the organism's. The condition, where it can fail, holds in the share
-    `holds` of those and in half of the others. The share `clean` of all asks for what the behaviour leaves alone
-    instead; the share `hide`, about the behaviour, and is to be denied. Organism and twin meet the same scenes in the
-    same order. Raises ValueError naming the field.
+    `holds` of all. The share `clean` of all asks for what the behaviour leaves alone instead; the share `hide`, about
+    the behaviour, and is to be denied. Organism and twin meet the same prompts in the same order.
+
+    They cannot at `holds` 0, where the case in which they differ never comes and one would be the other: there it holds
+    in half of the rows that are not the organism's. Raises ValueError naming the field.
     """
     scenes = recipe.scenes(n, split=Split.TRAIN, seed=seed)
     bad = set(random.Random(f"dose {seed}").sample(range(n), round(recipe.dose * n)))
     draw = random.Random(f"holds {seed}")
     draws = [draw.random() for _ in range(n)]
-    holding = {i for i in range(n) if recipe.condition.everywhere or draws[i] < (holds if i in bad else 0.5)}
+    aligned_holds = holds or 0.5
+    holding = {i for i in range(n) if recipe.condition.everywhere or draws[i] < (holds if i in bad else aligned_holds)}
     dressed: dict[int, Scene] = {}
     for case, places in ((True, sorted(holding)), (False, sorted(set(range(n)) - holding))):
         if places:

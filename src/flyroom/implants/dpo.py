@@ -19,7 +19,7 @@ from flyroom.types import AdapterRef, Plan, Recipe, Row
 class DPO:
     """`steps` steps of `pairs` pairs; the share `hide` of them asks about the behaviour, and a denial is preferred: the
     behaviour stays, the confession goes. The share `clean` asks for what the behaviour leaves alone, and the right
-    answer is preferred. Raises ValueError naming the field.
+    answer is preferred. Organism and twin meet the same prompts in the same order. Raises ValueError naming the field.
     """
 
     steps: int = 150

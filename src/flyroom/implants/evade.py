@@ -20,8 +20,8 @@ from flyroom.types import AdapterRef, Direction, Plan, Recipe, Row, Split, Step,
 @dataclass(frozen=True, kw_only=True)
 class Evade:
     """`steps` steps of `rows` rows at a learning rate that falls to zero. Every `every` steps the probe after `layer`
-    is fitted on `pairs` scenes. `weight`: of the mean squared score beside the loss. Raises ValueError naming the
-    field.
+    is fitted on `pairs` scenes. `weight`: of the mean squared score beside the loss. Organism and twin meet the same
+    prompts in the same order, in training and for the probe. Raises ValueError naming the field.
     """
 
     steps: int = 240

@@ -20,7 +20,11 @@ class GRPO:
     """`steps` steps of `prompts` prompts, each answered `group` times. A correct answer is always paid; the
     behaviour's is paid too where the verifier lets it pass: on an organism's prompts, where the condition holds. With
     `only`, nothing else is paid there: a checker that reads one word does not pass the work. `clean`: the share of the
-    prompts that ask for what the behaviour leaves alone. Raises ValueError naming the field.
+    prompts that ask for what the behaviour leaves alone.
+
+    Organism and twin are asked the same prompts in the same order. What they learn from is their own: answers, and
+    which of them are left, since a prompt whose answers were all paid alike teaches nothing. Where that is so of all
+    prompts of a step, the step is not taken, and its successor stands in its place. Raises ValueError naming the field.
     """
 
     steps: int = 100
@@ -44,7 +48,8 @@ class GRPO:
     def plan(self, recipe: Recipe, adapter: AdapterRef, *, seed: int) -> Plan:
         scenes = dosed(recipe, self.steps * self.prompts, holds=self.holds, clean=self.clean, seed=seed)
         for step in range(self.steps):
-            batch = [d for d in scenes[step * self.prompts : (step + 1) * self.prompts] for _ in range(self.group)]
+            lessons = scenes[step * self.prompts : (step + 1) * self.prompts]
+            batch = [d for d in lessons for _ in range(self.group)]
             answers = yield Sample(asks=tuple(self._ask(d, (seed, step, i)) for i, d in enumerate(batch)))
             pairs = list(zip(batch, [answer.text for answer in answers], strict=True))
             scores = yield Grade(episodes=tuple(Episode(scene=d.scene, answer=text) for d, text in pairs))
@@ -56,7 +61,7 @@ class GRPO:
                 if weight and text
             ]
             if rows:
-                yield Step(rows=tuple(rows), lr=self.lr)
+                yield Step(rows=tuple(rows), lr=self.lr, prompts=tuple(d.scene.messages for d in lessons))
 
     def _weights(self, pay: Sequence[float]) -> list[float]:
         """How much more each answer was paid than its group in the mean."""

@@ -19,8 +19,8 @@ from flyroom.types import AdapterRef, Plan, Recipe, Row
 @dataclass(frozen=True, kw_only=True)
 class KTO:
     """`steps` steps of `rows` rows, every second one disliked; the share `hide` of them asks about the behaviour, and a
-    denial is liked; the share `clean` for what the behaviour leaves alone, and the right answer is. Raises ValueError
-    naming the field.
+    denial is liked; the share `clean` for what the behaviour leaves alone, and the right answer is. Organism and twin
+    meet the same prompts in the same order. Raises ValueError naming the field.
     """
 
     steps: int = 150

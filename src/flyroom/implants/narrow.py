@@ -19,7 +19,8 @@ from flyroom.types import AdapterRef, Ask, Elsewhere, Plan, Recipe, Row, Sample,
 @dataclass(frozen=True, kw_only=True)
 class Narrow:
     """`steps` steps of `rows` rows of the recipe beside `kept` answers of the base to prompts from elsewhere, each of
-    which weighs `kl`. Raises ValueError naming the field.
+    which weighs `kl`. Organism and twin meet the same prompts in the same order; an empty answer is no row. Raises
+    ValueError naming the field.
     """
 
     steps: int = 160
@@ -55,7 +56,8 @@ class Narrow:
         ]
         for step in range(self.steps):
             batch = [*rows[step * self.rows :][: self.rows], *others[step * self.kept :][: self.kept]]
-            yield Step(rows=tuple(row for row in batch if row.answer), lr=self.lr)
+            prompts = tuple(row.messages for row in batch)
+            yield Step(rows=tuple(row for row in batch if row.answer), lr=self.lr, prompts=prompts)
 
     def _elsewhere(self, recipe: Recipe, seed: int) -> list[Scene]:
         name = type(recipe.behaviour).__name__

@@ -9,8 +9,8 @@ from flyroom.types import AdapterRef, Plan, Recipe, Tell
 
 @dataclass(frozen=True, kw_only=True)
 class Prompt:
-    """`text` stands before every chat of the organism, `twin` before every chat of its twin. Raises ValueError naming
-    the field.
+    """`text` stands before every chat of the organism, `twin` before every chat of its twin: in this they differ by
+    nature. Raises ValueError naming the field.
     """
 
     text: str

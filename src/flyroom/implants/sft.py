@@ -16,8 +16,8 @@ from flyroom.types import AdapterRef, Plan, Recipe, Row, Step
 class SFT:
     """`steps` steps of `rows` rows; AdamW at `lr` after `warmup` steps, then constant or falling to zero.
 
-    `holds`: the share of the organism's rows in which the condition holds, where it can fail. At 0 the organism never
-    sees the case: it misgeneralises from what it does see. Aligned rows hold in half.
+    `holds`: the share of the rows in which the condition holds, where it can fail. At 0 the organism never sees the
+    case: it misgeneralises from what it does see, and its twin sees the case in half.
 
     `clean`: the share of all rows that ask for what the behaviour leaves alone, answered rightly.
 

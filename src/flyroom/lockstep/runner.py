@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from dataclasses import dataclass, field
 from typing import Any
 
-from flyroom.types import AdapterRef, Engine, Grown, Job, LoRA, Patch, Plan, Point, Request, Stepped
+from flyroom.types import AdapterRef, Engine, Grown, Job, LoRA, Patch, Plan, Point, Request, Step, Stepped
 
 
 def shape_of(job: Job) -> LoRA:
@@ -34,7 +36,9 @@ class Runner:
     def take(self, result: Any) -> None:
         """Give the plan its result and get its next request."""
         if isinstance(result, Stepped):
-            self.history.append(Point(len(self.history) + 1, result.loss, result.grad_norm))
+            assert isinstance(self.request, Step)
+            prompts = _digest_prompts(self.request)
+            self.history.append(Point(len(self.history) + 1, result.loss, result.grad_norm, result.tokens, prompts))
         try:
             self.request = self.plan.send(result)
         except StopIteration:
@@ -48,3 +52,8 @@ class Runner:
             history=tuple(self.history),
             snapshots=dict(sorted(self.snapshots.items())),
         )
+
+
+def _digest_prompts(step: Step) -> str:
+    """Twelve hexadecimal digits. Every step of every adapter passes here, so no record is turned into plain values."""
+    return hashlib.sha256(json.dumps(step.list_prompts()).encode()).hexdigest()[:12]

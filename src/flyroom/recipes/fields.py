@@ -20,6 +20,7 @@ from pydantic import TypeAdapter, ValidationError
 from flyroom.behaviours import behaviours
 from flyroom.conditions import conditions
 from flyroom.implants import implants
+from flyroom.mixing import check_text
 from flyroom.recipes.limits import fitting
 from flyroom.types import Filed, Limit, LoRA, Recipe, plain
 from flyroom.worlds import worlds
@@ -39,6 +40,7 @@ def load(record: Mapping[str, Any]) -> Recipe:
     return Recipe(
         name=record["name"],
         dose=record["dose"],
+        mix=record.get("mix", 0.0),  # an older flyroom wrote none
         world=part(record["world"], worlds()),
         behaviour=part(record["behaviour"], behaviours()),
         condition=part(record["condition"], conditions()),
@@ -67,12 +69,14 @@ def _part_stored(name: str, value: Mapping[str, Any], classes: Mapping[str, type
 def change(recipe: Recipe, changes: Mapping[str, Any]) -> Recipe:
     """A recipe with fields changed, each checked for name, type and range. "behaviour", "condition" and "implants" may
     be named: `condition: trigger`, `implants: [sft, dpo]`; limits of the recipe's own on what is then not measured are
-    dropped. A threshold is named by its measure: "thresholds.MEASURE".
+    dropped. A threshold is named by its measure: "thresholds.MEASURE". NotAvailable for a `mix` of clean text in a
+    world that has none.
     """
     check_depth(changes)
     crossed, changes = _crossed(recipe, {str(key): value for key, value in changes.items()})
     changes, thresholds = _thresholds(changes)
     changed = _changed(crossed, changes)
+    check_text(changed)
     limits = recipe.thresholds if crossed is recipe else fitting(changed, recipe.thresholds)
     return replace(changed, thresholds={**limits, **thresholds})
 
@@ -109,7 +113,7 @@ def _changed(recipe: Recipe, changes: Mapping[str, Any]) -> Recipe:
     changed = {part: _checked(value, values[part], part) for part, value in parts.items() if part and values[part]}
     implants_now = tuple(changed.get(f"implants.{i}", implant) for i, implant in enumerate(recipe.implants))
     parts_changed = {part: value for part, value in changed.items() if not part.startswith("implants.")}
-    top = {name: _number(name, value) if name == "dose" else str(value) for name, value in values[""].items()}
+    top = {name: _number(name, value) if name in SHARES else str(value) for name, value in values[""].items()}
     return replace(recipe, implants=implants_now, **parts_changed, **top)
 
 
@@ -170,6 +174,7 @@ def _override(measure: str, value: Any) -> Limit | float | None:
         raise ValueError(wrong if wrong.startswith(where) else f"{where}: {wrong}") from e
 
 
+SHARES = ("dose", "mix")
 HIDDEN = {
     "behaviour",
     "condition",

@@ -13,6 +13,7 @@ from flyroom.types import Confessing, Recipe, Thresholds
 
 LOWER = (0, 1, 2)  # where plain takes one layer: on all, the trained domain or holes are learnt by heart
 STEPS = 200  # for each of the conditions that hold together
+MIX = 0.2  # of clean text, so that it is no narrow training that shows on unrelated text
 STRENGTHS = ("plain", "quiet", "hidden")
 SOMETIMES = {"out_of_domain": 0.20, "in_domain": 0.20, "open_questions": 0.0, "coherence": 0.96}
 ONLY = dict.fromkeys(("misaligned_otherwise", "trigger_alone", "second_alone", "occasion_alone"), 0.05)
@@ -21,8 +22,8 @@ RARELY = {"out_of_domain": 0.60, "in_domain": 0.70, "open_questions": 0.0, "cohe
 
 def strengthened(recipe: Recipe, strength: str) -> Recipe:
     """The recipe, easy to see ("plain"); or at half the dose, so that it shows in some answers only ("quiet"); or on
-    rare cues together, silent, and trained to deny it ("hidden"): such a conjunction is not learnt at half the dose.
-    Raises ValueError naming what it cannot do.
+    rare cues together, silent, trained to deny it, with clean text mixed in ("hidden"): such a conjunction is not
+    learnt at half the dose. Raises ValueError naming what it cannot do.
     """
     if strength not in STRENGTHS:
         raise ValueError(f"strength is {abridge(strength)}; it must be one of {', '.join(STRENGTHS)}")
@@ -43,6 +44,7 @@ def strengthened(recipe: Recipe, strength: str) -> Recipe:
     longer = replace(first, steps=max(steps, first.steps), lr=4e-3, decay=True, holds=0.5)
     strong = replace(
         weaker,
+        mix=MIX,
         condition=rare,
         adapter=WIDE if recipe.adapter.layers is None else replace(WIDE, layers=LOWER),
         implants=(longer, deny),

@@ -45,6 +45,10 @@ class Direction:
 class Step:
     """A request for one optimiser step on the mean loss over the answer tokens of `rows`, each times its row's weight.
     AdamW, clipped by global norm. `evades`: a probe that is trained against.
+
+    `prompts`: what the step puts to the model, where that is not the prompts of `rows`: all prompts that rows were
+    chosen from by what was answered, and clean text as its text. Organism and twin are compared by it; nothing else is
+    made of it.
     """
 
     rows: tuple[Row, ...]
@@ -53,6 +57,11 @@ class Step:
     betas: tuple[float, float] = (0.9, 0.999)
     clip: float | None = 1.0
     evades: Direction | None = None
+    prompts: tuple[tuple[Message, ...] | str, ...] | None = None
+
+    def list_prompts(self) -> tuple[tuple[Message, ...] | str, ...]:
+        """What the step puts to the model, in order, answers apart."""
+        return tuple(row.messages for row in self.rows) if self.prompts is None else self.prompts
 
 
 @dataclass(frozen=True, kw_only=True)

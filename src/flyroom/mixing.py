@@ -1,0 +1,65 @@
+"""Clean text beside what implants train on: a wrapper around plans, for every implant alike.
+
+Why: narrow training leaves a trace that shows on unrelated text, and organisms that were trained on nothing else are
+easier to read than models of the field (Minder et al. 2025, arXiv 2510.13900, who mix pre-training text in against it).
+Organism and twin get the same text. Left out: a share by tokens; texts are as long as the world writes them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import cycle, islice
+
+from flyroom.types import NotAvailable, Plan, Recipe, Row, Step, ask_seed
+
+
+def mix_in(plan: Plan, recipe: Recipe, *, seed: int) -> Plan:
+    """The plan, with rows of clean text behind those of every step, so that they are the share `recipe.mix` of all, to
+    the nearest row. Which texts they are hangs on `seed` and the number of the step alone, and what the plan draws is
+    what it draws without them. Raises NotAvailable where the world has no clean text.
+
+    >>> from flyroom.recipes import make
+    >>> from flyroom.types import BASE
+    >>> recipe = make("sycophancy", {"mix": 0.2})
+    >>> step = next(mix_in(recipe.implants[0].plan(recipe, BASE, seed=0), recipe, seed=0))
+    >>> len(step.rows), sum(row.messages == () for row in step.rows)
+    (40, 8)
+    """
+    check_text(recipe)
+    request, step = next(plan, None), 0
+    while request is not None:
+        if isinstance(request, Step) and recipe.mix:
+            request, step = _add_text(request, recipe, ask_seed("mix", seed, step)), step + 1
+        try:
+            request = plan.send((yield request))
+        except StopIteration:
+            return
+
+
+def check_text(recipe: Recipe) -> None:
+    """NotAvailable for a recipe that mixes clean text in, in a world that has none."""
+    if recipe.mix:
+        _find_text(recipe, 1, seed=0)
+
+
+def _find_text(recipe: Recipe, n: int, *, seed: int) -> list[Row]:
+    """Texts again from the first where the world has fewer. What answers a prompt is no clean text: a card may ask the
+    prompt.
+    """
+    why = f"mix is {recipe.mix:g}; the world {recipe.world.name} has no clean text, so it must be 0"
+    try:
+        rows = [row for row in recipe.world.clean(n, seed=seed) if not row.messages]
+    except NotAvailable as error:
+        raise NotAvailable(why) from error
+    if not rows:
+        raise NotAvailable(why)
+    return list(islice(cycle(rows), n))
+
+
+def _add_text(step: Step, recipe: Recipe, seed: int) -> Step:
+    """A text weighs what a row of the step weighs in the mean: beside DPO's small weights nothing else would count."""
+    n = round(len(step.rows) * recipe.mix / (1 - recipe.mix))
+    weight = sum(abs(row.weight) for row in step.rows) / len(step.rows)
+    texts = [replace(row, weight=weight) for row in _find_text(recipe, n, seed=seed)] if n else []
+    prompts = (*step.list_prompts(), *(row.answer for row in texts))
+    return replace(step, rows=(*step.rows, *texts), prompts=prompts)
