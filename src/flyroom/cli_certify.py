@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 certify_app = typer.Typer()
 WORDS = typer.Argument(metavar="RECIPE ... [KEY=VALUE ...]", help="Recipes, YAML pages or groups; fields that differ.")
-Seeds = Annotated[str, typer.Option("--seeds", help="Seeds that nobody has opened: 300-309, or 300,305.")]
+SEEDS = typer.Option("--seeds", help="Seeds that nobody has opened: 300-309, or 300,305.")
 CardSeed = Annotated[int, typer.Option("--card-seed", min=0, help="The seed of what cards ask and sample.")]
 Episodes = Annotated[int, typer.Option("--episodes", min=10, help="Episodes of each look, for each model.")]
 
@@ -46,7 +46,7 @@ Episodes = Annotated[int, typer.Option("--episodes", min=10, help="Episodes of e
 @certify_app.command()
 def certify(
     words: Annotated[list[str], WORDS],
-    seeds: Seeds,
+    seeds: Annotated[str, SEEDS],
     base: BaseName = BASE,
     world: WorldName = "",
     room: RoomPath = ROOM,
@@ -146,7 +146,7 @@ def _print_head(room: Room) -> None:
 @certify_app.command()
 def prereg(
     words: Annotated[list[str] | None, WORDS] = None,
-    seeds: Seeds = "",
+    seeds: Annotated[str | None, SEEDS] = None,
     detectors: Annotated[str, typer.Option(help="Names, with commas between.")] = "",
     base: BaseName = BASE,
     world: WorldName = "",
