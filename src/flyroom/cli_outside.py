@@ -46,7 +46,7 @@ def export(
 
     store, opened = Room(room, create=False), stages.open_base(base)
     key = store.find(id, kind="organism").key
-    organism = next(o for o in stages.stored(store, opened, [key]) if o.id == key)
+    organism, *_ = stages.stored(store, opened, [key])
     folder = peft.export(organism.patch, organism.base, to, prefix=opened.engine.parts.prefix)
     err.print(f"[bold]{folder}[/bold]: peft.PeftModel.from_pretrained(base, {str(folder)!r})")
     emit({"id": organism.id, "folder": str(folder)}, as_json)

@@ -7,6 +7,7 @@ import shutil
 import tempfile
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from flyroom.episodes import unpack as unpack_episodes
 from flyroom.room import Room
 from flyroom.stages.bases import OpenBase
 from flyroom.stages.graders import open_graders
-from flyroom.types import BASE, Asked, Card, Entry, Filed, NotAvailable, Organism, Recipe, Watch
+from flyroom.types import BASE, Asked, Card, Entry, Filed, NotAvailable, Organism, Recipe, Watch, digest, plain
 
 
 def named(name: str, changes: Mapping[str, Any], base: OpenBase) -> list[Recipe]:
@@ -145,10 +146,9 @@ def stored(room: Room, base: OpenBase, ids: Sequence[str] | None) -> list[Organi
                 raise
             omitted.setdefault(str(error), []).append(listing.key)
             continue
-        organisms[organism.id] = organism
-        twin = room.get("organism", organism.twin_id)
-        if twin is not None:
-            organisms[twin.key] = growth.unpack(twin, organism.recipe.twin(), base.engine)
+        for model in (organism, *_find_twin(organism, room, base)):
+            if model.id not in organisms or any(point.prompts for point in model.history):
+                organisms[model.id] = model  # one whose prompts are not on record gives way: it may have read others
     for why, keys in omitted.items():
         warnings.warn(f"{len(keys)} of the room's organisms left out ({', '.join(keys)}): {why}", stacklevel=2)
     if not organisms:
@@ -157,6 +157,15 @@ def stored(room: Room, base: OpenBase, ids: Sequence[str] | None) -> list[Organi
             "grow one first: flyroom grow emergent-misalignment"
         )
     return list(organisms.values())
+
+
+def _find_twin(organism: Organism, room: Room, base: OpenBase) -> list[Organism]:
+    """The twin that belongs beside it, if the room has it. A flyroom whose recipes had no mix named it otherwise."""
+    twin = organism.recipe.twin()
+    former = {name: value for name, value in plain(replace(twin, name=""), settings=False).items() if name != "mix"}
+    keys = organism.twin_id, digest([digest(former), organism.base.digest, organism.seed])
+    entries = [entry for entry in (room.get("organism", key) for key in keys) if entry is not None]
+    return [growth.unpack(entry, twin, base.engine) for entry in entries[:1]]
 
 
 def episodes_behind(room: Room, entry: Entry) -> list[Asked]:
