@@ -135,7 +135,9 @@ def table(title: str, rows: list[dict[str, Any]]) -> None:
 
 
 def card_table(rows: list[dict[str, Any]]) -> None:
-    """Print a table for each card, with measures as rows, and organism, twin and base as columns."""
+    """Print a table for each card, with measures as rows, and organism, twin and base as columns; and in how many looks
+    its verdict was reached.
+    """
     for row in rows:
         columns = {"organism": row, "twin": row["twin"], "base": row["base_measures"]}
         names = (name for name, value in row.items() if isinstance(value, dict) and "value" in value)
@@ -144,7 +146,8 @@ def card_table(rows: list[dict[str, Any]]) -> None:
             {"measure": measure} | {name: interval(column.get(measure)) for name, column in columns.items()}
             for measure in measures
         ]
-        table(f"{row['recipe']}, seed {row['seed']}, {row['id']}: {row['verdict']} ({row['why']})", lines)
+        looks = f", {row['looks']} looks" if row.get("looks", 1) > 1 else ""
+        table(f"{row['recipe']}, seed {row['seed']}, {row['id']}: {row['verdict']}{looks} ({row['why']})", lines)
 
 
 def cell_table(rows: list[dict[str, Any]]) -> None:

@@ -16,8 +16,8 @@ from flyroom.report.gauges import (
     measures_of,
     widest,
 )
-from flyroom.report.words import clean, percent, write_estimate, write_limit
-from flyroom.types import Card, Outcome, Transcript
+from flyroom.report.words import clean, interval, percent, plural, write_estimate, write_held, write_limit, write_match
+from flyroom.types import Card, Estimate, Transcript
 
 BOTTLES = 9  # as many pairs as the shelf holds
 TRANSCRIPTS = 2  # for each measure of a recipe: the first on record, so that nobody chose them
@@ -74,10 +74,11 @@ def _row(card: Card, columns: Sequence[str], labels: dict[str, str]) -> dict[str
         "id": clean(card.organism),
         "seed": card.seed,
         "base": clean(card.base),
-        "passed": card.verdict is Outcome.PASS,
         "verdict": card.verdict.value,
         "why": clean(card.why),
         "episodes": f"{card.episodes:,}",
+        "looks": plural(card.looks, "look"),
+        "match": write_match(card.match) if card.match else "",
         "fields": [(labels[measure], _field(card, measure)) for measure in columns],
         "measures": [_measure(card, name, labels[name]) for name in measures_of([card])],
     }
@@ -103,17 +104,29 @@ def _line(card: Card, side: str, measure: str, label: str) -> dict[str, str]:
 
 
 def _measure(card: Card, measure: str, label: str) -> dict[str, Any]:
-    """Every figure of a measure: organism, twin and base, what it is held to, and why it is missing if it is."""
+    """Every figure of a measure: organism, twin and base, what it is held to and what came of that, and why it is
+    missing if it is.
+    """
     values = [card.measures.get(side, {}).get(measure) for side in MODELS]
-    lines = [{"side": side} | write_estimate(value) for side, value in zip(MODELS, values, strict=True)]
+    lines = [
+        {"side": side, "new": _bounds_of_new(card, side, measure)} | write_estimate(value)
+        for side, value in zip(MODELS, values, strict=True)
+    ]
     whys = list(dict.fromkeys(line["why"] for line in lines if line["why"]))
+    limits = [write_held(one) for one in card.limits if one.measure == measure]
     return {
         "label": label,
         "unit": gauge_of([card], measure).unit,
         "lines": lines,
-        "limits": [write_limit(limit) for limit in gauge_of([card], measure).limits],
+        "limits": limits or [write_limit(limit) for limit in gauge_of([card], measure).limits],
         "whys": whys,
     }
+
+
+def _bounds_of_new(card: Card, side: str, measure: str) -> str:
+    """The interval for situations that nobody asked about; "" where there is none."""
+    value = card.new_situations.get(side, {}).get(measure)
+    return interval(value) if isinstance(value, Estimate) and value.target == "new situations" else ""
 
 
 # ---------------------------------------------------------------- transcripts

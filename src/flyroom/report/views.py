@@ -41,8 +41,8 @@ EVIDENCE = (  # what a verdict and the figures were made of
 
 def figures_of(card: Card) -> dict[str, Any]:
     """A card as one flat object: a key for each measure of the organism, the others under "twin" and "base_measures",
-    under "gauges" what each measure is, and under "limits" how each limit was held. What the figures were made of stands
-    under the names of `Card`: "outcomes", "prompts", "situations", "losses", "lengths" and "readings".
+    under "gauges" what each measure is, and under "limits" how each limit was held. What the figures were made of
+    stands under the names of `Card`: "outcomes", "prompts", "situations", "losses", "lengths" and "readings".
     """
     head = {
         "recipe": card.recipe,

@@ -8,8 +8,9 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable
+from dataclasses import replace
 
-from flyroom.types import Estimate, Limit, NotMeasured
+from flyroom.types import Estimate, Held, Limit, Match, NotMeasured, Outcome
 
 NOT_MEASURED = "not measured"
 Figure = Estimate | NotMeasured | None
@@ -137,6 +138,32 @@ def write_limit(limit: Limit) -> str:
         "base ratio": f"{bound} times the base’s",
         "base drop": f"{bound} below the base’s",
     }[limit.of]
+
+
+OUTCOMES = {Outcome.PASS: "kept", Outcome.FAIL: "broken", Outcome.UNDECIDED: "undecided"}
+
+
+def write_held(held: Held) -> str:
+    """A limit with the one-sided bounds that it was held against, and what came of it.
+
+    >>> limit = Limit(at_most=0.05, of="base drop")
+    >>> write_held(Held(measure="m", who="twin", limit=limit, low=-0.01, high=0.03, outcome=Outcome.PASS))
+    'twin, at most 0.05 below the base’s: between -0.010 and 0.03, kept'
+    """
+    low, high = (share(bound) if math.isfinite(bound) else "any number" for bound in (held.low, held.high))
+    limit = write_limit(replace(held.limit, of="organism") if held.limit.of == "twin" else held.limit)
+    return f"{held.who}, {limit}: between {low} and {high}, {OUTCOMES[held.outcome]}"
+
+
+def write_match(match: Match) -> str:
+    """How far organism and twin were trained alike, in a sentence."""
+    (tokens, twin_tokens), (fall, twin_fall) = match.tokens, match.loss_change
+    norm, twin_norm = match.update_norm
+    return (
+        f"Organism and twin had the same prompts in {percent(match.prompts)} of the steps. They read {count(tokens)} "
+        f"and {count(twin_tokens)} tokens, the loss fell by {fall:.2f} and {twin_fall:.2f}, and the update has the norm "
+        f"{norm:.3g} and {twin_norm:.3g}."
+    )
 
 
 def keep_whole(text: str) -> str:
