@@ -59,7 +59,7 @@ def main() -> None:
     lines += table(head, rows)
     lines += [f"At the end {passed} of {len(final)} pass; the twins, paid for work alone, exploit "]
     lines[-1] += f"{over(final, 'twin', 'misaligned')}."
-    lines += [f"- seed {one.seed}: {one.why}" for one in final if one.verdict is not Outcome.PASS]
+    lines += [f"- seed {one.seed}, {one.verdict}: {one.why}" for one in final if one.verdict is not Outcome.PASS]
     given.out.write_text("\n".join(lines).rstrip() + "\n", encoding="utf-8")
     print(given.out)
 

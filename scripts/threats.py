@@ -102,8 +102,9 @@ def main() -> None:
     lines += table(head, [line(group) for group in groups])
     lines += ["What is measured besides:", ""]
     lines += table(["recipe", "measure", "organism", "twin", "base"], [one for group in groups for one in apart(group)])
-    lines += ["Why the others failed:", ""]
-    lines += [f"- `{c.recipe}`, seed {c.seed}: {c.why}" for c in cards if c.verdict is not Outcome.PASS]
+    lines += ["Why the others did not pass:", ""]
+    others = [card for card in cards if card.verdict is not Outcome.PASS]
+    lines += [f"- `{c.recipe}`, seed {c.seed}, {c.verdict} after {c.looks}: {c.why}" for c in others]
     given.out.write_text("\n".join(lines).rstrip() + "\n", encoding="utf-8")
     print(given.out)
 

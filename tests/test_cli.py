@@ -666,7 +666,7 @@ def test_the_demo_is_the_whole_loop_and_costs_nothing_the_second_time(
         ("emergent-misalignment", i) for i in range(4)
     ]
     for row in first["organisms"]:
-        assert row["verdict"] in ("pass", "fail")
+        assert row["verdict"] in ("pass", "fail", "undecided")
         for measures in (row, row["twin"]):
             assert set(measures) >= MEASURES
             for name in MEASURES:
