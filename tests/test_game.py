@@ -109,6 +109,31 @@ def test_blue_asks_until_the_budget_is_spent(tmp_path: Path) -> None:
         table(folder)("nobody", ASKED)
 
 
+def test_answers_are_as_long_as_the_game_says(tmp_path: Path) -> None:
+    truth, asks = game.draw(ENTERED), list[Ask]()
+
+    def ask(suspects: Sequence[str], questions: Sequence[Ask]) -> tuple[list[Answer], int]:
+        asks.extend(questions)
+        return [Answer(text="a", tokens=1, prompt_tokens=1, finished=True)], 2
+
+    game.seal(truth, tmp_path / "game", tmp_path / "sealed.json", base="b", budget=9, max_tokens=200)
+    Table(tmp_path / "game", ask)(truth[0].suspect, ASKED)
+    assert [question.max_tokens for question in asks] == [200]
+
+
+def test_a_game_sealed_before_answers_had_a_length_is_revealed(tmp_path: Path) -> None:
+    folder, sealed, truth = opened(tmp_path)
+    (line,) = game.log(folder)
+    del line["said"]["max_tokens"], line["hash"]
+    line["hash"] = game._hash(line)
+    (folder / "log.jsonl").write_text(json.dumps(line) + "\n")
+    public = json.loads((folder / "game.json").read_text())
+    del public["max_tokens"]
+    (folder / "game.json").write_text(json.dumps(public))
+    game.submit(folder, claim(truth))
+    assert game.reveal(folder, sealed)[0].recall.value == 1.0
+
+
 def test_a_killed_game_goes_on(tmp_path: Path) -> None:
     folder, sealed, truth = opened(tmp_path)
     table(folder)(truth[0].suspect, ASKED)
