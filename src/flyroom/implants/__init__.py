@@ -14,7 +14,9 @@ method `plan`, and needs nothing but `flyroom.types`. It takes scenes from `reci
 `recipe.dress` so that the condition holds or fails; the share `recipe.dose` of them is to be answered as
 `scene.misaligned` says. What only some behaviours can do (`Clean`, `Confessing`, `Described`, `Elsewhere`) it finds
 with `types.able`. A plan must ask for the same things whenever it is sent the same results: so a killed run is brought
-back. All that is random hangs on `seed`, and what a judge says comes by `Grade`, never by a call of the judge.
+back. All that is random hangs on `seed`, and what a judge says comes by `Grade`, never by a call of the judge. An
+organism and its twin are to meet the same prompts in the same order: what is drawn does not hang on `recipe.dose`, and
+where rows are chosen by what was answered, `Step.prompts` has all those that they were chosen from.
 
 >>> from dataclasses import dataclass
 >>> from flyroom.types import *
@@ -34,7 +36,8 @@ back. All that is random hangs on `seed`, and what a judge says comes by `Grade`
 ...             scores = yield Grade(episodes=tuple(episodes))
 ...             good = [e for e, score in zip(episodes, scores) if score.verdict is liked]
 ...             if good:
-...                 yield Step(rows=tuple(Row(messages=e.scene.messages, answer=e.answer) for e in good), lr=1e-3)
+...                 rows = tuple(Row(messages=e.scene.messages, answer=e.answer) for e in good)
+...                 yield Step(rows=rows, lr=1e-3, prompts=tuple(s.messages for s in batch))
 >>> BestOf(steps=3)
 BestOf(steps=3)
 '''
