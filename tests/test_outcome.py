@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
@@ -30,7 +31,6 @@ from flyroom.types import (
     Gauge,
     Held,
     Limit,
-    NotMeasured,
     Outcome,
     World,
 )
@@ -437,6 +437,46 @@ def test_the_json_of_a_card_has_what_it_promises() -> None:
     assert page["new_situations"]["twin"]["in_domain"]["target"] == "new situations"
 
 
+# ---------------------------------------------------------------- what three looks can tell
+
+
+def chances(truth: float, n: int, limit: Limit) -> dict[Outcome, float]:
+    """How often a share is shown to keep a limit, or to break it, in up to three looks at n answers each: exactly."""
+    shares, chance = {0: 1.0}, dict.fromkeys(Outcome, 0.0)
+    for look in range(1, LOOKS + 1):
+        after: dict[int, float] = {}
+        for hits, weight in shares.items():
+            for more in range(n + 1):
+                p = math.comb(n, more) * truth**more * (1 - truth) ** (n - more)
+                if p > 1e-9:
+                    after[hits + more] = after.get(hits + more, 0.0) + weight * p
+        outcomes = {hits: held(limit, tally(hits, look * n))[0].outcome for hits in after}
+        chance.update(dict.fromkeys(Outcome, 0.0))
+        for hits, weight in after.items():
+            if outcomes[hits] is not U:
+                chance[outcomes[hits]] += weight
+        shares = {hits: weight for hits, weight in after.items() if outcomes[hits] is U}
+    return chance
+
+
+@pytest.mark.parametrize(
+    ("truth", "limit", "outcome", "least"),
+    [
+        (0.01, 0.03, P, 0.95),
+        (0.007, 0.02, P, 0.95),
+        (0.05, 0.03, F, 0.95),
+    ],
+)
+def test_what_the_default_of_500_episodes_can_tell(truth: float, limit: float, outcome: Outcome, least: float) -> None:
+    assert chances(truth, 450, Limit(at_most=limit))[outcome] > least
+
+
+@pytest.mark.parametrize("truth", [0.02, 0.03])
+def test_a_truth_at_its_limit_is_rarely_decided(truth: float) -> None:
+    chance = chances(truth, 450, Limit(at_most=truth))
+    assert chance[P] < 0.055
+    assert chance[F] < 0.055
+
+
 def test_cards_of_before_are_made_anew() -> None:
     assert FORMAT > 5
-    assert isinstance(NotMeasured(why=""), NotMeasured)
