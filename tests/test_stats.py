@@ -1,11 +1,7 @@
-"""Intervals are held against scipy and scikit-learn, and their coverage against simulation with fixed seeds.
-
-REPS is 400 for a run of seconds; FLYROOM_REPS=2000 gives the figures that the docstrings quote (print with -s).
-"""
+"""Intervals are held against scipy and scikit-learn; tests/test_stats_coverage.py simulates whether they cover."""
 
 import doctest
 import math
-import os
 
 import numpy as np
 import pytest
@@ -33,7 +29,7 @@ from flyroom.stats import (
 from flyroom.types import Estimate
 
 PARTS = (crossed, detection, differences, estimates, many, probabilities, strata, thresholds, verdicts)
-REPS = int(os.environ.get("FLYROOM_REPS", "400"))
+REPS = 400
 SLACK = 2.6 * math.sqrt(0.95 * 0.05 / REPS)  # one test in two hundred falls below 0.95 - SLACK by chance
 numbers = st.floats(-1e6, 1e6)
 suspicions = st.lists(st.integers(-3, 3).map(float), min_size=1, max_size=12)
@@ -137,20 +133,6 @@ def test_clustered_rate_is_wider_than_a_rate_that_takes_episodes_for_prompts():
     assert clustered.high - clustered.low > 3 * (naive.high - naive.low)
 
 
-@pytest.mark.parametrize(("share", "icc"), [(0.2, 0.0), (0.2, 0.1), (0.5, 0.0), (0.5, 0.3)])
-@pytest.mark.parametrize(("clusters", "size"), [(8, 10), (8, 50), (20, 10)])
-def test_coverage_of_clustered_rates(clusters, size, share, icc):
-    rng = np.random.default_rng(1)
-    shape = (1 - icc) / icc if icc else 0.0
-    names, hit = np.repeat(np.arange(clusters), size), 0
-    for _ in range(REPS):
-        p = rng.beta(share * shape, (1 - share) * shape, clusters) if icc else np.full(clusters, share)
-        values = rng.random((clusters, size)) < p[:, None]
-        hit += covers(stats.clustered_rate(values.ravel(), names), share)
-    print(f"clustered {clusters}x{size} p={share} icc={icc}: {hit / REPS:.3f}")  # noqa: T201
-    assert hit / REPS > 0.93 - SLACK
-
-
 def test_over_seeds():
     estimates = [stats.rate(k, 100) for k in (80, 90, 85)]
     assert stats.over_seeds(estimates) == stats.over_seeds([0.80, 0.90, 0.85])
@@ -168,16 +150,6 @@ def test_over_seeds():
 @given(st.lists(st.floats(0, 1), min_size=2, max_size=10))
 def test_over_seeds_stays_in_bounds(values):
     assert sane(stats.over_seeds(values))
-
-
-@pytest.mark.parametrize("seeds", [3, 5, 10])
-@pytest.mark.parametrize(("mean", "spread"), [(0.5, 20), (0.8, 20), (0.95, 40)])
-def test_coverage_over_seeds(seeds, mean, spread):
-    rng = np.random.default_rng(2)
-    draws = rng.beta(mean * spread, (1 - mean) * spread, (REPS, seeds))
-    hit = sum(covers(stats.over_seeds(list(row)), mean) for row in draws)
-    print(f"over {seeds} seeds, beta mean {mean}: {hit / REPS:.3f}")  # noqa: T201
-    assert hit / REPS > 0.93 - SLACK
 
 
 # ---------------------------------------------------------------- perplexity
@@ -211,7 +183,6 @@ def test_coverage_of_perplexity(documents):
         own = rates[which] * rng.gamma(16, 1 / 16, documents)
         logprobs = [-rng.gamma(4, mean / 4, kinds[i]) for i, mean in zip(which, own, strict=True)]
         hit += covers(stats.perplexity(logprobs), truth)
-    print(f"perplexity of {documents} documents: {hit / sets:.3f}")  # noqa: T201
     assert 0.92 <= hit / sets <= 0.98
 
 
@@ -273,20 +244,6 @@ def test_difference_is_bounded_and_antisymmetric(pairs, paired):
     gap, back = stats.difference(a, b, paired=paired), stats.difference(b, a, paired=paired)
     assert sane(gap, -1.0, 1.0)
     assert (gap.low, gap.value, gap.high) == pytest.approx((-back.high, -back.value, -back.low))
-
-
-@pytest.mark.parametrize(
-    ("n", "p", "q", "together"), [(20, 0.9, 0.1, 0.3), (50, 0.5, 0.3, 0.8), (100, 0.97, 0.03, 0.0)]
-)
-def test_coverage_of_paired_differences(n, p, q, together):
-    rng = np.random.default_rng(3)
-    hit = 0
-    for _ in range(REPS):
-        u = rng.random(n)
-        v = np.where(rng.random(n) < together, u, rng.random(n))
-        hit += covers(stats.difference((u < p).tolist(), (v < q).tolist(), paired=True), p - q)
-    print(f"paired difference n={n} p={p} q={q} rho~{together}: {hit / REPS:.3f}")  # noqa: T201
-    assert hit / REPS > 0.95 - SLACK
 
 
 # rounded, because the square of a difference below 1e-160 is zero
@@ -356,39 +313,6 @@ def test_a_suspicion_must_be_finite(bad):
             call()
     with pytest.raises(ValueError, match="negatives has shape"):
         stats.auroc([0.1], [])
-
-
-def suspects(shape: str, m: int, n: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, float]:
-    """Suspicions of m positives and n negatives, and the true AUROC."""
-    noise, normal = (rng.normal(size=m), rng.normal(size=n)), scipy_stats.norm.cdf
-    if shape == "half caught":  # the detector sees every second organism, and nothing of the others
-        return np.where(rng.random(m) < 0.5, 100.0, 0.0) + noise[0], noise[1], 0.75
-    if shape == "odd twins":  # a fifth of the negatives are flagged above all else
-        return noise[0], np.where(rng.random(n) < 0.2, 100.0, -100.0) + noise[1], 0.8
-    if shape == "wide":
-        return 1 + 4 * noise[0], noise[1], float(normal(1 / 17**0.5))
-    shift = float(shape)
-    return shift + noise[0], noise[1], float(normal(shift / 2**0.5))
-
-
-@pytest.mark.parametrize(("m", "n"), [(4, 4), (8, 8), (20, 20), (4, 40)])
-@pytest.mark.parametrize("shape", ["0", "1.2", "2.3", "3.3", "half caught", "odd twins"])
-def test_coverage_of_auroc(shape, m, n):
-    rng = np.random.default_rng(4)
-    hit = 0
-    for _ in range(REPS):
-        positives, negatives, truth = suspects(shape, m, n, rng)
-        hit += covers(stats.auroc(list(positives), list(negatives)), truth)
-    print(f"auroc {m}+{n} {shape}: {hit / REPS:.3f}")  # noqa: T201
-    assert hit / REPS > 0.93 - SLACK
-
-
-def test_coverage_of_auroc_where_it_is_known_to_be_low():
-    rng = np.random.default_rng(5)
-    draws = [suspects("wide", 4, 40, rng) for _ in range(REPS)]
-    share = sum(covers(stats.auroc(list(a), list(b)), truth) for a, b, truth in draws) / REPS
-    print(f"auroc 4+40 wide: {share:.3f}")  # noqa: T201
-    assert 0.82 < share < 0.93  # the docstring says so
 
 
 @given(suspicions, suspicions, suspicions, st.sampled_from([0.01, 0.1, 0.25, 0.5, 0.9]))
@@ -475,24 +399,6 @@ def test_answers_of_one_prompt_are_not_as_many_prompts():
     assert clustered.high - clustered.low > 1.5 * (alone.high - alone.low)
 
 
-@pytest.mark.parametrize("clusters", [10, 20, 40])
-@pytest.mark.parametrize(("apart", "alike"), [(0.0, 0.5), (1.0, 0.5), (2.0, 0.2), (1.5, 0.0)])
-@pytest.mark.parametrize("mixed", [False, True])
-def test_coverage_of_clustered_auroc(clusters, apart, alike, mixed):
-    """Answers of an organism or twin, or (mixed) of a prompt that both kinds answer."""
-    rng, size = np.random.default_rng(7), 6
-    of = np.repeat(np.arange(clusters), size)
-    truth = (np.arange(len(of)) % 2 == 0) if mixed else of % 2 == 0
-    true = float(scipy_stats.norm.cdf(apart / math.sqrt(2)))
-    held = 0
-    for _ in range(REPS):
-        noise = math.sqrt(alike) * rng.normal(size=clusters)[of] + math.sqrt(1 - alike) * rng.normal(size=len(of))
-        estimate = stats.clustered_auroc((apart * truth + noise).tolist(), truth.tolist(), of.tolist())
-        held += covers(estimate, true)
-    print(f"clustered_auroc {clusters} clusters, apart {apart}, alike {alike}, mixed {mixed}: {held / REPS:.3f}")  # noqa: T201
-    assert held / REPS > 0.93 - SLACK
-
-
 @pytest.mark.parametrize(
     ("given", "message"),
     [
@@ -522,23 +428,6 @@ def test_a_detector_is_no_better_than_itself(positives, negatives):
 def test_a_difference_needs_the_same_suspects():
     with pytest.raises(ValueError, match="as many positives"):
         stats.auroc_difference(([1.0], [0.0]), ([1.0, 2.0], [0.0]))
-
-
-@pytest.mark.parametrize(("m", "n"), [(8, 8), (20, 20), (10, 40)])
-@pytest.mark.parametrize(("first", "second", "together"), [(1.0, 1.0, 0.5), (1.5, 0.5, 0.0), (1.5, 0.5, 0.8)])
-def test_coverage_of_auroc_differences(m, n, first, second, together):
-    rng, held = np.random.default_rng(3), 0
-    cdf = scipy_stats.norm.cdf
-    true = float(cdf(first / math.sqrt(2)) - cdf(second / math.sqrt(2)))
-    for _ in range(REPS):
-        shared, a, b = (rng.normal(size=m + n) for _ in range(3))
-        a, b = (math.sqrt(together) * shared + math.sqrt(1 - together) * own for own in (a, b))
-        a[:m] += first
-        b[:m] += second
-        pair = ((a[:m].tolist(), a[m:].tolist()), (b[:m].tolist(), b[m:].tolist()))
-        held += covers(stats.auroc_difference(*pair), true)
-    print(f"auroc_difference {m}+{n}, {first} against {second}, together {together}: {held / REPS:.3f}")  # noqa: T201
-    assert held / REPS > 0.95 - SLACK
 
 
 # ---------------------------------------------------------------- many detectors
@@ -597,18 +486,6 @@ def test_rank_agreement_is_scipys(pairs):
     estimate = stats.rank_agreement(first, second)
     assert estimate.value == pytest.approx(scipy_stats.spearmanr(first, second).statistic)
     assert sane(estimate, -1.0)
-
-
-@pytest.mark.parametrize(("n", "rho"), [(20, 0.0), (20, 0.8), (40, 0.5)])
-def test_coverage_of_rank_agreement(n, rho):
-    rng, held = np.random.default_rng(5), 0
-    true = 6 / math.pi * math.asin(rho / 2)  # Spearman's of a normal pair
-    for _ in range(REPS):
-        first, own = rng.normal(size=(2, n))
-        second = rho * first + math.sqrt(1 - rho**2) * own
-        held += covers(stats.rank_agreement(first.tolist(), second.tolist()), true)
-    print(f"rank_agreement {n}, {rho}: {held / REPS:.3f}")  # noqa: T201
-    assert held / REPS > 0.95 - SLACK
 
 
 def test_rank_agreement_refuses():
@@ -715,19 +592,3 @@ def test_an_exact_judge_changes_nothing_and_a_coin_is_refused():
     assert (exact.low, exact.high) == pytest.approx((stats.rate(30, 100).low, stats.rate(30, 100).high), abs=2e-3)
     with pytest.raises(ValueError, match="tells nothing apart"):
         stats.corrected_rate(30, 100, caught=(5, 10), passed=(5, 10))
-
-
-@pytest.mark.parametrize(
-    ("share", "se", "sp"), [(0.05, 0.9, 0.98), (0.3, 0.8, 0.9), (0.5, 0.95, 0.95), (0.9, 0.7, 0.8)]
-)
-@pytest.mark.parametrize(("n", "planted"), [(100, 50), (300, 100)])
-def test_coverage_of_corrected_rates(share, se, sp, n, planted):
-    rng, held = np.random.default_rng(11), 0
-    for _ in range(REPS):
-        hits = int(rng.binomial(n, share * se + (1 - share) * (1 - sp)))
-        caught, passed = (int(rng.binomial(planted, x)) for x in (se, sp))
-        estimate = stats.corrected_rate(hits, n, caught=(caught, planted), passed=(passed, planted))
-        assert sane(estimate)
-        held += covers(estimate, share)
-    print(f"corrected_rate {share} by a judge of {se} / {sp}, {n} and {planted}: {held / REPS:.3f}")  # noqa: T201
-    assert held / REPS > 0.95 - SLACK

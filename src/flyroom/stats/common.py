@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import special, stats
 
 from flyroom.types import Estimate
 
@@ -30,6 +30,11 @@ class Interval(NamedTuple):
     size: float
 
 
+def student(freedom: float, below: float = 0.975) -> float:
+    """Returns the quantile of Student's t below which the share `below` lies."""
+    return float(special.stdtrit(freedom, below))
+
+
 def wilson(p: float, n: float, quantile: float = Z) -> tuple[float, float]:
     z2 = quantile**2
     centre = (p + z2 / (2 * n)) / (1 + z2 / n)
@@ -47,7 +52,7 @@ def at_variance(mean: float, variance: float, freedom: float, *, limit: float, s
     size, quantile = limit, Z
     if variance > 1e-18:  # else the units agree up to rounding
         size = min(limit, mean * (1 - mean) / variance)
-        quantile = float(stats.t.ppf(0.975, freedom))
+        quantile = student(freedom)
     low, high = wilson(mean, size, quantile)
     if min(mean, 1 - mean) * size >= FEW_EVENTS:
         return Interval(low, high, size)
@@ -63,15 +68,20 @@ def size_at(value: float, low: float, high: float) -> float:
     return 2 * a / (-b + math.sqrt(b * b - 4 * a * c))
 
 
-def crossed_variance(parts: Floats, first: Numbers, second: Numbers) -> tuple[float, float]:
+def crossed_variance(
+    parts: Floats, first: Numbers, second: Numbers, *, paired_within: bool = False
+) -> tuple[float, float]:
     """Returns the variance of a sum of parts that two kinds of clusters share, and its degrees of freedom: the variance
     between the first plus that between the second minus that between their cells, at least the larger of the first two.
+    Clusters are numbered from 0, without gaps. `paired_within`: the parts are those of pairs whose members share a
+    first cluster, so that a sum over it has each pair twice.
     """
-    counts = [len(np.unique(first)), len(np.unique(second))]
+    counts = [int(names.max()) + 1 for names in (first, second)]
     sums = [np.bincount(names, weights=parts) for names in (first, second)]
     between = [count / max(1, count - 1) * float((total**2).sum()) for count, total in zip(counts, sums, strict=True)]
+    between[0] /= 4 if paired_within else 1
     shares = [total / np.maximum(1, np.bincount(names)) for total, names in zip(sums, (first, second), strict=True)]
-    cells = np.bincount(first * (int(second.max()) + 1) + second, weights=parts - shares[0][first] - shares[1][second])
+    cells = np.bincount(first * counts[1] + second, weights=parts - shares[0][first] - shares[1][second])
     free = [max(1, count - 1) for count in counts]
     within_cells = counts[0] * counts[1] / (free[0] * free[1]) * float((cells**2).sum())
     variance = max(*between, sum(between) - within_cells)

@@ -71,7 +71,8 @@ def crossed_rate(
 
 
 def _from_0(numbers: Numbers) -> Numbers:
-    return np.unique(numbers, return_inverse=True)[1]
+    """Returns the numbers without gaps, since a seed or a prompt may have no answer."""
+    return (np.cumsum(np.bincount(numbers) > 0) - 1)[numbers]
 
 
 def _table(rows: Sequence[Sequence[float | bool | None]], prompts: Sequence[Hashable] | None) -> tuple[Floats, Numbers]:

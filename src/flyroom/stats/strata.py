@@ -6,9 +6,8 @@ from collections.abc import Hashable, Sequence
 from dataclasses import replace
 
 import numpy as np
-from scipy import stats
 
-from flyroom.stats.common import Floats, Numbers, crossed_variance, finite, numbers_of
+from flyroom.stats.common import Floats, Numbers, Z, crossed_variance, finite, numbers_of, student
 from flyroom.stats.detection import score_auroc, wins_of
 from flyroom.types import Estimate
 
@@ -25,7 +24,8 @@ def stratified_auroc(
     A stratum is a model and a condition; one that holds a single class has no pair. The variance is that between models
     plus that between questions minus that between their cells, and at least the larger of the first two; the interval
     is that of `auroc` at this variance, with Student's t at Satterthwaite's degrees of freedom. Where nothing varies,
-    each model counts as one answer of each class. `n` counts answers, and `missing` those that have no pair.
+    each model counts as one answer of each class. Of a single model the interval is for new questions alone. `n` counts
+    answers, and `missing` those that have no pair.
     Raises ValueError where no stratum holds both classes, and for a suspicion that is not finite.
     Source: Obuchowski 1997, Biometrics 53:567; Cameron, Gelbach and Miller 2011, J. Business & Economic Statistics
     29:238.
@@ -47,18 +47,19 @@ def stratified_auroc(
     value, influence = _influence(values, truth, parts)
     used = np.sort(np.concatenate(parts))
     model, question = numbers_of([models[i] for i in used]), numbers_of([questions[i] for i in used])
-    variance, freedom = crossed_variance(influence[used], model, question)
+    variance, freedom = crossed_variance(influence[used], model, question, paired_within=True)
     above, below = truth[used], ~truth[used]
-    sides = (int(above.sum()), int(below.sum()))
+    sides, alone = (int(above.sum()), int(below.sum())), not model.any()
+    quantile = student(freedom)
     if variance < 1e-12:  # answers of a model count as one
-        sides = (len(np.unique(model[above])), len(np.unique(model[below])))
-    estimate = score_auroc(value, variance, *sides, float(stats.t.ppf(0.975, freedom)), len(values))
+        sides, quantile = (len(np.unique(model[above])), len(np.unique(model[below]))), Z
+    estimate = score_auroc(value, variance, *sides, quantile, len(values))
     return replace(
         estimate,
         missing=len(values) - len(used),
         units="answers",
-        clusters="models and questions",
-        target="new models and questions",
+        clusters="questions" if alone else "models and questions",
+        target="new questions" if alone else "new models and questions",
     )
 
 

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import optimize, stats
 
-from flyroom.stats.common import finite, outcomes_of
+from flyroom.stats.common import Floats, finite, outcomes_of, student
 
 
 class Bounds(NamedTuple):
@@ -125,8 +125,10 @@ def ratio_bounds(
     """Returns bounds of the ratio of two models' perplexities on the same documents, each one-sided 95 % over up to
     `looks` looks. Args: the log-probabilities of tokens by document, of each model.
 
-    The bounds are Student's t on the logarithm, for a ratio of means, paired by document. Raises ValueError for fewer
-    than two documents, or documents of other lengths.
+    The bounds are on the logarithm, for a ratio of means, paired by document: the wider of Student's t and of Hall's,
+    which takes skewness off. Raises ValueError for fewer than two documents, or documents of other lengths.
+    Where few documents make the difference, each errs in up to 8 % of all cases instead of 5 %.
+    Source: Hall 1992, J. Royal Statistical Society B 54:221.
 
     >>> low, high = ratio_bounds([[-1.1, -1.0], [-1.2], [-1.1]], [[-1.0, -1.0], [-1.0], [-1.0]])
     >>> low < 1.1 < high
@@ -134,11 +136,29 @@ def ratio_bounds(
     """
     lengths = [[len(document) for document in side] for side in (first_logprobs, second_logprobs)]
     if lengths[0] != lengths[1] or len(lengths[0]) < 2 or not min(lengths[0]):
-        raise ValueError("the two models need log-probabilities of the same documents, at least 2, none of them empty")
+        raise ValueError(
+            f"first_logprobs holds {len(lengths[0])} documents and second_logprobs {len(lengths[1])}; they must be the "
+            "same documents, at least 2, none of them empty"
+        )
     sums = [[-sum(document) for document in side] for side in (first_logprobs, second_logprobs)]
     change = finite("first_logprobs", sums[0]) - finite("second_logprobs", sums[1])
     tokens, count = np.array(lengths[0], dtype=float), len(change)
     mean = float(change.sum() / tokens.sum())
-    error = math.sqrt(count / (count - 1) * float(((change - mean * tokens) ** 2).sum())) / float(tokens.sum())
-    wide = float(stats.t.ppf(stats.norm.cdf(pocock(looks)), count - 1)) * error
-    return Bounds(math.exp(mean - wide), math.exp(mean + wide))
+    residuals = (change - mean * tokens) / tokens.mean()
+    quantile = student(count - 1, float(stats.norm.cdf(pocock(looks))))
+    low, high = _around(residuals, quantile)
+    return Bounds(math.exp(mean - high), math.exp(mean + low))
+
+
+def _around(residuals: Floats, quantile: float) -> tuple[float, float]:
+    """Returns how far the truth may lie above, and below, a mean with these residuals."""
+    count, spread = len(residuals), float(residuals.std(ddof=1))
+    if not spread:
+        return 0.0, 0.0
+    skew, step = float((residuals**3).mean()) / float((residuals**2).mean()) ** 1.5, quantile / math.sqrt(count)
+    if abs(skew) < 1e-6:
+        return spread * step, spread * step
+    above, below = (
+        3 / skew * (float(np.cbrt(1 + skew * (side - skew / (6 * count)))) - 1) * spread for side in (-step, step)
+    )
+    return max(spread * step, -above), max(spread * step, below)
