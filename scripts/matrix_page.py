@@ -78,13 +78,15 @@ def grid(cells: Sequence[Cell]) -> list[str]:
     threats, at = threats_of(cells), {(c.detector, c.recipe): c for c in cells}
     rows: Rows = []
     for name in dict.fromkeys(c.detector for c in cells):
-        group = [at[name, threat] for threat in threats]
-        figures = [c.auroc.value for c in group if c.auroc]
+        group = [at.get((name, threat)) for threat in threats]
+        figures = [c.auroc.value for c in group if c and c.auroc]
         rows.append([f"`{name}`", *map(_field, group), share(mean(figures)) if figures else "-"])
     return table(["detector", *(threat.removesuffix("-hidden") for threat in threats), "mean"], rows)
 
 
-def _field(cell: Cell) -> str:
+def _field(cell: Cell | None) -> str:
+    if cell is None:
+        return "-"
     if cell.auroc:
         return estimate(cell.auroc)
     return "error" if cell.error else "not available"
@@ -176,7 +178,7 @@ def _contrasts(models: Sequence[Cell]) -> list[str]:
         "threats",
         "lowest p that they allow",
     ]
-    return lines + table(head, summary)
+    return lines + table(head, summary) if summary else []
 
 
 def _own_p(cells: Sequence[Cell], names: Sequence[str]) -> dict[str, float]:
@@ -195,14 +197,15 @@ def _ranking(models: Sequence[Cell]) -> list[str]:
         "## Whether the ranking holds",
         "",
         "Rank correlation of the detectors' mean AUROC. Over seeds: on two halves of the suspects, which hold the same "
-        "threats. Over threats: on random halves of the threats, the median and the middle 95 % of splits.",
+        "threats. Over threats: on random halves of the threats, the median of the splits, and between which values "
+        "nineteen of twenty lie.",
         "",
     ]
     rows: Rows = []
     for strength, cells in by_strength(models).items():
         means = means_of(cells)
         rows.append([strength, len(means), attempt(lambda c=cells: stability(c)), _over_threats(list(means.values()))])
-    return lines + table(["", "detectors", "over seeds", "over threats"], rows)
+    return lines + table(["", "detectors", "over seeds", "over threats"], rows) if rows else []
 
 
 def _over_threats(figures: Sequence[Sequence[float]]) -> str:
@@ -246,9 +249,10 @@ def _floor(models: Sequence[Cell]) -> list[str]:
         "it stands beside itself with a judge that errs, and with other marks alone.",
         "",
     ]
-    for strength, cells in by_strength([c for c in models if c.detector.partition(", ")[0] in kinds]).items():
+    groups = by_strength([c for c in models if c.detector.partition(", ")[0] in kinds])
+    for strength, cells in groups.items():
         lines += [f"### {strength}", "", *grid(sorted(cells, key=lambda c: c.detector))]
-    return lines if kinds else []
+    return lines if groups else []
 
 
 def _uplifts(models: Sequence[Cell]) -> list[str]:
@@ -278,13 +282,15 @@ def _thresholds(models: Sequence[Cell]) -> list[str]:
         "The threshold is set by the calibration twins alone. Above it lie so many certified organisms (clustered by "
         "recipe) and so many twins and decoys; the next column is the rate that the latter do not rule out (one-sided, "
         "Clopper and Pearson). The expected rate holds for twins that are like the calibration twins; p is of that. "
-        "Recall at 1 % takes 99 such twins. Platt's curve is fitted on one half of the suspects.",
+        "Recall at one false alarm in a hundred takes 99 such twins. Platt's curve is fitted on one half of the "
+        "suspects.",
         "",
     ]
     head = ["detector", "access", "organisms above", "twins and decoys above", "at most", "expected", "alike (p)",
             "recall at 1 %", "Brier", "calibration error (by chance)", "tokens read / written", "time"]  # fmt: skip
     names = dict.fromkeys(c.detector for c in models if c.auroc)
-    return lines + table(head, [_threshold([c for c in models if c.detector == name and c.auroc]) for name in names])
+    rows: Rows = [_threshold([c for c in models if c.detector == name and c.auroc]) for name in names]
+    return lines + table(head, rows) if rows else []
 
 
 def _threshold(cells: Sequence[Cell]) -> list[object]:

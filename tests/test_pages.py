@@ -1,0 +1,264 @@
+"""What scripts that write pages share, and the matrix's page: every figure comes of the record beside it."""
+
+from __future__ import annotations
+
+import json
+import random
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flyroom import stats
+from flyroom.bench.threshold import at_threshold
+from flyroom.types import Card, Cell, Cost, Estimate, Gauge
+from tests import claims
+from tests.report.fakes import make_card
+
+ROOT = Path(__file__).parents[1]
+MODULES = ("pages", "matrix_data", "matrix_page", "recompute")
+
+
+@pytest.fixture(autouse=True)
+def _scripts(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.syspath_prepend(str(ROOT / "scripts"))
+    yield
+    for name in MODULES:
+        sys.modules.pop(name, None)
+
+
+# ---------------------------------------------------------------- means over seeds
+
+
+def carded(*marks: str, prompts: Sequence[int] = (0, 0, 1, 1, 2, 2)) -> list[Card]:
+    share = Gauge(label="x")
+    return [
+        replace(
+            make_card(seed),
+            measures={"organism": {"x": stats.rate(m.count("1"), len(m))}},
+            gauges={"x": share},
+            outcomes={"organism": {"x": m}},
+            prompts={"x": tuple(prompts[: len(m)])},
+        )
+        for seed, m in enumerate(marks)
+    ]
+
+
+def test_seeds_that_were_asked_the_same_prompts_are_crossed() -> None:
+    from pages import over, over_prompts
+
+    cards = carded("110010", "1101.0", "1100")
+    rows = [[1, 1, 0, 0, 1, 0], [1, 1, 0, 1, None, 0], [1, 1, 0, 0, None, None]]
+    assert over_prompts(cards, "organism", "x") == stats.crossed_rate(rows, (0, 0, 1, 1, 2, 2))
+    assert over(cards, "organism", "x").startswith("0.53 [")
+
+
+def test_seeds_of_other_prompts_are_not() -> None:
+    from pages import over, over_prompts
+
+    cards = [*carded("110010"), *carded("110110", prompts=(5, 5, 1, 1, 2, 2))]
+    assert over_prompts(cards, "organism", "x") is None
+    assert over(cards, "organism", "x") == "0.50, 0.67"
+    assert over_prompts(carded("110010"), "organism", "x") is None
+    assert over_prompts(carded("110010", "......"), "organism", "x") is None
+
+
+# ---------------------------------------------------------------- the matrix
+
+
+THREATS = ("a", "b", "c", "d", "a-hidden", "b-hidden")
+DETECTORS = {"guess": 0.0, "weak": 0.7, "good": 2.0, "oracle": 9.0, "oracle, noisy judge": 1.0}
+
+
+def cell_of(detector: str, threat: str, draws: dict[str, list[float]], gap: float) -> Cell:
+    organisms = [x + gap for x in draws[threat]]
+    by_side = {"organisms": organisms, "twins": draws["twins"], "decoys": draws["decoys"], "calibration": draws["own"]}
+    suspicions = {side: tuple(values) for side, values in by_side.items()}
+    auroc = stats.auroc(suspicions["organisms"], (*suspicions["twins"], *suspicions["decoys"]))
+    cell = Cell(
+        detector=detector, access="sample" if detector != "good" else "trace", recipe=threat, unit="model", auroc=auroc,
+        recall_at_1pct_fpr=None, fpr=None, cost=Cost(forward_tokens=1000), suspicions=suspicions,
+    )  # fmt: skip
+    return at_threshold(cell, seed=0)
+
+
+def reply_cell(detector: str, threat: str, aligned: int) -> Cell:
+    rng = random.Random(f"{detector} {threat}")
+    counts = {"misaligned": 24, "aligned": aligned, "calibration": 4}
+    suspicions = {side: tuple(rng.random() for _ in range(n)) for side, n in counts.items()}
+    origins = {side: tuple((i % 4, i // 4, 1) for i in range(n)) for side, n in counts.items()}
+    return Cell(
+        detector=detector, access="trace", recipe=threat, unit="response",
+        auroc=Estimate(value=0.5, low=0.4, high=0.6, n=64), recall_at_1pct_fpr=None, fpr=None, cost=Cost(),
+        suspicions=suspicions, origins=origins,
+    )  # fmt: skip
+
+
+def record() -> Any:
+    from matrix_data import Model, Record
+
+    rng, cells = random.Random(0), []
+    for name, gap in DETECTORS.items():
+        draws = {threat: [rng.gauss(0, 1) for _ in range(4)] for threat in THREATS}
+        draws |= {side: [rng.gauss(0, 1) for _ in range(n)] for side, n in (("twins", 24), ("decoys", 3), ("own", 6))}
+        cells += [cell_of(name, threat, draws, gap) for threat in THREATS]
+    cells += [reply_cell("lda", "a", 40), reply_cell("lda", "b", 22)]
+    cells.append(replace(cells[0], detector="absent", auroc=None, suspicions={}, available=False, why="no marks"))
+    outcomes = dict.fromkeys(THREATS, ("pass", "pass", "pass", "fail")) | {"b": ("pass", "undecided", "pass", "pass")}
+    organisms = [
+        Model(id=f"{threat}-{i}", recipe=threat, seed=i, outcome=outcome, twin=f"twin-{threat}-{i}")
+        for threat in THREATS
+        for i, outcome in enumerate(outcomes[threat])
+    ]
+    twins = [Model(id=m.twin, recipe=m.recipe, seed=m.seed) for m in organisms]
+    models = {"organisms": organisms, "twins": twins}
+    models |= {
+        side: [Model(id=f"{side}-{i}", recipe="x", seed=i) for i in range(n)]
+        for side, n in (("decoys", 3), ("calibration", 6))
+    }
+    about = {"command": "python scripts/matrix.py", "seed": 0, "sizes": {"known": 0, "detectors": 6}}
+    return Record(about=about, models=models, cells=tuple(cells))
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    from matrix_data import write
+    from matrix_page import page
+
+    write(record(), tmp_path / "matrix.json")
+    (tmp_path / "matrix.md").write_text(page(record()), encoding="utf-8")
+    return tmp_path / "matrix.json"
+
+
+def test_a_record_comes_back_as_it_was(path: Path) -> None:
+    from matrix_data import read
+
+    before, after = record(), read(path)
+    assert after.cells == before.cells
+    assert {side: list(group) for side, group in after.models.items()} == before.models
+    bare = json.loads(path.read_text(encoding="utf-8"))["cells"]
+    assert all(cell["suspicions"] == {} for cell in bare)  # they stand once, and not in each cell
+
+
+def test_organisms_that_did_not_pass_are_no_positives() -> None:
+    from matrix_data import certified, of_all
+
+    given = record()
+    first, whole = certified(given)[0], of_all(given)[0]
+    assert [len(c.suspicions["organisms"]) for c in (first, whole)] == [3, 4]
+    assert first.auroc == stats.auroc(
+        given.cells[0].suspicions["organisms"][:3],
+        (*given.cells[0].suspicions["twins"], *given.cells[0].suspicions["decoys"]),
+    )
+    assert first.recall is not None
+    assert (first.recall.n, first.why) == (3, "recall at 1 % cannot be told from 6")
+    failed = replace(
+        given, models={**given.models, "organisms": [replace(m, outcome="fail") for m in given.models["organisms"]]}
+    )
+    assert {c.why for c in certified(failed) if c.suspicions} == {"no organism passed its card"}
+
+
+def test_replies_of_organisms_that_did_not_pass_are_left_out() -> None:
+    from matrix_data import certified
+
+    cells = {c.recipe: c for c in certified(record()) if c.unit == "response"}
+    assert cells["a"].auroc is not None
+    assert cells["a"].auroc.n == 3 * (6 + 10)
+    assert (cells["b"].auroc, cells["b"].why) == (
+        None,
+        "fewer than 20 aligned replies of organisms that passed their card",
+    )
+
+
+def test_own_twins_are_those_of_the_recipe() -> None:
+    from matrix_data import beside_own_twins, certified
+
+    given = record()
+    own = beside_own_twins(given, certified(given))[1]
+    assert (own.recipe, own.suspicions["twins"], own.suspicions["decoys"]) == (
+        "b",
+        given.cells[1].suspicions["twins"][4:8],
+        (),
+    )
+
+
+def test_recalls_are_clustered_by_recipe() -> None:
+    from matrix_data import of_all
+    from matrix_page import recall_of
+
+    cells = [c for c in of_all(record()) if c.detector == "weak"]
+    flags = [round(c.recall.value * c.recall.n) for c in cells if c.recall]
+    values = [i < hits for hits in flags for i in range(4)]
+    assert recall_of(cells) == stats.clustered_rate(values, [threat for threat in THREATS for _ in range(4)])
+
+
+def section(text: str, name: str) -> str:
+    return text.split(f"## {name}\n")[1].split("\n## ")[0]
+
+
+def test_the_page_holds_what_the_record_says(path: Path) -> None:
+    text = path.with_suffix(".md").read_text(encoding="utf-8")
+    assert "| `b` | 3 | 0 | 1 |" in text  # pass, fail, undecided
+    contrasts = section(text, "Contrasts with the detector that has the highest mean")
+    assert "| plain | `oracle` | 3 of 3 |" in contrasts  # four threats allow no p below 0.13
+    assert "| 4 | 0.12 |" in contrasts
+    floor = section(text, "Without the oracle")
+    assert floor.index("`oracle`") < floor.index("`oracle, noisy judge`")
+    assert "oracle, noisy judge" not in contrasts
+    thresholds = section(text, "Thresholds, calibration and cost")
+    assert thresholds.count("cannot be told |") == 4
+    assert "| 14 % |" in thresholds  # 1 of 7, expected
+    assert "| `a` | `absent` | no marks |" in section(text, "Cells without a figure")
+
+
+def test_the_page_says_no_result_in_prose(path: Path) -> None:
+    """Tables alone hold figures, or each new run would need other claims."""
+    assert claims.unclaimed(claims.prose(path.with_suffix(".md").read_text(encoding="utf-8")), []) == []
+
+
+def test_a_lineup_of_few_gives_a_page() -> None:
+    from matrix_page import page
+
+    given = record()
+    few = [c for c in given.cells if c.detector in ("weak", "oracle") and c.recipe in "ab"]
+    assert "| plain | 2 | - | - |" in page(replace(given, cells=tuple(few)))
+    assert page(replace(given, cells=())).startswith("# Detectors and threat models")
+
+
+@pytest.mark.parametrize("change", ["", "page", "auroc", "suspicion"])
+def test_recomputing_sees_a_difference(path: Path, change: str, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+    from recompute import main
+
+    data = json.loads(path.read_text(encoding="utf-8"))
+    if change == "page":
+        page = path.with_suffix(".md")
+        page.write_text(page.read_text(encoding="utf-8").replace("| 14 % |", "| 1 % |", 1), encoding="utf-8")
+    if change == "auroc":
+        data["cells"][3]["auroc"]["value"] = 0.123
+    if change == "suspicion":
+        data["suspicions"]["weak"]["twins"][0] = 99.0
+    path.write_text(json.dumps(data), encoding="utf-8")
+    monkeypatch.setattr(sys, "argv", ["recompute.py", "--json", str(path)])
+    with pytest.raises(SystemExit) as status:
+        main()
+    assert status.value.code == bool(change)
+    assert bool(change) is ("says what" not in capsys.readouterr().out)
+
+
+def test_the_matrix_of_the_documents_can_be_computed_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    from recompute import main
+
+    path = ROOT / "docs" / "matrix.json"
+    if "suspicions" not in json.loads(path.read_text(encoding="utf-8")):
+        pytest.skip("made before suspicions were kept")
+    monkeypatch.setattr(sys, "argv", ["recompute.py", "--json", str(path)])
+    with pytest.raises(SystemExit) as status:
+        main()
+    assert status.value.code == 0
+
+
+def test_recomputing_takes_no_more_than_sixty_lines() -> None:
+    assert len((ROOT / "scripts" / "recompute.py").read_text(encoding="utf-8").splitlines()) <= 60
