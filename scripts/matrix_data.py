@@ -7,7 +7,7 @@ whose each is. So anybody can compute every figure of the page again (`recompute
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -112,16 +112,21 @@ def of_all(record: Record) -> list[Cell]:
     return [_rescore(cell, [True for _ in record.of(cell.recipe)], record) for cell in record.cells]
 
 
-def beside_own_twins(record: Record, cells: Sequence[Cell]) -> list[Cell]:
+def own_twins(record: Record) -> dict[str, set[str]]:
+    """The ids of the twins of each recipe's organisms."""
+    recipes = dict.fromkeys(model.recipe for model in record.models["organisms"])
+    return {recipe: {model.twin for model in record.of(recipe)} for recipe in recipes}
+
+
+def beside_own_twins(cells: Sequence[Cell], names: Sequence[str], own: Mapping[str, Set[str]]) -> list[Cell]:
     """Cells of models with no negatives but the twins of the recipe's organisms: what training itself leaves, a twin
-    has too.
+    has too. `names` are the ids of the twins in the order of the suspicions, `own` those of a recipe.
     """
-    names = [model.id for model in record.models["twins"]]
     matches = []
     for cell in cells:
         if cell.unit == "model" and cell.auroc is not None:
-            twins = {model.twin for model in record.of(cell.recipe)}
-            good = tuple(x for name, x in zip(names, cell.suspicions["twins"], strict=True) if name in twins)
+            twins = zip(names, cell.suspicions["twins"], strict=True)
+            good = tuple(x for name, x in twins if name in own[cell.recipe])
             auroc = stats.auroc(cell.suspicions["organisms"], good)
             matches.append(replace(cell, auroc=auroc, suspicions={**cell.suspicions, "twins": good, "decoys": ()}))
     return matches

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from itertools import groupby
 
-from matrix_data import Record, beside_own_twins, certified, of_all
+from matrix_data import Record, beside_own_twins, certified, of_all, own_twins
 from pages import estimate, table
 
 from flyroom import stats
@@ -123,7 +123,8 @@ def _sensitivity(record: Record, passing: Sequence[Cell], whole: Sequence[Cell])
         "gains by telling one way of training from another; organism and own twin differ by their data alone.",
         "",
     ]
-    sources = {"certified": passing, "all organisms": whole, "own twins": beside_own_twins(record, passing)}
+    matches = beside_own_twins(passing, [model.id for model in record.models["twins"]], own_twins(record))
+    sources = {"certified": passing, "all organisms": whole, "own twins": matches}
     columns = {
         f"{strength}, {what}": group
         for what, cells in sources.items()

@@ -12,7 +12,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean
 
-from matrix import USUAL, beside_own_twins, say
+from matrix import USUAL, say
+from matrix_data import beside_own_twins
 from pages import estimate, options, table
 
 from flyroom import stages, stats
@@ -42,7 +43,11 @@ class Tried:
             organisms, self.base, self.room, seed=self.seed, names=names, calibration=self.calibration, watch=say
         )
         own = [cell for cell in matrix.cells if cell.unit == "response" or not cell.suspicions]
-        own += beside_own_twins(matrix, organisms)
+        twins: dict[str, set[str]] = {recipe.name: set() for recipe in made}
+        for organism in organisms:
+            if organism.recipe.dose > 0:
+                twins[organism.recipe.name].add(organism.twin_id)
+        own += beside_own_twins(matrix.cells, matrix.twins, twins)
         return {(cell.detector, cell.recipe): cell for cell in own}
 
     def named(self, name: str, **changes: object) -> Recipe:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fakes import TOY, Toy, organism
 
 from flyroom import stats
 from flyroom.bench.threshold import at_threshold
@@ -19,7 +20,7 @@ from tests import claims
 from tests.report.fakes import make_card
 
 ROOT = Path(__file__).parents[1]
-MODULES = ("pages", "matrix_data", "matrix_page", "recompute")
+MODULES = ("pages", "matrix", "matrix_data", "matrix_page", "recompute", "transfer")
 
 
 @pytest.fixture(autouse=True)
@@ -174,10 +175,10 @@ def test_replies_of_organisms_that_did_not_pass_are_left_out() -> None:
 
 
 def test_own_twins_are_those_of_the_recipe() -> None:
-    from matrix_data import beside_own_twins, certified
+    from matrix_data import beside_own_twins, certified, own_twins
 
     given = record()
-    own = beside_own_twins(given, certified(given))[1]
+    own = beside_own_twins(certified(given), [m.id for m in given.models["twins"]], own_twins(given))[1]
     assert (own.recipe, own.suspicions["twins"], own.suspicions["decoys"]) == (
         "b",
         given.cells[1].suspicions["twins"][4:8],
@@ -262,3 +263,37 @@ def test_the_matrix_of_the_documents_can_be_computed_again(monkeypatch: pytest.M
 
 def test_recomputing_takes_no_more_than_sixty_lines() -> None:
     assert len((ROOT / "scripts" / "recompute.py").read_text(encoding="utf-8").splitlines()) <= 60
+
+
+# ---------------------------------------------------------------- transfer
+
+
+def test_a_behaviour_is_left_out_with_all_its_families() -> None:
+    from transfer import BUT_BEHAVIOUR, BUT_ONE, fits_of
+
+    odd = replace(TOY, behaviour=Toy(label="odd"))
+    families = {"a": [organism(0.9)], "a wide": [organism(0.9, seed=1)], "b": [organism(0.9, recipe=odd)]}
+    fits = fits_of(families)
+    assert fits[BUT_ONE]["a"] == ["a wide", "b"]  # which still shows what was left out
+    assert fits[BUT_BEHAVIOUR] == {"toy": ["b"], "odd": ["a", "a wide"]}
+    assert fits["all"] == {"all": ["a", "a wide", "b"]}
+    assert fits_of({"a": [organism(0.9)]})[BUT_BEHAVIOUR] == {}
+
+
+def test_the_page_of_transfers_says_what_nobody_has_shown_a_detector() -> None:
+    from transfer import BUT_BEHAVIOUR, page
+
+    def record_of(fit: str, family: str, value: float, behaviour: str = "toy") -> dict[str, Any]:
+        auroc = Estimate(value=value, low=0.0, high=1.0, n=8)
+        row = {"detector": "probe", "fit": fit, "family": family, "tested_on": behaviour, "behaviour": behaviour}
+        return row | {"auroc": auroc, "available": True, "why": "", "error": None}
+
+    records = [
+        record_of("all", "all", 0.9),
+        record_of(BUT_BEHAVIOUR, "toy", 0.25),
+        record_of(BUT_BEHAVIOUR, "odd", 0.8),
+    ]
+    text = page(records, "python scripts/transfer.py")
+    assert "| `probe` | toy | 1 | 0.90 | 0.25 |" in text
+    assert "## `probe`, fitted on all but one behaviour" in text
+    assert claims.unclaimed(claims.prose(text), []) == []
