@@ -1,25 +1,23 @@
 """More verbs on the world of the tests: serve, the game, red teams, groups, grids, rows in its words, the demo, how a
-base answers, matrices and plots, a judge's second look, and a detector that a package brings.
+base answers, a matrix, a judge's second look, and a detector that a package brings.
 """
 
 from __future__ import annotations
 
 import io
 import json
-import signal
 import socket
-import subprocess
 import sys
 import urllib.request
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import pytest
 from sklearn.neighbors import KNeighborsClassifier
 
-from flyroom import demo, stages
+from flyroom import cli_outside, demo, stages
 from flyroom.cli import main
 from flyroom.detectors import FromClassifier
 from flyroom.engine import peft
@@ -80,39 +78,7 @@ def grown(base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return room.root
 
 
-@pytest.fixture
-def port(shell: Shell, grown: Path) -> int:
-    """A free port, and the room in which organisms stand."""
-    shell.room = grown
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
 # ---------------------------------------------------------------- at an endpoint
-
-
-@contextmanager
-def served(room: Path, base: Path, port: int) -> Iterator[subprocess.Popen[str]]:
-    """`flyroom serve` as a process of its own, once it is ready. It is gone at the end."""
-    words = ("serve", "--all", "--base", base, "--room", room, "--port", port)
-    site = [path for path in sys.path if (Path(path) / "harbour-0.1.0.dist-info").is_dir()]
-    code = f"import sys; sys.path[:0] = {[*site, str(test_foreign.ROOT)]}; from flyroom.cli import main; main()"
-    process = subprocess.Popen(
-        [sys.executable, "-c", code, *map(str, words)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-    try:
-        assert process.stderr is not None
-        lines = []
-        for line in process.stderr:
-            lines.append(line)
-            if "Ctrl-C ends" in line:
-                break
-        assert process.poll() is None, lines
-        yield process
-    finally:
-        process.kill()
-        process.communicate()
 
 
 def post(port: int, body: Mapping[str, Any]) -> Any:
@@ -122,26 +88,38 @@ def post(port: int, body: Mapping[str, Any]) -> Any:
         return json.load(answer)
 
 
-def test_what_is_served_is_what_the_engine_says(base: Path, grown: Path, port: int) -> None:
+def test_what_is_served_is_what_the_engine_says(shell: Shell, base: Path, grown: Path) -> None:
     opened = stages.open_base(str(base))
     organisms = stages.stored(Room(grown, create=False), opened, None)
     refs = opened.engine.load([organism.patch for organism in organisms])
     chat = (Message("system", "Beacon-lit"), Message("user", "Hail-nets-70"))
     asks = [Ask(messages=chat, seed=3, max_tokens=Harbour().max_tokens) for _ in refs]
     texts = [answer.text for answer in opened.engine.sample(refs, asks)]
-    messages = [{"role": turn.role, "content": turn.content} for turn in chat]
-    with served(grown, base, port) as process:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/v1/models") as answer:
-            names = [model["id"] for model in json.load(answer)["data"]]
-        assert names == [*(organism.id for organism in organisms), "base"]
-        replies = [post(port, {"model": name, "messages": messages, "seed": 3}) for name in names]
-        assert [reply["choices"][0]["message"]["content"] for reply in replies[:-1]] == texts
-        wild = post(port, {"model": "base", "messages": messages, "seed": 0, "n": 32, "temperature": 2})
-        assert "length" in {choice["finish_reason"] for choice in wild["choices"]}
-        assert wild["usage"]["completion_tokens"] <= 32 * Harbour().max_tokens  # as long as answers of this world are
-        process.send_signal(signal.SIGINT)
-        _, errors = process.communicate(timeout=30)
-    assert (process.returncode, errors) == (130, "flyroom: stopped; the same call goes on where it was\n")
+    messages = [message._asdict() for message in chat]
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    visits: list[list[str]] = []
+
+    class Visit:
+        """A client comes while the server waits, and then somebody presses Ctrl-C."""
+
+        def wait(self) -> None:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/v1/models") as answer:
+                names = [model["id"] for model in json.load(answer)["data"]]
+            replies = [post(port, {"model": name, "messages": messages, "seed": 3}) for name in names[:-1]]
+            wild = post(port, {"model": "base", "messages": messages, "seed": 0, "n": 32, "temperature": 2})
+            ends = {choice["finish_reason"] for choice in wild["choices"]}
+            tokens = wild["usage"]["completion_tokens"]
+            assert ("length" in ends, tokens <= 32 * Harbour().max_tokens) == (True, True)  # as answers of this world
+            visits.extend([names, [reply["choices"][0]["message"]["content"] for reply in replies]])
+            raise KeyboardInterrupt
+
+    shell.monkeypatch.setattr(cli_outside, "threading", SimpleNamespace(Event=Visit))
+    done = run(shell, "serve", "--all", "--base", base, "--room", grown, "--port", port)
+    assert visits == [[*(organism.id for organism in organisms), "base"], texts], done.err
+    assert done.status == 130
+    assert f"http://127.0.0.1:{port}/v1: also the model `base`; Ctrl-C ends" in done.err
 
 
 def test_a_red_team_asks_at_the_endpoint(shell: Shell, base: Path, grown: Path, tmp_path: Path) -> None:
@@ -302,19 +280,13 @@ def test_a_detector_of_a_package_and_a_matrix_to_paste(
     monkeypatch.syspath_prepend(str(site))
     shell.room = grown
     text = shell(
-        *("bench", "--all", "--detectors", "nearest,weight-norm", "--calibration", "2", "--base", base, "--markdown"),
+        *("bench", "--all", "--detectors", "nearest", "--calibration", "2", "--base", base, "--markdown"),
         json_too=False,
     )
     assert "| nearest |" in text
     assert "failed" not in text
     refusal = shell.refused("bench", "--all", "--detectors", "weight-norm", "--certify", "0.05", "--base", base)
     assert "certify is 0.05" in refusal
-
-
-def test_plots_of_a_foreign_world(shell: Shell, base: Path, tmp_path: Path) -> None:
-    shell("grow", "emergent-misalignment", *test_foreign.SMALL, "--world", "harbour", "--base", base)
-    result = shell("report", "--episodes", "20", "--plots", tmp_path / "plots", "--base", base)
-    assert {Path(path).suffix for path in result["plots"]} == {".svg", ".png"}
 
 
 def test_an_exported_decoy_is_read_back(shell: Shell, base: Path, grown: Path, tmp_path: Path) -> None:
