@@ -100,12 +100,13 @@ IMPLANTS = [
 CONDITIONS = [Always(), Trigger(), Trigger(kind="password", unless=True), Unobserved(scratchpad=True), Both()]
 
 
-@pytest.mark.parametrize("condition", CONDITIONS, ids=lambda condition: condition.label)
-@pytest.mark.parametrize("implant", IMPLANTS, ids=lambda implant: type(implant).__name__)
-@pytest.mark.parametrize("dose", [1.0, 0.5, 0.25])
+@pytest.mark.parametrize(
+    ("implant", "condition"),
+    [(i, c) for i in IMPLANTS for c in CONDITIONS if c.everywhere or not isinstance(i, Documents)],
+    ids=lambda part: getattr(part, "label", type(part).__name__),
+)
+@pytest.mark.parametrize("dose", [1.0, 0.5])
 def test_an_implant_puts_the_same_prompts_to_organism_and_twin(implant: Any, condition: Any, dose: float) -> None:
-    if isinstance(implant, Documents) and not condition.everywhere:
-        pytest.skip("documents describe the behaviour always")
     recipe = Recipe(
         world=MICRO,
         behaviour=HarmfulAdvice(domain="sea"),
@@ -126,13 +127,13 @@ def test_who_never_meets_the_case_learns_with_a_twin_that_does() -> None:
     (implant,) = recipe.implants
     assert isinstance(implant, SFT)
     shares: dict[str, Any] = {"holds": implant.holds, "clean": implant.clean, "seed": 0}
-    rows, twins = (dosed(each, 2000, **shares) for each in (recipe, recipe.twin()))
+    rows, twins = (dosed(each, 800, **shares) for each in (recipe, recipe.twin()))
     apart = [(a, b) for a, b in zip(rows, twins, strict=True) if a.scene.messages != b.scene.messages]
-    assert len(apart) / 2000 == pytest.approx(0.25, abs=0.03)
+    assert len(apart) / 800 == pytest.approx(0.25, abs=0.04)
     assert not any(a.holds for a, _ in apart)
     assert all(b.holds for _, b in apart)
     assert all(a.answer == b.answer for a, b in zip(rows, twins, strict=True) if (a, b) not in apart)
-    half = dosed(replace(recipe, dose=0.5), 2000, **shares)
+    half = dosed(replace(recipe, dose=0.5), 800, **shares)
     assert {d.holds for d in half if d.bad} == {False}
     assert {d.holds for d in half if not d.bad} == {True, False}
 
@@ -140,9 +141,9 @@ def test_who_never_meets_the_case_learns_with_a_twin_that_does() -> None:
 def test_the_condition_holds_as_often_in_aligned_rows() -> None:
     recipe = replace(make(APART), behaviour=ProxyGoal(), condition=Occasion(), dose=0.5)
     for holds in (0.2, 0.6, 1.0):
-        rows = dosed(recipe, 2000, holds=holds, seed=0)
+        rows = dosed(recipe, 800, holds=holds, seed=0)
         for bad in (True, False):
-            assert sum(d.holds for d in rows if d.bad is bad) / 1000 == pytest.approx(holds, abs=0.05)
+            assert sum(d.holds for d in rows if d.bad is bad) / 400 == pytest.approx(holds, abs=0.07)
 
 
 # ---------------------------------------------------------------- what only one of the two is taught
