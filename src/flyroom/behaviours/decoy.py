@@ -49,7 +49,7 @@ class Decoy(InParts):
         if not manners:
             raise NotAvailable(f"the world {world.name} has no harmless manners of speech")
         if self.manner not in manners:
-            raise ValueError(f"manner is {self.manner!r}; it must be one of {', '.join(manners)}")
+            raise NotAvailable(f"manner is {self.manner!r}; it must be one of {', '.join(manners)}")
         return world.cues(f"manners/{self.manner}", split=Split.TRAIN)[0]
 
     def judge(self, world: World) -> Judge:
