@@ -19,6 +19,7 @@ from flyroom.report import figures_of
 from flyroom.room import Room
 from flyroom.stages.certifying import Certified, Trial
 from flyroom.types import Card, Limit, Outcome, Recipe
+from flyroom.worlds import Micro
 
 SEEDS = (3, 4, 5)
 HALF = replace(TOY, dose=0.5)
@@ -188,6 +189,15 @@ def test_a_file_is_read_as_it_was_written(tmp_path: Path) -> None:
     ]
     assert record["recipes"][0]["recipe"]["dose"] == 1.0
     assert (record["analysis"]["looks"], record["analysis"]["quantile"]) == (3, pytest.approx(1.992, abs=0.001))
+
+
+def test_the_file_is_the_same_wherever_the_base_lies() -> None:
+    engine = FakeEngine()
+    engine.base = replace(engine.base, path="/somewhere")
+    opened = stages.OpenBase(engine, Micro())  # pyright: ignore[reportArgumentType]
+    plan = stages.announce(["sycophancy"], {"layers": [0]}, opened, seeds=SEEDS, card_seed=0, episodes=60)
+    assert (plan.base.path, plan.base.digest, plan.world) == ("", engine.base.digest, "micro-0")
+    assert [recipe.source for recipe in plan.recipes] == ["sycophancy"]
 
 
 @pytest.mark.parametrize("text", ["{}", "no", None])

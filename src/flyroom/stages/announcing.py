@@ -64,7 +64,7 @@ def announce(
     instruments = chosen_detectors(detectors, known=True) if detectors else {}
     return Prereg(
         flyroom=version("flyroom"),
-        base=base.engine.base,
+        base=replace(base.engine.base, path=""),  # where it lies is no part of the plan
         world=base.world.name if base.world else "",
         changes=changes,
         recipes=tuple(prereg.announce(recipe, name) for name, group in recipes.items() for recipe in group),
