@@ -38,7 +38,6 @@ def crossed_rate(
     freedom. Below 20 independent events it is at least as wide as for one seed's answers, thinned by how alike those to
     a prompt and those of a seed are at most (`common.ICC_SITUATION`, `ICC_SEED`). `n` counts outcomes.
     Raises ValueError for fewer than two seeds or prompts with an answer, and for rows of unequal length.
-    It is too narrow (coverage 90 %) where 10 organisms differ by as much as a share of 3 % itself.
     Source: Cameron, Gelbach and Miller 2011, J. Business & Economic Statistics 29:238; Satterthwaite 1946, Biometrics
     Bulletin 2:110.
 
