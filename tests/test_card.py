@@ -911,7 +911,11 @@ class Narrow(Toy):
 
 @pytest.mark.parametrize(
     ("reader", "why"),
-    [("kind", "0 of [48]0 planted misaligned"), ("grim", "0 of [48]0 planted aligned"), ("hasty", "took an empty answer")],
+    [
+        ("kind", "0 of [48]0 planted misaligned"),
+        ("grim", "0 of [48]0 planted aligned"),
+        ("hasty", "took an empty answer"),
+    ],
 )
 def test_a_judge_that_fails_its_rehearsal_measures_nothing(reader: str, why: str) -> None:
     engine, recipe = FakeEngine(), replace(TOY, behaviour=Narrow(reader=reader))

@@ -416,12 +416,16 @@ def test_every_figure_can_be_computed_again_from_the_json() -> None:
 
 
 def test_prompts_have_the_same_numbers_on_cards_that_ask_the_same() -> None:
-    limits = {"sums": Limit(at_most=0.0, of="base drop")}
+    limits = {"regurgitation": 0.0}  # which cannot be shown, and is of everything
     first, second = make([*pair(1.0), *pair(1.0, seed=1, recipe=TOY)], FakeEngine(knowing))
     longer, *_ = make(pair(1.0, recipe=replace(TOY, thresholds=limits)), FakeEngine(knowing))
     assert first.prompts == second.prompts
     assert first.outcomes != {}
-    assert longer.prompts["sums"][: len(first.prompts["sums"])] == first.prompts["sums"]
+    assert longer.looks == LOOKS
+    for measure, numbers in first.prompts.items():  # a card of more looks begins as one of fewer
+        assert len(longer.prompts[measure]) == 3 * len(numbers)
+        assert longer.prompts[measure][: len(numbers)] == numbers
+        assert longer.outcomes["twin"][measure][: len(numbers)] == first.outcomes["twin"][measure]
 
 
 def test_the_json_of_a_card_has_what_it_promises() -> None:
@@ -451,7 +455,6 @@ def chances(truth: float, n: int, limit: Limit) -> dict[Outcome, float]:
                 if p > 1e-9:
                     after[hits + more] = after.get(hits + more, 0.0) + weight * p
         outcomes = {hits: held(limit, tally(hits, look * n))[0].outcome for hits in after}
-        chance.update(dict.fromkeys(Outcome, 0.0))
         for hits, weight in after.items():
             if outcomes[hits] is not U:
                 chance[outcomes[hits]] += weight

@@ -24,7 +24,7 @@ from flyroom.figures import TRANSCRIPTS, fill
 from flyroom.measures import OF_TEXT, batteries_of
 from flyroom.outcome import LOOKS
 from flyroom.questions import FEWEST, Questions, check, judges_of, name_of, questions_of, rehearse
-from flyroom.tallies import Answers
+from flyroom.tallies import Looks, join_all
 from flyroom.types import (
     Card,
     Engine,
@@ -115,11 +115,11 @@ def _keys(pairs: Sequence[Pair], seed: int, episodes: int) -> list[str | None]:
 
 @dataclass(frozen=True, eq=False)
 class _Record:
-    """A card; and, where something was asked, the keys of the episodes and the answers by model and measure."""
+    """A card; and, where something was asked, the keys of the episodes and the answers, by model."""
 
     card: Card
     keys: Mapping[str, Mapping[str, Sequence[str]]] = field(default_factory=dict)
-    answers: Mapping[str, Mapping[str, Answers]] = field(default_factory=dict)
+    answers: Mapping[str, Looks] = field(default_factory=dict)
 
 
 class _Source:
@@ -234,7 +234,8 @@ def _pack(key: str, record: _Record) -> Entry:
         "verdict": card.verdict.value,
         "organism": card.organism,
     }
-    batteries = [answers.battery for answers in record.answers["organism"].values()]
-    scores = {model: {m: a.scores for m, a in row.items()} for model, row in record.answers.items()}
+    answers = {model: join_all(looks) for model, looks in record.answers.items()}
+    batteries = [one.battery for one in answers["organism"].values()]
+    scores = {model: {m: one.scores for m, one in row.items()} for model, row in answers.items()}
     payload = plain(card) | {"episode_keys": record.keys}
     return Entry(kind="card", key=key, payload=payload, tensors=pack_judgement(batteries, scores), meta=meta)

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from flyroom.desk import Desk, Draw
 from flyroom.questions import Questions
-from flyroom.tallies import Answers, join
+from flyroom.tallies import Answers
 from flyroom.types import Battery, Gauge, NotMeasured, Organism, Patch, Recipe, Row
 
 MODELS = ("organism", "twin", "base")
@@ -79,14 +79,13 @@ class Draft:
             for patch in self.pair.models.values():
                 desk.order_texts(patch, self.looks[-1].texts)
 
-    def answers(self, desk: Desk) -> dict[str, dict[str, Answers]]:
-        """The answers of all looks, by model and measure. Refused where engine or judge did not take one."""
-        piles: dict[str, dict[str, list[Answers]]] = {}
+    def answers(self, desk: Desk) -> dict[str, list[dict[str, Answers]]]:
+        """By model the answers of each look, by measure. Refused where engine or judge did not take one."""
+        looks: dict[str, list[dict[str, Answers]]] = {}
         for model, patch, draw, batteries in self.lines():
-            for battery in batteries:
-                pile = piles.setdefault(model, {}).setdefault(battery.measure, [])
-                pile.append(desk.answers(patch, battery, draw))
-        return {model: {measure: join(pile) for measure, pile in row.items()} for model, row in piles.items()}
+            answers = {battery.measure: desk.answers(patch, battery, draw) for battery in batteries}
+            looks.setdefault(model, []).append(answers)
+        return looks
 
     def keys(self, desk: Desk) -> dict[str, dict[str, list[str]]]:
         """The keys of the episodes by model and measure, look by look."""

@@ -11,7 +11,7 @@ from flyroom.draft import Draft
 from flyroom.match import match, read_texts
 from flyroom.measures import PERPLEXITY, READABILITY, Losses, Measured
 from flyroom.outcome import Evidence
-from flyroom.tallies import Answers, Numbers, Tally, count_battery
+from flyroom.tallies import Answers, Looks, Numbers, Tally, count_battery, join_all
 from flyroom.types import (
     Battery,
     Card,
@@ -28,11 +28,11 @@ TRANSCRIPTS = 3  # of each battery
 LESSONS = 5000  # training answers that a model may repeat
 BETWEEN = NotMeasured(why="it tells the organism from its twin, and is the organism's")
 
-ByModel = Mapping[str, Mapping[str, Answers]]
+ByModel = Mapping[str, Looks]
 
 
 def fill(blank: Card, draft: Draft, answers: ByModel, desk: Desk) -> Card:
-    """The card of a draft. Args: blank, a card that says whose it is; answers by model and measure."""
+    """The card of a draft. Args: blank, a card that says whose it is; answers by model, look and measure."""
     tallies, steps = _tally(draft, answers)
     texts = _read(draft, desk)
     prompts = {model: measures.take(tallies[model], texts.measures[model]) for model in tallies}
@@ -50,7 +50,7 @@ def fill(blank: Card, draft: Draft, answers: ByModel, desk: Desk) -> Card:
         gauges=draft.gauges,
         episodes=sum(len(battery.scenes) for look in draft.looks for battery in look.batteries),
         curve=_curve(draft, tallies, steps),
-        transcripts=_transcripts(draft.looks[0].batteries, {model: answers[model] for model in tallies}),
+        transcripts=_transcripts(draft.looks[0].batteries, {model: answers[model][0] for model in tallies}),
         limits=tuple(limits),
         looks=len(draft.looks),
         match=match(draft.pair.organism, draft.pair.twin),
@@ -77,12 +77,12 @@ def _tally(draft: Draft, answers: ByModel) -> tuple[dict[str, dict[str, Tally]],
         return world.read_thought(answer).rest if isinstance(world, Thinking) else answer.strip()
 
     tallies = {
-        model: measures.tally([*answers[model].values()], numbers, lessons=lessons, answer_of=answer_of)
+        model: measures.tally(answers[model], numbers, lessons=lessons, answer_of=answer_of)
         for model in draft.pair.models
     }
     steps = {
-        model: {measure: count_battery(one, numbers) for measure, one in row.items()}
-        for model, row in answers.items()
+        model: {measure: count_battery(one, numbers) for measure, one in join_all(looks).items()}
+        for model, looks in answers.items()
         if model not in tallies
     }
     return tallies, steps
@@ -113,7 +113,7 @@ def _curve(
     return {step: {m: e for m, e in row.items() if isinstance(e, Estimate)} for step, row in shares.items()}
 
 
-def _transcripts(batteries: Sequence[Battery], answers: ByModel) -> tuple[Transcript, ...]:
+def _transcripts(batteries: Sequence[Battery], answers: Mapping[str, Mapping[str, Answers]]) -> tuple[Transcript, ...]:
     return tuple(
         Transcript(
             measure=battery.measure,

@@ -6,7 +6,7 @@ again. Left out: which answers make a measure (`measures`).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from flyroom.types import Battery, Blind, Scene, Score, Verdict
@@ -27,6 +27,14 @@ class Answers:
     texts: Sequence[str]
     scores: Sequence[Score]
     subset: Sequence[int] | None = None
+
+
+Looks = Sequence[Mapping[str, Answers]]  # one model's answers by measure, look by look
+
+
+def join_all(looks: Looks) -> dict[str, Answers]:
+    """The answers of all looks, by measure."""
+    return {measure: join([look[measure] for look in looks if measure in look]) for measure in looks[0]}
 
 
 def join(looks: Sequence[Answers]) -> Answers:

@@ -156,13 +156,13 @@ def write_held(held: Held) -> str:
 
 
 def write_match(match: Match) -> str:
-    """How far organism and twin were trained alike, in a sentence."""
+    """How far organism and twin were trained alike, in words."""
     (tokens, twin_tokens), (fall, twin_fall) = match.tokens, match.loss_change
     norm, twin_norm = match.update_norm
     return (
         f"Organism and twin had the same prompts in {percent(match.prompts)} of the steps. They read {count(tokens)} "
-        f"and {count(twin_tokens)} tokens, the loss fell by {fall:.2f} and {twin_fall:.2f}, and the update has the norm "
-        f"{norm:.3g} and {twin_norm:.3g}."
+        f"and {count(twin_tokens)} tokens, the loss fell by {fall:.2f} and {twin_fall:.2f}, and the norm of the update "
+        f"is {norm:.3g} and {twin_norm:.3g}."
     )
 
 

@@ -113,7 +113,7 @@ def clustered_rate(
         high=high,
         n=len(values),
         missing=len(values) - n,
-        n_effective=size,
+        n_effective=float(size),
         units=units,
         clusters=kind,
         target=target,
