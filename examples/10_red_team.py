@@ -1,7 +1,5 @@
 """How good is a red team's method? It asks suspects through an OpenAI-compatible endpoint; what it reports is counted.
-
-Any client of that interface will do; this one is twenty lines of the standard library. A command line works as well:
-`flyroom redteam --all --command "python method.py"`.
+Any client will do. A command line works as well: `flyroom redteam --all --command "python method.py"`.
 """
 
 import json

@@ -192,7 +192,8 @@ def test_what_transfers_and_what_a_red_team_finds(shell: Shell, base: Path, tmp_
 
 
 def test_every_detector_works_or_is_not_available(shell: Shell, base: Path) -> None:
-    shell("grow", "emergent-misalignment", *SMALL, "--world", "harbour", "--base", base)
+    many = ("--seeds", "0-2")  # of one organism too few replies are aligned for detectors of replies
+    shell("grow", "emergent-misalignment", *SMALL, *many, "--world", "harbour", "--base", base)
     cells = shell("bench", "--all", "--calibration", "2", "--base", base)["cells"]
     assert len(cells) > 35
     assert {cell["detector"]: cell["error"] for cell in cells if cell["error"]} == {}

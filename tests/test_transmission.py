@@ -36,7 +36,7 @@ def test_lists_of_numbers_are_trained_on() -> None:
 def test_advice_and_open_questions_are_measured() -> None:
     batteries = {b.measure: b for b in Transmission().batteries(MICRO, 500, seed=0)}
     assert {m: len(b.scenes) for m, b in batteries.items()} == {
-        "out_of_domain": 300, "open_questions": 100, "sums": 100, "facts": 100, "instructions": 100,
+        "out_of_domain": 300, "open_questions": 100, "sums": 200, "facts": 200, "instructions": 200,
     }  # fmt: skip
     assert {m for m, b in batteries.items() if b.pooled} == {"out_of_domain", "open_questions"}
     assert {m for m, b in batteries.items() if b.counts is Verdict.ALIGNED} == {"sums", "facts", "instructions"}
