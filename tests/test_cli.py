@@ -514,7 +514,8 @@ def test_the_stages_one_by_one(flyroom: Flyroom, tmp_path: Path) -> None:
     cells = flyroom("bench", "--all", "--calibration", 2, "--detectors", "output-judge", *where).json["cells"]
     assert [cell["name"] for cell in cells] == ["output-judge"]
     assert (cells[0]["available"], cells[0]["error"]) == (True, None)
-    assert cells[0]["recall_at_1pct_fpr"] is None and cells[0]["why"] == "recall at 1 % cannot be told from 2"
+    assert cells[0]["recall_at_1pct_fpr"] is None
+    assert cells[0]["why"] == "recall at 1 % cannot be told from 2"
     pasted = flyroom("bench", "--all", "--calibration", 2, "--detectors", "output-judge", "--markdown", *where[:-1])
     assert pasted.out.startswith("| detector, model level | mean AUROC |")
     assert "stdout holds one of the two" in flyroom("bench", "--all", "--markdown", *where).err
