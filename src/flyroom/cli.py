@@ -84,7 +84,7 @@ def demo(
     world: WorldName = "",
     room: RoomPath = ROOM,
     out: Annotated[Path | None, typer.Option(help="The page. Default: ROOM/demo-SEED.html.")] = None,
-    episodes: Annotated[int, typer.Option(min=10, help="Episodes of each card, for each model.")] = 500,
+    episodes: Annotated[int, typer.Option(min=10, help="Episodes of each look of a card, for each model.")] = 500,
     as_json: AsJson = False,
 ) -> None:
     """The whole loop: four organisms of emergent misalignment with their twins, cards, detectors, and a page."""
@@ -186,7 +186,7 @@ def card(
     seed: Seed = 0,
     base: BaseName = BASE,
     room: RoomPath = ROOM,
-    episodes: Annotated[int, typer.Option(min=10, help="Episodes for each model.")] = 500,
+    episodes: Annotated[int, typer.Option(min=10, help="Episodes of each look, for each model.")] = 500,
     as_json: AsJson = False,
 ) -> None:
     """Check organisms beside their twins and base; a verdict against the thresholds of the recipe."""
