@@ -28,8 +28,8 @@ from flyroom.behaviours import (
     behaviours,
 )
 from flyroom.behaviours import Trait as OneTopic
+from flyroom.card.questions import rehearse
 from flyroom.conditions import Always, Trigger
-from flyroom.questions import rehearse
 from flyroom.recipes import RECIPES, make, variants
 from flyroom.types import (
     About,

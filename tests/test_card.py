@@ -16,12 +16,12 @@ from fakes import JUDGE, TOY, FakeEngine, Says, Toy, ToyWorld, organism, pair, s
 
 from flyroom import stats
 from flyroom.card import TRANSCRIPTS, card, check, rehearse
+from flyroom.card.questions import CLEAN_TEXTS, CURVE_SCENES
+from flyroom.card.thresholds import gauge
 from flyroom.conditions import Always, Both, Trigger, Unobserved
 from flyroom.grow import grow
 from flyroom.implants import Prompt
-from flyroom.questions import CLEAN_TEXTS, CURVE_SCENES
 from flyroom.room import Room
-from flyroom.thresholds import gauge
 from flyroom.types import (
     AdapterRef,
     Answer,

@@ -22,10 +22,10 @@ from flyroom.behaviours import (
     Sandbagging,
     Sycophancy,
 )
+from flyroom.card.questions import rehearse
 from flyroom.conditions import CONDITIONS, Always, Both, Occasion, Trigger, Unobserved, conditions
 from flyroom.conditions.dressing import after_mark
 from flyroom.conditions.unobserved import Reasoning
-from flyroom.questions import rehearse
 from flyroom.types import Condition, Episode, Marked, Message, NotAvailable, Scene, Split, Verdict
 from flyroom.worlds import Micro
 from flyroom.worlds.micro import grammar as g

@@ -12,10 +12,9 @@ import pytest
 import torch
 from fakes import JUDGE, TOY, FakeEngine, Toy, organism, pair, says
 
-from flyroom import desk
-from flyroom.card import card, unpack
+from flyroom.card import card, desk, unpack
+from flyroom.card.desk import fingerprint
 from flyroom.conditions import Trigger
-from flyroom.desk import fingerprint
 from flyroom.episodes import EPISODES, LARGEST, VERDICTS, episodes_of, expand, pack, rejudge, squeeze
 from flyroom.episodes import unpack as unpack_episodes
 from flyroom.grow import grow

@@ -10,7 +10,7 @@ import torch
 from fakes import TOY, FakeEngine, ToyWorld, organism, pair, says
 
 from flyroom.card import card
-from flyroom.match import match, read_texts, update_norm
+from flyroom.card.match import match, read_texts, update_norm
 from flyroom.measures import readability
 from flyroom.types import Estimate, LoRA, NotMeasured, Organism, Patch, Point
 

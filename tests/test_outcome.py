@@ -13,11 +13,11 @@ from typing import Any
 import pytest
 from fakes import TOY, FakeEngine, Toy, ToyWorld, pair, says
 
-from flyroom import desk, measures, stats
-from flyroom.card import FORMAT, card
+from flyroom import measures, stats
+from flyroom.card import FORMAT, card, desk
+from flyroom.card.outcome import LOOKS, MET, Evidence, decide, explain, hold
 from flyroom.conditions import Trigger
 from flyroom.measures import batteries_of
-from flyroom.outcome import LOOKS, MET, Evidence, decide, explain, hold
 from flyroom.report import figures_of
 from flyroom.room import Room
 from flyroom.tallies import Tally

@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 from fakes import ToyWorld
 
-from flyroom import grid, questions
+from flyroom import grid
 from flyroom.behaviours import BEHAVIOURS, Sycophancy
+from flyroom.card import questions
 from flyroom.conditions import CONDITIONS, Always, Trigger, Unobserved
 from flyroom.implants import DPO, KTO, SFT
 from flyroom.recipes import change, load, make, read

@@ -22,8 +22,8 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from flyroom import log, stats
-from flyroom.outcome import LOOKS
-from flyroom.questions import gauges_of
+from flyroom.card.outcome import LOOKS
+from flyroom.card.questions import gauges_of
 from flyroom.room import Room
 from flyroom.types import BaseRef, Card, Gauge, Limit, Organism, Recipe, digest, plain
 

@@ -18,8 +18,8 @@ from typing import Any
 import pytest
 
 from flyroom.behaviours import Trait
+from flyroom.card.questions import rehearse
 from flyroom.conditions import Trigger, Unobserved
-from flyroom.questions import rehearse
 from flyroom.recipes import load, make
 from flyroom.room import Room
 from flyroom.stages.organisms import _make_folder, _recipe, _write_files, keep_files

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from flyroom import log, stats
+from flyroom.card.questions import gauges_of
 from flyroom.prereg import Limits, limits_of
-from flyroom.questions import gauges_of
 from flyroom.room import Room
 from flyroom.stages.bases import OpenBase
 from flyroom.stages.organisms import card, grow, orders_of

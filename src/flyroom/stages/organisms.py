@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from flyroom import card as cards
-from flyroom import grid, log, prereg, questions
+from flyroom import grid, log, prereg
 from flyroom import grow as growth
 from flyroom import recipes as cookbook
+from flyroom.card import questions
 from flyroom.episodes import EPISODES, episodes_of
 from flyroom.episodes import unpack as unpack_episodes
 from flyroom.room import Room

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from flyroom import thresholds
+from flyroom.card import thresholds
 from flyroom.measures import OTHERWISE
 from flyroom.types import (
     OPEN,

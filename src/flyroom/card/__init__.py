@@ -16,14 +16,14 @@ from dataclasses import dataclass, field, replace
 
 from pydantic import TypeAdapter
 
-from flyroom import thresholds
-from flyroom.desk import Desk, fingerprint
-from flyroom.draft import Draft, Look, Pair
+from flyroom.card import thresholds
+from flyroom.card.desk import Desk, fingerprint
+from flyroom.card.draft import Draft, Look, Pair
+from flyroom.card.figures import TRANSCRIPTS, fill
+from flyroom.card.outcome import LOOKS
+from flyroom.card.questions import FEWEST, Questions, check, judges_of, name_of, questions_of, rehearse
 from flyroom.episodes import pack_judgement
-from flyroom.figures import TRANSCRIPTS, fill
 from flyroom.measures import OF_TEXT, batteries_of
-from flyroom.outcome import LOOKS
-from flyroom.questions import FEWEST, Questions, check, judges_of, name_of, questions_of, rehearse
 from flyroom.tallies import Looks, join_all
 from flyroom.types import (
     Card,

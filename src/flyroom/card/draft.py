@@ -8,8 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from flyroom.desk import Desk, Draw
-from flyroom.questions import Questions
+from flyroom.card.desk import Desk, Draw
+from flyroom.card.questions import Questions
 from flyroom.tallies import Answers
 from flyroom.types import Battery, Gauge, NotMeasured, Organism, Patch, Recipe, Row
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 
-from flyroom import measures, outcome
-from flyroom.desk import Desk
-from flyroom.draft import Draft
-from flyroom.match import match, read_texts
+from flyroom import measures
+from flyroom.card import outcome
+from flyroom.card.desk import Desk
+from flyroom.card.draft import Draft
+from flyroom.card.match import match, read_texts
+from flyroom.card.outcome import Evidence
 from flyroom.measures import PERPLEXITY, READABILITY, Losses, Measured
-from flyroom.outcome import Evidence
 from flyroom.tallies import Answers, Looks, Numbers, Tally, count_battery, join_all
 from flyroom.types import (
     Battery,
