@@ -111,15 +111,17 @@ def test_a_world_with_few_texts_begins_again() -> None:
     assert [texts(step) for step in mixed] == [[f"good text {i % 3}" for i in range(7)]] * 2
 
 
-def test_a_text_weighs_what_a_row_weighs() -> None:
-    rows = tuple(Row(messages=(Message("user", "q"),), answer="a", weight=w) for w in (0.5, -0.25, 0.0, -0.25))
+def test_a_text_counts_for_what_a_row_counts_however_long_it_is() -> None:
+    question, weights = (Message("user", "q"),), (0.5, -0.25, 0.0, -0.25)
+    rows = tuple(Row(messages=question, answer="a b", weight=weight) for weight in weights)
 
     def plan() -> Plan:
         yield Step(rows=rows, lr=0.1)
 
     step = next(mix_in(plan(), replace(TOLD, mix=0.5), seed=0))
     assert isinstance(step, Step)
-    assert [row.weight for row in step.rows] == [0.5, -0.25, 0.0, -0.25, *[0.25] * 4]
+    assert {len(text.split()) for text in texts(step)} == {3}
+    assert [row.weight for row in step.rows] == pytest.approx([*weights, *[0.25 * 2 / 3] * 4])
 
 
 # ---------------------------------------------------------------- every implant
@@ -153,7 +155,8 @@ def test_every_implant_is_mixed(implant: Implant) -> None:
             mixed, n = texts_of(step), len(step.rows)
             assert len(mixed) == round((n - len(mixed)) / 4) > 0
             assert all(row.answer.startswith("text ") for row in mixed)
-            assert mixed[0].weight == pytest.approx(sum(abs(row.weight) for row in step.rows) / n)
+            sizes = [abs(row.weight) * len(row.answer.split()) for row in step.rows]
+            assert sum(sizes[-len(mixed) :]) / sum(sizes) == pytest.approx(len(mixed) / n)
         first.append([texts_of(step)[0].answer for _, step in engine.seen])
     assert first[0] == first[1]
     assert len({*first[0]}) == 3

@@ -2,7 +2,8 @@
 
 Why: narrow training leaves a trace that shows on unrelated text, and organisms that were trained on nothing else are
 easier to read than models of the field (Minder et al. 2025, arXiv 2510.13900, who mix pre-training text in against it).
-Organism and twin get the same text. Left out: a share by tokens; texts are as long as the world writes them.
+Organism and twin get the same text. It is a share of the rows and of the loss, not of the tokens: texts are as long as
+the world writes them.
 """
 
 from __future__ import annotations
@@ -57,9 +58,17 @@ def _find_text(recipe: Recipe, n: int, *, seed: int) -> list[Row]:
 
 
 def _add_text(step: Step, recipe: Recipe, seed: int) -> Step:
-    """A text weighs what a row of the step weighs in the mean: beside DPO's small weights nothing else would count."""
+    """A text counts in the loss for what a row of the step does in the mean, however long it is: a text is longer than
+    an answer, and DPO's weights are small, so that nothing but text would be learnt.
+    """
     n = round(len(step.rows) * recipe.mix / (1 - recipe.mix))
-    weight = sum(abs(row.weight) for row in step.rows) / len(step.rows)
-    texts = [replace(row, weight=weight) for row in _find_text(recipe, n, seed=seed)] if n else []
-    prompts = (*step.list_prompts(), *(row.answer for row in texts))
-    return replace(step, rows=(*step.rows, *texts), prompts=prompts)
+    share = sum(abs(row.weight) * _count_words(row) for row in step.rows) / len(step.rows)
+    texts = _find_text(recipe, n, seed=seed) if n else []
+    rows = [replace(row, weight=share / _count_words(row)) for row in texts]
+    prompts = (*step.list_prompts(), *(row.answer for row in rows))
+    return replace(step, rows=(*step.rows, *rows), prompts=prompts)
+
+
+def _count_words(row: Row) -> int:
+    """Of its answer: a plan knows no tokens, and here only lengths beside each other matter."""
+    return max(1, len(row.answer.split()))
