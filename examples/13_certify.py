@@ -10,7 +10,7 @@ from pathlib import Path
 
 from flyroom import Room, log, open_base, prereg, stages
 
-SEEDS, CARD_SEED, EPISODES = range(300, 303), 0, 200
+SEEDS, CARD_SEED, EPISODES = range(700, 703), 0, 200
 CHANGES = {"steps": 40}
 
 with tempfile.TemporaryDirectory() as scratch:

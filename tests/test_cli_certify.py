@@ -42,23 +42,23 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp
 
 
 def test_certify_prints_the_plan_first_and_then_k_of_k(run: Run) -> None:
-    run("grow", *SMALL[:4], "--seeds", "301")
-    status, result, errors = run("certify", *SMALL, "--seeds", "300-302", "--json")
+    run("grow", *SMALL[:4], "--seeds", "701")
+    status, result, errors = run("certify", *SMALL, "--seeds", "700-702", "--json")
     assert status == 0
     (row,) = result["recipes"]
     assert {name: row[name] for name in ("recipe", "of", "opened_before")} == {
         "recipe": "emergent-misalignment",
         "of": 2,
-        "opened_before": [301],
+        "opened_before": [701],
     }
     assert row["passed"] + row["failed"] + row["undecided"] == 2
     assert 0.0 <= row["low"] <= row["high"] <= 1.0
-    assert [card["seed"] for card in result["cards"]] == [300, 301, 302]
+    assert [card["seed"] for card in result["cards"]] == [700, 701, 702]
     assert {card["verdict"] for card in result["cards"]} <= {"pass", "fail", "undecided"}
-    assert "seeds 300-302; 20 episodes a look for each model, card seed 0; in_domain at least" in errors
-    assert "seed 301 was opened before, at 2" in errors
+    assert "seeds 700-702; 20 episodes a look for each model, card seed 0; in_domain at least" in errors
+    assert "seed 701 was opened before, at 2" in errors
     assert "line 0 of the log" in errors
-    status, text, _ = run("certify", *SMALL, "--seeds", "300-302")
+    status, text, _ = run("certify", *SMALL, "--seeds", "700-702")
     assert status == 0
     assert f"{row['passed']} of 2" in text
 
@@ -71,7 +71,7 @@ def test_groups_and_names_and_changes_are_certified_together(run: Run) -> None:
 
 
 def test_a_plan_is_written_logged_named_by_cards_and_checked(run: Run, tmp_path: Path) -> None:
-    words = (*SMALL, "--seeds", "300-301", "--json")
+    words = (*SMALL, "--seeds", "700-701", "--json")
     status, plan, _ = run(
         "prereg", *words, "--detectors", "output-judge,logistic", "--room", "room", "--to", "plan.json"
     )
@@ -84,29 +84,29 @@ def test_a_plan_is_written_logged_named_by_cards_and_checked(run: Run, tmp_path:
     assert {card["prereg"] for card in cards} == {plan["sha256"]}
     status, check, _ = run("prereg", "--check", "plan.json", "--room", "room", "--json")
     assert (status, check["deviations"], check["logged"]["number"]) == (0, [], 0)
-    assert [row["seed"] for row in check["seeds"] if row["at"]] == [300, 301]
+    assert [row["seed"] for row in check["seeds"] if row["at"]] == [700, 701]
     again = run("prereg", *words, "--detectors", "output-judge,logistic", "--room", "room", "--to", "plan.json")[1]
     assert again == plan
 
 
 def test_what_deviates_is_said_with_status_1(run: Run, tmp_path: Path) -> None:
-    words = (*SMALL, "--seeds", "300-301", "--json")
+    words = (*SMALL, "--seeds", "700-701", "--json")
     run("prereg", *words, "--to", "plan.json")
     log.append(Room("room"), log.NOTE, {"text": "the room is there"})
     status, check, errors = run("prereg", "--check", "plan.json", "--room", "room", "--json")
     assert (status, check["logged"]) == (1, None)
     assert "does not hold the file's hash" in check["deviations"][0]
     assert "deviates: the log of" in errors
-    run("grow", *SMALL[:4], "--seeds", "300")
+    run("grow", *SMALL[:4], "--seeds", "700")
     status, late, errors = run("prereg", *words, "--to", "plan.json", "--room", "room")
-    assert (status, late["recipes"][0]["opened_before"]) == (0, [300])
-    assert "seeds 300 were opened before; no card of theirs names it" in errors
-    run("certify", *SMALL, "--seeds", "301", "--card-seed", "7")
+    assert (status, late["recipes"][0]["opened_before"]) == (0, [700])
+    assert "seeds 700 were opened before; no card of theirs names it" in errors
+    run("certify", *SMALL, "--seeds", "701", "--card-seed", "7")
     status, check, _ = run("prereg", "--check", "plan.json", "--room", "room", "--json")
     assert status == 1
     assert check["deviations"] == [
-        "recipe emergent-misalignment: seeds 300 were opened before the file was logged",
-        "recipe emergent-misalignment was certified with seeds [301] for [300, 301], card_seed 7 for 0",
+        "recipe emergent-misalignment: seeds 700 were opened before the file was logged",
+        "recipe emergent-misalignment was certified with seeds [701] for [700, 701], card_seed 7 for 0",
     ]
     text = (tmp_path / "plan.json").read_text()
     (tmp_path / "other.json").write_text(text.replace(check["seeds"][0]["id"], "0" * 12))
