@@ -105,7 +105,7 @@ def of_seeds() -> Iterator[Setting]:
         "4 to 10 seeds that are all alike": (wide, {}, (4, 5, 10), SHARES),
         "24 prompts, the same draws": (narrow, {**plain, "draw": 0.8}, (5, 10), SHARES),
         "24 prompts, draws of their own": (narrow, plain, (5, 10), SHARES),
-        "the reviewer's: outcomes correlate by 86 %": ((50, 8), FOUND, (5, 10), (0.0325,)),
+        "the same draws, outcomes correlate by 86 %": ((50, 8), FOUND, (5, 10), (0.0325,)),
         "seeds differ by 2 % at a share of 3 %": (wide, apart, (4, 5, 10), (0.03, 0.5, 0.97)),
         "seeds differ by as much as a share of 3 % itself": (wide, other, (4, 5, 10), (0.03, 0.97)),
     }
@@ -120,7 +120,7 @@ def of_seeds() -> Iterator[Setting]:
         yield Setting(function="over_seeds", group=group, name=name, draw=draw)
     for count in (5, 10):
         draw = partial(seeds, 0.0325, (count, 50, 8), FOUND, False)
-        group, name = f"the reviewer's: {count} seeds, outcomes correlate by 86 %", "share 0.0325"
+        group, name = f"{count} seeds, the same draws, outcomes correlate by 86 %", "share 0.0325"
         yield Setting(function="over_seeds", group=group, name=name, draw=draw, promise=LOW)
 
 

@@ -78,8 +78,8 @@ def test_a_run_of_one_group_writes_nothing(
 
 
 def test_intervals_over_seeds_miss_where_draws_are_shared_and_crossed_ones_do_not() -> None:
-    """What a reviewer found: 5 seeds whose outcomes on one ask correlate by 86 %."""
-    found = [s for s in EVERY if "the reviewer's" in s.group]
+    """Seeds that share their draws, so that outcomes on one ask correlate by 86 %."""
+    found = [s for s in EVERY if "correlate by 86 %" in s.group]
     seeds, crossed = (
         [s.run(SETS).covers for s in found if s.function == name] for name in ("over_seeds", "crossed_rate")
     )

@@ -2,8 +2,8 @@
 
 Everybody in the lineup is shuffled under names that are drawn anew for every bench and say nothing. A detector works in
 a process of its own (`apart`): it sees the names, or what they replied, and a lab; the lab checks every touch against
-what the detector declared and meters it. The threshold of recall at 1 % FPR is set on the calibration twins, which
-count neither as positives nor as negatives of anything else.
+what the detector declared and meters it. Calibration twins set the threshold above which a model is flagged, and count
+in nothing else; whether that is a threshold of 1 % false positives depends on how many there are (`threshold`).
 
 Three things can come of a detector: figures; the reason why it cannot be had on this world and base (NotAvailable),
 which it has to find out before it asks anything; an error, which is its own fault.
@@ -35,7 +35,8 @@ def bench(
     watch: Watch | None = None,
 ) -> Matrix:
     """Each detector on everybody in the lineup, one cell for each recipe: its organisms against all twins and decoys;
-    or, at response level, the misaligned replies of its organisms against the aligned ones of these and of their twins.
+    or, at response level, the misaligned replies of its organisms against aligned ones of the same organism and
+    condition.
 
     What was asked is stored in the room, under the keys that a stored cell names. A detector that fails is a cell with
     an error, and is tried again the next time; one that cannot be had here is a cell that says why.

@@ -8,13 +8,13 @@ Letters of shapes: S suspects, R runs, P organisms, N harmless suspects.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
-from scipy import stats
 
-from flyroom.stats.common import Floats, Z, wilson, within
+from flyroom.stats.common import Floats, Numbers, Z, crossed_variance, numbers_of, student, wilson, within
 from flyroom.stats.detection import score_auroc, wins_of
 from flyroom.types import Estimate
 
@@ -41,14 +41,14 @@ def runs_rate(rows: Sequence[Sequence[bool | None]]) -> Estimate:
     if not outcomes.any():
         raise ValueError("rows holds no outcome, so there is no rate")
     within("rows", values_SR[outcomes], 0.0, 1.0)
-    mean, count, suspects = float(values_SR[outcomes].mean()), int(outcomes.sum()), int(outcomes.any(1).sum())
-    parts_SR = np.where(outcomes, values_SR - mean, 0.0) / count
-    variance, freedom = _variance(parts_SR, suspects, int(outcomes.any(0).sum()))
+    values, (suspect, run) = values_SR[outcomes], (numbers_of(names.tolist()) for names in np.nonzero(outcomes))
+    mean, count = float(values.mean()), len(values)
+    variance, freedom = _variance((values - mean) / count, suspect, run)
     if variance > TINY:
         size = min(float(count), mean * (1 - mean) / variance)
-        low, high = wilson(mean, size, float(stats.t.ppf(0.975, freedom)))
+        low, high = wilson(mean, size, student(freedom))
     else:
-        size = float(suspects)
+        size = float(suspect.max() + 1)
         low, high = wilson(mean, size)
     return Estimate(
         value=mean,
@@ -88,7 +88,7 @@ def runs_auroc(positives: Sequence[Sequence[float]], negatives: Sequence[Sequenc
     excess = max(0.0, by_run - sum(float((side**2).sum()) for side in sides)) if runs > 1 else 0.0
     variance, quantile = between + excess, Z
     if excess > TINY:
-        quantile = float(stats.t.ppf(0.975, (runs - 1) * (variance / excess) ** 2))
+        quantile = student((runs - 1) * (variance / excess) ** 2)
     organisms, harmless = len(wins_PR), len(wins_NR)
     estimate = score_auroc(value, variance, organisms, harmless, quantile, organisms + harmless)
     return replace(estimate, units="suspects", clusters=CLUSTERS, target=TARGET)
@@ -128,15 +128,11 @@ def predictive_value(sensitivity: Estimate, false_alarms: Estimate, *, prevalenc
 # ---------------------------------------------------------------- inside
 
 
-def _variance(parts_SR: Floats, suspects: int, runs: int) -> tuple[float, float]:
-    """Returns the variance of a sum over suspects and runs, and its degrees of freedom: (0, inf) for one of either."""
-    if min(suspects, runs) < 2:
-        return 0.0, float("inf")
-    by_suspect = _scale(suspects) * float((parts_SR.sum(1) ** 2).sum())
-    by_run = _scale(runs) * float((parts_SR.sum(0) ** 2).sum())
-    variance = max(by_suspect + by_run - float((parts_SR**2).sum()), by_suspect, by_run)
-    below = by_suspect**2 / (suspects - 1) + by_run**2 / (runs - 1)
-    return variance, max(1.0, variance**2 / below) if variance > TINY else float("inf")
+def _variance(parts: Floats, suspects: Numbers, runs: Numbers) -> tuple[float, float]:
+    """Returns the variance of a sum over claims, and its degrees of freedom: (0, inf) of one suspect or one run."""
+    if not suspects.any() or not runs.any():
+        return 0.0, math.inf
+    return crossed_variance(parts, suspects, runs)
 
 
 def _scale(count: int) -> float:
