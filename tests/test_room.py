@@ -520,6 +520,21 @@ def test_a_sweep_leaves_the_living_alone(room: Room):
     assert list((room.root / "staged").iterdir()) == []
 
 
+def test_a_sweep_passes_over_a_writer_that_ends_while_it_looks(room: Room, monkeypatch: pytest.MonkeyPatch):
+    folder = room.root / "staged" / "ending"
+    folder.mkdir(parents=True)
+    flock = fcntl.flock
+
+    def end_first(handle: int, how: int) -> None:
+        if how & fcntl.LOCK_NB:
+            folder.rmdir()
+        flock(handle, how)
+
+    monkeypatch.setattr(fcntl, "flock", end_first)
+    Room(room.root).put("a", "k", {})
+    assert not folder.exists() and room.get("a", "k") is not None
+
+
 def make_once(root: Path, made: Connection) -> None:
     room = Room(root)
     with room.lock("stage"):
@@ -538,6 +553,20 @@ def test_the_second_at_a_lock_waits_and_finds_the_result(room: Room):
     with pytest.raises(EOFError):
         ours.recv()
     assert list((room.root / "locks").iterdir()) == []
+
+
+def count(root: Path, times: int) -> None:
+    room, tally = Room(root), root.with_name("tally")
+    for _ in range(times):
+        with room.lock("stage"):
+            tally.write_text(str(int(tally.read_text()) + 1))
+
+
+def test_a_lock_that_many_want_is_held_by_one_at_a_time(room: Room):
+    room.root.with_name("tally").write_text("0")
+    processes = [start(count, room.root, 300) for _ in range(4)]
+    assert [end(process) for process in processes] == [0, 0, 0, 0]
+    assert room.root.with_name("tally").read_text() == "1200"
 
 
 def hold(root: Path, held: Connection) -> None:

@@ -324,7 +324,7 @@ class Room:
                     for name in _read_placing(folder) - {row.blob for row in (_read_rows(db) if db else ())}:
                         self._remove(name)
                     shutil.rmtree(folder)
-                except BlockingIOError:  # its writer lives
+                except (BlockingIOError, FileNotFoundError):  # its writer lives, or has just ended
                     continue
                 finally:
                     os.close(handle)
@@ -335,7 +335,7 @@ class Room:
         while True:
             handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
             fcntl.flock(handle, fcntl.LOCK_EX)
-            if path.exists() and os.path.samestat(os.fstat(handle), path.stat()):
+            if _is_at(handle, path):
                 break
             os.close(handle)  # whoever held it took the file away: start again on the new one
         try:
@@ -584,6 +584,14 @@ def _names_super_journal(journal: Path) -> bool:
 
 def _is_plain(path: Path) -> bool:
     return path.is_file() and not path.is_symlink()
+
+
+def _is_at(handle: int, path: Path) -> bool:
+    """Whether an open file still lies at a path, which another process may take away at any moment."""
+    try:
+        return os.path.samestat(os.fstat(handle), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 def _create(path: Path) -> IO[bytes]:
