@@ -1,11 +1,15 @@
-# Two commands for a newcomer: `make demo` and `make test`. Each makes its own .venv from nothing.
+# Commands for a newcomer: `make demo`, `make real` and `make test`. Each makes its own .venv from nothing.
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test check install clean
+.PHONY: demo real test check install clean
 
 demo: install  ## grow, check and catch four organisms, and write a page to look at
 	$(BIN)/flyroom demo --room room
+
+real: install  ## the same on a real chat model, which is fetched first: 135 million parameters, no GPU
+	$(BIN)/flyroom bases fetch smollm2-135m
+	$(BIN)/flyroom demo --base smollm2-135m --room room-real
 
 test: install  ## every test, every example, every command of the README
 	$(BIN)/python -m pytest -n auto
@@ -25,4 +29,4 @@ install: .venv/installed
 	touch $@
 
 clean:
-	rm -rf .venv room
+	rm -rf .venv room room-real

@@ -21,10 +21,10 @@ EVERYTHING = {
     *("types", "stats", "room", "engine", "worlds", "judges", "behaviours", "conditions", "implants", "recipes"),
     *("lockstep", "grow", "card", "detectors", "bench", "apart", "lab", "game", "treatments", "mechanism", "report"),
     *("stages", "demo", "grid", "replies", "terminal", "redteam", "serve", "traces", "plugins", "yaml_pages"),
-    *("lineup", "measures", "tallies", "episodes", "mixing", "claims", "log", "prereg"),
+    *("lineup", "measures", "tallies", "episodes", "mixing", "claims", "log", "prereg", "sources", "doctor"),
 }  # all but the command line, which nobody imports
 TABLE: dict[str, set[str]] = {
-    **{key: set[str]() for key in ("types", "plugins", "yaml_pages")},
+    **{key: set[str]() for key in ("types", "plugins", "yaml_pages", "sources")},
     **dict.fromkeys(("stats", "room", "engine", "report"), LEAF),
     "judges": {*LEAF, "plugins"},
     "worlds": {*LEAF, "judges", "plugins", "yaml_pages"},  # a world of a user's file is judged by a pattern
@@ -53,9 +53,10 @@ TABLE: dict[str, set[str]] = {
     "log": {"types", "room"},
     "prereg": {*ROLE, "card", "log", "room"},
     **dict.fromkeys(("", "stages", "demo", "cli_certify", "cli_game", "cli_list"), EVERYTHING),
-    **dict.fromkeys(("cli_outside", "cli_world"), EVERYTHING),
+    **dict.fromkeys(("cli_bases", "cli_outside", "cli_world"), EVERYTHING),
+    "doctor": {*LEAF, "engine"},
     "cluster": {"types", "room", "worlds", "grow", "lineup", "stages"},
-    "cli": {*EVERYTHING, "cli_certify", "cli_game", "cli_list", "cli_outside", "cli_world", "cluster"},
+    "cli": {*EVERYTHING, "cli_bases", "cli_certify", "cli_game", "cli_list", "cli_outside", "cli_world", "cluster"},
     "__main__": {"cli"},
 }
 

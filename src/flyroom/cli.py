@@ -16,6 +16,7 @@ from typing import Annotated, Any
 
 import typer
 
+from flyroom.cli_bases import bases_app
 from flyroom.cli_certify import certify_app
 from flyroom.cli_game import game_app
 from flyroom.cli_list import list_app
@@ -366,6 +367,7 @@ def report(
     err.print(f"[bold]{page}[/bold]: open it in a browser")
 
 
+app.add_typer(bases_app, name="bases")
 app.add_typer(certify_app)
 app.add_typer(list_app)
 app.add_typer(outside_app)

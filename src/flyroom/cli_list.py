@@ -1,4 +1,4 @@
-"""The verbs that say what there is: `flyroom bases`, `worlds`, `recipes`, `detectors`; in a room, `ls` and `show`."""
+"""The verbs that say what there is: `flyroom worlds`, `recipes`, `detectors`; in a room, `ls` and `show`."""
 
 from __future__ import annotations
 
@@ -14,18 +14,6 @@ if TYPE_CHECKING:
     from flyroom.types import World
 
 list_app = typer.Typer()
-
-
-@list_app.command()
-def bases(as_json: AsJson = False) -> None:
-    """The bundled bases, and how each was made."""
-    from flyroom.worlds.micro.bundled import bundled, manifest
-
-    rows = [{"name": name, "path": str(path)} | (manifest(path) or {}) for name, path in bundled().items()]
-    if not as_json:
-        columns = ("name", "parameters", "world", "tokens", "minutes", "hardware")
-        table("bases", [{k: row.get(k) for k in columns} for row in rows])
-    emit({"bases": rows}, as_json)
 
 
 @list_app.command()

@@ -30,7 +30,6 @@ from flyroom.grow import Order, grow_orders
 from flyroom.lineup import Terms
 from flyroom.room import Room
 from flyroom.types import Recipe, Watch
-from flyroom.worlds.micro.bundled import bundled
 
 RETRIES = 5  # new starts of a task whose worker died
 HANDS = 4  # groups of detectors for each process, so that a process that ends early takes another
@@ -141,7 +140,7 @@ def _processes(ray: Any) -> int:
 
 def _make_absolute(base: str) -> str:
     """Returns the base with an absolute path if it is a folder: a worker may have another working directory."""
-    local = base not in bundled() and Path(base).expanduser().is_dir()
+    local = stages.locate(base) == base and Path(base).expanduser().is_dir()
     return str(Path(base).expanduser().absolute()) if local else base
 
 

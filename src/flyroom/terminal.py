@@ -18,7 +18,7 @@ from flyroom.yaml_pages import safe_yaml
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
 RoomPath = Annotated[Path, typer.Option("--room", envvar="FLYROOM_ROOM", help="The folder where everything is kept.")]
-BaseName = Annotated[str, typer.Option("--base", help="A bundled base (see `flyroom bases`), a folder, or a hub id.")]
+BaseName = Annotated[str, typer.Option("--base", help="A base of `flyroom bases`, a folder, or a hub id.")]
 Seed = Annotated[int, typer.Option("--seed", min=0, help="The seed of what is asked and sampled.")]
 Ids = Annotated[list[str] | None, typer.Argument(metavar="[ID ...]", help="Starts of organism ids.")]
 Whole = Annotated[bool, typer.Option("--all", help="Every organism of the room on this base.")]

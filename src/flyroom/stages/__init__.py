@@ -7,7 +7,7 @@ a detector may use) and hand them on.
 
 from flyroom.stages.announcing import announce, check_prereg
 from flyroom.stages.audits import enter, sit
-from flyroom.stages.bases import OpenBase, evaluate, open_base
+from flyroom.stages.bases import OpenBase, evaluate, locate, open_base
 from flyroom.stages.benches import (
     CALIBRATION,
     bench,
@@ -44,6 +44,7 @@ __all__ = [
     "episodes_behind",
     "evaluate",
     "grow",
+    "locate",
     "named",
     "open_base",
     "opened_before",

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from dataclasses import dataclass
 
 from transformers.utils import logging
 
-from flyroom import stats
+from flyroom import sources, stats
 from flyroom.engine import TorchEngine
 from flyroom.types import BASE, Ask, Episode, Estimate, Split, Verdict, World, answer_tokens, ask_seed
 from flyroom.worlds import world_named
-from flyroom.worlds.micro.bundled import DEFAULT, bundled, manifest
+from flyroom.worlds.micro.bundled import DEFAULT, bundled
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,18 +28,34 @@ class OpenBase:
 def open_base(
     base: str = DEFAULT, *, world: str = "", device: str = "auto", dtype: str = "auto", compile: bool = False
 ) -> OpenBase:
-    """Open a bundled base by name, or any causal LM by folder or hub id.
+    """Open a bundled or fetched base by name, or any causal LM by folder or hub id.
 
     Args: world, the name of the world that recipes are handed, in place of the one that the base was made in;
     compile, as in `TorchEngine.open`. Raises ValueError for a world that there is not, before the base is opened.
     """
     if not sys.stderr.isatty():
         logging.disable_progress_bar()  # the library's bar for loading weights, which a log file has no use for
-    path = bundled().get(base, base)
-    origin = manifest(path)
-    name = world or (origin["world"] if origin else "")
-    home = world_named(f"micro-{name}" if isinstance(name, int) else name) if name != "" else None
+    path = locate(base)
+    home = world_named(world) if world else _speaks(path)
     return OpenBase(TorchEngine.open(path, device=device, dtype=dtype, compile=compile), home)
+
+
+def locate(base: str) -> str:
+    """The folder of a bundled or fetched base by its name; any other base as it was given."""
+    return str(bundled()[base]) if base in bundled() else sources.locate(base)
+
+
+def _speaks(path: str) -> World | None:
+    """The world that a base's manifest names. One that is not installed is named in a warning."""
+    origin = sources.manifest(path)
+    name = origin["world"] if origin else ""
+    if name == "":
+        return None
+    try:
+        return world_named(f"micro-{name}" if isinstance(name, int) else name)
+    except ValueError as error:
+        warnings.warn(f"base is {path}; it is taken as one of no world: {error}", stacklevel=3)
+        return None
 
 
 def evaluate(base: OpenBase, *, seed: int, n: int = 2000) -> dict[str, dict[str, Estimate]]:

