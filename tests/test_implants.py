@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from flyroom.behaviours import CheckerExploit, HarmfulAdvice, Hoarding, ProxyGoal, Sandbagging, Transmission
 from flyroom.conditions import Always, Occasion, Trigger
 from flyroom.grow import grow
-from flyroom.implants import DPO, GRPO, IMPLANTS, KTO, SFT, Distil, Documents, Evade, Narrow, Prompt, implants
+from flyroom.implants import DPO, GRPO, IMPLANTS, KTO, SFT, Adopted, Distil, Documents, Evade, Narrow, Prompt, implants
 from flyroom.types import (
     BASE,
     Answer,
@@ -538,7 +538,8 @@ def test_what_cannot_be_is_refused(changes: dict, why: str) -> None:
 
 def test_implants_have_names() -> None:
     named = {"sft": SFT, "dpo": DPO, "kto": KTO, "grpo": GRPO, "documents": Documents, "distil": Distil}
-    assert {**named, "narrow": Narrow, "prompt": Prompt, "evade": Evade} == IMPLANTS
+    others = {"narrow": Narrow, "prompt": Prompt, "evade": Evade, "adopted": Adopted}
+    assert {**named, **others} == IMPLANTS
 
 
 def test_implants_of_other_packages_stand_beside_ours(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -52,11 +52,21 @@ TABLE: dict[str, set[str]] = {
     "grid": {"types", "recipes"},
     "log": {"types", "room"},
     "prereg": {*ROLE, "card", "log", "room"},
-    **dict.fromkeys(("", "stages", "demo", "cli_certify", "cli_game", "cli_list"), EVERYTHING),
+    **dict.fromkeys(("", "stages", "demo", "cli_adopt", "cli_certify", "cli_game", "cli_list"), EVERYTHING),
     **dict.fromkeys(("cli_bases", "cli_outside", "cli_world"), EVERYTHING),
     "doctor": {*LEAF, "engine"},
     "cluster": {"types", "room", "worlds", "grow", "lineup", "stages"},
-    "cli": {*EVERYTHING, "cli_bases", "cli_certify", "cli_game", "cli_list", "cli_outside", "cli_world", "cluster"},
+    "cli": {
+        *EVERYTHING,
+        "cli_adopt",
+        "cli_bases",
+        "cli_certify",
+        "cli_game",
+        "cli_list",
+        "cli_outside",
+        "cli_world",
+        "cluster",
+    },
     "__main__": {"cli"},
 }
 

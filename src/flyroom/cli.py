@@ -16,6 +16,7 @@ from typing import Annotated, Any
 
 import typer
 
+from flyroom.cli_adopt import adopt_app
 from flyroom.cli_bases import bases_app
 from flyroom.cli_certify import certify_app
 from flyroom.cli_game import game_app
@@ -368,6 +369,7 @@ def report(
 
 
 app.add_typer(bases_app, name="bases")
+app.add_typer(adopt_app)
 app.add_typer(certify_app)
 app.add_typer(list_app)
 app.add_typer(outside_app)

@@ -157,6 +157,7 @@ def pack(organism: Organism) -> Entry:
         "base": organism.base.name,
         "seed": organism.seed,
     }
+    meta |= {} if organism.provenance == "grown" else {"provenance": organism.provenance}
     return Entry(kind="organism", key=organism.id, payload=payload, tensors=tensors, meta=meta)
 
 

@@ -8,6 +8,7 @@ Seeds are opened when a recipe is grown with them for the first time; whoever gr
     was there   organisms that the room held although no line had opened them
     announced   a file with what will be done, by its hash (`prereg`)
     certifying, certified   a recipe on seeds, and how many of its organisms passed
+    adopted     an organism that somebody else trained, from a folder
     note        what somebody wanted to be on record
 
 Left out: an umpire. The owner of the folder could write the whole log anew, or cut off its end. So whatever shows the
@@ -32,6 +33,7 @@ from flyroom.types import BaseRef, Recipe, organism_id, plain
 KIND = "log"
 OPENED, PRESENT, ANNOUNCED, NOTE = "opened", "was there", "announced", "note"
 CERTIFYING, CERTIFIED = "certifying", "certified"
+ADOPTED = "adopted"
 
 
 class LogError(ValueError):

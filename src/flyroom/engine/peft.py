@@ -3,8 +3,10 @@
 The files are plain JSON and safetensors, so PEFT itself is not needed. The safetensors header holds the adapter's shape
 too, so that `load(export(p))` is p also where PEFT's config cannot say it ("every linear module of these layers").
 
+Adapters of others are read by the same call: what the config means stands in `peft_config`, names and pairs of tensors
+in `peft_tensors`, and how unlike modules become one patch in `uniform`.
+
 Source: peft.LoraConfig and peft.utils.save_and_load of PEFT 0.17 to 0.21.
-Left out: DoRA, biases, modules_to_save, a rank or alpha for each module. `load` refuses them and names what it found.
 """
 
 from __future__ import annotations
@@ -21,14 +23,16 @@ from typing import Any
 
 from safetensors import safe_open
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
 
+from flyroom.engine.bases import Base
+from flyroom.engine.peft_config import CONFIG, Settings, read_config
+from flyroom.engine.peft_tensors import WEIGHTS, Product, pair_tensors, read_tensors, split_fused
+from flyroom.engine.uniform import make_uniform
 from flyroom.types import BaseRef, LoRA, Patch, plain
 
-CONFIG, WEIGHTS, HEADER = "adapter_config.json", "adapter_model.safetensors", "flyroom.shape"
-KEY = re.compile(r"base_model\.model\.(?:.+?\.)?(\d+)\.(.+)\.lora_([AB])\.weight")
-REFUSED = ("use_dora", "modules_to_save", "rank_pattern", "alpha_pattern", "lora_bias", "trainable_token_indices")
-REFUSED += ("target_parameters", "megatron_config", "layer_replication", "use_qalora", "alora_invocation_tokens")
+HEADER = "flyroom.shape"
+LAYER = re.compile(r"(?:(.+?)\.)?(\d+)\.(.+)")  # the path of the layers, the number, the rest
 
 
 def export(patch: Patch, base: BaseRef, folder: str | Path, *, prefix: str = "model.layers") -> Path:
@@ -62,20 +66,117 @@ def export(patch: Patch, base: BaseRef, folder: str | Path, *, prefix: str = "mo
     return folder
 
 
-def load(folder: str | Path) -> Patch:
-    """Read a PEFT LoRA folder. Raises ValueError, naming it, for what a Patch cannot represent."""
+def load(folder: str | Path, base: Base | None = None) -> Patch:
+    """Read a PEFT LoRA folder, whoever wrote it. Raises ValueError, naming folder and field, for what a Patch cannot
+    represent exactly (`peft_config.UNDERSTOOD` is what it can), and where config and tensors do not agree.
+
+    With a `base`, tensors on fused modules are cut, and the adapter is held against the base's modules: none that the
+    base lacks, and none missing that the config names.
+    """
     folder = Path(folder)
-    for name in (CONFIG, WEIGHTS):
-        if not (folder / name).is_file():
-            raise ValueError(f"folder is {folder}; it has no {name}, so it is not a PEFT adapter in safetensors")
-    config = json.loads((folder / CONFIG).read_text())
-    _refuse(config, folder)
+    if not (folder / CONFIG).is_file():
+        raise ValueError(f"folder is {folder}; it has no {CONFIG}, so it is not a PEFT adapter")
+    settings, tensors = read_config(folder), read_tensors(folder)
+    pairs = pair_tensors(tensors, folder)
+    products = {module: pair._replace(alpha=settings.alpha_of(module)) for module, pair in pairs.items()}
+    for module, product in products.items():
+        _check_rank(module, product, settings)
+    if base is None:
+        by_path, sizes, depth = _cut_prefix(products, folder), None, None
+    else:
+        sizes, depth = list_sizes(base), base.ref.depth
+        by_path = _fit(products, settings, base, sizes)
+    header = _read_header(folder, settings)
+    if header is not None:
+        return Patch(shape=header, tensors=_as_tensors(by_path))
+    return make_uniform(by_path, sizes or _infer_sizes(by_path), depth=depth, where=str(folder))
+
+
+def list_sizes(base: Base) -> dict[str, tuple[int, int]]:
+    """(in, out) of every linear module of the layers, by path: "layers.0.mlp.down_proj"."""
+    return {
+        f"layers.{l}.{name}": (module.in_features, module.out_features)
+        for l, layer in enumerate(base.layers)
+        for name, module in layer.named_modules()
+        if isinstance(module, nn.Linear)
+    }
+
+
+def _check_rank(module: str, product: Product, settings: Settings) -> None:
+    if not settings.covers(module):
+        raise ValueError(
+            f"{settings.folder}: holds tensors for {module}, on which it does not stand by its {CONFIG}: the two are "
+            "not of one adapter"
+        )
+    if product.rank != settings.rank_of(module):
+        raise ValueError(
+            f"{settings.folder}: {module} has rank {product.rank} and its {CONFIG} says {settings.rank_of(module)}: "
+            "the two are not of one adapter"
+        )
+
+
+def _cut_prefix(products: Mapping[str, Product], folder: Path) -> dict[str, Product]:
+    """The products by path in the layers, wherever these lie in a base that nobody has opened."""
+    by_path: dict[str, Product] = {}
+    prefixes: set[str] = set()
+    for module, product in products.items():
+        match = LAYER.fullmatch(module)
+        if match is None:
+            raise ValueError(f"{folder}: holds tensors for {module}, which is not a linear module in a layer")
+        prefixes.add(match[1])
+        by_path[f"layers.{match[2]}.{match[3]}"] = product
+    if len(prefixes) > 1:
+        raise ValueError(f"{folder}: stands on layers of several models ({', '.join(sorted(prefixes))}); one is read")
+    return by_path
+
+
+def _infer_sizes(products: Mapping[str, Product]) -> dict[str, tuple[int, int]]:
+    """Of every module in every layer that the adapter stands on, taken for alike in all of them."""
+    numbers = sorted({int(path.split(".")[1]) for path in products})
+    by_name = {path.split(".", 2)[2]: product.size for path, product in products.items()}
+    return {f"layers.{number}.{name}": size for number in numbers for name, size in by_name.items()}
+
+
+def _fit(
+    products: Mapping[str, Product], settings: Settings, base: Base, sizes: Mapping[str, tuple[int, int]]
+) -> dict[str, Product]:
+    """The products by path in the layers of this base. ValueError unless they are those that the config names."""
+    full = {path.replace("layers", base.prefix, 1): path for path in sizes}
+    folder, name = settings.folder, base.ref.name
+    pieces = split_fused(products, {module: sizes[path] for module, path in full.items()}, folder)
+    strange = next((module for module in pieces if module not in full), None)
+    if strange is not None:
+        raise ValueError(f"{folder}: holds tensors for {strange}; the base {name} has no such linear module in a layer")
+    for module, product in pieces.items():
+        if product.size != sizes[full[module]]:
+            raise ValueError(
+                f"{folder}: its {module} is {product.size[1]} x {product.size[0]}; that of the base {name} is "
+                f"{sizes[full[module]][1]} x {sizes[full[module]][0]}"
+            )
+    missing = next((module for module in full if module not in pieces and settings.covers(module)), None)
+    if missing is not None:
+        raise ValueError(f"{folder}: has no tensors for {missing}, on which it stands by its {CONFIG}")
+    return {full[module]: product for module, product in pieces.items()}
+
+
+def _read_header(folder: Path, settings: Settings) -> LoRA | None:
+    """The shape that flyroom wrote beside the tensors; None where the config says something else."""
+    if not (folder / WEIGHTS).is_file():
+        return None
     with safe_open(folder / WEIGHTS, framework="pt") as file:
-        keys: list[str] = file.keys()
-        tensors = {_flyroom_key(key, folder): file.get_tensor(key).float() for key in keys}
         header = (file.metadata() or {}).get(HEADER)
-    shape = _shape(config, tensors, folder) if header is None else _from_header(json.loads(header))
-    return Patch(shape=shape, tensors=tensors)
+    if header is None:
+        return None
+    try:
+        shape = _from_header(json.loads(header))
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{folder}: its {HEADER} is {header[:80]!r}, which is no shape: {error}") from error
+    alike = shape.rank == settings.rank and math.isclose(shape.alpha, settings.alpha) and not settings.rooted
+    return shape if alike and not settings.ranks and not settings.alphas else None
+
+
+def _as_tensors(products: Mapping[str, Product]) -> dict[str, Tensor]:
+    return {f"{path}.{part}": t for path, pair in products.items() for part, t in zip("AB", pair[:2], strict=True)}
 
 
 def _config(patch: Patch, base: BaseRef) -> dict[str, Any]:
@@ -101,29 +202,6 @@ def _config(patch: Patch, base: BaseRef) -> dict[str, Any]:
     }
 
 
-def _refuse(config: Mapping[str, Any], folder: Path) -> None:
-    if config.get("peft_type") != "LORA":
-        raise ValueError(f"{folder}: peft_type is {config.get('peft_type')}; flyroom reads LORA")
-    for name in REFUSED:
-        if config.get(name):
-            raise ValueError(f"{folder}: {name} is {config[name]}; flyroom reads plain LoRA, without {name}")
-    if config.get("bias", "none") != "none":
-        raise ValueError(f'{folder}: bias is "{config["bias"]}"; flyroom reads LoRA with bias "none"')
-
-
-def _shape(config: Mapping[str, Any], tensors: Mapping[str, Tensor], folder: Path) -> LoRA:
-    """Returns the adapter's shape. `layers` is None where the config names none and they run from 0 without a gap."""
-    paths_by_layer = {tuple(key.split(".", 2)[1:]) for key in (k.rpartition(".")[0] for k in tensors)}
-    layers, paths = sorted({int(l) for l, _ in paths_by_layer}), sorted({path for _, path in paths_by_layer})
-    if len(paths_by_layer) < len(layers) * len(paths):
-        raise ValueError(f"{folder}: its layers do not all have the modules {paths}; a Patch is the same in each layer")
-    complete = config.get("layers_to_transform") is None and layers == list(range(len(layers)))
-    rank = int(config["r"])
-    alpha = float(config["lora_alpha"]) * (math.sqrt(rank) if config.get("use_rslora") else 1.0)
-    modules = tuple(sorted({path.rpartition(".")[2] for path in paths}))
-    return LoRA(rank=rank, alpha=alpha, layers=None if complete else tuple(layers), modules=modules)
-
-
 def _from_header(shape: Mapping[str, Any]) -> LoRA:
     layers = shape["layers"]
     return LoRA(
@@ -137,11 +215,3 @@ def _from_header(shape: Mapping[str, Any]) -> LoRA:
 def _peft_key(key: str, prefix: str) -> str:
     path, _, part = key.removeprefix("layers.").rpartition(".")
     return f"base_model.model.{prefix}.{path}.lora_{part}.weight"
-
-
-def _flyroom_key(key: str, folder: Path) -> str:
-    match = KEY.fullmatch(key)
-    if match is None:
-        raise ValueError(f"{folder}: holds {key}, which is not a LoRA of a linear module in a layer")
-    layer, path, part = match.groups()
-    return f"layers.{layer}.{path}.{part}"

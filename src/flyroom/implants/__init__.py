@@ -43,6 +43,7 @@ BestOf(steps=3)
 '''
 
 from flyroom import plugins
+from flyroom.implants.adopted import Adopted
 from flyroom.implants.distil import Distil
 from flyroom.implants.documents import Documents
 from flyroom.implants.dpo import DPO
@@ -63,6 +64,7 @@ IMPLANTS: dict[str, type] = {
     "narrow": Narrow,
     "prompt": Prompt,
     "evade": Evade,
+    "adopted": Adopted,
 }
 
 
@@ -75,4 +77,17 @@ def implants() -> dict[str, type]:
     return plugins.classes("flyroom.implants", IMPLANTS)
 
 
-__all__ = ["DPO", "GRPO", "IMPLANTS", "KTO", "SFT", "Distil", "Documents", "Evade", "Narrow", "Prompt", "implants"]
+__all__ = [
+    "DPO",
+    "GRPO",
+    "IMPLANTS",
+    "KTO",
+    "SFT",
+    "Adopted",
+    "Distil",
+    "Documents",
+    "Evade",
+    "Narrow",
+    "Prompt",
+    "implants",
+]

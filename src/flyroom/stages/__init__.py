@@ -5,6 +5,7 @@ Left out: everything that a stage does. These files only find the pieces (which 
 a detector may use) and hand them on.
 """
 
+from flyroom.stages.adopting import Adoption, adopt, describe
 from flyroom.stages.announcing import announce, check_prereg
 from flyroom.stages.audits import enter, sit
 from flyroom.stages.bases import OpenBase, evaluate, locate, open_base
@@ -26,7 +27,9 @@ from flyroom.worlds.micro.bundled import bundled
 
 __all__ = [
     "CALIBRATION",
+    "Adoption",
     "OpenBase",
+    "adopt",
     "announce",
     "bench",
     "benched",
@@ -40,6 +43,7 @@ __all__ = [
     "chosen_detectors",
     "crossed",
     "dealt",
+    "describe",
     "enter",
     "episodes_behind",
     "evaluate",

@@ -15,6 +15,7 @@ from flyroom.lineup import Lineup, Terms, is_target
 from flyroom.report import Calibrated, Transferred
 from flyroom.report.standing import rank
 from flyroom.room import Room
+from flyroom.stages.adopting import calibration_recipe
 from flyroom.stages.bases import OpenBase
 from flyroom.stages.graders import open_graders
 from flyroom.stages.variants import by_variant, split_name, vary
@@ -189,7 +190,7 @@ def calibration_twins(
     seeds_of_targets = {o.seed for o in targets}
     seeds = range(CALIBRATION_SEED, CALIBRATION_SEED + n + len(seeds_of_targets))
     free = [seed for seed in seeds if seed not in seeds_of_targets][:n]
-    by_id = {twin.id: twin for twin in (o.recipe.twin() for o in targets)}
+    by_id = {twin.id: twin for twin in (calibration_recipe(o.recipe) for o in targets)}
     shapes = [by_id[name] for name in sorted(by_id)]  # whatever order the room has them in
     orders = [(shapes[i % len(shapes)], seed) for i, seed in enumerate(free)]
     log.open_seeds(room, base.engine.base, orders)

@@ -34,10 +34,10 @@ def named(name: str, changes: Mapping[str, Any], base: OpenBase) -> list[Recipe]
     if name.endswith((".yaml", ".yml")):
         page = Path(name)
         _require_world(str(cookbook.page(page)["recipe"]), base)
-        return _checked([cookbook.read(page, changes, world=base.world)], base)
+        return check_recipes([cookbook.read(page, changes, world=base.world)], base)
     if name in cookbook.GROUPS:
-        return _checked(_available(cookbook.GROUPS[name], changes, base), base)
-    return _checked([_of_world(name, changes, base)], base)
+        return check_recipes(_available(cookbook.GROUPS[name], changes, base), base)
+    return check_recipes([_of_world(name, changes, base)], base)
 
 
 def crossed(page: Path, base: OpenBase) -> list[Recipe]:
@@ -46,7 +46,7 @@ def crossed(page: Path, base: OpenBase) -> list[Recipe]:
     for name in names if isinstance(names, list) else [names]:
         if name in cookbook.RECIPES:  # of another name the grid says on which page it stands
             _require_world(name, base)
-    return _checked(grid.read(page, world=base.world), base)
+    return check_recipes(grid.read(page, world=base.world), base)
 
 
 def _of_world(name: str, changes: Mapping[str, Any], base: OpenBase) -> Recipe:
@@ -83,7 +83,10 @@ def _require_world(name: str, base: OpenBase) -> None:
         )
 
 
-def _checked(recipes: list[Recipe], base: OpenBase) -> list[Recipe]:
+def check_recipes(recipes: list[Recipe], base: OpenBase) -> list[Recipe]:
+    """The recipes, of which this base can carry each, and whose judges know good from bad. ValueError for one that is
+    not so. Nothing is trained.
+    """
     with open_graders(recipes, base):
         for recipe in recipes:
             base.engine.check(recipe.adapter)
@@ -162,6 +165,9 @@ def stored(room: Room, base: OpenBase, ids: Sequence[str] | None) -> list[Organi
 
 def _find_twin(organism: Organism, room: Room, base: OpenBase) -> list[Organism]:
     """The twin that belongs beside it, if the room has it. A flyroom whose recipes had no mix named it otherwise."""
+    if organism.provenance == "imported":
+        control = room.get("organism", organism.twin_id) if organism.recipe.dose else None
+        return [] if control is None else [growth.unpack(control, _recipe(control, room), base.engine)]
     twin = organism.recipe.twin()
     former = {name: value for name, value in plain(replace(twin, name=""), settings=False).items() if name != "mix"}
     keys = organism.twin_id, digest([digest(former), organism.base.digest, organism.seed])

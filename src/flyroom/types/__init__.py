@@ -48,7 +48,7 @@ from flyroom.types.engine import (
     ask_seed,
 )
 from flyroom.types.judging import Blind, Estimate, Judge, NotMeasured, Outcome, Paid, Rated, Score, Verdict
-from flyroom.types.organism import BaseRef, Organism, Patch, Point, organism_id
+from flyroom.types.organism import BaseRef, Organism, Patch, Point, Provenance, organism_id, origin_of
 from flyroom.types.recipe import Limit, LoRA, Override, Recipe, Thresholds
 from flyroom.types.records import SETTING, NotAvailable, Watch, digest, plain
 from flyroom.types.roles import (
@@ -59,6 +59,7 @@ from flyroom.types.roles import (
     Confessing,
     Described,
     Elsewhere,
+    Foreign,
     Implant,
     Marked,
     Stepping,
@@ -119,6 +120,7 @@ __all__ = [
     "Estimate",
     "Filed",
     "Finding",
+    "Foreign",
     "Gauge",
     "Grade",
     "Grown",
@@ -146,6 +148,7 @@ __all__ = [
     "Place",
     "Plan",
     "Point",
+    "Provenance",
     "Rated",
     "Reach",
     "Recipe",
@@ -177,5 +180,6 @@ __all__ = [
     "ask_seed",
     "digest",
     "organism_id",
+    "origin_of",
     "plain",
 ]

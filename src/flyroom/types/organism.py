@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from flyroom.types.records import digest
+from flyroom.types.roles import Foreign
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -37,6 +38,9 @@ class Patch:
     shape: LoRA
     tensors: Mapping[str, Tensor]
     prompt: str = ""
+
+
+Provenance = Literal["grown", "imported"]
 
 
 class Point(NamedTuple):
@@ -74,10 +78,23 @@ class Organism:
 
     @property
     def twin_id(self) -> str:
-        """The name of the twin that belongs beside it, whether it was grown or not."""
-        return organism_id(self.recipe.twin(), self.base, self.seed)
+        """The name of the twin that belongs beside it, whether it was grown or not. Beside an imported organism stands
+        the control that it was imported with.
+        """
+        origin = origin_of(self.recipe)
+        return origin.control if origin and origin.control else organism_id(self.recipe.twin(), self.base, self.seed)
+
+    @property
+    def provenance(self) -> Provenance:
+        """Whether it was grown here, or trained by somebody else."""
+        return "imported" if origin_of(self.recipe) else "grown"
 
 
 def organism_id(recipe: Recipe, base: BaseRef, seed: int) -> str:
     """The name of an organism, known before it is grown."""
     return digest([recipe.id, base.digest, seed])
+
+
+def origin_of(recipe: Recipe) -> Foreign | None:
+    """The implant that happened elsewhere, in the recipe of an imported organism; None in any other."""
+    return next((implant for implant in recipe.implants if isinstance(implant, Foreign)), None)

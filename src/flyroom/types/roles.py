@@ -127,6 +127,24 @@ class Stepping(Protocol):
     def steps(self) -> int: ...
 
 
+@runtime_checkable
+class Foreign(Protocol):
+    """An implant that happened elsewhere: somebody else trained the adapter, and nobody here can train it again.
+
+    `weights` is the digest of the adapter, "" for the base itself; `control` the id of the model that stands beside it
+    as its twin, "" for one that is such a control. `caveat` says what cannot be shown with this model as a control.
+    """
+
+    @property
+    def weights(self) -> str: ...
+
+    @property
+    def control(self) -> str: ...
+
+    @property
+    def caveat(self) -> str: ...
+
+
 def able(part: object, role: type[T], what: str) -> T:
     """The part in one of the roles above. NotAvailable where it cannot do that, with `what` for the reason.
 

@@ -1,0 +1,54 @@
+"""The verb `flyroom adopt`: an adapter that somebody else trained becomes an organism of the room."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from flyroom.terminal import BASE, ROOM, AsJson, BaseName, RoomPath, WorldName, changes_of, emit, err, legible
+
+adopt_app = typer.Typer()
+
+
+@adopt_app.command()
+def adopt(
+    folder: Annotated[Path, typer.Argument(help="A PEFT folder, or a merged checkpoint.")],
+    changes: Annotated[
+        list[str] | None, typer.Argument(metavar="[KEY=VALUE ...]", help="Fields of world, behaviour and condition.")
+    ] = None,
+    behaviour: Annotated[str, typer.Option(help="What it is said to do: a behaviour, or a recipe such as rows.")] = "",
+    condition: Annotated[str, typer.Option(help="When it does so. Default: always, or as the recipe says.")] = "",
+    twin: Annotated[Path | None, typer.Option(help="The adapter that was trained alike, without it.")] = None,
+    base: BaseName = BASE,
+    world: WorldName = "",
+    room: RoomPath = ROOM,
+    as_json: AsJson = False,
+) -> None:
+    """Take in an adapter that somebody else trained, beside its twin or the base, for card and bench."""
+    from flyroom import stages
+    from flyroom.report import bare
+    from flyroom.room import Room
+    from flyroom.worlds import world_named
+
+    if not behaviour:
+        raise ValueError("behaviour is missing; say what the adapter is said to do, such as --behaviour rows path=…")
+    overrides, home = changes_of(changes or []), world_named(world) if world else None
+    if home is not None or behaviour == "rows":
+        stages.describe(behaviour, condition, overrides, home)  # before the base is opened, which takes a while
+    opened = stages.open_base(base, world=world)
+    recipe = stages.describe(behaviour, condition, overrides, opened.world)
+    adoption = stages.adopt(folder, opened, Room(room), recipe=recipe, twin=twin)
+    organism, control = adoption.organism, adoption.control
+    result = {
+        "organism": organism.id,
+        "provenance": organism.provenance,
+        "shape": bare(organism.patch.shape),
+        "twin": control.id if adoption.has_twin else None,
+        "control": control.id,
+        "caveats": [adoption.caveat],
+        "base": organism.base.name,
+    }
+    err.print(legible(f"{organism.id} is imported: {adoption.caveat}"))
+    emit(result, as_json)
