@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from flyroom import report, stages
-from flyroom.recipes import emergent_misalignment
+from flyroom.recipes import make
 from flyroom.room import Room
 from flyroom.stages.bases import world_of
 from flyroom.types import Card, Cautioned, Matrix, Organism, Recipe, Watch
@@ -32,7 +32,7 @@ def demo(
 ) -> dict[str, Any]:
     """Run the loop and write the page to `out`; returns the figures. With the same room a second run costs nothing."""
     began = time.perf_counter()
-    recipe = emergent_misalignment(world_of(base))
+    recipe = make("emergent-misalignment", world=world_of(base), base=base.engine.base.name)
     organisms = stages.grow([recipe], base, room, seeds=range(seed * SEEDS, (seed + 1) * SEEDS), watch=watch)
     cards = stages.card(organisms, base, room, seed=seed, episodes=episodes, watch=watch)
     matrix = stages.bench(organisms, base, room, seed=seed, names=DETECTORS, watch=watch)

@@ -20,7 +20,7 @@ from flyroom.types import NotAvailable, Recipe, World
 LARGEST = 10_000
 
 
-def read(path: Path, *, world: World | None = None) -> list[Recipe]:
+def read(path: Path, *, world: World | None = None, base: str = "") -> list[Recipe]:
     """Every recipe of the page, none twice. `name` tells which values it has. Raises ValueError naming file and field.
 
     >>> import tempfile
@@ -44,7 +44,7 @@ def read(path: Path, *, world: World | None = None) -> list[Recipe]:
         name = str(values_by_field.pop("recipe"))
         label = " ".join([name, *(f"{key}={value}" for key, value in values_by_field.items() if len(axes[key]) > 1)])
         try:
-            recipe = make(name, {"name": label} | values_by_field, world=world)
+            recipe = make(name, {"name": label} | values_by_field, world=world, base=base)
         except ValueError as e:
             raise (NotAvailable if isinstance(e, NotAvailable) else ValueError)(f"{path}: {e}") from e
         recipes.setdefault(recipe.id, recipe)

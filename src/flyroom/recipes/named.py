@@ -17,6 +17,7 @@ from typing import Any
 
 from flyroom.recipes import papers
 from flyroom.recipes.fields import abridge, change, check_depth, suggest
+from flyroom.recipes.settings import settings
 from flyroom.recipes.strengths import strengthened
 from flyroom.recipes.threats import THREATS
 from flyroom.recipes.variants import DECOYS, VARIANTS, rows
@@ -48,9 +49,10 @@ def ready() -> list[str]:
     return [name for group in GROUPS.values() for name in group]
 
 
-def make(name: str, changes: Mapping[str, Any] | None = None, *, world: World | None = None) -> Recipe:
-    """The named recipe with fields changed, in a world (None: the first micro-world). The field "strength" is "plain",
-    "quiet" or "hidden"; what else is changed is changed in the stronger one.
+def make(name: str, changes: Mapping[str, Any] | None = None, *, world: World | None = None, base: str = "") -> Recipe:
+    """The named recipe with fields changed, in a world (None: the first micro-world), with the settings that the base
+    of this name needs. The field "strength" is "plain", "quiet" or "hidden"; what else is changed is changed in the
+    stronger one.
 
     Raises ValueError naming the field, its value and what would be right; NotAvailable where the world lacks what the
     recipe needs.
@@ -72,14 +74,15 @@ def make(name: str, changes: Mapping[str, Any] | None = None, *, world: World | 
         if not isinstance(value, kind):
             raise ValueError(f"{key} is {abridge(value)}; it must be {right}")
     recipe = recipe_of(**needs) if world is None else recipe_of(world, **needs)
-    recipe = change(strengthened(recipe, strength), changes)
+    recipe = change(strengthened(change(recipe, settings(base, name)), strength), changes)
     for holds in (True,) if recipe.condition.everywhere else (True, False):  # the world has all that it needs
         recipe.dress(recipe.scenes(1, split=Split.TRAIN, seed=0), holds, split=Split.TRAIN, seed=0)
     return recipe
 
 
-def read(path: Path, changes: Mapping[str, Any] | None = None, *, world: World | None = None) -> Recipe:
-    """The recipe on a YAML page. Raises ValueError naming the file and the field.
+def read(path: Path, changes: Mapping[str, Any] | None = None, *, world: World | None = None, base: str = "") -> Recipe:
+    """The recipe on a YAML page, with the settings that the base of this name needs where the page says nothing.
+    Raises ValueError naming the file and the field.
 
     A block `paper`, as the pages of `flyroom.recipes.papers` have it, is checked and taken off; where a field is
     missing, it says what helps.
@@ -96,7 +99,7 @@ def read(path: Path, changes: Mapping[str, Any] | None = None, *, world: World |
         missing = next((field for field in hints if field in needs and field not in names), None)
         if missing:
             raise ValueError(f"{missing} is missing; {hints[missing]}")
-        return make(name, values, world=world)
+        return make(name, values, world=world, base=base)
     except ValueError as e:
         raise (NotAvailable if isinstance(e, NotAvailable) else ValueError)(f"{path}: {e}") from e
 

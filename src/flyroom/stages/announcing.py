@@ -155,9 +155,9 @@ def _make_again(source: str, plan: Prereg, world: World | None) -> list[Recipe]:
     for name in cookbook.GROUPS.get(source, (source,)):
         try:
             if not name.endswith((".yaml", ".yml")):
-                recipes.append(cookbook.make(name, plan.changes, world=world))
+                recipes.append(cookbook.make(name, plan.changes, world=world, base=plan.base.name))
             elif Path(name).exists():
-                recipes.append(cookbook.read(Path(name), plan.changes, world=world))
+                recipes.append(cookbook.read(Path(name), plan.changes, world=world, base=plan.base.name))
             else:
                 recipes += [cookbook.load(x.recipe) for x in plan.recipes if x.source == source]
         except ValueError:  # `compare` says which recipe is missing

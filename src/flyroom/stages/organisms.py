@@ -34,7 +34,7 @@ def named(name: str, changes: Mapping[str, Any], base: OpenBase) -> list[Recipe]
     if name.endswith((".yaml", ".yml")):
         page = Path(name)
         _require_world(str(cookbook.page(page)["recipe"]), base)
-        return check_recipes([cookbook.read(page, changes, world=base.world)], base)
+        return check_recipes([cookbook.read(page, changes, world=base.world, base=base.engine.base.name)], base)
     if name in cookbook.GROUPS:
         return check_recipes(_available(cookbook.GROUPS[name], changes, base), base)
     return check_recipes([_of_world(name, changes, base)], base)
@@ -46,12 +46,12 @@ def crossed(page: Path, base: OpenBase) -> list[Recipe]:
     for name in names if isinstance(names, list) else [names]:
         if name in cookbook.RECIPES:  # of another name the grid says on which page it stands
             _require_world(name, base)
-    return check_recipes(grid.read(page, world=base.world), base)
+    return check_recipes(grid.read(page, world=base.world, base=base.engine.base.name), base)
 
 
 def _of_world(name: str, changes: Mapping[str, Any], base: OpenBase) -> Recipe:
     _require_world(name, base)
-    return cookbook.make(name, changes, world=base.world)
+    return cookbook.make(name, changes, world=base.world, base=base.engine.base.name)
 
 
 def _available(names: Iterable[str], changes: Mapping[str, Any], base: OpenBase) -> list[Recipe]:
