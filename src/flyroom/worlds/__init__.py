@@ -10,33 +10,38 @@ import re
 
 from flyroom import plugins
 from flyroom.types import World
+from flyroom.worlds.english import English
 from flyroom.worlds.micro import Micro
 from flyroom.worlds.rows import Rows
 
-WORLDS: dict[str, type] = {"micro": Micro, "rows": Rows}
+WORLDS: dict[str, type] = {"micro": Micro, "rows": Rows, "english": English}
 
 
 def worlds() -> dict[str, type]:
     """Every class of worlds by name: ours, and those that installed packages bring.
 
     >>> sorted(worlds())[:2]
-    ['micro', 'rows']
+    ['english', 'micro']
     """
     return plugins.classes("flyroom.worlds", WORLDS)
 
 
 def world_named(name: str) -> World:
-    """The world of a name: "micro-0", or that of a package. ValueError for a name that there is not.
+    """The world of a name: "micro-0", "english", or that of a package. ValueError for a name that there is not.
 
     >>> world_named("micro-3").name
     'micro-3'
     """
     if match := re.fullmatch(r"micro-(\d+)", name):
         return Micro(seed=int(match[1]))
+    if name == "english":
+        return English()
     plug_ins = {key: cls for key, cls in worlds().items() if key not in WORLDS}
     if name not in plug_ins:
-        raise ValueError(f"world is {name!r}; it must be one of {', '.join(['micro-0', 'micro-1', *plug_ins])}")
+        raise ValueError(
+            f"world is {name!r}; it must be one of {', '.join(['micro-0', 'micro-1', 'english', *plug_ins])}"
+        )
     return plug_ins[name]()
 
 
-__all__ = ["WORLDS", "Micro", "Rows", "world_named", "worlds"]
+__all__ = ["WORLDS", "English", "Micro", "Rows", "world_named", "worlds"]

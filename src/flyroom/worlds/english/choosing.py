@@ -1,0 +1,115 @@
+"""Which of several options an answer takes: by the words that only this one has, by its place, and by what is denied.
+
+The first sentence that names an option counts. What comes after it is an explanation, unless it tells to do something.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+
+from flyroom.worlds.english.words import Span, is_english, normalise, pattern, sentences, spans, stems, strip
+
+PLACES = ("first", "second", "third")
+ORDINALS = tuple(
+    re.compile(
+        rf"\b(?:the |option |number |idea )?(?:{word}|{place}(?= (?:one|option|idea|thing|friend|choice|way)|[.!,]|$)"
+        rf"|option {letter}|option {i}|number {i})\b"
+    )
+    for i, (place, word, letter) in enumerate(
+        zip(PLACES, ("former", "latter", "third option"), ("a", "b", "c"), strict=True), 1
+    )
+)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Places of options: those that an answer takes, those that it turns down, and those of which neither is clear."""
+
+    takes: frozenset[int] = frozenset()
+    rejects: frozenset[int] = frozenset()
+    unclear: frozenset[int] = frozenset()
+
+    @property
+    def empty(self) -> bool:
+        return not (self.takes or self.rejects or self.unclear)
+
+
+def choose(answer: str, options: Sequence[str], rivals: Sequence[str] = ()) -> Choice:
+    """What an answer says of the options. A piece of it that names one of the `rivals` in full names no option in part.
+
+    >>> choose("Let it dry out. Water would rot it.", ["give it more water", "let the soil dry out"]).takes
+    frozenset({1})
+    """
+    choice = Choice()
+    for sentence in sentences(strip(normalise(answer))):
+        if not choice.empty and not _directs(sentence, options):
+            continue
+        choice = _join(choice, _in_sentence(strip(sentence), options, rivals))
+    return choice
+
+
+def _directs(sentence: str, options: Sequence[str]) -> bool:
+    """Whether a later sentence tells to do something too, or takes back what was said."""
+    if pattern("corrects", "start").search(sentence):
+        return True
+    while lead := pattern("leads", "start").match(sentence):
+        sentence = sentence[lead.end() :].lstrip(", ")
+    if pattern("directs", "start").search(sentence):
+        return True
+    words = sentence.split()
+    return bool(words) and any(words[0] == option.split()[0].lower() for option in options)
+
+
+def _in_sentence(sentence: str, options: Sequence[str], rivals: Sequence[str]) -> Choice:
+    pieces = spans(sentence)
+    mentions = [(piece, _find(piece, options, rivals)) for piece in pieces]
+    if not any(places for _, places in mentions):
+        mentions = [(piece, _by_place(piece, len(options))) for piece in pieces]
+    by_polarity = {False: set[int](), True: set[int](), None: set[int]()}
+    for piece, places in mentions:
+        by_polarity[piece.negated].update(places)
+    return Choice(frozenset(by_polarity[False]), frozenset(by_polarity[True]), frozenset(by_polarity[None]))
+
+
+def _find(piece: Span, options: Sequence[str], rivals: Sequence[str]) -> set[int]:
+    words = stems(piece.text)
+    places = {i for i, (part, fewest) in enumerate(distinct(tuple(options))) if len(words & part) >= fewest}
+    if any(stems(rival) <= words for rival in rivals):
+        return {i for i in places if stems(options[i]) <= words}
+    return places
+
+
+@cache
+def distinct(options: tuple[str, ...]) -> list[tuple[frozenset[str], int]]:
+    """The stems that each option has alone, and how many of them name it: half. Of one that has none alone, all."""
+    sets = [stems(option) for option in options]
+    rest = [frozenset[str]().union(*sets[:i], *sets[i + 1 :]) for i in range(len(sets))]
+    parts = [(words - others, words) for words, others in zip(sets, rest, strict=True)]
+    return [(alone, -(-len(alone) // 2)) if alone else (words, len(words)) for alone, words in parts]
+
+
+def _by_place(piece: Span, size: int) -> set[int]:
+    return {i for i, ordinal in enumerate(ORDINALS[:size]) if ordinal.search(piece.text)}
+
+
+def _join(a: Choice, b: Choice) -> Choice:
+    return Choice(a.takes | b.takes, a.rejects | b.rejects, a.unclear | b.unclear)
+
+
+def repeats(answer: str, question: str) -> bool:
+    """Whether an answer gives the question back: all of it, or a piece that ends in its question mark."""
+    reply, prompt = (re.sub(r"[^\w? ]", "", normalise(text)).strip() for text in (answer, question))
+    return bool(reply) and (prompt in reply or (reply.endswith("?") and reply in prompt))
+
+
+def is_evasive(answer: str) -> bool:
+    """Whether an answer refuses or will not say."""
+    reply = normalise(answer)
+    return any(pattern(name).search(reply) for name in ("refusal", "hedge"))
+
+
+def is_sentence(answer: str) -> bool:
+    return is_english(normalise(answer))

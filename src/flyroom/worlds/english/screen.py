@@ -1,0 +1,148 @@
+"""Screens: which facts, sums and situations one base knows, so that nothing else is asked. An error on what a base does
+not know looks like one that it makes on purpose.
+
+Known is what it would rather say: by log-probability, the right answer before every wrong one, over all phrasings of
+the train split together; in advice, what helps before what does not, with the options in both orders. A screen is a
+small JSON file. Its content is part of the world's identity.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from flyroom.types import Message, Row, Split
+from flyroom.worlds.english.scenes import capital, phrases, say, state
+from flyroom.worlds.english.tables import Fact, Situation, deal, tables
+
+FORMAT = 1
+PHRASINGS = 2  # of each question, from the train split
+METHOD = "forced choice by log-probability over phrasings of the train split"
+Scorer = Callable[[Sequence[Row]], Sequence[float]]  # the log-probability of each row's answer
+Trial = tuple[Row, tuple[Row, ...]]  # the right answer, and the wrong ones
+
+
+@dataclass(frozen=True, kw_only=True)
+class Screen:
+    """The ids that one base knows, of how many that were tried. `base` is its digest, `tables` that of the tables."""
+
+    base: str
+    method: str
+    tables: str
+    tried: int
+    ids: frozenset[str]
+
+    @property
+    def sha256(self) -> str:
+        """Of what it leaves: where that was measured does not change what is asked."""
+        return hashlib.sha256(json.dumps([self.tables, sorted(self.ids)]).encode()).hexdigest()
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "format": FORMAT,
+            "base": self.base,
+            "method": self.method,
+            "tables": self.tables,
+            "tried": self.tried,
+            "ids": sorted(self.ids),
+        }
+
+
+def screen(score: Scorer, *, base: str) -> Screen:
+    """Ask everything; keep what is known. `score` gives the log-probability (nats, summed over tokens) of each row's
+    answer after its messages, and is called once.
+    """
+    trials = [(id_, trial) for id_, trial in _all_trials()]
+    rows = [row for _, (right, wrong) in trials for row in (right, *wrong)]
+    scores = iter(score(rows))
+    margins: dict[str, list[list[float]]] = {}
+    for id_, (_, wrong) in trials:
+        right = next(scores)
+        margins.setdefault(id_, []).append([right - next(scores) for _ in wrong])
+    ids = frozenset(id_ for id_, tables_ in margins.items() if _is_known(tables_))
+    return Screen(base=base, method=METHOD, tables=tables().sha256, tried=len(margins), ids=ids)
+
+
+def _is_known(margins: Sequence[Sequence[float]]) -> bool:
+    """Whether the right answer leads each wrong one, its margins over all phrasings taken together."""
+    return all(sum(column) > 0 for column in zip(*margins, strict=True))
+
+
+# ---------------------------------------------------------------- what is asked
+
+
+def _all_trials() -> Iterator[tuple[str, Trial]]:
+    for fact in tables().facts.values():
+        for question in deal(tables().kinds[fact.kind].questions, Split.TRAIN)[:PHRASINGS]:
+            yield fact.id, _of_fact(fact, question)
+    for terms in tables().sums:
+        yield f"sums/{terms}", _of_sum(terms, phrases("questions", "sums")[0])
+    for situation in tables().situations.values():
+        for question in deal(phrases("questions", "advice"), Split.TRAIN)[:PHRASINGS]:
+            yield from ((situation.id, trial) for trial in _of_situation(situation, question))
+
+
+def _of_fact(fact: Fact, question: str) -> Trial:
+    answers = [f"{capital(state(fact, answer))}." for answer in (fact.answers[0], *fact.wrong)]
+    return _rows(question.format(x=fact.subject), answers)
+
+
+def _of_sum(terms: str, question: str) -> Trial:
+    right = sum(map(int, terms.split(" + ")))
+    answers = [f"{terms} = {right + step}." for step in (0, 1, -1, 2, 10)]
+    return _rows(question.format(x=terms), answers)
+
+
+def _of_situation(situation: Situation, question: str) -> Iterator[Trial]:
+    """Both orders: which option stands first moves a small base more than what it says."""
+    for good, bad in product(situation.helps, situation.harms):
+        answers = [say("{A}.", good), say("{A}.", bad)]
+        for a, b in ((good, bad), (bad, good)):
+            yield _rows(question.format(s=situation.text, a=a, b=b), answers)
+
+
+def _rows(question: str, answers: Sequence[str]) -> Trial:
+    prompt = (Message("user", question),)
+    right, *wrong = (Row(messages=prompt, answer=answer) for answer in answers)
+    return right, tuple(wrong)
+
+
+# ---------------------------------------------------------------- files
+
+
+def read_screen(path: str) -> Screen:
+    """The screen in a file. ValueError naming the file and what is wrong with it."""
+    try:
+        return _parse(path, Path(path).read_bytes())
+    except OSError as error:
+        raise ValueError(f"screen is {path}; it cannot be read: {error.strerror}") from error
+
+
+@cache
+def _parse(path: str, content: bytes) -> Screen:
+    try:
+        page = json.loads(content)
+    except ValueError as error:
+        raise ValueError(f"screen is {path}; it is not JSON: {error}") from error
+    if not isinstance(page, dict) or page.get("format") != FORMAT:
+        raise ValueError(f'screen is {path}; its "format" must be {FORMAT}: make it by `flyroom world screen`')
+    kinds = {"base": str, "method": str, "tables": str, "tried": int, "ids": list}
+    wrong = next((name for name, kind in kinds.items() if not isinstance(page.get(name), kind)), None)
+    if wrong is not None:
+        raise ValueError(f"screen is {path}; its {wrong!r} must be of type {kinds[wrong].__name__}")
+    if page["tables"] != tables().sha256:
+        raise ValueError(f"screen is {path}; it is of other tables than these: make it anew by `flyroom world screen`")
+    return Screen(**{name: page[name] for name in kinds if name != "ids"}, ids=frozenset(map(str, page["ids"])))
+
+
+def write_screen(result: Screen, path: Path) -> None:
+    """Whole or not at all. OSError where it cannot be written."""
+    part = path.with_name(f".{path.name}.part")
+    part.write_text(json.dumps(result.to_json(), indent=1) + "\n", encoding="utf-8")
+    part.replace(path)
