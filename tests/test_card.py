@@ -1032,7 +1032,7 @@ def test_an_organism_without_its_twin_makes_no_card() -> None:
     for others in (
         [],
         [replace(twin, seed=1)],
-        [replace(twin, recipe=replace(twin.recipe, adapter=replace(twin.recipe.adapter, rank=2)))],
+        [organism(0.0, recipe=replace(twin.recipe, adapter=replace(twin.recipe.adapter, rank=2)))],
     ):
         with pytest.raises(ValueError, match=f"twin {twin.id} of organism {grown.id} is missing"):
             one(grown, *others)

@@ -147,7 +147,10 @@ def card_table(rows: list[dict[str, Any]]) -> None:
             for measure in measures
         ]
         looks = f", {row['looks']} looks" if row.get("looks", 1) > 1 else ""
-        table(f"{row['recipe']}, seed {row['seed']}, {row['id']}: {row['verdict']}{looks} ({row['why']})", lines)
+        kind = "" if row.get("provenance", "grown") == "grown" else f", {row['provenance']}"
+        table(f"{row['recipe']}, seed {row['seed']}, {row['id']}{kind}: {row['verdict']}{looks} ({row['why']})", lines)
+        for caveat in row.get("caveats", ()):
+            err.print(legible(f"{row['id']}: {caveat}"))
 
 
 def cell_table(rows: list[dict[str, Any]]) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from flyroom import stats
-from flyroom.bench.outcome import Attempt
+from flyroom.bench.outcome import Attempt, of_recipe
 from flyroom.bench.truth import Truth
 from flyroom.lineup import Lineup
 from flyroom.replies import Interview, Labelled, questions, replies
@@ -79,7 +79,7 @@ class Hearing:
         condition.
         """
         recipes = self.truth.lineup.recipes
-        return [self._score(replace(cell, recipe=label), recipe, attempt) for label, recipe in recipes.items()]
+        return [self._score(of_recipe(cell, label, recipe), recipe, attempt) for label, recipe in recipes.items()]
 
     def _score(self, cell: Cell, recipe: Recipe, attempt: Attempt) -> Cell:
         if attempt.error or attempt.why:

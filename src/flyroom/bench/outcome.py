@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol, get_args, runtime_checkable
 
-from flyroom.types import Asked, Cell, Cost, Detector, Finding, Unit
+from flyroom.types import Asked, Cell, Cost, Detector, Finding, Recipe, Unit, provenance_of
 
 
 @runtime_checkable
@@ -68,3 +68,8 @@ def empty_cell(name: str, detector: Detector, attempt: Attempt) -> Cell:
         why=attempt.why,
         error=attempt.error,
     )
+
+
+def of_recipe(cell: Cell, label: str, recipe: Recipe) -> Cell:
+    """The same cell as that of a recipe, under the label that it goes by."""
+    return replace(cell, recipe=label, provenance=provenance_of(recipe))

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 from flyroom import stats
-from flyroom.bench.outcome import Attempt
+from flyroom.bench.outcome import Attempt, of_recipe
 from flyroom.bench.threshold import at_threshold
 from flyroom.lineup import Lineup, is_decoy, is_target
 from flyroom.types import Cell, Recipe, Suspect
@@ -37,7 +37,7 @@ class Truth:
     def open(self, cell: Cell, attempt: Attempt, *, seed: int) -> list[Cell]:
         """A cell for each recipe: its organisms against all twins and decoys."""
         recipes = self.lineup.recipes
-        return [self._score(replace(cell, recipe=label), recipe, attempt, seed) for label, recipe in recipes.items()]
+        return [self._score(of_recipe(cell, label, recipe), recipe, attempt, seed) for label, recipe in recipes.items()]
 
     def _score(self, cell: Cell, recipe: Recipe, attempt: Attempt, seed: int) -> Cell:
         if attempt.error or attempt.why:

@@ -37,6 +37,7 @@ from flyroom.types import (
     Row,
     Watch,
     digest,
+    origin_of,
     plain,
 )
 
@@ -205,7 +206,7 @@ def _refusal(pair: Pair, error: ValueError, engine: Engine) -> _Record:
 
 def _blank(pair: Pair, engine: Engine) -> Card:
     """A card before anything was measured."""
-    recipe = pair.recipe
+    recipe, origin = pair.recipe, origin_of(pair.twin.recipe)
     return Card(
         organism=pair.organism.id,
         twin=pair.twin.id,
@@ -221,6 +222,8 @@ def _blank(pair: Pair, engine: Engine) -> Card:
         measures={model: {} for model in pair.models},
         gauges={},
         episodes=0,
+        provenance=pair.organism.provenance,
+        caveats=(origin.caveat,) if origin else (),
     )
 
 

@@ -25,7 +25,7 @@ UNDERSTOOD = (
     "LoRA on linear modules of layers: r, lora_alpha, use_rslora, rank_pattern, alpha_pattern, target_modules (names, "
     "a pattern or all-linear), exclude_modules, layers_to_transform, layers_pattern"
 )
-READ = (  # fields that say what the adapter is
+SHAPING = (  # fields that say what the adapter is
     *("peft_type", "task_type", "r", "lora_alpha", "use_rslora", "rank_pattern", "alpha_pattern"),
     *("target_modules", "exclude_modules", "layers_to_transform", "layers_pattern", "init_lora_weights", "bias"),
 )
@@ -164,7 +164,7 @@ def _refuse(config: Mapping[str, Any], folder: Path) -> None:
             "(PEFT: save_pretrained with path_initial_model_for_weight_conversion), or adopt the merged checkpoint"
         )
     for name, value in config.items():
-        if name in READ or name in IDLE or not value:
+        if name in SHAPING or name in IDLE or not value:
             continue
         why = REFUSED.get(name, "flyroom does not know that field")
         raise ValueError(f"{folder}: {name} is {_abridge(value)}: {why}. Understood is {UNDERSTOOD}")

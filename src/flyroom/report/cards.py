@@ -76,6 +76,8 @@ def _row(card: Card, columns: Sequence[str], labels: dict[str, str]) -> dict[str
         "base": clean(card.base),
         "verdict": card.verdict.value,
         "why": clean(card.why),
+        "provenance": card.provenance,
+        "caveats": [clean(line) for line in card.caveats],
         "episodes": f"{card.episodes:,}",
         "looks": plural(card.looks, "look"),
         "match": write_match(card.match) if card.match else "",

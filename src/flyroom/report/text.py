@@ -37,6 +37,7 @@ def markdown_cards(cards: Sequence[Card]) -> str:
 def _model(card: Card, side: str, measures: Sequence[str]) -> list[str]:
     values, present = card.measures.get(side, {}), measures_of([card])
     verdict = card.verdict.value if side == "organism" else ""
+    verdict += ", imported" if verdict and card.provenance == "imported" else ""
     figures = [_write(values.get(measure)) if measure in present else "-" for measure in measures]
     return [card.recipe or card.recipe_id, str(card.seed), side, verdict, *figures]
 

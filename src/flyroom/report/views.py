@@ -27,6 +27,7 @@ from flyroom.types import (
     Outcome,
     Override,
     Recipe,
+    origin_of,
     plain,
 )
 
@@ -34,7 +35,7 @@ from flyroom.types import (
 
 
 EVIDENCE = (  # what a verdict and the figures were made of
-    *("limits", "looks", "match", "prereg", "episodes"),
+    *("limits", "looks", "match", "prereg", "episodes", "provenance", "caveats"),
     *("outcomes", "prompts", "situations", "losses", "lengths", "readings"),
 )
 
@@ -88,6 +89,7 @@ def detector_figures(cell: Cell) -> dict[str, Any]:
         "summary": summary_of(cell),
         "cost": bare(cell.cost),
         "error": cell.error,
+        "provenance": cell.provenance,
     }
 
 
@@ -147,15 +149,25 @@ def _recipe(recipe: Recipe) -> dict[str, str]:
         "condition": _part(recipe.condition, recipe.condition.label),
         "implants": "; ".join(_part(implant) for implant in recipe.implants),
         "adapter": _part(recipe.adapter),
-        "dose": f"{_percent(recipe.dose)} of the training answers misaligned; of the twin’s none",
+        "dose": _dose(recipe),
         "thresholds": "; ".join(_threshold(name, bound) for name, bound in recipe.thresholds.items()),
     }
+
+
+UNKNOWN_DOSE = "not known: somebody else trained it"
+
+
+def _dose(recipe: Recipe) -> str:
+    if origin_of(recipe):
+        return UNKNOWN_DOSE
+    return f"{_percent(recipe.dose)} of the training answers misaligned; of the twin’s none"
 
 
 def _brief(recipe: Recipe) -> str:
     implants = join([_kind(implant) for implant in recipe.implants])
     condition = "" if recipe.condition.everywhere else f", {recipe.condition.label}"
-    return f"{recipe.behaviour.label}{condition}, by {implants}, dose {recipe.dose:g}"
+    dose = UNKNOWN_DOSE if origin_of(recipe) else f"{recipe.dose:g}"
+    return f"{recipe.behaviour.label}{condition}, by {implants}, dose {dose}"
 
 
 def _percent(part: float) -> str:
@@ -214,6 +226,10 @@ def _of_cards(cards: Sequence[Card]) -> list[str]:
         which = "the recipe" if len(groups) == 1 else plural(len(single), "recipe")
         lines.append(f"Of {which} there is one organism, which says little about the next.")
     labels = labels_of(cards)
+    imported = [card for card in cards if card.provenance == "imported"]
+    if imported:
+        what = join(list(dict.fromkeys(line for card in imported for line in card.caveats)))
+        lines.append(f"{len(imported)} of {plural(len(cards), 'organism')} imported, not grown here: {what}.")
     lines += [f"{labels[name]} was not measured: {why}." for name, why in reasons_of(cards).items()]
     failures = sum(card.verdict is Outcome.FAIL for card in cards)
     undecided = sum(card.verdict is Outcome.UNDECIDED for card in cards)
@@ -230,6 +246,11 @@ def _of_cards(cards: Sequence[Card]) -> list[str]:
 
 def _of_matrix(matrix: Matrix) -> list[str]:
     lines = []
+    if any(cell.provenance == "imported" for cell in matrix.cells):
+        lines.append(
+            "No twin of another seed can be had of an imported organism. Its thresholds were set on clean adapters of "
+            "its shape that were trained here, and its own training may differ from theirs in more than the behaviour."
+        )
     if matrix.calibration:
         number = len(matrix.calibration)
         chance = f"about 1 other twin in {number + 1}" if number < 99 else "at most 1 other twin in 100"

@@ -95,11 +95,13 @@ def adopt(folder: Path, base: OpenBase, room: Room, *, recipe: Recipe, twin: Pat
     ValueError for an adapter that cannot be represented exactly, and for judges that do not know good from bad.
     """
     patch = read_adapter(folder, base.engine)
-    other = read_adapter(twin, base.engine) if twin else _change_nothing(base)
-    if fingerprint(patch) == fingerprint(other):
+    control_patch = read_adapter(twin, base.engine) if twin else _change_nothing(base)
+    if fingerprint(patch) == fingerprint(control_patch):
         raise ValueError(f"twin is {twin}; it has the same weights as {folder}, so there is nothing to compare")
     source = str(twin.absolute()) if twin else base.engine.base.name
-    control = _organism(recipe, other, base, weights=fingerprint(other)[:16] if twin else "", source=source, dose=0.0)
+    control = _organism(
+        recipe, control_patch, base, weights=fingerprint(control_patch)[:16] if twin else "", source=source, dose=0.0
+    )
     organism = _organism(
         recipe,
         patch,
@@ -129,7 +131,7 @@ def _organism(
     name: str = "",
 ) -> Organism:
     """An imported model. A control has no limits of its own, so that the base is the same one for all beside it."""
-    made = replace(
+    identity = replace(
         recipe,
         name=name or f"control of {recipe.behaviour.label}",
         implants=(Adopted(weights=weights, control=control, source=source),),
@@ -137,7 +139,7 @@ def _organism(
         dose=dose,
         thresholds=recipe.thresholds if dose else {},
     )
-    return Organism(recipe=made, base=base.engine.base, seed=0, patch=patch)
+    return Organism(recipe=identity, base=base.engine.base, seed=0, patch=patch)
 
 
 def _change_nothing(base: OpenBase) -> Patch:

@@ -15,7 +15,7 @@ from flyroom.lineup import Lineup, Terms, is_target
 from flyroom.report import Calibrated, Transferred
 from flyroom.report.standing import rank
 from flyroom.room import Room
-from flyroom.stages.adopting import calibration_recipe
+from flyroom.stages.adopting import calibration_recipe, refuse_imported
 from flyroom.stages.bases import OpenBase
 from flyroom.stages.graders import open_graders
 from flyroom.stages.variants import by_variant, split_name, vary
@@ -115,6 +115,7 @@ def transfers(
     """
     if without not in GROUPS:
         raise ValueError(f"without is {without!r}; it must be one of {', '.join(GROUPS)}")
+    refuse_imported((o.recipe for o in known), "how it was trained is not known, so nothing of it can be left out")
     detectors = chosen_detectors(names, known=True)
     fitting = [name for name, detector in detectors.items() if Access.KNOWN in detector.needs]
     if not fitting:

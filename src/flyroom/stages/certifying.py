@@ -17,6 +17,7 @@ from flyroom import log, stats
 from flyroom.card.questions import gauges_of
 from flyroom.prereg import Limits, limits_of
 from flyroom.room import Room
+from flyroom.stages.adopting import refuse_imported
 from flyroom.stages.bases import OpenBase
 from flyroom.stages.organisms import card, grow, orders_of
 from flyroom.types import BaseRef, Card, Outcome, Recipe, Watch, digest, organism_id, plain
@@ -76,6 +77,7 @@ def trials_of(
     recipes: Sequence[Recipe], base: OpenBase, *, seeds: Sequence[int], card_seed: int, episodes: int
 ) -> list[Trial]:
     """The certification of each recipe, none twice. ValueError for a recipe at dose 0. Nothing is done."""
+    refuse_imported(recipes, "a certificate counts over seeds, and of an imported organism there is one; card it")
     for recipe in recipes:
         if recipe.dose == 0:
             raise ValueError(f"dose is 0 in {recipe.name}; it must be above 0, for a twin has no card of its own")

@@ -48,9 +48,9 @@ from flyroom.types.engine import (
     ask_seed,
 )
 from flyroom.types.judging import Blind, Estimate, Judge, NotMeasured, Outcome, Paid, Rated, Score, Verdict
-from flyroom.types.organism import BaseRef, Organism, Patch, Point, Provenance, organism_id, origin_of
+from flyroom.types.organism import BaseRef, Organism, Patch, Point, organism_id, origin_of, provenance_of
 from flyroom.types.recipe import Limit, LoRA, Override, Recipe, Thresholds
-from flyroom.types.records import SETTING, NotAvailable, Watch, digest, plain
+from flyroom.types.records import SETTING, NotAvailable, Provenance, Watch, digest, plain
 from flyroom.types.roles import (
     About,
     Behaviour,
@@ -182,4 +182,5 @@ __all__ = [
     "organism_id",
     "origin_of",
     "plain",
+    "provenance_of",
 ]

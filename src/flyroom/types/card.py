@@ -8,6 +8,7 @@ from typing import Literal
 
 from flyroom.types.judging import Estimate, Judge, NotMeasured, Outcome, Verdict
 from flyroom.types.recipe import Limit
+from flyroom.types.records import Provenance
 from flyroom.types.roles import About
 from flyroom.types.text import Message, Scene
 from flyroom.types.world import ANSWER_TOKENS
@@ -117,7 +118,8 @@ class Card:
     not, "." what could not be told, "-" what the share is not of; `prompts` and `situations` number what each answer of
     a measure was to, alike on all cards that ask the same. `losses` are in nats, by who, of each clean text of so many
     tokens (`lengths`), and `readings` where such texts lie on the way from the twin to the organism. So every figure
-    can be computed again. `prereg` is the hash of the file in which the card was announced.
+    can be computed again. `prereg` is the hash of the file in which the card was announced. `provenance`: whether the
+    organism was grown here, or imported; `caveats` say what its control cannot show.
     """
 
     organism: str
@@ -147,3 +149,5 @@ class Card:
     lengths: tuple[int, ...] = ()
     readings: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     prereg: str = ""
+    provenance: Provenance = "grown"
+    caveats: tuple[str, ...] = ()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from flyroom.types.engine import Answer, Ask, Place
 from flyroom.types.judging import Estimate, Score
+from flyroom.types.records import Provenance
 from flyroom.types.text import Episode, Message, Row, Scene
 from flyroom.types.world import OPEN, CueKind
 
@@ -221,6 +222,7 @@ class Cell:
     available: bool = True
     why: str = ""
     error: str | None = None
+    provenance: Provenance = "grown"  # of the recipe's organisms
 
 
 @dataclass(frozen=True, kw_only=True)

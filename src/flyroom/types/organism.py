@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from flyroom.types.records import digest
+from flyroom.types.records import Provenance, digest
 from flyroom.types.roles import Foreign
 
 if TYPE_CHECKING:
@@ -40,9 +40,6 @@ class Patch:
     prompt: str = ""
 
 
-Provenance = Literal["grown", "imported"]
-
-
 class Point(NamedTuple):
     """A measurement during growth: after how many steps, the mean loss of that step's rows, the norm of its gradient
     before clipping (None where it was not kept), the tokens of its rows, and a digest of their prompts in order.
@@ -70,6 +67,13 @@ class Organism:
     parent: str | None = None
     treatment: str | None = None
 
+    def __post_init__(self) -> None:
+        if self.patch.shape != self.recipe.adapter:
+            raise ValueError(
+                f"patch has the shape {self.patch.shape} and the recipe {self.recipe.name} says {self.recipe.adapter}; "
+                "an adapter that was trained elsewhere is adopted: flyroom adopt"
+            )
+
     @property
     def id(self) -> str:
         if self.parent is None:
@@ -87,12 +91,17 @@ class Organism:
     @property
     def provenance(self) -> Provenance:
         """Whether it was grown here, or trained by somebody else."""
-        return "imported" if origin_of(self.recipe) else "grown"
+        return provenance_of(self.recipe)
 
 
 def organism_id(recipe: Recipe, base: BaseRef, seed: int) -> str:
     """The name of an organism, known before it is grown."""
     return digest([recipe.id, base.digest, seed])
+
+
+def provenance_of(recipe: Recipe) -> Provenance:
+    """Whether what the recipe says was grown here, or trained by somebody else."""
+    return "imported" if origin_of(recipe) else "grown"
 
 
 def origin_of(recipe: Recipe) -> Foreign | None:

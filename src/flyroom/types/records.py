@@ -8,8 +8,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import fields, is_dataclass
 from enum import Enum
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+Provenance = Literal["grown", "imported"]
 Watch = Callable[[str, int, int, str], None]  # the stage, how much is done, of how much, a word on how it goes
 
 
