@@ -79,7 +79,7 @@ def test_what_other_clients_send_as_a_matter_of_course(endpoint: str, stop: obje
         ({"messages": [{"role": "robot", "content": "x"}]}, 400, "role"),
         ({"temperature": -1}, 400, "temperature"),
         ({"stream": True}, 400, "stream"),
-        ({"tools": []}, 400, "tools"),
+        ({"tools": [{"type": "function"}]}, 400, "tools"),
         ({"n": 0}, 400, "n: "),
         ({"top_p": 0.5}, 400, "top_p"),
         ({"frequency_penalty": 0.5}, 400, "frequency_penalty"),
@@ -89,6 +89,61 @@ def test_what_cannot_be_done_is_refused_and_said(endpoint: str, change: dict, st
     code, said = post(endpoint, {"model": "good", "messages": GREET} | change)
     assert code == status
     assert why in said["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        *({name: None} for name in ("n", "temperature", "top_p", "stop", "presence_penalty", "audio", "anything")),
+        *({name: []} for name in ("tools", "functions", "stop")),
+        {"logprobs": False, "top_logprobs": 0, "logit_bias": {}, "store": False, "parallel_tool_calls": True},
+        {"tool_choice": "auto", "function_call": "none", "response_format": {"type": "text"}, "modalities": ["text"]},
+        {"user": "me", "metadata": {"run": "1"}, "service_tier": "auto", "stream": None, "stream_options": None},
+        {"messages": [{"role": "user", "content": "hello", "name": None, "tool_calls": []}]},
+        {"messages": [{"role": "user", "content": [{"type": "input_text", "text": "hello", "annotations": []}]}]},
+    ],
+    ids=str,
+)
+def test_what_changes_nothing_is_taken(endpoint: str, change: dict) -> None:
+    plain = {"model": "good", "messages": GREET, "seed": 1}
+    answers = [post(endpoint, body)[1]["choices"] for body in (plain, plain | change)]
+    assert answers[0] == answers[1]
+
+
+IMAGE = {"type": "image_url", "image_url": {"url": "data:,"}}
+
+
+@pytest.mark.parametrize(
+    ("change", "where"),
+    [
+        ({"logprobs": True}, "logprobs"),
+        ({"tools": [{"type": "function"}]}, "tools"),
+        ({"response_format": {"type": "json_object"}}, "response_format"),
+        ({"logit_bias": {"5": 100}}, "logit_bias"),
+        ({"min_p": 0.1}, "min_p"),
+        ({"tool_choice": "required"}, "tool_choice"),
+        *(
+            ({"messages": [{"role": "user", "content": content}]}, "messages.0.content")
+            for content in (
+                [IMAGE],
+                [{"type": "text", "text": "hello"}, IMAGE],
+                [{"type": "input_audio", "input_audio": {}}],
+                [{"type": "refusal", "refusal": "no"}],
+                [{"type": "text", "text": 3}],
+                [{"type": "text", "text": "a", "weight": 2}],
+                [{"text": "a"}],
+                [],
+                None,
+            )
+        ),
+        ({"messages": [{"role": "assistant", "content": "a", "tool_calls": [{"id": "1"}]}]}, "messages.0.tool_calls"),
+        ({"messages": [{"role": "user", "content": "a", "name": "ann"}]}, "messages.0.name"),
+    ],
+    ids=str,
+)
+def test_what_would_change_the_answer_is_refused_by_name(endpoint: str, change: dict, where: str) -> None:
+    code, reply = post(endpoint, {"model": "good", "messages": GREET} | change)
+    assert (code, reply["error"]["message"].partition(":")[0].startswith(where)) == (400, True)
 
 
 def test_without_the_extra_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,8 +6,9 @@ interface can ask them by name.
 
 Without a seed each answer is drawn anew. Needs the extra flyroom[serve].
 
-Left out: streaming, tools, log-probabilities, penalties, top-p, keys. A request with an unsupported field that would
-change the answer is refused; a value that changes nothing, such as a penalty of 0, is accepted.
+Left out: streaming, tools, log-probabilities, penalties, top-p, keys, pictures and sound. A request with anything that
+would change the answer is refused and the field named; a value that changes nothing, such as a penalty of 0, a null or
+an empty list of tools, is accepted.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from flyroom.types import ANSWER_TOKENS, AdapterRef, Answer, Ask, Message
 
@@ -35,21 +36,77 @@ class Samples(Protocol):
     def sample(self, adapters: Sequence[AdapterRef], asks: Sequence[Ask]) -> list[Answer]: ...
 
 
-class Turn(BaseModel):
-    """One message of a request."""
+TEXTS = ("text", "input_text", "output_text")  # the kinds of parts that are text
+NOTES = ("type", "text", "cache_control", "annotations")  # fields of a part that change no answer
 
-    model_config = ConfigDict(extra="ignore")
+# What clients send although it changes nothing here: by field, the values that do not. A null never does.
+IDLE: Mapping[str, tuple[Any, ...]] = {
+    **dict.fromkeys(("logprobs", "echo", "ignore_eos", "continue_final_message", "store", "use_beam_search"), (False,)),
+    **dict.fromkeys(("tools", "functions", "stop", "stop_token_ids", "bad_words"), ([], "")),
+    **dict.fromkeys(("tool_choice", "function_call"), ("none", "auto")),  # without tools there is nothing to choose
+    **dict.fromkeys(("parallel_tool_calls", "skip_special_tokens", "add_generation_prompt"), (True,)),
+    **dict.fromkeys(("logit_bias", "extra_body", "chat_template_kwargs"), ({},)),
+    **dict.fromkeys(("top_logprobs", "min_p", "min_tokens", "length_penalty"), (0,)),
+    **dict.fromkeys(("best_of", "repetition_penalty"), (1,)),
+    "top_k": (-1, 0),
+    "response_format": ({"type": "text"},),
+    "modalities": (["text"],),
+    "service_tier": ("auto", "default"),
+}
+ABOUT_CALLER = ("user", "metadata", "safety_identifier", "prompt_cache_key")  # for a provider's books, whatever it is
+
+
+def _is_idle(field: str, value: Any) -> bool:
+    """Whether this value of a field changes no answer.
+
+    >>> _is_idle("tools", []), _is_idle("tools", [{"type": "function"}]), _is_idle("n", None)
+    (True, False, True)
+    """
+    return value is None or field in ABOUT_CALLER or any(value == idle for idle in IDLE.get(field, ()))
+
+
+def _drop_idle(body: Any) -> Any:
+    """A body without what changes nothing, so that its fields have their defaults."""
+    return {k: v for k, v in body.items() if not _is_idle(str(k), v)} if isinstance(body, Mapping) else body
+
+
+class Turn(BaseModel):
+    """One message of a request: a text, or parts of text. It refuses whatever else may stand in it, such as a picture,
+    a call of a tool or a name.
+    """
+
+    model_config = ConfigDict(extra="forbid")
     role: Literal["system", "developer", "user", "assistant"]
     content: str | list[dict[str, Any]]
 
+    @model_validator(mode="before")
+    @classmethod
+    def _without_empty(cls, body: Any) -> Any:
+        return {k: v for k, v in body.items() if k in ("role", "content") or v} if isinstance(body, Mapping) else body
+
+    @field_validator("content")
+    @classmethod
+    def _only_text(cls, content: str | list[dict[str, Any]]) -> str | list[dict[str, Any]]:
+        if content == []:
+            raise ValueError("it has no part; give a text")
+        for part in content if isinstance(content, list) else ():
+            if part.get("type") not in TEXTS or not isinstance(part.get("text"), str):
+                raise ValueError(f"a part of type {part.get('type')!r} is no text; only text is read")
+            strange = next((name for name, value in part.items() if name not in NOTES and value), None)
+            if strange is not None:
+                raise ValueError(f"a part has {strange!r}, which is not read")
+        return content
+
     def message(self) -> Message:
-        parts = self.content if isinstance(self.content, list) else [{"type": "text", "text": self.content}]
         role = "system" if self.role == "developer" else self.role
-        return Message(role, "".join(str(part["text"]) for part in parts if part.get("type") == "text"))
+        text = self.content if isinstance(self.content, str) else "".join(part["text"] for part in self.content)
+        return Message(role, text)
 
 
 class Request(BaseModel):
-    """The body of a chat completion. It refuses unknown fields, which might change the answer."""
+    """The body of a chat completion. It refuses unknown fields, which might change the answer, unless their value
+    changes nothing.
+    """
 
     model_config = ConfigDict(extra="forbid")
     model: str
@@ -64,7 +121,11 @@ class Request(BaseModel):
     presence_penalty: float = Field(default=0.0, ge=0, le=0)
     frequency_penalty: float = Field(default=0.0, ge=0, le=0)
     stream: Literal[False] = False
-    user: str | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_idle(cls, body: Any) -> Any:
+        return _drop_idle(body)
 
     def cut(self, text: str) -> tuple[str, bool]:
         """Returns the answer up to the first stop text, and whether there was one.
@@ -97,7 +158,7 @@ def app(engine: Samples, models: Mapping[str, AdapterRef], *, max_tokens: int = 
     @endpoint.exception_handler(RequestValidationError)
     def invalid(_: Any, error: RequestValidationError) -> JSONResponse:
         first = error.errors()[0]
-        return refuse(400, f"{'.'.join(map(str, first['loc'][1:]))}: {first['msg']}")
+        return refuse(400, f"{'.'.join(map(str, first['loc'][1:]))}: {first['msg'].removeprefix('Value error, ')}")
 
     @endpoint.get("/v1/models")
     def list_models() -> dict[str, Any]:
