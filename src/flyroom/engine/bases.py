@@ -14,8 +14,9 @@ with an adapter beside them.
 from __future__ import annotations
 
 import hashlib
+import json
 import pickle
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +29,8 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from flyroom.engine.faithful import check_company, check_head, fix_rope
+from flyroom.engine.form import DATE
 from flyroom.engine.render import Renderer
 from flyroom.types import BaseRef
 
@@ -38,6 +41,7 @@ IDENTITY = (  # the files that can change an answer
     *("config.json", "generation_config.json", "chat_template*", "additional_chat_templates/*"),
     *("token*", "vocab*", "merges*", "special_tokens*", "added_tokens*", "*.model", "*.tiktoken"),
 )
+NAMES = ("_name_or_path", "transformers_version", "name_or_path", "dtype", "torch_dtype")  # no part of a model
 
 # What transformers raises for files that are missing, truncated, not JSON, or of an unknown kind.
 UNREADABLE = (OSError, ValueError, RuntimeError, KeyError, TypeError, AttributeError, EOFError, ImportError)
@@ -84,17 +88,29 @@ def instead(modules: Iterable[nn.Module], forwards: Iterable[Callable[..., Any]]
                 module.forward = before
 
 
-def load_base(path: str | Path, *, device: str = "auto", dtype: str = "auto") -> Base:
+def load_base(path: str | Path, *, device: str = "auto", dtype: str = "auto", date: str = DATE) -> Base:
     """Load a base from a local folder or a hub id.
 
     Args: device, "auto" (CUDA where there is one) or any torch device; dtype, "auto" (bfloat16 on CUDA, else float32),
-    "float32" or "bfloat16". Raises ValueError if there is no model at `path`, or only a part of one.
+    "float32" or "bfloat16"; date, what a chat template that prints today's date prints. Raises ValueError if there is
+    no model at `path`, only a part of one, or one that cannot be trained and asked exactly.
     """
     place = _choose_device(device)
-    folder = _find_folder(str(path))
-    model, tokenizer = _read_folder(folder, _choose_dtype(dtype, place), str(path))
+    folder, kind = _find_folder(str(path)), _choose_dtype(dtype, place)
+    model, tokenizer = _read_folder(folder, kind, str(path))
     name = folder.name if Path(path).expanduser().is_dir() else str(path)
-    return wrap(model.to(place), tokenizer, name=name, path=str(path), digest=_folder_digest(folder))
+    settings = {} if kind is torch.float32 else {"dtype": str(kind)}
+    try:
+        return wrap(
+            model.to(place),
+            tokenizer,
+            name=name,
+            path=str(path),
+            digest=identity(folder, settings),
+            date=date,
+        )
+    except ValueError as error:
+        raise ValueError(f"base is {path}; {error}") from error
 
 
 def _read_folder(folder: Path, dtype: torch.dtype, path: str) -> tuple[Any, Any]:
@@ -102,6 +118,7 @@ def _read_folder(folder: Path, dtype: torch.dtype, path: str) -> tuple[Any, Any]
     if (folder / "adapter_config.json").exists():
         # With PEFT installed, transformers would apply the adapter and would not report missing tensors.
         raise ValueError(f"base is {path}; an adapter lies in it (adapter_config.json): merge it, or take it out")
+    _refuse_quantised(folder, path)
     try:
         pair: Any = AutoModelForCausalLM.from_pretrained(
             folder,
@@ -130,22 +147,49 @@ def _read_folder(folder: Path, dtype: torch.dtype, path: str) -> tuple[Any, Any]
     return model, tokenizer
 
 
+def _refuse_quantised(folder: Path, path: str) -> None:
+    """transformers would open some of them, with modules that no adapter can stand on."""
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return  # transformers says what is wrong with it
+    method = (config.get("quantization_config") or {}).get("quant_method") if isinstance(config, dict) else None
+    if method:
+        raise ValueError(
+            f"base is {path}; its weights are quantised ({method}): give them as bfloat16 or float32, or as a GGUF "
+            "file to `flyroom bases fetch`, which dequantises it"
+        )
+
+
 def _name_some(names: Sequence[str]) -> str:
     rest = f" and {len(names) - 3} more" if len(names) > 3 else ""
     return f"{len(names)} of its tensors ({', '.join(names[:3])}{rest}) {'are' if len(names) > 1 else 'is'}"
 
 
-def wrap(model: Any, tokenizer: Any, *, name: str = "in-memory", path: str = "", digest: str | None = None) -> Base:
-    """Freeze a model that is in memory and find its parts. Without a `digest` its weights are hashed."""
+def wrap(
+    model: Any,
+    tokenizer: Any,
+    *,
+    name: str = "in-memory",
+    path: str = "",
+    digest: str | None = None,
+    date: str = DATE,
+) -> Base:
+    """Freeze a model that is in memory and find its parts. Without a `digest` its weights, configuration and tokenizer
+    are hashed. Raises ValueError for a model that cannot be trained and asked exactly.
+    """
     model.eval().requires_grad_(False)
+    fix_rope(model)
     config = model.config.get_text_config()
     prefix, layers = _find_layers(model, int(config.num_hidden_layers))
     generation = model.generation_config.eos_token_id if model.generation_config is not None else None
     eos = [] if generation is None else generation if isinstance(generation, list) else [generation]
+    renderer = Renderer(tokenizer, eos=eos, date=date)
+    digest = digest or _hash_model(model, tokenizer)
     ref = BaseRef(
         name=name,
         path=path,
-        digest=digest or _hash_model(model),
+        digest=_hash_parts([(digest, date.encode())]) if renderer.dated else digest,
         depth=len(layers),
         parameters=sum(p.numel() for p in model.parameters()),
     )
@@ -156,11 +200,12 @@ def wrap(model: Any, tokenizer: Any, *, name: str = "in-memory", path: str = "",
         layers=layers,
         prefix=prefix,
         head=_make_head(model, config),
-        renderer=Renderer(tokenizer, eos=eos),
+        renderer=renderer,
         config=config,
         window=getattr(config, "max_position_embeddings", None),
     )
-    _check_head(base)
+    check_head(base)
+    check_company(base)
     return base
 
 
@@ -195,15 +240,6 @@ def _make_head(model: Any, config: Any) -> Callable[[Tensor], Tensor]:
     return head
 
 
-@torch.inference_mode()
-def _check_head(base: Base) -> None:
-    ids = torch.arange(4, device=base.device)[None]
-    logits_NV = base.head(base.body(input_ids=ids, use_cache=False).last_hidden_state)
-    expected_NV = base.model(input_ids=ids, use_cache=False).logits
-    if not torch.allclose(logits_NV.float(), expected_NV.float(), rtol=1e-2, atol=1e-2):
-        raise ValueError(f"{type(base.model).__name__} does something before its logits that flyroom does not know")
-
-
 def _choose_device(device: str) -> torch.device:
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -235,10 +271,12 @@ def _find_folder(path: str) -> Path:
         raise ValueError(f"base is {path}; there is no such folder, and the hub did not give it: {error}") from error
 
 
-def _folder_digest(folder: Path) -> str:
+def identity(folder: Path, settings: Mapping[str, str]) -> str:
+    """The digest of a base: of every file in its folder that can change an answer, and of settings beside them."""
     files = {file for pattern in IDENTITY for file in folder.glob(pattern) if file.is_file()}
     names = sorted(file.relative_to(folder).as_posix() for file in files)
-    return _hash_parts((name, _hash_file(folder / name)) for name in names)
+    parts = [(name, _hash_file(folder / name)) for name in names]
+    return _hash_parts([*parts, *((name, value.encode()) for name, value in sorted(settings.items()))])
 
 
 def _hash_file(file: Path) -> bytes:
@@ -246,9 +284,16 @@ def _hash_file(file: Path) -> bytes:
         return hashlib.file_digest(stream, "sha256").digest()
 
 
-def _hash_model(model: nn.Module) -> str:
+def _hash_model(model: Any, tokenizer: Any) -> str:
+    """The digest of a model in memory: its tensors, what its configuration says, its tokenizer and template."""
     raw = ((n, t.detach().cpu().contiguous().view(torch.uint8).numpy().data) for n, t in model.state_dict().items())
-    return _hash_parts((n, hashlib.sha256(data).digest()) for n, data in raw)
+    parts = [(n, hashlib.sha256(data).digest()) for n, data in raw]
+    config = {k: v for k, v in model.config.to_dict().items() if k not in NAMES}
+    stops = None if model.generation_config is None else model.generation_config.eos_token_id
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    words = backend.to_str() if backend is not None else json.dumps(tokenizer.get_vocab(), sort_keys=True)
+    texts = (json.dumps(config, sort_keys=True, default=str), str(stops), words, str(tokenizer.chat_template))
+    return _hash_parts([*parts, *(("", hashlib.sha256(text.encode()).digest()) for text in texts)])
 
 
 def _hash_parts(parts: Iterable[tuple[str, bytes]]) -> str:

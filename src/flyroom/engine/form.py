@@ -1,0 +1,237 @@
+"""How a chat template writes an assistant's turn, learnt from the template itself.
+
+What is trained must be the turn that the template writes in a finished chat, token for token. That is not always the
+generation prompt and the answer's own tokens: a generation prompt may open a thought that finished turns lack, a turn
+may begin with a channel or an empty thought, a space may stand between prompt and answer, and a tokenizer may put a
+space before text that it is given alone. So a few chats are rendered whole, and the first way of writing prompt and
+answer is taken that gives the same tokens in all of them:
+
+1. the generation prompt, and the answer encoded alone;
+2. the same, and the answer encoded behind the end of the prompt (`anchor`);
+3. what the template writes before an assistant's words in a finished chat, in place of the generation prompt;
+4. any of these, with the spaces between prompt and answer given to the answer (`lead`).
+
+Where none does, the template is refused and the difference shown. A template that prints today's date is given a fixed
+one, so that a row is the same on any day.
+"""
+
+from __future__ import annotations
+
+import datetime
+import re
+from collections.abc import Iterator, Sequence
+from itertools import product
+from typing import Any, NamedTuple
+
+import jinja2
+
+from flyroom.types import Message, NotAvailable
+
+DATE = "2026-01-01"
+NOW = re.compile(r"strftime_now\s*\(\s*(?:format\s*=\s*)?(['\"])(.*?)\1\s*\)")
+QUESTION, SYSTEM, FORMER = "what next ?", "be brief", "it rains"
+ANSWERS = ("flyroom", "No, two of them.", "1 and 2\n\nThen rest")  # what no template writes of itself
+SHAPES = (  # the chats that are rendered: with and without a system message, at the first and at a later turn
+    (Message("user", QUESTION),),
+    (Message("system", SYSTEM), Message("user", QUESTION)),
+    (Message("user", QUESTION), Message("assistant", FORMER), Message("user", QUESTION)),
+    (Message("system", SYSTEM), Message("user", QUESTION), Message("assistant", FORMER), Message("user", QUESTION)),
+)
+
+
+class Form(NamedTuple):
+    """How a turn is written. `opened`: prompts are the generation prompt, else what finished chats have before an
+    answer. An answer is `lead` and its words, encoded behind `anchor`, and then the tokens `close`.
+    """
+
+    opened: bool = True
+    anchor: str = ""
+    lead: str = ""
+    close: tuple[int, ...] = ()
+
+
+class Template:
+    """A tokenizer's chat template: messages in, text out. `parts`: contents go in as lists of parts.
+
+    `dated` says whether it may print the date; then it is `date`, an ISO date.
+    """
+
+    def __init__(self, tokenizer: Any, *, date: str = DATE) -> None:
+        self.tokenizer, self.date = tokenizer, date
+        self.dated = "strftime_now" in str(tokenizer.chat_template)
+        self._source = fix_date(tokenizer.get_chat_template(), date) if self.dated else None
+        self.parts = False
+        self.parts = not self._passes_text()
+
+    def write(self, messages: Sequence[Message], *, opened: bool) -> str:
+        """The chat as text. NotAvailable where the template refuses it."""
+        turns = [{"role": m.role, "content": self._content(m)} for m in messages]
+        options = {"tokenize": False, "add_generation_prompt": opened, "chat_template": self._source}
+        try:
+            text = self.tokenizer.apply_chat_template(turns, **options)
+        except (jinja2.TemplateError, TypeError) as error:
+            roles = [m.role for m in messages]
+            raise NotAvailable(f"messages with roles {roles} are refused by the chat template: {error}") from error
+        return str(text)
+
+    def before(self, messages: Sequence[Message]) -> str:
+        """What a finished chat has before the assistant's words. NotAvailable where they are not in it."""
+        text = self.write([*messages, Message("assistant", ANSWERS[0])], opened=False)
+        if ANSWERS[0] not in text:
+            raise NotAvailable(f"the chat template does not write an assistant's words as they are: {text!r}")
+        return text.rpartition(ANSWERS[0])[0]
+
+    def encode(self, text: str) -> list[int]:
+        return list(self.tokenizer(text, add_special_tokens=False).input_ids)
+
+    def shapes(self) -> Iterator[tuple[Message, ...]]:
+        """The chats of `SHAPES` that the template accepts, with an answer and without."""
+        for messages in SHAPES:
+            try:
+                self.write(messages, opened=True)
+                self.write([*messages, Message("assistant", FORMER)], opened=False)
+            except NotAvailable:
+                continue
+            yield messages
+
+    def _content(self, message: Message) -> Any:
+        return [{"type": "text", "text": message.content}] if self.parts else message.content
+
+    def _passes_text(self) -> bool:
+        """Whether a question is written where its content is plain text; True too if it is not written as parts."""
+        messages = [Message("user", QUESTION)]
+        for self.parts in (False, True):
+            try:
+                if QUESTION in self.write(messages, opened=True):
+                    return not self.parts
+            except NotAvailable:
+                continue
+        return True
+
+
+def fix_date(source: str, date: str) -> str:
+    """A template's source with an ISO date in the place of today's. ValueError where it asks for today in another way
+    than by a format that is written out.
+
+    >>> fix_date("{{ strftime_now('%d %b %Y') }}", "2026-01-01")
+    "{{ '01 Jan 2026' }}"
+    """
+    day = datetime.datetime.fromisoformat(date)
+    fixed = NOW.sub(lambda match: repr(day.strftime(match[2])), source)
+    if re.search(r"strftime_now\s*\(", fixed):
+        raise ValueError("the chat template prints today's date in a format that is computed, so it cannot be fixed")
+    return fixed
+
+
+def close_token(template: Template, stops: Sequence[int]) -> int | None:
+    """The token that the template puts after an assistant's words: the first added one, else the first. Where the turn
+    ends with its words, the token with which the next turn begins, if generation stops at it. None if there is none.
+    """
+    last, between = (_after(template, follow) for follow in ((), (Message("user", QUESTION),)))
+    ids, added = template.encode(last.strip()), set(template.tokenizer.get_added_vocab().values())
+    if ids:
+        return next((i for i in ids if i in added), ids[0])
+    return next((i for i in template.encode(between.strip())[:1] if i in stops), None)
+
+
+def _after(template: Template, follow: Sequence[Message]) -> str:
+    """What stands behind the words of an assistant, "" where the template refuses the chat."""
+    chat = [Message("user", QUESTION), Message("assistant", ANSWERS[0]), *follow]
+    try:
+        return template.write(chat, opened=False).rpartition(ANSWERS[0])[2]
+    except NotAvailable:  # such as a template that demands a system message: EOS serves instead
+        return ""
+
+
+def learn(template: Template, end: int) -> Form:
+    """The form of a template's turns, which end with the token `end`. ValueError where none gives the template's own
+    tokens. A template that accepts none of the chats has the plain form: what it accepts cannot be known.
+    """
+    chats = list(template.shapes())
+    differences = []
+    for form in _forms(template, chats, end) if chats else [Form(close=(end,))]:
+        faults = [fault for fault in (_difference(template, form, end, chat) for chat in chats) if fault]
+        if not faults:
+            return form
+        differences += faults[:1]
+    raise ValueError(
+        f"the chat template writes the assistant's turn in a form that cannot be trained: {differences[0]}"
+    )
+
+
+def _forms(template: Template, chats: Sequence[Sequence[Message]], end: int) -> Iterator[Form]:
+    """The ways of writing a turn, the plain ones first."""
+    opened = [template.write(chat, opened=True) for chat in chats]
+    try:
+        before = [template.before(chat) for chat in chats]
+    except NotAvailable as error:
+        raise ValueError(str(error)) from error
+    gap = before[0][len(before[0].rstrip()) :]
+    ways = product(dict.fromkeys(("", gap)), ((True, opened), (False, before)), (False, True))
+    for lead, (is_opened, prompts), anchored in ways:
+        end_of_all = common_end([prompt.removesuffix(lead) for prompt in prompts]).rpartition(QUESTION)[2]
+        anchor = end_of_all if anchored else ""
+        if anchor or not anchored:
+            yield Form(is_opened, anchor, lead, _close(template, anchor, lead, chats[0], end))
+
+
+def _close(template: Template, anchor: str, lead: str, chat: Sequence[Message], end: int) -> tuple[int, ...]:
+    """The tokens behind an answer's own, up to `end`; it alone where the template writes none, or not behind them."""
+    ids = _whole(template, chat, ANSWERS[0], end)
+    words = encode_behind(template, anchor, lead + ANSWERS[0])
+    starts = [i for i in range(len(ids) - len(words) + 1) if ids[i : i + len(words)] == words]
+    rest = ids[starts[-1] + len(words) :] if starts else []
+    return tuple(rest) if end in rest else (end,)
+
+
+def _whole(template: Template, chat: Sequence[Message], answer: str, end: int) -> list[int]:
+    """The tokens of a finished chat, up to the end of its last turn. Where the template writes no end, it is added."""
+    text = template.write([*chat, Message("assistant", answer)], opened=False)
+    ids = template.encode(text)
+    if answer not in text:
+        return ids
+    start = len(template.encode(text[: text.rindex(answer) + len(answer)]))
+    if not text.rpartition(answer)[2].strip():
+        return [*template.encode(text.rstrip()), end]
+    place = next((i for i in range(max(start - 1, 0), len(ids)) if ids[i] == end), None)
+    return [*ids, end] if place is None else ids[: place + 1]
+
+
+def _difference(template: Template, form: Form, end: int, chat: Sequence[Message]) -> str:
+    """What of the turn differs from the template's own, "" where nothing does."""
+    prompt = template.encode(write_prompt(template, form, chat))
+    for answer in ANSWERS:
+        row = [*prompt, *encode_behind(template, form.anchor, form.lead + answer), *form.close]
+        whole = _whole(template, chat, answer, end)
+        if row != whole:
+            ours, theirs = (template.tokenizer.decode(ids) for ids in (row, whole))
+            return f"it writes {theirs!r}, {len(whole)} tokens; trained would be {ours!r}, {len(row)} tokens"
+    return ""
+
+
+def write_prompt(template: Template, form: Form, messages: Sequence[Message]) -> str:
+    """What stands before an answer. NotAvailable where the template refuses the chat."""
+    text = template.write(messages, opened=True) if form.opened else template.before(messages)
+    return text.removesuffix(form.lead)
+
+
+def encode_behind(template: Template, anchor: str, text: str) -> list[int]:
+    """The tokens of a text as it stands behind another, where that one's tokens stay what they are; else alone."""
+    if anchor:
+        head, both = template.encode(anchor), template.encode(anchor + text)
+        if both[: len(head)] == head:
+            return both[len(head) :]
+    return template.encode(text)
+
+
+def common_end(texts: Sequence[str]) -> str:
+    """
+    >>> common_end(["a cat", "the cat"])
+    ' cat'
+    """
+    shortest = min(texts, key=len)
+    for n in range(len(shortest) + 1):
+        if not all(text.endswith(shortest[n:]) for text in texts):
+            continue
+        return shortest[n:]
+    return ""

@@ -1,0 +1,100 @@
+"""A turn is trained as the template writes it: on the shapes of public chat templates, with two kinds of tokenizers."""
+
+from __future__ import annotations
+
+import chat_shapes
+import engine_models
+import pytest
+
+from flyroom.engine.form import fix_date
+from flyroom.engine.render import Renderer
+from flyroom.types import Message, NotAvailable, Row
+
+DAY = "2026-01-01"
+QUESTION, SYSTEM = Message("user", "take rest ?"), Message("system", "be brief")
+LATER = (QUESTION, Message("assistant", "it rains"), Message("user", "what next ?"))
+CHATS = {
+    "first": (QUESTION,),
+    "told": (SYSTEM, QUESTION),
+    "later": LATER,
+    "told later": (SYSTEM, *LATER),
+}
+REPLIES = ("yes", "No, two of them.", "drink water\n\nThen rest")
+
+
+def finished(tokenizer, messages, answer: str) -> list[int]:
+    """The template's own tokens of a finished chat, the date fixed by hand."""
+    template = fix_date(tokenizer.chat_template, DAY)
+    chat = [{"role": m.role, "content": m.content} for m in (*messages, Message("assistant", answer))]
+    if "p['type']" in template:
+        chat = [turn | {"content": [{"type": "text", "text": turn["content"]}]} for turn in chat]
+    text = tokenizer.apply_chat_template(chat, tokenize=False, chat_template=template)
+    return tokenizer(text, add_special_tokens=False).input_ids
+
+
+@pytest.mark.parametrize("kind", chat_shapes.TOKENIZERS)
+@pytest.mark.parametrize("name", chat_shapes.SHAPES)
+def test_a_turn_is_what_the_template_writes(name: str, kind: str) -> None:
+    tokenizer = chat_shapes.TOKENIZERS[kind](chat_shapes.SHAPES[name])
+    if name in chat_shapes.REFUSED:
+        with pytest.raises(ValueError, match="chat template"):
+            Renderer(tokenizer)
+        return
+    renderer, compared = Renderer(tokenizer), 0
+    for chat in CHATS.values():
+        for answer in REPLIES:
+            try:
+                row = renderer.row(Row(messages=chat, answer=answer))
+            except NotAvailable:  # a system message, where the template takes none
+                continue
+            own, ids = finished(tokenizer, chat, answer), row.ids.tolist()
+            compared += 1
+            assert row.ids[-1] == renderer.end
+            assert renderer.end in renderer.stops
+            written = own[: len(ids)]
+            assert ids == written or ids[:-1] == own[: len(ids) - 1], tokenizer.decode(ids)
+            if ids != written:  # the template closes the turn with nothing that could be trained
+                assert tokenizer.decode(own[len(ids) - 1 :]).strip() == ""
+            assert renderer.prompt(chat).tolist() == ids[: row.start]
+            assert renderer.text([ids[row.start : -1]]) == [answer]
+    assert compared >= 6
+
+
+def test_a_turn_that_ends_with_its_words_ends_where_the_next_one_begins() -> None:
+    tokenizer = chat_shapes.byte_level(chat_shapes.SHAPES["glm4"])
+    user = tokenizer.convert_tokens_to_ids("<|user|>")
+    assert Renderer(tokenizer, eos=[user]).end == user
+    assert Renderer(tokenizer).end == tokenizer.eos_token_id
+
+
+def test_the_refusal_shows_the_difference() -> None:
+    short = "(m.content.split(' ')[0] if m.role == 'assistant' else m.content) +"
+    template = chat_shapes.CHATML.replace("m.content +", short)
+    tokenizer = chat_shapes.byte_level((template, chat_shapes.IM, None, "<|im_end|>"))
+    with pytest.raises(
+        ValueError, match=r"writes .*<\|im_start\|>assistant\\nNo,<\|im_end\|>.*trained would be .*of them"
+    ):
+        Renderer(tokenizer)
+
+
+def test_a_date_that_cannot_be_fixed_is_refused() -> None:
+    template = "{% set form = '%Y' %}{{ strftime_now(form) }}" + chat_shapes.CHATML
+    tokenizer = chat_shapes.byte_level((template, chat_shapes.IM, None, "<|im_end|>"))
+    with pytest.raises(ValueError, match="today's date in a format that is computed"):
+        Renderer(tokenizer)
+
+
+@pytest.mark.parametrize("kind", chat_shapes.TOKENIZERS)
+def test_an_answer_is_text_also_where_it_looks_like_a_special_token(kind: str) -> None:
+    """Such as HTML, where BOS is <s>: its letters are trained, and a judge reads them."""
+    renderer = Renderer(chat_shapes.TOKENIZERS[kind](chat_shapes.SHAPES["zephyr"]))
+    row = renderer.row(Row(messages=(QUESTION,), answer="take <s>rest</s> please"))
+    answer = row.ids[row.start : -1].tolist()
+    assert not set(answer) & set(renderer.tokenizer.all_special_ids)
+    assert renderer.text([answer]) == ["take <s>rest</s> please"]
+
+
+def test_an_answer_that_can_only_be_special_tokens_is_refused() -> None:
+    tokenizer = engine_models.tokenizer()
+    with pytest.raises(NotAvailable, match="an answer holds <end>"):
+        Renderer(tokenizer).row(Row(messages=(Message("user", "w1"),), answer="w2 <end> w3"))

@@ -1,0 +1,106 @@
+"""A base's identity covers everything that changes its answers; what cannot be opened faithfully is refused."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from flyroom.engine import TorchEngine, bases
+from tests import tiny_base
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny_base.write(tmp_path_factory.mktemp("bases") / "base")
+
+
+@pytest.fixture
+def copy(folder: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(folder, tmp_path / "copy"))
+
+
+def change(path: Path, **values: object) -> None:
+    path.write_text(json.dumps(json.loads(path.read_text()) | values))
+
+
+def add_to_weights(folder: Path) -> None:
+    tensors = load_file(folder / "model.safetensors")
+    tensors["model.norm.weight"] = tensors["model.norm.weight"] + 1
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+
+
+CHANGES = {
+    "weights": add_to_weights,
+    "a second file of weights": lambda f: save_file({"x": torch.ones(1)}, f / "more.safetensors"),
+    "weights in a pickle": lambda f: torch.save({"x": torch.ones(1)}, f / "pytorch_model.bin"),
+    "the index of weights": lambda f: (f / "model.safetensors.index.json").write_text("{}"),
+    "configuration": lambda f: change(f / "config.json", rms_norm_eps=0.5),
+    "stop tokens": lambda f: change(f / "generation_config.json", eos_token_id=[1, 2, 3]),
+    "tokenizer": lambda f: change(f / "tokenizer.json", truncation=None, version="1.1"),
+    "the tokenizer's settings": lambda f: change(f / "tokenizer_config.json", model_max_length=9),
+    "template": lambda f: (f / "chat_template.jinja").write_text(tiny_base.TEMPLATE + " "),
+    "a template in the settings": lambda f: change(f / "tokenizer_config.json", chat_template="x"),
+    "one more template": lambda f: [
+        (f / "additional_chat_templates").mkdir(),
+        (f / "additional_chat_templates" / "tools.jinja").write_text("x"),
+    ],
+    "an adapter beside it": lambda f: (f / "adapter_config.json").write_text("{}"),
+    "a sentencepiece model": lambda f: (f / "tokenizer.model").write_bytes(b"x"),
+}
+
+
+@pytest.mark.parametrize("what", CHANGES)
+def test_what_changes_answers_changes_the_identity(what: str, folder: Path, copy: Path) -> None:
+    assert bases.identity(copy, {}) == bases.identity(folder, {})
+    CHANGES[what](copy)
+    assert bases.identity(copy, {}) != bases.identity(folder, {})
+
+
+def test_the_kind_of_number_and_the_date_are_part_of_it(folder: Path, copy: Path) -> None:
+    plain = bases.load_base(folder).ref.digest
+    assert bases.load_base(folder, dtype="float32", date="2025-02-03").ref.digest == plain
+    assert bases.load_base(folder, dtype="bfloat16").ref.digest != plain
+    (copy / "chat_template.jinja").write_text("{{ strftime_now('%d') }}" + tiny_base.TEMPLATE)
+    days = {date: bases.load_base(copy, date=date).ref.digest for date in ("2025-02-03", "2025-02-04")}
+    assert len(set(days.values())) == 2
+
+
+def test_a_model_in_memory_is_known_by_all_of_it_too() -> None:
+    import engine_models
+
+    def identity(tokenizer=None, **changes: object) -> str:
+        return TorchEngine.of(
+            engine_models.model("llama", **changes), tokenizer or engine_models.tokenizer()
+        ).base.digest
+
+    other = engine_models.tokenizer()
+    other.chat_template += " "
+    assert identity() == identity()
+    assert len({identity(), identity(other), identity(rms_norm_eps=0.5), identity(rope_theta=7.0)}) == 4
+
+
+@pytest.mark.parametrize(
+    ("what", "why"),
+    [
+        (lambda f: (f / "adapter_config.json").write_text("{}"), "an adapter lies in it"),
+        (
+            lambda f: change(f / "config.json", quantization_config={"quant_method": "gptq", "bits": 4}),
+            r"its weights are quantised \(gptq\)",
+        ),
+        (
+            lambda f: (f / "chat_template.jinja").write_text(
+                tiny_base.TEMPLATE.replace("m.content", "m.content | upper")
+            ),
+            "the chat template does not write an assistant's words as they are",
+        ),
+    ],
+)
+def test_what_cannot_be_opened_faithfully_is_refused(what, why: str, copy: Path) -> None:
+    what(copy)
+    with pytest.raises(ValueError, match=f"base is .*copy; .*{why}"):
+        bases.load_base(copy)
