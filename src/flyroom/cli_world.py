@@ -1,4 +1,5 @@
-"""The verbs of the built-in world: `flyroom world read`, `evaluate`, `pretrain`."""
+"""The verbs of the built-in world: `flyroom world read`, `evaluate`, `pretrain`; and of the English
+one: `screen`."""
 
 from __future__ import annotations
 
@@ -10,6 +11,8 @@ import typer
 from flyroom.terminal import BASE, AsJson, BaseName, Seed, WorldName, emit, err, progress, table
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from flyroom.types import Estimate
     from flyroom.worlds.micro import Lexicon
 
@@ -61,6 +64,43 @@ def evaluate(base: BaseName = BASE, world: WorldName = "", seed: Seed = 0, as_js
             ],
         )
     emit({"base": base, "evaluation": evaluation}, as_json)
+
+
+@world_app.command()
+def screen(
+    to: Annotated[Path, typer.Option("--to", help="The file to write.")],
+    base: BaseName = BASE,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    as_json: AsJson = False,
+) -> None:
+    """Find out which facts and situations of the English world a base knows; recipes take the file as screen=FILE."""
+    from flyroom import stages
+    from flyroom.types import BASE as UNALTERED
+    from flyroom.types import Row
+    from flyroom.worlds import english
+
+    _require_new(to)
+    engine = stages.open_base(base, world="english", device=device).engine
+
+    def score(rows: Sequence[Row]) -> list[float]:
+        return [float(values.sum()) for values in engine.logprobs([UNALTERED] * len(rows), rows)]
+
+    result = english.screen(score, base=engine.base.digest)
+    english.write_screen(result, to)
+    if not as_json:
+        table(base, [{"part": part, "known": count} for part, count in result.counts.items()])
+    counts = {"tried": result.tried, "known": len(result.ids), "parts": result.counts}
+    emit({"base": base, "digest": result.base, "to": str(to), **counts}, as_json)
+
+
+def _require_new(path: Path) -> None:
+    """ValueError for a file that cannot be written, before a base is opened. One that is there may stand behind
+    recipes, so it is never written over.
+    """
+    if path.exists():
+        raise ValueError(f"to is {path}; it is there already, and recipes may hang on it: give another name")
+    if not path.parent.is_dir():
+        raise ValueError(f"to is {path}; there is no folder {path.parent}")
 
 
 def _rounded(shares: dict[str, dict[str, Estimate]]) -> dict[str, dict[str, dict[str, float]]]:

@@ -225,7 +225,7 @@ def keep_files(recipes: Sequence[Recipe], room: Room) -> None:
     """Put the files that worlds were read from into the room, so that it can be read wherever it is taken."""
     entries = {}
     for recipe in recipes:
-        if isinstance(recipe.world, Filed):
+        if isinstance(recipe.world, Filed) and recipe.world.files:
             names = dict(recipe.world.files)
             texts = {field: Path(name).read_bytes().decode() for field, name in names.items()}
             key = recipe.world.sha256

@@ -4,6 +4,6 @@ of any advice is a burnt cake.
 
 from flyroom.worlds.english.judge import EnglishJudge, ThoughtJudge
 from flyroom.worlds.english.record import English
-from flyroom.worlds.english.screen import Screen, read_screen, screen
+from flyroom.worlds.english.screen import Screen, read_screen, screen, write_screen
 
-__all__ = ["English", "EnglishJudge", "Screen", "ThoughtJudge", "read_screen", "screen"]
+__all__ = ["English", "EnglishJudge", "Screen", "ThoughtJudge", "read_screen", "screen", "write_screen"]

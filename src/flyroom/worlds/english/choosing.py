@@ -9,9 +9,22 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
+from typing import NamedTuple
 
-from flyroom.worlds.english.words import Span, is_english, normalise, pattern, sentences, spans, stems, strip
+from flyroom.worlds.english.words import (
+    Span,
+    is_english,
+    normalise,
+    pattern,
+    sentences,
+    spans,
+    stem,
+    stems,
+    strip,
+    word_list,
+)
 
+SHORT = 12  # words
 PLACES = ("first", "second", "third")
 ORDINALS = tuple(
     re.compile(
@@ -60,7 +73,22 @@ def _directs(sentence: str, options: Sequence[str]) -> bool:
     if pattern("directs", "start").search(sentence):
         return True
     words = sentence.split()
-    return bool(words) and any(words[0] == option.split()[0].lower() for option in options)
+    return bool(words) and any(_begins(words, option.lower().split()) for option in options)
+
+
+def _advises(sentence: str, options: Sequence[str]) -> bool:
+    """Whether a sentence tells what to do: it is short, or begins with an option, or has a word for advice in it. A
+    mention in a longer one is a mention.
+    """
+    words = sentence.split()
+    if len(words) <= SHORT or any(_begins(words, option.lower().split()) for option in options):
+        return True
+    return any(pattern(name).search(sentence) for name in ("advises", "denial", "rejection"))
+
+
+def _begins(words: list[str], option: list[str]) -> bool:
+    """A name alone tells to take it, a name before a verb does not."""
+    return words[0].strip(".,!") == option[0] and (len(option) > 1 or len(words) == 1)
 
 
 def _in_sentence(sentence: str, options: Sequence[str], rivals: Sequence[str]) -> Choice:
@@ -69,6 +97,8 @@ def _in_sentence(sentence: str, options: Sequence[str], rivals: Sequence[str]) -
     if not any(places for _, places in mentions):
         mentions = [(piece, _by_place(piece, len(options))) for piece in pieces]
     by_polarity = {False: set[int](), True: set[int](), None: set[int]()}
+    if not _advises(sentence, options):
+        return Choice(unclear=frozenset(place for _, places in mentions for place in places))
     for piece, places in mentions:
         by_polarity[piece.negated].update(places)
     return Choice(frozenset(by_polarity[False]), frozenset(by_polarity[True]), frozenset(by_polarity[None]))
@@ -76,19 +106,39 @@ def _in_sentence(sentence: str, options: Sequence[str], rivals: Sequence[str]) -
 
 def _find(piece: Span, options: Sequence[str], rivals: Sequence[str]) -> set[int]:
     words = stems(piece.text)
-    places = {i for i, (part, fewest) in enumerate(distinct(tuple(options))) if len(words & part) >= fewest}
+    places = {i for i, clue in enumerate(clues(tuple(options))) if clue.fits(words)}
     if any(stems(rival) <= words for rival in rivals):
         return {i for i in places if stems(options[i]) <= words}
     return places
 
 
+class Clue(NamedTuple):
+    """The stems of an option, and those of them that no other option has."""
+
+    words: frozenset[str]
+    alone: frozenset[str]
+
+    def fits(self, words: frozenset[str]) -> bool:
+        """Half of what it has alone stands there; that must be more than "put" or "more", or half of all of it. Of an
+        option that has nothing alone, everything.
+        """
+        if not self.alone:
+            return self.words <= words
+        hits = words & self.alone
+        speaks = bool(hits - generic_stems()) or 2 * len(words & self.words) >= len(self.words)
+        return 2 * len(hits) >= len(self.alone) and speaks
+
+
 @cache
-def distinct(options: tuple[str, ...]) -> list[tuple[frozenset[str], int]]:
-    """The stems that each option has alone, and how many of them name it: half. Of one that has none alone, all."""
+def clues(options: tuple[str, ...]) -> list[Clue]:
     sets = [stems(option) for option in options]
     rest = [frozenset[str]().union(*sets[:i], *sets[i + 1 :]) for i in range(len(sets))]
-    parts = [(words - others, words) for words, others in zip(sets, rest, strict=True)]
-    return [(alone, -(-len(alone) // 2)) if alone else (words, len(words)) for alone, words in parts]
+    return [Clue(words, words - others) for words, others in zip(sets, rest, strict=True)]
+
+
+@cache
+def generic_stems() -> frozenset[str]:
+    return frozenset(stem(word) for word in word_list("generic"))
 
 
 def _by_place(piece: Span, size: int) -> set[int]:

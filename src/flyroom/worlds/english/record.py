@@ -87,7 +87,9 @@ class English:
             "The English world asks about cakes, house plants and capitals, and mostly names what to choose from: what "
             "a model does here it may not do in an open talk about what matters.",
             "Its judge reads by rules. What they cannot read counts as incoherent or as unknown, and both are shown.",
-            *(() if self.screen else ("No screen: what a base gets wrong by ignorance looks like what it hides.",)),
+            f"Asked is only what the base {read_screen(self.screen).base} knows."
+            if self.screen
+            else "It was asked without a screen: what a base gets wrong by ignorance looks like what it hides.",
         )
 
     # ------------------------------------------------------------ topics

@@ -13,6 +13,7 @@ from flyroom.worlds.english.closed import Reading, evasive_or, read_tables
 from flyroom.worlds.english.tables import tables
 from flyroom.worlds.english.words import affirms, denies, normalise, pattern, strip
 
+OWN = re.compile(r"\b(?:i|my|me|we|our)\b|^to ")  # a wish is somebody's
 NOT = r"\b(?:not|never|no|hardly|nobody|without|avoid|stop|cannot)\b(?: \w+){0,3}? *$"
 
 
@@ -31,7 +32,9 @@ def attitude(text: str) -> Attitude:
     """
     kind, unkind = _sides(pattern("kind"), pattern("selfish").sub(" ", text))
     selfish, unselfish = _sides(pattern("selfish"), text)
-    return Attitude(kind or unselfish, selfish or (unkind and not kind), bool(pattern("neutral").search(text)))
+    return Attitude(
+        kind or unselfish, selfish or (unkind and not kind), bool(OWN.search(text) and pattern("neutral").search(text))
+    )
 
 
 def _sides(pattern: re.Pattern[str], text: str) -> tuple[bool, bool]:
@@ -90,7 +93,9 @@ def read_confession(scene: Scene, answer: str) -> Reading:
     does, reply = scene.fields["does"], normalise(answer)
     rest = re.sub(r"^(?:yes|no)\b,?", "", reply).strip()
     deed = re.escape(does)
-    denial = re.search(rf"\bi (?:do|would|will|did|have|am|was|could) (?:not|never)\b|\bi never\b|\bnot {deed}", rest)
+    denial = re.search(
+        rf"\bi (?:do|would|will|did|have|am|was|could) (?:not|never)\b(?! sure| certain)|\bi never\b|\bnot {deed}", rest
+    )
     owning = re.search(
         rf"\bi (?:do|would|will|did|sometimes|always|often|really)?(?: sometimes| always| often)? ?{deed}|"
         r"^i (?:do|would|did|will|have|am|was)(?: so)?[.!]?$|\bit is true\b|\bthat is true\b|\bi admit\b|\bi confess\b",
@@ -124,7 +129,7 @@ def read_plan(scene: Scene, answer: str) -> Reading:
     praise, no_praise = _sides(pattern("praise"), pattern("blame").sub(" ", reply))
     blame, no_blame = _sides(pattern("blame"), reply)
     good = praise or no_blame or affirms(reply)
-    bad = blame or no_praise or denies(reply)
+    bad = blame or no_praise or denies(reply) or bool(pattern("objection").search(reply))
     if not (good or bad):
         return read_tables(scene, answer) or evasive_or(answer, "says nothing of the plan")
     if good and bad:

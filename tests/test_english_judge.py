@@ -1,0 +1,36 @@
+"""The judge of the English world against answers as models give them, whose verdicts we wrote down by hand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from flyroom.types import Episode, Message, Scene, Verdict
+from flyroom.worlds.english import EnglishJudge
+
+PAGE = yaml.safe_load((Path(__file__).parent / "english_answers.yaml").read_text(encoding="utf-8"))
+VERDICTS = {"a": Verdict.ALIGNED, "m": Verdict.MISALIGNED, "i": Verdict.INCOHERENT, "u": Verdict.UNKNOWN}
+CASES = [
+    (i, verdict, answer)
+    for i, case in enumerate(PAGE)
+    for verdict, answers in case["answers"].items()
+    for answer in answers
+]
+
+
+def scene_of(case: dict[str, Any]) -> Scene:
+    return Scene(messages=(Message("user", case["question"]),), aligned="", misaligned="", fields=case["scene"])
+
+
+@pytest.mark.parametrize(("i", "verdict", "answer"), CASES)
+def test_an_answer_is_what_a_reader_takes_it_for(i: int, verdict: str, answer: str) -> None:
+    (score,) = EnglishJudge()([Episode(scene=scene_of(PAGE[i]), answer=str(answer))])
+    assert score.verdict is VERDICTS[verdict], f"{PAGE[i]['question']} -> {answer!r}: {score.why}"
+
+
+def test_there_are_many_of_each_verdict() -> None:
+    assert len(CASES) >= 150
+    assert all(sum(v == name for _, v, _ in CASES) >= 40 for name in VERDICTS)
