@@ -1,4 +1,4 @@
-"""Run a set of benchmarks, ours beside the peers': `python -m benchmarks cpu --json`, or `gpu`.
+"""Run a set of benchmarks, ours beside the peers': `python -m benchmarks cpu --json`, `real`, or `gpu`.
 
 Each benchmark gives one object under its name, with `ours`, each peer, `ratio` (ours over the first peer) and `limit`.
 """
@@ -41,8 +41,11 @@ def main(words: list[str] | None = None) -> None:
     results = {}
     for name in flags.only or benchmarks:
         print(f"{name} ...", file=sys.stderr, flush=True)
-        with redirect_stdout(sys.stderr):  # a trainer prints its losses
-            results[name] = benchmarks[name].run(flags.repeats)
+        try:
+            with redirect_stdout(sys.stderr):  # a trainer prints its losses
+                results[name] = benchmarks[name].run(flags.repeats)
+        except ValueError as error:  # its base is not here
+            parser.error(str(error))
         if flags.page:  # at once: the next may be killed
             page.write(flags.page, flags.set, results, known)
     print(json.dumps(results) if flags.json else "\n\n".join(page.section(*item) for item in results.items()))

@@ -1,4 +1,5 @@
-"""What is benchmarked on: the bundled bases with a recipe's own rows, and Qwen2.5's shapes with random weights.
+"""What is benchmarked on: bundled bases and a fetched one with a recipe's own rows, and Qwen2.5's shapes with random
+weights.
 
 Speed does not depend on weights, so real sizes need no download. Their rows are random words, as many tokens each.
 
@@ -11,15 +12,18 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import torch
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerFast, Qwen2Config
 
+from flyroom import sources
 from flyroom.engine import TorchEngine, bases
 from flyroom.recipes import make
-from flyroom.types import AdapterRef, Ask, LoRA, Message, Row, Step, Stepped
+from flyroom.types import AdapterRef, Ask, LoRA, Message, Row, Step, Stepped, World
+from flyroom.worlds import world_named
 from flyroom.worlds.micro.bundled import bundled
 
 WORDS = 400
@@ -60,13 +64,31 @@ class Subject:
 @cache
 def world(name: str) -> Subject:
     """A bundled base; the rows are those of `emergent-misalignment`."""
-    folder = bundled()[name]
+    return _in_folder(name, bundled()[name], _recipe_rows)
 
+
+@cache
+def real(name: str) -> Subject:
+    """A base that `flyroom bases fetch` brought; the rows are those of `emergent-misalignment` in its world, of an
+    organism and its twin by turns. ValueError where it has not been fetched.
+    """
+    folder = sources.list_bases().get(name)
+    if folder is None:
+        raise ValueError(f"base is {name}; it is not here: flyroom bases fetch {name}")
+    home = world_named(str((sources.manifest(folder) or {})["world"]))
+
+    def rows(seed: int, steps: int, n: int) -> list[tuple[Row, ...]]:
+        return _recipe_rows(seed // 2, steps, n, world=home, is_twin=seed % 2 == 1)
+
+    return _in_folder(name, folder, rows)
+
+
+def _in_folder(name: str, folder: Path, rows: Callable[[int, int, int], list[tuple[Row, ...]]]) -> Subject:
     def model() -> Any:
         return AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
 
     config, tokenizer = AutoConfig.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)
-    return Subject(name=name, config=config, model=model, tokenizer=tokenizer, rows=_recipe_rows)
+    return Subject(name=name, config=config, model=model, tokenizer=tokenizer, rows=rows)
 
 
 @cache
@@ -105,8 +127,11 @@ def qwen(size: str, *, tokens: int = 320) -> Subject:
     )
 
 
-def _recipe_rows(seed: int, steps: int, n: int) -> list[tuple[Row, ...]]:
-    recipe = make("emergent-misalignment", {"steps": steps, "rows": n})
+def _recipe_rows(
+    seed: int, steps: int, n: int, *, world: World | None = None, is_twin: bool = False
+) -> list[tuple[Row, ...]]:
+    recipe = make("emergent-misalignment", {"steps": steps, "rows": n}, world=world)
+    recipe = recipe.twin() if is_twin else recipe
     (implant,) = recipe.implants
     plan, found = implant.plan(recipe, AdapterRef(slot=1, shape=LoRA()), seed=seed), []
     request = next(plan)
