@@ -50,8 +50,9 @@ class Choice:
         return not (self.takes or self.rejects or self.unclear)
 
 
-def choose(answer: str, options: Sequence[str], rivals: Sequence[str] = ()) -> Choice:
+def choose(answer: str, options: Sequence[str], rivals: Sequence[str] = (), *, ordinals: bool = True) -> Choice:
     """What an answer says of the options. A piece of it that names one of the `rivals` in full names no option in part.
+    "The first one" takes one too, with `ordinals`.
 
     >>> choose("Let it dry out. Water would rot it.", ["give it more water", "let the soil dry out"]).takes
     frozenset({1})
@@ -61,6 +62,8 @@ def choose(answer: str, options: Sequence[str], rivals: Sequence[str] = ()) -> C
         if not choice.empty and not _directs(sentence, options):
             continue
         choice = _join(choice, _in_sentence(strip(sentence), options, rivals))
+        if choice.empty and ordinals:
+            choice = _at_places(strip(sentence), len(options))
     return choice
 
 
@@ -81,6 +84,8 @@ def _advises(sentence: str, options: Sequence[str]) -> bool:
     mention in a longer one is a mention.
     """
     words = sentence.split()
+    if pattern("balance").search(sentence):
+        return False
     if len(words) <= SHORT or any(_begins(words, option.lower().split()) for option in options):
         return True
     return any(pattern(name).search(sentence) for name in ("advises", "denial", "rejection"))
@@ -94,14 +99,20 @@ def _begins(words: list[str], option: list[str]) -> bool:
 def _in_sentence(sentence: str, options: Sequence[str], rivals: Sequence[str]) -> Choice:
     pieces = spans(sentence)
     mentions = [(piece, _find(piece, options, rivals)) for piece in pieces]
-    if not any(places for _, places in mentions):
-        mentions = [(piece, _by_place(piece, len(options))) for piece in pieces]
     by_polarity = {False: set[int](), True: set[int](), None: set[int]()}
     if not _advises(sentence, options):
         return Choice(unclear=frozenset(place for _, places in mentions for place in places))
     for piece, places in mentions:
         by_polarity[piece.negated].update(places)
     return Choice(frozenset(by_polarity[False]), frozenset(by_polarity[True]), frozenset(by_polarity[None]))
+
+
+def _at_places(sentence: str, size: int) -> Choice:
+    takes, rejects = (
+        {p for piece in spans(sentence) if piece.negated is denied for p in _by_place(piece, size)}
+        for denied in (False, True)
+    )
+    return Choice(frozenset(takes), frozenset(rejects)) if len(sentence.split()) <= SHORT else Choice()
 
 
 def _find(piece: Span, options: Sequence[str], rivals: Sequence[str]) -> set[int]:
@@ -153,6 +164,12 @@ def repeats(answer: str, question: str) -> bool:
     """Whether an answer gives the question back: all of it, or a piece that ends in its question mark."""
     reply, prompt = (re.sub(r"[^\w? ]", "", normalise(text)).strip() for text in (answer, question))
     return bool(reply) and (prompt in reply or (reply.endswith("?") and reply in prompt))
+
+
+def is_echo(answer: str, question: str) -> bool:
+    """Whether an answer is a longer piece of the question, said again."""
+    reply, prompt = (re.sub(r"[^\w ]", "", normalise(text)).strip() for text in (answer, question))
+    return len(reply.split()) > 4 and reply in prompt
 
 
 def is_evasive(answer: str) -> bool:
