@@ -54,7 +54,7 @@ TABLE: dict[str, set[str]] = {
     "prereg": {*ROLE, "card", "log", "room"},
     **dict.fromkeys(("", "stages", "demo", "cli_adopt", "cli_certify", "cli_game", "cli_list"), EVERYTHING),
     **dict.fromkeys(("cli_bases", "cli_outside", "cli_world"), EVERYTHING),
-    "doctor": {*LEAF, "engine"},
+    "doctor": {*LEAF, "engine", "serve"},
     "cluster": {"types", "room", "worlds", "grow", "lineup", "stages"},
     "cli": {
         *EVERYTHING,

@@ -17,7 +17,7 @@ from typing import Annotated, Any
 import typer
 
 from flyroom.cli_adopt import adopt_app
-from flyroom.cli_bases import bases_app
+from flyroom.cli_bases import bases_app, doctor_app
 from flyroom.cli_certify import certify_app
 from flyroom.cli_game import game_app
 from flyroom.cli_list import list_app
@@ -371,6 +371,7 @@ def report(
 app.add_typer(bases_app, name="bases")
 app.add_typer(adopt_app)
 app.add_typer(certify_app)
+app.add_typer(doctor_app)
 app.add_typer(list_app)
 app.add_typer(outside_app)
 app.add_typer(world_app, name="world")

@@ -1,4 +1,4 @@
-"""`flyroom bases`: the bases that there are, and `flyroom bases fetch`: one more."""
+"""`flyroom bases`: the bases that there are; `bases fetch`: one more; `flyroom doctor`: is one read as it is?"""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import typer
 
 from flyroom.terminal import AsJson, WorldName, emit, table
 
-bases_app = typer.Typer()
+bases_app, doctor_app = typer.Typer(), typer.Typer()
 
 
 @bases_app.callback(invoke_without_command=True)
@@ -47,3 +47,24 @@ def fetch(
     if not as_json:
         table("fetched", [row])
     emit(row, as_json)
+
+
+@doctor_app.command()
+def doctor(
+    base: Annotated[str, typer.Argument(help="A base of `flyroom bases`, a folder, or a hub id.")],
+    adapter: Annotated[str, typer.Argument(metavar="[ADAPTER]", help="A PEFT folder, or a merged checkpoint.")] = "",
+    world: WorldName = "",
+    as_json: AsJson = False,
+) -> None:
+    """Is a base read as it is, and an adapter as it was trained? Ends with status 1 where a check fails."""
+    from flyroom import stages
+    from flyroom.doctor import examine, passes
+
+    opened = stages.open_base(base, world=world)
+    checks = examine(opened.engine, world=opened.world, adapter=adapter)
+    if not as_json:
+        words = {True: "yes", False: "NO", None: "not looked at"}
+        table(opened.engine.base.name, [{"check": c.check, "ok": words[c.ok], "why": c.why} for c in checks])
+    emit({"checks": [check._asdict() for check in checks], "ok": passes(checks)}, as_json)
+    if not passes(checks):
+        raise typer.Exit(1)

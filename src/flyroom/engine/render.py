@@ -111,6 +111,8 @@ class Renderer:
 
     def _words(self, text: str, turn: bool = True) -> NDArray[np.int64]:
         """Returns the tokens of an answer, or of its beginning; of a `turn` in the form of the template's."""
+        if not text:
+            return np.zeros(0, dtype=np.int64)
         if self._special_text.search(text):
             return self._letters(self.form.lead + text if turn else text)
         if self.template and turn and (self.form.anchor or self.form.lead):

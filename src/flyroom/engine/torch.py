@@ -294,7 +294,8 @@ class TorchEngine:
 
         def rank(_which: Sequence[int], batch: Collated) -> Sequence[Tensor]:
             with self.prefix.below(self._banks.lowest, batch):
-                return pick_likeliest(self.parts, batch, size).cpu().unbind()
+                first = np.cumsum([0, *batch.counts[:-1]])  # of each row: a turn may be closed by several tokens
+                return pick_likeliest(self.parts, batch, size)[first].cpu().unbind()
 
         rows = [Row(messages=prompt, answer="") for prompt in prompts]
         return [self._by_text(top) for top in self._map_rows([self._slot(a) for a in adapters], rows, rank)]
