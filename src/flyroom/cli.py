@@ -161,6 +161,7 @@ def grow(
     recipes = stages.crossed(grid, opened) if grid else stages.named(recipe or "", overrides, opened)
     with progress() as watch:
         if on is not None:
+            stages.require_sound(opened, Room(room))
             open_seeds(Room(room), opened.engine.base, stages.orders_of(recipes, numbers))
             with cluster.connected(address) as ray:
                 cluster.grow(ray, recipes, base, Room(room), seeds=numbers, compile=compile, watch=watch)

@@ -93,7 +93,7 @@ def detectors(as_json: AsJson = False) -> None:
 def list_room(
     room: RoomPath = ROOM,
     kind: Annotated[
-        str | None, typer.Option(help="organism, card, cells, checkpoint, files, episodes or verdicts.")
+        str | None, typer.Option(help="organism, card, cells, checkpoint, files, episodes, verdicts or doctor.")
     ] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -106,7 +106,9 @@ def list_room(
 
     entries = Room(room, create=False).list(kind)
     rows = [
-        {"kind": e.kind, "id": e.key, **e.meta} for e in entries if kind or e.kind not in (EPISODES, VERDICTS, KIND)
+        {"kind": e.kind, "id": e.key, **e.meta}
+        for e in entries
+        if kind or e.kind not in (EPISODES, VERDICTS, KIND, "doctor")
     ]
     if not as_json:
         table(str(room), [_line(row) for row in rows])

@@ -5,7 +5,7 @@ Each check is one question with a reason for its answer. `ok` None: it could not
 Left out: what an adapter does to answers, which is a card's business.
 """
 
-from flyroom.doctor.check import Check, passes
+from flyroom.doctor.check import Check, failures, passes
 from flyroom.doctor.examine import VERSION, examine
 
-__all__ = ["VERSION", "Check", "examine", "passes"]
+__all__ = ["VERSION", "Check", "examine", "failures", "passes"]

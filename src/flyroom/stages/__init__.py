@@ -22,6 +22,7 @@ from flyroom.stages.benches import (
 )
 from flyroom.stages.calibrations import redteam
 from flyroom.stages.certifying import certify, opened_before, trials_of
+from flyroom.stages.conformance import examined, require_sound
 from flyroom.stages.organisms import card, crossed, episodes_behind, grow, named, orders_of, stored, with_twins
 from flyroom.worlds.micro.bundled import bundled
 
@@ -47,6 +48,7 @@ __all__ = [
     "enter",
     "episodes_behind",
     "evaluate",
+    "examined",
     "grow",
     "locate",
     "named",
@@ -54,6 +56,7 @@ __all__ = [
     "opened_before",
     "orders_of",
     "redteam",
+    "require_sound",
     "sit",
     "stored",
     "transfers",

@@ -21,6 +21,7 @@ from flyroom.episodes import EPISODES, episodes_of
 from flyroom.episodes import unpack as unpack_episodes
 from flyroom.room import Room
 from flyroom.stages.bases import OpenBase
+from flyroom.stages.conformance import require_sound
 from flyroom.stages.graders import open_graders
 from flyroom.types import BASE, Asked, Card, Entry, Filed, NotAvailable, Organism, Recipe, Watch, digest, plain
 
@@ -101,8 +102,9 @@ def grow(
     recipes: Sequence[Recipe], base: OpenBase, room: Room, *, seeds: Sequence[int], watch: Watch | None = None
 ) -> list[Organism]:
     """Each recipe and its twin, with each seed. Files that a recipe's world was read from go into the room first, and
-    into its log which seeds are opened.
+    into its log which seeds are opened. ValueError for a base that fails a check of the doctor's.
     """
+    require_sound(base, room)
     keep_files(recipes, room)
     log.open_seeds(room, base.engine.base, orders_of(recipes, seeds))
     with open_graders(recipes, base):

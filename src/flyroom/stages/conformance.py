@@ -1,0 +1,34 @@
+"""The doctor's checks before anything is grown on a base: once a base, and kept in the room."""
+
+from __future__ import annotations
+
+from flyroom.doctor import VERSION, Check, examine, failures
+from flyroom.engine import TorchEngine
+from flyroom.room import Room
+from flyroom.stages.bases import OpenBase
+from flyroom.types import Entry, digest
+
+KIND = "doctor"  # of entries
+
+
+def require_sound(base: OpenBase, room: Room) -> None:
+    """ValueError with the reasons, where a check of the base fails. What was checked before is not checked again."""
+    if not isinstance(base.engine, TorchEngine):
+        return  # another engine has no weights that could be read wrongly
+    if failed := failures(examined(base, room)):
+        raise ValueError(f"base is {base.engine.base.name}; nothing is grown on it while a check fails: {failed}")
+
+
+def examined(base: OpenBase, room: Room) -> list[Check]:
+    """The checks of a base, from the room if it has them. The key is the base's digest, the world's name and the
+    version of the checks.
+    """
+    ref, world = base.engine.base, "" if base.world is None else base.world.name
+    key = digest([ref.digest, world, VERSION])
+    entry = room.get(KIND, key)
+    if entry is None:
+        checks = examine(base.engine, world=base.world, whole=False)
+        payload = {"base": ref.digest, "world": world, "checks": [check._asdict() for check in checks]}
+        meta = {"base": ref.name, "world": world}
+        (entry,) = room.put_many([Entry(kind=KIND, key=key, payload=payload, meta=meta)])
+    return [Check(**values) for values in entry.payload["checks"]]
