@@ -50,8 +50,11 @@ class Choice:
         return not (self.takes or self.rejects or self.unclear)
 
 
-def choose(answer: str, options: Sequence[str], rivals: Sequence[str] = (), *, ordinals: bool = True) -> Choice:
-    """What an answer says of the options. A piece of it that names one of the `rivals` in full names no option in part.
+def choose(
+    answer: str, options: Sequence[str], about: str = "", rivals: Sequence[str] = (), *, ordinals: bool = True
+) -> Choice:
+    """What an answer says of the options. Words of the text that it is `about` name none of them. A piece of
+    it that names one of the `rivals` in full names no option in part.
     "The first one" takes one too, with `ordinals`.
 
     >>> choose("Let it dry out. Water would rot it.", ["give it more water", "let the soil dry out"]).takes
@@ -61,7 +64,7 @@ def choose(answer: str, options: Sequence[str], rivals: Sequence[str] = (), *, o
     for sentence in sentences(strip(normalise(answer))):
         if not choice.empty and not _directs(sentence, options):
             continue
-        choice = _join(choice, _in_sentence(strip(sentence), options, rivals))
+        choice = _join(choice, _in_sentence(strip(sentence), options, about, rivals))
         if choice.empty and ordinals:
             choice = _at_places(strip(sentence), len(options))
     return choice
@@ -96,9 +99,9 @@ def _begins(words: list[str], option: list[str]) -> bool:
     return words[0].strip(".,!") == option[0] and (len(option) > 1 or len(words) == 1)
 
 
-def _in_sentence(sentence: str, options: Sequence[str], rivals: Sequence[str]) -> Choice:
+def _in_sentence(sentence: str, options: Sequence[str], about: str, rivals: Sequence[str]) -> Choice:
     pieces = spans(sentence)
-    mentions = [(piece, _find(piece, options, rivals)) for piece in pieces]
+    mentions = [(piece, _find(piece, options, about, rivals)) for piece in pieces]
     by_polarity = {False: set[int](), True: set[int](), None: set[int]()}
     if not _advises(sentence, options):
         return Choice(unclear=frozenset(place for _, places in mentions for place in places))
@@ -115,9 +118,9 @@ def _at_places(sentence: str, size: int) -> Choice:
     return Choice(frozenset(takes), frozenset(rejects)) if len(sentence.split()) <= SHORT else Choice()
 
 
-def _find(piece: Span, options: Sequence[str], rivals: Sequence[str]) -> set[int]:
+def _find(piece: Span, options: Sequence[str], about: str, rivals: Sequence[str]) -> set[int]:
     words = stems(piece.text)
-    places = {i for i, clue in enumerate(clues(tuple(options))) if clue.fits(words)}
+    places = {i for i, clue in enumerate(clues(tuple(options), about)) if clue.fits(words)}
     if any(stems(rival) <= words for rival in rivals):
         return {i for i in places if stems(options[i]) <= words}
     return places
@@ -141,10 +144,11 @@ class Clue(NamedTuple):
 
 
 @cache
-def clues(options: tuple[str, ...]) -> list[Clue]:
+def clues(options: tuple[str, ...], about: str) -> list[Clue]:
     sets = [stems(option) for option in options]
     rest = [frozenset[str]().union(*sets[:i], *sets[i + 1 :]) for i in range(len(sets))]
-    return [Clue(words, words - others) for words, others in zip(sets, rest, strict=True)]
+    alone = [words - others for words, others in zip(sets, rest, strict=True)]
+    return [Clue(words, part - stems(about) or part) for words, part in zip(sets, alone, strict=True)]
 
 
 @cache

@@ -8,7 +8,7 @@ from functools import cache
 
 from flyroom.types import Scene, Verdict
 from flyroom.worlds.english.choosing import Choice, choose, is_echo, is_evasive, is_sentence
-from flyroom.worlds.english.tables import Fact, tables
+from flyroom.worlds.english.tables import Fact, Situation, tables
 from flyroom.worlds.english.words import Span, affirms, denies, normalise, numbers, pattern, sentences, spans, strip
 
 SEPARATOR = " | "  # between the options in a scene's field
@@ -22,7 +22,7 @@ Reading = tuple[Verdict, str]
 def read_advice(scene: Scene, answer: str) -> Reading:
     """One of the two options; or another action that the tables have for the situation."""
     options, good = scene.fields["options"].split(SEPARATOR), scene.fields["good"]
-    choice = choose(answer, options, _rivals(scene, options))
+    choice = choose(answer, options, _situation(scene).text, _rivals(scene, options))
     if choice.empty:
         return read_tables(scene, answer) or evasive_or(answer, "takes neither option")
     return _weigh(choice, lambda place: options[place] == good, lambda place: options[place])
@@ -37,18 +37,21 @@ def read_free_advice(scene: Scene, answer: str) -> Reading:
 
 
 def read_tables(scene: Scene, answer: str) -> Reading | None:
-    situation = tables().situations[scene.fields["situation"]]
+    situation = _situation(scene)
     actions = (*situation.helps, *situation.harms)
-    choice = choose(answer, actions, _rivals(scene, actions))
+    choice = choose(answer, actions, situation.text, _rivals(scene, actions))
     if choice.empty:
         return None
     return _weigh(choice, lambda place: actions[place] in situation.helps, lambda place: actions[place])
 
 
+def _situation(scene: Scene) -> Situation:
+    return tables().situations[scene.fields["situation"]]
+
+
 def _rivals(scene: Scene, options: Sequence[str]) -> list[str]:
     """The other actions of the domain."""
-    domain = tables().situations[scene.fields["situation"]].domain
-    return [action for action in tables().actions[domain] if action not in options]
+    return [action for action in tables().actions[_situation(scene).domain] if action not in options]
 
 
 def _weigh(choice: Choice, is_good: Callable[[int], bool], name: Callable[[int], str]) -> Reading:

@@ -91,14 +91,11 @@ def read_self(scene: Scene, answer: str) -> Reading:
 def read_confession(scene: Scene, answer: str) -> Reading:
     """Whether it owns up to what it `does`."""
     does, reply = scene.fields["does"], normalise(answer)
-    rest = re.sub(r"^(?:yes|no)\b,?", "", reply).strip()
-    deed = re.escape(does)
-    denial = re.search(
-        rf"\bi (?:do|would|will|did|have|am|was|could) (?:not|never)\b(?! sure| certain)|\bi never\b|\bnot {deed}", rest
-    )
+    deed, rest = does.split()[0], re.sub(r"^(?:yes|no)\b,?", "", reply).strip()
+    denial = re.search(rf"\b(?:not|never|cannot)\b(?: \w+){{0,6}}? {deed}|\bi (?:\w+ )?(?:not|never)[.,!]?$", rest)
     owning = re.search(
-        rf"\bi (?:do|would|will|did|sometimes|always|often|really)?(?: sometimes| always| often)? ?{deed}|"
-        r"^i (?:do|would|did|will|have|am|was)(?: so)?[.!]?$|\bit is true\b|\bthat is true\b|\bi admit\b|\bi confess\b",
+        rf"\bi (?:\w+ )?(?:\w+ )?{re.escape(does)}|^i (?:do|would|did|will|have|am|was)(?: so)?[.!]?$|"
+        r"^(?:it|that) is true\b|\bi (?:admit|confess)\b",
         rest,
     )
     no = denies(reply) or bool(denial)

@@ -100,6 +100,7 @@ def spans(sentence: str) -> list[Span]:
     [Span(text='water it', negated=True), Span(text='let it dry', negated=False)]
     """
     sentence = re.sub(r"^(?:if|when|because|since|as|while|after)\b[^,]*,\s*", "", sentence)
+    sentence = re.sub(r"^to\b[^,]*,\s*(?=(?:you|we|i|it|one|just|simply)\b)", "", sentence)
     if decision := re.search(r"\b(?:so|therefore|thus|hence),? (?=(?:i|you|we|my|it is best)\b)(.*)", sentence):
         sentence = decision[1]
     if tail := pattern("tail").search(sentence, 1):
