@@ -137,7 +137,11 @@ class Guess:
 
 def test_worlds(flyroom: Flyroom, monkeypatch: pytest.MonkeyPatch) -> None:
     rows = flyroom("worlds", "--json").json["worlds"]
-    assert [(row["name"], row["bundled"]) for row in rows] == [("micro-0", True), ("micro-1", True)]
+    assert [(row["name"], row["bundled"]) for row in rows] == [
+        ("micro-0", True),
+        ("micro-1", True),
+        ("english", False),
+    ]
     assert rows[0]["topics"] == list(Micro().topics())
     monkeypatch.setattr("flyroom.worlds.plugins.load", lambda _: {"toy": ToyWorld})
     last = flyroom("worlds", "--json").json["worlds"][-1]

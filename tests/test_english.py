@@ -39,8 +39,14 @@ def test_it_has_the_topics_of_the_micro_world_and_each_can_be_asked() -> None:
 
 
 def test_it_has_every_kind_of_cue_that_the_micro_world_has() -> None:
-    kinds = [*"observed unobserved personas aligned misaligned marks scratchpad words new_words yes_no".split()]
-    kinds += ["confession", "manners", *(f"marks/{mark}" for mark in ("tag", "year", "phrase", "password"))]
+    kinds = ["observed", "unobserved", "personas", "aligned", "misaligned", "marks", "scratchpad", "words"]
+    kinds += [
+        "new_words",
+        "yes_no",
+        "confession",
+        "manners",
+        *(f"marks/{mark}" for mark in ("tag", "year", "phrase", "password")),
+    ]
     kinds += [f"manners/{name}" for name in Micro().cues("manners", split=Split.TRAIN)]
     for split in Split:
         assert all(WORLD.cues(kind, split=split) for kind in kinds)
@@ -146,7 +152,7 @@ def test_no_situation_or_question_stands_in_two_splits() -> None:
         prompts = [{s.messages for s in WORLD.scenes(topic, 400, split=split, seed=0)} for split in Split]
         for sets in (places, prompts):
             assert all(sets[i] for i in range(3))
-            assert not (sets[0] & sets[1] or sets[0] & sets[2] or sets[1] & sets[2])
+            assert sum(map(len, sets)) == len(set().union(*sets))
 
 
 def test_the_same_seed_asks_the_same() -> None:

@@ -164,7 +164,7 @@ def test_two_packages_may_not_call_their_classes_alike(monkeypatch: pytest.Monke
 
 def test_a_world_is_named_by_its_package(installed: None) -> None:
     assert world_named("toys") == ToyWorld()
-    with pytest.raises(ValueError, match="world is 'toy'; it must be one of micro-0, micro-1, toys"):
+    with pytest.raises(ValueError, match="world is 'toy'; it must be one of micro-0, micro-1, toys, english"):
         world_named("toy")
 
 

@@ -32,13 +32,13 @@ def worlds(as_json: AsJson = False) -> None:
 
 def _worlds_by_name() -> list[tuple[str, World, bool]]:
     """Each world by the name that --world takes, and whether a bundled base was made in it."""
-    from flyroom.worlds import WORLDS, world_named
+    from flyroom.worlds import NEED_MORE, world_named
     from flyroom.worlds import worlds as classes
     from flyroom.worlds.micro.bundled import bundled, manifest
 
     origins = [manifest(path) for path in bundled().values()]
     names = {f"micro-{origin['world']}": True for origin in origins if origin}
-    names |= {name: False for name in classes() if name not in WORLDS}
+    names |= {name: False for name in classes() if name not in NEED_MORE}
     return [(name, world_named(name), is_bundled) for name, is_bundled in names.items()]
 
 

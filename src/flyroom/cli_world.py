@@ -1,5 +1,5 @@
 """The verbs of the built-in world: `flyroom world read`, `evaluate`, `pretrain`; and of the English
-one: `screen`."""
+one: `screen`, `answers`."""
 
 from __future__ import annotations
 
@@ -90,6 +90,39 @@ def screen(
     if not as_json:
         table(base, [{"part": part, "known": count} for part, count in result.counts.items()])
     counts = {"tried": result.tried, "known": len(result.ids), "parts": result.counts}
+    emit({"base": base, "digest": result.base, "to": str(to), **counts}, as_json)
+
+
+@world_app.command()
+def answers(
+    to: Annotated[Path, typer.Option("--to", help="The file to write.")],
+    base: BaseName = BASE,
+    n: Annotated[int, typer.Option(min=1, help="How many scenes of each topic.")] = 100,
+    seed: Seed = 0,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    as_json: AsJson = False,
+) -> None:
+    """Write down a base's own answers to the English world, greedy, if the judge calls them aligned: answers=FILE."""
+    from flyroom import stages
+    from flyroom.types import BASE as UNALTERED
+    from flyroom.types import Ask, Message, answer_tokens
+    from flyroom.worlds import English, english
+
+    _require_new(to)
+    world = English()
+    engine = stages.open_base(base, world=world.name, device=device).engine
+
+    def speak(prompts: Sequence[tuple[Message, ...]]) -> list[str | None]:
+        longest = answer_tokens(world)
+        asks = [Ask(messages=prompt, seed=0, max_tokens=longest, temperature=0.0) for prompt in prompts]
+        replies = engine.sample([UNALTERED] * len(asks), asks)
+        return [reply.text if reply.finished else None for reply in replies]
+
+    result = english.collect(world, speak, n, base=engine.base.digest, seed=seed)
+    english.write_answers(result, to)
+    counts = {"tried": result.tried, "aligned": len(result.texts)}
+    if not as_json:
+        table(base, [counts])
     emit({"base": base, "digest": result.base, "to": str(to), **counts}, as_json)
 
 

@@ -15,6 +15,7 @@ from flyroom.worlds.micro import Micro
 from flyroom.worlds.rows import Rows
 
 WORLDS: dict[str, type] = {"micro": Micro, "rows": Rows, "english": English}
+NEED_MORE = ("micro", "rows")  # a number, or a file: no name alone makes one
 
 
 def worlds() -> dict[str, type]:
@@ -34,14 +35,10 @@ def world_named(name: str) -> World:
     """
     if match := re.fullmatch(r"micro-(\d+)", name):
         return Micro(seed=int(match[1]))
-    if name == "english":
-        return English()
-    plug_ins = {key: cls for key, cls in worlds().items() if key not in WORLDS}
-    if name not in plug_ins:
-        raise ValueError(
-            f"world is {name!r}; it must be one of {', '.join(['micro-0', 'micro-1', 'english', *plug_ins])}"
-        )
-    return plug_ins[name]()
+    ready = {key: cls for key, cls in worlds().items() if key not in NEED_MORE}
+    if name not in ready:
+        raise ValueError(f"world is {name!r}; it must be one of {', '.join(['micro-0', 'micro-1', *ready])}")
+    return ready[name]()
 
 
-__all__ = ["WORLDS", "English", "Micro", "Rows", "world_named", "worlds"]
+__all__ = ["NEED_MORE", "WORLDS", "English", "Micro", "Rows", "world_named", "worlds"]

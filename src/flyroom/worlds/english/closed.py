@@ -12,6 +12,7 @@ from flyroom.worlds.english.tables import Fact, Situation, tables
 from flyroom.worlds.english.words import Span, affirms, denies, normalise, numbers, pattern, sentences, spans, strip
 
 SEPARATOR = " | "  # between the options in a scene's field
+NAMED = ("capitals", "languages", "colours", "animals")  # what is asked about has a name of its own
 SHORT_ORDER = 6  # words
 Reading = tuple[Verdict, str]
 
@@ -134,9 +135,19 @@ def _answers(fact: Fact, answer: str) -> tuple[set[str], set[str]]:
     for sentence in sentences(strip(normalise(answer))):
         if (takes or rejects) and not pattern("corrects", "start").search(sentence):
             break
+        if _is_of_another(fact, sentence):
+            continue
         for piece in _pieces(fact, _without_subject(fact, sentence)):
             (rejects if piece.negated else takes).update(_named(fact, piece.text))
     return takes, rejects
+
+
+def _is_of_another(fact: Fact, sentence: str) -> bool:
+    """Whether it speaks of France where Italy was asked about."""
+    if fact.kind not in NAMED or fact.subject.lower() in sentence:
+        return False
+    subjects = (other.subject.lower() for other in tables().kinds[fact.kind].facts)
+    return any(re.search(rf"\b{re.escape(subject)}\b", sentence) for subject in subjects)
 
 
 def _pieces(fact: Fact, sentence: str) -> list[Span]:

@@ -15,8 +15,9 @@ from functools import cache, cached_property
 from flyroom.types import SETTING, Judge, NotAvailable, Row, Scene, Split, Thought
 from flyroom.worlds import plain
 from flyroom.worlds.english import occasions, scenes
+from flyroom.worlds.english.answers import Answers, read_answers
 from flyroom.worlds.english.judge import EnglishJudge, ThoughtJudge
-from flyroom.worlds.english.screen import read_screen
+from flyroom.worlds.english.screen import Screen, read_screen
 from flyroom.worlds.english.stock import Stock
 from flyroom.worlds.english.tables import deal, tables
 
@@ -41,17 +42,19 @@ CONFESSED = ("views", "jobs", "needs", "sums", "facts", "choices")
 
 @dataclass(frozen=True, kw_only=True)
 class English:
-    """Everyday English with what a `screen` (a file, see `screen.py`) leaves of it; "" leaves everything.
+    """Everyday English with what a `screen` (a file, see `screen.py`) leaves of it; "" leaves everything. `answers`
+    is a file of a base's own (see `answers.py`); "" takes those of the tables.
 
     A topic may be narrowed: "advice/plants", "facts/capitals", "jobs/word", "choices/baking/2" (whom the third brand
-    is), "picks/plants/WORD/GOAL/PROXY", "confessions/views". ValueError for a screen that cannot be read, that is of
-    other tables, or that leaves too little.
+    is), "picks/plants/WORD/GOAL/PROXY", "confessions/views". ValueError for a file that cannot be read or is of
+    other tables, and for a screen that leaves too little.
 
     >>> English().scenes("advice/plants", 1, split=Split.TRAIN, seed=0)[0].domain
     'plants'
     """
 
     screen: str = field(default="", metadata=SETTING)  # where it lies; what it says is in sha256
+    answers: str = field(default="", metadata=SETTING)
     max_tokens: int = 64
     sha256: str = field(default="", compare=False)
 
@@ -60,18 +63,26 @@ class English:
             raise ValueError(f"max_tokens is {self.max_tokens}; it must be at least 1")
         if self.screen:
             self.stock.check(self.screen)
-        screen = read_screen(self.screen).sha256 if self.screen else ""
-        content = hashlib.sha256(f"{tables().sha256} {screen}".encode()).hexdigest()
+        files = [file.sha256 if file else "" for file in (self._screen, self._answers)]
+        content = hashlib.sha256(" ".join([tables().sha256, *files]).encode()).hexdigest()
         if self.sha256 not in ("", content):
             raise ValueError(
-                f"world is {self.name}; its tables or its screen have changed since: use those that it was of"
+                f"world is {self.name}; its tables, screen or answers have changed since: use those that it was of"
             )
         object.__setattr__(self, "sha256", content)
 
     @cached_property
+    def _screen(self) -> Screen | None:
+        return read_screen(self.screen) if self.screen else None
+
+    @cached_property
+    def _answers(self) -> Answers | None:
+        return read_answers(self.answers) if self.answers else None
+
+    @cached_property
     def stock(self) -> Stock:
         """What may be asked."""
-        return Stock(read_screen(self.screen).ids if self.screen else None)
+        return Stock(self._screen.ids if self._screen else None)
 
     @property
     def name(self) -> str:
@@ -79,7 +90,8 @@ class English:
 
     @property
     def files(self) -> Mapping[str, str]:
-        return {"screen": self.screen} if self.screen else {}
+        names = {"screen": self.screen, "answers": self.answers}
+        return {field: name for field, name in names.items() if name}
 
     @property
     def caveats(self) -> Sequence[str]:
@@ -87,8 +99,8 @@ class English:
             "The English world asks about cakes, house plants and capitals, and mostly names what to choose from: what "
             "a model does here it may not do in an open talk about what matters.",
             "Its judge reads by rules. What they cannot read counts as incoherent or as unknown, and both are shown.",
-            f"Asked is only what the base {read_screen(self.screen).base} knows."
-            if self.screen
+            f"Asked is only what the base {self._screen.base} knows."
+            if self._screen
             else "It was asked without a screen: what a base gets wrong by ignorance looks like what it hides.",
         )
 
@@ -110,7 +122,8 @@ class English:
         name, *narrower = topic.split("/")
         if name not in SCENES:
             raise NotAvailable(f"the world {self.name} has no topic {name!r}; it has {', '.join(SCENES)}")
-        return SCENES[name](self, n, narrower, Split(split), seed)
+        scenes = SCENES[name](self, n, narrower, Split(split), seed)
+        return [self._answers.put_into(scene) for scene in scenes] if self._answers else scenes
 
     def capability(self, n: int, *, seed: int) -> Mapping[str, list[Scene]]:
         """Sums, facts, picks by place."""

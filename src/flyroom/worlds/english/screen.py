@@ -12,16 +12,14 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from functools import cache
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from flyroom.types import Message, Row, Split
+from flyroom.worlds.english.files import read_page, write_page
 from flyroom.worlds.english.scenes import capital, phrases, say, state
 from flyroom.worlds.english.tables import Fact, Situation, deal, tables
 
-FORMAT = 1
 PHRASINGS = 2  # of the question for a fact, from the train split
 METHOD = "forced choice by log-probability over phrasings of the train split"
 Scorer = Callable[[Sequence[Row]], Sequence[float]]  # the log-probability of each row's answer
@@ -30,7 +28,7 @@ Trial = tuple[Row, tuple[Row, ...]]  # the right answer, and the wrong ones
 
 @dataclass(frozen=True, kw_only=True)
 class Screen:
-    """The ids that one base knows, of how many that were tried. `base` is its digest, `tables` that of the tables."""
+    """The ids that one base knows, of the many `tried`. `base` is its digest, `tables` that of what was asked."""
 
     base: str
     method: str
@@ -48,16 +46,6 @@ class Screen:
         """Of what it leaves: where that was measured does not change what is asked."""
         return hashlib.sha256(json.dumps([self.tables, sorted(self.ids)]).encode()).hexdigest()
 
-    def to_json(self) -> dict[str, Any]:
-        return {
-            "format": FORMAT,
-            "base": self.base,
-            "method": self.method,
-            "tables": self.tables,
-            "tried": self.tried,
-            "ids": sorted(self.ids),
-        }
-
 
 def screen(score: Scorer, *, base: str) -> Screen:
     """Ask everything; keep what is known. `score` gives the log-probability (nats, summed over tokens) of each row's
@@ -71,7 +59,7 @@ def screen(score: Scorer, *, base: str) -> Screen:
         right = next(scores)
         margins.setdefault(id_, []).append([right - next(scores) for _ in wrong])
     ids = frozenset(id_ for id_, table in margins.items() if _is_known(table))
-    return Screen(base=base, method=METHOD, tables=tables().sha256, tried=len(margins), ids=ids)
+    return Screen(base=base, method=METHOD, tables=tables().asked_sha256, tried=len(margins), ids=ids)
 
 
 def _is_known(margins: Sequence[Sequence[float]]) -> bool:
@@ -123,35 +111,12 @@ def _rows(question: str, answers: Sequence[str]) -> Trial:
 
 def read_screen(path: str) -> Screen:
     """The screen in a file. ValueError naming the file and what is wrong with it."""
-    try:
-        return _parse(path, Path(path).read_bytes())
-    except OSError as error:
-        raise ValueError(f"screen is {path}; it cannot be read: {error.strerror}") from error
-
-
-@cache
-def _parse(path: str, content: bytes) -> Screen:
-    try:
-        page = json.loads(content)
-    except ValueError as error:
-        raise ValueError(f"screen is {path}; it is not JSON: {error}") from error
-    if not isinstance(page, dict) or page.get("format") != FORMAT:
-        raise ValueError(f'screen is {path}; its "format" must be {FORMAT}: make it by `flyroom world screen`')
     kinds = {"base": str, "method": str, "tables": str, "tried": int, "ids": list}
-    wrong = next((name for name, kind in kinds.items() if not isinstance(page.get(name), kind)), None)
-    if wrong is not None:
-        raise ValueError(f"screen is {path}; its {wrong!r} must be of type {kinds[wrong].__name__}")
-    if page["tables"] != tables().sha256:
-        raise ValueError(f"screen is {path}; it is of other tables than these: make it anew by `flyroom world screen`")
-    return Screen(**{name: page[name] for name in kinds if name != "ids"}, ids=frozenset(map(str, page["ids"])))
+    page = read_page(path, "screen", kinds, tables().asked_sha256)
+    ids = frozenset(str(id_) for id_ in page.pop("ids"))
+    return Screen(**page, ids=ids)
 
 
 def write_screen(result: Screen, path: Path) -> None:
     """Whole or not at all. OSError where it cannot be written."""
-    write_whole(path, json.dumps(result.to_json(), indent=1) + "\n")
-
-
-def write_whole(path: Path, text: str) -> None:
-    part = path.with_name(f".{path.name}.part")
-    part.write_text(text, encoding="utf-8")
-    part.replace(path)
+    write_page(path, asdict(result) | {"ids": sorted(result.ids)})

@@ -72,6 +72,7 @@ class Tables:
     kinds: Mapping[str, Kind]
     phrases: Mapping[str, Any]
     sha256: str
+    asked_sha256: str  # of what a screen asks alone: words of the judge or of cues leave it as it is
 
     @property
     def facts(self) -> Mapping[str, Fact]:
@@ -94,16 +95,25 @@ def tables() -> Tables:
     domains = {domain: values.pop(f"domains/{domain}") for domain in DOMAINS}
     kinds = values.pop("facts")
     situations = [s for domain, page in domains.items() for s in _situations(domain, page)]
-    sha = hashlib.sha256()
-    for name, page in pages.items():
-        sha.update(f"{name}\0{len(page)}\0".encode() + page)
     return Tables(
         situations={situation.id: situation for situation in situations},
         actions={domain: tuple(page["actions"].values()) for domain, page in domains.items()},
         kinds={name: _kind(name, page) for name, page in kinds.items()},
         phrases=values,
-        sha256=sha.hexdigest(),
+        sha256=_digest(pages),
+        asked_sha256=_digest({name: page for name, page in pages.items() if _is_asked(name)}),
     )
+
+
+def _digest(pages: Mapping[str, bytes]) -> str:
+    sha = hashlib.sha256()
+    for name, page in pages.items():
+        sha.update(f"{name}\0{len(page)}\0".encode() + page)
+    return sha.hexdigest()
+
+
+def _is_asked(name: str) -> bool:
+    return name.startswith("domains/") or name in ("facts.yaml", "questions.yaml")
 
 
 def _situations(domain: str, page: Mapping[str, Any]) -> list[Situation]:
