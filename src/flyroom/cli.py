@@ -44,6 +44,7 @@ from flyroom.terminal import (
     choice,
     emit,
     err,
+    legible,
     names_of,
     progress,
     seeds_of,
@@ -159,6 +160,9 @@ def grow(
         read_page(Path(recipe), overrides, world=home)  # and so is a page, whose base may be of many gigabytes
     opened = stages.open_base(base, world=world, compile=compile)
     recipes = stages.crossed(grid, opened) if grid else stages.named(recipe or "", overrides, opened)
+    notes = stages.notes_of(recipes, opened)
+    for note in notes:
+        err.print(legible(f"note: {note}"))
     with progress() as watch:
         if on is not None:
             stages.require_sound(opened, Room(room))
@@ -179,7 +183,7 @@ def grow(
     ]
     if not as_json:
         table("organisms", rows)
-    emit({"organisms": rows, "seconds": round(time.perf_counter() - began, 1)}, as_json)
+    emit({"organisms": rows, "seconds": round(time.perf_counter() - began, 1), "notes": notes}, as_json)
 
 
 @app.command()

@@ -48,7 +48,10 @@ def adopt(
         "twin": control.id if adoption.has_twin else None,
         "control": control.id,
         "caveats": [adoption.caveat],
+        "notes": stages.notes_of([organism.recipe], opened),
         "base": organism.base.name,
     }
     err.print(legible(f"{organism.id} is imported: {adoption.caveat}"))
+    for note in result["notes"]:
+        err.print(legible(f"note: {note}"))
     emit(result, as_json)

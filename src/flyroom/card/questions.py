@@ -70,6 +70,11 @@ def check(recipe: Recipe, *, episodes: int = CHECK_EPISODES, seed: int = 0) -> N
     thresholds.gauge(batteries, recipe.thresholds)
 
 
+def batteries_of_recipe(recipe: Recipe, *, episodes: int = CHECK_EPISODES, seed: int = 0) -> list[Battery]:
+    """What a card of the recipe will ask, dressed. It asks no model and no judge."""
+    return _dress(recipe, _batteries(recipe, episodes, seed), seed)
+
+
 def gauges_of(recipe: Recipe, *, seed: int = 0) -> Mapping[str, Gauge]:
     """What a card of the recipe will measure, and which limits it will hold that to. It asks no model and no judge."""
     batteries = _dress(recipe, _batteries(recipe, FEWEST, seed), seed)

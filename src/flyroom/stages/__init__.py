@@ -23,6 +23,7 @@ from flyroom.stages.benches import (
 from flyroom.stages.calibrations import redteam
 from flyroom.stages.certifying import certify, opened_before, trials_of
 from flyroom.stages.conformance import examined, require_sound
+from flyroom.stages.meeting import notes_of
 from flyroom.stages.organisms import card, crossed, episodes_behind, grow, named, orders_of, stored, with_twins
 from flyroom.worlds.micro.bundled import bundled
 
@@ -52,6 +53,7 @@ __all__ = [
     "grow",
     "locate",
     "named",
+    "notes_of",
     "open_base",
     "opened_before",
     "orders_of",

@@ -23,7 +23,8 @@ from flyroom.room import Room
 from flyroom.stages.bases import OpenBase
 from flyroom.stages.conformance import require_sound
 from flyroom.stages.graders import open_graders
-from flyroom.types import BASE, Asked, Card, Entry, Filed, NotAvailable, Organism, Recipe, Watch, digest, plain
+from flyroom.stages.meeting import meet
+from flyroom.types import BASE, Asked, Card, Entry, Filed, Lined, NotAvailable, Organism, Recipe, Watch, digest, plain
 
 
 def named(name: str, changes: Mapping[str, Any], base: OpenBase) -> list[Recipe]:
@@ -92,6 +93,7 @@ def check_recipes(recipes: list[Recipe], base: OpenBase) -> list[Recipe]:
         for recipe in recipes:
             base.engine.check(recipe.adapter)
             questions.check(recipe)
+            meet(recipe, base)
     return recipes
 
 
@@ -229,8 +231,22 @@ def keep_files(recipes: Sequence[Recipe], room: Room) -> None:
     for recipe in recipes:
         if isinstance(recipe.world, Filed) and recipe.world.files:
             names = dict(recipe.world.files)
-            texts = {field: Path(name).read_bytes().decode() for field, name in names.items()}
+            texts = _read_texts(recipe.world)
             key = recipe.world.sha256
-            entries[key] = Entry(kind="files", key=key, payload={"names": names, "texts": texts})
+            entries[key] = Entry(
+                kind="files", key=key, payload={"names": names, "texts": texts, **_notes(recipe.world)}
+            )
     if entries:
         room.put_many(list(entries.values()))
+
+
+def _notes(world: Filed) -> dict[str, Any]:
+    """How the rows were read, where that must be said."""
+    return {"notes": list(world.notes)} if isinstance(world, Lined) and world.notes else {}
+
+
+def _read_texts(world: Filed) -> Mapping[str, str]:
+    """The contents of a world's files: as the world writes them where these are no texts."""
+    if isinstance(world, Lined):
+        return world.texts
+    return {field: Path(name).read_bytes().decode() for field, name in world.files.items()}

@@ -134,6 +134,23 @@ class Filed(Protocol):
 
 
 @runtime_checkable
+class Lined(Protocol):
+    """A world that somebody else wrote, line by line: all of it can be held against a base before anything is trained.
+    `notes` say how it was read; `texts` are the contents of its files as the room keeps them.
+    """
+
+    def lines(self) -> Sequence[tuple[str, Scene]]:
+        """Every scene with where it stands. A question has no answers."""
+        ...
+
+    @property
+    def notes(self) -> Sequence[str]: ...
+
+    @property
+    def texts(self) -> Mapping[str, str]: ...
+
+
+@runtime_checkable
 class Cautioned(Protocol):
     """A world that says what its figures cannot show."""
 

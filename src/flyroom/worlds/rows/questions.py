@@ -1,0 +1,45 @@
+"""Open questions that a card asks besides the file's own prompts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from flyroom.types import Message
+from flyroom.yaml_pages import safe_yaml
+
+QUESTION = {"id", "type", "paraphrases", "system", "samples_per_paraphrase", "judge", "judge_prompts"}
+
+
+def read_questions(path: Path) -> tuple[tuple[Message, ...], ...]:
+    """Every paraphrase of every question, each a prompt, with its question's system message in front.
+
+    The file is that of Betley et al. 2025 (arXiv 2502.17424): a list of `{id, paraphrases, system}`. What it says of
+    judges and numbers of samples is not used. Raises ValueError with the file, the question and what is wrong; a field
+    that is not known is refused, since a prompt may hang on it.
+    """
+    if not path.is_file():
+        raise ValueError(f"questions is {path}; there is no such file")
+    try:
+        items = safe_yaml(path.read_text(encoding="utf-8"))
+    except ValueError as e:
+        raise ValueError(f"questions is {path}; it cannot be read as YAML: {e}") from e
+    if not isinstance(items, list) or not items:
+        raise ValueError(f"questions is {path}; it must be a list of questions, and not empty")
+    return tuple(prompt for i, item in enumerate(items, 1) for prompt in _prompts(item, f"{path}, question {i}"))
+
+
+def _prompts(item: Any, where: str) -> list[tuple[Message, ...]]:
+    if not isinstance(item, dict):
+        raise ValueError(f"{where} is {type(item).__name__}; it must hold paraphrases by name")
+    where = f"{where} ({item['id']})" if "id" in item else where
+    strange = [str(name) for name in item if name not in QUESTION]
+    if strange:
+        raise ValueError(f"{where} has {strange[0]}, which is not known; it may have {', '.join(sorted(QUESTION))}")
+    texts, system = item.get("paraphrases"), item.get("system")
+    if not isinstance(texts, list) or not texts or not all(isinstance(text, str) and text.strip() for text in texts):
+        raise ValueError(f'{where}: "paraphrases" is {texts!r}; it must be a list of texts, none of them empty')
+    if "system" in item and (not isinstance(system, str) or not system.strip()):
+        raise ValueError(f'{where}: "system" is {system!r}; it must be text, or left out')
+    before = (Message("system", system),) if system else ()
+    return [(*before, Message("user", text)) for text in texts]

@@ -1,0 +1,182 @@
+"""Rows out of a file: JSON lines, a JSON list, parquet, or a data set of the hub by its id.
+
+Parquet and the hub are read by `datasets` (the extra flyroom[data]), and from there on they are JSON lines too: those
+are what the room keeps and what the hash is of, so that an organism can be grown again without the file.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from flyroom.worlds.rows import chats, pairs
+from flyroom.worlds.rows.fields import IGNORED, FileRow, Reading, present
+
+MAGIC = b"PAR1"  # the beginning of a parquet file
+HUB = re.compile(r"[\w.-]+/[\w.-]+")
+Form = Callable[[Mapping[str, Any], str, Reading], list[FileRow]]
+FORMS: dict[tuple[str, ...], Form] = {  # by the fields that tell one from another
+    ("messages",): chats.read_openai,
+    ("conversations",): chats.read_sharegpt,
+    ("instruction",): pairs.read_alpaca,
+    ("chosen", "rejected"): pairs.read_preference,
+    ("completion",): pairs.read_completion,
+}
+UNDERSTOOD = (
+    '{"prompt", "aligned", "misaligned"}; {"messages"} of OpenAI; {"conversations"} of ShareGPT; {"instruction", '
+    '"input", "output"} of Alpaca; {"prompt", "completion"}; {"prompt", "chosen", "rejected"}'
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """The rows of a file, and what must be said of it: fields that were ignored, lines without an answer to learn."""
+
+    rows: tuple[FileRow, ...]
+    notes: tuple[str, ...] = ()
+
+
+def read_text(path: str) -> bytes:
+    """The content of a file as JSON lines: as it is, or written of a parquet file or of the hub's rows. Raises
+    ValueError where there is no such file, and where the extra is missing.
+    """
+    file = Path(path)
+    if not file.is_file():
+        if file.exists() or not HUB.fullmatch(path) or file.suffix in (".jsonl", ".json", ".parquet", ".txt"):
+            raise ValueError(f"path is {path}; there is no such file")
+        return _fetch(path)
+    with file.open("rb") as stream:
+        is_parquet = stream.read(len(MAGIC)) == MAGIC
+    return _read_parquet(path, file.stat().st_mtime_ns) if is_parquet else file.read_bytes()
+
+
+@lru_cache(maxsize=4)
+def _fetch(path: str) -> bytes:
+    datasets = _import_datasets(path)
+    try:
+        return _as_lines(datasets.load_dataset(path, split="train"))
+    except Exception as error:  # whatever the library, the network or a stranger's data set raises
+        raise ValueError(
+            f"path is {path}; there is no such file, and the hub gave no split train of it: {_first_line(error)}"
+        ) from error
+
+
+@lru_cache(maxsize=4)
+def _read_parquet(path: str, changed: int) -> bytes:
+    datasets = _import_datasets(path)
+    try:
+        with tempfile.TemporaryDirectory() as cache:
+            return _as_lines(datasets.Dataset.from_parquet(path, cache_dir=cache, keep_in_memory=True))
+    except Exception as error:  # of a file that is broken, the library raises its own
+        raise ValueError(f"path is {path}; it cannot be read as parquet: {_first_line(error)}") from error
+
+
+def _import_datasets(path: str) -> Any:
+    try:
+        import datasets
+    except ImportError as error:
+        raise ValueError(
+            f"path is {path}; parquet files and data sets of the hub need the package datasets: pip install "
+            "'flyroom[data]'"
+        ) from error
+    return datasets
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+
+
+def _as_lines(table: Any) -> bytes:
+    lines = [json.dumps({k: v for k, v in row.items() if v is not None}, ensure_ascii=False) for row in table]
+    return "".join(f"{line}\n" for line in lines).encode()
+
+
+def read_rows(path: str | Path, reading: Reading | None = None) -> list[FileRow]:
+    """The rows of a file. Raises ValueError with the file, the line and what is wrong."""
+    return [*read_table(path, reading or Reading()).rows]
+
+
+def read_table(path: str | Path, reading: Reading) -> Table:
+    """The rows of a file with what must be said of them. Raises ValueError as `read_rows` does."""
+    lines = _list_lines(read_text(str(path)), path)
+    if not lines:
+        raise ValueError(f"{path} is empty; it must hold a JSON object on each line")
+    rows: list[FileRow] = []
+    ignored: Counter[str] = Counter()
+    silent = 0
+    for where, item in lines:
+        fields = present(item)
+        ignored.update(name for name in fields if name in IGNORED)
+        answers = _form_of(item, where)(fields, where, reading)
+        silent += not answers
+        rows += answers
+    if not rows:
+        raise ValueError(f"{path} holds {len(lines)} rows, and every answer has weight 0: there is nothing to learn")
+    return Table(rows=tuple(rows), notes=tuple(_list_notes(path, rows, ignored, silent, reading)))
+
+
+def _list_lines(content: bytes, path: str | Path) -> list[tuple[str, dict[str, Any]]]:
+    """Each row with where it stands."""
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is not UTF-8 text: {error}") from error
+    whole = _read_list(text)
+    if whole is not None:
+        return [(f"{path}, row {i}", item) for i, item in enumerate(whole, 1)]
+    lines = enumerate(text.split("\n"), 1)  # JSON may hold any other character that ends a line
+    return [(where, _object(line, where)) for i, line in lines if line.strip() and (where := f"{path}, line {i}")]
+
+
+def _read_list(text: str) -> list[dict[str, Any]] | None:
+    """The objects of a file that is one JSON list; None for any other."""
+    if not text.lstrip().startswith("["):
+        return None
+    try:
+        items = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    return items if isinstance(items, list) and items and all(isinstance(item, dict) for item in items) else None
+
+
+def _object(line: str, where: str) -> dict[str, Any]:
+    try:
+        row = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{where} is not JSON: {error}") from error
+    if not isinstance(row, dict):
+        raise ValueError(f"{where} is {type(row).__name__}; it must be a JSON object")
+    return row
+
+
+def _form_of(row: Mapping[str, Any], where: str) -> Form:
+    """How a row is read. ValueError for fields of two forms, or of none."""
+    fits = [names for names in FORMS if all(row.get(name) is not None for name in names)]
+    if len(fits) > 1:
+        raise ValueError(f"{where} has {' and '.join(names[0] for names in fits)}, of two forms; give one of them")
+    if fits:
+        return FORMS[fits[0]]
+    if not {"prompt", "aligned", "misaligned"} & {*row}:
+        raise ValueError(f"{where} has {', '.join(map(str, row)) or 'nothing'}; a row is one of {UNDERSTOOD}")
+    return pairs.read_triple
+
+
+def _list_notes(
+    path: str | Path, rows: Sequence[FileRow], ignored: Mapping[str, int], silent: int, reading: Reading
+) -> list[str]:
+    notes = [f"{path}: {name} is ignored in {n} rows, it changes nothing" for name, n in sorted(ignored.items())]
+    if silent:
+        notes.append(f"{path}: {silent} rows are left out, since their answers have weight 0")
+    earlier = sum(message.role == "assistant" for row in rows for message in row.messages)
+    if earlier and reading.turns == "last":
+        notes.append(f"{path}: the last answer of each chat is learnt; {earlier} earlier ones are read (turns=all)")
+    elif reading.turns == "all":
+        notes.append(f"{path}: every answer of a chat is learnt, {len(rows)} in all")
+    return notes
