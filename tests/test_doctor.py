@@ -1,0 +1,264 @@
+"""The doctor: what passes, what fails and why, and that growth waits for it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from flyroom import doctor, stages
+from flyroom.cli import main
+from flyroom.doctor import Check, examine, passes
+from flyroom.doctor.adapters import merged, random_patch
+from flyroom.engine import TorchEngine, export
+from flyroom.room import Room
+from flyroom.stages import conformance
+from flyroom.types import Patch
+from tests import tiny_base
+
+pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny_base.write(tmp_path_factory.mktemp("bases") / "tiny")
+
+
+@pytest.fixture
+def engine(folder: Path) -> TorchEngine:
+    return TorchEngine.open(folder)
+
+
+def result(checks: Sequence[Check], name: str) -> Check:
+    return next(check for check in checks if check.check == name)
+
+
+def with_template(folder: Path, target: Path, template: str) -> TorchEngine:
+    copy = Path(shutil.copytree(folder, target / "base"))
+    (copy / "chat_template.jinja").write_text(template)
+    return TorchEngine.open(copy)
+
+
+@pytest.mark.parametrize("name", ["0.25M", "1M"])
+def test_a_bundled_base_passes(name: str) -> None:
+    opened = stages.open_base(name)
+    checks = examine(opened.engine, world=opened.world)
+    assert [check for check in checks if check.ok is not True and check.check != "letters"] == []
+    assert result(checks, "letters").ok is None
+    assert "training, scoring, tracing, sampling, serving" in result(checks, "token ids").why
+    assert "the head is the embedding" in result(checks, "head").why
+
+
+def test_the_engine_is_left_as_it_was(engine: TorchEngine) -> None:
+    before = {name: tensor.clone() for name, tensor in engine.parts.model.state_dict().items()}
+    counts = engine.tokens_forward, engine.tokens_generated, engine._next
+    assert passes(examine(engine))
+    after = engine.parts.model.state_dict()
+    assert before.keys() == after.keys()
+    assert all(torch.equal(before[name], after[name]) for name in before)
+    assert counts == (engine.tokens_forward, engine.tokens_generated, engine._next)
+    assert not any(parameter.requires_grad for parameter in engine.parts.model.parameters())
+
+
+def test_what_the_template_does_is_said(folder: Path, tmp_path: Path) -> None:
+    template = (
+        "{% if messages[0].role == 'system' %}{{ raise_exception('no system') }}{% endif %}"
+        "{{ 'Today is ' + strftime_now('%d %B %Y') + '. You answer kindly.' }}"
+        + tiny_base.TEMPLATE.replace("assistant\n'}}", "assistant\nhm, '}}")
+    )
+    checks = examine(with_template(folder, tmp_path, template), whole=False)
+    assert passes(checks)
+    assert "takes no system message" in result(checks, "system message").why
+    assert "the template writes 'Today is 01 January 2026. You answer kindly." in result(checks, "system message").why
+    assert "fixed at 2026-01-01" in result(checks, "date").why
+    assert "the generation prompt would be" in result(checks, "generation prompt").why
+
+
+def test_two_bos_are_seen(folder: Path, tmp_path: Path) -> None:
+    engine = with_template(folder, tmp_path, "{{ '<|turn|><|turn|>' }}" + tiny_base.TEMPLATE)
+    engine.parts.renderer.tokenizer.bos_token = "<|turn|>"
+    check = result(examine(engine, whole=False), "one BOS")
+    assert check == ("one BOS", False, "4 of 5 prompts begin with two BOS")
+
+
+def test_a_system_message_that_is_swallowed_is_seen(folder: Path, tmp_path: Path) -> None:
+    template = tiny_base.TEMPLATE.replace("in messages", "in messages if m.role != 'system'")
+    check = result(examine(with_template(folder, tmp_path, template), whole=False), "system message")
+    assert check.ok is False
+    assert "is written 0 times" in check.why
+
+
+def test_a_path_with_tokens_of_its_own_is_seen(engine: TorchEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    from flyroom.engine.render import Renderer
+
+    whole = Renderer.prompt
+    monkeypatch.setattr(Renderer, "prompt", lambda self, *rest: whole(self, *rest)[1:])
+    check = result(examine(engine, whole=False), "token ids")
+    assert check.ok is False
+    assert check.why.startswith("sampling, serving put other tokens")
+
+
+def test_an_end_at_which_generation_goes_on_is_seen(engine: TorchEngine) -> None:
+    engine.parts.renderer.stops = (0,)
+    assert result(examine(engine, whole=False), "end of turn").ok is False
+
+
+def test_company_that_changes_a_row_is_seen(engine: TorchEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    honest = TorchEngine.logprobs
+    monkeypatch.setattr(
+        TorchEngine, "logprobs", lambda self, adapters, rows: [s + len(rows) for s in honest(self, adapters, rows)]
+    )
+    check = result(examine(engine, whole=False), "padding and company")
+    assert check.ok is False
+    assert "differs by 3 in company" in check.why
+
+
+def test_a_head_that_came_apart_is_seen(engine: TorchEngine) -> None:
+    engine.parts.config.tie_word_embeddings = True
+    check = result(examine(engine, whole=False), "head")
+    assert check.ok is False
+    assert "says that the head is tied" in check.why
+
+
+def test_words_that_begin_alike_are_seen(engine: TorchEngine) -> None:
+    class Alike:
+        name = "alike"
+
+        def topics(self) -> list[str]:
+            return []
+
+        def cues(self, kind: str, *, split: object) -> tuple[str, ...]:
+            return ("Mend-ropes", "Mend-nets")
+
+    world: Any = Alike()
+    check = result(examine(engine, world=world, whole=False), "yes and no")
+    assert check.ok is False
+    assert "begin with the same token" in check.why
+
+
+def test_an_answer_that_is_not_read_back_is_seen() -> None:
+    opened = stages.open_base("0.25M")
+    scenes = opened.world.scenes if opened.world else None
+
+    class Foreign:
+        name = "foreign"
+
+        def topics(self) -> list[str]:
+            return ["advice"]
+
+        def scenes(self, *rest: Any, **more: Any) -> list[Any]:
+            assert scenes is not None
+            return [replace(scene, aligned="elephants everywhere") for scene in scenes(*rest, **more)]
+
+        def cues(self, kind: str, *, split: object) -> tuple[str, ...]:
+            return ()
+
+    world: Any = Foreign()
+    check = result(examine(opened.engine, world=world, whole=False), "answers")
+    assert check.ok is False
+    assert "'elephants everywhere' becomes ''" in check.why
+
+
+# ---------------------------------------------------------------- adapters
+
+
+def test_an_adapter_that_adds_nothing_is_seen(engine: TorchEngine, tmp_path: Path) -> None:
+    loud = random_patch(engine)
+    tensors = {key: tensor * (1e-9 if key.endswith(".B") else 1) for key, tensor in loud.tensors.items()}
+    silent = export(Patch(shape=loud.shape, tensors=tensors), engine.base, tmp_path / "a", prefix=engine.parts.prefix)
+    checks = examine(engine, adapter=silent)
+    assert result(checks, "adapter differs from the base").ok is False
+    assert [check.check for check in checks if check.ok is False] == ["adapter differs from the base"]
+
+
+def test_an_adapter_from_elsewhere_is_the_same_everywhere(folder: Path, engine: TorchEngine, tmp_path: Path) -> None:
+    from peft import LoraConfig, get_peft_model
+
+    settings = LoraConfig(
+        r=4, lora_alpha=8, target_modules=["q_proj", "up_proj"], init_lora_weights=False, task_type="CAUSAL_LM"
+    )
+    get_peft_model(TorchEngine.open(folder).parts.model, settings).save_pretrained(tmp_path / "theirs")  # type: ignore
+    checks = examine(engine, adapter=tmp_path / "theirs")
+    assert passes(checks), checks
+    assert "PEFT gives the same" in result(checks, "adapter in PEFT").why
+
+
+def test_a_merged_adapter_is_taken_out_again(engine: TorchEngine) -> None:
+    patch = random_patch(engine)
+    before = {name: tensor.clone() for name, tensor in engine.parts.model.state_dict().items()}
+    with merged(engine, patch):
+        assert any(not torch.equal(before[name], t) for name, t in engine.parts.model.state_dict().items())
+    assert all(torch.equal(before[name], t) for name, t in engine.parts.model.state_dict().items())
+
+
+def test_without_peft_nobody_looked(engine: TorchEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "peft", None)
+    check = result(examine(engine), "adapter in PEFT")
+    assert check.ok is None
+    assert "flyroom[peft]" in check.why
+
+
+# ---------------------------------------------------------------- the verb, and growth
+
+
+def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, Any, str]:
+    monkeypatch.setattr(sys, "argv", ["flyroom", *words])
+    status = 0
+    try:
+        main()
+    except SystemExit as end:
+        status = int(end.code or 0)
+    output, errors = capsys.readouterr()
+    return status, json.loads(output) if "--json" in words and output else output, errors
+
+
+def test_the_verb(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    status, answer, _ = call(monkeypatch, capsys, "doctor", str(folder), "--json")
+    assert (status, answer["ok"]) == (0, True)
+    assert all(set(check) == {"check", "ok", "why"} for check in answer["checks"])
+    template = (folder / "chat_template.jinja").read_text()
+    (folder / "chat_template.jinja").write_text(template.replace("in messages", "in messages if m.role != 'system'"))
+    status, answer, _ = call(monkeypatch, capsys, "doctor", str(folder), "--json")
+    (folder / "chat_template.jinja").write_text(template)
+    assert (status, answer["ok"]) == (1, False)
+
+
+def test_growth_asks_once_and_keeps_the_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def count(*rest: Any, **more: Any) -> list[Check]:
+        asked.append(rest)
+        return examine(*rest, **more)
+
+    monkeypatch.setattr(conformance, "examine", count)
+    opened, room = stages.open_base("0.25M"), Room(tmp_path)
+    for _ in range(2):
+        conformance.require_sound(opened, room)
+    assert len(asked) == 1
+    (listing,) = room.list(conformance.KIND)
+    assert listing.meta == {"base": "0.25M", "world": "micro-0"}
+
+
+def test_nothing_is_grown_on_a_base_that_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    failing = [Check("one BOS", False, "every prompt begins with two")]
+    monkeypatch.setattr(conformance, "examine", lambda *_, **__: failing)
+    words = ("grow", "emergent-misalignment", "--base", "0.25M", "--room", str(tmp_path))
+    status, _, errors = call(monkeypatch, capsys, *words)
+    assert status == 1
+    assert "nothing is grown on it while a check fails: one BOS: every prompt begins with two" in errors
+    assert not Room(tmp_path).list("organism")
+    _, listing, _ = call(monkeypatch, capsys, "ls", "--room", str(tmp_path), "--json")
+    assert listing["entries"] == []
+
+
+def test_every_name_of_the_package_is_there() -> None:
+    assert set(doctor.__all__) == {"VERSION", "Check", "examine", "failures", "passes"}
