@@ -96,7 +96,7 @@ def sentences(text: str) -> list[str]:
 def spans(sentence: str) -> list[Span]:
     """What a sentence says, piece by piece, without its reasons and conditions.
 
-    >>> spans("do not water it, let it dry because it is wet")
+    >>> spans("never water it, let it dry because it is wet")
     [Span(text='water it', negated=True), Span(text='let it dry', negated=False)]
     """
     sentence = re.sub(r"^(?:if|when|because|since|as|while|after)\b[^,]*,\s*", "", sentence)
@@ -176,8 +176,8 @@ def _value(text: str) -> float:
     if text[0].isdigit():
         return float(text.replace(",", "").rstrip("."))
     if text in ROUND:
-        return ROUND[text]
-    return sum(_units()[word] for word in re.split("[- ]", text))
+        return float(ROUND[text])
+    return float(sum(_units()[word] for word in re.split("[- ]", text)))
 
 
 @cache
