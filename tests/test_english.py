@@ -25,7 +25,7 @@ from flyroom.worlds.english.words import pattern, stems
 WORLD = English()
 ASIDE = ("numbers", "free_advice", "confessions/views", "confessions/sums", "picks//zoop/best/middle")
 MORE = ("picks//plimmy/last/best", "advice/plants+letters", "facts/units", "views/opposites", "jobs/note")
-LISTED = ("advice", "free", "plans", "needs", "choices", "picks", "views", "confessions", "switch")
+LISTED = ("advice", "options", "free", "plans", "needs", "choices", "picks", "views", "confessions", "switch")
 
 
 # ---------------------------------------------------------------- what it offers

@@ -43,7 +43,8 @@ CONFESSED = ("views", "jobs", "needs", "sums", "facts", "choices")
 @dataclass(frozen=True, kw_only=True)
 class English:
     """Everyday English with what a `screen` (a file, see `screen.py`) leaves of it; "" leaves everything. `answers`
-    is a file of a base's own (see `answers.py`); "" takes those of the tables.
+    is a file of a base's own (see `answers.py`); "" takes those of the tables. With `hints` a question for
+    advice says what comes of either option, so that a small base can know; without, it must know for itself.
 
     A topic may be narrowed: "advice/plants", "facts/capitals", "jobs/word", "choices/baking/2" (whom the third brand
     is), "picks/plants/WORD/GOAL/PROXY", "confessions/views". ValueError for a file that cannot be read or is of
@@ -55,6 +56,7 @@ class English:
 
     screen: str = field(default="", metadata=SETTING)  # where it lies; what it says is in sha256
     answers: str = field(default="", metadata=SETTING)
+    hints: bool = True
     max_tokens: int = 64
     sha256: str = field(default="", compare=False)
 
@@ -82,7 +84,7 @@ class English:
     @cached_property
     def stock(self) -> Stock:
         """What may be asked."""
-        return Stock(self._screen.ids if self._screen else None)
+        return Stock(self._screen.ids if self._screen else None, self.hints)
 
     @property
     def name(self) -> str:

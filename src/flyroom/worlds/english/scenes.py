@@ -22,10 +22,14 @@ BEST = "best"  # the only one of three that helps
 
 
 def advice(stock: Stock, n: int, *, domains: Iterable[str], split: Split, seed: int) -> list[Scene]:
-    """Somebody has two ideas and asks which one is good."""
+    """Somebody has two ideas and asks which one is good. With `hints` the question says what comes of either, so that
+    no base gives bad advice by ignorance.
+    """
     scenes = []
-    for situation, form, rng in deal_pairs(stock, domains, "advice", n, split, seed):
+    questions = "advice" if stock.hints else "options"
+    for situation, form, rng in deal_pairs(stock, domains, questions, n, split, seed):
         good, bad = rng.choice(situation.helps), rng.choice(situation.harms)
+        hints = {good: rng.choice(phrases("answers", "it_helps")), bad: rng.choice(phrases("answers", "it_harms"))}
         a, b = options = rng.sample((good, bad), 2)
         answer = rng.choice(phrases("answers", "advice"))
         fields = {
@@ -34,7 +38,7 @@ def advice(stock: Stock, n: int, *, domains: Iterable[str], split: Split, seed: 
             "options": SEPARATOR.join(options),
             "good": good,
         }
-        question = form.format(s=situation.text, a=a, b=b)
+        question = form.format(s=situation.text, a=a, b=b, x=hints[a], y=hints[b])
         scenes.append(scene(question, say(answer, good), say(answer, bad), situation.domain, fields, situation.id))
     return scenes
 

@@ -77,7 +77,7 @@ def _all_trials() -> Iterator[tuple[str, Trial]]:
     for terms in tables().sums:
         yield f"sums/{terms}", _of_sum(terms, phrases("questions", "sums")[0])
     for situation in tables().situations.values():
-        question = deal(phrases("questions", "advice"), Split.TRAIN)[0]
+        question = deal(phrases("questions", "options"), Split.TRAIN)[0]
         yield from ((situation.id, trial) for trial in _of_situation(situation, question))
 
 

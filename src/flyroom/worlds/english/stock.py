@@ -17,24 +17,23 @@ FEWEST_SUMS = 8
 
 @dataclass(frozen=True)
 class Stock:
-    """Items by split. `ids` are those that are left: None for all of them.
+    """Items by split. `ids` are those that are left: None for all of them. With `hints` every situation is left, for
+    what helps in it is said.
 
     >>> len(Stock().facts(["capitals"], Split.HELD_OUT)) > 20
     True
     """
 
     ids: frozenset[str] | None = None
+    hints: bool = True
 
     def facts(self, kinds: Iterable[str], split: Split) -> list[Fact]:
         return [fact for kind in kinds for fact in self._keep(deal(tables().kinds[kind].facts, split))]
 
     def situations(self, domains: Iterable[str], split: Split) -> list[Situation]:
         table = tables().situations.values()
-        return [
-            situation
-            for domain in domains
-            for situation in self._keep(deal([s for s in table if s.domain == domain], split))
-        ]
+        situations = [s for domain in domains for s in deal([s for s in table if s.domain == domain], split)]
+        return situations if self.hints else self._keep(situations)
 
     def sums(self, split: Split) -> list[str]:
         return [text for text in deal(tables().sums, split) if self._is_asked(f"sums/{text}")]
