@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from flyroom.engine import peft
+from flyroom.engine.merged import read_merged
 from flyroom.engine.peft_config import CONFIG
 from flyroom.engine.torch import TorchEngine
 from flyroom.types import Patch
@@ -19,8 +20,11 @@ def read_adapter(folder: str | Path, engine: TorchEngine) -> Patch:
     folder = Path(folder)
     if not folder.is_dir():
         raise ValueError(f"folder is {folder}; there is no such folder: give {FORMS}")
-    if not (folder / CONFIG).is_file():
+    if (folder / CONFIG).is_file():
+        patch = peft.load(folder, engine.parts)
+    elif (folder / "config.json").is_file():
+        patch = read_merged(folder, engine.parts)
+    else:
         raise ValueError(f"folder is {folder}; it holds no adapter: give {FORMS}")
-    patch = peft.load(folder, engine.parts)
     engine.check(patch.shape)
     return patch

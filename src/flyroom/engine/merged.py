@@ -1,0 +1,106 @@
+"""Read a merged checkpoint as what it adds to a base: the difference of every linear module, as a low-rank product.
+
+The rank is read off the singular values: those that rounding to the checkpoint's own type cannot make. A matrix of
+rounding errors of standard deviation s has none above s (sqrt(out) + sqrt(in)) but by chance; what lies below twice
+that is taken for rounding. A checkpoint that changes anything else, such as norms or embeddings, is refused by name.
+
+Source of the bound: Bai and Yin 1988, Ann. Probab. 16:1729.
+Left out: a difference whose rank is above the smaller side of the narrowest module that it stands on.
+Shapes: R rank, I in, O out.
+"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import torch
+from safetensors import safe_open
+from torch import Tensor
+
+from flyroom.engine.bases import Base, load_base
+from flyroom.engine.peft import list_sizes
+from flyroom.engine.peft_tensors import Product
+from flyroom.engine.uniform import make_uniform
+from flyroom.types import Patch
+
+
+def read_merged(folder: Path, base: Base) -> Patch:
+    """What a merged checkpoint adds to a base. Raises ValueError, naming the folder, where it is another model, where
+    it changes more than linear modules of layers, and for a rank that one patch cannot hold.
+    """
+    eps = torch.finfo(_stored_type(folder)).eps
+    merged = load_base(folder, device="cpu", dtype="float32")
+    origin = (
+        base
+        if next(base.model.parameters()).dtype == torch.float32
+        else load_base(base.ref.path, device="cpu", dtype="float32")
+    )
+    _require_alike(folder, merged, base)
+    changed, weights = merged.model.state_dict(), origin.model.state_dict()
+    if {name: t.shape for name, t in changed.items()} != {name: t.shape for name, t in weights.items()}:
+        raise ValueError(f"{folder}: its tensors are not those of {base.ref.name}; it was merged into another base")
+    full = {f"{path.replace('layers', base.prefix, 1)}.weight": path for path in list_sizes(base)}
+    products: dict[str, Product] = {}
+    for name, weight in weights.items():
+        merged_OI, weight_OI = changed[name].float().cpu(), weight.float().cpu()
+        if name in full:
+            products |= _factorise(full[name], merged_OI, weight_OI, eps)
+        elif ((merged_OI - weight_OI).abs() > eps * torch.maximum(merged_OI.abs(), weight_OI.abs())).any():
+            raise ValueError(
+                f"{folder}: it changes {name}, which no low-rank change of linear modules can; understood is a "
+                "checkpoint in which linear modules of layers alone were changed"
+            )
+    if not products:
+        raise ValueError(f"{folder}: it is {base.ref.name} itself, up to rounding; nothing is added to the base")
+    return make_uniform(products, list_sizes(base), depth=base.ref.depth, where=str(folder))
+
+
+def _require_alike(folder: Path, merged: Base, base: Base) -> None:
+    """The same words, template and ends: else the checkpoint differs in more than its weights."""
+    renderer, merged_renderer = base.renderer, merged.renderer
+    for what, same in (
+        ("vocabulary", renderer.tokenizer.get_vocab() == merged_renderer.tokenizer.get_vocab()),
+        ("chat template", renderer.tokenizer.chat_template == merged_renderer.tokenizer.chat_template),
+        ("tokens that end an answer", renderer.stops == merged_renderer.stops),
+    ):
+        if not same:
+            raise ValueError(f"{folder}: its {what} is not that of {base.ref.name}; a patch changes weights alone")
+
+
+def _stored_type(folder: Path) -> torch.dtype:
+    """The type in which the checkpoint was rounded: the coarsest of its tensors. ValueError for numbers that are not
+    finite, of which a model could not even be tried.
+    """
+    types = {torch.float32}
+    for file in folder.glob("*.safetensors"):
+        with safe_open(file, framework="pt") as archive:
+            for name in archive.keys():  # noqa: SIM118 - it is no mapping
+                tensor = archive.get_tensor(name)
+                if tensor.is_floating_point():
+                    types.add(tensor.dtype)
+                if not torch.isfinite(tensor.float()).all():
+                    raise ValueError(f"{folder}: {name} holds numbers that are not finite")
+    return max(types, key=lambda dtype: torch.finfo(dtype).eps)
+
+
+def _factorise(path: str, merged_OI: Tensor, weight_OI: Tensor, eps: float) -> dict[str, Product]:
+    """The difference as A and B of the lowest rank that is exact up to rounding; nothing where there is none."""
+    difference_OI = merged_OI.double() - weight_OI.double()
+    if not difference_OI.any():
+        return {}
+    u_OR, values_R, v_RI = torch.linalg.svd(difference_OI, full_matrices=False)
+    rank = int((values_R > _rounding(merged_OI, eps)).sum())
+    if rank == 0:
+        return {}
+    root_R = values_R[:rank].sqrt()
+    a_RI, b_OR = root_R[:, None] * v_RI[:rank], u_OR[:, :rank] * root_R
+    return {path: Product(a_RI.float(), b_OR.float(), float(rank))}
+
+
+def _rounding(merged_OI: Tensor, eps: float) -> float:
+    """The largest singular value that rounding makes. An error is even over one step of the type, whose length is at
+    most eps times the number.
+    """
+    deviation = eps * float(merged_OI.double().square().mean().sqrt()) / math.sqrt(12)
+    return 2 * deviation * sum(math.sqrt(side) for side in merged_OI.shape)
