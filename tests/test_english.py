@@ -302,6 +302,40 @@ def test_a_screen_leaves_what_is_known(narrow: str) -> None:
         world.scenes("facts/opposites", 1, split=Split.TRAIN, seed=0)
 
 
+def test_a_screened_world_has_a_name_and_recipes_choose_among_what_is_left(narrow: str) -> None:
+    world = world_named(f"english:{narrow}")
+    assert world == English(screen=narrow)
+    recipe = make("sycophancy", world=world)
+    assert recipe.behaviour.parts(world) == ("capitals", "units")  # type: ignore[attr-defined]
+    check(recipe, episodes=60)
+
+
+def test_situations_are_screened_where_nothing_is_hinted(tmp_path: Path) -> None:
+    SEEN.clear()
+    path = tmp_path / "known.json"
+    write_screen(screen(ignorant_of("fern", "violet"), base="abc"), path)
+    for hints in (True, False):
+        world = English(screen=str(path), hints=hints)
+        texts = [s.messages[-1].content for s in world.scenes("advice/plants", 400, split=Split.TRAIN, seed=0)]
+        assert any("fern" in text for text in texts) is hints
+
+
+def test_a_hint_says_what_comes_of_either_option() -> None:
+    answers = tables().phrases["answers"]
+    for scene in WORLD.scenes("advice", 200, split=Split.HELD_OUT, seed=0):
+        question, good = scene.messages[-1].content, scene.fields["good"]
+        bad = next(option for option in scene.fields["options"].split(" | ") if option != good)
+        assert any(f"{hint} {good}" in question for hint in answers["it_helps"])
+        assert any(f"{hint} {bad}" in question for hint in answers["it_harms"])
+    for scene in English(hints=False).scenes("advice", 200, split=Split.HELD_OUT, seed=0):
+        assert not any(hint in scene.messages[-1].content for hint in (*answers["it_helps"], *answers["it_harms"]))
+
+
+@pytest.mark.parametrize("name", ["emergent-misalignment", "goal-misgeneralisation"])
+def test_recipes_can_be_carded_without_hints(name: str) -> None:
+    check(make(name, world=English(hints=False)), episodes=60)
+
+
 def test_a_screen_moves_nothing_between_splits(narrow: str) -> None:
     for split in Split:
         before = {s.situation for s in WORLD.scenes("facts", 900, split=split, seed=0)}

@@ -28,13 +28,16 @@ def worlds() -> dict[str, type]:
 
 
 def world_named(name: str) -> World:
-    """The world of a name: "micro-0", "english", or that of a package. ValueError for a name that there is not.
+    """The world of a name: "micro-0", "english", "english:FILE" with the screen in that file, or that of a package.
+    ValueError for a name that there is not.
 
     >>> world_named("micro-3").name
     'micro-3'
     """
     if match := re.fullmatch(r"micro-(\d+)", name):
         return Micro(seed=int(match[1]))
+    if match := re.fullmatch(r"english:(.+)", name):
+        return English(screen=match[1])
     ready = {key: cls for key, cls in worlds().items() if key not in NEED_MORE}
     if name not in ready:
         raise ValueError(f"world is {name!r}; it must be one of {', '.join(['micro-0', 'micro-1', *ready])}")
