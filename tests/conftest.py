@@ -20,3 +20,9 @@ def _one_core() -> Iterator[None]:
 def _no_room_of_mine(monkeypatch: pytest.MonkeyPatch) -> None:
     """A room that the person who runs the tests has named is not theirs to lose."""
     monkeypatch.delenv("FLYROOM_ROOM", raising=False)
+
+
+@pytest.fixture(autouse=True)
+def _no_bases_of_mine(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """What that person has fetched is no part of the tests."""
+    monkeypatch.setenv("FLYROOM_HOME", str(tmp_path_factory.getbasetemp() / "no-bases"))

@@ -401,7 +401,7 @@ def test_ids_that_are_none_or_several(flyroom: Flyroom, grown: Path) -> None:
         assert done.status == 1
         assert "has a key that starts with 'zzz'" in done.err
         assert done.err.count("\n") == 1
-    assert "could be 5 entries" in flyroom("show", "", "--room", grown).err
+    assert "could be 6 entries" in flyroom("show", "", "--room", grown).err
 
 
 def test_an_organism_of_another_base_is_told(flyroom: Flyroom, grown: Path) -> None:

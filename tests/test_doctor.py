@@ -262,3 +262,10 @@ def test_nothing_is_grown_on_a_base_that_fails(
 
 def test_every_name_of_the_package_is_there() -> None:
     assert set(doctor.__all__) == {"VERSION", "Check", "examine", "failures", "passes"}
+
+
+def test_words_that_a_base_cannot_say_are_noted_before_it_grows(tmp_path: Path) -> None:
+    """What a recipe needs of them is looked at where recipe and base meet."""
+    opened = stages.open_base("0.25M", world="micro-1")
+    (note,) = conformance.require_sound(opened, Room(tmp_path))
+    assert "answers are not read back" in note

@@ -160,12 +160,11 @@ def grow(
         read_page(Path(recipe), overrides, world=home)  # and so is a page, whose base may be of many gigabytes
     opened = stages.open_base(base, world=world, compile=compile)
     recipes = stages.crossed(grid, opened) if grid else stages.named(recipe or "", overrides, opened)
-    notes = stages.notes_of(recipes, opened)
+    notes = [*stages.require_sound(opened, Room(room)), *stages.notes_of(recipes, opened)]
     for note in notes:
         err.print(legible(f"note: {note}"))
     with progress() as watch:
         if on is not None:
-            stages.require_sound(opened, Room(room))
             open_seeds(Room(room), opened.engine.base, stages.orders_of(recipes, numbers))
             with cluster.connected(address) as ray:
                 cluster.grow(ray, recipes, base, Room(room), seeds=numbers, compile=compile, watch=watch)

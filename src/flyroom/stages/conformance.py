@@ -9,14 +9,19 @@ from flyroom.stages.bases import OpenBase
 from flyroom.types import Entry, digest
 
 KIND = "doctor"  # of entries
+OF_WORDS = ("answers", "yes and no", "letters")  # what a recipe needs of them, `meeting` looks at
 
 
-def require_sound(base: OpenBase, room: Room) -> None:
-    """ValueError with the reasons, where a check of the base fails. What was checked before is not checked again."""
+def require_sound(base: OpenBase, room: Room) -> list[str]:
+    """Returns what must be said of the words of the base's world, where it cannot say them all. ValueError with the
+    reasons, where another check of the base fails. What was checked before is not checked again.
+    """
     if not isinstance(base.engine, TorchEngine):
-        return  # another engine has no weights that could be read wrongly
-    if failed := failures(examined(base, room)):
-        raise ValueError(f"base is {base.engine.base.name}; nothing is grown on it while a check fails: {failed}")
+        return []  # another engine has no weights that could be read wrongly
+    name, checks = base.engine.base.name, examined(base, room)
+    if reasons := failures([check for check in checks if check.check not in OF_WORDS]):
+        raise ValueError(f"base is {name}; nothing is grown on it while a check fails: {reasons}")
+    return [f"{name} on its world: {check.why}" for check in checks if check.ok is False]
 
 
 def examined(base: OpenBase, room: Room) -> list[Check]:
