@@ -144,8 +144,12 @@ def test_worlds(flyroom: Flyroom, monkeypatch: pytest.MonkeyPatch) -> None:
     ]
     assert rows[0]["topics"] == list(Micro().topics())
     monkeypatch.setattr("flyroom.worlds.plugins.load", lambda _: {"toy": ToyWorld})
-    last = flyroom("worlds", "--json").json["worlds"][-1]
-    assert last == {"name": "toy", "topics": list(ToyWorld().topics()), "bundled": False}
+    rows = flyroom("worlds", "--json").json["worlds"]
+    assert next(row for row in rows if row["name"] == "toy") == {
+        "name": "toy",
+        "topics": list(ToyWorld().topics()),
+        "bundled": False,
+    }
 
 
 def test_ls_and_show(flyroom: Flyroom, grown: Path) -> None:
