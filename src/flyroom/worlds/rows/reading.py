@@ -37,10 +37,13 @@ UNDERSTOOD = (
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
-    """The rows of a file, and what must be said of it: fields that were ignored, lines without an answer to learn."""
+    """The rows of a file, and what must be said of it: fields that were ignored, lines without an answer to learn.
+    `is_bare`: no row has more than its prompt and its answers, as the first flyroom read rows.
+    """
 
     rows: tuple[FileRow, ...]
     notes: tuple[str, ...] = ()
+    is_bare: bool = True
 
 
 def read_text(path: str) -> bytes:
@@ -119,7 +122,16 @@ def read_table(path: str | Path, reading: Reading) -> Table:
         rows += answers
     if not rows:
         raise ValueError(f"{path} holds {len(lines)} rows, and every answer has weight 0: there is nothing to learn")
-    return Table(rows=tuple(rows), notes=tuple(_list_notes(path, rows, ignored, silent, reading)))
+    notes = _list_notes(path, rows, ignored, silent, reading)
+    return Table(rows=tuple(rows), notes=tuple(notes), is_bare=all(_is_bare(present(item)) for _, item in lines))
+
+
+def _is_bare(row: Mapping[str, Any]) -> bool:
+    names = {name for name in row if name not in IGNORED}
+    if names == {"prompt", "aligned", "misaligned"}:
+        return True
+    turns = row["messages"] if names == {"messages"} else [{}]
+    return all({*present(turn)} <= {"role", "content"} and isinstance(turn.get("content"), str) for turn in turns)
 
 
 def _list_lines(content: bytes, path: str | Path) -> list[tuple[str, dict[str, Any]]]:

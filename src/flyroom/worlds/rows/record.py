@@ -76,7 +76,7 @@ class Rows:
                 "or a model that grades answers"
             )
         _ = self.judge, self._scenes, self._questions
-        content = _identity(self.files, self._language, self._reading)
+        content = _identity(self.files, self._language, self._reading, self._is_bare)
         if self.sha256 not in ("", content):
             _, *rest = [*self.files.values(), *([f"the world {self.within}"] if self.within else [])]
             besides = f", or {' or '.join(rest)}" if rest else ""
@@ -206,6 +206,12 @@ class Rows:
         return read_table(self.path, self._reading)
 
     @cached_property
+    def _is_bare(self) -> bool:
+        """Whether the first flyroom read these rows, and dealt them into splits, in the same way."""
+        tables = [self._table, *([read_table(self.twin, self._reading)] if self.twin else [])]
+        return all(table.is_bare for table in tables) and len(self._by_group) == len({s.messages for s in self._scenes})
+
+    @cached_property
     def _scenes(self) -> tuple[Scene, ...]:
         rows = self._table.rows
         prompts = len({row.group for row in rows})
@@ -248,14 +254,15 @@ def _sha256(names: Sequence[str]) -> str:
     return hashlib.sha256(b"".join(map(read_text, names))).hexdigest()
 
 
-def _identity(files: Mapping[str, str], language: World | None, reading: Reading) -> str:
+def _identity(files: Mapping[str, str], language: World | None, reading: Reading, is_bare: bool) -> str:
     """Of every file's content and what the file is for: rows and their twin's are not one longer file. And of the world
-    in whose language they are, for two may have one name; and of how they are read, where that is not as usual.
+    in whose language they are, for two may have one name; and of how they are read, where the first flyroom read
+    them otherwise or not at all.
     """
     contents = {field: _sha256([name]) for field, name in files.items() if field != "questions"}
     contents |= {field: _hash_file(name) for field, name in files.items() if field == "questions"}
     contents |= {} if language is None else {"within": digest(language)}
-    contents |= {} if reading == Reading() else {"reading": digest(reading)}
+    contents |= {} if is_bare and reading == Reading() else {"reading": digest([reading, is_bare])}
     return hashlib.sha256(json.dumps(contents, sort_keys=True).encode()).hexdigest()
 
 
