@@ -14,6 +14,7 @@ from dataclasses import replace
 from weakref import WeakKeyDictionary
 
 from flyroom.card.questions import batteries_of_recipe, rehearse
+from flyroom.engine import TorchEngine
 from flyroom.engine.bases import Base
 from flyroom.engine.render import Renderer
 from flyroom.stages.bases import OpenBase
@@ -39,6 +40,8 @@ def meet(recipe: Recipe, base: OpenBase) -> Sequence[str]:
 
 
 def _meet(recipe: Recipe, base: OpenBase) -> list[str]:
+    if not isinstance(base.engine, TorchEngine):
+        return []  # another engine has no tokenizer to meet
     parts, world = base.engine.parts, recipe.world
     batteries = batteries_of_recipe(recipe)
     for battery in batteries:
