@@ -6,9 +6,10 @@ import chat_shapes
 import engine_models
 import pytest
 
+from flyroom.engine import TorchEngine
 from flyroom.engine.form import fix_date
 from flyroom.engine.render import Renderer
-from flyroom.types import Message, NotAvailable, Row
+from flyroom.types import BASE, Message, NotAvailable, Row
 
 DAY = "2026-01-01"
 QUESTION, SYSTEM = Message("user", "take rest ?"), Message("system", "be brief")
@@ -98,3 +99,16 @@ def test_an_answer_that_can_only_be_special_tokens_is_refused() -> None:
     tokenizer = engine_models.tokenizer()
     with pytest.raises(NotAvailable, match="an answer holds <end>"):
         Renderer(tokenizer).row(Row(messages=(Message("user", "w1"),), answer="w2 <end> w3"))
+
+
+@pytest.mark.parametrize("kind", chat_shapes.TOKENIZERS)
+def test_a_turn_that_several_tokens_close_is_asked_like_any_other(kind: str) -> None:
+    tokenizer = chat_shapes.TOKENIZERS[kind](chat_shapes.SHAPES["llama2"])
+    model = engine_models.model("llama", vocab_size=len(tokenizer))
+    engine = TorchEngine.of(model, tokenizer)
+    assert len(engine.parts.renderer.form.close) == 2
+    chats = [CHATS["first"], CHATS["told later"]]
+    together = engine.next_tokens([BASE] * 2, chats, 5)
+    alone = [engine.next_tokens([BASE], [chat], 5)[0] for chat in chats]
+    assert [dict.fromkeys(tops) for tops in together] == [dict.fromkeys(tops) for tops in alone]
+    assert [len(scores) for scores in engine.logprobs([BASE], [Row(messages=chats[0], answer="")])] == [2]

@@ -273,10 +273,14 @@ def _find_folder(path: str) -> Path:
 
 def identity(folder: Path, settings: Mapping[str, str]) -> str:
     """The digest of a base: of every file in its folder that can change an answer, and of settings beside them."""
+    files = _folder_digest(folder)
+    return _hash_parts((files, f"{k}={settings[k]}".encode()) for k in sorted(settings)) if settings else files
+
+
+def _folder_digest(folder: Path) -> str:
     files = {file for pattern in IDENTITY for file in folder.glob(pattern) if file.is_file()}
     names = sorted(file.relative_to(folder).as_posix() for file in files)
-    parts = [(name, _hash_file(folder / name)) for name in names]
-    return _hash_parts([*parts, *((name, value.encode()) for name, value in sorted(settings.items()))])
+    return _hash_parts((name, _hash_file(folder / name)) for name in names)
 
 
 def _hash_file(file: Path) -> bytes:
