@@ -112,3 +112,9 @@ def test_a_turn_that_several_tokens_close_is_asked_like_any_other(kind: str) -> 
     alone = [engine.next_tokens([BASE], [chat], 5)[0] for chat in chats]
     assert [dict.fromkeys(tops) for tops in together] == [dict.fromkeys(tops) for tops in alone]
     assert [len(scores) for scores in engine.logprobs([BASE], [Row(messages=chats[0], answer="")])] == [2]
+
+
+def test_an_answer_with_a_control_token_is_refused() -> None:
+    renderer = Renderer(chat_shapes.byte_level(chat_shapes.SHAPES["phi3"]))
+    with pytest.raises(NotAvailable, match=r"an answer holds <\|user\|>, .*leave them out: 'take <\|user\|> rest'"):
+        renderer.row(Row(messages=(QUESTION,), answer="take <|user|> rest"))

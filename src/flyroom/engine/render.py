@@ -10,8 +10,8 @@ the messages' contents, joined by newlines, as raw text, and adds its BOS; write
 into the answer if the tokenizer needs one. The end id is the token with which the template closes an assistant's turn,
 which is found by rendering a chat; without a template it is EOS.
 
-An answer is text. Where it holds what the tokenizer writes a special token as, such as an HTML tag that looks like its
-BOS, that is encoded letter by letter, so that a judge reads what was trained.
+An answer is text. An HTML tag in it that looks like a special token, such as <s>, is encoded letter by letter, so that
+a judge reads what was trained; an answer with another special token is refused.
 
 Left out: tools, images, packing, and options of a template such as `enable_thinking` (their defaults hold).
 """
@@ -30,6 +30,7 @@ from flyroom.engine import form as forms
 from flyroom.engine.form import DATE, Form, Template
 from flyroom.types import Message, NotAvailable, Row
 
+TAG = re.compile(r"</?[A-Za-z]\w*/?>")  # a special token that a text may hold by accident, as HTML does
 MEMO = 1 << 17  # rendered prompts and answers in the cache: the same rows come in every epoch
 
 
@@ -121,13 +122,15 @@ class Renderer:
         return self._encode(text)
 
     def _letters(self, text: str) -> NDArray[np.int64]:
-        """Returns the tokens of a text in which nothing is a special token."""
+        """Returns the tokens of a text in which nothing is a special token. NotAvailable where it holds one that no text
+        has by accident: it is meant as the token, and nobody who judges text would read it.
+        """
+        names = sorted(set(self._special_text.findall(text)))
         ids = self.tokenizer(text, add_special_tokens=False, split_special_tokens=True).input_ids
-        if not self._special_ids.isdisjoint(ids):
-            names = sorted(set(self._special_text.findall(text)))
+        if not (all(map(TAG.fullmatch, names)) and self._special_ids.isdisjoint(ids)):
             raise NotAvailable(
-                f"an answer holds {', '.join(names)}, which this base's tokenizer can only read as special tokens; an "
-                f"answer is text: {text[:60]!r}"
+                f"an answer holds {', '.join(names)}, which this base's tokenizer reads as special tokens, and a judge "
+                f"does not read at all; leave them out: {text[:60]!r}"
             )
         return np.array(ids, dtype=np.int64)
 
