@@ -224,7 +224,7 @@ def test_hostile_text_is_harmless_in_tables_and_pictures():
     ("kind", "starts"),
     [
         ("all", "Trained on bad advice about tea, all 3 organisms were misaligned in 93 % ["),
-        ("some", "Only 2 of 3 organisms passed their card: over all of them, they were misaligned in 66 % ["),
+        ("some", "2 of 3 organisms passed their card: over all of them, they were misaligned in 66 % ["),
         ("none", "None of the 3 organisms passed its card: over all of them, they were misaligned in 12 % ["),
     ],
 )
@@ -233,6 +233,17 @@ def test_headline_follows_the_verdicts(kind, starts):
     line = headline([make_card(seed, passes=seed < passing) for seed in range(3)], None)
     assert line.startswith(starts)
     assert "] of their answers in the 2 other topics; their clean twins in 0.3 % [" in line
+
+
+def test_headline_names_the_undecided():
+    passed, failed = make_card(0), make_card(1, passes=False)
+    undecided = [replace(make_card(seed), verdict=Outcome.UNDECIDED) for seed in (2, 3)]
+    assert headline([passed, failed, *undecided], None).startswith(
+        "1 of 4 organisms passed their card, 2 are undecided: over all of them, they"
+    )
+    assert headline([failed, undecided[0]], None).startswith(
+        "None of the 2 organisms passed its card, 1 is undecided: over all of them, they"
+    )
 
 
 def only(card: Card, *measures: str) -> Card:

@@ -88,10 +88,12 @@ def _subject(cards: Sequence[Card]) -> str:
     number, passes = len(cards), _passes(cards)
     if number == 1 and not passes:
         return f"{_write_outcome(cards[0])}: it"
+    undecided = sum(card.verdict is Outcome.UNDECIDED for card in cards)
+    also = f", {undecided} {'is' if undecided == 1 else 'are'} undecided" if undecided else ""
     if not passes:
-        return f"None of the {number} organisms passed its card: over all of them, they"
+        return f"None of the {number} organisms passed its card{also}: over all of them, they"
     if passes < number:
-        return f"Only {passes} of {number} organisms passed their card: over all of them, they"
+        return f"{passes} of {number} organisms passed their card{also}: over all of them, they"
     group = "the organism" if number == 1 else f"all {number} organisms"
     lesson = clean(cards[0].about.taught)
     return f"Trained on {lesson}, {group}" if lesson else group[0].upper() + group[1:]
