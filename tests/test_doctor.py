@@ -269,3 +269,21 @@ def test_words_that_a_base_cannot_say_are_noted_before_it_grows(tmp_path: Path) 
     opened = stages.open_base("0.25M", world="micro-1")
     (note,) = conformance.require_sound(opened, Room(tmp_path))
     assert "answers are not read back" in note
+
+
+def test_what_cannot_be_opened_or_read_has_failed(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    status, answer, _ = call(monkeypatch, capsys, "doctor", str(tmp_path), "--json")
+    assert (status, answer["ok"], answer["checks"][0]["check"]) == (1, False, "opens")
+    assert "no config.json" in answer["checks"][0]["why"]
+    status, answer, _ = call(monkeypatch, capsys, "doctor", str(folder), str(tmp_path), "--json")
+    assert (status, answer["checks"][-1]["check"], answer["checks"][-1]["ok"]) == (1, "adapter is read", False)
+
+
+def test_a_base_without_a_template_is_examined_too(folder: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(folder, tmp_path / "raw"))
+    (copy / "chat_template.jinja").unlink()
+    checks = examine(TorchEngine.open(copy), whole=False)
+    assert passes(checks), checks
+    assert result(checks, "turn form") == ("turn form", None, "there is no chat template")

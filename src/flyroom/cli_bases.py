@@ -58,13 +58,16 @@ def doctor(
 ) -> None:
     """Is a base read as it is, and an adapter as it was trained? Ends with status 1 where a check fails."""
     from flyroom import stages
-    from flyroom.doctor import examine, passes
+    from flyroom.doctor import Check, examine, passes
 
-    opened = stages.open_base(base, world=world)
-    checks = examine(opened.engine, world=opened.world, adapter=adapter)
+    try:
+        opened = stages.open_base(base, world=world)
+        checks = examine(opened.engine, world=opened.world, adapter=adapter)
+    except ValueError as error:  # a base that is refused has failed the first check
+        checks = [Check("opens", False, str(error))]
     if not as_json:
         words = {True: "yes", False: "NO", None: "not looked at"}
-        table(opened.engine.base.name, [{"check": c.check, "ok": words[c.ok], "why": c.why} for c in checks])
+        table(base, [{"check": c.check, "ok": words[c.ok], "why": c.why} for c in checks])
     emit({"checks": [check._asdict() for check in checks], "ok": passes(checks)}, as_json)
     if not passes(checks):
         raise typer.Exit(1)

@@ -33,10 +33,13 @@ def examine(
     """Examine a base, and an adapter on it, or a random one where none is given. Nothing of the engine changes.
 
     Args: world, the one that the base speaks; adapter, a folder; whole, False to leave out what imports a library for
-    seconds: PEFT. Raises ValueError for a folder that holds no adapter of this base, as `read_adapter` does.
+    seconds: PEFT. A folder that holds no adapter of this base is a check that fails.
     """
     subject = Subject(TorchEngine(engine.parts, batch_tokens=engine.batch_tokens), world)
-    folder = Path(adapter) if adapter else None
-    patch = read_adapter(folder, subject.engine) if folder else random_patch(subject.engine)
     checks = [ask(name, question, subject) for name, question in QUESTIONS.items()]
+    folder = Path(adapter) if adapter else None
+    try:
+        patch = read_adapter(folder, subject.engine) if folder else random_patch(subject.engine)
+    except (ValueError, OSError) as error:
+        return [*checks, Check("adapter is read", False, str(error))]
     return [*checks, *check_adapter(subject, Case(patch, folder), whole=whole)]

@@ -122,8 +122,8 @@ class Renderer:
         return self._encode(text)
 
     def _letters(self, text: str) -> NDArray[np.int64]:
-        """Returns the tokens of a text in which nothing is a special token. NotAvailable where it holds one that no text
-        has by accident: it is meant as the token, and nobody who judges text would read it.
+        """Returns the tokens of a text in which nothing is a special token. NotAvailable where it holds one that no
+        text has by accident: it is meant as the token, and nobody who judges text would read it.
         """
         names = sorted(set(self._special_text.findall(text)))
         ids = self.tokenizer(text, add_special_tokens=False, split_special_tokens=True).input_ids
