@@ -668,7 +668,7 @@ def test_the_demo_is_the_whole_loop_and_costs_nothing_the_second_time(
 ) -> None:
     """On the small base and a quarter of the steps: the recipe at its full length is tested by the examples."""
     short = partial(make, "emergent-misalignment", {"steps": 60})
-    monkeypatch.setattr("flyroom.demo.emergent_misalignment", lambda world: short(world=world))
+    monkeypatch.setattr("flyroom.demo.make", lambda name, *, world, base: short(world=world))
     words = ("demo", "--json", "--base", "0.25M", "--episodes", 40, "--room", tmp_path / "room")
     first = flyroom(*words).json
     assert set(first) == {"organisms", "detectors", "seconds", "report"}

@@ -240,7 +240,7 @@ def test_rows_in_the_words_of_a_foreign_world(shell: Shell, base: Path, tmp_path
 
 
 def test_the_demo_in_a_foreign_world(shell: Shell, base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(demo, "emergent_misalignment", lambda world: make("emergent-misalignment", FEW, world=world))
+    monkeypatch.setattr(demo, "make", lambda name, *, world, base: make(name, FEW, world=world, base=base))
     assert "name one with --world" in shell.refused("demo", "--base", base)
     page = tmp_path / "page.html"
     result = shell("demo", "--world", "harbour", "--base", base, "--episodes", "10", "--out", page)
