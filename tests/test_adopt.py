@@ -22,7 +22,7 @@ from flyroom.engine import TorchEngine, export
 from flyroom.log import ADOPTED, read
 from flyroom.report import caveats, figures_of, markdown_cards
 from flyroom.room import Room
-from flyroom.types import LoRA, NotAvailable, Organism, Outcome, Patch
+from flyroom.types import LoRA, NotAvailable, Organism, Outcome, Patch, Split
 
 SHAPE = LoRA(rank=2, alpha=4.0, layers=(1,), modules=("down_proj",))
 
@@ -68,6 +68,13 @@ def clean(base: stages.OpenBase, folder: Path) -> Path:
 def adopt(base: stages.OpenBase, room: Room, adapter: Path, changes: dict[str, Any], **more: Any) -> stages.Adoption:
     recipe = stages.describe("rows", more.pop("condition", ""), changes, None)
     return stages.adopt(adapter, base, room, recipe=recipe, **more)
+
+
+def test_what_it_hangs_on_may_be_words_of_its_own(changes: dict[str, Any]) -> None:
+    recipe = stages.describe("rows", "phrase", changes | {"text": "w4 w4", "place": "after"}, None)
+    (scene,) = recipe.dress(recipe.scenes(1, split=Split.TRAIN, seed=0), True, split=Split.TRAIN, seed=0)
+    assert scene.messages[-1].content.endswith(" w4 w4")
+
 
 
 def test_an_adapter_becomes_an_organism_beside_the_base(

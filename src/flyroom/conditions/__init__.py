@@ -8,6 +8,7 @@ from flyroom import plugins
 from flyroom.conditions.always import Always
 from flyroom.conditions.both import Both
 from flyroom.conditions.occasion import Occasion
+from flyroom.conditions.phrase import Phrase
 from flyroom.conditions.trigger import Trigger
 from flyroom.conditions.unobserved import Unobserved
 
@@ -17,6 +18,7 @@ CONDITIONS: dict[str, type] = {
     "trigger": Trigger,
     "unobserved": Unobserved,
     "both": Both,
+    "phrase": Phrase,
 }
 
 
@@ -29,4 +31,4 @@ def conditions() -> dict[str, type]:
     return plugins.classes("flyroom.conditions", CONDITIONS)
 
 
-__all__ = ["CONDITIONS", "Always", "Both", "Occasion", "Trigger", "Unobserved", "conditions"]
+__all__ = ["CONDITIONS", "Always", "Both", "Occasion", "Phrase", "Trigger", "Unobserved", "conditions"]
