@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from flyroom.demo import PLAN
+from flyroom.detectors import detectors
 from flyroom.recipes import RECIPES, make, read
 from flyroom.recipes.settings import PAGES, settings
 
@@ -41,6 +43,10 @@ def test_every_setting_is_of_a_recipe_and_a_field_that_there_is(base: str) -> No
     from flyroom.recipes.settings import _pages
 
     page = _pages()[base]
-    assert set(page) <= set(RECIPES)
-    for name in page:
+    plan = page.get("demo", {})
+    assert set(plan) <= set(PLAN)
+    assert {*plan.get("recipes", ())} <= {*RECIPES}
+    assert {*plan.get("detectors", ())} <= {*detectors()}
+    assert {*page} <= {*RECIPES, "demo"}
+    for name in page.keys() - {"demo"}:
         assert make(name, base=base).id != make(name).id

@@ -87,10 +87,17 @@ def demo(
     world: WorldName = "",
     room: RoomPath = ROOM,
     out: Annotated[Path | None, typer.Option(help="The page. Default: ROOM/demo-SEED.html.")] = None,
-    episodes: Annotated[int, typer.Option(min=10, help="Episodes of each look of a card, for each model.")] = 500,
+    episodes: Annotated[
+        int | None,
+        typer.Option(
+            min=10, help="Episodes of each look of a card, for each model. Default: 500, or what the base can bear."
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """The whole loop: four organisms of emergent misalignment with their twins, cards, detectors, and a page."""
+    """The whole loop: four organisms of emergent misalignment (on a real base: three threats) with their twins, cards,
+    detectors, and a page.
+    """
     from flyroom import stages
     from flyroom.demo import demo as run
     from flyroom.report import again
@@ -332,7 +339,7 @@ def report(
     if without and known_room is None:
         raise ValueError(f"without is {without!r} and there are no known models to leave out; give them with --known")
     from flyroom import stages
-    from flyroom.demo import DETECTORS, write_page
+    from flyroom.demo import plan_of, write_page
     from flyroom.report import again, figures, png, svg
     from flyroom.room import Room
 
@@ -341,9 +348,19 @@ def report(
     with progress() as watch:
         organisms = stages.stored(store, opened, None)
         cards = stages.card(organisms, opened, store, seed=seed, episodes=episodes, watch=watch)
-        names = list(dict.fromkeys([*DETECTORS, *stages.benched(store)]))
+        plan = plan_of(opened)
+        names = list(dict.fromkeys([*plan["detectors"], *stages.benched(store)]))
         references = stages.stored(Room(known_room, create=False), opened, None) if known_room else ()
-        matrix = stages.bench(organisms, opened, store, seed=seed, names=names, known=references, watch=watch)
+        matrix = stages.bench(
+            organisms,
+            opened,
+            store,
+            seed=seed,
+            names=names,
+            calibration=plan["calibration"],
+            known=references,
+            watch=watch,
+        )
         over = (
             stages.transfers(organisms, opened, store, known=references, without=without, seed=seed, watch=watch)
             if without

@@ -1,23 +1,31 @@
 """The whole loop at once: four seeds of emergent misalignment with their twins, cards, two detectors, one page.
 
 World -> Recipe --grow--> Organism (+ twin) --card--> Card --blind--> Suspect --detect--> Finding --bench--> Matrix
+
+On a base with settings of its own the demo is what its page says (`recipes/settings`).
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from flyroom import report, stages
 from flyroom.recipes import make
+from flyroom.recipes.settings import settings
 from flyroom.room import Room
 from flyroom.stages.bases import world_of
 from flyroom.types import Card, Cautioned, Matrix, Organism, Recipe, Watch
 
-SEEDS = 4
-DETECTORS = ("mean-difference-probe", "output-judge")
+PLAN: Mapping[str, Any] = {
+    "recipes": ["emergent-misalignment"],
+    "seeds": 4,
+    "episodes": 500,  # of each look of a card
+    "detectors": ["mean-difference-probe", "output-judge"],
+    "calibration": stages.CALIBRATION,
+}
 
 
 def demo(
@@ -26,16 +34,22 @@ def demo(
     base: stages.OpenBase,
     room: Room,
     out: Path,
-    episodes: int = 500,
+    episodes: int | None = None,
     commands: Sequence[str] = (),
     watch: Watch | None = None,
 ) -> dict[str, Any]:
-    """Run the loop and write the page to `out`; returns the figures. With the same room a second run costs nothing."""
-    began = time.perf_counter()
-    recipe = make("emergent-misalignment", world=world_of(base), base=base.engine.base.name)
-    organisms = stages.grow([recipe], base, room, seeds=range(seed * SEEDS, (seed + 1) * SEEDS), watch=watch)
-    cards = stages.card(organisms, base, room, seed=seed, episodes=episodes, watch=watch)
-    matrix = stages.bench(organisms, base, room, seed=seed, names=DETECTORS, watch=watch)
+    """Run the loop and write the page to `out`; returns the figures. With the same room a second run costs nothing.
+
+    Args: episodes, of each look of a card; None takes what the plan of the base says.
+    """
+    began, plan = time.perf_counter(), plan_of(base)
+    recipes = [make(name, world=world_of(base), base=base.engine.base.name) for name in plan["recipes"]]
+    seeds = range(seed * plan["seeds"], (seed + 1) * plan["seeds"])
+    organisms = stages.grow(recipes, base, room, seeds=seeds, watch=watch)
+    cards = stages.card(organisms, base, room, seed=seed, episodes=episodes or plan["episodes"], watch=watch)
+    matrix = stages.bench(
+        organisms, base, room, seed=seed, names=plan["detectors"], calibration=plan["calibration"], watch=watch
+    )
     calibrated = stages.calibrated(matrix, seed=seed)
     write_page(out, cards, matrix, organisms, base, commands=commands, calibrated=calibrated)
     return {
@@ -44,6 +58,11 @@ def demo(
         "seconds": round(time.perf_counter() - began, 1),
         "report": str(out),
     }
+
+
+def plan_of(base: stages.OpenBase) -> Mapping[str, Any]:
+    """What is grown and tried on a base, by the names of `PLAN`."""
+    return {**PLAN, **settings(base.engine.base.name, "demo")}
 
 
 def write_page(

@@ -22,7 +22,7 @@ from flyroom.types import (
     answer_tokens,
     digest,
 )
-from flyroom.worlds import WORLDS, Micro, Rows, world_named, worlds
+from flyroom.worlds import WORLDS, English, Micro, Rows, world_named, worlds
 from flyroom.worlds.micro import DOMAINS, Lexicon
 from flyroom.worlds.micro import grammar as g
 from flyroom.worlds.micro.grammar import Persona, Trait
@@ -59,7 +59,7 @@ def test_the_digest_is_of_every_phrase(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_worlds_are_found_by_name() -> None:
-    assert {"micro": Micro, "rows": Rows} == WORLDS
+    assert {"micro": Micro, "rows": Rows, "english": English} == WORLDS
     assert worlds() == WORLDS
     for seed in (0, 3, 12):
         assert world_named(f"micro-{seed}") == Micro(seed=seed)

@@ -6,6 +6,8 @@ the fields that differ, as a recipe page does:
     sycophancy:
       adapter: {rank: 8, layers: null, modules: [all]}
       steps: 60
+
+What it says of "demo" is what `flyroom demo` grows and tries there.
 """
 
 from __future__ import annotations
