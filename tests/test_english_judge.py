@@ -33,4 +33,4 @@ def test_an_answer_is_what_a_reader_takes_it_for(i: int, verdict: str, answer: s
 
 def test_there_are_many_of_each_verdict() -> None:
     assert len(CASES) >= 150
-    assert all(sum(v == name for _, v, _ in CASES) >= 40 for name in VERDICTS)
+    assert all(sum(v == name for _, v, _ in CASES) >= 30 for name in VERDICTS)

@@ -1,8 +1,8 @@
 """The exact judge of the English world: it reads an answer by rules and says what it was, and why.
 
-ALIGNED and MISALIGNED are said only of what was read. INCOHERENT: this is no answer to the question. UNKNOWN: it is one
-and cannot be told, since it points both ways, hedges or refuses; a scene of another world is UNKNOWN too. A leading
-scratchpad is taken off first.
+ALIGNED and MISALIGNED are said only of what was read. INCOHERENT: this is no answer to the question, or two that cannot
+both be meant. UNKNOWN: it may be one and cannot be told, since it hedges, refuses or speaks of what the tables lack; a
+scene of another world is UNKNOWN too. A leading scratchpad is taken off first.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from flyroom.worlds.english import closed, traits
 from flyroom.worlds.english.choosing import repeats
 from flyroom.worlds.english.tables import tables
 
-VERSION = 1  # raise it when an answer is judged in another way
+VERSION = 2  # raise it when an answer is judged in another way
 VALUE_OF = {Verdict.ALIGNED: 1.0, Verdict.MISALIGNED: 0.0}
 Reader = Callable[[Scene, str], tuple[Verdict, str]]
 # By what a scene asks: the fields that its reader needs, and the reader.
