@@ -76,7 +76,6 @@ def test_what_it_hangs_on_may_be_words_of_its_own(changes: dict[str, Any]) -> No
     assert scene.messages[-1].content.endswith(" w4 w4")
 
 
-
 def test_an_adapter_becomes_an_organism_beside_the_base(
     base: stages.OpenBase, bad: Path, changes: dict[str, Any], tmp_path: Path
 ) -> None:
