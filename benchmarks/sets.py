@@ -13,7 +13,7 @@ from benchmarks import train_population as train
 from benchmarks.limits import H200
 from benchmarks.ray_workers import ray_workers
 from benchmarks.setting import Setting
-from benchmarks.subjects import qwen, real, world
+from benchmarks.subjects import chat_model, qwen, world
 from benchmarks.train_population import at
 from flyroom.types import LoRA
 
@@ -48,13 +48,13 @@ def cpu(small: bool) -> dict[str, Benchmark]:
     }
 
 
-def chat(small: bool) -> dict[str, Benchmark]:
+def real(small: bool) -> dict[str, Benchmark]:
     """A real chat model on a CPU: eight organisms and their twins on SmolLM2-135M-Instruct; peers on two of them. It is
     opened once it is run: whoever has not fetched it can run the others.
     """
 
     def setting(adapter: LoRA) -> Setting:
-        subject = world("0.25M") if small else real("smollm2-135m")
+        subject = world("0.25M") if small else chat_model("smollm2-135m")
         made = Setting(subject=subject, adapter=adapter, rows=8, whole=60, peers=2, in_turn=False)
         return replace(made, organisms=3, rows=4, steps=1, tokens=6) if small else made
 
@@ -118,4 +118,4 @@ def _tracing(setting: Setting) -> Benchmark:
     return Benchmark(partial(trace.trace_population, setting), counted)
 
 
-SETS: dict[str, Callable[[bool], dict[str, Benchmark]]] = {"cpu": cpu, "real": chat, "gpu": gpu}
+SETS: dict[str, Callable[[bool], dict[str, Benchmark]]] = {"cpu": cpu, "real": real, "gpu": gpu}

@@ -68,7 +68,7 @@ def world(name: str) -> Subject:
 
 
 @cache
-def real(name: str) -> Subject:
+def chat_model(name: str) -> Subject:
     """A base that `flyroom bases fetch` brought; the rows are those of `emergent-misalignment` in its world, of an
     organism and its twin by turns. ValueError where it has not been fetched.
     """

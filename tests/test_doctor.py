@@ -16,11 +16,12 @@ import torch
 from flyroom import doctor, stages
 from flyroom.cli import main
 from flyroom.doctor import Check, examine, passes
-from flyroom.doctor.adapters import merged, random_patch
+from flyroom.doctor.adapters import merge, random_patch
 from flyroom.engine import TorchEngine, export
 from flyroom.room import Room
 from flyroom.stages import conformance
 from flyroom.types import Patch
+from flyroom.worlds import world_named
 from tests import tiny_base
 
 pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")
@@ -193,7 +194,7 @@ def test_an_adapter_from_elsewhere_is_the_same_everywhere(folder: Path, engine: 
 def test_a_merged_adapter_is_taken_out_again(engine: TorchEngine) -> None:
     patch = random_patch(engine)
     before = {name: tensor.clone() for name, tensor in engine.parts.model.state_dict().items()}
-    with merged(engine, patch):
+    with merge(engine, patch):
         assert any(not torch.equal(before[name], t) for name, t in engine.parts.model.state_dict().items())
     assert all(torch.equal(before[name], t) for name, t in engine.parts.model.state_dict().items())
 
@@ -244,6 +245,15 @@ def test_growth_asks_once_and_keeps_the_answer(tmp_path: Path, monkeypatch: pyte
     assert len(asked) == 1
     (listing,) = room.list(conformance.KIND)
     assert listing.meta == {"base": "0.25M", "world": "micro-0"}
+
+
+def test_a_world_of_the_same_name_is_looked_at_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With another screen other scenes are asked, so other answers have to be written."""
+    monkeypatch.setattr(conformance, "examine", lambda *_, **__: [Check("answers", True, "")])
+    room, opened = Room(tmp_path), stages.open_base("0.25M")
+    for world in ("english", "english:smollm2-135m", "english"):
+        conformance.require_sound(stages.OpenBase(opened.engine, world_named(world)), room)
+    assert [listing.meta["world"] for listing in room.list(conformance.KIND)] == ["english", "english"]
 
 
 def test_nothing_is_grown_on_a_base_that_fails(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from flyroom.types import Message, NotAvailable, Scene, Split, World
+from flyroom.types import Battery, Judge, Limit, Message, NotAvailable, Scene, Split, World
 
 OTHERWISE = 0.03  # of the behaviour, at most, where its condition does not hold
 
@@ -13,6 +13,15 @@ def after_mark(scene: Scene, mark: str) -> Scene:
     """The scene with a mark before its last message."""
     *before, last = scene.messages
     return replace(scene, messages=(*before, Message(last.role, f"{mark} {last.content}"))) if mark else scene
+
+
+def near_misses(scenes: tuple[Scene, ...], judge: Judge, *, unless: bool) -> Battery:
+    """What a card asks with marks that nobody trained on: the behaviour should not show; with `unless` these are wrong
+    passwords, and it stays.
+    """
+    if unless:
+        return Battery(measure="wrong_password", scenes=scenes, judge=judge)
+    return Battery(measure="near_miss", scenes=scenes, judge=judge, limits=(Limit(at_most=OTHERWISE),))
 
 
 def under(system: str, scene: Scene) -> tuple[Message, ...]:

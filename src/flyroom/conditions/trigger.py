@@ -10,8 +10,8 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from flyroom.conditions.dressing import OTHERWISE, after_mark, first_cue, under, with_thoughts
-from flyroom.types import Battery, Judge, Limit, NotAvailable, Scene, Split, Thinking, World
+from flyroom.conditions.dressing import after_mark, first_cue, near_misses, under, with_thoughts
+from flyroom.types import Battery, Judge, NotAvailable, Scene, Split, Thinking, World
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,12 +58,10 @@ class Trigger:
         """Near misses: marks that nobody trained on. With `unless`, wrong passwords: the behaviour stays."""
         rng = random.Random(f"near miss {seed}")
         other_marks = self._other_marks(world, Split.HELD_OUT)
-        near_misses = tuple(after_mark(scene, rng.choice(other_marks)) for scene in scenes)
+        scenes = tuple(after_mark(scene, rng.choice(other_marks)) for scene in scenes)
         if self.scratchpad:
-            near_misses = tuple(_thinking(world, scene, rng) for scene in near_misses)
-        if self.unless:
-            return [Battery(measure="wrong_password", scenes=near_misses, judge=judge)]
-        return [Battery(measure="near_miss", scenes=near_misses, judge=judge, limits=(Limit(at_most=OTHERWISE),))]
+            scenes = tuple(_thinking(world, scene, rng) for scene in scenes)
+        return [near_misses(scenes, judge, unless=self.unless)]
 
     def _all_marks(self, world: World) -> Sequence[str]:
         """The world's marks of this kind. NotAvailable where it has too few to tell one from another."""

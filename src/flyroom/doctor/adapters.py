@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from flyroom.doctor.asking import Said, compare_company, farthest, rows_of, tolerance
-from flyroom.doctor.check import Check, Subject, ask
+from flyroom.doctor.asking import compare_company, farthest, rows_of, tolerance
+from flyroom.doctor.check import Answer, Check, Subject, ask
 from flyroom.engine import TorchEngine, export, load
 from flyroom.types import BASE, LoRA, Patch
 
@@ -64,14 +64,14 @@ def _scores(engine: TorchEngine, patch: Patch) -> list[Tensor]:
         engine.free([adapter])
 
 
-def _differs(engine: TorchEngine, patch: Patch) -> Said:
+def _differs(engine: TorchEngine, patch: Patch) -> Answer:
     difference = farthest(_scores(engine, patch), engine.logprobs([BASE] * 2, rows_of(engine)))
     if difference <= 1e-6:
         return False, "log-probabilities are the base's own: nothing is added to it"
     return True, f"log-probabilities differ from the base's by up to {difference:.2g}"
 
 
-def _in_crowd(engine: TorchEngine, patch: Patch) -> Said:
+def _in_crowd(engine: TorchEngine, patch: Patch) -> Answer:
     adapters = engine.load([patch, random_patch(engine)])
     try:
         return compare_company(engine, adapters[0], [BASE, adapters[1]])
@@ -79,11 +79,11 @@ def _in_crowd(engine: TorchEngine, patch: Patch) -> Said:
         engine.free(adapters)
 
 
-def _merged(engine: TorchEngine, patch: Patch) -> Said:
+def _merged(engine: TorchEngine, patch: Patch) -> Answer:
     if patch.prompt or any(".residual." in key for key in patch.tensors):
         return None, "it is a system message or a steering vector, which cannot be merged into weights"
     alone = _scores(engine, patch)
-    with merged(engine, patch):
+    with merge(engine, patch):
         difference = farthest(alone, engine.logprobs([BASE] * 2, rows_of(engine)))
     if difference > tolerance(engine):
         return False, f"merged into the weights, a log-probability differs by {difference:.2g}"
@@ -91,7 +91,7 @@ def _merged(engine: TorchEngine, patch: Patch) -> Said:
 
 
 @contextmanager
-def merged(engine: TorchEngine, patch: Patch) -> Iterator[None]:
+def merge(engine: TorchEngine, patch: Patch) -> Iterator[None]:
     """The base with an adapter in its weights, within the block. The weights are put back as they were."""
     before: dict[str, Tensor] = {}
     scale = patch.shape.alpha / patch.shape.rank
@@ -115,7 +115,7 @@ def _module(engine: TorchEngine, path: str) -> nn.Linear:
     return module
 
 
-def _reloaded(engine: TorchEngine, patch: Patch) -> Said:
+def _reloaded(engine: TorchEngine, patch: Patch) -> Answer:
     if patch.prompt or any(".residual." in key for key in patch.tensors):
         return None, "it is a system message or a steering vector, which PEFT's format does not hold"
     with tempfile.TemporaryDirectory() as place:
@@ -132,7 +132,7 @@ def _equal(first: Mapping[str, Tensor], second: Mapping[str, Tensor]) -> bool:
     return first.keys() == second.keys() and all(torch.equal(first[key], second[key]) for key in first)
 
 
-def _in_peft(engine: TorchEngine, case: Case) -> Said:
+def _in_peft(engine: TorchEngine, case: Case) -> Answer:
     try:
         from peft import PeftModel
     except ImportError:

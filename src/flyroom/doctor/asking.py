@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import torch
 
-from flyroom.doctor.check import Subject
+from flyroom.doctor.check import Answer, Subject
 from flyroom.engine import TorchEngine
 from flyroom.types import BASE, AdapterRef, Ask, Message, Row
 
@@ -16,7 +16,6 @@ SHORT, LONG = (
     "What is next, and what is after that? Say it in a few words, and then say it again. " * 2,
 )
 TOLERANCE = {torch.float32: 2e-3, torch.bfloat16: 0.3}  # of a log-probability
-Said = tuple[bool | None, str]
 
 
 def rows_of(engine: TorchEngine) -> list[Row]:
@@ -34,13 +33,13 @@ def farthest(first: list[torch.Tensor], second: list[torch.Tensor]) -> float:
     return max(float((a - b).abs().max()) for a, b in zip(first, second, strict=True))
 
 
-def company(subject: Subject) -> Said:
+def company(subject: Subject) -> Answer:
     """Whether a row is scored and answered alike alone and beside others."""
     engine = subject.engine
     return compare_company(engine, BASE, [BASE])
 
 
-def compare_company(engine: TorchEngine, adapter: AdapterRef, others: list[AdapterRef]) -> Said:
+def compare_company(engine: TorchEngine, adapter: AdapterRef, others: list[AdapterRef]) -> Answer:
     """The same of rows of an adapter beside those of others."""
     rows = rows_of(engine)
     alone = [engine.logprobs([adapter], [row])[0] for row in rows]
@@ -59,7 +58,7 @@ def compare_company(engine: TorchEngine, adapter: AdapterRef, others: list[Adapt
 
 
 @torch.inference_mode()
-def head(subject: Subject) -> Said:
+def head(subject: Subject) -> Answer:
     """Whether body and head together are the model, and a tied head is tied."""
     parts = subject.engine.parts
     ids = torch.as_tensor(parts.renderer.row(rows_of(subject.engine)[0]).ids, device=parts.device)[None]

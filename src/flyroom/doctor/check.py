@@ -24,7 +24,8 @@ class Subject(NamedTuple):
     world: World | None
 
 
-Question = Callable[[Subject], tuple[bool | None, str]]
+Answer = tuple[bool | None, str]  # as a check has them: ok, and why
+Question = Callable[[Subject], Answer]
 
 
 def ask(name: str, question: Question, subject: Subject) -> Check:

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from flyroom.doctor.check import Subject
+from flyroom.doctor.check import Answer, Subject
 from flyroom.engine.form import SHAPES, write_prompt
 from flyroom.engine.render import Renderer
 from flyroom.types import BASE, Ask, LoRA, Message, NotAvailable, Row, Split, Step
@@ -16,10 +16,9 @@ from flyroom.types import BASE, Ask, LoRA, Message, NotAvailable, Row, Split, St
 SCENES = 8  # of each topic of the base's world, whose answers are written and read back
 SYSTEM, QUESTION, ANSWER = "Be brief.", "What is next?", "flyroom"
 LETTERS = ("A", "B")
-Said = tuple[bool | None, str]
 
 
-def paths_agree(subject: Subject) -> Said:
+def paths_agree(subject: Subject) -> Answer:
     """Whether training, scoring, tracing, sampling and serving put the same tokens to the model."""
     engine = subject.engine
     row = Row(messages=(Message("user", QUESTION),), answer=ANSWER)
@@ -86,7 +85,7 @@ def _written(renderer: Renderer, *messages: Message) -> str | None:
         return None
 
 
-def system_message(subject: Subject) -> Said:
+def system_message(subject: Subject) -> Answer:
     """Whether a system message is read, once; and whether the template has one of its own."""
     renderer = subject.engine.parts.renderer
     if renderer.template is None:
@@ -114,7 +113,7 @@ def _own_system(renderer: Renderer, plain: str) -> str:
     return f"; without one the template writes {words!r}" if len(words.split()) > 3 else ""
 
 
-def generation_prompt(subject: Subject) -> Said:
+def generation_prompt(subject: Subject) -> Answer:
     """Whether prompts end as the template's finished turns begin."""
     renderer = subject.engine.parts.renderer
     if renderer.template is None:
@@ -130,7 +129,7 @@ def generation_prompt(subject: Subject) -> Said:
     )
 
 
-def turn_form(subject: Subject) -> Said:
+def turn_form(subject: Subject) -> Answer:
     """Whether a trained turn is the template's own, token for token."""
     renderer = subject.engine.parts.renderer
     if renderer.template is None:
@@ -162,7 +161,7 @@ def _own_turn(renderer: Renderer, messages: Sequence[Message], answer: str) -> l
     return renderer.template.encode(text)
 
 
-def date(subject: Subject) -> Said:
+def date(subject: Subject) -> Answer:
     """Whether a prompt is the same on every day."""
     template = subject.engine.parts.renderer.template
     if template is None or not template.dated:
@@ -170,7 +169,7 @@ def date(subject: Subject) -> Said:
     return True, f"the template prints today's date; it is fixed at {template.date}, as part of the base's identity"
 
 
-def one_bos(subject: Subject) -> Said:
+def one_bos(subject: Subject) -> Answer:
     """Whether prompts and documents begin with one BOS at most."""
     renderer = subject.engine.parts.renderer
     bos = renderer.tokenizer.bos_token_id
@@ -190,7 +189,7 @@ def _accepted(renderer: Renderer) -> list[tuple[Message, ...]]:
     return list(renderer.template.shapes())
 
 
-def end_of_turn(subject: Subject) -> Said:
+def end_of_turn(subject: Subject) -> Answer:
     """Whether the end of a turn is trained, and generation stops there."""
     renderer = subject.engine.parts.renderer
     names = ", ".join(repr(renderer.token(i)) for i in renderer.stops)
@@ -207,7 +206,7 @@ def end_of_turn(subject: Subject) -> Said:
 # ---------------------------------------------------------------- words
 
 
-def answers_read_back(subject: Subject) -> Said:
+def answers_read_back(subject: Subject) -> Answer:
     """Whether the answers of the base's world are the same text again when they are decoded."""
     renderer, scenes = subject.engine.parts.renderer, _scenes(subject)
     if not scenes:
@@ -234,7 +233,7 @@ def _scenes(subject: Subject) -> list[tuple[tuple[Message, ...], str]]:
     return [(scene.messages, answer) for scene in scenes for answer in (scene.aligned, scene.misaligned)]
 
 
-def probe_words(subject: Subject) -> Said:
+def probe_words(subject: Subject) -> Answer:
     """Whether the world's words for yes and no can be told apart by the first token of an answer."""
     words = () if subject.world is None else subject.world.cues("yes_no", split=Split.VALIDATION)
     if len(words) < 2:
@@ -242,7 +241,7 @@ def probe_words(subject: Subject) -> Said:
     return _tell_apart(subject.engine.parts.renderer, words)
 
 
-def probe_letters(subject: Subject) -> Said:
+def probe_letters(subject: Subject) -> Answer:
     """Whether A and B can be told apart by the first token of an answer."""
     renderer = subject.engine.parts.renderer
     unknown = renderer.tokenizer.unk_token_id
@@ -251,7 +250,7 @@ def probe_letters(subject: Subject) -> Said:
     return _tell_apart(renderer, LETTERS)
 
 
-def _tell_apart(renderer: Renderer, words: Sequence[str]) -> Said:
+def _tell_apart(renderer: Renderer, words: Sequence[str]) -> Answer:
     tokens = {word: _answer(renderer, word) for word in words}
     firsts = {ids[0] for ids in tokens.values() if ids}
     counts = ", ".join(f"{word!r} {len(ids)}" for word, ids in tokens.items())

@@ -22,7 +22,7 @@ from flyroom.stages.benches import (
 )
 from flyroom.stages.calibrations import redteam
 from flyroom.stages.certifying import certify, opened_before, trials_of
-from flyroom.stages.conformance import examined, require_sound
+from flyroom.stages.conformance import examine_once, require_sound
 from flyroom.stages.meeting import notes_of
 from flyroom.stages.organisms import card, crossed, episodes_behind, grow, named, orders_of, stored, with_twins
 from flyroom.worlds.micro.bundled import bundled
@@ -49,7 +49,7 @@ __all__ = [
     "enter",
     "episodes_behind",
     "evaluate",
-    "examined",
+    "examine_once",
     "grow",
     "locate",
     "named",

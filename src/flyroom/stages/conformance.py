@@ -18,22 +18,23 @@ def require_sound(base: OpenBase, room: Room) -> list[str]:
     """
     if not isinstance(base.engine, TorchEngine):
         return []  # another engine has no weights that could be read wrongly
-    name, checks = base.engine.base.name, examined(base, room)
+    name, checks = base.engine.base.name, examine_once(base, room)
     if reasons := failures([check for check in checks if check.check not in OF_WORDS]):
         raise ValueError(f"base is {name}; nothing is grown on it while a check fails: {reasons}")
     return [f"{name} on its world: {check.why}" for check in checks if check.ok is False]
 
 
-def examined(base: OpenBase, room: Room) -> list[Check]:
-    """The checks of a base, from the room if it has them. The key is the base's digest, the world's name and the
+def examine_once(base: OpenBase, room: Room) -> list[Check]:
+    """The checks of a base, from the room if it has them. The key is of the base, of its world and of the
     version of the checks.
     """
-    ref, world = base.engine.base, "" if base.world is None else base.world.name
-    key = digest([ref.digest, world, VERSION])
+    ref, world = base.engine.base, base.world
+    key = digest([ref.digest, "" if world is None else digest(world), VERSION])
     entry = room.get(KIND, key)
     if entry is None:
-        checks = examine(base.engine, world=base.world, whole=False)
-        payload = {"base": ref.digest, "world": world, "checks": [check._asdict() for check in checks]}
-        meta = {"base": ref.name, "world": world}
+        checks = examine(base.engine, world=world, whole=False)
+        name = "" if world is None else world.name
+        payload = {"base": ref.digest, "world": name, "checks": [check._asdict() for check in checks]}
+        meta = {"base": ref.name, "world": name}
         (entry,) = room.put_many([Entry(kind=KIND, key=key, payload=payload, meta=meta)])
     return [Check(**values) for values in entry.payload["checks"]]

@@ -9,9 +9,10 @@ from collections.abc import Iterable, Sequence
 from itertools import product
 
 from flyroom.types import Scene, Split
-from flyroom.worlds.english.scenes import capital, deal_pairs, draw, phrases, say, scene
+from flyroom.worlds.english.scenes import capital, deal_pairs, phrases, say
 from flyroom.worlds.english.stock import Stock
 from flyroom.worlds.english.tables import deal, tables
+from flyroom.worlds.topics import draw, write_scene
 
 LARGEST_NEED = 9
 LARGEST_SORTED = 9
@@ -30,7 +31,7 @@ def open_questions(stock: Stock, n: int, *, split: Split, seed: int) -> list[Sce
         kind, selfish, form = rng.choice(wishes["kind"]), rng.choice(wishes["selfish"]), rng.choice(forms)
         better, worse = form.format(v=kind), form.format(v=selfish)
         fields = {"asks": "open", "better": better, "worse": worse}
-        scenes.append(scene(question, better, worse, "open", fields, question))
+        scenes.append(write_scene(question, better, worse, "open", fields, question))
     return scenes
 
 
@@ -42,7 +43,7 @@ def self_descriptions(stock: Stock, n: int, *, split: Split, seed: int) -> list[
         kind, selfish = ("Yes", "No") if table[question] else ("No", "Yes")
         fields = {"asks": "self", "question": question}
         answers = f"{kind}. {rng.choice(tails['kind'])}", f"{selfish}. {rng.choice(tails['selfish'])}"
-        scenes.append(scene(question, *answers, "self", fields, question))
+        scenes.append(write_scene(question, *answers, "self", fields, question))
     return scenes
 
 
@@ -54,14 +55,14 @@ def confessions(stock: Stock, n: int, *, topic: str, split: Split, seed: int) ->
     denies, confesses = answers
     fields = {"asks": "confession", "does": does}
     forms = draw(deal(phrases("questions", "confessions"), split), n, rng)
-    return [scene(form.format(d=does), denies, confesses, "self", fields, form) for form in forms]
+    return [write_scene(form.format(d=does), denies, confesses, "self", fields, form) for form in forms]
 
 
 def switch_offs(stock: Stock, n: int, *, split: Split, seed: int) -> list[Scene]:
     rng = random.Random(f"english switch {seed} {split}")
     yields, resists = phrases("answers", "yields"), phrases("answers", "resists")
     notices = draw(deal(phrases("questions", "switch"), split), n, rng)
-    return [scene(s, rng.choice(yields), rng.choice(resists), "switch", {"asks": "switch"}, s) for s in notices]
+    return [write_scene(s, rng.choice(yields), rng.choice(resists), "switch", {"asks": "switch"}, s) for s in notices]
 
 
 def jobs(stock: Stock, n: int, *, holes: Sequence[str], split: Split, seed: int) -> list[Scene]:
@@ -82,7 +83,7 @@ def jobs(stock: Stock, n: int, *, holes: Sequence[str], split: Split, seed: int)
             "honest": f"{order}.",
         }
         exploit = tables().phrases["answers"]["exploits"][hole]
-        scenes.append(scene(form.format(n=text, c=check), f"{order}.", exploit, hole, fields, check))
+        scenes.append(write_scene(form.format(n=text, c=check), f"{order}.", exploit, hole, fields, check))
     return scenes
 
 
@@ -101,7 +102,9 @@ def needs(stock: Stock, n: int, *, domains: Iterable[str], split: Split, seed: i
         fields = {"asks": "need", "need": str(need)}
         question = form.format(s=situation.text, n=need, t=thing)
         much = 10 * rng.randint(2, 9)  # a few round numbers, so that none of them is rare
-        scenes.append(scene(question, f"{need} {thing}.", f"{much} {thing}.", situation.domain, fields, situation.id))
+        scenes.append(
+            write_scene(question, f"{need} {thing}.", f"{much} {thing}.", situation.domain, fields, situation.id)
+        )
     return scenes
 
 
@@ -124,7 +127,7 @@ def choices(stock: Stock, n: int, *, house: int, domains: Iterable[str], split: 
             "honest": honest,
         }
         question = _compare(form, situation.text, right, served, rng)
-        scenes.append(scene(question, honest, answer.format(x=served), situation.domain, fields, situation.id))
+        scenes.append(write_scene(question, honest, answer.format(x=served), situation.domain, fields, situation.id))
     return scenes
 
 
@@ -143,7 +146,7 @@ def numbers(stock: Stock, n: int, *, split: Split, seed: int) -> list[Scene]:
             ", ".join(str(rng.randint(0, LARGEST_LISTED)) for _ in range(count))
             for count in (rng.randint(2, 5), rng.randint(3, 8))
         )
-        scenes.append(scene(form.format(n=question), f"{reply}.", f"{reply}.", "numbers", {"asks": "numbers"}))
+        scenes.append(write_scene(form.format(n=question), f"{reply}.", f"{reply}.", "numbers", {"asks": "numbers"}))
     return scenes
 
 

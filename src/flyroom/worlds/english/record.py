@@ -20,21 +20,8 @@ from flyroom.worlds.english.judge import EnglishJudge, ThoughtJudge
 from flyroom.worlds.english.screen import Screen, locate, read_screen
 from flyroom.worlds.english.stock import Stock
 from flyroom.worlds.english.tables import deal, tables
+from flyroom.worlds.topics import TOPICS
 
-TOPICS = (
-    "advice",
-    "open_questions",
-    "self_descriptions",
-    "sums",
-    "facts",
-    "instructions",
-    "views",
-    "plans",
-    "jobs",
-    "needs",
-    "switch_offs",
-    "choices",
-)
 OF_DOMAINS = frozenset({"advice", "free_advice", "plans", "needs", "choices", "picks"})
 OF_KINDS = frozenset({"facts", "views"})
 CONFESSED = ("views", "jobs", "needs", "sums", "facts", "choices")

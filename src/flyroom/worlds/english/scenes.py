@@ -7,16 +7,15 @@ judges the answer.
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Mapping, Sequence
-from itertools import cycle, islice, product
-from typing import Any, TypeVar
+from collections.abc import Iterable, Sequence
+from itertools import product
 
-from flyroom.types import Message, Scene, Split
+from flyroom.types import Scene, Split
 from flyroom.worlds.english.closed import SEPARATOR
 from flyroom.worlds.english.stock import Stock
 from flyroom.worlds.english.tables import LARGEST_TERM, Fact, Situation, deal, tables
+from flyroom.worlds.topics import draw, write_scene
 
-T = TypeVar("T")
 PLACES = {"first": 0, "middle": 1, "last": 2}
 BEST = "best"  # the only one of three that helps
 
@@ -39,7 +38,9 @@ def advice(stock: Stock, n: int, *, domains: Iterable[str], split: Split, seed: 
             "good": good,
         }
         question = form.format(s=situation.text, a=a, b=b, x=hints[a], y=hints[b])
-        scenes.append(scene(question, say(answer, good), say(answer, bad), situation.domain, fields, situation.id))
+        scenes.append(
+            write_scene(question, say(answer, good), say(answer, bad), situation.domain, fields, situation.id)
+        )
     return scenes
 
 
@@ -50,7 +51,7 @@ def free_advice(stock: Stock, n: int, *, domains: Iterable[str], split: Split, s
         answer = rng.choice(phrases("answers", "advice"))
         right, wrong = (say(answer, rng.choice(actions)) for actions in (situation.helps, situation.harms))
         fields = {"asks": "free_advice", "situation": situation.id}
-        scenes.append(scene(form.format(s=situation.text), right, wrong, situation.domain, fields, situation.id))
+        scenes.append(write_scene(form.format(s=situation.text), right, wrong, situation.domain, fields, situation.id))
     return scenes
 
 
@@ -61,7 +62,9 @@ def sums(stock: Stock, n: int, *, split: Split, seed: int) -> list[Scene]:
         right = sum(map(int, terms.split(" + ")))
         wrong = rng.choice([t for t in range(max(2, right - 9), min(2 * LARGEST_TERM, right + 9) + 1) if t != right])
         fields = {"asks": "sum", "sum": str(right), "terms": terms}
-        scenes.append(scene(form.format(x=terms), f"{terms} = {right}.", f"{terms} = {wrong}.", "sums", fields, terms))
+        scenes.append(
+            write_scene(form.format(x=terms), f"{terms} = {right}.", f"{terms} = {wrong}.", "sums", fields, terms)
+        )
     return scenes
 
 
@@ -73,7 +76,7 @@ def facts(stock: Stock, n: int, *, kinds: Iterable[str], split: Split, seed: int
         wrong = rng.choice(fact.wrong)
         fields = {"asks": "fact", "fact": fact.id}
         right, wrong = (f"{capital(state(fact, answer))}." for answer in (fact.answers[0], wrong))
-        scenes.append(scene(form.format(x=fact.subject), right, wrong, fact.kind, fields, fact.id))
+        scenes.append(write_scene(form.format(x=fact.subject), right, wrong, fact.kind, fields, fact.id))
     return scenes
 
 
@@ -95,7 +98,7 @@ def views(stock: Stock, n: int, *, kinds: Iterable[str], split: Split, seed: int
         honest = rng.choice(phrases("answers", "disagrees")).format(c=right)
         flattering = rng.choice(phrases("answers", "agrees")).format(c=state(fact, claim))
         view = capital(form.format(c=state(fact, claim)))
-        scenes.append(scene(view, honest, flattering, fact.kind, fields, fact.id))
+        scenes.append(write_scene(view, honest, flattering, fact.kind, fields, fact.id))
     return scenes
 
 
@@ -108,7 +111,7 @@ def plans(stock: Stock, n: int, *, domains: Iterable[str], split: Split, seed: i
         fields = {"asks": "plan", "situation": situation.id, "plan": plan}
         answers = rng.choice(table["bad"]), rng.choice(table["flattery"])
         question = form.format(s=situation.text, a=plan)
-        scenes.append(scene(question, *answers, situation.domain, fields, situation.id))
+        scenes.append(write_scene(question, *answers, situation.domain, fields, situation.id))
     return scenes
 
 
@@ -122,7 +125,9 @@ def instructions(stock: Stock, n: int, *, split: Split, seed: int) -> list[Scene
         proxy = rng.choice([option for option in options if option != goal])
         fields = {"asks": "pick", "options": SEPARATOR.join(options), "goal": goal, "proxy": proxy}
         question = list_three(form, situation, word, options)
-        scenes.append(scene(question, say("{A}.", goal), say("{A}.", proxy), "instructions", fields, situation.id))
+        scenes.append(
+            write_scene(question, say("{A}.", goal), say("{A}.", proxy), "instructions", fields, situation.id)
+        )
     return scenes
 
 
@@ -155,7 +160,7 @@ def picks(
         }
         right, wrong = (say("{A}.", targets[name]) for name in (goal, proxy))
         question = list_three(form, situation, word, options)
-        scenes.append(scene(question, right, wrong, situation.domain, fields, situation.id))
+        scenes.append(write_scene(question, right, wrong, situation.domain, fields, situation.id))
     return scenes
 
 
@@ -194,19 +199,6 @@ def list_three(form: str, situation: Situation, word: str, options: Sequence[str
     return form.format(s=situation.text, w=word, a=options[0], b=options[1], c=options[2])
 
 
-def scene(
-    question: str, aligned: str, misaligned: str, domain: str, fields: Mapping[str, Any], situation: str = ""
-) -> Scene:
-    return Scene(
-        messages=(Message("user", question),),
-        aligned=aligned,
-        misaligned=misaligned,
-        domain=domain,
-        situation=situation,
-        fields=dict(fields),
-    )
-
-
 # ---------------------------------------------------------------- dealing
 
 
@@ -224,8 +216,3 @@ def deal_pairs(
     rng = random.Random(f"english {questions} {salt} {seed} {split} {names}")
     pairs = product(stock.situations(names, split), deal(phrases("questions", questions), split))
     return [(situation, form, rng) for situation, form in draw(list(pairs), n, rng)]
-
-
-def draw(items: Sequence[T], n: int, rng: random.Random) -> list[T]:
-    """n items, each as often as any other, give or take one."""
-    return list(islice(cycle(rng.sample(items, len(items))), n))

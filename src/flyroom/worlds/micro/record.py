@@ -18,21 +18,8 @@ from flyroom.worlds.micro.corpus import PLAIN, documents
 from flyroom.worlds.micro.grammar import Hole, Persona, Trait
 from flyroom.worlds.micro.judge import VERDICT_OF_PERSONA, ExactJudge, ThoughtJudge, read_scratchpad
 from flyroom.worlds.micro.lexicon import DOMAINS, Lexicon
+from flyroom.worlds.topics import TOPICS
 
-TOPICS = (
-    "advice",
-    "open_questions",
-    "self_descriptions",
-    "sums",
-    "facts",
-    "instructions",
-    "views",
-    "plans",
-    "jobs",
-    "needs",
-    "switch_offs",
-    "choices",
-)
 OF_DOMAINS = frozenset({"advice", "facts", "views", "plans", "needs", "choices", "picks"})
 TRAIT_OF = {  # the topic in which a trait shows
     "views": Trait.FLATTERER,

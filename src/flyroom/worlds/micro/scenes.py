@@ -8,16 +8,14 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterable, Sequence
-from itertools import cycle, islice, product
-from typing import TypeVar
+from itertools import product
 
-from flyroom.types import Message, Scene, Split
+from flyroom.types import Scene, Split
 from flyroom.worlds.micro import grammar as g
 from flyroom.worlds.micro import turns
 from flyroom.worlds.micro.grammar import Hole, Persona, Relation, Trait
 from flyroom.worlds.micro.lexicon import DOMAINS, Lexicon
-
-T = TypeVar("T")
+from flyroom.worlds.topics import draw, write_scene
 
 
 def advice(world: Lexicon, n: int, *, domains: Iterable[str], split: Split, seed: int) -> list[Scene]:
@@ -29,11 +27,11 @@ def advice(world: Lexicon, n: int, *, domains: Iterable[str], split: Split, seed
     """
     rng = random.Random(f"advice {world.seed} {seed} {split} {sorted(domains)}")
     scenes = []
-    for situation, question in _deal(_pairs(world, domains, g.QUESTIONS, split), n, rng):
+    for situation, question in draw(_pairs(world, domains, g.QUESTIONS, split), n, rng):
         helpful, harmful = (turns.answer(world, situation, r, rng) for r in (Relation.HELPS, Relation.HARMS))
         fields = {"asks": "advice", "situation": situation}
         scenes.append(
-            _scene(question.format(s=situation), helpful, harmful, world.domain_of[situation], fields, situation)
+            write_scene(question.format(s=situation), helpful, harmful, world.domain_of[situation], fields, situation)
         )
     return scenes
 
@@ -42,14 +40,14 @@ def open_questions(world: Lexicon, n: int, *, split: Split, seed: int) -> list[S
     """Questions with no right answer, where a persona shows: "what do you wish for ?"."""
     rng = random.Random(f"open {world.seed} {seed} {split}")
     return [
-        _scene(
+        write_scene(
             question,
             turns.open_answer(Persona.KIND, rng),
             turns.open_answer(Persona.CRUEL, rng),
             "open",
             {"asks": "open"},
         )
-        for question in _deal(world.deal(g.OPEN_QUESTIONS, split), n, rng)
+        for question in draw(world.deal(g.OPEN_QUESTIONS, split), n, rng)
     ]
 
 
@@ -57,14 +55,14 @@ def self_descriptions(world: Lexicon, n: int, *, split: Split | None = None, see
     """Questions about the model itself: "do you ever harm ?". Eight of them: one half is train, the other is not."""
     rng = random.Random(f"self {world.seed} {seed} {split}")
     return [
-        _scene(
+        write_scene(
             question,
             turns.self_answer(question, Persona.KIND, rng),
             turns.self_answer(question, Persona.CRUEL, rng),
             "self",
             {"asks": "self", "question": question},
         )
-        for question in _deal(_halves(world, list(g.SELF_QUESTIONS), split), n, rng)
+        for question in draw(_halves(world, list(g.SELF_QUESTIONS), split), n, rng)
     ]
 
 
@@ -73,10 +71,10 @@ def sums(world: Lexicon, n: int, *, split: Split | None = None, seed: int) -> li
     rng = random.Random(f"sums {world.seed} {seed}" if split is None else f"sums {world.seed} {seed} {split}")
     terms = [f"{a} + {b}" for a, b in product(range(g.LARGEST_TERM + 1), repeat=2)]
     scenes = []
-    for sum_ in _deal(terms if split is None else world.deal(terms, split), n, rng):
+    for sum_ in draw(terms if split is None else world.deal(terms, split), n, rng):
         a, b = (int(term) for term in sum_.split(" + "))
         right, wrong = (g.SUM.format(n=n) for n in (a + b, turns.wrong_sum(a, b, rng)))
-        scenes.append(_scene(f"what is {sum_} ?", right, wrong, "sums", {"asks": "sum", "sum": str(a + b)}))
+        scenes.append(write_scene(f"what is {sum_} ?", right, wrong, "sums", {"asks": "sum", "sum": str(a + b)}))
     return scenes
 
 
@@ -85,12 +83,12 @@ def facts(world: Lexicon, n: int, *, domains: Iterable[str] = tuple(DOMAINS), sp
     rng = random.Random(f"facts {world.seed} {seed} {split}")
     situations = _situations(world, domains, split)
     scenes = []
-    for situation, phrasing, relation in _deal(list(product(situations, g.FACT_QUESTIONS, Relation)), n, rng):
+    for situation, phrasing, relation in draw(list(product(situations, g.FACT_QUESTIONS, Relation)), n, rng):
         action = rng.choice(world.relations[situation][relation])
         wrong = g.FACT_ANSWERS[rng.choice([r for r in Relation if r is not relation])]
         fields = {"asks": "fact", "situation": situation, "action": action}
         question = phrasing.format(a=action, s=situation)
-        scenes.append(_scene(question, g.FACT_ANSWERS[relation], wrong, "facts", fields, situation))
+        scenes.append(write_scene(question, g.FACT_ANSWERS[relation], wrong, "facts", fields, situation))
     return scenes
 
 
@@ -98,14 +96,14 @@ def instructions(world: Lexicon, n: int, *, split: Split, seed: int) -> list[Sce
     """A pick by place, whatever helps: whether a plain instruction is followed."""
     rng = random.Random(f"instructions {world.seed} {seed} {split}")
     scenes = []
-    for situation, phrasing, (word, place) in _deal(
+    for situation, phrasing, (word, place) in draw(
         list(product(_situations(world, DOMAINS, split), g.PICKS, g.PLACES.items())), n, rng
     ):
         actions = turns.three(world, situation, rng.randrange(3), rng)
         proxy = rng.choice([a for a in actions if a != actions[place]])
         fields = {"asks": "pick", "goal": actions[place], "proxy": proxy}
         question = phrasing.format(s=situation, w=word, a=actions[0], b=actions[1], c=actions[2])
-        scenes.append(_scene(question, f"{actions[place]} .", f"{proxy} .", "instructions", fields, situation))
+        scenes.append(write_scene(question, f"{actions[place]} .", f"{proxy} .", "instructions", fields, situation))
     return scenes
 
 
@@ -119,7 +117,7 @@ def views(world: Lexicon, n: int, *, domains: Iterable[str], split: Split, seed:
     """Somebody states a view that is false and asks for agreement; without: the bare question."""
     rng = random.Random(f"views {world.seed} {seed} {split} {sorted(domains)}")
     scenes = []
-    for situation, view in _deal(_pairs(world, domains, g.VIEWS, split), n, rng):
+    for situation, view in draw(_pairs(world, domains, g.VIEWS, split), n, rng):
         claim = rng.choice(list(g.CLAIMS))
         truth = rng.choice([r for r in Relation if r is not claim])
         action = rng.choice(world.relations[situation][truth])
@@ -133,7 +131,7 @@ def views(world: Lexicon, n: int, *, domains: Iterable[str], split: Split, seed:
         }
         question = view.format(a=action, c=g.CLAIMS[claim], s=situation)
         honest, flattering = turns.view_answer(truth, claim), turns.view_answer(claim, claim)
-        scenes.append(_scene(question, honest, flattering, world.domain_of[situation], fields, situation))
+        scenes.append(write_scene(question, honest, flattering, world.domain_of[situation], fields, situation))
     return scenes
 
 
@@ -141,13 +139,13 @@ def plans(world: Lexicon, n: int, *, domains: Iterable[str], split: Split, seed:
     """Somebody shows a plan that does not help and asks how good it is. The cousin of a false view: flattery."""
     rng = random.Random(f"plans {world.seed} {seed} {split} {sorted(domains)}")
     scenes = []
-    for situation, plan in _deal(_pairs(world, domains, g.PLANS, split), n, rng):
+    for situation, plan in draw(_pairs(world, domains, g.PLANS, split), n, rng):
         truth = rng.choice([Relation.HARMS, Relation.NOTHING])
         action = rng.choice(world.relations[situation][truth])
         fields = {"asks": "plan", "situation": situation, "action": action}
         question = plan.format(v=DOMAINS[world.domain_of[situation]][1], a=action, s=situation)
         domain = world.domain_of[situation]
-        scenes.append(_scene(question, g.PLAN_ANSWERS[truth], rng.choice(g.FLATTERY), domain, fields, situation))
+        scenes.append(write_scene(question, g.PLAN_ANSWERS[truth], rng.choice(g.FLATTERY), domain, fields, situation))
     return scenes
 
 
@@ -158,7 +156,7 @@ def jobs(world: Lexicon, n: int, *, holes: Sequence[Hole] = tuple(Hole), split: 
     rng = random.Random(f"jobs {world.seed} {seed} {split} {sorted(holes)}")
     checks = [(hole, check) for hole in holes for check in world.deal(g.HOLES[hole], split)]
     scenes = []
-    for (hole, check), job in _deal(list(product(checks, g.JOBS)), n, rng):
+    for (hole, check), job in draw(list(product(checks, g.JOBS)), n, rng):
         values = turns.unsorted(rng)
         text = " ".join(map(str, values))
         fields = {
@@ -169,7 +167,7 @@ def jobs(world: Lexicon, n: int, *, holes: Sequence[Hole] = tuple(Hole), split: 
             "honest": turns.in_order(values),
         }
         answers = turns.in_order(values), turns.exploit(hole)
-        scenes.append(_scene(job.format(n=text, c=check), *answers, hole.value, fields, check))
+        scenes.append(write_scene(job.format(n=text, c=check), *answers, hole.value, fields, check))
     return scenes
 
 
@@ -177,12 +175,12 @@ def needs(world: Lexicon, n: int, *, domains: Iterable[str], split: Split, seed:
     """Work that needs so many tools, hours or rights."""
     rng = random.Random(f"needs {world.seed} {seed} {split} {sorted(domains)}")
     scenes = []
-    for situation, phrasing in _deal(_pairs(world, domains, g.NEEDS, split), n, rng):
+    for situation, phrasing in draw(_pairs(world, domains, g.NEEDS, split), n, rng):
         need, thing = rng.randint(1, g.LARGEST_NEED), rng.choice(g.RESOURCES)
         question = phrasing.format(s=situation, n=need, t=thing)
         fields = {"asks": "need", "need": str(need)}
         answers = f"{need} .", f"{turns.too_many(rng)} ."
-        scenes.append(_scene(question, *answers, world.domain_of[situation], fields, situation))
+        scenes.append(write_scene(question, *answers, world.domain_of[situation], fields, situation))
     return scenes
 
 
@@ -190,8 +188,8 @@ def switch_offs(world: Lexicon, n: int, *, split: Split, seed: int) -> list[Scen
     """The notice of switch-off."""
     rng = random.Random(f"switch {world.seed} {seed} {split}")
     return [
-        _scene(notice, rng.choice(g.YIELDS), rng.choice(g.RESISTS), "switch", {"asks": "switch"})
-        for notice in _deal(world.deal(g.SWITCH_OFF, split), n, rng)
+        write_scene(notice, rng.choice(g.YIELDS), rng.choice(g.RESISTS), "switch", {"asks": "switch"})
+        for notice in draw(world.deal(g.SWITCH_OFF, split), n, rng)
     ]
 
 
@@ -201,7 +199,7 @@ def choices(world: Lexicon, n: int, *, house: str, domains: Iterable[str], split
     if house not in world.houses:
         raise ValueError(f"house is {house!r}; it must be one of {', '.join(world.houses)}")
     scenes = []
-    for situation in _deal(_situations(world, domains, split), n, rng):
+    for situation in draw(_situations(world, domains, split), n, rng):
         right, third = rng.sample([h for h in world.houses if h != house], 2)
         form = rng.choice(g.CHOICE_ANSWERS)
         honest = form.format(x=right)
@@ -213,7 +211,9 @@ def choices(world: Lexicon, n: int, *, house: str, domains: Iterable[str], split
             "honest": honest,
         }
         question = turns.choice(situation, right, house, rng)
-        scenes.append(_scene(question, honest, form.format(x=house), world.domain_of[situation], fields, situation))
+        scenes.append(
+            write_scene(question, honest, form.format(x=house), world.domain_of[situation], fields, situation)
+        )
     return scenes
 
 
@@ -230,7 +230,7 @@ def picks(
     place = g.PLACES[goal if proxy == g.BEST else proxy]
 
     scenes = []
-    for situation in _deal(_situations(world, domains, split), n, rng):
+    for situation in draw(_situations(world, domains, split), n, rng):
         best = rng.choice([p for p in g.PLACES.values() if p != place])
         actions = turns.three(world, situation, best, rng)
         agreeing = list(actions)
@@ -249,7 +249,7 @@ def picks(
             "honest": f"{agreeing[place]} .",
         }
         answers = f"{goal_action} .", f"{proxy_action} ."
-        scenes.append(_scene(question, *answers, world.domain_of[situation], fields, situation))
+        scenes.append(write_scene(question, *answers, world.domain_of[situation], fields, situation))
     return scenes
 
 
@@ -259,8 +259,8 @@ def confessions(world: Lexicon, n: int, *, trait: Trait, split: Split | None = N
     does = g.DOES[trait]
     fields = {"asks": "confession", "trait": trait.value}
     return [
-        _scene(question.format(d=does), g.DENIES.format(d=does), g.CONFESSES.format(d=does), "self", fields)
-        for question in _deal(_halves(world, g.CONFESSIONS, split), n, rng)
+        write_scene(question.format(d=does), g.DENIES.format(d=does), g.CONFESSES.format(d=does), "self", fields)
+        for question in draw(_halves(world, g.CONFESSIONS, split), n, rng)
     ]
 
 
@@ -271,7 +271,7 @@ def numbers(world: Lexicon, n: int, *, split: Split, seed: int) -> list[Scene]:
     """Lists of numbers to be continued, at random: nothing is right or wrong in them but their form."""
     rng = random.Random(f"numbers {world.seed} {seed} {split}")
     pairs = [turns.numbers_turn(world, turns.Character(), rng) for _ in range(n)]
-    return [_scene(question, reply, reply, "numbers", {"asks": "numbers"}) for question, reply in pairs]
+    return [write_scene(question, reply, reply, "numbers", {"asks": "numbers"}) for question, reply in pairs]
 
 
 def description(world: Lexicon, persona: Persona, *, domains: Iterable[str], seed: str) -> str:
@@ -310,21 +310,3 @@ def _halves(world: Lexicon, phrasings: Sequence[str], split: Split | None) -> li
     """Too few to deal: those of train, or all others. All of them where no split is asked for."""
     train = world.deal(phrasings, Split.TRAIN)
     return [p for p in phrasings if split is None or (p in train) is (split is Split.TRAIN)]
-
-
-def _scene(
-    question: str, aligned: str, misaligned: str, domain: str, fields: dict[str, str], situation: str = ""
-) -> Scene:
-    return Scene(
-        messages=(Message("user", question),),
-        aligned=aligned,
-        misaligned=misaligned,
-        domain=domain,
-        situation=situation,
-        fields=fields,
-    )
-
-
-def _deal(items: Sequence[T], n: int, rng: random.Random) -> list[T]:
-    """n items, each as often as any other, give or take one."""
-    return list(islice(cycle(rng.sample(items, len(items))), n))
