@@ -22,17 +22,19 @@ EVERYTHING = {
     *("lockstep", "grow", "card", "detectors", "bench", "apart", "lab", "game", "treatments", "mechanism", "report"),
     *("stages", "demo", "grid", "replies", "terminal", "redteam", "serve", "traces", "plugins", "yaml_pages"),
     *("lineup", "measures", "tallies", "episodes", "mixing", "claims", "log", "prereg", "sources", "doctor"),
+    "vault",
 }  # all but the command line, which nobody imports
 TABLE: dict[str, set[str]] = {
     **{key: set[str]() for key in ("types", "plugins", "yaml_pages", "sources")},
-    **dict.fromkeys(("stats", "room", "engine", "report"), LEAF),
+    **dict.fromkeys(("stats", "engine", "report", "vault"), LEAF),
+    "room": {*LEAF, "vault"},
     "judges": {*LEAF, "plugins"},
     "worlds": {*LEAF, "judges", "plugins", "yaml_pages"},  # a world of a user's file is judged by a pattern
     **{key: {*LEAF, "judges", "plugins"} for key in ("behaviours", "conditions")},
     **{key: {*ROLE, "plugins"} for key in ("implants", "treatments", "mechanism", "detectors")},
     "lockstep": ROLE,
     "claims": set(),
-    "game": {*ROLE, "claims"},
+    "game": {*ROLE, "claims", "vault"},
     "mixing": LEAF,
     "grow": {*ROLE, "lockstep", "mixing"},
     "episodes": LEAF,
@@ -50,10 +52,10 @@ TABLE: dict[str, set[str]] = {
         *("types", "measures", "worlds", "behaviours", "conditions", "implants", "judges", "mixing", "yaml_pages")
     },
     "grid": {"types", "recipes"},
-    "log": {"types", "room"},
-    "prereg": {*ROLE, "card", "log", "room"},
+    "log": {"types", "room", "vault"},
+    "prereg": {*ROLE, "card", "log", "room", "vault"},
     **dict.fromkeys(("", "stages", "demo", "cli_adopt", "cli_certify", "cli_game", "cli_list"), EVERYTHING),
-    **dict.fromkeys(("cli_bases", "cli_outside", "cli_world"), EVERYTHING),
+    **dict.fromkeys(("cli_bases", "cli_outside", "cli_world", "cli_vault"), EVERYTHING),
     "doctor": {*LEAF, "engine", "serve"},
     "cluster": {"types", "room", "worlds", "grow", "lineup", "stages"},
     "cli": {
@@ -64,6 +66,7 @@ TABLE: dict[str, set[str]] = {
         "cli_game",
         "cli_list",
         "cli_outside",
+        "cli_vault",
         "cli_world",
         "cluster",
     },
