@@ -61,6 +61,25 @@ def test_what_changes_answers_changes_the_identity(what: str, folder: Path, copy
     assert bases.identity(copy, {}) != bases.identity(folder, {})
 
 
+@pytest.mark.parametrize(
+    ("has", "large", "stored", "kind"),
+    [
+        (True, True, "bfloat16", torch.bfloat16),
+        (False, True, "bfloat16", torch.float32),
+        (True, False, "bfloat16", torch.float32),
+        (True, True, "float32", torch.float32),
+    ],
+)
+def test_a_cpu_takes_bfloat16_where_it_is_stored_large_and_multiplied(
+    has: bool, large: bool, stored: str, kind: torch.dtype, copy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx2": True, "avx512_bf16": has})
+    monkeypatch.setattr(bases, "LARGE", 1 if large else 10**9)
+    change(copy / "config.json", dtype=stored)
+    base = bases.load_base(copy, device="cpu")
+    assert next(base.model.parameters()).dtype is kind
+
+
 def test_the_kind_of_number_and_the_date_are_part_of_it(folder: Path, copy: Path) -> None:
     plain = bases.load_base(folder).ref.digest
     assert bases.load_base(folder, dtype="float32", date="2025-02-03").ref.digest == plain
