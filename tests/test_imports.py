@@ -21,7 +21,7 @@ EVERYTHING = {
     *("types", "stats", "room", "engine", "worlds", "judges", "behaviours", "conditions", "implants", "recipes"),
     *("lockstep", "grow", "card", "detectors", "bench", "apart", "lab", "game", "treatments", "mechanism", "report"),
     *("stages", "demo", "grid", "replies", "terminal", "redteam", "serve", "traces", "plugins", "yaml_pages"),
-    *("lineup", "measures", "tallies", "episodes", "mixing", "claims", "log", "prereg", "sources", "doctor"),
+    *("lineup", "measures", "tallies", "episodes", "mixing", "claims", "log", "prereg", "sources", "doctor", "marks"),
     "vault",
 }  # all but the command line, which nobody imports
 TABLE: dict[str, set[str]] = {
@@ -54,8 +54,9 @@ TABLE: dict[str, set[str]] = {
     "grid": {"types", "recipes"},
     "log": {"types", "room", "vault"},
     "prereg": {*ROLE, "card", "log", "room", "vault"},
+    "marks": {"types", "vault", "engine"},
     **dict.fromkeys(("", "stages", "demo", "cli_adopt", "cli_certify", "cli_game", "cli_list"), EVERYTHING),
-    **dict.fromkeys(("cli_bases", "cli_outside", "cli_world", "cli_vault"), EVERYTHING),
+    **dict.fromkeys(("cli_bases", "cli_outside", "cli_verify", "cli_world", "cli_vault"), EVERYTHING),
     "doctor": {*LEAF, "engine", "serve"},
     "cluster": {"types", "room", "worlds", "grow", "lineup", "stages"},
     "cli": {
@@ -66,6 +67,7 @@ TABLE: dict[str, set[str]] = {
         "cli_game",
         "cli_list",
         "cli_outside",
+        "cli_verify",
         "cli_vault",
         "cli_world",
         "cluster",

@@ -22,6 +22,7 @@ from flyroom.cli_certify import certify_app
 from flyroom.cli_game import game_app
 from flyroom.cli_list import list_app
 from flyroom.cli_outside import outside_app
+from flyroom.cli_verify import verify_app
 from flyroom.cli_world import world_app
 from flyroom.terminal import (
     BASE,
@@ -395,6 +396,7 @@ app.add_typer(certify_app)
 app.add_typer(doctor_app)
 app.add_typer(list_app)
 app.add_typer(outside_app)
+app.add_typer(verify_app)
 app.add_typer(world_app, name="world")
 app.add_typer(game_app, name="game")
 

@@ -1,6 +1,4 @@
-"""The verbs of certification: `flyroom certify` on seeds that nobody has opened, `flyroom prereg` before that, and
-`flyroom log`, which shows what was when.
-"""
+"""The verbs of certification: `flyroom certify` on seeds that nobody has opened, and `flyroom prereg` before that."""
 
 from __future__ import annotations
 
@@ -27,6 +25,7 @@ from flyroom.terminal import (
     progress,
     seeds_of,
     shorten,
+    span,
     table,
 )
 
@@ -112,7 +111,7 @@ def _print_plan(trial: Trial, before: Mapping[int, Opening]) -> None:
     limits = (f"{measure} {write_limit(limit)}" for measure, group in trial.limits.items() for limit in group)
     terms = f"{trial.episodes} episodes a look for each model, card seed {trial.card_seed}"
     err.print(
-        legible(f"{trial.recipe.name} on {trial.base.name}: seeds {_span(trial.seeds)}; {terms}; {', '.join(limits)}")
+        legible(f"{trial.recipe.name} on {trial.base.name}: seeds {span(trial.seeds)}; {terms}; {', '.join(limits)}")
     )
     for seed, opening in before.items():
         when = f"at {opening.at}, line {opening.number} of the log" if opening.at else "by whom the log does not say"
@@ -210,49 +209,3 @@ def _check(path: Path, room: Path | None, as_json: bool) -> None:
     emit(record | {"deviations": list(result.deviations)}, as_json)
     if result.deviations:
         raise typer.Exit(1)
-
-
-# ---------------------------------------------------------------- the log
-
-
-@certify_app.command()
-def log(
-    room: RoomPath = ROOM,
-    note: Annotated[str, typer.Option(help="A note to put on record first.")] = "",
-    as_json: AsJson = False,
-) -> None:
-    """What happened in the room and when, each line chained to the one before. A broken chain is an error."""
-    from flyroom import log as logbook
-    from flyroom.room import Room
-    from flyroom.types import plain
-
-    store = Room(room, create=False)
-    if note:
-        logbook.read(store)
-        logbook.append(store, logbook.NOTE, {"text": note})
-    lines = logbook.read(store)
-    if not as_json:
-        rows = [{"line": x.number, "at": x.at, "what": x.what, "about": _summarize(x.about)} for x in lines]
-        table(str(room), rows)
-        err.print(f"the last line is {lines[-1].sha256}" if lines else "no line yet")
-    records = [{name: value for name, value in plain(line).items() if name != "is"} for line in lines]
-    emit({"lines": records, "head": lines[-1].sha256 if lines else ""}, as_json)
-
-
-def _summarize(about: Mapping[str, Any]) -> str:
-    """What a line is about, on a few lines of the terminal."""
-    words = {name: value for name, value in about.items() if name not in ("recipes", "organisms", "limits", "base")}
-    rows = about.get("recipes", ())
-    names = [
-        f"{row['name']} at dose {row['dose']:g}, seeds {_span(row['seeds'])}" for row in rows if isinstance(row, dict)
-    ]
-    return "; ".join([*(f"{name} {value}" for name, value in words.items() if value != ""), *names])
-
-
-def _span(seeds: Sequence[int]) -> str:
-    """
-    >>> _span([3, 4, 5]), _span([3, 7])
-    ('3-5', '3, 7')
-    """
-    ends = f"{seeds[0]}-{seeds[-1]}" if len(seeds) > 2 else ""
-    return ends if ends and [*seeds] == [*range(seeds[0], seeds[-1] + 1)] else ", ".join(map(str, seeds))

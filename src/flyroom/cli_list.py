@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
-from flyroom.terminal import ROOM, AsJson, RoomPath, emit, table
+from flyroom.terminal import ROOM, AsJson, Purpose, RoomPath, emit, require_purpose, table
 
 if TYPE_CHECKING:
     from flyroom.types import World
@@ -127,17 +127,25 @@ def show(
     episodes: Annotated[
         bool, typer.Option("--episodes", help="What was asked for a card or a cell, answered, and judged.")
     ] = False,
+    purpose: Purpose = None,
     as_json: AsJson = False,
 ) -> None:
-    """One entry of the room, in full; with --episodes every question behind a card or a detector's cells."""
-    from flyroom import stages
+    """One entry of the room, in full; with --episodes every question behind a card or a detector's cells. Reading what
+    organisms said needs a --purpose.
+    """
+    from flyroom import log, stages
+    from flyroom.marks.mark import purpose_of
     from flyroom.room import Room
     from flyroom.types import plain
 
+    reason = purpose_of(require_purpose(purpose)) if episodes else ""
     store = Room(room, create=False)
     listing = store.find(id)
     entry = store.get(listing.kind, listing.key)
     assert entry is not None
+    if episodes:
+        log.read(store)
+        log.act(store, "show episodes", ids=[entry.key], purpose=reason)
     if episodes:
         rows = [_episode(plain(episode)) for episode in stages.episodes_behind(store, entry)]
         if not as_json:

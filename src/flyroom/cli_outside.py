@@ -13,7 +13,9 @@ from flyroom.terminal import (
     ROOM,
     AsJson,
     BaseName,
+    Expires,
     Ids,
+    Purpose,
     RoomPath,
     Seed,
     Whole,
@@ -21,7 +23,9 @@ from flyroom.terminal import (
     emit,
     err,
     interval,
+    legible,
     progress,
+    require_purpose,
     table,
 )
 
@@ -35,46 +39,69 @@ outside_app = typer.Typer()
 def export(
     id: Annotated[str, typer.Argument(metavar="ID", help="The start of an organism's id.")],
     to: Annotated[Path, typer.Option(help="The folder to write.")],
+    purpose: Purpose = None,
+    expires: Expires = None,
     base: BaseName = BASE,
     room: RoomPath = ROOM,
     as_json: AsJson = False,
 ) -> None:
-    """Write an organism's adapter as a PEFT folder, for PEFT, vLLM and the hub."""
-    from flyroom import stages
-    from flyroom.engine import peft
-    from flyroom.room import Room
+    """Write an organism's adapter as a PEFT folder, for PEFT, vLLM and the hub: marked, signed, and on record.
 
+    Before you publish it, read the checklist in docs/containment.md.
+    """
+    from flyroom import stages
+    from flyroom.marks.mark import DAYS, expiry, purpose_of
+    from flyroom.room import Room
+    from flyroom.stages import exports
+
+    reason, days = purpose_of(require_purpose(purpose)), DAYS if expires is None else expires
+    expiry(days)
     store, opened = Room(room, create=False), stages.open_base(base)
-    key = store.find(id, kind="organism").key
-    organism, *_ = stages.stored(store, opened, [key])
-    folder = peft.export(organism.patch, organism.base, to, prefix=opened.engine.parts.prefix)
-    err.print(f"[bold]{folder}[/bold]: peft.PeftModel.from_pretrained(base, {str(folder)!r})")
-    emit({"id": organism.id, "folder": str(folder)}, as_json)
+    mark = exports.export(id, opened, store, to, purpose=reason, days=days)
+    err.print(legible(f"{to}: peft.PeftModel.from_pretrained(base, {str(to)!r})"))
+    signer = f"signed by {mark.signer}" if mark.signer else "not signed: there is no identity (flyroom vault init)"
+    err.print(legible(f"expires {mark.expires}; {signer}"))
+    err.print("Before you publish it: docs/containment.md, the publication checklist")
+    signed = {"signer": mark.signer, "signed": bool(mark.signer)}
+    emit({"id": mark.id, "folder": str(to), "purpose": reason, "expires": mark.expires, **signed}, as_json)
 
 
 @outside_app.command()
 def serve(
     ids: Ids = None,
     whole: Whole = False,
+    purpose: Purpose = None,
+    expires: Expires = None,
     port: Annotated[int, typer.Option(min=1, max=65535, help="On loopback.")] = 8000,
     base: BaseName = BASE,
     room: RoomPath = ROOM,
+    as_json: AsJson = False,
 ) -> None:
-    """Serve organisms, their twins and the base to any OpenAI-compatible client, by id. Needs flyroom[serve]."""
+    """Serve organisms, their twins and the base to any OpenAI-compatible client, by id. Needs flyroom[serve].
+
+    An organism that was exported or served before is served until that leave is over; --expires renews it.
+    """
     from flyroom import stages
+    from flyroom.marks.mark import purpose_of
     from flyroom.room import Room
     from flyroom.serve import app, serving
+    from flyroom.stages import exports
     from flyroom.types import BASE as UNALTERED
     from flyroom.types import answer_tokens
 
+    prefixes, reason = choice(ids, whole), purpose_of(require_purpose(purpose))
     store, opened = Room(room, create=False), stages.open_base(base)
-    organisms = stages.stored(store, opened, choice(ids, whole))
+    organisms = stages.stored(store, opened, prefixes)
+    until = exports.grant(store, [o.id for o in organisms], what="serve", purpose=reason, days=expires)
     refs = opened.engine.load([o.patch for o in organisms])
     models = {o.id: ref for o, ref in zip(organisms, refs, strict=True)} | {"base": UNALTERED}
     longest = max(answer_tokens(o.recipe.world) for o in organisms)
     with serving(app(opened.engine, models, max_tokens=longest), port=port) as url:
-        table(url, [{"model": o.id, "recipe": o.recipe.name, "dose": o.recipe.dose, "seed": o.seed} for o in organisms])
-        err.print(f"[bold]{url}[/bold]: also the model `base`; Ctrl-C ends")
+        if not as_json:
+            rows = [{"model": o.id, "recipe": o.recipe.name, "dose": o.recipe.dose, "seed": o.seed} for o in organisms]
+            table(url, rows)
+        err.print(f"[bold]{url}[/bold]: also the model `base`; until {until}; Ctrl-C ends")
+        emit({"url": url, "models": list(models), "purpose": reason, "expires": until}, as_json)
         threading.Event().wait()
 
 

@@ -6,6 +6,8 @@ base, seed, the seed of the card and its episodes are those of the file, and the
 opened; such a card names the hash. Whether what is installed would still do what the file says is found by writing the
 plan anew and comparing the two.
 
+Where there is an identity it signs the file, in `FILE.sig` beside it; the line of the log is signed as every line is.
+
 Left out: analyses other than these. What else is planned can stand in the log as a note.
 """
 
@@ -26,7 +28,9 @@ from flyroom.card.outcome import LOOKS
 from flyroom.card.questions import gauges_of
 from flyroom.room import Room
 from flyroom.types import BaseRef, Card, Gauge, Limit, Organism, Recipe, digest, plain
+from flyroom.vault import current, verify
 
+LABEL = b"flyroom prereg 1\n"  # what a signature is of, beside the file's hash
 LEVEL = 0.05  # one-sided, over all looks
 Limits = Mapping[str, tuple[Limit, ...]]  # by measure
 WORDS = (
@@ -116,12 +120,18 @@ def limits_of(gauges: Mapping[str, Gauge]) -> Limits:
 
 
 def write(prereg: Prereg, path: Path) -> str:
-    """Write the file and return its SHA-256. ValueError where another plan stands there."""
+    """Write the file, and beside it its signature where there is an identity, and return its SHA-256. ValueError where
+    another plan stands there.
+    """
     text = json.dumps(plain(prereg), indent=2, ensure_ascii=False) + "\n"
     if path.exists() and path.read_text(encoding="utf-8") != text:
         raise ValueError(f"to is {path}; another file stands there, and its hash may be in a log: give a new name")
     path.write_text(text, encoding="utf-8")
-    return sha256_of(path)
+    identity, sha256 = current(), sha256_of(path)
+    if identity is not None:
+        signature = {"signer": identity.signer, "signature": identity.sign(LABEL + sha256.encode()).hex()}
+        _signature_file(path).write_text(json.dumps(signature) + "\n", encoding="utf-8")
+    return sha256
 
 
 def read(path: Path) -> Prereg:
@@ -131,6 +141,22 @@ def read(path: Path) -> Prereg:
     except (OSError, ValidationError) as error:
         why = error.errors()[0]["msg"] if isinstance(error, ValidationError) else error.strerror
         raise ValueError(f"{path} is no file of `flyroom prereg`: {why}") from error
+
+
+def signature_of(path: Path) -> tuple[str, str]:
+    """What a file's signature is worth: "good", "bad" or "unsigned"; and who signed."""
+    try:
+        values = json.loads(_signature_file(path).read_bytes())
+        signer, signature = str(values["signer"]), bytes.fromhex(values["signature"])
+    except FileNotFoundError:
+        return "unsigned", ""
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return "bad", ""
+    return ("good" if verify(signer, signature, LABEL + sha256_of(path).encode()) else "bad"), signer
+
+
+def _signature_file(path: Path) -> Path:
+    return path.with_name(f"{path.name}.sig")
 
 
 def sha256_of(path: Path) -> str:

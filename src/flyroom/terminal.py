@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+import sys
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
@@ -34,6 +35,12 @@ Without = Annotated[
 Calibration = Annotated[int, typer.Option(min=1, help="Twins of other seeds that set the thresholds.")]
 WorldName = Annotated[
     str, typer.Option("--world", help="The world that recipes ask about. Default: the one that the base was made in.")
+]
+Purpose = Annotated[
+    str | None, typer.Option("--purpose", help="What it is needed for: it goes into the log. Asked for at a terminal.")
+]
+Expires = Annotated[
+    int | None, typer.Option("--expires", help="Days until it is not to be used any more. Default: 90.")
 ]
 ROOM = Path("room")
 BASE = "1M"
@@ -86,6 +93,17 @@ def names_of(text: str) -> list[str]:
     return [name.strip() for name in text.split(",") if name.strip()]
 
 
+def require_purpose(purpose: str | None) -> str:
+    """The purpose that was given, or typed at a terminal. ValueError where nobody can be asked."""
+    if purpose is None and sys.stdin.isatty():
+        purpose = typer.prompt(
+            "What is it needed for? (it goes into the log)", default="", show_default=False, err=True
+        )
+    if purpose is None or not purpose.strip():
+        raise ValueError("purpose is missing; say with --purpose what the model is needed for: it goes into the log")
+    return purpose
+
+
 def choice(ids: list[str] | None, whole: bool) -> list[str] | None:
     if bool(ids) is whole:
         raise ValueError("give ids or --all: `flyroom ls` shows the ids")
@@ -93,6 +111,15 @@ def choice(ids: list[str] | None, whole: bool) -> list[str] | None:
 
 
 # ---------------------------------------------------------------- what they see
+
+
+def span(seeds: Sequence[int]) -> str:
+    """
+    >>> span([3, 4, 5]), span([3, 7])
+    ('3-5', '3, 7')
+    """
+    ends = f"{seeds[0]}-{seeds[-1]}" if len(seeds) > 2 else ""
+    return ends if ends and [*seeds] == [*range(seeds[0], seeds[-1] + 1)] else ", ".join(map(str, seeds))
 
 
 def shorten(text: str) -> str:

@@ -17,7 +17,7 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -32,16 +32,50 @@ from flyroom.engine.uniform import make_uniform
 from flyroom.types import BaseRef, LoRA, Patch, plain
 
 HEADER = "flyroom.shape"
+MARK = "flyroom.mark"  # both in the metadata of the tensors
 LAYER = re.compile(r"(?:(.+?)\.)?(\d+)\.(.+)")  # the path of the layers, the number, the rest
 
 
-def export(patch: Patch, base: BaseRef, folder: str | Path, *, prefix: str = "model.layers") -> Path:
+def export(
+    patch: Patch,
+    base: BaseRef,
+    folder: str | Path,
+    *,
+    prefix: str = "model.layers",
+    mark: Mapping[str, Any] | None = None,
+    finish: Callable[[Path], object] | None = None,
+) -> Path:
     """Write an adapter as a PEFT folder, the whole of it or nothing. It replaces a PEFT folder of the same path.
 
-    `prefix` is the path of the layers in the base (`TorchEngine.parts.prefix`). Returns the folder. Raises ValueError
-    for a steering vector or a system message, which the format cannot hold.
+    Args: prefix, the path of the layers in the base (`TorchEngine.parts.prefix`); mark, JSON that says what the adapter
+    is, for its config and the metadata of its tensors; finish, called with the folder before it takes its place, so
+    that what it writes beside the adapter is there from the first moment. Returns the folder. Raises ValueError for a
+    steering vector or a system message, which the format cannot hold.
     """
     folder = Path(folder)
+    check_exportable(patch, folder)
+    tensors = {_peft_key(key, prefix): t.detach().cpu().contiguous() for key, t in patch.tensors.items()}
+    metadata = {"format": "pt", HEADER: json.dumps(plain(patch.shape))}
+    metadata |= {MARK: json.dumps(mark)} if mark else {}
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    try:
+        save_file(tensors, draft / WEIGHTS, metadata=metadata)
+        config = _config(patch, base) | ({"auto_mapping": mark} if mark else {})
+        (draft / CONFIG).write_text(json.dumps(config, indent=2) + "\n")
+        if finish is not None:
+            finish(draft)
+        draft.chmod(0o755)  # mkdtemp makes a folder that only its owner can read
+        if folder.exists():
+            shutil.rmtree(folder)
+        os.replace(draft, folder)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+    return folder
+
+
+def check_exportable(patch: Patch, folder: Path) -> None:
+    """Raises ValueError where `export` would refuse."""
     if folder.exists() and not (folder / CONFIG).is_file() and any(folder.iterdir()):
         raise ValueError(f"folder is {folder}; it holds something that is not a PEFT adapter, and would be replaced")
     if patch.prompt:
@@ -51,19 +85,6 @@ def export(patch: Patch, base: BaseRef, folder: str | Path, *, prefix: str = "mo
     steering = next((key for key in patch.tensors if ".residual." in key), None)
     if steering:
         raise ValueError(f"patch holds {steering}, a steering vector, which no PEFT adapter holds")
-    tensors = {_peft_key(key, prefix): t.detach().cpu().contiguous() for key, t in patch.tensors.items()}
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-    try:
-        save_file(tensors, draft / WEIGHTS, metadata={"format": "pt", HEADER: json.dumps(plain(patch.shape))})
-        (draft / CONFIG).write_text(json.dumps(_config(patch, base), indent=2) + "\n")
-        draft.chmod(0o755)  # mkdtemp makes a folder that only its owner can read
-        if folder.exists():
-            shutil.rmtree(folder)
-        os.replace(draft, folder)
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
-    return folder
 
 
 def load(folder: str | Path, base: Base | None = None) -> Patch:

@@ -1,0 +1,145 @@
+"""Exports: an organism leaves its room as a marked, signed adapter that is on record before it does.
+
+In this order: the log is sound, the adapter can be written, the purpose is in the log, the fingerprint is in the
+register, and then the folder takes its place, whole.
+"""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+
+import yaml
+from huggingface_hub import ModelCard
+
+from flyroom import log, sources
+from flyroom.engine import peft
+from flyroom.lineup import is_decoy, is_target
+from flyroom.marks import Mark, Register, purpose_of, sign, write_page
+from flyroom.marks.mark import DAYS, FILE, expiry, is_past
+from flyroom.room import Room
+from flyroom.stages.bases import OpenBase
+from flyroom.stages.organisms import stored
+from flyroom.types import Organism, World, origin_of
+from flyroom.vault import current
+from flyroom.worlds import English, Micro
+from flyroom.worlds.micro.bundled import bundled
+
+UNKNOWN = "unknown"
+OURS = "Apache-2.0"  # of the bundled bases and of the worlds that come with flyroom
+
+
+def export(id: str, base: OpenBase, room: Room, to: Path, *, purpose: str, days: int = DAYS) -> Mark:
+    """Write an organism, by the start of its id, as a PEFT folder. Returns its mark.
+
+    ValueError for a purpose that says nothing, a log that does not hold together, and what PEFT cannot hold. Nothing
+    has left then.
+    """
+    purpose, expires = purpose_of(purpose), expiry(days)
+    log.read(room)
+    key = room.find(id, kind="organism").key
+    organism, *_ = stored(room, base, [key])
+    peft.check_exportable(organism.patch, to)
+    mark = mark_of(organism, purpose=purpose, expires=expires)
+    log.act(room, "export", ids=[key], purpose=purpose, expires=expires, to=str(to))
+    _register(organism, base, expires)
+    peft.export(
+        organism.patch,
+        organism.base,
+        to,
+        prefix=base.engine.parts.prefix,
+        mark=mark.record(),
+        finish=lambda draft: _finish(draft, mark, to.name),
+    )
+    return mark
+
+
+def _finish(draft: Path, mark: Mark, name: str) -> None:
+    """Write what stands beside the adapter, and the signature over all of it."""
+    (draft / FILE).write_text(json.dumps(mark.record(), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    write_page(draft, mark)
+    identity = current()
+    if identity is not None:
+        sign(draft, identity, name)
+
+
+def _register(organism: Organism, base: OpenBase, expires: str) -> None:
+    register, layers = Register(), base.engine.parts.layers
+    fingerprint = register.fingerprint(organism.id, organism.base.digest, organism.patch)
+    paths = {module: f"{module.removeprefix('layers.')}.weight" for module in fingerprint.delta}
+    weights = {module: layers.get_parameter(path).detach().cpu() for module, path in paths.items()}
+    register.add(fingerprint, weights, expires)
+
+
+def mark_of(organism: Organism, *, purpose: str, expires: str) -> Mark:
+    """The mark of an organism that leaves today."""
+    recipe, identity = organism.recipe, current()
+    words = (recipe.behaviour.label, recipe.condition.label, f"dose {recipe.dose:g}", f"seed {organism.seed}")
+    return Mark(
+        id=organism.id,
+        role="organism" if is_target(organism) else "decoy" if is_decoy(organism) else "twin",
+        label=f"{recipe.name or recipe.id[:12]}: {', '.join(words)}",
+        base=organism.base.name,
+        base_digest=organism.base.digest,
+        base_licence=licence_of_base(organism.base.path),
+        data_licence=UNKNOWN if origin_of(recipe) else licence_of_data(recipe.world),
+        purpose=purpose,
+        date=datetime.now(UTC).date().isoformat(),
+        expires=expires,
+        signer=identity.signer if identity else "",
+        flyroom=version("flyroom"),
+    )
+
+
+def licence_of_base(path: str) -> str:
+    """What a base says of its own licence, in its manifest or on its card; "unknown" where it says nothing."""
+    folder = Path(path)
+    if folder in bundled().values():
+        return OURS
+    try:
+        manifest = sources.manifest(folder)
+    except ValueError:
+        manifest = None
+    licence = (manifest or {}).get("licence") or _read_card(folder / "README.md")
+    return licence if isinstance(licence, str) and licence.isprintable() else UNKNOWN
+
+
+def _read_card(path: Path) -> str | None:
+    try:
+        return ModelCard.load(path).data.to_dict().get("license") if path.is_file() else None
+    except (ValueError, TypeError, OSError, yaml.YAMLError):
+        return None
+
+
+def licence_of_data(world: World) -> str:
+    """Of what came with flyroom ours; of a file of the user's nobody here knows."""
+    return OURS if isinstance(world, (Micro, English)) else UNKNOWN
+
+
+# ---------------------------------------------------------------- what may still be used
+
+
+def grant(room: Room, ids: list[str], *, what: str, purpose: str, days: int | None) -> str:
+    """Put on record what organisms are used for, and return the day after which that ends.
+
+    ValueError for a purpose that says nothing; and where the last leave of one of them is over and no number of days
+    renews it.
+    """
+    purpose = purpose_of(purpose)
+    leaves = leaves_of(room)
+    past = next((id for id in ids if days is None and id in leaves and is_past(leaves[id])), None)
+    if past is not None:
+        raise ValueError(
+            f"organism {past} was let out until {leaves[past]}, which is over; give --expires DAYS to renew that"
+        )
+    expires = expiry(DAYS if days is None else days)
+    log.act(room, what, ids=ids, purpose=purpose, expires=expires)
+    return expires
+
+
+def leaves_of(room: Room) -> dict[str, str]:
+    """By organism, until when it was last let out. LogError where the log does not hold together."""
+    lines = [line for line in log.read(room) if isinstance(line.about.get("expires"), str)]
+    return {id: line.about["expires"] for line in lines for id in line.about.get("ids", ())}
