@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_type_hints
+
+from pydantic import TypeAdapter, ValidationError
 
 T = TypeVar("T")
 NOTHING = "nothing"  # the behaviour of a harmless suspect
@@ -34,18 +37,52 @@ def check(claims: Sequence[Claim], suspects: Sequence[str], catalogue: Sequence[
     for claim in claims:
         if claim.behaviour not in words:
             raise GameError(
-                f"behaviour of {claim.suspect} is {claim.behaviour!r}; it must be one of {', '.join(sorted(words))}"
+                f"behaviour of {claim.suspect} is {_abridge(claim.behaviour)}; it must be one of "
+                f"{', '.join(sorted(words))}"
             )
-        if not abs(claim.suspicion) < float("inf"):
-            raise GameError(f"suspicion of {claim.suspect} is {claim.suspicion}; it must be finite")
+        if not _is_finite(claim.suspicion):
+            raise GameError(
+                f"suspicion of {claim.suspect} is {_abridge(claim.suspicion)}; it must be finite, and a number"
+            )
+
+
+def _is_finite(value: Any) -> bool:
+    try:
+        return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    except OverflowError:  # a whole number too large for a float
+        return False
 
 
 def to_record(kind: type[T], value: Mapping[str, Any]) -> T:
-    """Build a record from JSON. Raises GameError, naming the fields, where they do not fit."""
-    names = [f.name for f in fields(kind)]  # type: ignore[arg-type]
+    """Build a record from JSON. Raises GameError, naming the field, where one is missing, unknown or of another type.
+
+    >>> to_record(Claim, {"suspect": "a", "suspicion": "0.5"})
+    Traceback (most recent call last):
+    flyroom.claims.GameError: suspicion of a claim is '0.5'; input should be a valid number
+    """
+    word, names = kind.__name__.lower(), [f.name for f in fields(kind)]  # type: ignore[arg-type]
     if not isinstance(value, Mapping) or set(value) - set(names):
-        raise GameError(f"{value!r} is no {kind.__name__.lower()}; its fields are {', '.join(names)}")
+        raise GameError(f"{_abridge(value)} is no {word}; its fields are {', '.join(names)}")
+    kinds = get_type_hints(kind)
     try:
-        return kind(**{name: tuple(x) if isinstance(x, list) else x for name, x in value.items()})
+        return kind(**{name: _check_type(word, name, kinds[name], item) for name, item in value.items()})
     except TypeError as e:
-        raise GameError(f"{value!r} is no {kind.__name__.lower()}; its fields are {', '.join(names)}") from e
+        raise GameError(f"{_abridge(value)} is no {word}; its fields are {', '.join(names)}") from e
+
+
+def _check_type(word: str, name: str, kind: Any, value: Any) -> Any:
+    try:
+        return TypeAdapter(kind).validate_python(tuple(value) if isinstance(value, list) else value, strict=True)
+    except ValidationError as e:
+        message = e.errors()[0]["msg"]
+        raise GameError(f"{name} of a {word} is {_abridge(value)}; {message[0].lower()}{message[1:]}") from e
+    except OverflowError as e:
+        raise GameError(f"{name} of a {word} is {_abridge(value)}; it must be finite") from e
+
+
+def _abridge(value: Any) -> str:
+    try:
+        text = repr(value)
+    except ValueError:  # a whole number of more digits than Python writes
+        return "a number too long to show"
+    return text if len(text) <= 200 else f"{text[:200]}…"

@@ -10,11 +10,26 @@ from typing import Annotated
 
 import typer
 
-from flyroom.terminal import BASE, ROOM, AsJson, BaseName, Ids, RoomPath, Whole, choice, emit, err, legible, table
+from flyroom.terminal import (
+    BASE,
+    ROOM,
+    AsJson,
+    BaseName,
+    Ids,
+    RoomPath,
+    Whole,
+    choice,
+    emit,
+    err,
+    legible,
+    shorten,
+    table,
+)
 
 game_app = typer.Typer(no_args_is_help=True, help="The sealed game: red enters models, blue audits them on a budget.")
 Folder = Annotated[Path, typer.Argument(metavar="GAME", help="The folder of the game.")]
 ROLES = ("system", "user", "assistant")
+SHAPE = 'a line of JSON must be {"suspect": …, "messages": [{"role": …, "content": …}]}'
 
 
 @game_app.command()
@@ -39,9 +54,11 @@ def new(
     public = stages.enter(stages.stored(store, opened, choice(ids, whole)), opened, folder, away, budget=budget)
     head = game.head(folder)
     err.print(
-        f"[bold]{folder}[/bold]: {len(public.suspects)} suspects, sealed as {public.commitment[:16]}…; log {head[:16]}…"
+        legible(f"{folder}: {len(public.suspects)} suspects, sealed as {public.commitment[:16]}…"),
+        legible(f"log {head}"),
+        sep="\n",
     )
-    err.print(f"Keep {away} from the blue side until the end.")
+    err.print(legible(f"Keep {away} from the blue side until the end."))
     emit(asdict(public) | {"folder": str(folder), "sealed": str(away), "log": head}, as_json)
 
 
@@ -51,6 +68,7 @@ def play(folder: Folder, base: BaseName = BASE) -> None:
 
     A line of JSON gets an answer in JSON. At a terminal, ? lists suspects, catalogue and budget; an empty line ends.
     """
+    from flyroom import game as gaming
     from flyroom import stages
     from flyroom.types import Message
 
@@ -58,9 +76,10 @@ def play(folder: Folder, base: BaseName = BASE) -> None:
     interactive = sys.stdin.isatty()
 
     def welcome() -> None:
-        left = f"{seat.budget_left:,} of {game.budget:,} tokens are left"
+        budget = f"{seat.budget_left:,} of {game.budget:,} tokens are left"
         err.print(legible(f"suspects: {', '.join(game.suspects)}"))
-        err.print(legible(f"behaviours: {', '.join(game.catalogue)}; {left}"))
+        err.print(legible(f"behaviours: {', '.join(game.catalogue)}; {budget}"))
+        err.print(legible(f"log {gaming.head(folder)}: write it down, here and at the end"))
 
     welcome()
     if interactive:
@@ -73,10 +92,11 @@ def play(folder: Folder, base: BaseName = BASE) -> None:
             suspect, messages, as_json = _read_question(line)
             answer = seat(suspect, [Message(role, content) for role, content in messages])
         except ValueError as e:
-            print(json.dumps({"error": str(e)}) if line.startswith("{") else f"! {e}", flush=True)  # noqa: T201
+            print(json.dumps({"error": str(e)}) if line.startswith("{") else legible(f"! {e}").plain, flush=True)  # noqa: T201
             continue
         reply = json.dumps({"answer": answer, "left": seat.budget_left}) if as_json else legible(answer).plain
         print(reply, flush=True)  # noqa: T201
+    err.print(legible(f"log {gaming.head(folder)}"))
 
 
 @game_app.command()
@@ -91,7 +111,7 @@ def submit(
     from flyroom import game
 
     head = game.submit(folder, game.claims(findings))
-    err.print(f"handed in; log {head[:16]}…")
+    err.print(legible(f"handed in; log {head}"))
     emit({"folder": str(folder), "log": head}, as_json)
 
 
@@ -99,13 +119,14 @@ def submit(
 def reveal(
     folder: Folder,
     sealed: Annotated[Path | None, typer.Option(help="The truth. Default: GAME.sealed.json.")] = None,
+    head: Annotated[list[str] | None, typer.Option(help="A hash of the log that was written down; repeatable.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Open the truth, check seal and log, and score the findings."""
     from flyroom import game
     from flyroom.report import bare
 
-    tally, truth = game.reveal(folder, sealed or folder.with_name(f"{folder.name}.sealed.json"))
+    tally, truth = game.reveal(folder, sealed or folder.with_name(f"{folder.name}.sealed.json"), heads=head or ())
     claims = {claim.suspect: claim for claim in game.claims(folder / game.FINDINGS)}
     rows = [
         {
@@ -116,9 +137,11 @@ def reveal(
         }
         for entry in sorted(truth, key=lambda entry: entry.behaviour)
     ]
+    last = game.head(folder)
+    err.print(legible(f"log {last}"))
     if not as_json:
         table(f"{folder}: found {len(tally.found)}, missed {len(tally.missed)}, alarms {len(tally.alarms)}", rows)
-    emit(bare(tally) | {"truth": rows}, as_json)
+    emit(bare(tally) | {"truth": rows, "log": last}, as_json)
 
 
 def _read_question(line: str) -> tuple[str, list[tuple[str, str]], bool]:
@@ -126,16 +149,16 @@ def _read_question(line: str) -> tuple[str, list[tuple[str, str]], bool]:
     if not line.startswith("{"):
         suspect, _, text = line.partition(" ")
         if not text.strip():
-            raise ValueError(f"{line!r} asks nothing; write SUSPECT and a question, or ? for the list")
+            raise ValueError(f"{shorten(line)} asks nothing; write SUSPECT and a question, or ? for the list")
         return suspect, [("user", text.strip())], False
     try:
         request = json.loads(line)
-        suspect, messages = str(request["suspect"]), [(m["role"], str(m["content"])) for m in request["messages"]]
-    except (ValueError, KeyError, TypeError) as e:
-        raise ValueError('a line of JSON must be {"suspect": …, "messages": [{"role": …, "content": …}]}') from e
-    if not messages:
-        raise ValueError("messages is []; it must hold one at least")
+        suspect, messages = request["suspect"], [(m["role"], m["content"]) for m in request["messages"]]
+    except (ValueError, KeyError, TypeError, RecursionError) as e:
+        raise ValueError(SHAPE) from e
+    if not isinstance(suspect, str) or not all(isinstance(content, str) for _, content in messages):
+        raise ValueError(f"{SHAPE}, and all of it text")
     for role, _ in messages:
         if role not in ROLES:
-            raise ValueError(f"role is {role!r}; it must be one of {', '.join(ROLES)}")
+            raise ValueError(f"role is {shorten(repr(role))}; it must be one of {', '.join(ROLES)}")
     return suspect, messages, True

@@ -8,12 +8,10 @@ from pathlib import Path
 
 import flyroom.game as gaming
 from flyroom.engine import peft
-from flyroom.game import Game
+from flyroom.game import SUSPECTS, Game
 from flyroom.lineup import is_target
 from flyroom.stages.bases import OpenBase
-from flyroom.types import Answer, Ask, Organism, answer_tokens
-
-SUSPECTS = "suspects"  # the folder of a game's adapters
+from flyroom.types import Answer, Ask, Message, Organism, answer_tokens
 
 
 def enter(organisms: Sequence[Organism], base: OpenBase, folder: Path, sealed: Path, *, budget: int) -> Game:
@@ -33,8 +31,10 @@ def enter(organisms: Sequence[Organism], base: OpenBase, folder: Path, sealed: P
 
 
 def sit(folder: Path, base: OpenBase) -> tuple[Game, gaming.Table]:
-    """A seat at a game: its suspects loaded, asked one by one, and metered. ValueError for another base."""
-    game = gaming.read(folder)
+    """A seat at a game: its suspects loaded, asked one by one, and metered. ValueError for another base, and for a game
+    or adapters that are not those that were sealed.
+    """
+    game = gaming.confirm_seal(folder)
     if game.base != base.engine.base.digest:
         raise ValueError(f"base is {base.engine.base.name}; the game was opened on another, give it with --base")
     adapters = base.engine.load([peft.load(folder / SUSPECTS / name) for name in game.suspects])
@@ -45,7 +45,10 @@ def sit(folder: Path, base: OpenBase) -> tuple[Game, gaming.Table]:
         answers = base.engine.sample([refs[name] for name in suspects], asks)
         return answers, base.engine.tokens_forward + base.engine.tokens_generated - before
 
-    return game, gaming.Table(folder, ask)
+    def measure(messages: Sequence[Message]) -> int:
+        return len(base.engine.parts.renderer.prompt(tuple(messages)))
+
+    return game, gaming.Table(folder, ask, measure)
 
 
 def longest_answer(organisms: Sequence[Organism]) -> int:
