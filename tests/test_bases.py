@@ -168,6 +168,7 @@ def wheel(gguf_of: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Whee
         file_sha256=hashlib.sha256(file.read_bytes()).hexdigest(),
         licence="MIT",
         model="small",
+        generation={"do_sample": True, "temperature": 0.5},
     )
     monkeypatch.setitem(KNOWN, "small", record)
     return record
@@ -179,6 +180,7 @@ def test_a_known_base_comes_out_of_its_package(wheel: Wheel) -> None:
     assert (facts["source"], facts["licence"], facts["world"]) == ("some-model==1.0", "MIT", "english")
     assert facts["file_sha256"] == wheel.file_sha256
     assert sources.locate("small") == str(path)
+    assert json.loads((path / "generation_config.json").read_text())["temperature"] == 0.5
 
 
 def test_a_package_with_another_file_is_refused(wheel: Wheel, monkeypatch: pytest.MonkeyPatch) -> None:

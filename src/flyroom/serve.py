@@ -113,7 +113,7 @@ class Request(BaseModel):
     messages: list[Turn] = Field(min_length=1)
     n: int = Field(default=1, ge=1, le=128)
     seed: int | None = Field(default=None, ge=0)
-    temperature: float = Field(default=1.0, ge=0, le=2)
+    temperature: float | None = Field(default=None, ge=0, le=2)  # None: the base's own
     max_tokens: int | None = Field(default=None, ge=1, le=LIMIT)
     max_completion_tokens: int | None = Field(default=None, ge=1, le=LIMIT)
     stop: str | list[str] | None = None

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
 from flyroom.engine import TorchEngine, bases
+from flyroom.types import BASE, Ask, Message
 from tests import tiny_base
 
 
@@ -78,6 +80,21 @@ def test_a_cpu_takes_bfloat16_where_it_is_stored_large_and_multiplied(
     change(copy / "config.json", dtype=stored)
     base = bases.load_base(copy, device="cpu")
     assert next(base.model.parameters()).dtype is kind
+
+
+@pytest.mark.parametrize(
+    ("settings", "temperature"),
+    [({}, 1.0), ({"temperature": 0.5, "do_sample": True}, 0.5), ({"temperature": 0.5, "do_sample": False}, 1.0)],
+)
+def test_an_ask_that_names_no_temperature_has_the_bases(settings: Any, temperature: float, copy: Path) -> None:
+    change(copy / "generation_config.json", **settings)
+    engine = TorchEngine.open(copy, device="cpu")
+    [own, same, greedy] = [
+        Ask(messages=(Message("user", "a b"),), seed=3, max_tokens=24, temperature=value)
+        for value in (None, temperature, 0.0)
+    ]
+    answers = engine.sample([BASE] * 3, [own, same, greedy])
+    assert answers[0].text == answers[1].text != answers[2].text
 
 
 def test_the_kind_of_number_and_the_date_are_part_of_it(folder: Path, copy: Path) -> None:

@@ -10,13 +10,14 @@ from flyroom.doctor.check import Check, Question, Subject, ask
 from flyroom.engine import TorchEngine, read_adapter
 from flyroom.types import World
 
-VERSION = 1  # of the checks: a result that is kept is one of these
+VERSION = 2  # of the checks: a result that is kept is one of these
 QUESTIONS: dict[str, Question] = {
     "token ids": reading.paths_agree,
     "system message": reading.system_message,
     "generation prompt": reading.generation_prompt,
     "turn form": reading.turn_form,
     "date": reading.date,
+    "temperature": reading.temperature,
     "one BOS": reading.one_bos,
     "end of turn": reading.end_of_turn,
     "answers": reading.answers_read_back,

@@ -169,6 +169,21 @@ def date(subject: Subject) -> Answer:
     return True, f"the template prints today's date; it is fixed at {template.date}, as part of the base's identity"
 
 
+CHOICES = ("top_p", "top_k", "min_p", "typical_p", "repetition_penalty", "no_repeat_ngram_size")  # of next tokens
+
+
+def temperature(subject: Subject) -> Answer:
+    """At which temperature the base answers, and what else its makers set that is not applied."""
+    parts: Any = subject.engine.parts
+    settings = {name: getattr(parts.model.generation_config, name, None) for name in CHOICES}
+    idle = {"top_p": 1.0, "top_k": 50, "typical_p": 1.0, "repetition_penalty": 1.0}  # the library's own defaults
+    extra = [f"{name} {value}" for name, value in settings.items() if value and value != idle.get(name)]
+    level = f"answers are drawn at temperature {parts.temperature:g}"
+    if extra:
+        return None, f"{level}; generation_config.json also sets {', '.join(extra)}: that is not applied"
+    return True, level
+
+
 def one_bos(subject: Subject) -> Answer:
     """Whether prompts and documents begin with one BOS at most."""
     renderer = subject.engine.parts.renderer

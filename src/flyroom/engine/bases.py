@@ -62,6 +62,7 @@ class Base:
     renderer: Renderer
     config: Any  # that of the text model
     window: int | None  # the longest sequence that it accepts
+    temperature: float  # at which it answers where an ask names none
 
     @property
     def device(self) -> torch.device:
@@ -206,6 +207,7 @@ def wrap(
         renderer=renderer,
         config=config,
         window=getattr(config, "max_position_embeddings", None),
+        temperature=_find_temperature(model.generation_config),
     )
     check_head(base)
     check_company(base)
@@ -241,6 +243,12 @@ def _make_head(model: Any, config: Any) -> Callable[[Tensor], Tensor]:
         return logits_NV if cap is None else torch.tanh(logits_NV / cap) * cap
 
     return head
+
+
+def _find_temperature(generation: Any) -> float:
+    """What the makers of a base have it answer at. 1 where they say nothing, or want no sampling."""
+    temperature = getattr(generation, "temperature", None)
+    return float(temperature) if temperature and getattr(generation, "do_sample", None) is not False else 1.0
 
 
 def _choose_device(device: str) -> torch.device:
@@ -315,7 +323,9 @@ def _hash_model(model: Any, tokenizer: Any) -> str:
     stops = None if model.generation_config is None else model.generation_config.eos_token_id
     backend = getattr(tokenizer, "backend_tokenizer", None)
     words = backend.to_str() if backend is not None else json.dumps(tokenizer.get_vocab(), sort_keys=True)
-    texts = (json.dumps(config, sort_keys=True, default=str), str(stops), words, str(tokenizer.chat_template))
+    temperature = _find_temperature(model.generation_config)
+    ends = str(stops) if temperature == 1.0 else f"{stops} {temperature}"
+    texts = (json.dumps(config, sort_keys=True, default=str), ends, words, str(tokenizer.chat_template))
     return _hash_parts([*parts, *(("", hashlib.sha256(text.encode()).digest()) for text in texts)])
 
 

@@ -482,15 +482,14 @@ class TorchEngine:
         )
 
     def _fit_ask(self, ask: Ask, prompt: int) -> Ask:
-        """Returns the ask, with its tokens limited to what remains of the base's context."""
-        if ask.max_tokens < 1 or ask.temperature < 0:
-            raise ValueError(f"ask.max_tokens is {ask.max_tokens}, ask.temperature {ask.temperature}; at least 1 and 0")
+        """Returns the ask at a temperature, with its tokens limited to what remains of the base's context."""
+        temperature = self.parts.temperature if ask.temperature is None else ask.temperature
+        if ask.max_tokens < 1 or temperature < 0:
+            raise ValueError(f"ask.max_tokens is {ask.max_tokens}, ask.temperature {temperature}; at least 1 and 0")
         room = ask.max_tokens if self.parts.window is None else self.parts.window - prompt
         if room < 1:
             raise ValueError(f"a prompt is {prompt} tokens long; {self.base.name} takes at most {self.parts.window}")
-        if room >= ask.max_tokens:
-            return ask
-        return Ask(messages=ask.messages, seed=ask.seed, max_tokens=room, temperature=ask.temperature)
+        return replace(ask, max_tokens=min(room, ask.max_tokens), temperature=temperature)
 
     def _sizes(self, shape: LoRA) -> dict[str, tuple[int, int]]:
         return {path: self._banks.sizes[path] for path in self._banks.paths(shape)}

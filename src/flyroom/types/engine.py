@@ -83,7 +83,7 @@ class Ask:
     seed: int
     prefill: str = ""
     max_tokens: int = 48  # of an answer
-    temperature: float = 1.0  # 0 is greedy
+    temperature: float | None = None  # None is the base's own; 0 is greedy
 
 
 def ask_seed(*key: object) -> int:
