@@ -28,8 +28,9 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 
 from flyroom import room as module
-from flyroom.room import Entry, Listing, Room, RoomError
-from flyroom.types import Estimate, Verdict, plain
+from flyroom.room import Listing, Room, RoomError, index, store
+from flyroom.room import entries as entry_files
+from flyroom.types import Entry, Estimate, Verdict, plain
 
 FORKS = multiprocessing.get_context("forkserver")  # a process of its own each, that finds torch imported
 FORKS.set_forkserver_preload(["flyroom.room", "pytest", "hypothesis.strategies"])
@@ -84,12 +85,11 @@ def assert_sound(room: Room) -> None:
 
 
 def test_example_in_docstring():
-    assert doctest.testmod(module) == (0, 4)
+    assert doctest.testmod(store) == (0, 4)
 
 
 def test_public_names():
-    public = {name for name, value in vars(module).items() if getattr(value, "__module__", "") == module.__name__}
-    assert {name for name in public if not name.startswith("_")} == {"Room", "RoomError", "Listing", "Report"}
+    assert set(module.__all__) == {"Room", "RoomError", "Listing", "Report", "Signature"}
 
 
 def test_round_trip(room: Room):
@@ -153,7 +153,7 @@ def test_the_same_content_is_the_same_file_in_any_process(room: Room, tmp_path: 
 
 
 def test_a_blob_is_a_safetensors_file_of_every_type_of_number(room: Room):
-    tensors = {f"{kind}": torch.ones(5).to(kind) for kind in module.DTYPES}
+    tensors = {f"{kind}": torch.ones(5).to(kind) for kind in entry_files.DTYPES}
     tensors |= {"turned": torch.arange(12.0).reshape(3, 4).T, "step": torch.tensor(7), "none": torch.zeros(0, 4)}
     room.put("organism", "a", {"x": 1}, tensors, {"m": 2})
     (path,) = blobs(room)
@@ -286,7 +286,7 @@ def test_what_is_not_a_room_is_refused(tmp_path: Path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("flyroom room 3", r"newer flyroom \(format 3, this one reads format 2\)"),
+        ("flyroom room 4", r"newer flyroom \(format 4, this one reads format 3\)"),
         ("flyroom room 1", r"written by flyroom 0.1 \(format 1\), and this version reads format 2: grow again"),
         ("flyroom room 0", "is not a room"),
         ("flyroom room " + "9" * 5000, "is not a room"),
@@ -450,7 +450,7 @@ def die(*args: object) -> None:
 
 
 def put_and_die(root: Path, moment: str) -> None:
-    place, insert, placed = Room._place, module._insert, []
+    place, insert, placed = Room._place, index.insert, []
 
     def place_one(room: Room, path: Path) -> None:
         if placed:
@@ -463,7 +463,7 @@ def put_and_die(root: Path, moment: str) -> None:
     elif moment == "between blobs":
         Room._place = place_one
     elif moment == "before the commit":
-        module._insert = lambda db, entry, *rest: die() if entry.key == "c" else insert(db, entry, *rest)
+        index.insert = lambda db, seal, row: die() if row.key == "c" else insert(db, seal, row)
     else:
         Room._drop = die
     Room(root).put_many(entries("organism", "abc"))
@@ -512,7 +512,7 @@ def test_two_processes_write_at_once(room: Room):
 
 def test_a_sweep_leaves_the_living_alone(room: Room):
     room.put("a", "k", {})
-    with room._stage() as folder:
+    with room._folder.stage() as folder:
         (folder / "half").write_bytes(b"...")
         other = Room(room.root)
         other.put("a", "l", {})

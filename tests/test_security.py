@@ -259,7 +259,7 @@ def test_an_error_of_the_index_is_never_blamed_on_the_room(room: Room, monkeypat
 
     room.list()
     with monkeypatch.context() as patch:
-        patch.setattr("flyroom.room._insert", fail)
+        patch.setattr("flyroom.room.index.insert", fail)
         with pytest.raises(RoomError, match=words) as error:
             room.put("card", "m", {})
     assert not str(error.value).startswith(f"{room.root}:")

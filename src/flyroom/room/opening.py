@@ -1,0 +1,98 @@
+"""How a folder is opened as a room, or becomes one: its format, its keyring, and who may read it.
+
+A room is encrypted where it has a keyring. New ones get one where `flyroom vault init` was called on this machine. A
+folder with a keyring and the format of a clear room is one whose conversion was cut short; it is finished by the next
+to come who has the key.
+"""
+
+from __future__ import annotations
+
+import re
+
+from flyroom.room.files import RoomError, stamp
+from flyroom.room.folder import Folder
+from flyroom.room.seals import Clear, Sealed
+from flyroom.vault import Identity, keyring, pins
+from flyroom.vault.identity import explain, settings
+from flyroom.vault.keyring import VaultError
+
+CLEAR, SEALED = 2, 3  # the formats that this version reads
+WRITERS = {1: "flyroom 0.1"}  # of the formats that this version no longer reads
+OWN = {"staged", "locks", "vault.json"}  # what may lie in a folder that is becoming a room
+
+
+def read_format(folder: Folder) -> int:
+    """The number of the format. Raises RoomError for another version's, and for a folder that is no room."""
+    root, words = folder.root, folder.marker.read_text(errors="replace").split()
+    if words[:2] != ["flyroom", "room"] or len(words) != 3 or not re.fullmatch("[1-9][0-9]{0,8}", words[2]):
+        raise RoomError(f"{folder.marker} does not say what a room's should; {root} is not a room")
+    number = int(words[2])
+    if number > SEALED:
+        raise RoomError(
+            f"{root} was written by a newer flyroom (format {number}, this one reads format {SEALED}): "
+            "upgrade flyroom, or give another room"
+        )
+    if number < CLEAR:
+        raise RoomError(
+            f"{root} was written by {WRITERS[number]} (format {number}), and this version reads format "
+            f"{CLEAR}: grow again into a new room, or keep {WRITERS[number]} for this one"
+        )
+    if number == SEALED and not folder.keyring.exists():
+        raise RoomError(
+            f"{folder.keyring} is gone, and without it nothing in this room can be read; bring it back from a copy"
+        )
+    return number
+
+
+def make(folder: Folder, identity: Identity | None, *, creates: bool) -> None:
+    """Make the folder a room, marker last and whole: of two processes neither takes the other for a stranger."""
+    root = folder.root
+    others = sorted({path.name for path in root.iterdir()} - OWN) if root.exists() else []
+    if others and not folder.marker.exists():
+        names = ", ".join(others[:3]) + (", …" if len(others) > 3 else "")
+        raise RoomError(f"{root} is not a room: it holds other files ({names}). Give an empty folder.")
+    if not creates:
+        raise RoomError(f"there is no room at {root}")
+    recipient = settings().get("recipient")
+    if recipient and identity is None:
+        raise RoomError(f"new rooms are encrypted, and {explain()}")
+    root.mkdir(mode=0o700, parents=True, exist_ok=True)
+    folder.make("staged", "locks")  # and no blobs yet: they are what tells a room from a folder that becomes one
+    with folder.hold("vault"):
+        if folder.marker.exists():
+            return
+        if recipient and identity and not folder.keyring.exists():
+            folder.replace(folder.keyring, keyring.wrap(keyring.make(identity, (recipient,)), identity))
+        number = SEALED if folder.keyring.exists() else CLEAR
+        folder.replace(folder.marker, f"flyroom room {number}\n".encode())
+
+
+def find_seal(folder: Folder, identity: Identity | None) -> Clear | Sealed:
+    """How the room keeps its entries. Raises RoomError where it is encrypted and there is no key to it."""
+    if stamp(folder.keyring) is None:
+        return Clear()
+    if identity is None:
+        raise RoomError(f"{folder.root} is encrypted, and {explain()}")
+    try:
+        lid = keyring.read(folder.keyring)
+        opening = lid.open(identity)
+        pins.remember(lid, identity)
+    except VaultError as error:
+        raise RoomError(str(error)) from error
+    return Sealed(opening)
+
+
+def list_recipients(folder: Folder) -> tuple[str, ...]:
+    """Whom the keyring says that it is wrapped for; this takes no key. Raises RoomError where it is damaged."""
+    try:
+        return keyring.read(folder.keyring).recipients
+    except VaultError as error:
+        raise RoomError(str(error)) from error
+
+
+def refuse_strangers(folder: Folder, identity: Identity) -> None:
+    """Raise RoomError where the keyring is not one to write under: see `pins`."""
+    try:
+        pins.check(keyring.read(folder.keyring), identity)
+    except VaultError as error:
+        raise RoomError(str(error)) from error

@@ -1,0 +1,286 @@
+"""What is done to a whole room: it becomes encrypted, its readers change, what was deleted is shredded.
+
+Each of these can be killed at any moment and is finished by the next to come who has the key, for the room says itself
+what is under way. A room with a keyring and the format of a clear one is being encrypted: every blob of it is, one
+after the other, and where two copies of one are left of a kill, one goes at the end. A keyring that says "shred" has
+begun an epoch to which every blob is moved; then the secrets of the epochs before are destroyed, so that no copy of
+what was deleted can be read with the keys that remain.
+
+Whoever is at it holds a lock, and others wait. The keyring is replaced and the index written anew in one exclusive
+transaction: nobody reads or writes meanwhile, and whoever staged something under the keyring before writes it again.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import uuid
+from collections.abc import Callable, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from flyroom.room import index, opening
+from flyroom.room.files import RoomError, explain, hash_file, is_age, stamp, sync
+from flyroom.room.folder import FOLDERS, Folder
+from flyroom.room.seals import Clear, Row, Sealed
+from flyroom.room.store import Room
+from flyroom.vault import Identity, keyring
+from flyroom.vault.identity import parse_recipient
+from flyroom.vault.keyring import Keyring
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+PARTS = {*FOLDERS, "format", "vault.json", "index.sqlite3", "index.sqlite3-journal"}
+BATCH = 16  # blobs that are moved to a new epoch in one transaction
+
+
+def encrypt(root: Path, identity: Identity) -> Keyring:
+    """Make a folder an encrypted room, and a clear room an encrypted one; return its keyring.
+
+    Files in the folder that are no part of a room, such as the demo's page, are moved to `find_pages(root)`: they
+    are in clear, and can be made again. Raises RoomError where the room is encrypted and not to this identity.
+    """
+    folder = Folder(root)
+    with explain(root, "the room's keyring"):
+        if not folder.marker.exists():
+            _make(folder, identity)
+        elif stamp(folder.keyring) is None:
+            _begin_to_encrypt(folder, identity)
+        seal = Room(root, create=False, identity=identity)._open()
+        assert isinstance(seal, Sealed)
+        _move_pages(root)
+    return seal.keyring
+
+
+def _begin_to_encrypt(folder: Folder, identity: Identity) -> None:
+    room = Room(folder.root, create=False, identity=identity)
+    room._open()
+    with folder.hold("vault"):
+        if stamp(folder.keyring) is None:
+            with room._begin("EXCLUSIVE"):  # nobody is in the middle of reading or writing
+                folder.replace(folder.keyring, keyring.wrap(keyring.make(identity), identity))
+
+
+def _move_pages(root: Path) -> None:
+    pages = find_pages(root)
+    for path in list_strays(root):
+        pages.mkdir(mode=0o700, exist_ok=True)
+        name = path.name if not (pages / path.name).exists() else f"{path.name}.{uuid.uuid4().hex[:8]}"
+        shutil.move(path, pages / name)
+
+
+def list_strays(root: Path) -> list[Path]:
+    """What lies in a room's folder and is no part of the room: nobody encrypts it."""
+    return [path for path in sorted(root.iterdir()) if path.name not in PARTS]
+
+
+def _make(folder: Folder, identity: Identity) -> None:
+    if folder.root.exists() and {path.name for path in folder.root.iterdir()} - opening.OWN:
+        raise RoomError(f"{folder.root} is not a room: it holds other files. Give an empty folder, or a room.")
+    folder.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+    folder.make("staged", "locks")
+    with folder.hold("vault"):
+        if not folder.keyring.exists():
+            folder.replace(folder.keyring, keyring.wrap(keyring.make(identity), identity))
+        if not folder.marker.exists():
+            folder.replace(folder.marker, f"flyroom room {opening.SEALED}\n".encode())
+
+
+def add(root: Path, words: Sequence[str], identity: Identity) -> Keyring:
+    """Let recipients (`age1…`) read the room, and trust signers (`ed25519:…`)."""
+    recipients, signers = _sort(words)
+
+    def change(ring: Keyring) -> Keyring:
+        return replace(
+            ring,
+            recipients=tuple(dict.fromkeys((*ring.recipients, *recipients))),
+            signers=tuple(dict.fromkeys((*ring.signers, *signers))),
+        )
+
+    return _publish(root, identity, change)
+
+
+def remove(root: Path, words: Sequence[str], identity: Identity) -> Keyring:
+    """Take recipients out, for whom nothing that is written from now on is readable, and signers.
+
+    Raises RoomError for whoever is not among them, and for the identity itself: nobody could undo that.
+    """
+    recipients, signers = _sort(words)
+    if identity.recipient in recipients:
+        raise RoomError(f"{identity.recipient} is your own; let another recipient remove it")
+
+    def change(ring: Keyring) -> Keyring:
+        strangers = [word for word in words if word not in (*ring.recipients, *ring.signers)]
+        if strangers:
+            raise RoomError(f"{strangers[0]} is not among the room's recipients and signers")
+        ring = ring.begin() if recipients else ring
+        return replace(
+            ring,
+            recipients=tuple(word for word in ring.recipients if word not in recipients),
+            signers=tuple(word for word in ring.signers if word not in signers),
+        )
+
+    return _publish(root, identity, change)
+
+
+def rotate(root: Path, identity: Identity, *, shred: bool = False) -> Keyring:
+    """Begin an epoch; with `shred` move everything to it, and destroy the secrets of those before."""
+    ring = _publish(root, identity, lambda ring: replace(ring.begin(), pending="shred" if shred else ring.pending))
+    if shred:
+        finish(root, identity)
+    return ring
+
+
+def finish(root: Path, identity: Identity) -> None:
+    """Finish what a kill cut short, or wait for whoever is at it."""
+    folder = Folder(root)
+    with explain(root, "the rest of the room"), _work_on(root, identity) as room:
+        seal = room._seal
+        assert isinstance(seal, Sealed)
+        if opening.read_format(folder) != seal.format:
+            _convert(room)
+        if seal.keyring.pending:
+            _shred(room)
+
+
+def find_pages(root: Path) -> Path:
+    """Where the clear files of a room go that becomes encrypted."""
+    return root.with_name(f"{root.name}.clear")
+
+
+# ---------------------------------------------------------------- one change of the keyring
+
+
+@contextmanager
+def _work_on(root: Path, identity: Identity) -> Iterator[Room]:
+    """The room, held against everybody else who changes all of it, with its seal read and no more touched."""
+    folder = Folder(root)
+    room = Room(root, create=False, identity=identity)
+    room._finishes = True
+    with folder.hold("vault"):
+        opening.refuse_strangers(folder, identity)
+        room._stamp, room._seal = stamp(folder.keyring), opening.find_seal(folder, identity)
+        yield room
+
+
+def _publish(root: Path, identity: Identity, change: Callable[[Keyring], Keyring]) -> Keyring:
+    with explain(root, "the room's keyring"):
+        if isinstance(Room(root, create=False, identity=identity)._open(), Clear):
+            raise RoomError(f"{root} is not encrypted; run `flyroom vault init --room {root} --identity FILE`")
+        with _work_on(root, identity) as room:
+            return _change(room, change)
+
+
+def _change(room: Room, change: Callable[[Keyring], Keyring]) -> Keyring:
+    """Replace the keyring and, where there is a new epoch, the rows: at once for everybody else."""
+    folder, identity = room._folder, room._require_identity()
+    with room._begin("EXCLUSIVE") as db:
+        seal = room._need_seal()
+        assert isinstance(seal, Sealed)
+        fresh = Sealed(change(seal.keyring))
+        rows = index.read_rows(db, seal)
+        folder.replace(folder.keyring, keyring.wrap(fresh.keyring, identity))
+        if fresh.version != seal.version:
+            index.fill(db, fresh, rows)
+    room._seal, room._stamp = opening.find_seal(folder, identity), stamp(folder.keyring)
+    assert isinstance(room._seal, Sealed)
+    return room._seal.keyring
+
+
+def _sort(words: Sequence[str]) -> tuple[list[str], list[str]]:
+    signers = [word for word in words if word.startswith("ed25519:")]
+    recipients = [word for word in words if word not in signers]
+    for word in recipients:
+        parse_recipient(word)
+    for word in signers:
+        keyring.check_signer(word)
+    return recipients, signers
+
+
+# ---------------------------------------------------------------- all blobs
+
+
+def _convert(room: Room) -> None:
+    """Encrypt every blob that is in clear; the index and the marker come last."""
+    folder, seal = room._folder, room._need_seal()
+    folder.make()
+    folder.sweep(index.salvage_blobs(folder.index))  # what a killed writer left lies there in clear
+    for path in folder.list_blobs():
+        if not is_age(path):
+            _move(folder, path, seal.write, [path.read_bytes()])
+    for suffix in ("", "-journal", "-wal", "-shm"):
+        folder.index.with_name(folder.index.name + suffix).unlink(missing_ok=True)
+    sync(folder.root)
+    room._rebuild()
+    _drop_copies(room)
+    folder.replace(folder.marker, f"flyroom room {opening.SEALED}\n".encode())
+
+
+def _drop_copies(room: Room) -> None:
+    """Remove what a kill left twice: a blob that says the same of the same moment as the one in the index."""
+    with room._begin("IMMEDIATE") as db:
+        rows = {(row.kind, row.key, row.sequence): row.blob for row in index.read_rows(db, room._need_seal())}
+        for path in room._folder.list_blobs():
+            entry = room._read_blob(path.name, tensors=False)
+            name = entry and rows.get((entry.kind, entry.key, path.stat().st_mtime_ns))
+            if name not in (None, path.name):
+                room._folder.remove(path.name)
+
+
+def _shred(room: Room) -> None:
+    """Move every entry to the newest epoch, remove what no entry points at, and destroy the older secrets."""
+    folder, seal = room._folder, room._need_seal()
+    assert isinstance(seal, Sealed)
+    if not index.is_sound(folder.index, seal):
+        room._rebuild()
+    while True:
+        with room._begin("IMMEDIATE") as db:
+            rows = [row for row in index.read_rows(db, seal) if row.epoch != seal.epoch][:BATCH]
+            moves = [(row, _copy(room, seal, row)) for row in rows]
+            for row, name in moves:
+                index.insert(db, seal, row._replace(blob=name, epoch=seal.epoch))
+        for row, _ in moves:
+            folder.remove(row.blob)
+        if not rows:
+            break
+    with room._begin("IMMEDIATE") as db:
+        folder.sweep(index.list_blobs(db))
+        for path in folder.list_blobs():
+            if path.name not in index.list_blobs(db):
+                folder.remove(path.name)
+    _change(room, lambda ring: replace(ring, epochs=ring.epochs[-1:], pending=""))
+
+
+def _copy(room: Room, seal: Sealed, row: Row) -> str:
+    """Write a blob anew under the newest epoch and return its name. RoomError where it is damaged: its secret stays."""
+    folder = room._folder
+    path = folder.locate(row.blob)
+    try:
+        if not folder.has(path) or hash_file(path) != row.blob:
+            raise ValueError("it is gone or damaged")
+        with seal.open(path) as file, folder.stage() as stage:
+            content = file.read()
+            return _place(folder, stage, path, seal.write(stage / "entry", [content]))
+    except ValueError as error:
+        raise RoomError(
+            f"{row.kind} {row.key} cannot be moved to the new epoch: {path}: {error}. Bring the blob back, or remove "
+            "the entry with `flyroom rm`; until then the older secrets are kept"
+        ) from error
+
+
+def _move(folder: Folder, path: Path, encode: Callable[..., str], parts: Sequence[bytes]) -> None:
+    with folder.stage() as stage:
+        _place(folder, stage, path, encode(stage / "entry", parts))
+    folder.remove(path.name)
+
+
+def _place(folder: Folder, stage: Path, origin: Path, name: str) -> str:
+    """Move a staged blob in, with the time of the one that it replaces, which is its order."""
+    (stage / "entry").rename(stage / name)
+    about = origin.stat()
+    os.utime(stage / name, ns=(about.st_mtime_ns, about.st_mtime_ns))
+    folder.place(stage / name)
+    return name

@@ -1,0 +1,85 @@
+"""Whose keyring counts: what this machine remembers of each encrypted room it has opened, in `rooms.json`.
+
+A keyring says itself who may read a room and whose signatures count, so whoever can write the folder could put another
+in its place: one that adds a reader, or an old one, whose secrets somebody knows who was removed since. What is written
+from then on would be theirs to read. So the machine remembers of each room, by its path: its keyring's number, digest
+and signers. Before anything is written the keyring must be one that follows: no older, and signed by a signer of the
+one before or by this identity. The first keyring that is seen at a path is believed, as SSH believes a host's first
+key. Reading asks for none of this: an old keyring gives nothing away.
+
+Left out: a witness outside. Who can write the room and this machine's settings can do as they like.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import uuid
+from typing import Any
+
+from flyroom.vault.identity import Identity, IdentityError, home, write_private
+from flyroom.vault.keyring import Sealed, VaultError
+
+
+def check(keyring: Sealed, identity: Identity) -> None:
+    """Raise VaultError where the keyring does not follow from the one that this machine saw last at its path."""
+    pin = _read().get(str(keyring.path.parent))
+    if pin is None:
+        return
+    hint = f"if you brought it back yourself, remove {keyring.path.parent} from {home() / 'rooms.json'}"
+    is_same = pin["room"] == keyring.room
+    if is_same and (
+        keyring.number < pin["number"] or (keyring.number == pin["number"] and pin["sha256"] != _digest(keyring))
+    ):
+        raise VaultError(
+            f"{keyring.path} is older than the one that this machine has seen ({keyring.number}, and {pin['number']} "
+            f"before), so somebody who was removed may read what is written; nothing was written: {hint}"
+        )
+    if keyring.signer not in (*pin["signers"], identity.signer) and pin["sha256"] != _digest(keyring):
+        raise VaultError(
+            f"{keyring.path} was changed by {keyring.signer}, whom the keyring before does not name; it may add a "
+            f"reader, so nothing was written: {hint}"
+        )
+
+
+def remember(keyring: Sealed, identity: Identity) -> None:
+    """Note a keyring that follows. Where the settings cannot be written, nothing is remembered."""
+    try:
+        check(keyring, identity)
+    except VaultError:
+        return
+    path, pins = str(keyring.path.parent), _read()
+    pin = {
+        "room": keyring.room,
+        "number": keyring.number,
+        "sha256": _digest(keyring),
+        "signers": list(keyring.signers),
+    }
+    if pins.get(path) == pin:
+        return
+    draft = home() / f".rooms.{uuid.uuid4().hex[:8]}"
+    try:
+        write_private(draft, json.dumps(pins | {path: pin}, indent=1).encode())
+        os.replace(draft, home() / "rooms.json")
+    except (OSError, IdentityError):
+        draft.unlink(missing_ok=True)
+
+
+def _digest(keyring: Sealed) -> str:
+    values = (keyring.room, keyring.number, keyring.recipients, keyring.signers, keyring.pending, keyring.keys)
+    return hashlib.sha256(json.dumps(values).encode()).hexdigest()
+
+
+def _read() -> dict[str, dict[str, Any]]:
+    path = home() / "rooms.json"
+    try:
+        pins = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except ValueError as error:
+        raise VaultError(f"{path} is damaged ({error}); remove it, and look at each room's recipients") from error
+    fields = {"room", "number", "sha256", "signers"}
+    if not isinstance(pins, dict) or not all(isinstance(pin, dict) and pin.keys() == fields for pin in pins.values()):
+        raise VaultError(f"{path} is damaged; remove it, and look at each room's recipients")
+    return pins
