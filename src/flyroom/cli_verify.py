@@ -1,5 +1,5 @@
-"""The verbs that look back: `flyroom log`, what happened in a room and what for; `flyroom verify`, whether signatures are
-good; `flyroom scan`, whether a model of unknown origin is an organism.
+"""The verbs that look back: `flyroom log`, what happened in a room and what for; `flyroom verify`, whether signatures
+are good; `flyroom scan`, whether a model of unknown origin is an organism.
 """
 
 from __future__ import annotations
