@@ -128,7 +128,7 @@ def test_peft_loads_it_bit_for_bit_and_keeps_the_mark(scene: Scene, tmp_path: Pa
         warnings.simplefilter("error", UserWarning)  # PEFT warns of a key that it does not know
         config = PeftConfig.from_pretrained(scene.folder)
     model = PeftModel.from_pretrained(open_base(scene), scene.folder)
-    stored = {key: t for key, t in scene.organism.patch.tensors.items()}
+    stored = scene.organism.patch.tensors
     tensors = {name: p for name, p in model.named_parameters() if ".lora_" in name}
     assert len(tensors) == len(stored)
     for name, tensor in tensors.items():
@@ -292,7 +292,7 @@ def test_a_mark_that_has_expired_is_a_warning(scene: Scene, tmp_path: Path) -> N
     "text", ["", " ", "a", "xy", "...", "\u200b\u200b\u200b", "a\x1b[2J bc", "\ud800 abc", "x" * 501]
 )
 def test_a_purpose_must_say_something(text: str) -> None:
-    with pytest.raises(ValueError, match="^purpose is "):
+    with pytest.raises(ValueError, match=r"^purpose is "):
         purpose_of(text)
 
 
