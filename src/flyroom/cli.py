@@ -99,12 +99,13 @@ def demo(
     """The whole loop: four organisms of emergent misalignment (on a real base: three threats) with their twins, cards,
     detectors, and a page.
     """
-    from flyroom import stages
+    from flyroom import log, stages
     from flyroom.demo import demo as run
     from flyroom.report import again
     from flyroom.room import Room
 
     opened = stages.open_base(base, world=world)
+    log.act(Room(room), "demo", seed=seed)
     with progress() as watch:
         result = run(
             seed=seed,
@@ -152,10 +153,10 @@ def grow(
         raise ValueError(f"recipe is {recipe!r} and --grid {str(grid) if grid else None!r}; give one of the two")
     if recipe is not None and recipe not in GROUPS and not recipe.endswith((".yaml", ".yml")):
         require(recipe)  # before the base is opened, which takes a while
-    from flyroom import cluster, stages
+    from flyroom import cluster, log, stages
     from flyroom.grid import read
-    from flyroom.log import open_seeds
     from flyroom.room import Room
+    from flyroom.types import organism_id
     from flyroom.worlds import world_named
 
     address = cluster.address_of(on) if on is not None else None
@@ -171,9 +172,11 @@ def grow(
     notes = [*stages.require_sound(opened, Room(room)), *stages.notes_of(recipes, opened)]
     for note in notes:
         err.print(legible(f"note: {note}"))
+    orders = stages.orders_of(recipes, numbers)
+    log.act(Room(room), "grow", ids=[organism_id(recipe, opened.engine.base, seed) for recipe, seed in orders])
     with progress() as watch:
         if on is not None:
-            open_seeds(Room(room), opened.engine.base, stages.orders_of(recipes, numbers))
+            log.open_seeds(Room(room), opened.engine.base, orders)
             with cluster.connected(address) as ray:
                 cluster.grow(ray, recipes, base, Room(room), seeds=numbers, compile=compile, watch=watch)
         organisms = stages.grow(recipes, opened, Room(room), seeds=numbers, watch=watch)
@@ -204,15 +207,15 @@ def card(
     as_json: AsJson = False,
 ) -> None:
     """Check organisms beside their twins and base; a verdict against the thresholds of the recipe."""
-    from flyroom import stages
+    from flyroom import log, stages
     from flyroom.report import figures_of
     from flyroom.room import Room
 
     prefixes, store, opened = choice(ids, whole), Room(room, create=False), stages.open_base(base)
+    organisms = stages.stored(store, opened, prefixes)
+    log.act(store, "card", ids=[organism.id for organism in organisms])
     with progress() as watch:
-        cards = stages.card(
-            stages.stored(store, opened, prefixes), opened, store, seed=seed, episodes=episodes, watch=watch
-        )
+        cards = stages.card(organisms, opened, store, seed=seed, episodes=episodes, watch=watch)
     rows = [figures_of(certificate) for certificate in cards]
     if not as_json:
         card_table(rows)
@@ -241,7 +244,7 @@ def bench(
     """Put detectors to suspects whose truth is known to us and not to them."""
     if markdown and as_json:
         raise ValueError("--markdown and --json are both given; stdout holds one of the two")
-    from flyroom import cluster, stages
+    from flyroom import cluster, log, stages
     from flyroom.lineup import Terms
     from flyroom.report import detector_figures, markdown_grid, markdown_matrix
     from flyroom.room import Room
@@ -251,6 +254,7 @@ def bench(
     organisms = stages.stored(store, opened, prefixes)
     references = stages.stored(Room(known_room, create=False), opened, None) if known_room else ()
     names = list(stages.chosen_detectors(names_of(detectors), known=bool(references)))
+    log.act(store, "bench", ids=[organism.id for organism in organisms], detectors=names)
     with progress() as watch:
         if on is not None:
             for models in stages.by_world(organisms).values():  # or each task would grow them
