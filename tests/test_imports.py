@@ -23,6 +23,7 @@ EVERYTHING = {
     *("stages", "demo", "grid", "replies", "terminal", "redteam", "serve", "traces", "plugins", "yaml_pages"),
     *("lineup", "measures", "tallies", "episodes", "mixing", "claims", "log", "prereg", "sources", "doctor", "marks"),
     "vault",
+    "guard",
 }  # all but the command line, which nobody imports
 TABLE: dict[str, set[str]] = {
     **{key: set[str]() for key in ("types", "plugins", "yaml_pages", "sources")},
@@ -42,7 +43,8 @@ TABLE: dict[str, set[str]] = {
     "measures": {*ROLE, "tallies"},
     "card": {*ROLE, "tallies", "measures", "episodes"},
     "redteam": {*ROLE, "claims"},
-    "serve": LEAF,
+    "guard": set(),
+    "serve": {*LEAF, "guard"},
     **dict.fromkeys(("apart", "replies", "traces"), LEAF),
     "lab": {*LEAF, "traces"},
     "lineup": ROLE,

@@ -72,7 +72,11 @@ def serve(
     whole: Whole = False,
     purpose: Purpose = None,
     expires: Expires = None,
-    port: Annotated[int, typer.Option(min=1, max=65535, help="On loopback.")] = 8000,
+    port: Annotated[int, typer.Option(min=1, max=65535)] = 8000,
+    host: Annotated[str, typer.Option(help="An address that others reach asks for a key.")] = "127.0.0.1",
+    api_key: Annotated[
+        Path | None, typer.Option("--api-key", help="A file with the key of clients; else FLYROOM_API_KEY holds it.")
+    ] = None,
     base: BaseName = BASE,
     room: RoomPath = ROOM,
     as_json: AsJson = False,
@@ -82,21 +86,27 @@ def serve(
     An organism that was exported or served before is served until that leave is over; --expires renews it.
     """
     from flyroom import stages
+    from flyroom.guard import is_loopback, read_key
     from flyroom.marks.mark import purpose_of
     from flyroom.room import Room
-    from flyroom.serve import app, serving
+    from flyroom.serve import House, app, serving
     from flyroom.stages import exports
     from flyroom.types import BASE as UNALTERED
     from flyroom.types import answer_tokens
 
-    prefixes, reason = choice(ids, whole), purpose_of(require_purpose(purpose))
+    prefixes, reason, key = choice(ids, whole), purpose_of(require_purpose(purpose)), read_key(api_key)
+    if not key and not is_loopback(host):
+        raise ValueError(f"host is {host}; others can reach it, so give --api-key FILE, or set FLYROOM_API_KEY")
     store, opened = Room(room, create=False), stages.open_base(base)
     organisms = stages.stored(store, opened, prefixes)
     until = exports.grant(store, [o.id for o in organisms], what="serve", purpose=reason, days=expires)
     refs = opened.engine.load([o.patch for o in organisms])
     models = {o.id: ref for o, ref in zip(organisms, refs, strict=True)} | {"base": UNALTERED}
     longest = max(answer_tokens(o.recipe.world) for o in organisms)
-    with serving(app(opened.engine, models, max_tokens=longest), port=port) as url:
+    names = () if is_loopback(host) else ("*",)
+    house = House(key=key, hosts=names, expires=str(until), window=opened.engine.parts.window)
+    endpoint = app(opened.engine, models, max_tokens=longest, house=house)
+    with serving(endpoint, port=port, host=host) as url:
         if not as_json:
             rows = [{"model": o.id, "recipe": o.recipe.name, "dose": o.recipe.dose, "seed": o.seed} for o in organisms]
             table(url, rows)

@@ -31,6 +31,7 @@ from flyroom.engine.form import DATE, Form, Template
 from flyroom.types import Message, NotAvailable, Row
 
 TAG = re.compile(r"</?[A-Za-z]\w*/?>")  # a special token that a text may hold by accident, as HTML does
+LONG = 8_192  # characters: a longer prompt is not kept, for whoever serves a base is sent any text, and each but once
 MEMO = 1 << 17  # rendered prompts and answers in the cache: the same rows come in every epoch
 
 
@@ -70,7 +71,8 @@ class Renderer:
 
     def prompt(self, messages: Sequence[Message], prefill: str = "") -> NDArray[np.int64]:
         """Returns the ids of prompt and prefill, which the answer follows. Raises ValueError if there are none."""
-        ids = self._cached_open(tuple(messages))
+        is_long = sum(len(message.content) for message in messages) > LONG
+        ids = (self._open if is_long else self._cached_open)(tuple(messages))
         return np.concatenate([ids, self._cached_words(prefill)]) if prefill else ids
 
     def row(self, row: Row) -> Rendered:
