@@ -316,8 +316,8 @@ def test_organisms_say_that_they_are(endpoint: str) -> None:
     with serving(app(engine, {"base": BASE})) as url, urllib.request.urlopen(f"{url}/models") as answer:
         assert "x-flyroom-model-organism" not in answer.headers
     (bad,) = engine.load([organism(1.0).patch])
-    endpoint = app(engine, {"bad": bad, "base": BASE}, house=House(expires="2027-01-31"))
-    with serving(endpoint) as url, urllib.request.urlopen(f"{url}/models") as answer:
+    dated = app(engine, {"bad": bad, "base": BASE}, house=House(expires="2027-01-31"))
+    with serving(dated) as url, urllib.request.urlopen(f"{url}/models") as answer:
         assert [model.get("expires") for model in json.load(answer)["data"]] == ["2027-01-31", None]
 
 
