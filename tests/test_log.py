@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -14,8 +15,10 @@ from fakes import TOY, FakeEngine, ToyWorld
 
 from flyroom import grow as growth
 from flyroom import log, stages
+from flyroom.log import chain, heads
 from flyroom.room import Room
 from flyroom.types import Organism, Recipe
+from flyroom.vault import Identity
 
 BASE = FakeEngine().base
 SEEDS = (0, 1)
@@ -145,6 +148,224 @@ def test_the_log_comes_back_with_a_lost_index(room: Room) -> None:
     lines = note(room, "a", "b")
     (room.root / "index.sqlite3").unlink()
     assert log.read(Room(room.root)) == lines
+
+
+# ---------------------------------------------------------------- who, and what for
+
+
+@pytest.fixture
+def identity(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Identity:
+    identity = Identity.create(tmp_path / "me.key")
+    monkeypatch.setenv("FLYROOM_IDENTITY", str(tmp_path / "me.key"))
+    return identity
+
+
+def test_without_an_identity_a_line_names_the_account_and_is_unsigned(
+    room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("getpass.getuser", lambda: "ada")
+    line = log.act(room, "export", ids=["a1"], purpose="a test")
+    assert (line.who, line.purpose, line.signature, line.is_signed) == ("ada", "a test", "", False)
+    assert line.about == {"ids": ["a1"]}
+
+
+def test_an_account_without_a_name_has_a_number(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail() -> str:
+        raise KeyError
+
+    monkeypatch.setattr("getpass.getuser", fail)
+    assert log.act(room, "grow").who.startswith("account ")
+
+
+def test_with_an_identity_every_line_is_signed(room: Room, identity: Identity) -> None:
+    lines = [*note(room, "a"), log.act(room, "card")]
+    assert log.read(room) == lines
+    assert {line.who for line in lines} == {identity.signer}
+    assert all(len(line.signature) == 128 for line in lines)
+
+
+def test_each_act_is_on_record(room: Room) -> None:
+    for _ in range(2):
+        log.act(room, "export", ids=["a"], purpose="the same")
+    assert [line.number for line in log.read(room)] == [0, 1]
+
+
+def test_a_line_of_flyroom_0_1_is_good_as_it_is(room: Room) -> None:
+    sha256 = chain._hash(0, "", "2025-01-01T00:00:00+00:00", "note", {"text": "a"})
+    line = {"number": 0, "before": "", "at": "2025-01-01T00:00:00+00:00", "what": "note", "about": {"text": "a"}}
+    room.put("log", "log-000000", {**line, "sha256": sha256})
+    (first,) = log.read(room)
+    assert (first.who, first.purpose) == ("", "")
+    log.act(room, "card")
+    assert len(log.read(room)) == 2
+
+
+# ---------------------------------------------------------------- altered logs
+
+Alter = Callable[[Room, list[log.Line]], None]
+
+
+def rewrite(room: Room, lines: list[dict[str, Any]], identity: Identity | None = None) -> None:
+    """Put another log in the place of this one: a chain that holds together, as the owner of the folder could write it,
+    unsigned or signed by a stranger.
+    """
+    for listing in room.list("log"):
+        room.delete("log", listing.key)
+    before = ""
+    for number, line in enumerate(lines):
+        about, who = dict(line["about"]), identity.signer if identity else line["who"]
+        values = {"number": number, "before": before, "at": line["at"], "what": line["what"], "about": about}
+        before = chain._hash(*values.values(), who, line["purpose"])
+        signature = identity.sign(chain.LABEL + before.encode()).hex() if identity else ""
+        signed = {"sha256": before, "who": who, "purpose": line["purpose"], "signature": signature}
+        room.put("log", f"log-{number:06}", values | signed)
+
+
+def cut(n: int) -> Alter:
+    return lambda room, lines: [room.delete("log", f"log-{line.number:06}") for line in lines[n:]] and None
+
+
+def change(place: int, **changes: Any) -> Alter:
+    return lambda room, lines: tamper(room, place, **changes)
+
+
+def retell(edit: Callable[[list[dict[str, Any]]], list[dict[str, Any]]], *, signed: bool = False) -> Alter:
+    def alter(room: Room, lines: list[log.Line]) -> None:
+        rewrite(room, edit([asdict(line) for line in lines]), Identity.generate() if signed else None)
+
+    return alter
+
+
+def swap(room: Room, lines: list[log.Line]) -> None:
+    first, second = (room.get("log", f"log-{n:06}") for n in (1, 2))
+    assert first is not None
+    assert second is not None
+    tamper(room, 1, **second.payload)
+    tamper(room, 2, **first.payload)
+
+
+def graft(room: Room, lines: list[log.Line]) -> None:
+    """A signature of another line, which is good where it stands."""
+    tamper(room, 1, signature=lines[2].signature)
+
+
+ALTERATIONS: dict[str, Alter] = {
+    **{f"cut behind {n}": cut(n) for n in range(6)},
+    **{f"without {n}": change(n) for n in range(6)},
+    "another purpose": change(1, purpose="something harmless"),
+    "no purpose": change(1, purpose=""),
+    "another who": change(1, who="ed25519:" + "0" * 64),
+    "nobody": change(1, who=""),
+    "another time": change(2, at="2020-01-01T00:00:00+00:00"),
+    "another verb": change(2, what="card"),
+    "another organism": change(2, about={"ids": ["b"]}),
+    "no signature": change(3, signature=""),
+    "a signature of nothing": change(3, signature="00" * 64),
+    "a signature that is no hex": change(3, signature="x"),
+    "a grafted signature": graft,
+    "swapped": swap,
+    "retold without the last": retell(lambda lines: lines[:-1]),
+    "retold without one": retell(lambda lines: lines[:2] + lines[3:]),
+    "retold without the first": retell(lambda lines: lines[1:]),
+    "retold under a stranger's key": retell(lambda lines: lines, signed=True),
+    "retold shorter under a stranger's key": retell(lambda lines: lines[:3], signed=True),
+    "retold in another order": retell(lambda lines: lines[::-1]),
+    "retold with one more": retell(lambda lines: [*lines[:2], lines[1], *lines[2:]]),
+    "retold with another purpose": retell(lambda lines: [line | {"purpose": "fine"} for line in lines]),
+    "retold by another account": retell(lambda lines: [line | {"who": "eve"} for line in lines]),
+}
+
+
+def test_there_are_many_alterations() -> None:
+    assert len(ALTERATIONS) >= 30
+
+
+@pytest.mark.parametrize("alteration", ALTERATIONS)
+def test_an_altered_log_is_not_accepted(
+    room: Room, tmp_path: Path, identity: Identity, monkeypatch: pytest.MonkeyPatch, alteration: str
+) -> None:
+    monkeypatch.setenv("FLYROOM_LOG", str(tmp_path / "elsewhere"))
+    for n in range(6):
+        log.act(room, "export", ids=["a"], purpose=f"purpose {n}")
+    lines = log.read(room)
+    assert heads.check(lines, tmp_path / "elsewhere") == ""
+    ALTERATIONS[alteration](room, lines)
+    after, fault = log.examine(room)
+    assert fault or heads.check(after, tmp_path / "elsewhere")
+
+
+@pytest.mark.parametrize("alteration", ALTERATIONS)
+def test_one_signed_head_that_was_kept_is_enough(
+    room: Room, tmp_path: Path, identity: Identity, alteration: str
+) -> None:
+    for n in range(6):
+        log.act(room, "export", ids=["a"], purpose=f"purpose {n}")
+    lines = log.read(room)
+    head = heads.head_of(lines, identity)
+    assert head is not None
+    heads.keep(head, tmp_path / "kept")
+    ALTERATIONS[alteration](room, lines)
+    after, fault = log.examine(room)
+    assert fault or heads.check(after, tmp_path / "kept")
+
+
+def test_what_is_written_behind_a_kept_head_is_good(room: Room, tmp_path: Path, identity: Identity) -> None:
+    note(room, "a")
+    head = heads.head_of(log.read(room), identity)
+    assert head is not None
+    assert heads.is_signed(head)
+    heads.keep(head, tmp_path / "kept")
+    note(room, "b", "c")
+    assert heads.check(log.read(room), tmp_path / "kept") == ""
+
+
+def test_a_cut_that_nobody_kept_a_head_of_is_not_seen(room: Room, identity: Identity) -> None:
+    """What a chain cannot do: docs/containment.md says so."""
+    note(room, "a", "b", "c")
+    tamper(room, 2)
+    assert len(log.read(room)) == 2
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "x",
+        "[]",
+        "{}",
+        "[" * 100_000,
+        '{"log": 1}',
+        '{"log":"","number":true,"sha256":"","at":"","who":"","signature":""}',
+    ],
+)
+def test_a_second_place_that_is_none_is_refused(room: Room, tmp_path: Path, content: str) -> None:
+    note(room, "a")
+    (tmp_path / "kept").write_text(content)
+    with pytest.raises(log.LogError, match="is no head of a log"):
+        heads.check(log.read(room), tmp_path / "kept")
+
+
+def test_a_kept_head_whose_signature_was_touched_is_named(room: Room, tmp_path: Path, identity: Identity) -> None:
+    note(room, "a")
+    head = heads.head_of(log.read(room), identity)
+    assert head is not None
+    heads.keep(replace(head, signature="00" * 64), tmp_path / "kept")
+    assert "is not signed by the one" in heads.check(log.read(room), tmp_path / "kept")
+
+
+def test_a_second_place_that_cannot_be_written_stops_what_would_be_on_record(
+    room: Room, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FLYROOM_LOG", str(tmp_path))
+    with pytest.raises(log.LogError, match=r"second place .* cannot be written"):
+        log.act(room, "export", purpose="a test")
+
+
+def test_the_second_place_holds_no_content(room: Room, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FLYROOM_LOG", str(tmp_path / "elsewhere"))
+    log.act(room, "export", ids=["organism"], purpose="a secret purpose")
+    text = (tmp_path / "elsewhere").read_text(encoding="utf-8")
+    assert "secret" not in text
+    assert json.loads(text).keys() == {"log", "number", "sha256", "at", "who", "signature"}
 
 
 # ---------------------------------------------------------------- seeds
