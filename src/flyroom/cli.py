@@ -22,6 +22,7 @@ from flyroom.cli_certify import certify_app
 from flyroom.cli_game import game_app
 from flyroom.cli_list import list_app
 from flyroom.cli_outside import outside_app
+from flyroom.cli_vault import vault_app
 from flyroom.cli_verify import verify_app
 from flyroom.cli_world import world_app
 from flyroom.terminal import (
@@ -102,7 +103,7 @@ def demo(
     from flyroom import log, stages
     from flyroom.demo import demo as run
     from flyroom.report import again
-    from flyroom.room import Room
+    from flyroom.room import Room, place_page
 
     opened = stages.open_base(base, world=world)
     log.act(Room(room), "demo", seed=seed)
@@ -111,7 +112,7 @@ def demo(
             seed=seed,
             base=opened,
             room=Room(room),
-            out=out or room / f"demo-{seed}.html",
+            out=out or place_page(room, f"demo-{seed}.html"),
             episodes=episodes,
             commands=again(sys.argv[1:]),
             watch=watch,
@@ -346,10 +347,10 @@ def report(
     from flyroom import stages
     from flyroom.demo import plan_of, write_page
     from flyroom.report import again, figures, png, svg
-    from flyroom.room import Room
+    from flyroom.room import Room, place_page
 
     store, opened = Room(room, create=False), stages.open_base(base)
-    page = out or room / "report.html"
+    page = out or place_page(room, "report.html")
     with progress() as watch:
         organisms = stages.stored(store, opened, None)
         cards = stages.card(organisms, opened, store, seed=seed, episodes=episodes, watch=watch)
@@ -400,6 +401,7 @@ app.add_typer(certify_app)
 app.add_typer(doctor_app)
 app.add_typer(list_app)
 app.add_typer(outside_app)
+app.add_typer(vault_app)
 app.add_typer(verify_app)
 app.add_typer(world_app, name="world")
 app.add_typer(game_app, name="game")

@@ -79,12 +79,13 @@ def unpack(entry: Entry) -> list[Asked]:
 # ---------------------------------------------------------------- what the judges of a card said
 
 
-def pack_scores(key: str, scores: Sequence[Score]) -> Entry:
+def pack_scores(key: str, scores: Sequence[Score], episodes: str) -> Entry:
     """What one judge said of one battery's answers, as an entry of kind "verdicts": for judges whose word is worth
-    keeping.
+    keeping. `episodes` is the key of those answers: the verdicts go when they do.
     """
     rows = [[score.verdict.value, score.value, score.why] for score in scores]
-    return Entry(kind=VERDICTS, key=key, payload={"verdicts": len(rows)}, tensors={VERDICTS: squeeze(rows)})
+    payload, meta = {"verdicts": len(rows)}, {"episodes": episodes}
+    return Entry(kind=VERDICTS, key=key, payload=payload, tensors={VERDICTS: squeeze(rows)}, meta=meta)
 
 
 def unpack_scores(entry: Entry) -> list[Score]:

@@ -242,7 +242,7 @@ class Desk:
         if entry is not None:
             return unpack_scores(entry)
         scores = _call(judge, episodes)
-        self._keep([pack_scores(name, scores)])
+        self._keep([pack_scores(name, scores, key)])
         return scores
 
 

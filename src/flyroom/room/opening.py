@@ -8,13 +8,16 @@ to come who has the key.
 from __future__ import annotations
 
 import re
+from contextlib import suppress
+from pathlib import Path
 
 from flyroom.room.files import RoomError, stamp
 from flyroom.room.folder import Folder
 from flyroom.room.seals import Clear, Sealed
 from flyroom.vault import Identity, keyring, pins
-from flyroom.vault.identity import explain, settings
+from flyroom.vault.identity import IdentityError, explain, settings
 from flyroom.vault.keyring import VaultError
+from flyroom.vault.scratch import wipe
 
 CLEAR, SEALED = 2, 3  # the formats that this version reads
 WRITERS = {1: "flyroom 0.1"}  # of the formats that this version no longer reads
@@ -79,13 +82,15 @@ def find_seal(folder: Folder, identity: Identity | None) -> Clear | Sealed:
         pins.remember(lid, identity)
     except VaultError as error:
         raise RoomError(str(error)) from error
+    with suppress(OSError, IdentityError):  # what a killed process had in clear; it is no reason not to open a room
+        wipe()
     return Sealed(opening)
 
 
-def list_recipients(folder: Folder) -> tuple[str, ...]:
-    """Whom the keyring says that it is wrapped for; this takes no key. Raises RoomError where it is damaged."""
+def read_lid(folder: Folder) -> keyring.Sealed:
+    """What the keyring says to anybody. Raises RoomError where it is damaged."""
     try:
-        return keyring.read(folder.keyring).recipients
+        return keyring.read(folder.keyring)
     except VaultError as error:
         raise RoomError(str(error)) from error
 
@@ -96,3 +101,21 @@ def refuse_strangers(folder: Folder, identity: Identity) -> None:
         pins.check(keyring.read(folder.keyring), identity)
     except VaultError as error:
         raise RoomError(str(error)) from error
+
+
+def place_page(root: Path, name: str) -> Path:
+    """Where a page about a room is written that nobody named a place for: in its folder; of an encrypted room, or one
+    that will be, in a folder beside it, mode 0700, for a page is in clear.
+    """
+    folder = Folder(root.absolute())
+    is_new = not folder.marker.exists()
+    if not folder.keyring.exists() and not (is_new and settings()):
+        return root / name
+    pages = find_pages(root)
+    pages.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return pages / name
+
+
+def find_pages(root: Path) -> Path:
+    """The folder of clear files beside an encrypted room."""
+    return root.with_name(f"{root.name}.clear")

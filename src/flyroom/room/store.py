@@ -134,6 +134,12 @@ class Room:
             rows = index.read_rows(db, self._need_seal())
         return [Listing(row.kind, row.key, row.meta) for row in rows if kind in (None, row.kind)]
 
+    def list_before(self, moment: float) -> Sequence[Listing]:
+        """What was stored before a moment, in seconds since 1970; oldest first."""
+        with explain(self.root), self._begin() as db:
+            rows = index.read_rows(db, self._need_seal())
+        return [Listing(row.kind, row.key, row.meta) for row in rows if row.sequence < moment * 1e9]
+
     def find(self, prefix: str, *, kind: str | None = None) -> Listing:
         """The one entry whose key starts with `prefix`, a whole key first. Raises RoomError listing the candidates."""
         items = self.list(kind)
@@ -150,11 +156,19 @@ class Room:
 
     def delete(self, kind: str, key: str) -> None:
         """Take an entry out, and its blob with it. Nothing happens where there is none."""
-        with explain(self.root, f"that {kind} {key} is taken out"):
+        self.delete_many([(kind, key)])
+
+    def delete_many(self, addresses: Sequence[tuple[str, str]]) -> None:
+        """Take entries out by kind and key, all of them or none."""
+        more = f" and {len(addresses) - 1} more" if len(addresses) > 1 else ""
+        words = f"that {' '.join(addresses[0])}{more} is taken out" if addresses else "nothing"
+        with explain(self.root, words):
             with self._begin("IMMEDIATE") as db:
-                name = index.find_blob(db, self._need_seal(), kind, key)
-                index.remove(db, self._need_seal(), kind, key)
-            self._drop([] if name is None else [name])
+                seal = self._need_seal()
+                names = [index.find_blob(db, seal, kind, key) for kind, key in addresses]
+                for kind, key in addresses:
+                    index.remove(db, seal, kind, key)
+            self._drop([name for name in names if name is not None])
 
     def check(self) -> Report:
         """Hold every blob against its name and the index; without a key to an encrypted room, against its name."""
@@ -225,7 +239,7 @@ class Room:
     def _has_key(self) -> bool:
         """Whether the identity that is in use opens the keyring."""
         identity = self._find_identity()
-        return identity is not None and identity.recipient in opening.list_recipients(self._folder)
+        return identity is not None and identity.recipient in opening.read_lid(self._folder).recipients
 
     def _require_identity(self) -> Identity:
         identity = self._find_identity()

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 from flyroom.room import index, opening
 from flyroom.room.files import RoomError, explain, hash_file, is_age, stamp, sync
 from flyroom.room.folder import FOLDERS, Folder
-from flyroom.room.seals import Clear, Row, Sealed
+from flyroom.room.seals import Row, Sealed
 from flyroom.room.store import Room
 from flyroom.vault import Identity, keyring
 from flyroom.vault.identity import parse_recipient
@@ -40,8 +40,8 @@ BATCH = 16  # blobs that are moved to a new epoch in one transaction
 def encrypt(root: Path, identity: Identity) -> Keyring:
     """Make a folder an encrypted room, and a clear room an encrypted one; return its keyring.
 
-    Files in the folder that are no part of a room, such as the demo's page, are moved to `find_pages(root)`: they
-    are in clear, and can be made again. Raises RoomError where the room is encrypted and not to this identity.
+    Files in the folder that are no part of a room, such as the demo's page, are moved to a folder beside it
+    (`opening.find_pages`): they are in clear. Raises RoomError where the room is encrypted and not to this identity.
     """
     folder = Folder(root)
     with explain(root, "the room's keyring"):
@@ -49,10 +49,9 @@ def encrypt(root: Path, identity: Identity) -> Keyring:
             _make(folder, identity)
         elif stamp(folder.keyring) is None:
             _begin_to_encrypt(folder, identity)
-        seal = Room(root, create=False, identity=identity)._open()
-        assert isinstance(seal, Sealed)
+        ring = find_keyring(root, identity)
         _move_pages(root)
-    return seal.keyring
+    return ring
 
 
 def _begin_to_encrypt(folder: Folder, identity: Identity) -> None:
@@ -65,11 +64,31 @@ def _begin_to_encrypt(folder: Folder, identity: Identity) -> None:
 
 
 def _move_pages(root: Path) -> None:
-    pages = find_pages(root)
+    pages = opening.find_pages(root)
     for path in list_strays(root):
         pages.mkdir(mode=0o700, exist_ok=True)
         name = path.name if not (pages / path.name).exists() else f"{path.name}.{uuid.uuid4().hex[:8]}"
         shutil.move(path, pages / name)
+
+
+def read_lid(root: Path) -> keyring.Sealed:
+    """What a room's keyring says to anybody. Raises RoomError where the room has none."""
+    folder = Folder(root)
+    if not folder.marker.exists():
+        raise RoomError(f"there is no room at {root}")
+    if not is_encrypted(root):
+        raise RoomError(f"{root} is not encrypted; run `flyroom vault init --room {root} --identity FILE`")
+    return opening.read_lid(folder)
+
+
+def is_encrypted(root: Path) -> bool:
+    return stamp(Folder(root).keyring) is not None
+
+
+def list_pages(root: Path) -> list[Path]:
+    """The clear files beside an encrypted room, which were in its folder once."""
+    pages = opening.find_pages(root)
+    return sorted(pages.iterdir()) if pages.is_dir() else []
 
 
 def list_strays(root: Path) -> list[Path]:
@@ -129,26 +148,33 @@ def remove(root: Path, words: Sequence[str], identity: Identity) -> Keyring:
 def rotate(root: Path, identity: Identity, *, shred: bool = False) -> Keyring:
     """Begin an epoch; with `shred` move everything to it, and destroy the secrets of those before."""
     ring = _publish(root, identity, lambda ring: replace(ring.begin(), pending="shred" if shred else ring.pending))
-    if shred:
-        finish(root, identity)
-    return ring
+    failures = finish(root, identity) if shred else []
+    if failures:
+        row, more = failures[0], f" and {len(failures) - 1} more" if len(failures) > 1 else ""
+        raise RoomError(
+            f"{row.kind} {row.key}{more} could not be moved to the new epoch: {Folder(root).locate(row.blob)} is "
+            "damaged or gone, so the older secrets are kept. Bring the blob back, or take the entry out with "
+            "`flyroom rm`; then run `flyroom vault rotate --shred`"
+        )
+    return find_keyring(root, identity) if shred else ring
 
 
-def finish(root: Path, identity: Identity) -> None:
-    """Finish what a kill cut short, or wait for whoever is at it."""
+def find_keyring(root: Path, identity: Identity) -> Keyring:
+    """The keyring of an encrypted room, open."""
+    seal = Room(root, create=False, identity=identity)._open()
+    assert isinstance(seal, Sealed)
+    return seal.keyring
+
+
+def finish(root: Path, identity: Identity) -> list[Row]:
+    """Finish what a kill cut short, or wait for whoever is at it. Returns what could not be moved to a new epoch."""
     folder = Folder(root)
     with explain(root, "the rest of the room"), _work_on(root, identity) as room:
         seal = room._seal
         assert isinstance(seal, Sealed)
         if opening.read_format(folder) != seal.format:
             _convert(room)
-        if seal.keyring.pending:
-            _shred(room)
-
-
-def find_pages(root: Path) -> Path:
-    """Where the clear files of a room go that becomes encrypted."""
-    return root.with_name(f"{root.name}.clear")
+        return _shred(room) if seal.keyring.pending else []
 
 
 # ---------------------------------------------------------------- one change of the keyring
@@ -168,8 +194,8 @@ def _work_on(root: Path, identity: Identity) -> Iterator[Room]:
 
 def _publish(root: Path, identity: Identity, change: Callable[[Keyring], Keyring]) -> Keyring:
     with explain(root, "the room's keyring"):
-        if isinstance(Room(root, create=False, identity=identity)._open(), Clear):
-            raise RoomError(f"{root} is not encrypted; run `flyroom vault init --room {root} --identity FILE`")
+        read_lid(root)
+        Room(root, create=False, identity=identity)._open()  # and finish what a kill cut short
         with _work_on(root, identity) as room:
             return _change(room, change)
 
@@ -230,16 +256,21 @@ def _drop_copies(room: Room) -> None:
                 room._folder.remove(path.name)
 
 
-def _shred(room: Room) -> None:
-    """Move every entry to the newest epoch, remove what no entry points at, and destroy the older secrets."""
+def _shred(room: Room) -> list[Row]:
+    """Move every entry to the newest epoch, remove what no entry points at, and destroy the older secrets. Returns what
+    could not be moved, as it is damaged or gone: the secrets to that are kept.
+    """
     folder, seal = room._folder, room._need_seal()
     assert isinstance(seal, Sealed)
     if not index.is_sound(folder.index, seal):
         room._rebuild()
+    failures: dict[str, Row] = {}
     while True:
         with room._begin("IMMEDIATE") as db:
-            rows = [row for row in index.read_rows(db, seal) if row.epoch != seal.epoch][:BATCH]
-            moves = [(row, _copy(room, seal, row)) for row in rows]
+            rows = [x for x in index.read_rows(db, seal) if x.epoch != seal.epoch and x.blob not in failures][:BATCH]
+            names = [_copy(room, seal, row) for row in rows]
+            failures |= {row.blob: row for row, name in zip(rows, names, strict=True) if name is None}
+            moves = [(row, name) for row, name in zip(rows, names, strict=True) if name is not None]
             for row, name in moves:
                 index.insert(db, seal, row._replace(blob=name, epoch=seal.epoch))
         for row, _ in moves:
@@ -247,28 +278,29 @@ def _shred(room: Room) -> None:
         if not rows:
             break
     with room._begin("IMMEDIATE") as db:
-        folder.sweep(index.list_blobs(db))
+        blobs = index.list_blobs(db)
+        folder.sweep(blobs)
         for path in folder.list_blobs():
-            if path.name not in index.list_blobs(db):
+            if path.name not in blobs:
                 folder.remove(path.name)
-    _change(room, lambda ring: replace(ring, epochs=ring.epochs[-1:], pending=""))
+    stays = {row.epoch for row in failures.values()} | {seal.epoch}
+    _change(room, lambda ring: replace(ring, epochs=tuple(e for e in ring.epochs if e.number in stays), pending=""))
+    return list(failures.values())
 
 
-def _copy(room: Room, seal: Sealed, row: Row) -> str:
-    """Write a blob anew under the newest epoch and return its name. RoomError where it is damaged: its secret stays."""
+def _copy(room: Room, seal: Sealed, row: Row) -> str | None:
+    """Write a blob anew under the newest epoch and return its name; None for a blob that is damaged or gone."""
     folder = room._folder
     path = folder.locate(row.blob)
     try:
         if not folder.has(path) or hash_file(path) != row.blob:
-            raise ValueError("it is gone or damaged")
-        with seal.open(path) as file, folder.stage() as stage:
+            return None
+        with seal.open(path) as file:
             content = file.read()
-            return _place(folder, stage, path, seal.write(stage / "entry", [content]))
-    except ValueError as error:
-        raise RoomError(
-            f"{row.kind} {row.key} cannot be moved to the new epoch: {path}: {error}. Bring the blob back, or remove "
-            "the entry with `flyroom rm`; until then the older secrets are kept"
-        ) from error
+    except ValueError:  # no epoch opens it
+        return None
+    with folder.stage() as stage:
+        return _place(folder, stage, path, seal.write(stage / "entry", [content]))
 
 
 def _move(folder: Folder, path: Path, encode: Callable[..., str], parts: Sequence[bytes]) -> None:

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import atexit
-import shutil
 import tempfile
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +22,7 @@ from flyroom.stages.conformance import require_sound
 from flyroom.stages.graders import open_graders
 from flyroom.stages.meeting import meet
 from flyroom.types import BASE, Asked, Card, Entry, Filed, Lined, NotAvailable, Organism, Recipe, Watch, digest, plain
+from flyroom.vault.scratch import scratch
 
 
 def named(name: str, changes: Mapping[str, Any], base: OpenBase) -> list[Recipe]:
@@ -207,7 +205,7 @@ def _recipe(entry: Entry, room: Room) -> Recipe:
 
 def _write_files(entry: Entry) -> dict[str, str]:
     """Where each of the files lies now, by its field. What the room calls a field names no folder."""
-    folder = Path(tempfile.mkdtemp(dir=_make_folder()))
+    folder = Path(tempfile.mkdtemp(dir=scratch()))  # rows of an encrypted room must not outlive this process
     paths: dict[str, str] = {}
     for number, (field, text) in enumerate(entry.payload["texts"].items()):
         path = folder / str(number) / Path(entry.payload["names"][field]).name  # two files may have one name
@@ -215,14 +213,6 @@ def _write_files(entry: Entry) -> dict[str, str]:
         path.write_bytes(text.encode())
         paths[field] = str(path)
     return paths
-
-
-@cache
-def _make_folder() -> str:
-    """A folder that is removed when this process ends."""
-    folder = tempfile.mkdtemp(prefix="flyroom-")
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    return folder
 
 
 def keep_files(recipes: Sequence[Recipe], room: Room) -> None:
