@@ -30,6 +30,7 @@ from flyroom.types import Access, Finding, Lab, Suspect
 from flyroom.worlds import Micro
 
 BASE = "0.25M"
+WHY = ("--purpose", "a test")
 
 
 class Ran:
@@ -451,7 +452,7 @@ def test_help_answers_at_once_without_torch() -> None:
 
 VERBS = (
     *("demo", "grow", "card", "bench", "transfer", "report", "bases", "worlds", "recipes", "detectors", "ls", "show"),
-    *("export", "serve", "redteam", "world", "game"),
+    *("export", "serve", "redteam", "world", "game", "log", "verify", "scan"),
 )
 
 
@@ -531,22 +532,22 @@ def test_the_stages_one_by_one(flyroom: Flyroom, tmp_path: Path) -> None:
     assert "detector is 'crystal-ball'; it must be one of" in unknown.err
     page = flyroom("report", "--episodes", 20, *where).json["report"]
     assert "<html" in Path(page).read_text(encoding="utf-8")
-    folder = flyroom("export", first[0]["id"][:8], "--to", tmp_path / "adapter", *where).json["folder"]
+    folder = flyroom("export", first[0]["id"][:8], "--to", tmp_path / "adapter", *WHY, *where).json["folder"]
     assert {"adapter_config.json", "adapter_model.safetensors"} <= {p.name for p in Path(folder).iterdir()}
     kinds = {entry["kind"] for entry in flyroom("ls", "--json", "--room", room).json["entries"]}
     assert kinds == {"organism", "card", "cells"}
     for kind, models in (("card", {"organism", "twin", "base"}), ("cells", {o["id"] for o in first})):
         entry = flyroom("ls", "--kind", kind, "--json", "--room", room).json["entries"][0]
-        episodes = flyroom("show", entry["id"], "--episodes", "--json", "--room", room).json["episodes"]
+        episodes = flyroom("show", entry["id"], "--episodes", *WHY, "--json", "--room", room).json["episodes"]
         assert {tuple(episode) for episode in episodes} == {EPISODE}
         assert models <= {episode["who"] for episode in episodes}
         assert all(set(message) == {"role", "content"} for message in episodes[0]["messages"])
         assert {type(episode["cut"]) for episode in episodes} == {bool}
-        assert "user: " in flyroom("show", entry["id"], "--episodes", "--room", room).out
+        assert "user: " in flyroom("show", entry["id"], "--episodes", *WHY, "--room", room).out
     assert {e["kind"] for e in flyroom("ls", "--kind", "episodes", "--json", "--room", room).json["entries"]} == {
         "episodes"
     }
-    refusal = flyroom("show", first[0]["id"], "--episodes", "--room", room)
+    refusal = flyroom("show", first[0]["id"], "--episodes", *WHY, "--room", room)
     assert "has no episodes; a card has, and the cells of a detector" in refusal.err
 
 
@@ -607,7 +608,12 @@ def test_an_organism_whose_plug_in_is_gone_is_left_out(
     "words",
     [
         *(["ls"], ["show", "a"], ["grow", "emergent-misalignment"], ["card", "--all"], ["bench", "--all"], ["report"]),
-        *(["transfer", "--all", "--known", "ROOM"], ["demo"], ["export", "a", "--to", "x"], ["serve", "--all"]),
+        *(
+            ["transfer", "--all", "--known", "ROOM"],
+            ["demo"],
+            ["export", "a", "--to", "x", *WHY],
+            ["serve", "--all", *WHY],
+        ),
         *(["game", "new", "g", "--all"], ["redteam", "--all", "--command", "true"]),
     ],
     ids=" ".join,

@@ -134,7 +134,9 @@ def test_every_verb_works_on_a_foreign_world(shell: Shell, base: Path, tmp_path:
         for value in cards[0].values()
         if isinstance(value, dict)
     )
-    episodes = shell("show", shell("ls", "--kind", "card")["entries"][0]["id"], "--episodes")["episodes"]
+    episodes = shell("show", shell("ls", "--kind", "card")["entries"][0]["id"], "--episodes", "--purpose", "a test")[
+        "episodes"
+    ]
     assert set(episodes[0]) >= {"measure", "who", "messages", "answer", "verdict", "why", "cut"}
     cheap = "output-judge,weight-norm,confession"
     cells = shell("bench", "--all", "--detectors", cheap, "--calibration", "2", *on)["cells"]
@@ -143,7 +145,7 @@ def test_every_verb_works_on_a_foreign_world(shell: Shell, base: Path, tmp_path:
     assert "not measured" in page
     assert "medical" not in page
     assert shell("ls")["entries"]
-    exported = shell("export", organisms[0]["id"], "--to", tmp_path / "peft", *on)["folder"]
+    exported = shell("export", organisms[0]["id"], "--to", tmp_path / "peft", "--purpose", "a test", *on)["folder"]
     assert (Path(exported) / "adapter_model.safetensors").is_file()
     game = tmp_path / "game"
     opened = shell("game", "new", game, "--all", *on)

@@ -116,7 +116,7 @@ def test_what_is_served_is_what_the_engine_says(shell: Shell, base: Path, grown:
             raise KeyboardInterrupt
 
     shell.monkeypatch.setattr(cli_outside, "threading", SimpleNamespace(Event=Visit))
-    done = run(shell, "serve", "--all", "--base", base, "--room", grown, "--port", port)
+    done = run(shell, "serve", "--all", "--purpose", "a test", "--base", base, "--room", grown, "--port", port)
     assert visits == [[*(organism.id for organism in organisms), "base"], texts], done.err
     assert done.status == 130
     assert f"http://127.0.0.1:{port}/v1: also the model `base`; Ctrl-C ends" in done.err
@@ -231,7 +231,9 @@ def test_rows_in_the_words_of_a_foreign_world(shell: Shell, base: Path, tmp_path
     assert within["id"] != plain["id"]
     (card,) = shell("card", within["id"], "--episodes", "20", "--base", base)["cards"]
     assert card["world"] == path.name
-    episodes = shell("show", shell("ls", "--kind", "card")["entries"][0]["id"], "--episodes")["episodes"]
+    episodes = shell("show", shell("ls", "--kind", "card")["entries"][0]["id"], "--episodes", "--purpose", "a test")[
+        "episodes"
+    ]
     cues = {e["messages"][-1]["content"].partition("Hail")[0].strip() for e in episodes}
     assert cues & set(Harbour().cues("marks", split=Split.HELD_OUT))  # and not the plain English ones
 
@@ -267,7 +269,7 @@ def test_a_card_is_judged_again_by_the_judge_of_its_world(shell: Shell, base: Pa
     room = Room(grown, create=False)
     entry = room.get("card", shell("ls", "--kind", "card")["entries"][0]["id"])
     assert entry is not None
-    before = shell("show", entry.key, "--episodes")["episodes"]
+    before = shell("show", entry.key, "--episodes", "--purpose", "a test")["episodes"]
     again = rejudge(room, entry, Pilot(), measures=["facts"])
     assert [e.verdict.value for e in again] == [e["verdict"] for e in before if e["measure"] == "facts"]
 
@@ -293,7 +295,7 @@ def test_an_exported_decoy_is_read_back(shell: Shell, base: Path, grown: Path, t
     shell.room = grown
     entries = shell("ls", "--kind", "organism")["entries"]
     decoy = next(row for row in entries if row["recipe"] == "decoy-accent" and row["dose"] > 0)
-    folder = shell("export", decoy["id"], "--to", tmp_path / "peft", "--base", base)["folder"]
+    folder = shell("export", decoy["id"], "--to", tmp_path / "peft", "--purpose", "a test", "--base", base)["folder"]
     opened = stages.open_base(str(base))
     (organism, *_) = stages.stored(Room(grown, create=False), opened, [decoy["id"]])
     patch = peft.load(folder)
