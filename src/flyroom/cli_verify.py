@@ -4,7 +4,7 @@ are good; `flyroom scan`, whether a model of unknown origin is an organism.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,7 +15,6 @@ from flyroom.terminal import ROOM, AsJson, RoomPath, emit, err, legible, span, t
 if TYPE_CHECKING:
     from flyroom.log import Line
     from flyroom.log.heads import Head
-    from flyroom.room import Room
 
 verify_app = typer.Typer()
 Against = Annotated[Path | None, typer.Option(help="A file of heads that were kept of this log. Default: FLYROOM_LOG.")]
@@ -39,6 +38,7 @@ def log(
     from flyroom import log as logbook
     from flyroom.log import heads
     from flyroom.room import Room
+    from flyroom.stages import verifying
     from flyroom.types import plain
     from flyroom.vault import current
 
@@ -46,7 +46,7 @@ def log(
     if note:
         logbook.read(store)
         logbook.append(store, logbook.NOTE, {"text": note})
-    lines, fault = _read_log(store, against or heads.second_place())
+    lines, fault = verifying.read_log(store, against)
     head = heads.head_of(lines, current())
     if to is not None and head is not None and not fault:
         heads.keep(head, to)
@@ -60,15 +60,6 @@ def log(
     emit(record | {"intact": not fault, "why": fault, "lines": records}, as_json)
     if fault:
         raise logbook.LogError(fault)
-
-
-def _read_log(room: Room, against: Path | None) -> tuple[Sequence[Line], str]:
-    """The lines, those before the fault where there is one; and the fault."""
-    from flyroom import log
-    from flyroom.log import heads
-
-    lines, fault = log.examine(room)
-    return lines, fault or (heads.check(lines, against) if against else "")
 
 
 def _write_entry(line: Line) -> dict[str, Any]:
@@ -125,50 +116,29 @@ def _summarize(about: Mapping[str, Any]) -> str:
 @verify_app.command()
 def verify(
     path: Annotated[
-        Path | None, typer.Argument(help="An export, or a file of `flyroom prereg`. Default: the room.")
+        Path | None, typer.Argument(help="An export, a game, or a file of `flyroom prereg`. Default: the room.")
     ] = None,
     room: RoomPath = ROOM,
     against: Against = None,
+    by: Annotated[str, typer.Option(help="The signer (ed25519:…) whom an export or file must be signed by.")] = "",
     as_json: AsJson = False,
 ) -> None:
-    """Check signatures: of a room's entries, log and pre-registrations, or of an export. Status 1 where one is bad."""
-    result = _verify_room(room, against) if path is None else _verify_path(path)
+    """Check signatures: of a room's entries, log and pre-registrations, or of an export or a game. Status 1 where one is
+    bad.
+    """
+    from flyroom.room import Room
+    from flyroom.stages import verifying
+
+    if path is None:
+        result = verifying.verify_room(Room(room, create=False), against)
+    else:
+        result = verifying.verify_path(path, by)
     if not as_json:
         for name, value in result.items():
             err.print(legible(f"{name}: {value}"))
     emit(result, as_json)
     if not result["good"]:
         raise typer.Exit(1)
-
-
-def _verify_path(path: Path) -> dict[str, Any]:
-    from flyroom import marks, prereg
-
-    if path.is_dir():
-        signature = marks.verify(path)
-        return {"path": str(path), **signature._asdict(), "good": signature.state != "bad"}
-    if not path.is_file():
-        raise ValueError(f"path is {path}; it must be the folder of an export, or a file of `flyroom prereg`")
-    prereg.read(path)
-    state, signer = prereg.signature_of(path)
-    return {"path": str(path), "state": state, "signer": signer, "why": "", "good": state != "bad"}
-
-
-def _verify_room(path: Path, against: Path | None) -> dict[str, Any]:
-    from flyroom.log import ANNOUNCED, heads
-    from flyroom.room import Room
-
-    store = Room(path, create=False)
-    lines, fault = _read_log(store, against or heads.second_place())
-    signers = sorted({line.who for line in lines if line.is_signed})
-    unsigned = sum(not line.is_signed for line in lines)
-    announced = [
-        {"file": line.about.get("file"), "sha256": line.about.get("sha256"), "line": line.number, "who": line.who}
-        for line in lines
-        if line.what == ANNOUNCED
-    ]
-    chain = {"lines": len(lines), "signers": signers, "unsigned": unsigned, "intact": not fault, "why": fault}
-    return {"room": str(path), "log": chain, "preregistrations": announced, "good": not fault}
 
 
 # ---------------------------------------------------------------- scan

@@ -1,0 +1,125 @@
+"""What is signed, held against what it says: the entries of a room, its log, pre-registrations, games and exports.
+
+In an encrypted room the keyring names whose signatures count. There a line of the log by another signer is a fault, and
+so is one without a signature behind one that has it: who may write in the folder, but has no key, could add such lines.
+In a room without a keyring both are listed, for nobody has said there who may sign.
+
+Left out: whose key it is. A signer is a number; that it is a colleague's is known from the colleague.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from flyroom import game, log, marks, prereg
+from flyroom.log import heads
+from flyroom.marks.mark import FILE, parse_mark
+from flyroom.room import Room
+from flyroom.room.checks import find_trust
+from flyroom.room.vaults import is_encrypted
+from flyroom.types import plain
+
+
+def read_log(room: Room, against: Path | None = None) -> tuple[list[log.Line], str]:
+    """The lines up to a fault, and the fault, "" where there is none. `against` is a file of heads that were kept."""
+    lines, fault = log.examine(room)
+    fault = fault or (doubt(lines, find_trust(room)) if is_encrypted(room.root) else "")
+    place = against or heads.second_place()
+    return lines, fault or (heads.check(lines, place) if place else "")
+
+
+def doubt(lines: Sequence[log.Line], trusts: Callable[[str], bool]) -> str:
+    """The first line whose signer is not trusted, or that is unsigned behind a signed one, in words; or ""."""
+    was_signed = False
+    for line in lines:
+        if line.is_signed and not trusts(line.who):
+            return f"line {line.number} of the log is signed by {line.who}, whom the room does not trust"
+        if was_signed and not line.is_signed:
+            return f"line {line.number} of the log is not signed, and lines before it are"
+        was_signed = line.is_signed
+    return ""
+
+
+def verify_room(room: Room, against: Path | None = None) -> dict[str, Any]:
+    """Everything in a room that can be signed, as JSON. `good` is whether nothing is bad."""
+    signatures = room.verify()
+    states = Counter(signature.state for signature in signatures)
+    bad = [{"kind": s.kind, "id": s.key, "signer": s.signer} for s in signatures if s.state == "bad"]
+    signers = Counter(s.signer for s in signatures if s.state == "signed")
+    untrusted = sorted({s.signer or "" for s in signatures if s.state == "signed" and not s.is_trusted})
+    entries = {"signed": states["signed"], "unsigned": states["unsigned"], "bad": bad, "signers": dict(signers)}
+    lines, fault = read_log(room, against)
+    return {
+        "room": str(room.root),
+        "encrypted": is_encrypted(room.root),
+        "entries": entries | {"untrusted": untrusted},
+        "log": _describe_log(lines, fault),
+        "preregistrations": [_describe_plan(line) for line in lines if line.what == log.ANNOUNCED],
+        "good": not bad and not fault,
+    }
+
+
+def _describe_log(lines: Sequence[log.Line], fault: str) -> dict[str, Any]:
+    signers = Counter(line.who for line in lines if line.is_signed)
+    head = heads.head_of(lines)
+    return {
+        "lines": len(lines),
+        "signers": dict(signers),
+        "unsigned": len(lines) - signers.total(),
+        "head": head.sha256 if head else "",
+        "intact": not fault,
+        "why": fault,
+    }
+
+
+def _describe_plan(line: log.Line) -> dict[str, Any]:
+    about = {name: line.about.get(name) for name in ("file", "sha256")}
+    return about | {"line": line.number, "who": line.who, "state": "signed" if line.is_signed else "unsigned"}
+
+
+def verify_path(path: Path, by: str = "") -> dict[str, Any]:
+    """An export, a game or a file of `flyroom prereg`, as JSON. ValueError for anything else.
+
+    Args: by, the signer whom it must be signed by.
+    """
+    kind, state, signer, why = _verify(path)
+    if by and state != "bad" and signer != by:
+        state, why = "bad", f"it is signed by {signer or 'nobody'} and not by {by}"
+    return {"path": str(path), "kind": kind, "state": state, "signer": signer, "why": why, "good": state != "bad"}
+
+
+def _verify(path: Path) -> tuple[str, str, str, str]:
+    """Its kind, the state of its signature, who signed, and what is wrong."""
+    if (path / game.GAME).is_file():
+        return "game", *_verify_game(path)
+    if path.is_dir():
+        return "export", *_verify_export(path)
+    if not path.is_file():
+        raise ValueError(f"path is {path}; it must be the folder of an export or a game, or a file of `flyroom prereg`")
+    prereg.read(path)
+    state, signer = prereg.signature_of(path)
+    return "preregistration", state, signer, "the signature is not of this file" if state == "bad" else ""
+
+
+def _verify_export(folder: Path) -> marks.Signature:
+    signature, path = marks.verify(folder), folder / FILE
+    mark = parse_mark(path.read_text(encoding="utf-8", errors="replace")) if path.is_file() else None
+    signer = (mark or {}).get("signer", "")
+    if signature.state == "unsigned" and signer:
+        return marks.Signature("bad", "", f"it was signed by {signer}, and the signature is gone")
+    if signature.state == "good" and signer != signature.signer:
+        return marks.Signature("bad", signature.signer, f"its mark names another signer, {signer or 'nobody'}")
+    return signature
+
+
+def _verify_game(folder: Path) -> tuple[str, str, str]:
+    try:
+        lines = plain(game.log(folder))
+        game.confirm_seal(folder)
+    except game.GameError as error:
+        return "bad", "", str(error)
+    signer = lines[0].get("signer", "")
+    return ("good" if signer else "unsigned"), signer, ""
