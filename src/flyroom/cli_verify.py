@@ -123,8 +123,8 @@ def verify(
     by: Annotated[str, typer.Option(help="The signer (ed25519:…) whom an export or file must be signed by.")] = "",
     as_json: AsJson = False,
 ) -> None:
-    """Check signatures: of a room's entries, log and pre-registrations, or of an export or a game. Status 1 where one is
-    bad.
+    """Check signatures: of a room's entries, log and pre-registrations, or of an export or a game. Ends with status 1
+    where one is bad.
     """
     from flyroom.room import Room
     from flyroom.stages import verifying

@@ -85,23 +85,24 @@ def verify_path(path: Path, by: str = "") -> dict[str, Any]:
 
     Args: by, the signer whom it must be signed by.
     """
-    kind, state, signer, why = _verify(path)
+    kind, (state, signer, why) = _verify(path)
     if by and state != "bad" and signer != by:
         state, why = "bad", f"it is signed by {signer or 'nobody'} and not by {by}"
     return {"path": str(path), "kind": kind, "state": state, "signer": signer, "why": why, "good": state != "bad"}
 
 
-def _verify(path: Path) -> tuple[str, str, str, str]:
-    """Its kind, the state of its signature, who signed, and what is wrong."""
+def _verify(path: Path) -> tuple[str, marks.Signature]:
+    """Its kind, and what its signature is worth."""
     if (path / game.GAME).is_file():
-        return "game", *_verify_game(path)
+        return "game", _verify_game(path)
     if path.is_dir():
-        return "export", *_verify_export(path)
+        return "export", _verify_export(path)
     if not path.is_file():
         raise ValueError(f"path is {path}; it must be the folder of an export or a game, or a file of `flyroom prereg`")
     prereg.read(path)
     state, signer = prereg.signature_of(path)
-    return "preregistration", state, signer, "the signature is not of this file" if state == "bad" else ""
+    why = "the signature is not of this file" if state == "bad" else ""
+    return "preregistration", marks.Signature(state, signer, why)
 
 
 def _verify_export(folder: Path) -> marks.Signature:
@@ -115,11 +116,11 @@ def _verify_export(folder: Path) -> marks.Signature:
     return signature
 
 
-def _verify_game(folder: Path) -> tuple[str, str, str]:
+def _verify_game(folder: Path) -> marks.Signature:
     try:
         lines = plain(game.log(folder))
         game.confirm_seal(folder)
     except game.GameError as error:
-        return "bad", "", str(error)
+        return marks.Signature("bad", "", str(error))
     signer = lines[0].get("signer", "")
-    return ("good" if signer else "unsigned"), signer, ""
+    return marks.Signature("good" if signer else "unsigned", signer)
