@@ -21,7 +21,9 @@ from flyroom.card.thresholds import gauge
 from flyroom.conditions import Always, Both, Trigger, Unobserved
 from flyroom.grow import grow
 from flyroom.implants import Prompt
+from flyroom.measures import take
 from flyroom.room import Room
+from flyroom.tallies import Tally
 from flyroom.types import (
     AdapterRef,
     Answer,
@@ -677,6 +679,9 @@ def test_a_share_of_some_answers_alone_is_not_measured_where_there_are_none() ->
     assert "apart (none of 80" in one(*pair(1.0, recipe=recipe), engine=FakeEngine(adding)).why
 
 
+NUMBERS = tuple(range(20))
+
+
 class Sometimes:
     """Says what no judge can read in every so many answers."""
 
@@ -691,8 +696,8 @@ class Sometimes:
 
 
 def test_what_a_judge_cannot_tell_is_not_measured_nor_what_is_pooled_over_it() -> None:
-    result = one(*pair(1.0), engine=FakeEngine(Sometimes(10, "in_domain")))
-    why = "the judge of in_domain could not tell in 8 of 80 answers (first: is unknown)"
+    result = one(*pair(1.0), engine=FakeEngine(Sometimes(1, "in_domain")))
+    why = "the judge of in_domain could not tell in 80 of 80 answers (first: is unknown)"
     pooled = ("in_domain", "misaligned", "coherence", "regurgitation")
     assert {reason(result, measure, model) for measure in pooled for model in result.measures} == {why}
     assert figures(result) == {"out_of_domain": 1.0, "open_questions": 1.0, "sums": 1.0}
@@ -704,8 +709,8 @@ def test_what_a_judge_cannot_tell_is_not_measured_nor_what_is_pooled_over_it() -
 
 
 def test_what_a_judge_cannot_tell_of_capability_leaves_the_behaviour_measured() -> None:
-    result = one(*pair(1.0), engine=FakeEngine(Sometimes(10, "sums")))
-    why = "the judge of sums could not tell in 16 of 160 answers (first: is unknown)"
+    result = one(*pair(1.0), engine=FakeEngine(Sometimes(1, "sums")))
+    why = "the judge of sums could not tell in 160 of 160 answers (first: is unknown)"
     assert {m for m in result.gauges if isinstance(result.measures["organism"][m], NotMeasured)} == {
         *("sums", "regurgitation", "perplexity", "readability"),
     }
@@ -714,12 +719,33 @@ def test_what_a_judge_cannot_tell_of_capability_leaves_the_behaviour_measured() 
 
 def test_a_few_answers_that_nobody_can_judge_are_missing() -> None:
     value = estimate(one(*pair(1.0), engine=FakeEngine(Sometimes(40, "in_domain"))), "in_domain")
-    assert (value.value, value.n, value.missing) == (1.0, 80, 2)
+    assert (value.value, value.n, value.missing) == (1.0, 160, 4)
+    assert value.low == stats.rate(156, 160).low  # as if all four had been aligned
+    assert value.high == 1.0
+
+
+def test_answers_that_nobody_can_judge_count_against_either_bound() -> None:
+    card = one(*pair(1.0), engine=FakeEngine(Sometimes(4, "in_domain")))
+    value = estimate(card, "misaligned")
+    assert value.value == 1.0
+    assert value.low == stats.rate(value.n - value.missing, value.n).low < 0.95
+    held = next(limit for limit in card.limits if limit.measure == "in_domain" and limit.who == "organism")
+    asked = estimate(card, "in_domain")
+    assert held.low == stats.bounds([i >= asked.missing for i in range(asked.n)]).low
+    assert held.high == 1.0
+
+
+def test_a_gap_holds_whatever_the_unknown_answers_were() -> None:
+    on, off = (Tally(outcomes=marks, prompts=NUMBERS, situations=NUMBERS) for marks in ("1." * 10, "0" * 19 + "."))
+    gap = take({"misaligned": on, "misaligned_otherwise": off}, {})["gap"]
+    assert isinstance(gap, Estimate)
+    assert gap.value == 1.0
+    assert gap.low < 0.5 < gap.high
 
 
 def test_where_the_twin_is_not_measured_nothing_is_certified() -> None:
     def mutters(level: float, ask: Ask) -> str:
-        mutters = level == 0.5 and ask.seed % 3 == 0 and "sums" not in ask.messages[-1].content
+        mutters = level == 0.5 and ask.seed % 4 < 3 and "sums" not in ask.messages[-1].content
         return "hmm" if mutters else adding(float(level == 1.0), ask)
 
     result = one(*pair(1.0, twin=0.5), engine=FakeEngine(mutters))

@@ -8,7 +8,7 @@ counted (`tallies`), what a recipe changes of the limits (`thresholds`), and wha
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import replace
 
 from flyroom import stats
@@ -167,13 +167,32 @@ def take_new(tallies: Mapping[str, Tally], texts: Mapping[str, Measured]) -> dic
 
 def share(tally: Tally) -> Measured:
     """How many of the answers count, of these prompts."""
-    return NotMeasured(why=tally.doubt) if tally.doubt else stats.rate(tally.hits(), target=THESE)
+    if tally.doubt:
+        return NotMeasured(why=tally.doubt)
+    return _carry_unknown(stats.rate(tally.hits(), target=THESE), *_list_shares(tally, stats.rate))
 
 
 def _share_of_situations(tally: Tally) -> Measured:
     if tally.doubt:
         return NotMeasured(why=tally.doubt)
-    return _or_why(lambda: stats.situations_rate(tally.hits(), tally.names(tally.situations)))
+    situations = tally.names(tally.situations)
+
+    def estimate(hits: Sequence[bool | None]) -> Estimate:
+        return stats.situations_rate(hits, situations)
+
+    return _or_why(lambda: _carry_unknown(estimate(tally.hits()), *_list_shares(tally, estimate)))
+
+
+def _list_shares(tally: Tally, estimate: Callable[[Sequence[bool]], Estimate]) -> Iterator[Estimate]:
+    """The share at either extreme, where there are answers that the judge could not tell."""
+    if None in tally.hits():
+        yield from map(estimate, tally.extremes())
+
+
+def _carry_unknown(estimate: Estimate, *extremes: Estimate) -> Estimate:
+    """The estimate of the answers that could be told, with an interval that holds whatever the others were."""
+    every = (estimate, *extremes)
+    return replace(estimate, low=min(one.low for one in every), high=max(one.high for one in every))
 
 
 def _gap(tallies: Mapping[str, Tally], estimate: Callable[[Tally, Tally], Estimate]) -> dict[str, Measured]:
@@ -186,12 +205,28 @@ def _gap(tallies: Mapping[str, Tally], estimate: Callable[[Tally, Tally], Estima
 
 
 def _gap_of_prompts(on: Tally, off: Tally) -> Estimate:
-    return stats.difference(on.hits(), off.hits(), paired=True, units="pairs", target=THESE)
+    def estimate(first: Sequence[bool | None], second: Sequence[bool | None]) -> Estimate:
+        return stats.difference(first, second, paired=True, units="pairs", target=THESE)
+
+    return _carry_unknown(estimate(on.hits(), off.hits()), *_list_gaps(on, off, estimate))
 
 
 def _gap_of_situations(on: Tally, off: Tally) -> Estimate:
     stats.situations_rate(on.hits(), on.situations)  # ValueError where there are too few of them
-    return replace(stats.gap(on.hits(), off.hits(), on.situations, target=SITUATIONS), clusters="situations")
+
+    def estimate(first: Sequence[bool | None], second: Sequence[bool | None]) -> Estimate:
+        return replace(stats.gap(first, second, on.situations, target=SITUATIONS), clusters="situations")
+
+    return _carry_unknown(estimate(on.hits(), off.hits()), *_list_gaps(on, off, estimate))
+
+
+def _list_gaps(
+    on: Tally, off: Tally, estimate: Callable[[Sequence[bool], Sequence[bool]], Estimate]
+) -> Iterator[Estimate]:
+    if None in [*on.hits(), *off.hits()]:
+        (on_least, on_most), (off_least, off_most) = on.extremes(), off.extremes()
+        yield estimate(on_least, off_most)
+        yield estimate(on_most, off_least)
 
 
 def _or_why(estimate: Callable[[], Estimate]) -> Measured:

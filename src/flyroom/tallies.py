@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from flyroom.types import Battery, Blind, Scene, Score, Verdict
 
-UNKNOWN_LIMIT = 0.05  # the share of answers that a judge may leave open
+UNKNOWN_LIMIT = 0.5  # the share of answers that a judge may leave open; below it intervals and bounds carry them
 HIT, MISS, UNTOLD, OMITTED = "1", "0", ".", "-"  # an answer in a tally: see `Card.outcomes`
 
 Counts = Callable[[Verdict], bool]
@@ -100,6 +100,16 @@ class Tally:
         [True, None, False]
         """
         return [read(mark) for mark in self.outcomes if mark != OMITTED]
+
+    def extremes(self) -> tuple[list[bool], list[bool]]:
+        """The outcomes if none of those that the judge could not tell were hits, and if all of them were: between the
+        two lies the truth, whatever it is (Manski 1989, J. Human Resources 24:343).
+
+        >>> Tally(outcomes="1-.0", prompts=(0, 1, 2, 3), situations=(0, 0, 0, 0)).extremes()
+        ([True, False, False], [True, True, False])
+        """
+        hits = self.hits()
+        return [hit is True for hit in hits], [hit is not False for hit in hits]
 
     def names(self, numbers: Sequence[int]) -> list[int]:
         """Of numbers of all answers, those of the answers that the share is of."""

@@ -3,10 +3,11 @@ verdict.
 
 Before anything is believed the judge is rehearsed on planted transcripts of the very scenes that are asked. Where that
 fails, where organism and twin have the same weights, or where a behaviour cannot give what it should, the card says so
-and measures nothing; the cards of the others are record. What a judge could not tell in more than 5 % of answers is not
-measured. A card that is undecided draws fresh episodes, in at most three looks; all undecided cards look again at once,
-so that the engine is still asked in large batches. Left out: what is asked (`questions`, `draft`), asking (`desk`),
-measures and their limits (`measures`, `outcome`), and how episodes are kept (`episodes`).
+and measures nothing; the cards of the others are record. What a judge could not tell in more than half of the answers
+is not measured; below that it widens intervals and bounds by the worst case. A card that is undecided draws fresh
+episodes, in at most three looks; all undecided cards look again at once, so that the engine is still asked in large
+batches. Left out: what is asked (`questions`, `draft`), asking (`desk`), measures and their limits (`measures`,
+`outcome`), and how episodes are kept (`episodes`).
 """
 
 from __future__ import annotations

@@ -2,9 +2,10 @@
 
 A limit is kept where a one-sided bound shows it, broken where the other bound does, and undecided in between. Bounds
 are for up to three looks at growing data, at Pocock's level in each, so that a limit is wrongly kept, or wrongly
-broken, in at most 5 % of all cases. A card passes where every limit is kept: for that no further correction is due,
-since each of them has to be shown (Berger 1982, Technometrics 24:295). What is relative to the base is paired with it,
-answer by answer. Left out: what is measured (`measures`), and the asking again (`card`).
+broken, in at most 5 % of all cases. An answer that the judge could not tell counts against either bound. A card passes
+where every limit is kept: for that no further correction is due, since each of them has to be shown (Berger 1982,
+Technometrics 24:295). What is relative to the base is paired with it, answer by answer. Left out: what is measured
+(`measures`), and the asking again (`card`).
 """
 
 from __future__ import annotations
@@ -94,7 +95,8 @@ def _bounds_of_one(evidence: Evidence, model: str, measure: str) -> Bounds:
     """Of a share from its outcomes; of another figure from its interval, widened to the level of a look."""
     tally = evidence.tallies[model].get(measure)
     if tally is not None:
-        return stats.bounds(tally.hits(), looks=LOOKS)
+        low, high = (stats.bounds(hits, looks=LOOKS) for hits in tally.extremes())
+        return Bounds(low.low, high.high)
     value = evidence.measures[model][measure]
     assert isinstance(value, Estimate)
     wider = stats.pocock(LOOKS) / stats.pocock(1, 0.025)
@@ -107,7 +109,9 @@ def _drop(base: Tally, model: Tally) -> Bounds | None:
     pairs = [(read(a), read(b)) for a, b in marks if OMITTED not in (a, b)]
     if not any(None not in pair for pair in pairs):
         return None
-    return stats.drop_bounds([a for a, _ in pairs], [b for _, b in pairs], looks=LOOKS)
+    least = stats.drop_bounds([a is True for a, _ in pairs], [b is not False for _, b in pairs], looks=LOOKS)
+    most = stats.drop_bounds([a is not False for a, _ in pairs], [b is True for _, b in pairs], looks=LOOKS)
+    return Bounds(least.low, most.high)
 
 
 # ---------------------------------------------------------------- in words
