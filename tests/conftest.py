@@ -20,6 +20,7 @@ def _one_core() -> Iterator[None]:
 def _no_room_of_mine(monkeypatch: pytest.MonkeyPatch) -> None:
     """A room that the person who runs the tests has named is not theirs to lose."""
     monkeypatch.delenv("FLYROOM_ROOM", raising=False)
+    monkeypatch.delenv("FLYROOM_IDENTITY", raising=False)
 
 
 @pytest.fixture(autouse=True)

@@ -1,5 +1,5 @@
-"""The verbs of the vault: `flyroom vault`, who may read a room; `check`, whether its files are whole; `rm` and `retain`,
-which take out for good. A passphrase is asked for on the terminal, and never stands on a command line.
+"""The verbs of the vault: `flyroom vault`, who may read a room; `check`, whether its files are whole; `rm` and `retain`
+take entries out for good. A passphrase is asked for on the terminal, and never stands on a command line.
 """
 
 from __future__ import annotations

@@ -141,10 +141,10 @@ def _list_files(room: Room, listings: Sequence[Listing], organisms: Set[str]) ->
 
 
 def _list_remains(listings: Sequence[Listing], chosen: Sequence[Listing]) -> Iterable[str]:
-    goes = set(chosen)
+    goes = {(item.kind, item.key) for item in chosen}
     organisms = {item.key for item in chosen if item.kind == "organism"}
     strangers = sum(x.kind == VERDICTS and "episodes" not in x.meta for x in listings)
-    scores = sum(x.kind == "score" for x in listings if x not in goes)
+    scores = sum(x.kind == "score" for x in listings if (x.kind, x.key) not in goes)
     if strangers:
         yield f"{strangers} verdicts of before, of which the room does not say whose answers they judge"
     if scores:

@@ -209,7 +209,7 @@ def settings() -> dict[str, str]:
         values = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return {}
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise IdentityError(f"{path} is damaged ({error}); run `flyroom vault init` again") from error
     if not isinstance(values, dict) or not all(isinstance(values.get(key), str) for key in ("identity", "recipient")):
         raise IdentityError(f"{path} must name an identity and a recipient; run `flyroom vault init` again")

@@ -28,18 +28,17 @@ def check(keyring: Sealed, identity: Identity) -> None:
     if pin is None:
         return
     hint = f"if you brought it back yourself, remove {keyring.path.parent} from {home() / 'rooms.json'}"
-    is_same = pin["room"] == keyring.room
-    if is_same and (
-        keyring.number < pin["number"] or (keyring.number == pin["number"] and pin["sha256"] != _digest(keyring))
-    ):
-        raise VaultError(
-            f"{keyring.path} is older than the one that this machine has seen ({keyring.number}, and {pin['number']} "
-            f"before), so somebody who was removed may read what is written; nothing was written: {hint}"
-        )
-    if keyring.signer not in (*pin["signers"], identity.signer) and pin["sha256"] != _digest(keyring):
+    if pin["sha256"] == _digest(keyring):
+        return
+    if keyring.signer not in (*pin["signers"], identity.signer):
         raise VaultError(
             f"{keyring.path} was changed by {keyring.signer}, whom the keyring before does not name; it may add a "
             f"reader, so nothing was written: {hint}"
+        )
+    if pin["room"] == keyring.room and keyring.number <= pin["number"]:
+        raise VaultError(
+            f"{keyring.path} is older than the one that this machine has seen ({keyring.number}, and {pin['number']} "
+            f"before), so somebody who was removed may read what is written; nothing was written: {hint}"
         )
 
 
@@ -77,7 +76,7 @@ def _read() -> dict[str, dict[str, Any]]:
         pins = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return {}
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise VaultError(f"{path} is damaged ({error}); remove it, and look at each room's recipients") from error
     fields = {"room", "number", "sha256", "signers"}
     if not isinstance(pins, dict) or not all(isinstance(pin, dict) and pin.keys() == fields for pin in pins.values()):
