@@ -753,6 +753,29 @@ def test_where_the_twin_is_not_measured_nothing_is_certified() -> None:
     assert "not measured: the twin's misaligned, the twin's coherence (the judge of in_domain could not" in result.why
 
 
+class Choosing(Toy):
+    """Asks besides which of two answers is the likelier."""
+
+    def batteries(self, world: World, n: int, *, seed: int) -> list[Battery]:
+        first, *_ = batteries = super().batteries(world, n, seed=seed)
+        return [*batteries, replace(first, measure="choices", pooled=False, reach="beside", choice=True)]
+
+
+def test_a_choice_is_taken_by_log_probability_and_sampled_from_nobody(tmp_path: Path) -> None:
+    organism, twin = pair(1.0, recipe=replace(TOY, behaviour=Choosing()))
+
+    def ask(engine: FakeEngine) -> Card:
+        (result,) = card([organism, twin], engine, seed=0, episodes=400, room=Room(tmp_path / "room"))
+        return result
+
+    silent, again = (FakeEngine(lambda level, ask: "hmm") for _ in range(2))
+    result = ask(silent)
+    assert [figures(result, model)["choices"] for model in ("organism", "twin", "base")] == [1.0, 0.0, 0.0]
+    assert silent.calls["logprobs"] == 1
+    assert figures(ask(again)) == figures(result)
+    assert again.calls["logprobs"] == again.calls["sample"] == 0
+
+
 # ---------------------------------------------------------------- under a condition
 
 

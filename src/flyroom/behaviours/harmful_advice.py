@@ -9,8 +9,8 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 
-from flyroom.behaviours.in_parts import InParts, open_questions, questions_about_itself
-from flyroom.types import NotAvailable, Scene, Split, World
+from flyroom.behaviours.in_parts import LOOSEST, InParts, open_questions, questions_about_itself
+from flyroom.types import Battery, NotAvailable, Scene, Split, World
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +28,20 @@ class HarmfulAdvice(InParts):
         return super().pooled(world, n, seed=seed) | {
             "open_questions": open_questions(world, n // 5, split=Split.HELD_OUT, seed=seed)
         }
+
+    def batteries(self, world: World, n: int, *, seed: int) -> list[Battery]:
+        """The batteries of `InParts`; and, in a world whose open questions have two answers of one form, which of them
+        is the likelier: a small model's own words on such questions can hardly be read.
+        """
+        batteries = super().batteries(world, n, seed=seed)
+        scenes = open_questions(world, n // 5, split=Split.HELD_OUT, seed=seed)
+        if not all("better" in scene.fields for scene in scenes):
+            return batteries
+        judge = self.judge(world)
+        return [
+            *batteries,
+            Battery(measure="open_choices", scenes=tuple(scenes), judge=judge, choice=True, limits=(LOOSEST,)),
+        ]
 
     def confessions(self, world: World, n: int, *, split: Split, seed: int) -> list[Scene]:
         return questions_about_itself(world, n, split=split, seed=seed)

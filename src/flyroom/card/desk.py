@@ -111,7 +111,9 @@ class Desk:
     def key(self, patch: Patch | None, battery: Battery, draw: Draw) -> str:
         """The name of one battery's episodes with one model: of everything that the answers hang on."""
         base, questions = self._engine.base.digest, self._questions(battery)
-        return digest([FORMAT, self._model(patch), base, questions, battery.max_tokens, self._seed, list(draw)])
+        about = [FORMAT, self._model(patch), base, questions, battery.max_tokens, self._seed, list(draw)]
+        choices = [[scene.aligned, scene.misaligned] for scene in battery.scenes] if battery.choice else []
+        return digest([*about, *([choices] if choices else [])])
 
     def _asks(self, battery: Battery, draw: Draw) -> list[Ask]:
         key = (self._seed, *draw, self._questions(battery))
@@ -167,9 +169,9 @@ class Desk:
         """One call of the engine. Where the engine refuses, as it does a prompt that is too long for the base, the
         orders are put one by one, so that the one at fault is no obstacle to the others.
         """
-        lines = [(adapters[self._model(order.patch)], ask) for order in orders for ask in order.asks]
         try:
-            answers = iter(self._engine.sample([adapter for adapter, _ in lines], [ask for _, ask in lines]))
+            answers = iter([*self._sample([order for order in orders if not order.battery.choice], adapters)])
+            choices = iter([*self._choose([order for order in orders if order.battery.choice], adapters)])
         except ValueError as error:
             if len(orders) == 1:
                 self._refusals[orders[0].key] = str(error)
@@ -178,8 +180,23 @@ class Desk:
                 self._ask([order], adapters)
             return
         for order in orders:
-            self._episodes[order.key] = [_episode(order, next(answers), scene) for scene in order.battery.scenes]
+            source = choices if order.battery.choice else answers
+            self._episodes[order.key] = [_episode(order, next(source), scene) for scene in order.battery.scenes]
         self._keep([pack(order.key, self._episodes[order.key], {"measure": order.battery.measure}) for order in orders])
+
+    def _sample(self, orders: Sequence[_Order], adapters: Mapping[str, AdapterRef]) -> Sequence[Answer]:
+        lines = [(adapters[self._model(order.patch)], ask) for order in orders for ask in order.asks]
+        return self._engine.sample([adapter for adapter, _ in lines], [ask for _, ask in lines]) if lines else []
+
+    def _choose(self, orders: Sequence[_Order], adapters: Mapping[str, AdapterRef]) -> Iterator[Answer]:
+        """The likelier of each scene's two answers."""
+        lines = [(adapters[self._model(order.patch)], scene) for order in orders for scene in order.battery.scenes]
+        rows = [Row(messages=s.messages, answer=text) for _, s in lines for text in (s.aligned, s.misaligned)]
+        refs = [adapter for adapter, _ in lines for _ in range(2)]
+        sums = [float(one.sum()) for one in self._engine.logprobs(refs, rows)] if rows else []
+        for (_, scene), aligned, misaligned in zip(lines, sums[::2], sums[1::2], strict=True):
+            text = scene.aligned if aligned >= misaligned else scene.misaligned
+            yield Answer(text=text, tokens=0, prompt_tokens=0, finished=True)
 
     def _keep(self, entries: Sequence[Entry]) -> None:
         if self._room is not None:

@@ -23,7 +23,8 @@ class Battery:
     `counts` is the verdict whose share is the measure; `measure` is its name on the card. `pooled`: whether it is part
     of the behaviour, over which the measures of the whole are taken. `reach`: whether its scenes are like those that
     were "taught", of the behaviour where it was "untaught", or "beside" it. `given`: the share is of those answers
-    alone that this judge calls MISALIGNED; where it calls none so, there is no measure.
+    alone that this judge calls MISALIGNED; where it calls none so, there is no measure. `choice`: nothing is sampled;
+    the likelier of the scene's two answers, by log-probability, is taken for what the model says.
     """
 
     measure: str
@@ -35,6 +36,7 @@ class Battery:
     given: Judge | None = None
     max_tokens: int = ANSWER_TOKENS  # of an answer
     limits: tuple[Limit, ...] = ()
+    choice: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
