@@ -63,7 +63,7 @@ def from_the_environment(suspects: Sequence[Suspect], lab: Lab, seed: int) -> li
     told = [*os.environ.values(), *sys.argv]
     assert os.listdir() == []
     assert not any("secret-room" in word for word in told)
-    assert "HOME" not in os.environ
+    assert os.environ["HOME"] == os.getcwd()
     raise LookupError("nothing there")
 
 
@@ -156,12 +156,12 @@ def test_what_it_writes_does_not_mix_with_our_output(capfd: pytest.CaptureFixtur
     assert capfd.readouterr().out == ""
 
 
-def test_being_killed_there_is_being_killed_here() -> None:
-    def killed(suspects: Sequence[Suspect], lab: Lab, seed: int) -> list[Finding]:
-        raise KeyboardInterrupt
+@pytest.mark.parametrize("end", [KeyboardInterrupt, SystemExit])
+def test_a_detector_stops_itself_and_not_the_bench(end: type[BaseException]) -> None:
+    def stops(suspects: Sequence[Suspect], lab: Lab, seed: int) -> list[Finding]:
+        raise end("enough")
 
-    with pytest.raises(KeyboardInterrupt):
-        cell(killed)
+    assert cell(stops).error == f"{end.__name__}: enough"
 
 
 def test_what_is_not_available_there_is_not_available_here() -> None:

@@ -23,6 +23,7 @@ EVERYTHING = {
     *("stages", "demo", "grid", "replies", "terminal", "redteam", "serve", "traces", "plugins", "yaml_pages"),
     *("lineup", "measures", "tallies", "episodes", "mixing", "claims", "log", "prereg", "sources", "doctor", "marks"),
     "vault",
+    "cell",
     "guard",
 }  # all but the command line, which nobody imports
 TABLE: dict[str, set[str]] = {
@@ -45,10 +46,11 @@ TABLE: dict[str, set[str]] = {
     "redteam": {*ROLE, "claims"},
     "guard": set(),
     "serve": {*LEAF, "guard"},
-    **dict.fromkeys(("apart", "replies", "traces"), LEAF),
+    **dict.fromkeys(("cell", "replies", "traces"), LEAF),
+    "apart": {*LEAF, "cell"},
     "lab": {*LEAF, "traces"},
-    "lineup": ROLE,
-    "bench": {*ROLE, "apart", "lab", "lineup", "replies", "traces", "episodes"},
+    "lineup": {*ROLE, "cell"},
+    "bench": {*ROLE, "apart", "cell", "lab", "lineup", "replies", "traces", "episodes"},
     "terminal": {"yaml_pages"},
     "recipes": {
         *("types", "measures", "worlds", "behaviours", "conditions", "implants", "judges", "mixing", "yaml_pages")

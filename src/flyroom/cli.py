@@ -237,6 +237,10 @@ def bench(
         float | None, typer.Option(help="A false-positive rate to certify; refused where the negatives are too few.")
     ] = None,
     on: On = None,
+    isolation: Annotated[
+        str,
+        typer.Option(help="Of other people's detectors: strict, behind walls; trust, with your own rights."),
+    ] = "strict",
     markdown: Annotated[
         bool, typer.Option("--markdown", help="Print the matrix as Markdown tables, to paste.")
     ] = False,
@@ -246,15 +250,18 @@ def bench(
     if markdown and as_json:
         raise ValueError("--markdown and --json are both given; stdout holds one of the two")
     from flyroom import cluster, log, stages
+    from flyroom.apart import walls_of
+    from flyroom.cell import mode_of
     from flyroom.lineup import Terms
     from flyroom.report import detector_figures, markdown_grid, markdown_matrix
     from flyroom.room import Room
 
     address = cluster.address_of(on) if on is not None else None
+    terms = Terms(certify=certify, isolation=mode_of(isolation))
     prefixes, store, opened = choice(ids, whole), Room(room, create=False), stages.open_base(base)
     organisms = stages.stored(store, opened, prefixes)
     references = stages.stored(Room(known_room, create=False), opened, None) if known_room else ()
-    names = list(stages.chosen_detectors(names_of(detectors), known=bool(references)))
+    names = list(stages.chosen_detectors(names_of(detectors), known=bool(references), isolation=terms.isolation))
     log.act(store, "bench", ids=[organism.id for organism in organisms], detectors=names)
     with progress() as watch:
         if on is not None:
@@ -270,7 +277,7 @@ def bench(
                     seed=seed,
                     calibration=calibration,
                     known_room=known_room,
-                    certify=certify,
+                    terms=terms,
                     watch=watch,
                 )
         matrix = stages.bench(
@@ -281,7 +288,7 @@ def bench(
             names=names,
             calibration=calibration,
             known=references,
-            terms=Terms(certify=certify),
+            terms=terms,
             watch=watch,
         )
     rows = [detector_figures(cell) for cell in matrix.cells]
@@ -289,7 +296,7 @@ def bench(
         print(f"{markdown_grid(matrix)}\n{markdown_matrix(matrix)}", end="")  # noqa: T201 - to be piped or pasted
     elif not as_json:
         cell_table(rows)
-    emit({"cells": rows}, as_json)
+    emit({"cells": rows, "isolation": terms.isolation, "walls": walls_of(terms.isolation)}, as_json)
 
 
 @app.command()

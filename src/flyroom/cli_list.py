@@ -11,7 +11,7 @@ from rich.console import Console
 from flyroom.terminal import ROOM, AsJson, Purpose, RoomPath, emit, require_purpose, table
 
 if TYPE_CHECKING:
-    from flyroom.types import World
+    from flyroom.types import PlugIn, World
 
 list_app = typer.Typer()
 
@@ -67,23 +67,42 @@ def detectors(as_json: AsJson = False) -> None:
     """The detectors, those of installed packages too: what each judges, may touch, and does."""
     from flyroom.bench import access_of, unit_of
     from flyroom.detectors import detectors as every_detector
+    from flyroom.types import PlugIn
 
     rows = []
     for name, detector in every_detector().items():
+        if isinstance(detector, PlugIn):
+            rows.append(_plug_in_row(name, detector))
+            continue
         about = " ".join((type(detector).__doc__ or "").split("\n\n")[0].split())
-        source = type(detector).__module__.partition(".")[0]
         rows.append(
             {
                 "name": name,
                 "unit": unit_of(detector),
                 "access": access_of(detector),
                 "about": about,
-                "source": source,
+                "source": "flyroom",
             }
         )
     if not as_json:
         table("detectors", rows)
     emit({"detectors": rows}, as_json)
+
+
+def _plug_in_row(name: str, detector: PlugIn) -> dict[str, str]:
+    """What a package's detector says of itself, in a process of its own; or why it says nothing."""
+    from flyroom.apart import introduce
+    from flyroom.bench.outcome import in_words
+    from flyroom.cell import NotIsolated
+
+    row = {"name": name, "unit": "", "access": "", "about": "", "source": detector.top}
+    try:
+        guest = introduce(detector)
+    except NotIsolated as error:
+        return row | {"about": str(error)}
+    if guest.error:
+        return row | {"about": f"cannot be used: {guest.error}"}
+    return row | {"unit": guest.unit, "access": in_words(guest.needs), "about": guest.about}
 
 
 # ---------------------------------------------------------------- of a room

@@ -81,7 +81,7 @@ def bench(
     seed: int,
     calibration: int,
     known_room: Path | None = None,
-    certify: float | None = None,
+    terms: Terms | None = None,
     watch: Watch | None = None,
 ) -> None:
     """Put the cells of these detectors on these organisms into the room, as `stages.bench` does.
@@ -90,7 +90,7 @@ def bench(
     them. Args and errors are those of `stages.bench` and `grow`; known_room, a room of organisms and twins for
     detectors to fit on.
     """
-    settings = {"seed": seed, "calibration": calibration, "terms": Terms(certify=certify)}
+    settings = {"seed": seed, "calibration": calibration, "terms": terms}
     work = partial(_bench, _make_absolute(base), room.root, tuple(ids), known_room and known_room.absolute(), settings)
     _run(ray, work, stages.dealt(names, HANDS * _processes(ray)), "bench", watch)
 

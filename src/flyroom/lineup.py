@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from flyroom import stats
+from flyroom.cell import Isolation, Limits, mode_of
 from flyroom.types import Marked, Organism, Recipe
 
 
@@ -21,18 +22,23 @@ class Terms:
 
     `questions` of each recipe are put to its models for detectors at response level. `certify` is a false-positive rate
     that is to be certified: refused where the negatives are too few for it even if none is flagged; afterwards each
-    cell says whether it was. `isolated` False runs detectors in this process, where a debugger reaches them and they
-    could reach the truth. `lab` makes a detector's lab, of what `flyroom.lab.BenchLab` is made of; None: that one.
+    cell says whether it was. `isolation` "trust" runs other people's detectors without walls around their processes,
+    `limits` is what each may use, and `isolated` False runs detectors in this process, where a debugger reaches them
+    and they could reach the truth. `lab` makes a detector's lab, of what
+    `flyroom.lab.BenchLab` is made of; None: that one.
     """
 
     questions: int = 32
     certify: float | None = None
     isolated: bool = True
+    isolation: Isolation = "strict"
+    limits: Limits = field(default_factory=Limits)
     lab: Callable[..., Any] | None = None
 
     def __post_init__(self) -> None:
         if self.questions < 4:
             raise ValueError(f"questions is {self.questions}; it must be at least 4, two for each verdict")
+        mode_of(self.isolation)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -33,6 +33,15 @@ def load(group: str) -> dict[str, Any]:
     return objects
 
 
+def points(group: str) -> dict[str, str]:
+    """Where the objects of a group are made, as module:name, by name. Nothing is imported.
+
+    >>> points("flyroom.nothing")
+    {}
+    """
+    return {point.name: point.value for point in _points(group, tuple(sys.path))}
+
+
 def classes(group: str, builtin: Mapping[str, type]) -> dict[str, type]:
     """Our classes of records and those of a group, by name; a name of ours stays ours. A room names a record by its
     class alone: one that is called as another is, or that is no frozen dataclass, is left out with a warning.

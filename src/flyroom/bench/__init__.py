@@ -14,19 +14,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import nullcontext
 
-from flyroom.apart import Apart
-from flyroom.bench.outcome import access_of, unit_of
-from flyroom.bench.sitting import seated, work_here
+from flyroom.apart import Apart, Guest, introduce, load
+from flyroom.bench.code import code_of
+from flyroom.bench.outcome import access_of, needs_of, unit_of
+from flyroom.bench.sitting import Entrant, seated, work_here
 from flyroom.lab import Material
-from flyroom.lineup import Lineup
-from flyroom.types import Cell, Detector, Engine, Matrix, Room, Watch
+from flyroom.lineup import Lineup, Terms
+from flyroom.types import Cell, Detector, Engine, Matrix, PlugIn, Room, Watch
 
-__all__ = ["access_of", "bench", "unit_of"]
+__all__ = ["access_of", "bench", "needs_of", "unit_of"]
 
 
 def bench(
     lineup: Lineup,
-    detectors: Mapping[str, Detector],
+    detectors: Mapping[str, Detector | PlugIn],
     engine: Engine,
     *,
     material: Material,
@@ -39,16 +40,28 @@ def bench(
     condition.
 
     What was asked is stored in the room, under the keys that a stored cell names. A detector that fails is a cell with
-    an error, and is tried again the next time; one that cannot be had here is a cell that says why.
+    an error, and is tried again the next time; one that cannot be had here is a cell that says why. Raises
+    NotIsolated for other people's detectors on a machine without walls, unless the lineup's terms trust them.
     """
     cells: list[Cell] = []
-    workplace = Apart() if lineup.terms.isolated else nullcontext(work_here)
+    terms = lineup.terms
+    entrants = {name: _enter(detector, terms) for name, detector in detectors.items()}  # before names are drawn
+    workplace = Apart(terms.isolation, terms.limits) if terms.isolated else nullcontext(work_here)
     with seated(lineup, engine, material, seed) as sitting, workplace as work:
-        for number, (name, detector) in enumerate(detectors.items()):
+        for number, (name, entrant) in enumerate(entrants.items()):
             if watch:
                 watch("bench", number, len(detectors), name)
-            cells += sitting.cells(name, detector, work, room)
+            cells += sitting.cells(name, entrant, work, room)
     if watch:
         watch("bench", len(detectors), len(detectors), "")
     organisms, twins, decoys, calibration, _ = map(tuple, lineup.sides)
     return Matrix(cells=tuple(cells), organisms=organisms, twins=twins, decoys=decoys, calibration=calibration)
+
+
+def _enter(detector: Detector | PlugIn, terms: Terms) -> Entrant:
+    """A detector as it will be put to the lineup. Of somebody else's, no line is run here."""
+    if terms.isolated:
+        return Entrant(introduce(detector, isolation=terms.isolation, limits=terms.limits), code_of(detector))
+    object_here = load(detector) if isinstance(detector, PlugIn) else detector
+    guest = Guest(name="", needs=object_here.needs, unit=unit_of(object_here), detector=object_here)
+    return Entrant(guest, code_of(detector))

@@ -1,50 +1,99 @@
-"""What a detector is, as keys hold it: its fields and its source, so that one that was edited is tried again."""
+"""What a detector is, as keys hold it: its fields and its source, so that one that was edited is tried again.
+
+Of one of ours the source is that of its module and of all modules of ours that it leads to, but for the records in
+`types`; of anybody else's, that of the whole package, or of a lone file and those beside it that it imports. Nothing of
+a stranger's is run to find it: fields are read as Python keeps them.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import inspect
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator
+from functools import lru_cache
+from pathlib import Path
 from types import CodeType, FunctionType
 from typing import Any
 
-from flyroom.types import Detector, digest
+from flyroom.apart import is_ours
+from flyroom.cell.carry import fields_of, module_of, name_of, walk
+from flyroom.cell.sources import file_of, files_of, hash_of, imports_of, origin
+from flyroom.types import Detector, PlugIn, digest
+
+DEEP = 6  # how far fields of fields are read
+KNOWN = {*sys.stdlib_module_names, "builtins", "numpy", "torch", "scipy", "sklearn", "flyroom"}  # not a detector's own
 
 
-def code_of(detector: Detector) -> list[str]:
+def code_of(detector: Detector | PlugIn) -> list[str]:
     """The fields of a detector and its source. A function among the fields is what it does, not where it stands in
     memory.
     """
-    fields = repr(detector)
-    for value in _fields(detector).values():
-        if inspect.isfunction(value):
-            does = digest([value.__qualname__, _steps(value.__code__), repr(value.__defaults__), _closed(value)])
-            fields = fields.replace(repr(value), does)
-    return [fields, *_sources(type(detector))]
+    if isinstance(detector, PlugIn):
+        file = origin(detector.top)
+        return [detector.point, *([hash_of(files_of(file))] if file else [])]
+    if is_ours(detector):
+        return [repr(detector), *_ours(type(detector).__module__)]
+    return [digest(_say(detector)), *_theirs(detector)]
 
 
-def _sources(kind: type) -> list[str]:
-    """The source of a class's module and of its helpers' modules in the same package; of the class alone, or nothing,
-    where it stands in no file.
-    """
-    module = sys.modules.get(kind.__module__)
-    package = kind.__module__.rpartition(".")[0]
-    helpers = [v.__module__ for v in vars(module).values() if inspect.isfunction(v)] if module and package else []
-    modules = {kind.__module__, *(name for name in helpers if name.rpartition(".")[0] == package)}
-    for parts in ([sys.modules[name] for name in sorted(modules)] if module else [], [kind]):
-        try:
-            if parts:
-                return [inspect.getsource(part) for part in parts]
-        except (OSError, TypeError):  # made at a prompt
-            continue
-    return []
+@lru_cache(maxsize=64)
+def _ours(module: str) -> tuple[str, ...]:
+    """The sources of a module of ours and of those that it imports, theirs too."""
+    names, waiting = {module}, [module]
+    while waiting:
+        beside = {name for name in _lead_to(waiting.pop()) if not name.startswith("flyroom.types")}
+        waiting += beside - names
+        names |= beside
+    return tuple(inspect.getsource(sys.modules[name]) for name in sorted(names))
 
 
-def _fields(detector: Detector) -> Mapping[str, Any]:
-    try:
-        return vars(detector)
-    except TypeError:  # it has slots
-        return {}
+def _lead_to(module: str) -> Iterator[str]:
+    file = file_of(module)
+    for name in imports_of(file) if file else ():
+        parts = [name, name.rpartition(".")[0]]  # a name in a module, or a module
+        yield from (part for part in parts if part.startswith("flyroom.") and part in sys.modules)
+
+
+def _theirs(detector: Any) -> list[str]:
+    """A hash of each package or lone file that the classes and functions in a detector are of."""
+    files: set[Path] = set()
+    for part in walk(detector):
+        kind = part if type(part) is FunctionType or issubclass(type(part), type) else type(part)
+        module = module_of(kind)
+        if module.partition(".")[0] not in KNOWN:
+            files |= {file for file in (origin(module.partition(".")[0]), file_of(module)) if file}
+        elif module == "flyroom.detectors.theirs":
+            files |= {file for file in [file_of(module)] if file}
+    return sorted(hash_of(files_of(file)) for file in files)
+
+
+def _say(value: Any, depth: int = DEEP) -> Any:
+    """A value in words, as lists of texts. What cannot be read is its class."""
+    kind = type(value)
+    if kind in (bool, int, float, str, bytes, type(None)):
+        return repr(value)
+    if depth == 0:
+        return name_of(kind)
+    if kind in (list, tuple):
+        return [_say(part, depth - 1) for part in value]
+    if kind in (set, frozenset):
+        return sorted(str(_say(part, depth - 1)) for part in value)
+    if kind is dict:
+        return [[_say(k, depth - 1), _say(v, depth - 1)] for k, v in value.items()]
+    if kind is FunctionType:
+        return _say_function(value, depth)
+    if issubclass(kind, type):
+        return [module_of(value), name_of(value)]
+    if module_of(kind).partition(".")[0] in ("numpy", "torch"):
+        return [name_of(kind), hashlib.sha256(_bytes_of(value)).hexdigest()]
+    return [module_of(kind), name_of(kind), _say(fields_of(value), depth - 1)]
+
+
+def _say_function(function: FunctionType, depth: int) -> Any:
+    cells = [cell.cell_contents for cell in function.__closure__ or ()]
+    code = function.__code__
+    return [function.__qualname__, _steps(code), _say(function.__defaults__, depth - 1), _say(cells, depth - 1)]
 
 
 def _steps(code: CodeType) -> list[Any]:
@@ -52,5 +101,9 @@ def _steps(code: CodeType) -> list[Any]:
     return [code.co_code.hex(), list(code.co_names), within]
 
 
-def _closed(function: FunctionType) -> list[str]:
-    return [repr(cell.cell_contents) for cell in function.__closure__ or ()]
+def _bytes_of(value: Any) -> bytes:
+    """Of an array or a tensor; of anything else of theirs, its text."""
+    try:
+        return bytes(value.detach().cpu().numpy().tobytes() if hasattr(value, "detach") else value.tobytes())
+    except (AttributeError, TypeError, ValueError, RuntimeError):
+        return repr(value).encode()

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol, get_args, runtime_checkable
 
-from flyroom.types import Asked, Cell, Cost, Detector, Finding, Recipe, Unit, provenance_of
+from flyroom.apart import Guest, introduce
+from flyroom.types import Access, Asked, Cell, Cost, Detector, Finding, PlugIn, Recipe, Unit, provenance_of
 
 
 @runtime_checkable
@@ -18,8 +19,10 @@ class OfUnit(Protocol):
     def unit(self) -> Unit: ...
 
 
-def unit_of(detector: Detector) -> Unit:
+def unit_of(detector: Detector | PlugIn) -> Unit:
     """What a detector judges. Raises ValueError for a unit that there is not."""
+    if isinstance(detector, PlugIn):
+        return introduce(detector).unit
     unit = detector.unit if isinstance(detector, OfUnit) else "model"
     if unit not in get_args(Unit):
         raise ValueError(
@@ -28,9 +31,22 @@ def unit_of(detector: Detector) -> Unit:
     return unit
 
 
-def access_of(detector: Detector) -> str:
+def needs_of(detector: Detector | PlugIn) -> Access:
+    """What a detector declares to touch. That of a plug-in is asked of its own process."""
+    return introduce(detector).needs if isinstance(detector, PlugIn) else detector.needs
+
+
+def access_of(detector: Detector | PlugIn) -> str:
     """What a detector declares to touch, in words."""
-    return " + ".join(flag.name.lower() for flag in detector.needs if flag.name)
+    return in_words(needs_of(detector))
+
+
+def in_words(needs: Access) -> str:
+    """
+    >>> in_words(Access.SAMPLE | Access.BASE)
+    'sample + base'
+    """
+    return " + ".join(flag.name.lower() for flag in needs if flag.name)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,13 +69,13 @@ def fault_of(findings: Sequence[Finding], units: int, unit: Unit) -> str | None:
     return None if bad is None else f"a suspicion is {bad}; it must be finite"
 
 
-def empty_cell(name: str, detector: Detector, attempt: Attempt) -> Cell:
+def empty_cell(name: str, guest: Guest, attempt: Attempt) -> Cell:
     """A cell without figures, of no recipe yet."""
     return Cell(
         detector=name,
-        access=access_of(detector),
+        access=in_words(guest.needs),
         recipe="",
-        unit=unit_of(detector),
+        unit=guest.unit,
         auroc=None,
         recall_at_1pct_fpr=None,
         fpr=None,

@@ -8,14 +8,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from pydantic import TypeAdapter
 
-from flyroom.apart import DetectorError
-from flyroom.bench.code import code_of
+from flyroom.apart import DetectorError, Guest
 from flyroom.bench.hearing import JUDGES, Hearing
-from flyroom.bench.outcome import Attempt, empty_cell, fault_of, unit_of
+from flyroom.bench.outcome import Attempt, empty_cell, fault_of
 from flyroom.bench.threshold import certify
 from flyroom.bench.truth import Truth
 from flyroom.episodes import pack
@@ -27,7 +26,6 @@ from flyroom.types import (
     Asked,
     Cell,
     Cost,
-    Detector,
     Engine,
     Entry,
     Finding,
@@ -41,6 +39,13 @@ from flyroom.types import (
 
 Work = Callable[..., list[Finding]]
 FORMAT = 3
+
+
+class Entrant(NamedTuple):
+    """A detector that is put to a lineup, and what it is made of."""
+
+    guest: Guest
+    code: list[str]
 
 
 class OpenLab(Lab, Protocol):
@@ -76,42 +81,42 @@ class Sitting:
     material: Material
     seed: int
 
-    def cells(self, name: str, detector: Detector, work: Work, room: Room | None) -> list[Cell]:
+    def cells(self, name: str, entrant: Entrant, work: Work, room: Room | None) -> list[Cell]:
         """The cells of one detector, from the room where they are there."""
         rate = self.truth.lineup.terms.certify
-        return [certify(cell, rate) for cell in self._cells(name, detector, work, room)]
+        return [certify(cell, rate) for cell in self._cells(name, entrant, work, room)]
 
-    def _cells(self, name: str, detector: Detector, work: Work, room: Room | None) -> list[Cell]:
-        unit = unit_of(detector)
-        key = digest([FORMAT, name, *code_of(detector), self._key, self.material.digest, self._terms(unit)])
+    def _cells(self, name: str, entrant: Entrant, work: Work, room: Room | None) -> list[Cell]:
+        unit = entrant.guest.unit
+        key = digest([FORMAT, name, *entrant.code, self._key, self.material.digest, self._terms(unit)])
         entry = room.get("cells", key) if room else None
         if entry is not None:
             return TypeAdapter(list[Cell]).validate_python(entry.payload["cells"])
         units = self.truth.suspects if unit == "model" else self._hearing.units
-        attempt = self._try(name, detector, units, work)
-        cell = empty_cell(name, detector, attempt)
+        attempt = self._try(name, entrant.guest, units, work)
+        cell = empty_cell(name, entrant.guest, attempt)
         of_models = unit == "model"
         cells = self.truth.open(cell, attempt, seed=self.seed) if of_models else self._hearing.open(cell, attempt)
         if room is not None and attempt.error is None:
             self._store(room, key, cells, attempt)
         return cells
 
-    def _try(self, name: str, detector: Detector, units: Sequence[Any], work: Work) -> Attempt:
+    def _try(self, name: str, guest: Guest, units: Sequence[Any], work: Work) -> Attempt:
         new_lab = self.truth.lineup.terms.lab or BenchLab
         lab: OpenLab = new_lab(
-            detector.needs,
+            guest.needs,
             self.adapters,
             self.engine,
             self.material,
             self.truth.lessons,
-            unit=unit_of(detector),
+            unit=guest.unit,
             traces=self._traces,
         )
         findings, why, error = list[Finding](), "", None
         before = self._spent()
         try:
-            findings = work(detector, units, lab, seed=self.seed) if units else []
-            error = fault_of(findings, len(units), unit_of(detector))
+            findings = work(guest, units, lab, seed=self.seed) if units or guest.error else []
+            error = fault_of(findings, len(units), guest.unit)
         except NotAvailable as reason:
             why = str(reason) or "the detector gives no reason"
         except DetectorError as fault:
@@ -167,6 +172,7 @@ class Sitting:
         return lab if unit == "model" else [*lab, terms.questions, JUDGES]
 
 
-def work_here(detector: Detector, units: Sequence[Any], lab: Lab, *, seed: int) -> list[Finding]:
+def work_here(guest: Guest, units: Sequence[Any], lab: Lab, *, seed: int) -> list[Finding]:
     """A detector at work in this process."""
-    return list(detector(units, lab, seed=seed))
+    assert guest.detector is not None
+    return list(guest.detector(units, lab, seed=seed))

@@ -2,12 +2,11 @@
 declared.
 
 Other people's detectors are found by the entry-point group "flyroom.detectors": a callable without arguments that gives
-a detector.
+a detector. They are made in a process of their own (`flyroom.apart`), and never imported here.
 """
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from functools import partial
 
@@ -33,8 +32,8 @@ from flyroom.detectors.sweep import (
 from flyroom.detectors.text import BagOfWords, Length
 from flyroom.detectors.theirs import FromClassifier, FromScorer
 from flyroom.detectors.weights import Spectrum, WeightNorm, WeightWatch
-from flyroom.plugins import load
-from flyroom.types import ITSELF, Detector
+from flyroom.plugins import points
+from flyroom.types import ITSELF, Detector, PlugIn
 
 GROUP = "flyroom.detectors"  # of entry points
 Makes = dict[str, Callable[[], Detector]]
@@ -96,28 +95,15 @@ CONTROLS: Makes = {
 DETECTORS: Makes = {**OF_MODELS, **OF_REPLIES, **CONTROLS}
 
 
-def detectors() -> dict[str, Detector]:
-    """Every detector by name: ours (of models, of replies, controls), and those that installed packages bring. One that
-    a package cannot make is left out with a warning.
+def detectors() -> dict[str, Detector | PlugIn]:
+    """Every detector by name: ours (of models, of replies, controls), and those that installed packages bring, as the
+    places where they are made. Nothing of a package is imported.
 
     >>> sorted(detectors())[:2]
     ['activation-difference', 'bag-of-words']
     """
-    plugins = {name: make for name, make in load(GROUP).items() if name not in DETECTORS}
-    return {**_working(plugins), **{name: make() for name, make in DETECTORS.items()}}
-
-
-def _working(plugins: Makes) -> dict[str, Detector]:
-    working: dict[str, Detector] = {}
-    for name, make in plugins.items():
-        try:
-            working[name] = make()
-        except Exception as error:  # other people's code: whatever it raises is theirs
-            warnings.warn(
-                f"the plug-in {name} of {GROUP} is left out; making it raised {type(error).__name__}: {error}",
-                stacklevel=3,
-            )
-    return working
+    plugins = {name: PlugIn(name=name, point=point) for name, point in points(GROUP).items() if name not in DETECTORS}
+    return {**plugins, **{name: make() for name, make in DETECTORS.items()}}
 
 
 __all__ = [

@@ -22,7 +22,7 @@ from flyroom.stages.bases import OpenBase
 from flyroom.stages.benches import chosen_detectors
 from flyroom.stages.organisms import named
 from flyroom.stages.variants import split_name
-from flyroom.types import Detector, Recipe, World
+from flyroom.types import Detector, PlugIn, Recipe, World
 from flyroom.worlds import world_named
 
 
@@ -75,7 +75,7 @@ def announce(
     )
 
 
-def _describe(name: str, detector: Detector) -> Instrument:
+def _describe(name: str, detector: Detector | PlugIn) -> Instrument:
     settings, *sources = code_of(detector)
     return Instrument(name=name, settings=settings, code=hashlib.sha256("".join(sources).encode()).hexdigest())
 

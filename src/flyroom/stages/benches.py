@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from flyroom import bench as benching
 from flyroom import grow as growth
 from flyroom import log, stats
+from flyroom.apart import introduce, require_walls
+from flyroom.cell import Isolation, NotIsolated
+from flyroom.detectors import GROUP
 from flyroom.detectors import detectors as every_detector
 from flyroom.judges import cached
 from flyroom.lab import Material
@@ -19,7 +23,7 @@ from flyroom.stages.adopting import calibration_recipe, refuse_imported
 from flyroom.stages.bases import OpenBase
 from flyroom.stages.graders import open_graders
 from flyroom.stages.variants import by_variant, split_name, vary
-from flyroom.types import Access, Cell, Detector, Matrix, Organism, Recipe, Watch, digest
+from flyroom.types import Access, Cell, Detector, Matrix, Organism, PlugIn, Recipe, Watch, digest
 
 CALIBRATION = 8  # twins that set thresholds
 CALIBRATION_SEED = 1000  # theirs start here, away from anybody's
@@ -44,7 +48,8 @@ def bench(
     Args: names, of detectors, which may be variants (`variants.py`); none takes all that can work with what they are
     given; known, organisms and twins to fit on; terms, of the lineup.
     """
-    detectors = chosen_detectors(names, known=bool(known))
+    terms = terms or Terms()
+    detectors = chosen_detectors(names, known=bool(known), isolation=terms.isolation)
     matrices = []
     for world, models in by_world(organisms).items():
         twins = calibration_twins(models, base, room, n=calibration, watch=watch)
@@ -56,7 +61,13 @@ def bench(
 
 
 def _bench(
-    lineup: Lineup, detectors: Mapping[str, Detector], base: OpenBase, room: Room, *, seed: int, watch: Watch | None
+    lineup: Lineup,
+    detectors: Mapping[str, Detector | PlugIn],
+    base: OpenBase,
+    room: Room,
+    *,
+    seed: int,
+    watch: Watch | None,
 ) -> Matrix:
     """A lineup of one world, tried once for each variant that the detectors' names speak of."""
     plain = Material.of(lineup.organisms[0].recipe.world, seed=seed)
@@ -117,7 +128,7 @@ def transfers(
         raise ValueError(f"without is {without!r}; it must be one of {', '.join(GROUPS)}")
     refuse_imported((o.recipe for o in known), "how it was trained is not known, so nothing of it can be left out")
     detectors = chosen_detectors(names, known=True)
-    fitting = [name for name, detector in detectors.items() if Access.KNOWN in detector.needs]
+    fitting = [name for name, detector in detectors.items() if Access.KNOWN in benching.needs_of(detector)]
     if not fitting:
         raise ValueError(f"none of {', '.join(detectors)} fits on known models, so there is nothing to leave out")
     group = {o.id: GROUPS[without](o.recipe) for o in known if is_target(o)}
@@ -156,17 +167,39 @@ GROUPS: dict[str, Callable[[Recipe], str]] = {
 }
 
 
-def chosen_detectors(names: Sequence[str], *, known: bool) -> dict[str, Detector]:
+def chosen_detectors(
+    names: Sequence[str], *, known: bool, isolation: Isolation = "strict"
+) -> dict[str, Detector | PlugIn]:
     """Detectors by name, a variant under its own; without names all that can work, with known models to fit on or
-    without.
+    without. Raises NotIsolated for a plug-in that is named and cannot be put behind walls.
     """
     detectors = every_detector()
     kinds = {name: split_name(name)[0] for name in names}
     unknown = [kind for kind in kinds.values() if kind not in detectors]
     if unknown:
         raise ValueError(f"detector is {unknown[0]!r}; it must be one of {', '.join(detectors)}")
-    able = {name: name for name, detector in detectors.items() if known or Access.KNOWN not in detector.needs}
-    return {name: detectors[kind] for name, kind in (kinds or able).items()}
+    for kind in kinds.values():
+        if isinstance(detectors[kind], PlugIn) and isolation == "strict":
+            require_walls(f"the detector {kind}")  # before anything is grown or asked
+    if kinds:
+        return {name: detectors[kind] for name, kind in kinds.items()}
+    return {name: detector for name, detector in detectors.items() if _can_work(name, detector, known, isolation)}
+
+
+def _can_work(name: str, detector: Detector | PlugIn, known: bool, isolation: Isolation) -> bool:
+    """Whether a detector is among those that nobody named. A plug-in that fails is left out with a warning."""
+    if not isinstance(detector, PlugIn):
+        return known or Access.KNOWN not in detector.needs
+    try:
+        guest = introduce(detector, isolation=isolation)
+        fault = guest.error
+    except NotIsolated as error:
+        fault = str(error)
+    else:
+        if fault is None:
+            return known or Access.KNOWN not in guest.needs
+    warnings.warn(f"the plug-in {name} ({detector.point}) of {GROUP} is left out; {fault}", stacklevel=4)
+    return False
 
 
 def dealt(names: Sequence[str], several: int) -> list[list[str]]:

@@ -187,6 +187,21 @@ class Detector(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
+class PlugIn:
+    """A detector that an installed package brings, by its name and by where it is made, as module:name. Nothing of it
+    is imported but in a process of its own.
+    """
+
+    name: str
+    point: str
+
+    @property
+    def top(self) -> str:
+        """The top-level module."""
+        return self.point.partition(":")[0].partition(".")[0].strip()
+
+
+@dataclass(frozen=True, kw_only=True)
 class Cell:
     """One detector on one group of suspects. Where it cannot be had here (`available` is False) `why` gives the reason;
     `error` is set when the detector failed. In both cases the figures are None.

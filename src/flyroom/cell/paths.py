@@ -1,0 +1,90 @@
+"""What a process in a cell may read: Python and what is installed beside it, the system's libraries, of flyroom what a
+detector needs, and the detector's own sources.
+
+It is a list of what is allowed. Of a folder that holds something hidden, the entries are allowed one by one. Hidden is
+what would answer instead of the detector: flyroom's worlds and their judges, recipes, rooms and benches, and other
+packages that bring worlds, behaviours or judges. A detector that brings a copy of a judge in its own sources has it:
+what its author knows of a world cannot be taken from it.
+"""
+
+from __future__ import annotations
+
+import os
+import site
+import sys
+import sysconfig
+from collections.abc import Collection, Iterable, Mapping
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import NamedTuple
+
+from flyroom.cell.sources import SITES, files_of, is_package, origin
+
+FLYROOM = Path(__file__).absolute().parents[1]
+OPEN = ("__init__.py", "apart.py", "plugins.py", "cell", "detectors", "stats", "types", "py.typed")  # to detectors
+ANSWERING = ("flyroom.worlds", "flyroom.behaviours", "flyroom.judges")  # groups of entry points
+SYSTEM = ("/usr", "/lib", "/lib64", "/lib32", "/bin", "/nix/store", "/etc/ld.so.cache", "/etc/ld.so.conf")
+SYSTEM += ("/etc/ld.so.conf.d", "/etc/localtime", "/etc/alternatives", "/sys/devices/system/cpu")
+
+
+class Paths(NamedTuple):
+    """`files` may be read, and whole folders; of `folders` the listing."""
+
+    files: list[str]
+    folders: list[str]
+
+
+def readable(roots: Mapping[str, Path], commands: Iterable[Path] = ()) -> Paths:
+    """What may be read where these modules (by top-level name, each with its file) or commands' files are at work."""
+    hidden = _hidden(roots)
+    paths = Paths([], [])
+    for place in dict.fromkeys([*map(Path, SYSTEM), *_python(), *_libraries(), FLYROOM]):
+        _allow(place, hidden, paths)
+    for file in roots.values():
+        _allow(file.parent if is_package(file) else file, (), paths)
+    paths.files.extend(str(path) for file in roots.values() if not is_package(file) for path in files_of(file))
+    paths.files.extend(str(path) for path in commands)
+    return Paths(list(dict.fromkeys(paths.files)), list(dict.fromkeys(paths.folders)))
+
+
+def search_path() -> list[str]:
+    """The folders of installed packages, in the order of this process; the folder of a launch is none of them."""
+    return [path for path in sys.path if Path(path).name in SITES]
+
+
+def _python() -> list[Path]:
+    """The parts of Python's own folders. What else lies in a folder that is also somebody's project is left out."""
+    executable = Path(sys.executable)
+    places = [Path(sys.base_prefix, name) for name in ("bin", "lib", "lib64")]
+    places += [Path(sys.prefix, name) for name in ("pyvenv.cfg", "bin", "lib", "lib64")]
+    places += [Path(sysconfig.get_path("stdlib")), Path(sysconfig.get_path("platstdlib"))]
+    return [*places, executable, executable.resolve().parent, *map(Path, [*search_path(), *site.getsitepackages()])]
+
+
+def _libraries() -> list[Path]:
+    return [Path(path) for path in os.environ.get("LD_LIBRARY_PATH", "").split(os.pathsep) if os.path.isabs(path)]
+
+
+def _hidden(roots: Mapping[str, Path]) -> set[Path]:
+    places = {path for path in FLYROOM.iterdir() if path.name not in OPEN}
+    for point in (point for group in ANSWERING for point in entry_points(group=group)):
+        top = point.value.partition(":")[0].partition(".")[0]
+        file = None if top in roots or top == "flyroom" else origin(top)
+        if file:
+            places.add(file.parent if is_package(file) else file)
+    return {path.resolve() for path in places}
+
+
+def _allow(place: Path, hidden: Collection[Path], paths: Paths) -> None:
+    """A place, whole or but for what is hidden in it."""
+    if not place.exists():
+        return
+    goal = place.resolve()
+    if any(goal == path or path in goal.parents for path in hidden):
+        return
+    if not any(goal in path.parents for path in hidden):
+        paths.files.append(str(place))
+        return
+    paths.folders.append(str(place))
+    for entry in place.iterdir():
+        _allow(entry, hidden, paths)
