@@ -86,7 +86,7 @@ def introduce(detector: Detector | PlugIn, *, isolation: Isolation = "strict", l
         blob, _ = carry(detector)
         unit = getattr(detector, "unit", "model")
         return Guest(name=name_of(type(detector)), needs=detector.needs, unit=unit, ours=True, blob=blob)  # type: ignore[union-attr]
-    name = detector.name if isinstance(detector, PlugIn) else name_of(type(detector))
+    name = detector.name if type(detector) is PlugIn else name_of(type(detector))
     if isolation == "strict":
         require_walls(f"the detector {name}")
     try:
@@ -107,7 +107,7 @@ def load(plugin: PlugIn) -> Detector:
 
 
 def _pack(detector: Detector | PlugIn, name: str) -> Guest:
-    if isinstance(detector, PlugIn):
+    if type(detector) is PlugIn:
         file = origin(detector.top)
         roots = {detector.top: file} if file and not is_installed(file) else {}
         if file and roots and file.name != "__init__.py":
@@ -206,8 +206,8 @@ class _Process:
     def meet(self, guest: Guest) -> tuple[Access, str, str]:
         """Hand the detector over, and hear what it needs, what it judges, and what it says of itself."""
         blob = [] if guest.point else [torch.from_numpy(np.frombuffer(guest.blob, dtype=np.uint8).copy())]
-        until = time.monotonic() + min(SETUP, self._limits.seconds)
-        with self._faults(until):
+        until = time.monotonic() + SETUP
+        with self._faults(SETUP):
             self._line.send(Parcel(what="detector", head={"point": guest.point}, tensors=blob), until)
             answer = self._open(self._line.receive(until), "described")
             needs, unit = answer.head.get("needs"), answer.head.get("unit")
@@ -219,7 +219,7 @@ class _Process:
         until = time.monotonic() + self._limits.seconds
         values = {name: getattr(lab, name) for name in codec.FACTS}
         head = {"unit": guest.unit, "seed": seed, "lab": values}
-        with self._faults(until):
+        with self._faults(self._limits.seconds):
             self._line.send(Parcel(what="work", head=head, body=codec.UNITS[guest.unit].dump_json(list(units))), until)
             for _ in range(self._limits.messages):
                 parcel = self._line.receive(until)
@@ -239,7 +239,7 @@ class _Process:
         return parcel
 
     @contextlib.contextmanager
-    def _faults(self, until: float) -> Any:
+    def _faults(self, seconds: float) -> Any:
         """What goes wrong on the line, as what came of the detector. The process is not used again, for the line may
         be in the middle of a word.
         """
@@ -253,7 +253,7 @@ class _Process:
             raise DetectorError(f"its process died with status {status}") from None
         except TimeoutError:
             self.close()
-            raise DetectorError(f"it took longer than {self._limits.seconds:g} s") from None
+            raise DetectorError(f"it took longer than {seconds:g} s") from None
         except Malformed as fault:
             self.close()
             raise DetectorError(str(fault)) from None

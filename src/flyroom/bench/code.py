@@ -29,7 +29,7 @@ def code_of(detector: Detector | PlugIn) -> list[str]:
     """The fields of a detector and its source. A function among the fields is what it does, not where it stands in
     memory.
     """
-    if isinstance(detector, PlugIn):
+    if type(detector) is PlugIn:
         file = origin(detector.top)
         return [detector.point, *([hash_of(files_of(file))] if file else [])]
     if is_ours(detector):

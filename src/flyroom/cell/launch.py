@@ -31,7 +31,7 @@ NEEDED = ("landlock", "seccomp")  # for "strict"
 @dataclass(kw_only=True)
 class Plan:
     """What is to run, and behind what. `walls` are those to put up; `files` may be read, of `folders` the listing;
-    `port` is that of loopback which a command may ask, and `listener` the descriptor of a socket over which it is handed on.
+    `port` is that of loopback which a command may ask, and `listener` the descriptor over which it is handed on.
     """
 
     argv: list[str]
