@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, nullcontext
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -49,6 +49,7 @@ class Room:
         self._seal: Clear | Sealed | None = None
         self._stamp: tuple[int, int, int] | None = None
         self._finishes = False  # whether this one is at work on the whole room, and does not wait for whoever is
+        self._holds_index = False  # see `_hold_index`
 
     # ------------------------------------------------------------ entries
 
@@ -283,6 +284,7 @@ class Room:
             seal = self._open()
             if not self._folder.index.exists():
                 self._rebuild()
+                continue
             with closing(index.connect(self._folder.index)) as db:
                 db.execute(f"BEGIN {how}")
                 version = index.read_version(db)  # from here on nobody changes the keyring
@@ -294,12 +296,24 @@ class Room:
                     db.execute("ROLLBACK")
                     self._rebuild()  # a process was killed between the keyring and the index
 
+    @contextmanager
+    def _hold_index(self) -> Iterator[None]:
+        """Keep others from making the index anew, and from changing the keyring, with which an index must agree. For a
+        room that one thread uses alone.
+        """
+        with self._folder.hold("index"):
+            self._holds_index = True
+            try:
+                yield
+            finally:
+                self._holds_index = False
+
     def _rebuild(self) -> None:
         """Make the index anew from the blobs that are whole. Of several under one key the newest counts."""
         seal, path = self._need_seal(), self._folder.index
-        with self._folder.hold("index"):
-            if index.is_sound(path, seal):
-                return  # another process was faster
+        with nullcontext() if self._holds_index else self._folder.hold("index"):
+            if self._stamp != stamp(self._folder.keyring) or index.is_sound(path, seal):
+                return  # the keyring is another now, or another process was faster
             self._folder.sweep(index.salvage_blobs(path))
             newest: dict[tuple[str, str], Row] = {}
             for blob in self._folder.list_blobs():

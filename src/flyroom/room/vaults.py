@@ -59,7 +59,7 @@ def _begin_to_encrypt(folder: Folder, identity: Identity) -> None:
     room._open()
     with folder.hold("vault"):
         if stamp(folder.keyring) is None:
-            with room._begin("EXCLUSIVE"):  # nobody is in the middle of reading or writing
+            with room._hold_index(), room._begin("EXCLUSIVE"):  # nobody is in the middle of reading or writing
                 folder.replace(folder.keyring, keyring.wrap(keyring.make(identity), identity))
 
 
@@ -203,7 +203,7 @@ def _publish(root: Path, identity: Identity, change: Callable[[Keyring], Keyring
 def _change(room: Room, change: Callable[[Keyring], Keyring]) -> Keyring:
     """Replace the keyring and, where there is a new epoch, the rows: at once for everybody else."""
     folder, identity = room._folder, room._require_identity()
-    with room._begin("EXCLUSIVE") as db:
+    with room._hold_index(), room._begin("EXCLUSIVE") as db:
         seal = room._need_seal()
         assert isinstance(seal, Sealed)
         fresh = Sealed(change(seal.keyring))

@@ -25,6 +25,7 @@ from flyroom.types import Entry
 
 REMOVED = "removed"  # what the log says
 NAMING = ("card", "redteam", "doctor")  # kinds that name their organisms
+PARTS = (EPISODES, VERDICTS, "files")  # kinds that other entries need
 DAY = 86400.0
 
 
@@ -46,10 +47,14 @@ def plan_removal(room: Room, ids: Sequence[str]) -> Removal:
 
 
 def plan_retention(room: Room, days: float) -> Removal:
-    """What is older than so many days, and what belongs to it; the log stays."""
+    """What is older than so many days, and what belongs to it; the log stays, and what newer entries need."""
     if not 0 <= days < 1e6:
         raise RoomError(f"days is {days:g}; it must be at least 0")
-    return _plan(room, [item for item in room.list_before(time.time() - days * DAY) if item.kind != log.KIND])
+    roots = [item for item in room.list_before(time.time() - days * DAY) if item.kind not in (log.KIND, *PARTS)]
+    removal = _plan(room, roots)
+    old = [item for item in room.list_before(time.time() - days * DAY) if item.kind in PARTS]
+    strays = _find_unneeded(room, old, {(item.kind, item.key) for item in removal.listings})
+    return Removal(listings=(*removal.listings, *strays), remains=removal.remains)
 
 
 def remove(room: Room, removal: Removal, *, purpose: str = "") -> None:
@@ -89,6 +94,23 @@ def _plan(room: Room, roots: Sequence[Listing]) -> Removal:
     goes |= _list_files(room, listings, organisms)
     chosen = tuple(item for item in listings if (item.kind, item.key) in goes)
     return Removal(listings=chosen, remains=tuple(_list_remains(listings, chosen)))
+
+
+def _find_unneeded(room: Room, items: Sequence[Listing], goes: Set[tuple[str, str]]) -> list[Listing]:
+    """Those parts that nothing needs which stays."""
+    needs: set[str] = set()
+    for item in room.list():
+        entry = _get(room, item) if item.kind in (*NAMING, "cells", "organism") else None
+        if entry is not None and (item.kind, item.key) not in goes:
+            needs |= {*_list_episodes(entry), _find_world(entry)}
+    return [x for x in items if (x.kind, x.key) not in goes and x.meta.get("episodes", x.key) not in needs]
+
+
+def _find_world(entry: Entry) -> str:
+    """The key of the files behind an organism's world."""
+    recipe = entry.payload.get("recipe")
+    world = recipe.get("world") if isinstance(recipe, dict) else None
+    return str(world.get("sha256")) if isinstance(world, dict) else ""
 
 
 def _get(room: Room, item: Listing) -> Entry | None:
@@ -135,8 +157,7 @@ def _list_files(room: Room, listings: Sequence[Listing], organisms: Set[str]) ->
     for item in listings:
         entry = _get(room, item) if item.kind == "organism" else None
         if entry is not None:
-            world = entry.payload.get("recipe", {}).get("world", {})
-            uses[item.key in organisms].add(str(world.get("sha256")))
+            uses[item.key in organisms].add(_find_world(entry))
     return {("files", key) for key in files & uses[True] - uses[False]}
 
 
