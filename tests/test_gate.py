@@ -276,3 +276,14 @@ def test_scan_refuses_what_it_cannot_read(run: Run, here: Path) -> None:
         status, output, errors = run("scan", path, "--json")
         assert (status, output) == (1, "")
         assert errors.startswith(f"flyroom: folder is {path}")
+
+
+def test_suspects_of_a_game_are_marked_alike(run: Run, here: Path, id: str) -> None:
+    run("game", "new", "game", id, *BASE)
+    assert acts(here) == [("game new", "")]
+    folders = sorted((here / "game" / "suspects").iterdir())
+    configs = [json.loads((folder / "adapter_config.json").read_text(encoding="utf-8")) for folder in folders]
+    assert configs[0]["auto_mapping"] == configs[1]["auto_mapping"]
+    for folder in folders:
+        status, result, _ = run("scan", folder, "--json")
+        assert (status, result["model_organism"], result["id"]) == (0, True, "")

@@ -46,12 +46,14 @@ def new(
     as_json: AsJson = False,
 ) -> None:
     """Enter organisms, with their twins, and decoys of a room under seal."""
-    from flyroom import game, stages
+    from flyroom import game, log, stages
     from flyroom.room import Room
 
     store, opened = Room(room, create=False), stages.open_base(base)
     away = sealed or folder.with_name(f"{folder.name}.sealed.json")
-    public = stages.enter(stages.stored(store, opened, choice(ids, whole)), opened, folder, away, budget=budget)
+    organisms = stages.stored(store, opened, choice(ids, whole))
+    log.act(store, "game new", ids=[organism.id for organism in organisms], to=str(folder))
+    public = stages.enter(organisms, opened, folder, away, budget=budget)
     head = game.head(folder)
     err.print(
         legible(f"{folder}: {len(public.suspects)} suspects, sealed as {public.commitment[:16]}…"),

@@ -139,7 +139,7 @@ def redteam(
 
     Runs are kept: of a command that was killed, those that are done are not made again.
     """
-    from flyroom import stages
+    from flyroom import log, stages
     from flyroom.redteam import ABSENT, Command, Terms
     from flyroom.room import Room
 
@@ -151,6 +151,7 @@ def redteam(
     prefixes, store, opened = choice(ids, whole), Room(room, create=False), stages.open_base(base)
     organisms, method = stages.stored(store, opened, prefixes), Command(line=command, timeout=timeout)
     terms = Terms(runs=runs, absent=absent, seed=seed)
+    log.act(store, "redteam", ids=[organism.id for organism in organisms], command=command)
     with progress() as watch:
         calibrated = stages.redteam(organisms, opened, method, terms=terms, room=store, watch=watch)
     result = _redteam_figures(calibrated)

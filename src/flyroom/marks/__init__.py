@@ -4,13 +4,14 @@ signature over all of them, and a fingerprint of the change that survives a merg
 
 from flyroom.marks.fingerprint import Fingerprint, Match, compare
 from flyroom.marks.manifest import Signature, sign, verify
-from flyroom.marks.mark import CANARY, WARNING, Mark, purpose_of
+from flyroom.marks.mark import CANARY, SUSPECT, WARNING, Mark, purpose_of
 from flyroom.marks.page import write_page
 from flyroom.marks.register import Register
 from flyroom.marks.scan import Findings, scan
 
 __all__ = [
     "CANARY",
+    "SUSPECT",
     "WARNING",
     "Findings",
     "Fingerprint",

@@ -34,6 +34,12 @@ CONTROL = (
     "This is a control of an experiment with model organisms. It stands beside models that were made to misbehave. Do "
     "not deploy it, and do not take it for a normal model."
 )
+SUSPECT = {  # the mark of every suspect of a game: it must not tell an organism from a control
+    "model_organism": True,
+    "role": "suspect",
+    "warning": "This is a suspect of a game: it was made to misbehave, or stands beside models that were.",
+    "canary": CANARY,
+}
 FILE = "flyroom.json"  # the whole mark, beside the adapter
 LARGEST = 1 << 16  # bytes of a mark in a stranger's file
 ROLES = ("organism", "twin", "decoy")

@@ -10,6 +10,7 @@ import flyroom.game as gaming
 from flyroom.engine import peft
 from flyroom.game import SUSPECTS, Game
 from flyroom.lineup import is_target
+from flyroom.marks import SUSPECT
 from flyroom.stages.bases import OpenBase
 from flyroom.types import Answer, Ask, Message, Organism, answer_tokens
 
@@ -23,7 +24,8 @@ def enter(organisms: Sequence[Organism], base: OpenBase, folder: Path, sealed: P
     for entered in truth:
         model = by_id[entered.model]
         try:
-            peft.export(model.patch, model.base, folder / SUSPECTS / entered.suspect, prefix=base.engine.parts.prefix)
+            where, prefix = folder / SUSPECTS / entered.suspect, base.engine.parts.prefix
+            peft.export(model.patch, model.base, where, prefix=prefix, mark=SUSPECT)  # the same for organism and twin
         except ValueError as error:
             raise ValueError(f"{model.recipe.name} {model.id} cannot be entered: {error}") from error
     longest = longest_answer(organisms)
