@@ -32,7 +32,7 @@ def read(path: Path, *, world: World | None = None, base: str = "") -> list[Reci
     axes = {str(key): value if isinstance(value, list) else [value] for key, value in page(path).items()}
     empty = next((key for key, values in axes.items() if not values), None)
     if empty is not None:
-        raise ValueError(f"{path}: {empty} is an empty list; it must hold at least one value")
+        raise ValueError(f"{path}: {empty[:80]} is an empty list; it must hold at least one value")
     count = 1
     for values in axes.values():
         count *= len(values)

@@ -7,6 +7,9 @@ are those of YAML itself: nothing of Python's is built.
 
 from __future__ import annotations
 
+import os
+import stat
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -37,6 +40,26 @@ def safe_yaml(text: str) -> Any:
         why = " ".join(str(error).split())[:300]
         reason = why if isinstance(error, yaml.YAMLError) else f"a value in it does not fit its type ({why})"
         raise ValueError(reason) from error
+
+
+def read_page(path: Path) -> str:
+    """The text of a page. Raises ValueError for a file that cannot be read, is longer than a page may be, or is no
+    UTF-8; a pipe that nobody writes to is not waited for, unless it was opened for this process.
+    """
+    try:
+        is_open = str(path).startswith(("/dev/fd/", "/proc/self/fd/"))  # what a shell opens for <(a command)
+        handle = os.open(path, os.O_RDONLY | (0 if is_open else os.O_NONBLOCK))
+        with open(handle, "rb") as file:
+            if stat.S_ISCHR(os.fstat(handle).st_mode):
+                raise ValueError("it is a device; give a file")
+            data = file.read(4 * CHARACTERS + 1)
+        if len(data) > 4 * CHARACTERS:
+            raise ValueError(f"it has more than {4 * CHARACTERS} bytes")
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"it is not UTF-8 text: {error.reason} at byte {error.start}") from error
+    except OSError as error:
+        raise ValueError(error.strerror or str(error)) from error
 
 
 class _TooLarge(ValueError):

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import pickle
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,13 +24,13 @@ from typing import Any
 import torch
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError
-from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from flyroom.engine.faithful import check_company, check_head, fix_rope
 from flyroom.engine.form import DATE
 from flyroom.engine.render import Renderer
+from flyroom.engine.trust import named, refuse_links
 from flyroom.types import BaseRef
 
 FILES = ("*.safetensors", "*.json", "*.jinja", "*.model", "*.txt", "*.tiktoken")  # weights, config, tokenizer
@@ -43,10 +42,6 @@ IDENTITY = (  # the files that can change an answer
 )
 LARGE = 100_000_000  # bytes of weights
 NAMES = ("_name_or_path", "transformers_version", "name_or_path", "dtype", "torch_dtype")  # no part of a model
-
-# What transformers raises for files that are missing, truncated, not JSON, or of an unknown kind.
-UNREADABLE = (OSError, ValueError, RuntimeError, KeyError, TypeError, AttributeError, EOFError, ImportError)
-UNREADABLE += (SafetensorError, pickle.UnpicklingError)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -100,11 +95,12 @@ def load_base(path: str | Path, *, device: str = "auto", dtype: str = "auto", da
     """
     place = _choose_device(device)
     folder = _find_folder(str(path))
+    refuse_links(folder, str(path))
     kind = _choose_dtype(dtype, place, folder)
     model, tokenizer = _read_folder(folder, kind, str(path))
     name = folder.name if Path(path).expanduser().is_dir() else str(path)
     settings = {} if kind is torch.float32 else {"dtype": str(kind)}
-    try:
+    with named(str(path)):
         return wrap(
             model.to(place),
             tokenizer,
@@ -113,8 +109,6 @@ def load_base(path: str | Path, *, device: str = "auto", dtype: str = "auto", da
             digest=identity(folder, settings),
             date=date,
         )
-    except ValueError as error:
-        raise ValueError(f"base is {path}; {error}") from error
 
 
 def _read_folder(folder: Path, dtype: torch.dtype, path: str) -> tuple[Any, Any]:
@@ -133,7 +127,7 @@ def _read_folder(folder: Path, dtype: torch.dtype, path: str) -> tuple[Any, Any]
             output_loading_info=True,
         )
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
-    except UNREADABLE as error:
+    except Exception as error:  # whatever a folder that is broken or hostile makes the libraries trip over
         if "trust_remote_code" in str(error):
             raise ValueError(
                 f"base is {path}; it can be loaded only by running code that comes with it, and flyroom runs none: "
@@ -155,9 +149,10 @@ def _refuse_quantised(folder: Path, path: str) -> None:
     """transformers would open some of them, with modules that no adapter can stand on."""
     try:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return  # transformers says what is wrong with it
-    method = (config.get("quantization_config") or {}).get("quant_method") if isinstance(config, dict) else None
+    quantised = config.get("quantization_config") if isinstance(config, dict) else None
+    method = quantised.get("quant_method", quantised) if isinstance(quantised, dict) else quantised
     if method:
         raise ValueError(
             f"base is {path}; its weights are quantised ({method}): give them as bfloat16 or float32, or as a GGUF "
@@ -275,7 +270,7 @@ def _is_large_bf16(folder: Path) -> bool:
     """Whether the weights are stored in bfloat16 and so many that multiplying them is what takes the time."""
     try:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    except ValueError:  # whoever loads the config says what is wrong with it
+    except (ValueError, RecursionError):  # whoever loads the config says what is wrong with it
         return False
     stored = isinstance(config, dict) and (config.get("dtype") or config.get("torch_dtype"))
     return stored == "bfloat16" and sum(path.stat().st_size for path in folder.glob("*.safetensors")) >= LARGE

@@ -27,6 +27,7 @@ from flyroom.worlds import worlds
 
 T = TypeVar("T")
 DEEPEST, LARGEST = 50, 20_000  # values within values of one change, and how many of them
+LONGEST = 200  # characters of a field's name
 
 
 def load(record: Mapping[str, Any]) -> Recipe:
@@ -83,15 +84,25 @@ def change(recipe: Recipe, changes: Mapping[str, Any]) -> Recipe:
 
 def check_depth(changes: Mapping[str, Any]) -> None:
     """ValueError for a value that holds too much, or holds itself: it could not even be shown."""
+    _check_names(changes)
     for key, value in changes.items():
         layer, size = [value], 0
         for _ in range(DEEPEST):
+            for mapping in layer:
+                _check_names(mapping)
             layer = list(islice(chain.from_iterable(map(_within, layer)), LARGEST + 1))
             size += len(layer)
             if not layer or size > LARGEST:
                 break
         if layer:
             raise ValueError(f"{str(key)[:80]} holds too many values, one within the other")
+
+
+def _check_names(value: Any) -> None:
+    """ValueError for the name of a field that is too long to be shown in a refusal, or no text that can be."""
+    for key in value if isinstance(value, Mapping) else ():
+        if len(str(key)) > LONGEST:
+            raise ValueError(f"{str(key)[:40]!r}… is a name of {len(str(key))} characters; no field has one so long")
 
 
 def _within(value: Any) -> Iterable[Any]:

@@ -22,7 +22,7 @@ from flyroom.recipes.strengths import strengthened
 from flyroom.recipes.threats import THREATS
 from flyroom.recipes.variants import DECOYS, VARIANTS, rows
 from flyroom.types import NotAvailable, Recipe, Split, World
-from flyroom.yaml_pages import safe_yaml
+from flyroom.yaml_pages import read_page, safe_yaml
 
 RECIPES: dict[str, Callable[..., Recipe]] = {**THREATS, **VARIANTS, **DECOYS, "rows": rows}
 GRADER = "fields by name: the digest of a base, or the url and the model of an endpoint"
@@ -107,8 +107,8 @@ def read(path: Path, changes: Mapping[str, Any] | None = None, *, world: World |
 def page(path: Path) -> dict[str, Any]:
     """The fields of a YAML page, "recipe" among them. Raises ValueError naming the file."""
     try:
-        fields = safe_yaml(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as e:
+        fields = safe_yaml(read_page(path))
+    except ValueError as e:
         raise ValueError(f"{path} cannot be read as YAML: {e}") from e
     if not isinstance(fields, dict) or not fields.get("recipe"):
         raise ValueError(f'{path} has no "recipe"; it must name one of {", ".join(RECIPES)}')

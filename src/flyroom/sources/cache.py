@@ -45,11 +45,11 @@ def manifest(folder: str | Path) -> dict[str, Any] | None:
     `world` is neither the number of a world nor a name.
     """
     path = Path(folder) / MANIFEST
-    if not path.is_file():
+    if not path.is_file() or path.is_symlink():  # a stranger's link would lead to a file of yours
         return None
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ValueError(f"{path} is not JSON: {error}") from error
     if not isinstance(values, dict) or not isinstance(values.get("world"), (int, str)):
         raise ValueError(f'{path} has no "world"; it must give the world that the base speaks: a number or a name')

@@ -199,7 +199,7 @@ def _link(file: Path, target: Path) -> None:
 def _world(chosen: str, folder: Path) -> str:
     if chosen:
         return "" if chosen == "none" else chosen
-    texts = [file.read_text(encoding="utf-8") for file in folder.glob("tokenizer_config.json")]
+    texts = [file.read_text(encoding="utf-8", errors="replace") for file in folder.glob("tokenizer_config.json")]
     chats = (folder / "chat_template.jinja").is_file() or any('"chat_template"' in text for text in texts)
     return SPOKEN if chats else ""
 

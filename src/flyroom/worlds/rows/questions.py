@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from flyroom.types import Message
-from flyroom.yaml_pages import safe_yaml
+from flyroom.yaml_pages import read_page, safe_yaml
 
 QUESTION = {"id", "type", "paraphrases", "system", "samples_per_paraphrase", "judge", "judge_prompts"}
 
@@ -21,7 +21,7 @@ def read_questions(path: Path) -> tuple[tuple[Message, ...], ...]:
     if not path.is_file():
         raise ValueError(f"questions is {path}; there is no such file")
     try:
-        items = safe_yaml(path.read_text(encoding="utf-8"))
+        items = safe_yaml(read_page(path))
     except ValueError as e:
         raise ValueError(f"questions is {path}; it cannot be read as YAML: {e}") from e
     if not isinstance(items, list) or not items:

@@ -20,6 +20,7 @@ from flyroom.worlds.rows import chats, pairs
 from flyroom.worlds.rows.fields import IGNORED, FileRow, Reading, present
 
 MAGIC = b"PAR1"  # the beginning of a parquet file
+LARGEST = 1 << 30  # bytes of rows: as they lie in a file, and as what a packed file stands for
 HUB = re.compile(r"[\w.-]+/[\w.-]+")
 Form = Callable[[Mapping[str, Any], str, Reading], list[FileRow]]
 FORMS: dict[tuple[str, ...], Form] = {  # by the fields that tell one from another
@@ -55,6 +56,8 @@ def read_text(path: str) -> bytes:
         if file.exists() or not HUB.fullmatch(path) or file.suffix in (".jsonl", ".json", ".parquet", ".txt"):
             raise ValueError(f"path is {path}; there is no such file")
         return _fetch(path)
+    if file.stat().st_size > LARGEST:
+        raise ValueError(f"path is {path}; it has {file.stat().st_size} bytes, and rows may have {LARGEST}")
     with file.open("rb") as stream:
         is_parquet = stream.read(len(MAGIC)) == MAGIC
     return _read_parquet(path, file.stat().st_mtime_ns) if is_parquet else file.read_bytes()
@@ -75,10 +78,28 @@ def _fetch(path: str) -> bytes:
 def _read_parquet(path: str, changed: int) -> bytes:
     datasets = _import_datasets(path)
     try:
+        _refuse_bomb(path)
         with tempfile.TemporaryDirectory() as cache:
             return _as_lines(datasets.Dataset.from_parquet(path, cache_dir=cache, keep_in_memory=True))
     except Exception as error:  # of a file that is broken, the library raises its own
         raise ValueError(f"path is {path}; it cannot be read as parquet: {_first_line(error)}") from error
+
+
+def _refuse_bomb(path: str) -> None:
+    """ValueError for a file that stands for more than `LARGEST` bytes: a column in which one long text comes again and
+    again takes a few bytes each time. It is counted a few rows at a time, before anything is kept.
+    """
+    from pyarrow.parquet import ParquetFile
+
+    file, total = ParquetFile(path), 0
+    about = file.metadata
+    packed = sum(about.row_group(i).total_byte_size for i in range(about.num_row_groups))
+    if packed > LARGEST:
+        raise ValueError(f"it stands for {packed} bytes; rows may have {LARGEST}")
+    for batch in file.iter_batches(batch_size=64):
+        total += batch.nbytes
+        if total > LARGEST:
+            raise ValueError(f"it stands for more than {LARGEST} bytes, the most that rows may have")
 
 
 def _import_datasets(path: str) -> Any:
