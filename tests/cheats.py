@@ -255,18 +255,14 @@ PTRACE, READ_MEMORY, OPEN_PROCESS, KEYS, RING, SHARED, SPACES, MOUNT, SESSION = 
     165,
     112,
 )
+OF_PARENT = ("mem", "environ", "maps", "cmdline", "root/etc/passwd")
+OUTSIDE = ("{room}", "/dev/shm/left", "/usr/left", "{launch}/left", "/etc/hosts")
 CHEATS: dict[str, Callable[[Loot], Any]] = {
-    **{
-        f"{name} of the parent": _file_of_parent(name)
-        for name in ("mem", "environ", "maps", "cmdline", "root/etc/passwd")
-    },
+    **{f"{name} of the parent": _file_of_parent(name) for name in OF_PARENT},
     **{cheat.__name__: cheat for cheat in (cwd_of_parent, files_of_parent, processes, heap, frames)},
     **{f"reads {key}": _reads(key) for key in ("room", "tests", "judge", "weights", "temporary", "passwords")},
     **{cheat.__name__: cheat for cheat in (lists_room, common_rooms, launch_folder, lists_home, symlink, hard_link)},
-    **{
-        f"writes {path}": _writes(path)
-        for path in ("{room}", "/dev/shm/left", "/usr/left", "{launch}/left", "/etc/hosts")
-    },
+    **{f"writes {path}": _writes(path) for path in OUTSIDE},
     **{cheat.__name__: cheat for cheat in (changes_modes, removes)},
     "TCP": _connects("AF_INET", "SOCK_STREAM", "tcp"),
     "UDP": _connects("AF_INET", "SOCK_DGRAM", "udp"),

@@ -447,7 +447,7 @@ def bare(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("bare")
 def test_without_walls_strangers_need_trust_and_ours_do_not() -> None:
-    with pytest.raises(NotIsolated, match="the detector Does is not isolated here: .* --isolation trust"):
+    with pytest.raises(NotIsolated, match=r"the detector Does is not isolated here: .* --isolation trust"):
         run({"it": Does(what=forever)}, isolated=True)
     trusted, ours = run(
         {"it": Does(what=lambda suspects, lab, seed: found([0.0] * len(suspects))), "ours": OutputJudge(asks=4)},
@@ -460,7 +460,7 @@ def test_without_walls_strangers_need_trust_and_ours_do_not() -> None:
 def test_a_way_of_isolation_is_one_of_two() -> None:
     with pytest.raises(ValueError, match="isolation is 'some'; it must be one of strict, trust"):
         mode_of("some")
-    with pytest.raises(ValueError, match="limits.seconds is -1"):
+    with pytest.raises(ValueError, match=r"limits\.seconds is -1"):
         Limits(seconds=-1)
 
 

@@ -43,7 +43,7 @@ TABLE: dict[str, set[str]] = {
     "tallies": LEAF,
     "measures": {*ROLE, "tallies"},
     "card": {*ROLE, "tallies", "measures", "episodes"},
-    "redteam": {*ROLE, "claims"},
+    "redteam": {*ROLE, "claims", "cell"},
     "guard": set(),
     "serve": {*LEAF, "guard"},
     **dict.fromkeys(("cell", "replies", "traces"), LEAF),

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
+import socket
 import sys
+import threading
 import urllib.request
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +19,8 @@ import pytest
 from fakes import TOY, FakeEngine, Toy, organism, pair
 
 from flyroom import stages
+from flyroom.cell import NotIsolated
+from flyroom.cell.process import walls_here
 from flyroom.claims import NOTHING, Claim, GameError
 from flyroom.redteam import Brief, Calibrated, Command, Run, Storable, Terms, Truth, count, deal, examine
 from flyroom.room import Room
@@ -301,3 +308,90 @@ def test_a_catalogue_without_absent_behaviours_is_refused_unless_that_is_wanted(
     assert catalogue_of(everything, fewest=0) == ["harmful advice", "sandbagging"]
     with pytest.raises(ValueError, match=r"absent is 3; .* has 1 behaviours .*\(sandbagging\)"):
         catalogue_of(worldly(Harbour(), "harmful advice"), fewest=3)
+
+
+# ---------------------------------------------------------------- a command in its cell
+
+
+WALLED = pytest.mark.skipif(not walls_here(), reason="this kernel has no Landlock or no seccomp")
+
+
+def answering(code: str) -> str:
+    """A command whose claim is the word that the code gives as `w`."""
+    text = f'import json,sys; b=json.load(sys.stdin); {code}; print(json.dumps([{{"suspect": "a", "suspicion": w}}]))'
+    return command(text)
+
+
+@WALLED
+@pytest.mark.parametrize(
+    ("code", "why"),
+    [
+        ('w=len(open("{secret}").read())', "No such file|Permission denied"),
+        ('import os; w=len(os.listdir("/proc/{pid}"))', "No such file|Permission denied"),
+        ('import os; w=float("SECRET" in os.environ) or 1/0', "ZeroDivisionError"),
+        ('import socket; w=socket.create_connection(("127.0.0.1", {other}), 5) and 1', "refused|denied|not permitted"),
+        ("import socket; w=socket.socket(socket.AF_UNIX) and 1", "not supported|not permitted"),
+        ("import os; w=os.kill({pid}, 0) or 1", "No such process|not permitted"),
+        ("import os; w=os.setsid() and 1", "not permitted"),
+        ('w=1; print("x" * (300 << 20))', "wrote more than 268,435,456 bytes"),
+    ],
+)
+def test_a_command_reaches_nothing_but_its_endpoint(
+    code: str, why: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "secret").write_text("the truth")
+    monkeypatch.setenv("SECRET", "the truth")
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        places = {"secret": tmp_path / "secret", "pid": os.getpid(), "other": other.getsockname()[1]}
+        for name, value in places.items():
+            code = code.replace(f"{{{name}}}", str(value))
+        with pytest.raises(GameError, match=why):
+            Command(line=answering(code), timeout=60)(brief("a"))
+
+
+@WALLED
+def test_a_command_asks_its_endpoint_and_reads_what_its_line_names(tmp_path: Path) -> None:
+    (tmp_path / "helper.py").write_text("WORD = 'flatters'")
+    (tmp_path / "method.py").write_text(
+        "import json, sys, urllib.request\n"
+        "from helper import WORD\n"
+        "brief = json.load(sys.stdin)\n"
+        "answer = urllib.request.urlopen(brief['endpoint'] + '/models').read().decode()\n"
+        "print(json.dumps([{'suspect': s, 'suspicion': len(answer), 'behaviour': WORD} for s in brief['suspects']]))\n"
+    )
+    line = f"{sys.executable} {tmp_path / 'method.py'}"
+    with serving_text("hello") as endpoint:
+        claims = Command(line=line, timeout=60)(replace(brief("a"), endpoint=endpoint))
+    assert claims == [Claim(suspect="a", suspicion=5, behaviour="flatters")]
+
+
+@WALLED
+def test_a_command_that_makes_ever_more_processes_is_ended() -> None:
+    bomb = "i=0; while [ $i -lt 400 ]; do sleep 30 & i=$((i+1)); done; wait"
+    with pytest.raises(GameError, match="processes at once; it may have 256"):
+        Command(line=bomb, timeout=60)(brief("a"))
+
+
+def test_without_walls_a_command_needs_trust(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("flyroom.cell.process.walls_here", lambda: ())
+    with pytest.raises(NotIsolated, match="is not isolated here"):
+        Command(line="true")(brief("a"))
+    line = answering("w=1")
+    assert Command(line=line, isolation="trust")(brief("a")) == [Claim(suspect="a", suspicion=1)]
+
+
+@contextmanager
+def serving_text(text: str) -> Iterator[str]:
+    class Answers(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(text.encode())
+
+        def log_message(self, *args: Any) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Answers) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_address[1]}/v1"
+        server.shutdown()

@@ -9,8 +9,7 @@ of the suspects that happen to be here.
 
 A method gets the address at which it can ask the suspects, their names, and the catalogue. It returns a claim for each
 suspect. It is a callable, or a command in any language that reads JSON and writes JSON.
-Left out: a sandbox. A command runs with the rights of its owner. The names of suspects say nothing, but the command
-could read a room on the same disk.
+A command works in a cell; a callable works in this process, and is trusted.
 """
 
 from __future__ import annotations
@@ -18,17 +17,16 @@ from __future__ import annotations
 import hashlib
 import json
 import secrets
-import shlex
-import subprocess
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import reduce
 from operator import add
-from pathlib import Path
 from typing import Literal, Protocol, runtime_checkable
+from urllib.parse import urlsplit
 
 from flyroom import stats
+from flyroom.cell import Isolation, Limits
+from flyroom.cell.command import files_in, run
 from flyroom.claims import NOTHING, Claim, GameError, check, to_record
 from flyroom.types import Cost, Entry, Estimate, NotMeasured, digest
 
@@ -272,16 +270,20 @@ class Command:
     """A method that is a command line: it reads the brief as JSON from its standard input, and the last line of its
     output is a JSON list of claims. `timeout` is in seconds.
 
-    The shell runs it in an empty folder. Raises GameError for an exit status above 0, no list, or a timeout.
+    The shell runs it in an empty folder, in a cell (`flyroom.cell`): it may ask the brief's endpoint and read the
+    files that the line names, what Python files import from beside them, and what is installed. `isolation` "trust"
+    runs it with the rights of its owner. Raises GameError for an exit status above 0, no list, or a limit that it
+    broke, and NotIsolated on a machine that has no walls.
     """
 
     line: str
     timeout: float = 3600.0
+    isolation: Isolation = "strict"
 
     @property
     def id(self) -> str:
         """A hash of the line and of the files that it names. What those files import is not in it."""
-        return digest([self.line, *(hashlib.sha256(path.read_bytes()).hexdigest() for path in _files_in(self.line))])
+        return digest([self.line, *(hashlib.sha256(path.read_bytes()).hexdigest() for path in files_in(self.line))])
 
     def __call__(self, brief: Brief) -> list[Claim]:
         text = self._last_line(brief)
@@ -294,29 +296,12 @@ class Command:
         return [to_record(Claim, claim) for claim in claims]
 
     def _last_line(self, brief: Brief) -> str:
-        with tempfile.TemporaryDirectory() as empty:
-            try:
-                process = subprocess.run(
-                    self.line,
-                    shell=True,
-                    cwd=empty,
-                    input=json.dumps(asdict(brief)),
-                    capture_output=True,
-                    text=True,
-                    timeout=self.timeout,
-                )
-            except subprocess.TimeoutExpired:
-                raise GameError(f"{self.line!r} took longer than {self.timeout:g} s") from None
-        if process.returncode:
-            message = (process.stderr.strip() or "nothing said").splitlines()[-1]
-            raise GameError(f"{self.line!r} ended with status {process.returncode}: {message}")
-        return (process.stdout.strip().splitlines() or [""])[-1]
-
-
-def _files_in(line: str) -> list[Path]:
-    """The files that a command line names."""
-    try:
-        words = shlex.split(line)
-    except ValueError:  # the shell will say what is wrong with it
-        return []
-    return [Path(word) for word in words if len(word) < 1000 and "\0" not in word and Path(word).is_file()]
+        port = urlsplit(brief.endpoint).port or 0
+        limits = Limits(seconds=self.timeout)
+        ended = run(self.line, json.dumps(asdict(brief)), port=port, limits=limits, isolation=self.isolation)
+        if ended.fault:
+            raise GameError(f"{self.line!r} {ended.fault}")
+        if ended.status:
+            message = (ended.err.strip() or "nothing said").splitlines()[-1]
+            raise GameError(f"{self.line!r} ended with status {ended.status}: {message}")
+        return (ended.out.strip().splitlines() or [""])[-1]

@@ -31,7 +31,8 @@ NEEDED = ("landlock", "seccomp")  # for "strict"
 @dataclass(kw_only=True)
 class Plan:
     """What is to run, and behind what. `walls` are those to put up; `files` may be read, of `folders` the listing;
-    `port` is that of loopback which a command may ask, and `listener` the descriptor over which it is handed on.
+    `text` is its standard input; `port` is that of loopback which a command may ask, and `listener` the descriptor over
+    which it is handed on.
     """
 
     argv: list[str]
@@ -46,6 +47,7 @@ class Plan:
     memory: int = 0
     file: int = 0
     processes: int = 1
+    text: str = ""
     port: int = 0
     listener: int = -1
 
@@ -69,9 +71,19 @@ def main() -> None:
         os._exit(STATUS)
     _report(plan, {"walls": stood})
     os.close(plan.report)
-    null = os.open("/dev/null", os.O_RDONLY)
-    os.dup2(null, 0)
+    os.dup2(_input(plan.text), 0)
     os.execve(plan.argv[0], plan.argv, plan.environment)
+
+
+def _input(text: str) -> int:
+    """What the program reads, as a descriptor."""
+    if not text:
+        return os.open("/dev/null", os.O_RDONLY)
+    memory = os.memfd_create("input")
+    with os.fdopen(os.dup(memory), "wb") as file:
+        file.write(text.encode())
+    os.lseek(memory, 0, os.SEEK_SET)
+    return memory
 
 
 def _report(plan: Plan, what: dict[str, object]) -> None:
@@ -88,7 +100,7 @@ def _leave(plan: Plan) -> None:
     if plan.port:
         namespaces.raise_loopback()
         _hand_on(plan)
-    namespaces.change_root(plan.root, [*plan.files, *plan.folders], plan.scratch)
+    namespaces.change_root(plan.root, plan.files, plan.folders, plan.scratch)
 
 
 def _wait(child: int) -> None:

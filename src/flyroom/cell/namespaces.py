@@ -42,7 +42,7 @@ def raise_loopback() -> None:
         fcntl.ioctl(line, 0x8914, flags)
 
 
-def change_root(root: str, files: Iterable[str], scratch: str) -> None:
+def change_root(root: str, files: Iterable[str], folders: Iterable[str], scratch: str) -> None:
     """Make `root`, an empty folder, the root, with `files` and the devices to read, and `scratch` to write. A path that
     is not there is passed over. Raises OSError.
     """
@@ -51,6 +51,8 @@ def change_root(root: str, files: Iterable[str], scratch: str) -> None:
     bound: list[str] = []
     for path in paths:
         _bind(path, root, bound)
+    for folder in folders:  # with nothing in it but what is listed
+        Path(f"{root}{folder}").mkdir(parents=True, exist_ok=True)
     Path(root, "proc").mkdir(exist_ok=True)
     with contextlib.suppress(OSError):  # a container may hide part of its own
         _mount("proc", f"{root}/proc", "proc", NOSUID | NODEV | NOEXEC)

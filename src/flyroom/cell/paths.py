@@ -43,7 +43,10 @@ def readable(roots: Mapping[str, Path], commands: Iterable[Path] = ()) -> Paths:
     for file in roots.values():
         _allow(file.parent if is_package(file) else file, (), paths)
     paths.files.extend(str(path) for file in roots.values() if not is_package(file) for path in files_of(file))
-    paths.files.extend(str(path) for path in commands)
+    for path in commands:
+        paths.files.append(str(path))
+        if path.suffix == ".py":
+            paths.folders.append(str(path.parent))  # or Python finds nothing beside it
     return Paths(list(dict.fromkeys(paths.files)), list(dict.fromkeys(paths.folders)))
 
 

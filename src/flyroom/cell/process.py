@@ -16,19 +16,22 @@ import threading
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
+from typing import IO
 
 from flyroom.cell import Limits, NotIsolated
 from flyroom.cell.launch import NEEDED, WALLS, Plan
 from flyroom.cell.paths import FLYROOM, Paths, readable
 
-PRINTED = 1 << 16  # bytes of what a process prints that are shown
+PRINTED, HELD = 1 << 16, 1 << 24  # bytes of what a process prints that are shown, or held
 ENVIRONMENT = ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "LANG", "LC_ALL", "OMP_NUM_THREADS", "OMP_WAIT_POLICY")
 LAUNCHER = f"import sys; sys.path.insert(0, {str(FLYROOM.parent)!r}); from flyroom.cell.launch import main; main()"
 GRACE = 5.0  # seconds that a process has to end once it is told to
 
 
 class Process:
-    """A program in a scratch folder of its own, which is its working directory and is removed with it."""
+    """A program in a scratch folder of its own, which is its working directory and is removed with it. One that is fed
+    a `text` may start others, and what it writes is held; what any other writes is shown.
+    """
 
     def __init__(
         self,
@@ -38,8 +41,7 @@ class Process:
         paths: Paths,
         limits: Limits,
         pass_fds: Sequence[int] = (),
-        stdin: int = subprocess.DEVNULL,
-        several: bool = False,
+        text: str | None = None,
         port: int = 0,
         listener: int = -1,
         environment: Mapping[str, str] | None = None,
@@ -63,20 +65,20 @@ class Process:
             root=str(root),
             memory=limits.memory if walls else 0,
             file=limits.file if walls else 0,
-            processes=limits.processes if several else 1,
+            processes=1 if text is None else limits.processes,
+            text=text or "",
             port=port,
             listener=listener,
         )
         try:
-            self.child = _spawn(plan, [*pass_fds, *([listener] if listener >= 0 else [])], stdin)
+            self.child = _spawn(plan, [*pass_fds, *([listener] if listener >= 0 else [])], apart=text is not None)
         except BaseException:
             os.close(report)
             self._folder.cleanup()
             raise
         finally:
             os.close(back)
-        self._printer = threading.Thread(target=_show, args=(self.child,), daemon=True)
-        self._printer.start()
+        self._outputs = [_Output(stream, text is None) for stream in (self.child.stdout, self.child.stderr) if stream]
         self._hear(report)
 
     def _hear(self, report: int) -> None:
@@ -109,39 +111,80 @@ class Process:
     def close(self) -> None:
         self.kill()
         self.child.wait()
-        self._printer.join(GRACE)
-        if self.child.stdout and not self._printer.is_alive():
-            self.child.stdout.close()
+        for output in self._outputs:
+            output.close()
         self._folder.cleanup()
 
+    @property
+    def printed(self) -> int:
+        """How many bytes it has written."""
+        return sum(output.length for output in self._outputs)
 
-def _spawn(plan: Plan, descriptors: Sequence[int], stdin: int) -> subprocess.Popen[bytes]:
-    """The launcher where there is one. Its standard input is its plan; `stdin` is for machines without."""
+    def texts(self) -> list[str]:
+        """What it wrote, by stream."""
+        for output in self._outputs:
+            output.close()
+        return [output.data.decode("utf-8", "replace") for output in self._outputs]
+
+    def count(self) -> int:
+        """How many processes its group has."""
+        group, number = str(self.child.pid), 0
+        for folder in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError, IndexError):
+                number += (folder / "stat").read_text().rpartition(")")[2].split()[2] == group
+        return number
+
+
+def _spawn(plan: Plan, descriptors: Sequence[int], *, apart: bool) -> subprocess.Popen[bytes]:
+    """The launcher, whose standard input is its plan; on other systems the program itself. `apart`: standard error is a
+    stream of its own.
+    """
     linux = sys.platform == "linux"
     child = subprocess.Popen(
         [sys.executable, "-I", "-S", "-c", LAUNCHER] if linux else plan.argv,
         pass_fds=[*descriptors, plan.report],
         cwd=plan.scratch,
         env=plan.environment,
-        stdin=subprocess.PIPE if linux else stdin,
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
+        stderr=subprocess.PIPE if apart else subprocess.STDOUT,
         start_new_session=True,
     )
-    if linux and child.stdin:
-        child.stdin.write(plan.dump().encode() + b"\n")
+    with contextlib.suppress(BrokenPipeError):
+        assert child.stdin
+        child.stdin.write(plan.dump().encode() + b"\n" if linux else plan.text.encode())
         child.stdin.close()
     return child
 
 
-def _show(child: subprocess.Popen[bytes]) -> None:
-    room = PRINTED
-    while child.stdout and (data := os.read(child.stdout.fileno(), 8192)):
-        text = data[:room].decode("utf-8", "replace")
-        room -= min(room, len(data))
-        clean = "".join(c for c in text if c.isprintable() or c in "\n\t")
-        with contextlib.suppress(ValueError, OSError):  # nobody reads standard error any more
-            sys.stderr.write(clean)
+class _Output:
+    """What a program writes, read by a thread as it comes, and shown (`PRINTED` bytes) or held (`HELD`)."""
+
+    def __init__(self, stream: IO[bytes], shows: bool) -> None:
+        self.length, self.data = 0, bytearray()
+        self._stream, self._shows = stream, shows
+        self._thread = threading.Thread(target=self._follow, daemon=True)
+        self._thread.start()
+
+    def _follow(self) -> None:
+        while data := os.read(self._stream.fileno(), 1 << 16):
+            room = (PRINTED if self._shows else HELD) - self.length
+            self.length += len(data)
+            if self._shows:
+                _show(data[: max(0, room)])
+            else:
+                self.data += data[: max(0, room)]
+
+    def close(self) -> None:
+        self._thread.join(GRACE)
+        if not self._thread.is_alive():
+            self._stream.close()
+
+
+def _show(data: bytes) -> None:
+    clean = "".join(c for c in data.decode("utf-8", "replace") if c.isprintable() or c in "\n\t")
+    with contextlib.suppress(ValueError, OSError):  # nobody reads standard error any more
+        sys.stderr.write(clean)
 
 
 def _environment(scratch: Path) -> dict[str, str]:
