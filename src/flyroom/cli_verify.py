@@ -84,10 +84,10 @@ def _list_ids(about: Mapping[str, Any]) -> list[str]:
 
 
 def _write_line(line: Line) -> dict[str, Any]:
-    who = f"{line.who[:20]}…" if line.is_signed else f"{line.who or '?'} (unsigned)"
+    author = f"{line.who[:20]}…" if line.is_signed else f"{line.who or '?'} (unsigned)"
     about = _summarize(line.about)
     purpose = {"purpose": line.purpose}
-    return {"line": line.number, "at": line.at, "who": who, "what": line.what, "about": about, **purpose}
+    return {"line": line.number, "at": line.at, "who": author, "what": line.what, "about": about, **purpose}
 
 
 def _print_head(head: Head | None, to: Path | None) -> None:

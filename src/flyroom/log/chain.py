@@ -152,8 +152,8 @@ def _find_end(room: Room) -> tuple[int, str]:
 
 def _make(number: int, before: str, what: str, about: Mapping[str, Any], purpose: str) -> Line:
     identity, at = current(), datetime.now(UTC).isoformat(timespec="seconds")
-    who = identity.signer if identity else _name_account()
-    sha256 = _hash(number, before, at, what, about, who, purpose)
+    author = identity.signer if identity else _name_account()
+    sha256 = _hash(number, before, at, what, about, author, purpose)
     signature = identity.sign(LABEL + sha256.encode()).hex() if identity else ""
     return Line(
         number=number,
@@ -162,7 +162,7 @@ def _make(number: int, before: str, what: str, about: Mapping[str, Any], purpose
         what=what,
         about=about,
         sha256=sha256,
-        who=who,
+        who=author,
         purpose=purpose,
         signature=signature,
     )
@@ -211,8 +211,8 @@ def _find_fault(line: Line | None, number: int, before: str) -> str:
     if line is None:
         return "is missing, or is none"
     parts = (line.number, line.before, line.at, line.what, line.about)
-    named = (line.who, line.purpose) if line.who or line.purpose else ()  # lines of flyroom 0.1 name nobody
-    if line.number != number or line.sha256 != _hash(*parts, *named):
+    author = (line.who, line.purpose) if line.who or line.purpose else ()  # lines of flyroom 0.1 name nobody
+    if line.number != number or line.sha256 != _hash(*parts, *author):
         return "was changed"
     if line.before != before:
         return "does not follow from the line before it"

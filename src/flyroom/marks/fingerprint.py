@@ -23,7 +23,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-DRAWS = 128
+DRAWS = 256
 Projections = Mapping[str, np.ndarray]  # [K] in float64, by module: "layers.0.mlp.down_proj"
 
 
@@ -48,7 +48,7 @@ def project(key: bytes, module: str, weight_OI: Tensor) -> np.ndarray:
 
     >>> two = [project(b"k", "m", torch.eye(3)) for _ in range(2)]
     >>> two[0].shape, bool((two[0] == two[1]).all())
-    ((128,), True)
+    ((256,), True)
     """
     u_KO, v_KI = _draw_signs(key, module, *weight_OI.shape)
     return ((u_KO @ weight_OI.float()).double() * v_KI.double()).sum(1).numpy()

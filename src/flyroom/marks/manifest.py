@@ -31,7 +31,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from flyroom.vault import Identity
 from flyroom.vault import verify as is_signed
 
-BUNDLE, OURS = "model.sig", "flyroom.sig"
+BUNDLE, CLAIM = "model.sig", "flyroom.sig"
 MEDIA = "application/vnd.dev.sigstore.bundle.v0.3+json"
 PAYLOAD = "application/vnd.in-toto+json"
 STATEMENT = "https://in-toto.io/Statement/v1"
@@ -63,26 +63,26 @@ def sign(folder: Path, identity: Identity, name: str = "") -> None:
     hint = hashlib.sha256(pem).hexdigest()
     material = {"publicKey": {"hint": hint}, "tlogEntries": []}
     bundle = {"mediaType": MEDIA, "verificationMaterial": material, "dsseEnvelope": envelope}
-    ours = {"signer": identity.signer, "public_key": pem.decode(), "signature": _sign_ours(identity, pem, payload)}
+    claim = {"signer": identity.signer, "public_key": pem.decode(), "signature": _sign_claim(identity, pem, payload)}
     (folder / BUNDLE).write_text(json.dumps(bundle, indent=1) + "\n", encoding="utf-8")
-    (folder / OURS).write_text(json.dumps(ours, indent=1) + "\n", encoding="utf-8")
+    (folder / CLAIM).write_text(json.dumps(claim, indent=1) + "\n", encoding="utf-8")
 
 
 def verify(folder: Path) -> Signature:
     """Hold every file of a folder against its signature. Nothing raises: what cannot be read is bad."""
-    if not (folder / BUNDLE).exists() and not (folder / OURS).exists():
+    if not (folder / BUNDLE).exists() and not (folder / CLAIM).exists():
         return Signature("unsigned")
     try:
-        ours, payload = _read(folder / OURS), _open_bundle(folder)
-        pem, signer = str(ours["public_key"]).encode(), str(ours["signer"])
-        if not is_signed(signer, bytes.fromhex(ours["signature"]), LABEL + pem + payload):
-            return Signature("bad", signer, f"{OURS} is not that signer's, of this manifest and this key")
+        claim, payload = _read(folder / CLAIM), _open_bundle(folder)
+        pem, signer = str(claim["public_key"]).encode(), str(claim["signer"])
+        if not is_signed(signer, bytes.fromhex(claim["signature"]), LABEL + pem + payload):
+            return Signature("bad", signer, f"{CLAIM} is not that signer's, of this manifest and this key")
         why = _compare(json.loads(payload), _hash_files(folder))
         return Signature("bad" if why else "good", signer, why)
     except (OSError, ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError) as error:
         return Signature("bad", "", f"the signature cannot be read: {error}")
     except InvalidSignature:
-        return Signature("bad", "", f"{BUNDLE} is not signed with the key that {OURS} names")
+        return Signature("bad", "", f"{BUNDLE} is not signed with the key that {CLAIM} names")
 
 
 def derive_key(identity: Identity) -> ec.EllipticCurvePrivateKey:
@@ -100,7 +100,7 @@ def _state(files: Mapping[str, str], name: str) -> dict[str, Any]:
         "method": "files",
         "hash_type": "sha256",
         "allow_symlinks": False,
-        "ignore_paths": [BUNDLE, OURS],
+        "ignore_paths": [BUNDLE, CLAIM],
     }
     resources = [{"name": file, "algorithm": "sha256", "digest": digest} for file, digest in files.items()]
     return {
@@ -115,7 +115,7 @@ def _hash_files(folder: Path) -> dict[str, str]:
     """The SHA-256 of every file but the signatures, by name. ValueError for what is no plain file: it is not signed."""
     digests: dict[str, str] = {}
     for path in sorted(folder.iterdir(), key=lambda path: path.name):
-        if path.name in (BUNDLE, OURS):
+        if path.name in (BUNDLE, CLAIM):
             continue
         if path.is_symlink() or not path.is_file():
             raise ValueError(f"{path.name} is no plain file")
@@ -147,16 +147,16 @@ def _pae(payload: bytes) -> bytes:
 
 def _open_bundle(folder: Path) -> bytes:
     """The payload, once its signature was checked. Raises InvalidSignature."""
-    envelope, pem = _read(folder / BUNDLE)["dsseEnvelope"], str(_read(folder / OURS)["public_key"]).encode()
+    envelope, pem = _read(folder / BUNDLE)["dsseEnvelope"], str(_read(folder / CLAIM)["public_key"]).encode()
     key = serialization.load_pem_public_key(pem)
     if not isinstance(key, ec.EllipticCurvePublicKey) or envelope["payloadType"] != PAYLOAD:
-        raise ValueError(f"{OURS} names no P-256 key, or {BUNDLE} holds no in-toto statement")
+        raise ValueError(f"{CLAIM} names no P-256 key, or {BUNDLE} holds no in-toto statement")
     payload = base64.b64decode(envelope["payload"])
     key.verify(base64.b64decode(envelope["signatures"][0]["sig"]), _pae(payload), ec.ECDSA(hashes.SHA256()))
     return payload
 
 
-def _sign_ours(identity: Identity, pem: bytes, payload: bytes) -> str:
+def _sign_claim(identity: Identity, pem: bytes, payload: bytes) -> str:
     return identity.sign(LABEL + pem + payload).hex()
 
 

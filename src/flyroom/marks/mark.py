@@ -84,8 +84,10 @@ def purpose_of(text: str) -> str:
     """
     words = " ".join(text.split())
     if len(re.findall(r"\w", words)) < 3 or not words.isprintable() or len(words) > PURPOSE:
-        shown = repr(words if len(words) <= 40 else f"{words[:39]}…")
-        raise ValueError(f"purpose is {shown}; say what the model is needed for, in words of 3 to {PURPOSE} characters")
+        excerpt = repr(words if len(words) <= 40 else f"{words[:39]}…")
+        raise ValueError(
+            f"purpose is {excerpt}; say what the model is needed for, in words of 3 to {PURPOSE} characters"
+        )
     return words
 
 

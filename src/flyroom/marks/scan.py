@@ -30,7 +30,7 @@ from flyroom.marks.mark import FILE, GUID, LARGEST, is_past, parse_mark, read_ma
 from flyroom.marks.page import README
 from flyroom.marks.register import Register
 
-ALIKE = 0.5  # the least cosine at which a change is taken for an organism's
+ALIKE = 0.35  # the least cosine at which a change is taken for an organism's
 LAYER = re.compile(r"(?:.+?\.)?(\d+)\.(.+)")  # of a module's full path: the number of the layer, and the rest
 PICKLES = ("adapter_model.bin", "pytorch_model*.bin")
 
