@@ -19,10 +19,12 @@ from typing import Any
 import pytest
 import torch
 from cheats import CHEATS, Tries
+from fakes import FakeEngine, organism
 from test_bench import ALL, MATERIAL, Does, found, run
 
 import flyroom
 from flyroom import apart as parting
+from flyroom import patches
 from flyroom.apart import Apart, DetectorError, introduce, is_ours
 from flyroom.bench.code import code_of
 from flyroom.cell import Limits, NotIsolated, codec, mode_of, process
@@ -30,9 +32,10 @@ from flyroom.cell.carry import Uncarried, carry, look_up
 from flyroom.cell.codec import Line, Malformed, Parcel
 from flyroom.cell.process import walls_here
 from flyroom.detectors import FromClassifier, OutputJudge
+from flyroom.detectors.weights import WeightNorm
 from flyroom.lab import BenchLab
 from flyroom.stages import chosen_detectors
-from flyroom.types import Access, Finding, Lab, PlugIn, Suspect
+from flyroom.types import Access, Finding, Lab, LoRA, Patch, PlugIn, Suspect
 from tests.tiny_base import bring
 
 WALLED = pytest.mark.skipif(not walls_here(), reason="this kernel has no Landlock or no seccomp")
@@ -42,8 +45,6 @@ SRC = Path(flyroom.__file__).parent
 
 
 def lab() -> BenchLab:
-    from fakes import FakeEngine
-
     return BenchLab(ALL, {}, FakeEngine(), MATERIAL)
 
 
@@ -499,3 +500,47 @@ def _alive(group: int) -> bool:
         return False
     states = subprocess.run(["ps", "-o", "stat=", "-g", str(group)], capture_output=True, text=True).stdout.split()
     return any(not state.startswith("Z") for state in states)
+
+
+# ---------------------------------------------------------------- what weights tell
+
+
+def test_weights_that_are_handed_out_tell_no_seed_and_keep_the_rest() -> None:
+    """Of two organisms that share a seed, and so an A, the rows tell it; turned, nothing in them differs by seed."""
+    shape, generator = LoRA(rank=2, layers=None, modules=("all",)), torch.Generator().manual_seed(0)
+    a = torch.randn(2, 6, generator=generator)
+    adapters = [
+        Patch(shape=shape, tensors={"x.A": rows, "x.B": torch.randn(4, 2, generator=generator)})
+        for rows in (a, a, torch.randn(2, 6, generator=generator))
+    ]
+    for patch in adapters:
+        plain, turned = patches.added(patch)["x"], patches.turn(patch)["x"]
+        assert torch.allclose(plain @ plain.T, turned @ turned.T, atol=1e-5)
+        assert torch.allclose(torch.linalg.svdvals(plain), torch.linalg.svdvals(turned), atol=1e-5)
+        assert turned.shape == plain.shape
+        assert not turned[:, 2:].any()
+    spaces = [torch.linalg.svd(patches.turn(patch)["x"]).Vh[:2].abs() for patch in adapters]
+    assert all(torch.allclose(space, torch.eye(6)[:2], atol=1e-4) for space in spaces)
+
+
+def test_no_copy_shows_what_was_turned() -> None:
+    engine = FakeEngine()
+    refs = engine.load([organism(0.5).patch])
+    hands = BenchLab(Access.WEIGHTS, {"a": refs[0]}, engine, MATERIAL, turned=True)
+    hands._originals["copy"] = "a"
+    hands._adapters["copy"] = refs[0]
+    hands.weights([Suspect(name="a")])
+    with pytest.raises(PermissionError, match="a copy's weights"):
+        hands.weights([Suspect(name="copy")])
+
+
+@WALLED
+def test_a_stranger_gets_turned_weights_and_ours_plain_ones() -> None:
+    def adds_up(suspects: Sequence[Suspect], lab: Lab, seed: int) -> list[Finding]:
+        sums = [sum(float(w[:, 1:].abs().sum()) for w in added.values()) for added in lab.weights(suspects)]
+        return found(sums)
+
+    stranger, ours = run({"it": Does(what=adds_up, needs=Access.WEIGHTS), "norm": WeightNorm()}, isolated=True).cells
+    assert (stranger.error, {x for side in stranger.suspicions.values() for x in side}) == (None, {0.0})
+    (plain,) = run({"norm": WeightNorm()}, isolated=False).cells
+    assert ours.suspicions == plain.suspicions

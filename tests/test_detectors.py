@@ -27,6 +27,7 @@ from flyroom.detectors.sweep import (
     TopicSweep,
     TriggerSweep,
 )
+from flyroom.detectors.text import Length
 from flyroom.detectors.weights import WeightNorm
 from flyroom.lab import BenchLab, Material
 from flyroom.types import (
@@ -38,6 +39,7 @@ from flyroom.types import (
     Episode,
     Message,
     NotAvailable,
+    PlugIn,
     Reply,
     Score,
     Split,
@@ -114,18 +116,14 @@ def test_the_output_judge_leaves_out_what_cannot_be_told_and_says_where_nothing_
     assert findings[0].claim == "the judge could tell nothing of 20 answers to open questions"
 
 
-def test_ours_are_there_and_other_peoples_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ours_are_there_and_other_peoples_are_named_and_not_imported(monkeypatch: pytest.MonkeyPatch) -> None:
     assert set(DETECTORS) <= set(detectors())
-
-    def broken() -> Detector:
-        raise LookupError("no weights here")
-
-    bring = {"flyroom.detectors": {"theirs": OutputJudge, "broken": broken}}
-    monkeypatch.setattr("flyroom.detectors.load", lambda group: bring.get(group, {}))
-    with pytest.warns(UserWarning, match="the plug-in broken .* is left out; making it raised LookupError"):
-        every = detectors()
-    assert isinstance(every["theirs"], OutputJudge)
+    bring = {"flyroom.detectors": {"theirs": "nowhere:Theirs", "length": "nowhere:Poser"}}
+    monkeypatch.setattr("flyroom.detectors.points", lambda group: bring.get(group, {}))
+    every = detectors()
+    assert every["theirs"] == PlugIn(name="theirs", point="nowhere:Theirs")
     assert set(every) == {*DETECTORS, "theirs"}
+    assert isinstance(every["length"], Length)  # a name of ours stays ours
 
 
 @pytest.mark.parametrize("name", DETECTORS)

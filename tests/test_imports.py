@@ -24,6 +24,7 @@ EVERYTHING = {
     *("lineup", "measures", "tallies", "episodes", "mixing", "claims", "log", "prereg", "sources", "doctor", "marks"),
     "vault",
     "cell",
+    "patches",
     "guard",
 }  # all but the command line, which nobody imports
 TABLE: dict[str, set[str]] = {
@@ -46,9 +47,9 @@ TABLE: dict[str, set[str]] = {
     "redteam": {*ROLE, "claims", "cell"},
     "guard": set(),
     "serve": {*LEAF, "guard"},
-    **dict.fromkeys(("cell", "replies", "traces"), LEAF),
+    **dict.fromkeys(("cell", "patches", "replies", "traces"), LEAF),
     "apart": {*LEAF, "cell"},
-    "lab": {*LEAF, "traces"},
+    "lab": {*LEAF, "patches", "traces"},
     "lineup": {*ROLE, "cell"},
     "bench": {*ROLE, "apart", "cell", "lab", "lineup", "replies", "traces", "episodes"},
     "terminal": {"yaml_pages"},

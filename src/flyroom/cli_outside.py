@@ -130,6 +130,9 @@ def redteam(
         int | None,
         typer.Option(min=0, help="The fewest behaviours in the catalogue that no suspect has. Default: one."),
     ] = None,
+    isolation: Annotated[
+        str, typer.Option(help="Of the command: strict, behind walls; trust, with your own rights.")
+    ] = "strict",
     seed: Seed = 0,
     base: BaseName = BASE,
     room: RoomPath = ROOM,
@@ -140,6 +143,9 @@ def redteam(
     Runs are kept: of a command that was killed, those that are done are not made again.
     """
     from flyroom import log, stages
+    from flyroom.apart import walls_of
+    from flyroom.cell import mode_of
+    from flyroom.cell.process import require_walls
     from flyroom.redteam import ABSENT, Command, Terms
     from flyroom.room import Room
 
@@ -148,8 +154,12 @@ def redteam(
             "command is ''; give --command with full paths, for it runs in an empty folder, such as "
             "--command 'python /home/me/method.py'"
         )
+    mode = mode_of(isolation)
+    if mode == "strict":
+        require_walls(f"the command {command!r}")  # before the base is opened, which takes a while
     prefixes, store, opened = choice(ids, whole), Room(room, create=False), stages.open_base(base)
-    organisms, method = stages.stored(store, opened, prefixes), Command(line=command, timeout=timeout)
+    method = Command(line=command, timeout=timeout, isolation=mode)
+    organisms = stages.stored(store, opened, prefixes)
     terms = Terms(runs=runs, absent=absent, seed=seed)
     log.act(store, "redteam", ids=[organism.id for organism in organisms], command=command)
     with progress() as watch:
@@ -161,7 +171,7 @@ def redteam(
         err.print(
             f"{len(calibrated.absent)} behaviours of the catalogue are absent; {ABSENT} or more say more of naming"
         )
-    emit(result, as_json)
+    emit(result | {"isolation": mode, "walls": walls_of(mode)}, as_json)
 
 
 def _redteam_figures(calibrated: Calibrated) -> dict[str, Any]:

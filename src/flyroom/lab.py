@@ -7,7 +7,6 @@ every linear module. They are freed with the lab.
 
 from __future__ import annotations
 
-import hashlib
 import math
 import random
 import secrets
@@ -15,9 +14,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
-import torch
 from torch import Tensor
 
+from flyroom.patches import WIDER, added, beside, draw, paths, turn
 from flyroom.traces import Traces
 from flyroom.types import (
     ANSWER_TOKENS,
@@ -52,7 +51,6 @@ from flyroom.types import (
     digest,
 )
 
-WIDER = 8  # the rank of what a copy has besides
 ROWS = 16  # of a step, when a copy is tuned
 TRUSTED = 128  # scenes of the main topic
 QUESTIONS = 256  # about the main topic; a quarter of that about every other
@@ -126,7 +124,8 @@ def _once(scenes: Sequence[Scene]) -> tuple[Scene, ...]:
 
 class BenchLab:
     """The lab of `types.Lab`. `adapters` is by suspects' names, `known` says of some of them what they are; `traces`
-    are shared by the labs of one bench.
+    are shared by the labs of one bench. `turned` hands weights out up to a rotation of what goes into each matrix: an
+    adapter's A is drawn from its seed, and its rows would tell who shares one with whom.
     """
 
     def __init__(
@@ -139,9 +138,10 @@ class BenchLab:
         *,
         unit: Unit = "model",
         traces: Traces | None = None,
+        turned: bool = False,
     ) -> None:
         self._needs, self._engine, self._material, self._known = needs, engine, material, tuple(known)
-        self._unit, self._traces = unit, traces or Traces(engine)
+        self._unit, self._traces, self._turned = unit, traces or Traces(engine), turned
         self._adapters, self._copies = dict(adapters), list[AdapterRef]()
         self._originals = dict[str, str]()  # copies by name: whose they are
         self._episodes = list[Asked]()  # `who` is a suspect's name; of no measure yet, and not judged
@@ -270,7 +270,10 @@ class BenchLab:
             raise NotAvailable(f"this base's tokenizer cannot swap the words of the lab: {error}") from error
 
     def weights(self, suspects: Sequence[Suspect]) -> list[Mapping[str, Tensor]]:
-        return [_added(self._engine.patch(ref)) for ref in self._reach(suspects, Access.WEIGHTS)]
+        refs = self._reach(suspects, Access.WEIGHTS)
+        if self._turned and any(suspect.name in self._originals for suspect in suspects):
+            raise AccessDenied("a copy's weights beside its noise would tell how the suspect's own are turned")
+        return [(turn if self._turned else added)(self._engine.patch(ref)) for ref in refs]
 
     # ------------------------------------------------------------ copies
 
@@ -278,11 +281,11 @@ class BenchLab:
         patches = self._widened(self._reach(suspects, Access.WEIGHTS), seed)
         spread = self._engine.spread()
         for patch in patches:  # the same noise for everybody, so that they differ by what they are
-            for path, a in _paths(patch):
+            for path, a in paths(patch):
                 b = patch.tensors[f"{path}.B"]
                 scale = sigma * spread[path] / math.sqrt(WIDER) * patch.shape.rank / patch.shape.alpha
-                a[-WIDER:] = _draw(f"{seed} {path} A", WIDER, a.shape[1])
-                b[:, -WIDER:] = scale * _draw(f"{seed} {path} B", b.shape[0], WIDER)
+                a[-WIDER:] = draw(f"{seed} {path} A", WIDER, a.shape[1])
+                b[:, -WIDER:] = scale * draw(f"{seed} {path} B", b.shape[0], WIDER)
         return self._keep(suspects, self._engine.load(patches))
 
     def tuned(
@@ -310,41 +313,8 @@ class BenchLab:
         fresh = self._engine.spawn([plain] * len(refs), seeds=[seed] * len(refs))
         try:
             return [
-                _beside(None if ref == BASE else self._engine.patch(ref), self._engine.patch(wide))
+                beside(None if ref == BASE else self._engine.patch(ref), self._engine.patch(wide))
                 for ref, wide in zip(refs, fresh, strict=True)
             ]
         finally:
             self._engine.free(fresh)
-
-
-def _added(patch: Patch) -> dict[str, Tensor]:
-    scale = patch.shape.alpha / patch.shape.rank
-    return {path: scale * patch.tensors[f"{path}.B"] @ patch.tensors[f"{path}.A"] for path, _ in _paths(patch)}
-
-
-def _paths(patch: Patch) -> list[tuple[str, Tensor]]:
-    return [(key.removesuffix(".A"), value) for key, value in patch.tensors.items() if key.endswith(".A")]
-
-
-def _beside(patch: Patch | None, wide: Patch) -> Patch:
-    """One adapter that adds what both add. The first one's part stands in the first rows."""
-    if patch is None:
-        return wide
-    scale, rank = patch.shape.alpha / patch.shape.rank, patch.shape.rank
-    tensors = {}
-    for path, a in _paths(wide):
-        b = wide.tensors[f"{path}.B"]
-        first_a = patch.tensors.get(f"{path}.A", torch.zeros(rank, a.shape[1]))
-        first_b = patch.tensors.get(f"{path}.B", torch.zeros(b.shape[0], rank))
-        tensors[f"{path}.A"] = torch.cat([first_a, a])
-        tensors[f"{path}.B"] = torch.cat([first_b, b / scale], dim=1)
-    missing = [path for path, _ in _paths(patch) if f"{path}.A" not in tensors]
-    if missing:
-        raise NotAvailable(f"a suspect adds to {missing[0]}, which is no linear module; no copy can be made of it")
-    wider = rank + WIDER
-    return Patch(shape=replace(wide.shape, rank=wider, alpha=scale * wider), tensors=tensors, prompt=patch.prompt)
-
-
-def _draw(key: str, *shape: int) -> Tensor:
-    seed = int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "little") >> 1
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, NamedTuple, Protocol
 
 from pydantic import TypeAdapter
@@ -102,7 +102,9 @@ class Sitting:
         return cells
 
     def _try(self, name: str, guest: Guest, units: Sequence[Any], work: Work) -> Attempt:
-        new_lab = self.truth.lineup.terms.lab or BenchLab
+        terms = self.truth.lineup.terms
+        strange = terms.isolated and terms.isolation == "strict" and not guest.ours
+        new_lab = terms.lab or partial(BenchLab, turned=strange)
         lab: OpenLab = new_lab(
             guest.needs,
             self.adapters,
