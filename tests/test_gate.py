@@ -16,6 +16,7 @@ from flyroom.cli import main
 from flyroom.marks.mark import expiry
 from flyroom.recipes import make
 from flyroom.room import Room
+from flyroom.stages import verifying
 from flyroom.types import Organism
 from flyroom.vault import Identity
 
@@ -287,3 +288,18 @@ def test_suspects_of_a_game_are_marked_alike(run: Run, here: Path, id: str) -> N
     for folder in folders:
         status, result, _ = run("scan", folder, "--json")
         assert (status, result["model_organism"], result["id"]) == (0, True, "")
+
+
+def test_in_an_encrypted_room_only_those_whom_it_names_may_sign(
+    run: Run, here: Path, id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert run("vault", "init", "--room", "room", "--identity", "me.key")[0] == 0
+    assert run("export", id, "--to", "out", "--purpose", "a test", *BASE)[0] == 0
+    status, result, _ = run("verify", "--json")
+    assert (status, result["good"], result["encrypted"]) == (0, True, True)
+    assert result["log"]["unsigned"] > 0  # lines from before it was encrypted
+    shown = run("log", "--json")[1]
+    assert [entry["signed"] for entry in shown["entries"]][-2:] == [True, True]
+    assert verifying.doubt(log.read(Room(here / "room")), lambda who: False).endswith("whom the room does not trust")
+    secret = b"a test"  # nothing of a purpose in clear
+    assert not any(secret in path.read_bytes() for path in (here / "room").rglob("*") if path.is_file())
