@@ -26,7 +26,7 @@ from torch import Tensor
 
 from flyroom import Room, make, open_base, stages
 from flyroom.marks import Fingerprint, Register, compare
-from flyroom.marks.fingerprint import project, subtract
+from flyroom.marks.fingerprint import project, project_product, subtract
 from flyroom.marks.scan import ALIKE
 from flyroom.types import LoRA, Organism, Patch, Row, Split, Step
 
@@ -127,6 +127,17 @@ def name_pair(first: Organism, second: Organism) -> str:
     return f"kin: {'organisms' if first.recipe.dose > 0 else 'twins'} of one recipe, other seeds"
 
 
+def measure_noise(key: bytes, n: int = 90) -> list[float]:
+    """The cosines of all pairs of n changes of one module at rank 1 that have nothing in common: where a fingerprint
+    has the fewest numbers, and its scatter is widest.
+    """
+    generator = torch.Generator().manual_seed(0)
+    sides = [(torch.randn(1, 172, generator=generator), torch.randn(64, 1, generator=generator)) for _ in range(n)]
+    rows = np.array([project_product(key, "layers.0.mlp.down_proj", a, b, 1.0) for a, b in sides])
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    return [float(cosine) for cosine in (rows @ rows.T)[np.triu_indices(n, 1)]]
+
+
 def summarize(cosines: list[float]) -> dict[str, float]:
     alike = sum(cosine >= ALIKE for cosine in cosines)
     return {
@@ -171,6 +182,7 @@ def main() -> None:
             target: Fingerprint = prints[models[seed % len(models)].id]
             cosine = compare(register.fingerprint("x", "", patch).delta, target).cosine
             groups.setdefault("wrongly: an adapter of nobody", []).append(cosine)
+        groups["wrongly: two adapters of nobody, of one module"] = measure_noise(register.key)
     result = {name: summarize(cosines) for name, cosines in groups.items()}
     for name, row in result.items():
         print(f"{name:45} {row['alike']:5} of {row['n']:5}   {row['least']:6.3f} {row['mean']:6.3f} {row['most']:6.3f}")
