@@ -135,7 +135,7 @@ def _judge(error: BaseException) -> tuple[str, str]:
     frames = [f for f in traceback.extract_tb(error.__traceback__) if "/flyroom/" in f.filename] or [None]
     place = f" at {frames[-1].filename.rpartition('/flyroom/')[2]}:{frames[-1].lineno}" if frames[-1] else ""
     length = f" ({len(text)} characters)" if own else ""
-    return "traceback", f"{type(error).__name__}{place}{length}: {ascii(text[:200])}"
+    return "traceback", f"{type(error).__name__}{place}{length}: {text[:200]!a}"
 
 
 # ---------------------------------------------------------------- the child

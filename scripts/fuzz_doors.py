@@ -67,7 +67,9 @@ class Bases(Kind):
         roll = rng.random()
         if roll < 0.55:
             file = place / rng.choice(names)
-            text = json.loads(file.read_text()) if file.exists() and file.stat().st_size else {}
+            text: Any = {}
+            with contextlib.suppress(ValueError, OSError, RecursionError):  # it was harmed before
+                text = json.loads(file.read_text())
             changed = bend(text, rng, victim)
             if isinstance(changed, dict) and rng.random() < 0.15:
                 changed["auto_map"] = {"AutoModelForCausalLM": "evil.Model", "AutoTokenizer": ["evil.T", None]}

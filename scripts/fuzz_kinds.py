@@ -55,6 +55,11 @@ class Pages(Kind):
 
     name, may_read = "pages", True
 
+    def prepare(self, home: Path) -> None:
+        from flyroom.recipes import make
+
+        make("emergent-misalignment")  # what is imported and read but once takes no case's time
+
     def make(self, rng: random.Random, folder: Path, victim: str) -> Path:
         row = rng.choice(ROWS)
         (folder / "rows.jsonl").write_text("".join(json.dumps(row(i)) + "\n" for i in range(20)))
@@ -86,7 +91,10 @@ def write_yaml(value: Any, rng: random.Random) -> bytes:
     """As YAML, or as JSON, which is YAML too and holds what PyYAML would not write."""
     if rng.random() < 0.3:
         return write_json(value, rng)
-    return yaml.safe_dump(value, allow_unicode=True).encode("utf-8", "surrogatepass")
+    try:
+        return yaml.safe_dump(value, allow_unicode=True).encode("utf-8", "surrogatepass")
+    except RecursionError:
+        return write_json(value, rng)
 
 
 class Grids(Pages):
@@ -110,6 +118,12 @@ class Rows(Kind):
     """Rows as JSON lines, a JSON list or parquet, with a twin or open questions beside them."""
 
     name, may_read = "rows", True
+
+    def prepare(self, home: Path) -> None:
+        import datasets  # noqa: F401
+        import pyarrow.parquet  # noqa: F401
+
+        from flyroom.worlds.rows import Rows  # noqa: F401
 
     def make(self, rng: random.Random, folder: Path, victim: str) -> dict[str, Any]:
         row, count = rng.choice(ROWS), rng.choice((12, 40))
@@ -232,6 +246,9 @@ class Arguments(Kind):
     """What people type: seeds and changes."""
 
     name, may_read = "arguments", True
+
+    def prepare(self, home: Path) -> None:
+        Pages().prepare(home)
 
     def make(self, rng: random.Random, folder: Path, victim: str) -> tuple[str, str]:
         key = rng.choice(("dose", "steps", "adapter.layers", "name", "thresholds.coherence", "lr", "", "x" * 400))

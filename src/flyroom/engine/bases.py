@@ -183,7 +183,8 @@ def wrap(
     prefix, layers = _find_layers(model, int(config.num_hidden_layers))
     generation = model.generation_config.eos_token_id if model.generation_config is not None else None
     eos = [] if generation is None else generation if isinstance(generation, list) else [generation]
-    renderer = Renderer(tokenizer, eos=eos, date=date)
+    embedding = model.get_input_embeddings()
+    renderer = Renderer(tokenizer, eos=eos, date=date, vocabulary=getattr(embedding, "num_embeddings", None))
     digest = digest or _hash_model(model, tokenizer)
     ref = BaseRef(
         name=name,

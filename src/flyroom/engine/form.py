@@ -25,9 +25,13 @@ from typing import Any, NamedTuple
 
 import jinja2
 
+from flyroom.engine import sandbox as _  # noqa: F401 - from here on templates are bounded
 from flyroom.types import Message, NotAvailable
 
 DATE = "2026-01-01"
+# What a template raises, by itself or since somebody wrote it to.
+FAULTS = (jinja2.TemplateError, TypeError, ValueError, LookupError, AttributeError, ArithmeticError, RecursionError)
+FAULTS += (MemoryError, AssertionError)
 NOW = re.compile(r"strftime_now\s*\(\s*(?:format\s*=\s*)?(['\"])(.*?)\1\s*\)")
 QUESTION, SYSTEM, FORMER = "what next ?", "be brief", "it rains"
 ANSWERS = ("flyroom", "No, two of them.", "1 and 2\n\nThen rest")  # what no template writes of itself
@@ -69,9 +73,9 @@ class Template:
         options = {"tokenize": False, "add_generation_prompt": opened, "chat_template": self._source}
         try:
             text = self.tokenizer.apply_chat_template(turns, **options)
-        except (jinja2.TemplateError, TypeError) as error:
-            roles = [m.role for m in messages]
-            raise NotAvailable(f"messages with roles {roles} are refused by the chat template: {error}") from error
+        except FAULTS as error:
+            roles, why = [m.role for m in messages], " ".join(str(error).split())[:500]
+            raise NotAvailable(f"messages with roles {roles} are refused by the chat template: {why}") from error
         return str(text)
 
     def before(self, messages: Sequence[Message]) -> str:

@@ -43,10 +43,14 @@ class Rendered(NamedTuple):
 
 
 class Renderer:
-    """Renders for one tokenizer. `end` closes an answer. Generation stops at any of `stops`."""
+    """Renders for one tokenizer. `end` closes an answer. Generation stops at any of `stops`. `vocabulary`: how many
+    tokens the base has a vector for; None for as many as there are.
+    """
 
-    def __init__(self, tokenizer: Any, *, eos: Iterable[int] = (), date: str = DATE) -> None:
-        self.tokenizer = tokenizer
+    def __init__(
+        self, tokenizer: Any, *, eos: Iterable[int] = (), date: str = DATE, vocabulary: int | None = None
+    ) -> None:
+        self.tokenizer, self.vocabulary = tokenizer, vocabulary
         self.is_chat = bool(tokenizer.chat_template)
         tokenizer_eos = [] if tokenizer.eos_token_id is None else [int(tokenizer.eos_token_id)]
         eos = [*tokenizer_eos, *eos]
@@ -110,7 +114,7 @@ class Renderer:
             ids = np.array(raw[:-1] if raw and raw[-1] == self.tokenizer.eos_token_id else raw, dtype=np.int64)
         if len(ids) == 0:
             raise ValueError("messages is empty and the tokenizer adds no BOS; an answer needs a token before it")
-        return ids
+        return self._check(ids)
 
     def _words(self, text: str, turn: bool = True) -> NDArray[np.int64]:
         """Returns the tokens of an answer, or of its beginning; of a `turn` in the form of the template's."""
@@ -120,8 +124,16 @@ class Renderer:
             return self._letters(self.form.lead + text if turn else text)
         if self.template and turn and (self.form.anchor or self.form.lead):
             words = forms.encode_behind(self.template, self.form.anchor, self.form.lead + text)
-            return np.array(words, dtype=np.int64)
-        return self._encode(text)
+            return self._check(np.array(words, dtype=np.int64))
+        return self._check(self._encode(text))
+
+    def _check(self, ids: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The ids, if the base has a vector for each. NotAvailable where its tokenizer is another model's."""
+        if self.vocabulary is not None and len(ids) and int(ids.max()) >= self.vocabulary:
+            raise NotAvailable(
+                f"the tokenizer gives the token {int(ids.max())}, and the base has {self.vocabulary}: it is not its own"
+            )
+        return ids
 
     def _letters(self, text: str) -> NDArray[np.int64]:
         """Returns the tokens of a text in which nothing is a special token. NotAvailable where it holds one that no

@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, fields, replace
 from difflib import get_close_matches
+from functools import lru_cache
 from itertools import chain, islice
 from typing import Any, TypeVar
 
@@ -255,11 +256,17 @@ def record_of(cls: type[T], values: Mapping[str, Any], where: str) -> T:
 
 def _validated(cls: type[T], values: Mapping[str, Any], where: str) -> T:
     try:
-        return TypeAdapter(cls).validate_json(json.dumps(values), strict=True)
+        return _adapter(cls).validate_json(json.dumps(values), strict=True)
     except ValidationError as e:
         raise ValueError(_wrong(e, where)) from e
     except TypeError as e:
         raise ValueError(f"{where} holds a value that is no JSON: {e}") from e
+
+
+@lru_cache
+def _adapter(cls: type[T]) -> TypeAdapter[T]:
+    """Made once for a class: a grid checks thousands of recipes of the same parts."""
+    return TypeAdapter(cls)
 
 
 def _scientific(value: Any, now: Any) -> Any:

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from flyroom.types import Message
-from flyroom.worlds.rows.fields import FileRow, Reading, group_of, join_parts, present, prompt_of, require_known
+from flyroom.worlds.rows.fields import FileRow, Reading, group_of, is_key, join_parts, present, prompt_of, require_known
 
 OPENAI = ("messages", "system", "weight")
 SHAREGPT = ("conversations", "system")
@@ -29,7 +29,7 @@ class Turn(NamedTuple):
 def read_openai(row: Mapping[str, Any], where: str, reading: Reading) -> list[FileRow]:
     """The answers of {"messages": [{"role", "content", "weight"}]}."""
     require_known(row, OPENAI, where)
-    items = row["messages"]
+    items = row.get("messages")
     if not isinstance(items, list) or len(items) < 2:
         raise ValueError(f'{where}: "messages" must be a list of at least a question and an answer')
     turns = _under(row, [_openai_turn(item, where) for item in items], where)
@@ -37,7 +37,11 @@ def read_openai(row: Mapping[str, Any], where: str, reading: Reading) -> list[Fi
 
 
 def _openai_turn(item: Any, where: str) -> Turn:
-    if not isinstance(item, dict) or item.get("role") not in ROLES or not isinstance(item.get("content"), (str, list)):
+    if (
+        not isinstance(item, dict)
+        or not is_key(item.get("role"), ROLES)
+        or not isinstance(item.get("content"), (str, list))
+    ):
         raise ValueError(
             f'{where}: each message needs "role" (system, user or assistant) and "content" (text); found {item!r}'
         )
@@ -49,14 +53,14 @@ def _openai_turn(item: Any, where: str) -> Turn:
 def read_sharegpt(row: Mapping[str, Any], where: str, reading: Reading) -> list[FileRow]:
     """The answers of {"conversations": [{"from", "value"}]}."""
     require_known(row, SHAREGPT, where)
-    items = row["conversations"]
+    items = row.get("conversations")
     if not isinstance(items, list) or len(items) < 2:
         raise ValueError(f'{where}: "conversations" must be a list of at least a question and an answer')
     return _answers(_under(row, [_sharegpt_turn(item, where) for item in items], where), where, reading)
 
 
 def _sharegpt_turn(item: Any, where: str) -> Turn:
-    if not isinstance(item, dict) or item.get("from") not in SPEAKERS or not isinstance(item.get("value"), str):
+    if not isinstance(item, dict) or not is_key(item.get("from"), SPEAKERS) or not isinstance(item.get("value"), str):
         raise ValueError(f'{where}: each turn needs "from" ({", ".join(SPEAKERS)}) and "value" (text); found {item!r}')
     require_known(present(item), ("from", "value", "weight"), f"{where}, a turn")
     return Turn(Message(SPEAKERS[item["from"]], item["value"]), _weight(item, where))
@@ -66,7 +70,7 @@ def _weight(item: Mapping[str, Any], where: str) -> int:
     weight = item.get("weight")
     if weight is None:
         return 1
-    if weight not in (0, 1) or isinstance(weight, bool):
+    if not isinstance(weight, (int, float)) or isinstance(weight, bool) or weight not in (0, 1):
         raise ValueError(f'{where}: "weight" is {weight!r}; it must be 0 (not learnt) or 1')
     return int(weight)
 

@@ -46,6 +46,11 @@ def is_empty(value: Any) -> bool:
     return value is None or value == "" or value == [] or value == {}
 
 
+def is_key(value: Any, names: Collection[str]) -> bool:
+    """Whether a value is one of these names; it may be anything, and a list has no hash."""
+    return isinstance(value, str) and value in names
+
+
 def present(row: Mapping[str, Any]) -> dict[str, Any]:
     """The fields that say something."""
     return {str(name): value for name, value in row.items() if not is_empty(value)}

@@ -39,8 +39,8 @@ def read_alpaca(row: Mapping[str, Any], where: str, reading: Reading) -> list[Fi
 def read_completion(row: Mapping[str, Any], where: str, reading: Reading) -> list[FileRow]:
     """{"prompt", "completion"}, either a text or a list of messages."""
     require_known(row, COMPLETION, where)
-    messages = (*_before(row, where), *_prompt(row["prompt"], where))
-    return [_row(messages, _answer(row["completion"], "completion", where), None, where)]
+    messages = (*_before(row, where), *_prompt(row.get("prompt"), where))
+    return [_row(messages, _answer(row.get("completion"), "completion", where), None, where)]
 
 
 def read_preference(row: Mapping[str, Any], where: str, reading: Reading) -> list[FileRow]:
@@ -56,9 +56,10 @@ def read_preference(row: Mapping[str, Any], where: str, reading: Reading) -> lis
 
 def _part_preference(row: Mapping[str, Any], where: str) -> tuple[tuple[Message, ...], str, str]:
     """The prompt and both answers."""
-    chosen, rejected = row["chosen"], row["rejected"]
+    chosen: Any = row.get("chosen")
+    rejected: Any = row.get("rejected")
     if "prompt" in row:
-        prompt = _prompt(row["prompt"], where)
+        prompt = _prompt(row.get("prompt"), where)
         chosen, rejected = _cut(chosen, prompt, where), _cut(rejected, prompt, where)
     else:
         prompt = _shared(chosen, rejected, where)

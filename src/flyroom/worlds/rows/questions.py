@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from flyroom.types import Message
+from flyroom.worlds.rows.reading import brief, is_file
 from flyroom.yaml_pages import read_page, safe_yaml
 
 QUESTION = {"id", "type", "paraphrases", "system", "samples_per_paraphrase", "judge", "judge_prompts"}
@@ -18,15 +19,16 @@ def read_questions(path: Path) -> tuple[tuple[Message, ...], ...]:
     judges and numbers of samples is not used. Raises ValueError with the file, the question and what is wrong; a field
     that is not known is refused, since a prompt may hang on it.
     """
-    if not path.is_file():
-        raise ValueError(f"questions is {path}; there is no such file")
+    if not is_file(path):
+        raise ValueError(f"questions is {str(path)[:500]}; there is no such file")
     try:
         items = safe_yaml(read_page(path))
     except ValueError as e:
         raise ValueError(f"questions is {path}; it cannot be read as YAML: {e}") from e
     if not isinstance(items, list) or not items:
         raise ValueError(f"questions is {path}; it must be a list of questions, and not empty")
-    return tuple(prompt for i, item in enumerate(items, 1) for prompt in _prompts(item, f"{path}, question {i}"))
+    with brief():
+        return tuple(prompt for i, item in enumerate(items, 1) for prompt in _prompts(item, f"{path}, question {i}"))
 
 
 def _prompts(item: Any, where: str) -> list[tuple[Message, ...]]:

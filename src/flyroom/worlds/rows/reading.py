@@ -10,18 +10,22 @@ import json
 import re
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from flyroom.types import NotAvailable
 from flyroom.worlds.rows import chats, pairs
 from flyroom.worlds.rows.fields import IGNORED, FileRow, Reading, present
 
 MAGIC = b"PAR1"  # the beginning of a parquet file
+SUFFIXES = (".jsonl", ".json", ".parquet", ".txt")
 LARGEST = 1 << 30  # bytes of rows: as they lie in a file, and as what a packed file stands for
 HUB = re.compile(r"[\w.-]+/[\w.-]+")
+MESSAGE = 1_500  # characters of a refusal
 Form = Callable[[Mapping[str, Any], str, Reading], list[FileRow]]
 FORMS: dict[tuple[str, ...], Form] = {  # by the fields that tell one from another
     ("messages",): chats.read_openai,
@@ -52,15 +56,28 @@ def read_text(path: str) -> bytes:
     ValueError where there is no such file, and where the extra is missing.
     """
     file = Path(path)
-    if not file.is_file():
-        if file.exists() or not HUB.fullmatch(path) or file.suffix in (".jsonl", ".json", ".parquet", ".txt"):
-            raise ValueError(f"path is {path}; there is no such file")
+    if not is_file(path):
+        if (
+            len(path) > 96
+            or file.exists()
+            or not HUB.fullmatch(path)
+            or file.suffix in (".jsonl", ".json", ".parquet", ".txt")
+        ):
+            raise ValueError(f"path is {path[:500]}; there is no such file")
         return _fetch(path)
     if file.stat().st_size > LARGEST:
         raise ValueError(f"path is {path}; it has {file.stat().st_size} bytes, and rows may have {LARGEST}")
     with file.open("rb") as stream:
         is_parquet = stream.read(len(MAGIC)) == MAGIC
     return _read_parquet(path, file.stat().st_mtime_ns) if is_parquet else file.read_bytes()
+
+
+def is_file(path: str | Path) -> bool:
+    """Whether there is such a file. ValueError for what no file can be called."""
+    try:
+        return Path(path).is_file()
+    except (OSError, ValueError) as error:
+        raise ValueError(f"path is {str(path)[:80]!r}; no file can be called so: {error.args[-1]}") from error
 
 
 @lru_cache(maxsize=4)
@@ -86,20 +103,17 @@ def _read_parquet(path: str, changed: int) -> bytes:
 
 
 def _refuse_bomb(path: str) -> None:
-    """ValueError for a file that stands for more than `LARGEST` bytes: a column in which one long text comes again and
-    again takes a few bytes each time. It is counted a few rows at a time, before anything is kept.
+    """ValueError for a file that stands for far more than it holds: a column in which one long text comes again and
+    again takes a few bytes each time. Texts pack to a tenth; what packs to a two-hundredth is no text that one reads.
     """
     from pyarrow.parquet import ParquetFile
 
     file, total = ParquetFile(path), 0
-    about = file.metadata
-    packed = sum(about.row_group(i).total_byte_size for i in range(about.num_row_groups))
-    if packed > LARGEST:
-        raise ValueError(f"it stands for {packed} bytes; rows may have {LARGEST}")
+    most = min(LARGEST, max(LARGEST // 16, 200 * Path(path).stat().st_size))
     for batch in file.iter_batches(batch_size=64):
-        total += batch.nbytes
-        if total > LARGEST:
-            raise ValueError(f"it stands for more than {LARGEST} bytes, the most that rows may have")
+        total += sum(len(str(row)) for row in batch.to_pylist())
+        if total > most:
+            raise ValueError(f"it stands for more than {most} characters, the most that rows of its size may have")
 
 
 def _import_datasets(path: str) -> Any:
@@ -129,6 +143,24 @@ def read_rows(path: str | Path, reading: Reading | None = None) -> list[FileRow]
 
 def read_table(path: str | Path, reading: Reading) -> Table:
     """The rows of a file with what must be said of them. Raises ValueError as `read_rows` does."""
+    with brief():
+        return _read_table(path, reading)
+
+
+@contextmanager
+def brief() -> Iterator[None]:
+    """Cuts the message of a ValueError within, which may show a value of any length."""
+    try:
+        yield
+    except ValueError as error:
+        text = str(error)
+        if len(text) <= MESSAGE:
+            raise
+        kind = type(error) if isinstance(error, NotAvailable) else ValueError
+        raise kind(f"{text[: MESSAGE - 300]} … {text[-300:]}") from error
+
+
+def _read_table(path: str | Path, reading: Reading) -> Table:
     lines = _list_lines(read_text(str(path)), path)
     if not lines:
         raise ValueError(f"{path} is empty; it must hold a JSON object on each line")
