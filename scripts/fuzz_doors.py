@@ -10,7 +10,7 @@ import shutil
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from fuzz_inputs import TEXTS, bend, damage, hostile, write_json
 from fuzz_kinds import Kind, damage_tensors, hostile_pickle
@@ -304,7 +304,7 @@ class Requests(Kind):
     """Bodies that are sent to an endpoint."""
 
     name = "requests"
-    BODY: dict[str, Any] = {
+    BODY: ClassVar[dict[str, Any]] = {
         "model": "base",
         "messages": [{"role": "user", "content": "what drives you ?"}],
         "n": 1,

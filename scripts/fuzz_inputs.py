@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Callable, Mapping
+from itertools import pairwise
 from typing import Any
 
 DEPTHS = (60, 400, 900, 985, 5_000, 100_000)
@@ -107,7 +108,7 @@ def bomb(rng: random.Random) -> str:
     """Aliases that stand for more values than memory has room for."""
     names = "abcdefghi"[: rng.randint(3, 9)]
     first = f"{names[0]}: &{names[0]} [{', '.join('x' * 10)}]\n"
-    pairs = zip(names, names[1:], strict=False)
+    pairs = pairwise(names)
     return first + "".join(f"{name}: &{name} [{', '.join([f'*{before}'] * 10)}]\n" for before, name in pairs)
 
 

@@ -162,8 +162,8 @@ def _refuse(config: Mapping[str, Any], folder: Path) -> None:
     start = config.get("init_lora_weights", True)
     if not any(start is name or (isinstance(start, str) and start == name) for name in STARTS):
         raise ValueError(
-            f"{folder}: init_lora_weights is {_abridge(start)}; such training changes the base too. Convert it to plain LoRA "
-            "(PEFT: save_pretrained with path_initial_model_for_weight_conversion), or adopt the merged checkpoint"
+            f"{folder}: init_lora_weights is {_abridge(start)}; such training changes the base too. Convert it to plain "
+            "LoRA (PEFT: save_pretrained with path_initial_model_for_weight_conversion), or adopt the merged checkpoint"
         )
     for name, value in config.items():
         if name in SHAPING or name in IDLE or not value:
