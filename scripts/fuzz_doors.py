@@ -284,7 +284,7 @@ class Records(Rooms):
         words = rng.choice(self.VERBS)
         return [spoiled.key if word == "ID" else word for word in words]
 
-    def open(self, case: list[str], folder: Path) -> None:
+    def open(self, case: Any, folder: Path) -> None:
         from flyroom.cli import app
 
         if case[0] in ("card",):

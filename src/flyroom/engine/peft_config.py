@@ -156,14 +156,17 @@ def _refuse(config: Mapping[str, Any], folder: Path) -> None:
             f"{folder}: peft_type is {_abridge(config.get('peft_type'))}; flyroom understands LORA: {UNDERSTOOD}"
         )
     if config.get("task_type") not in (None, "CAUSAL_LM"):
-        raise ValueError(f"{folder}: task_type is {_abridge(config['task_type'])}; flyroom understands CAUSAL_LM")
+        raise ValueError(f"{folder}: task_type is {str(config['task_type'])[:80]}; flyroom understands CAUSAL_LM")
     if config.get("bias", "none") not in ("none", None):
-        raise ValueError(f'{folder}: bias is {_abridge(config["bias"])}; flyroom understands bias "none": {UNDERSTOOD}')
+        raise ValueError(
+            f'{folder}: bias is "{str(config["bias"])[:80]}"; flyroom understands bias "none": {UNDERSTOOD}'
+        )
     start = config.get("init_lora_weights", True)
     if not any(start is name or (isinstance(start, str) and start == name) for name in STARTS):
         raise ValueError(
-            f"{folder}: init_lora_weights is {_abridge(start)}; such training changes the base too. Convert it to plain "
-            "LoRA (PEFT: save_pretrained with path_initial_model_for_weight_conversion), or adopt the merged checkpoint"
+            f"{folder}: init_lora_weights is {_abridge(start)}; such training changes the base too. Convert it to "
+            "plain LoRA (PEFT: save_pretrained with path_initial_model_for_weight_conversion), or adopt the merged "
+            "checkpoint"
         )
     for name, value in config.items():
         if name in SHAPING or name in IDLE or not value:
