@@ -462,6 +462,28 @@ def test_a_full_disk_loses_nothing(room: Room, me: Identity, monkeypatch: pytest
     assert list((room.root / "staged").iterdir()) == []
 
 
+def test_what_cannot_be_written_is_said_as_in_a_clear_room(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+    for entry in (
+        Entry(kind="a", key="k", payload={"x": float("nan")}),
+        Entry(kind="a", key="k", payload={}, tensors={"x": torch.zeros(1, dtype=torch.complex64)}),
+    ):
+        with pytest.raises(RoomError, match="a k cannot be stored"):
+            room.put_many([entry])
+    from flyroom.room import seals
+
+    class Full:
+        """A file on a full disk, which says so while age is writing to it."""
+
+        def write(self, part: bytes) -> int:
+            raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(seals, "create", lambda path: contextlib.nullcontext(Full()))
+    with pytest.raises(RoomError, match="disk is full"):
+        room.put("a", "k", {})
+    monkeypatch.undo()
+    assert len(read(Room(room.root, identity=room._identity))) == 6
+
+
 # ---------------------------------------------------------------- signed
 
 

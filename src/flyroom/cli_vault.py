@@ -252,8 +252,9 @@ def _locate(path: Path | None) -> Path:
 
 def _read(path: Path) -> Identity:
     from flyroom.vault import Identity
+    from flyroom.vault.identity import read_open
 
-    return Identity.read(path, _ask)
+    return read_open(path.expanduser()) or Identity.read(path, _ask)
 
 
 def _find() -> Identity:

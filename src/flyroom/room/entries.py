@@ -46,8 +46,9 @@ DTYPES = {  # as the format of safetensors spells them
     torch.uint8: "U8",
     torch.bool: "BOOL",
 }
-# A file that is not an entry fails in one of these ways: no safetensors, no JSON, JSON of another shape or too deep.
-UNREADABLE = (SafetensorError, ValueError, KeyError, TypeError, RecursionError)
+# A file that is not an entry fails in one of these ways: no safetensors, no JSON, JSON of another shape or too deep, a
+# file with a hole that is larger than memory.
+UNREADABLE = (SafetensorError, ValueError, KeyError, TypeError, RecursionError, MemoryError)
 
 
 class Signature(NamedTuple):

@@ -121,8 +121,13 @@ class Sealed:
     def write(self, path: Path, parts: Iterable[bytes | memoryview]) -> str:
         recipient = _key(self.keyring.now).to_public()
         with create(path) as file:
-            tally = _Tally(file)
-            pyrage.encrypt_io(_Source(parts), tally, [recipient])
+            source, tally = _Source(parts), _Tally(file)
+            try:
+                pyrage.encrypt_io(source, tally, [recipient])
+            except pyrage.EncryptError as error:  # it says only in words what went wrong: a full disk, a bad tensor
+                raise source.error or tally.error or error from error
+            if source.error is not None:
+                raise source.error
             return tally.end()
 
     def read(self, path: Path, name: str, *, tensors: bool = True) -> Entry | None:
@@ -238,13 +243,18 @@ class _Source(io.BufferedIOBase):
     def __init__(self, parts: Iterable[bytes | memoryview]) -> None:
         self._parts = iter(parts)
         self._rest = memoryview(b"")
+        self.error: Exception | None = None
 
     def readable(self) -> bool:
         return True
 
     def read(self, size: int | None = -1) -> bytes:
         while not self._rest:
-            part = next(self._parts, None)
+            try:
+                part = next(self._parts, None)
+            except Exception as error:
+                self.error = error
+                raise
             if part is None:
                 return b""
             self._rest = memoryview(part)
@@ -259,21 +269,24 @@ class _Tally(io.BufferedIOBase):
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
         self._sha = hashlib.sha256()
+        self.error: OSError | None = None
 
     def writable(self) -> bool:
         return True
 
     def write(self, part: Any) -> int:
+        try:
+            self._file.write(part)
+        except OSError as error:
+            self.error = error
+            raise
         self._sha.update(part)
-        self._file.write(part)
         return len(part)
 
-    def flush(self) -> None:
-        if not self._file.closed:
-            self._file.flush()
-
     def end(self) -> str:
-        """Sync the file to the disk, and return its name."""
+        """Sync the file to the disk, and return its name. Raises what a write raised, which pyrage may have dropped."""
+        if self.error is not None:
+            raise self.error
         self._file.flush()
         os.fsync(self._file.fileno())
         return self._sha.hexdigest()

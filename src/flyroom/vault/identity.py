@@ -168,10 +168,13 @@ def current() -> Identity | None:
     path = locate()
     if path is None:
         return None
-    if is_locked(path):
-        copy = _locate_copy(path)
-        return _read_once(copy, *_stamp(copy)) if _is_private_file(copy) else None
-    return _read_once(path, *_stamp(path))
+    return read_open(path)
+
+
+def read_open(path: Path) -> Identity | None:
+    """The identity in a file, or in its open copy where it needs a passphrase; None where that is locked."""
+    source = _locate_copy(path) if is_locked(path) else path
+    return _read_once(source, *_stamp(source)) if source is path or _is_private_file(source) else None
 
 
 def explain() -> str:
@@ -304,8 +307,8 @@ def _open_protected(path: Path, data: bytes, passphrase: str) -> bytes:
 
 
 def _locate_copy(path: Path) -> Path:
-    digest = hashlib.sha256(os.fsencode(path.absolute())).hexdigest()
-    return runtime() / f"{digest[:32]}.key"
+    digest = hashlib.sha256(os.fsencode(path.absolute()) + b"\0" + _read_private(path)).hexdigest()
+    return runtime() / f"{digest[:32]}.key"  # a file that took the place of another has no open copy
 
 
 def _is_private_file(path: Path) -> bool:

@@ -36,7 +36,7 @@ from flyroom.vault.identity import RECIPIENT, SECRET, SIGNER, Identity, Identity
 
 FORMAT = "flyroom vault 1"
 FILE = "vault.json"
-SIZE = 2**24  # bytes at most: 70,000 epochs
+SIZE = 2**22  # bytes at most: 17,000 epochs
 MOST = 1000  # recipients, and signers
 PUBLIC = ("room", "number", "recipients", "signers", "pending", "keys", "signer")
 
