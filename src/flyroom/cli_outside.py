@@ -110,7 +110,7 @@ def serve(
         if not as_json:
             rows = [{"model": o.id, "recipe": o.recipe.name, "dose": o.recipe.dose, "seed": o.seed} for o in organisms]
             table(url, rows)
-        err.print(f"[bold]{url}[/bold]: also the model `base`; until {until}; Ctrl-C ends")
+        err.print(f"[bold]{url}[/bold]: also the model `base`; Ctrl-C ends. Until {until}.")
         emit({"url": url, "models": list(models), "purpose": reason, "expires": until}, as_json)
         threading.Event().wait()
 
