@@ -153,7 +153,7 @@ def _load(file: Path) -> Mapping[str, Any]:
 def _refuse(config: Mapping[str, Any], folder: Path) -> None:
     if config.get("peft_type") != "LORA":
         raise ValueError(
-            f"{folder}: peft_type is {_abridge(config.get('peft_type'))}; flyroom understands LORA: {UNDERSTOOD}"
+            f"{folder}: peft_type is {str(config.get('peft_type'))[:80]}; flyroom understands LORA: {UNDERSTOOD}"
         )
     if config.get("task_type") not in (None, "CAUSAL_LM"):
         raise ValueError(f"{folder}: task_type is {str(config['task_type'])[:80]}; flyroom understands CAUSAL_LM")
