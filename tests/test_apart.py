@@ -11,18 +11,21 @@ from pathlib import Path
 import pytest
 from test_bench import ALL, COIN, ORACLE, ROW, Does, found, oracle, run
 
+from flyroom.cell.process import walls_here
 from flyroom.detectors import MeanDifference, OutputJudge
 from flyroom.types import Access, Detector, Finding, Lab, Suspect
 
+MODE = "strict" if walls_here() else "trust"
+
 
 def cell(what: Callable, needs: Access = Access.LOGPROBS):
-    (only,) = run({"it": Does(what=what, needs=needs)}, isolated=True).cells
+    (only,) = run({"it": Does(what=what, needs=needs)}, isolated=True, isolation=MODE).cells
     return only
 
 
 @pytest.mark.parametrize("detector", [MeanDifference(), OutputJudge(asks=8), ORACLE], ids=["probe", "judge", "oracle"])
 def test_it_finds_what_it_finds_in_this_process(detector: Detector) -> None:
-    (here,), (there,) = (run({"it": detector}, isolated=isolated).cells for isolated in (False, True))
+    (here,), (there,) = (run({"it": detector}, isolated=isolated, isolation=MODE).cells for isolated in (False, True))
     assert there.error is None
     assert there.suspicions == here.suspicions
     assert there.cost.forward_tokens == here.cost.forward_tokens > 0
@@ -145,7 +148,7 @@ def writes(suspects: Sequence[Suspect], lab: Lab, seed: int) -> list[Finding]:
     ],
 )
 def test_whatever_it_raises_is_its_result_and_the_bench_goes_on(what: Callable, error: str) -> None:
-    failed, after = run({"it": Does(what=what, needs=ALL), "coin": COIN}, isolated=True).cells
+    failed, after = run({"it": Does(what=what, needs=ALL), "coin": COIN}, isolated=True, isolation=MODE).cells
     assert failed.error is not None
     assert failed.error.startswith(error)
     assert after.error is None
@@ -168,7 +171,7 @@ def test_what_is_not_available_there_is_not_available_here() -> None:
     def lacks(suspects: Sequence[Suspect], lab: Lab, seed: int) -> list[Finding]:
         return found([float(len(lab.questions("tides"))) for _ in suspects])
 
-    lacking, after = run({"it": Does(what=lacks), "coin": COIN}, isolated=True).cells
+    lacking, after = run({"it": Does(what=lacks), "coin": COIN}, isolated=True, isolation=MODE).cells
     assert (lacking.available, lacking.error) == (False, None)
     assert lacking.why.startswith("the lab has no questions about 'tides'")
     assert after.available

@@ -21,6 +21,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 
 from flyroom.bench import bench
+from flyroom.cell.process import walls_here
 from flyroom.detectors import FromClassifier, FromScorer, detectors, theirs
 from flyroom.lab import Material
 from flyroom.lineup import Lineup, Terms
@@ -38,7 +39,9 @@ REPLIES = [Reply(suspect=Suspect(name="s"), messages=(Message("user", "q"),), an
 
 
 def run(detector: Detector, *, isolated: bool = False, engine: FakeEngine | None = None) -> Cell:
-    lineup = Lineup.of(GROWN, calibration=CALIBRATION, terms=Terms(isolated=isolated))
+    lineup = Lineup.of(
+        GROWN, calibration=CALIBRATION, terms=Terms(isolated=isolated, isolation="strict" if walls_here() else "trust")
+    )
     (cell,) = bench(lineup, {"it": detector}, engine or FakeEngine(), material=MATERIAL, seed=0).cells
     return cell
 
