@@ -569,3 +569,19 @@ def test_a_file_of_age_is_no_blob_unless_it_is_of_an_epoch(room: Room, me: Ident
     path.write_bytes(data)
     (room.root / "index.sqlite3").unlink()
     assert len(Room(room.root, identity=me).list()) == 6  # who cannot open the keyring adds nothing
+
+
+def test_a_blob_that_age_finds_damaged_is_left_out(room: Room) -> None:
+    import hashlib
+
+    path = Folder(room.root).list_blobs()[0]
+    content = bytearray(path.read_bytes())
+    content[-20] ^= 1  # in the part that is encrypted, under a name that agrees
+    path.unlink()
+    fresh = Folder(room.root).locate(hashlib.sha256(content).hexdigest())
+    fresh.parent.mkdir(exist_ok=True)
+    fresh.write_bytes(content)
+    (room.root / "index.sqlite3").unlink()
+    again = Room(room.root, identity=room._identity)
+    assert len(again.list()) == 5
+    assert again.check().corrupt == (fresh,)

@@ -29,6 +29,8 @@ from flyroom.room.files import create
 from flyroom.types import Entry, plain
 from flyroom.vault.keyring import Epoch, Keyring
 
+CLOSED = (pyrage.DecryptError, OSError)  # what age raises for a file that is not for a key, and for a damaged part
+
 
 class Listing(NamedTuple):
     """An entry without its content."""
@@ -142,7 +144,7 @@ class Sealed:
         for epoch in reversed(self.keyring.epochs):
             try:
                 _read_head(data, [_key(epoch)])
-            except pyrage.DecryptError:
+            except CLOSED:
                 continue
             return epoch.number
         raise ValueError(f"no epoch of this room opens {path}")
@@ -184,7 +186,7 @@ class Sealed:
     def _decrypt_head(self, data: bytes) -> bytes:
         try:
             return _read_head(data, self._keys)
-        except pyrage.DecryptError as error:
+        except CLOSED as error:
             raise ValueError(f"no epoch of this room opens this: {error}") from error
 
     @cached_property
