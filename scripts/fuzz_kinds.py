@@ -222,8 +222,11 @@ class Adapters(Kind):
 
 def damage_tensors(data: bytes, rng: random.Random, victim: str) -> bytes:
     """A safetensors file with a bent header, a header longer than the file, a wound, or a hole where tensors were."""
-    (length,) = struct.unpack("<Q", data[:8])
-    header, body = json.loads(data[8 : 8 + length]), data[8 + length :]
+    try:
+        (length,) = struct.unpack("<Q", data[:8])
+        header, body = json.loads(data[8 : 8 + length]), data[8 + length :]
+    except (ValueError, struct.error, RecursionError):  # it was harmed before
+        return damage(data, rng)
     roll = rng.random()
     if roll < 0.5:
         text = write_json(bend(header, rng, victim), rng)
