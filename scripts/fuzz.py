@@ -280,7 +280,9 @@ def show_one(kind: Any, number: int, seed: int, home: Path) -> None:
     """One case: its outcome, what it was, and the whole traceback."""
     kind.prepare(home)
     sys.stdout.write(json.dumps(attempt(kind, number, seed, home, Watch())) + "\n")
-    case = kind.make(random.Random(f"{seed} {kind.name} {number}"), _empty(home / "case"), str(home / "outside/victim"))
+    folder = _empty(home / "case")
+    (folder / "tmp").mkdir()
+    case = kind.make(random.Random(f"{seed} {kind.name} {number}"), folder, str(home / "outside/victim"))
     sys.stdout.write(f"{ascii(case)[:2_000]}\n")
     kind.open(case, home / "case")
 

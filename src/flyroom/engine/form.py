@@ -24,11 +24,13 @@ from itertools import product
 from typing import Any, NamedTuple
 
 import jinja2
+from jinja2.exceptions import SecurityError
 
 from flyroom.engine import sandbox as _  # noqa: F401 - from here on templates are bounded
 from flyroom.types import Message, NotAvailable
 
 DATE = "2026-01-01"
+SHORT = 1_000  # characters of a chat that no template of a chat model finds too long
 # What a template raises, by itself or since somebody wrote it to.
 FAULTS = (jinja2.TemplateError, TypeError, ValueError, LookupError, AttributeError, ArithmeticError, RecursionError)
 FAULTS += (MemoryError, AssertionError)
@@ -64,18 +66,24 @@ class Template:
         self.tokenizer, self.date = tokenizer, date
         self.dated = "strftime_now" in str(tokenizer.chat_template)
         self._source = fix_date(tokenizer.get_chat_template(), date) if self.dated else None
+        self._refusal = ""
         self.parts = False
         self.parts = not self._passes_text()
 
     def write(self, messages: Sequence[Message], *, opened: bool) -> str:
-        """The chat as text. NotAvailable where the template refuses it."""
+        """The chat as text. NotAvailable where the template refuses it, and once a short chat was too much for it."""
+        if self._refusal:
+            raise NotAvailable(self._refusal)
         turns = [{"role": m.role, "content": self._content(m)} for m in messages]
         options = {"tokenize": False, "add_generation_prompt": opened, "chat_template": self._source}
         try:
             text = self.tokenizer.apply_chat_template(turns, **options)
         except FAULTS as error:
             roles, why = [m.role for m in messages], " ".join(str(error).split())[:500]
-            raise NotAvailable(f"messages with roles {roles} are refused by the chat template: {why}") from error
+            refusal = f"messages with roles {roles} are refused by the chat template: {why}"
+            if isinstance(error, SecurityError) and sum(len(m.content) for m in messages) < SHORT:
+                self._refusal = refusal  # it would take as long each time
+            raise NotAvailable(refusal) from error
         return str(text)
 
     def before(self, messages: Sequence[Message]) -> str:
