@@ -153,6 +153,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--base", default="0.25M")
     parser.add_argument("--seeds", type=int, default=6)
+    parser.add_argument("--first", type=int, default=0, help="the first of the seeds")
     parser.add_argument("--rank", type=int, default=0, help="0: that of each recipe")
     parser.add_argument("--steps", type=int, default=0, help="0: those of each recipe")
     parser.add_argument("--changed", type=int, default=3, help="seeds whose organisms are changed")
@@ -164,11 +165,11 @@ def main() -> None:
         base, room = open_base(terms.base, device="cpu"), Room(Path(scratch) / "room")
         register = Register(Path(scratch) / "exports")
         recipes = [make(name, changes, world=base.world) for name in RECIPES]
-        models = stages.grow(recipes, base, room, seeds=range(terms.seeds))
+        models = stages.grow(recipes, base, room, seeds=range(terms.first, terms.first + terms.seeds))
         organisms = [model for model in models if model.recipe.dose > 0]
         groups: dict[str, list[float]] = {}
         for i, organism in enumerate(organisms):
-            if organism.seed >= terms.changed:
+            if organism.seed >= terms.first + terms.changed:
                 continue
             print(f"changing {organism.recipe.name}, seed {organism.seed}", file=sys.stderr)
             for name, cosine in measure(organism, base, register, organisms[i - 1]):

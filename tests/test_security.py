@@ -401,3 +401,18 @@ def test_a_note_beside_a_bar_is_shown_as_it_is(monkeypatch):
     with terminal.progress() as watch:
         assert watch is not None
         watch("grow", 1, 2, "[/x]")
+
+
+@pytest.mark.parametrize("target", ["/dev/zero", "{victim}"])
+def test_what_makes_a_folder_a_room_is_no_link(room: Room, victim: Path, target: str):
+    (room.root / "format").unlink()
+    (room.root / "format").symlink_to(target.format(victim=victim))
+    with pytest.raises(RoomError, match="format is a link"):
+        Room(room.root).list()
+
+
+def test_what_makes_a_folder_a_room_is_small(room: Room):
+    with (room.root / "format").open("r+b") as file:
+        file.truncate(2**40)
+    with pytest.raises(RoomError, match="plain file of at most"):
+        Room(room.root).list()

@@ -165,8 +165,8 @@ def _write_pem(key: ec.EllipticCurvePublicKey) -> bytes:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    if path.is_symlink() or path.stat().st_size > LARGEST:
-        raise ValueError(f"{path.name} is a link, or too large for a signature")
+    if path.is_symlink() or not path.is_file() or path.stat().st_size > LARGEST:
+        raise ValueError(f"{path.name} is a link, no plain file, or too large for a signature")
     values = json.loads(path.read_text(encoding="utf-8"))
     if not isinstance(values, dict):
         raise ValueError(f"{path.name} is no JSON object")

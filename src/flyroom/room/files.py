@@ -7,12 +7,14 @@ import hashlib
 import os
 import shutil
 import sqlite3
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
 DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+SMALL = 2**20  # bytes
 AGE = b"age-encryption.org/v1\n"  # how an age file begins
 
 
@@ -22,6 +24,22 @@ class RoomError(ValueError):
 
 def is_plain(path: Path) -> bool:
     return path.is_file() and not path.is_symlink()
+
+
+def read_small(path: Path) -> str:
+    """The text of a small file of the room's. Raises RoomError for a link, a device or a pipe, and for a large file:
+    what a stranger put there could have no end.
+    """
+    if path.is_symlink():
+        raise RoomError(f"{path} is a link; a room keeps its files in folders of its own")
+    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
+    with open(handle, "rb") as file:
+        about = os.fstat(handle)
+        if not stat.S_ISREG(about.st_mode) or about.st_size > SMALL:
+            raise RoomError(
+                f"{path} is not a file that flyroom wrote: it must be a plain file of at most {SMALL} bytes"
+            )
+        return file.read(SMALL).decode(errors="replace")
 
 
 def is_at(handle: int, path: Path) -> bool:

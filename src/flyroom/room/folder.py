@@ -15,7 +15,7 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from flyroom.room.files import RoomError, is_at, is_plain, sync, write
+from flyroom.room.files import RoomError, is_at, is_plain, read_small, sync, write
 from flyroom.room.index import NAME
 
 FOLDERS = ("blobs", "staged", "locks")
@@ -155,5 +155,8 @@ class Folder:
 def _read_placing(folder: Path) -> set[str]:
     """The blobs that a group was placing. Whatever else stands there is left alone: it could be a path to anything."""
     path = folder / "placing"
-    words = path.read_text(errors="replace").split() if is_plain(path) else []
+    try:
+        words = read_small(path).split() if is_plain(path) else []
+    except RoomError:  # too large for one of ours
+        words = []
     return {word for word in words if NAME.fullmatch(word)}

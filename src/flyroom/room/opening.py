@@ -11,7 +11,7 @@ import re
 from contextlib import suppress
 from pathlib import Path
 
-from flyroom.room.files import RoomError, stamp
+from flyroom.room.files import RoomError, read_small, stamp
 from flyroom.room.folder import Folder
 from flyroom.room.seals import Clear, Sealed
 from flyroom.vault import Identity, keyring, pins
@@ -26,7 +26,7 @@ OWN = {"staged", "locks", "vault.json"}  # what may lie in a folder that is beco
 
 def read_format(folder: Folder) -> int:
     """The number of the format. Raises RoomError for another version's, and for a folder that is no room."""
-    root, words = folder.root, folder.marker.read_text(errors="replace").split()
+    root, words = folder.root, read_small(folder.marker).split()
     if words[:2] != ["flyroom", "room"] or len(words) != 3 or not re.fullmatch("[1-9][0-9]{0,8}", words[2]):
         raise RoomError(f"{folder.marker} does not say what a room's should; {root} is not a room")
     number = int(words[2])
