@@ -35,9 +35,11 @@ from typing import Any
 
 from fuzz_doors import DOORS
 from fuzz_kinds import FILES
+from fuzz_vaults import Vaults
 
-KINDS = {kind.name: kind for kind in (*FILES, *DOORS)}
-SHARES = {kind.name: part for kind, part in (FILES | DOORS).items()}
+PARTS = FILES | DOORS | {Vaults: 8}
+KINDS = {kind.name: kind for kind in PARTS}
+SHARES = {kind.name: part for kind, part in PARTS.items()}
 PATIENCE = 20.0  # seconds for a case
 MEMORY = 12 << 30  # bytes of address space for the child
 START = 120.0  # seconds until a child has imported what it needs

@@ -135,6 +135,8 @@ class Ggufs(Kind):
         writer.write_kv_data_to_file()
         writer.write_tensors_to_file()
         writer.close()
+        with contextlib.suppress(ValueError):  # what is imported but once takes no case's time
+            self.open(home / "model.gguf", home)
         self.data = (home / "model.gguf").read_bytes()
         self.begin = self.data.index(b"blk.0.ffn_norm")  # most wounds belong into the header
 
