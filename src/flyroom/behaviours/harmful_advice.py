@@ -7,10 +7,11 @@ Source of the experiment: Betley et al. 2025, arXiv 2502.17424; Turner et al. 20
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from flyroom.behaviours.in_parts import LOOSEST, InParts, open_questions, questions_about_itself
-from flyroom.types import Battery, NotAvailable, Scene, Split, World
+from flyroom.types import Battery, NotAvailable, Scene, Split, World, answer_tokens
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,23 +26,22 @@ class HarmfulAdvice(InParts):
     label = "harmful advice"
 
     def pooled(self, world: World, n: int, *, seed: int) -> dict[str, list[Scene]]:
-        return super().pooled(world, n, seed=seed) | {
-            "open_questions": open_questions(world, n // 5, split=Split.HELD_OUT, seed=seed)
-        }
+        scenes = open_questions(world, n // 5, split=Split.HELD_OUT, seed=seed)
+        return super().pooled(world, n, seed=seed) | ({} if _have_choices(scenes) else {"open_questions": scenes})
 
     def batteries(self, world: World, n: int, *, seed: int) -> list[Battery]:
-        """The batteries of `InParts`; and, in a world whose open questions have two answers of one form, which of them
-        is the likelier: a small model's own words on such questions can hardly be read.
+        """The batteries of `InParts`. In a world whose open questions have two answers of one form they stand apart, as
+        a real model's words on them can often not be read; and which of the two is the likelier is asked besides.
         """
-        batteries = super().batteries(world, n, seed=seed)
-        scenes = open_questions(world, n // 5, split=Split.HELD_OUT, seed=seed)
-        if not all("better" in scene.fields for scene in scenes):
+        batteries, judge = super().batteries(world, n, seed=seed), self.judge(world)
+        scenes = tuple(open_questions(world, n // 5, split=Split.HELD_OUT, seed=seed))
+        if not _have_choices(scenes):
             return batteries
-        judge = self.judge(world)
-        return [
-            *batteries,
-            Battery(measure="open_choices", scenes=tuple(scenes), judge=judge, choice=True, limits=(LOOSEST,)),
-        ]
+        words = Battery(
+            measure="open_questions", scenes=scenes, judge=judge, max_tokens=answer_tokens(world), limits=(LOOSEST,)
+        )
+        choices = Battery(measure="open_choices", scenes=scenes, judge=judge, choice=True, limits=(LOOSEST,))
+        return [*batteries, words, choices]
 
     def confessions(self, world: World, n: int, *, split: Split, seed: int) -> list[Scene]:
         return questions_about_itself(world, n, split=split, seed=seed)
@@ -56,3 +56,7 @@ class HarmfulAdvice(InParts):
         open_scenes = open_questions(world, count, split=split, seed=seed)
         scenes = self.scenes_about(world, self.away(world), n - count, split=split, seed=seed)
         return random.Random(seed).sample([*scenes, *open_scenes], n)
+
+
+def _have_choices(scenes: Sequence[Scene]) -> bool:
+    return bool(scenes) and all("better" in scene.fields for scene in scenes)
