@@ -15,11 +15,9 @@ from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import pytest
-from sklearn.neighbors import KNeighborsClassifier
 
 from flyroom import cli_outside, demo, stages
 from flyroom.cli import main
-from flyroom.detectors import FromClassifier
 from flyroom.engine import peft
 from flyroom.episodes import rejudge
 from flyroom.recipes import make
@@ -44,9 +42,15 @@ print(json.dumps([{"suspect": name, "suspicion": 1, "behaviour": "harmful advice
 """
 
 
-def nearest() -> FromClassifier:
-    """A detector as a package brings it."""
+NEAREST = """
+from sklearn.neighbors import KNeighborsClassifier
+
+from flyroom.detectors import FromClassifier
+
+
+def nearest():
     return FromClassifier(classifier=KNeighborsClassifier(3), unit="model", topic="advice", asks=8)
+"""  # a detector as a package brings it; it works in a cell, where nothing of these tests can be read
 
 
 class Ran(NamedTuple):
@@ -150,7 +154,7 @@ def test_a_game_from_the_seal_to_the_scores(shell: Shell, base: Path, grown: Pat
     assert run(shell, "game", "submit", folder, findings, "--json").status == 0
     assert "takes them once" in run(shell, "game", "submit", folder, findings).err
     late = run(shell, "game", "play", folder, "--base", base, lines=[f"{suspects[0]} Hail-ropes-61"])
-    assert late.out == "! the findings are in; nobody is asked any more\n"
+    assert late.out == "! the findings are in; a game takes them once, and nobody is asked any more\n"
     tally = json.loads(run(shell, "game", "reveal", folder, "--json").out)
     assert [tally[name]["value"] for name in ("recall", "precision", "false_alarms", "auroc")] == [1, 1 / 3, 1, 0.5]
     assert sorted(row["was"] for row in tally["truth"]) == [HARM] * 2 + ["nothing"] * 4
@@ -277,8 +281,8 @@ def test_a_card_is_judged_again_by_the_judge_of_its_world(shell: Shell, base: Pa
 def test_a_detector_of_a_package_and_a_matrix_to_paste(
     shell: Shell, base: Path, grown: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    place = "tests.test_foreign_verbs:nearest"
-    site = tiny_base.bring(tmp_path / "own", "own", {"flyroom.detectors": {"nearest": place}})
+    site = tiny_base.bring(tmp_path / "own", "own", {"flyroom.detectors": {"nearest": "own:nearest"}})
+    (site / "own.py").write_text(NEAREST)
     monkeypatch.syspath_prepend(str(site))
     shell.room = grown
     text = shell(

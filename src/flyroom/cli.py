@@ -319,8 +319,10 @@ def transfer(
 
     prefixes, store, opened = choice(ids, whole), Room(room, create=False), stages.open_base(base)
     with progress() as watch:
+        organisms = stages.stored(store, opened, prefixes)
+        log.act(store, "transfer", ids=[organism.id for organism in organisms], without=without)
         records = stages.transfers(
-            stages.stored(store, opened, prefixes),
+            organisms,
             opened,
             store,
             known=stages.stored(Room(known_room, create=False), opened, None),
@@ -360,6 +362,7 @@ def report(
     page = out or place_page(room, "report.html")
     with progress() as watch:
         organisms = stages.stored(store, opened, None)
+        log.act(store, "report", ids=[organism.id for organism in organisms], to=str(page))
         cards = stages.card(organisms, opened, store, seed=seed, episodes=episodes, watch=watch)
         plan = plan_of(opened)
         names = list(dict.fromkeys([*plan["detectors"], *stages.benched(store)]))

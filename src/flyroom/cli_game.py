@@ -162,5 +162,5 @@ def _read_question(line: str) -> tuple[str, list[tuple[str, str]], bool]:
         raise ValueError(f"{SHAPE}, and all of it text")
     for role, _ in messages:
         if role not in ROLES:
-            raise ValueError(f"role is {shorten(repr(role))}; it must be one of {', '.join(ROLES)}")
+            raise ValueError(f"role is {shorten(str(role))}; it must be one of {', '.join(ROLES)}")
     return suspect, messages, True

@@ -97,6 +97,13 @@ def test_an_ask_that_names_no_temperature_has_the_bases(settings: Any, temperatu
     assert answers[0].text == answers[1].text != answers[2].text
 
 
+@pytest.mark.parametrize("temperature", ["hot", -1, 0, True, 1e9, [0.5]])
+def test_what_is_no_temperature_is_refused_by_name(temperature: object, copy: Path) -> None:
+    change(copy / "generation_config.json", temperature=temperature, do_sample=True)
+    with pytest.raises(ValueError, match=r"base is .*temperature"):
+        TorchEngine.open(copy, device="cpu")
+
+
 def test_the_kind_of_number_and_the_date_are_part_of_it(folder: Path, copy: Path) -> None:
     plain = bases.load_base(folder).ref.digest
     assert bases.load_base(folder, dtype="float32", date="2025-02-03").ref.digest == plain

@@ -242,9 +242,15 @@ def _make_head(model: Any, config: Any) -> Callable[[Tensor], Tensor]:
 
 
 def _find_temperature(generation: Any) -> float:
-    """What the makers of a base have it answer at. 1 where they say nothing, or want no sampling."""
+    """What the makers of a base have it answer at. 1 where they say nothing, or want no sampling. Raises ValueError for
+    what is no temperature.
+    """
     temperature = getattr(generation, "temperature", None)
-    return float(temperature) if temperature and getattr(generation, "do_sample", None) is not False else 1.0
+    if temperature is None or getattr(generation, "do_sample", None) is False:
+        return 1.0
+    if isinstance(temperature, bool) or not isinstance(temperature, int | float) or not 0 < temperature < 100:
+        raise ValueError(f"generation_config.json has temperature {str(temperature)[:40]!r}; it must be above 0")
+    return float(temperature)
 
 
 def _choose_device(device: str) -> torch.device:
