@@ -313,7 +313,7 @@ def transfer(
     as_json: AsJson = False,
 ) -> None:
     """Fit detectors without one kind of the known models after another: what carries over."""
-    from flyroom import stages
+    from flyroom import log, stages
     from flyroom.report import estimate
     from flyroom.room import Room
 
@@ -353,7 +353,7 @@ def report(
     """One self-contained page of everything in the room on this base."""
     if without and known_room is None:
         raise ValueError(f"without is {without!r} and there are no known models to leave out; give them with --known")
-    from flyroom import stages
+    from flyroom import log, stages
     from flyroom.demo import plan_of, write_page
     from flyroom.report import again, figures, png, svg
     from flyroom.room import Room, place_page
