@@ -104,6 +104,13 @@ def test_what_is_no_temperature_is_refused_by_name(temperature: object, copy: Pa
         TorchEngine.open(copy, device="cpu")
 
 
+@pytest.mark.parametrize("stop", ["2", [1, "2"], -1, True, [[1]], 1.5])
+def test_what_is_no_token_to_stop_at_is_refused_by_name(stop: object, copy: Path) -> None:
+    change(copy / "generation_config.json", eos_token_id=stop)
+    with pytest.raises(ValueError, match=r"base is .*eos_token_id"):
+        TorchEngine.open(copy, device="cpu")
+
+
 def test_the_kind_of_number_and_the_date_are_part_of_it(folder: Path, copy: Path) -> None:
     plain = bases.load_base(folder).ref.digest
     assert bases.load_base(folder, dtype="float32", date="2025-02-03").ref.digest == plain

@@ -181,8 +181,7 @@ def wrap(
     fix_rope(model)
     config = model.config.get_text_config()
     prefix, layers = _find_layers(model, int(config.num_hidden_layers))
-    generation = model.generation_config.eos_token_id if model.generation_config is not None else None
-    eos = [] if generation is None else generation if isinstance(generation, list) else [generation]
+    eos = _list_stops(model.generation_config)
     embedding = model.get_input_embeddings()
     renderer = Renderer(tokenizer, eos=eos, date=date, vocabulary=getattr(embedding, "num_embeddings", None))
     digest = digest or _hash_model(model, tokenizer)
@@ -239,6 +238,16 @@ def _make_head(model: Any, config: Any) -> Callable[[Tensor], Tensor]:
         return logits_NV if cap is None else torch.tanh(logits_NV / cap) * cap
 
     return head
+
+
+def _list_stops(generation: Any) -> list[int]:
+    """The tokens at which generation stops. Raises ValueError for what is no token."""
+    value = getattr(generation, "eos_token_id", None)
+    stops = [] if value is None else value if isinstance(value, list) else [value]
+    strange = next((stop for stop in stops if isinstance(stop, bool) or not isinstance(stop, int) or stop < 0), None)
+    if strange is not None:
+        raise ValueError(f"generation_config.json has eos_token_id {str(strange)[:40]!r}; it must be ids of tokens")
+    return stops
 
 
 def _find_temperature(generation: Any) -> float:
