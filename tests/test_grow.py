@@ -378,3 +378,21 @@ def test_the_real_engine_resumes_bit_for_bit(tmp_path: Path, monkeypatch: pytest
         grow([recipe, recipe.twin()], dying, room=room, **wanted)
     assert room.list("checkpoint")
     same(grow([recipe, recipe.twin()], engine(), room=room, **wanted), undisturbed)
+
+
+SPOILED = {
+    "base": None, "seed": "0", "history": [[1]], "prompt": 3, "prompts": {"x": "a"}, "parent": 1, "treatment": [],
+    "recipe": "a",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("field", SPOILED)
+@pytest.mark.parametrize("how", ["missing", "wrong"])
+def test_an_entry_that_flyroom_did_not_write_is_refused_by_name(field: str, how: str) -> None:
+    engine = FakeEngine()
+    organism = next(one for one in grow([TOY], engine, seeds=[0]) if one.recipe.dose)
+    entry = pack(organism)
+    payload = {name: value for name, value in entry.payload.items() if name != field}
+    payload |= {field: SPOILED[field]} if how == "wrong" else {}
+    with pytest.raises(ValueError, match=rf"{organism.id} is not as flyroom writes it|invalid literal"):
+        unpack(replace(entry, payload=payload), TOY, engine)

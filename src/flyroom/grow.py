@@ -8,6 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+from typing_extensions import TypedDict  # pydantic takes no other below Python 3.12
 
 from flyroom import lockstep
 from flyroom.lockstep import EVERY, SNAPSHOTS
@@ -161,20 +165,55 @@ def pack(organism: Organism) -> Entry:
     return Entry(kind="organism", key=organism.id, payload=payload, tensors=tensors, meta=meta)
 
 
+class _Payload(TypedDict):
+    """What an organism's entry holds, as far as it is read."""
+
+    recipe: dict[str, Any]
+    base: dict[str, Any]
+    seed: int
+    history: list[list[int | float | str | None]]
+    prompt: str
+    prompts: dict[str, str]
+    parent: str | None
+    treatment: str | None
+
+
+PAYLOAD, POINT = TypeAdapter(_Payload), TypeAdapter(Point)
+
+
+def check(entry: Entry) -> Mapping[str, Any]:
+    """The payload of an organism's entry. Raises ValueError where it is not as flyroom writes it."""
+    try:
+        PAYLOAD.validate_python(entry.payload, strict=True)
+    except ValidationError as error:
+        field = ".".join(map(str, error.errors()[0]["loc"]))
+        raise ValueError(f"organism {entry.key} is not as flyroom writes it: {field} is missing or wrong") from error
+    return entry.payload
+
+
 def unpack(entry: Entry, recipe: Recipe, engine: Engine) -> Organism:
-    """An organism from its entry; `recipe` is the one it was grown from."""
-    payload = entry.payload
+    """An organism from its entry; `recipe` is the one it was grown from. Raises ValueError where the entry is not as
+    flyroom writes it.
+    """
+    payload = check(entry)
     prompts = {int(step): prompt for step, prompt in payload["prompts"].items()}
     return Organism(
         recipe=recipe,
         base=engine.base,
         seed=payload["seed"],
         patch=_read_patch(entry, "final", recipe, payload["prompt"]),
-        history=tuple(Point(*point) for point in payload["history"]),
+        history=tuple(_read_point(entry, point) for point in payload["history"]),
         snapshots={step: _read_patch(entry, str(step), recipe, prompts[step]) for step in sorted(prompts)},
         parent=payload["parent"],
         treatment=payload["treatment"],
     )
+
+
+def _read_point(entry: Entry, values: Sequence[Any]) -> Point:
+    try:
+        return POINT.validate_python(tuple(values))
+    except ValidationError as error:
+        raise ValueError(f"organism {entry.key} is not as flyroom writes it: a point of history is wrong") from error
 
 
 def _read_patch(entry: Entry, part: str, recipe: Recipe, prompt: str) -> Patch:

@@ -140,12 +140,12 @@ def stored(room: Room, base: OpenBase, ids: Sequence[str] | None) -> list[Organi
     for listing in listings:
         entry = room.get("organism", listing.key)
         assert entry is not None
-        if entry.payload["base"]["digest"] != base.engine.base.digest:
-            if ids is None:
-                continue
-            name = entry.payload["base"]["name"]
-            raise ValueError(f"organism {listing.key} was grown on {name}; name that with --base")
         try:
+            about = growth.check(entry)["base"]
+            if about.get("digest") != base.engine.base.digest:
+                if ids is None:
+                    continue
+                raise ValueError(f"organism {listing.key} was grown on {about.get('name')}; name that with --base")
             organism = growth.unpack(entry, _recipe(entry, room), base.engine)
         except ValueError as error:
             if ids is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from flyroom import grow as growth
 from flyroom.marks import Findings, Fingerprint, Register
 from flyroom.marks import scan as scan_folder
 from flyroom.marks.register import project_patch
@@ -30,7 +31,7 @@ def fingerprint_room(room: Room, register: Register) -> list[Fingerprint]:
 
 
 def _read_base(entry: Entry) -> str:
-    return str(entry.payload["base"]["digest"])
+    return str(growth.check(entry)["base"].get("digest"))
 
 
 def _unpack(entry: Entry) -> Patch:
