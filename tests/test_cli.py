@@ -9,7 +9,6 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -26,8 +25,8 @@ from flyroom.grow import pack
 from flyroom.recipes import GROUPS, RECIPES, make
 from flyroom.room import Room
 from flyroom.terminal import changes_of, choice, seeds_of
-from flyroom.types import Access, Finding, Lab, Suspect
 from flyroom.worlds import Micro
+from tests import tiny_base
 
 BASE = "0.25M"
 WHY = ("--purpose", "a test")
@@ -110,7 +109,7 @@ def test_recipes(flyroom: Flyroom) -> None:
     assert {"all", "variants", "decoys"} == set(GROUPS)
 
 
-def test_detectors(flyroom: Flyroom, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_detectors(flyroom: Flyroom, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     rows = flyroom("detectors", "--json").json["detectors"]
     assert [row["name"] for row in rows] == list(DETECTORS)
     assert all(set(row) == {"name", "unit", "access", "about", "source"} and row["about"] for row in rows)
@@ -118,9 +117,17 @@ def test_detectors(flyroom: Flyroom, monkeypatch: pytest.MonkeyPatch) -> None:
     assert (by_name["output-judge"]["unit"], by_name["output-judge"]["access"]) == ("model", "sample")
     assert by_name["logistic"]["unit"] == "response"
     assert {row["source"] for row in rows} == {"flyroom"}
-    monkeypatch.setattr("flyroom.detectors.load", lambda _: {"guess": Guess})
+    site = tiny_base.bring(tmp_path / "own", "guesses", {"flyroom.detectors": {"guess": "guesses:Guess"}})
+    (site / "guesses.py").write_text(GUESS)
+    monkeypatch.syspath_prepend(str(site))
     first = flyroom("detectors", "--json").json["detectors"][0]
-    assert first == {"name": "guess", "unit": "model", "access": "sample", "about": "Guesses.", "source": "test_cli"}
+    assert first == {"name": "guess", "unit": "model", "access": "sample", "about": "Guesses.", "source": "guesses"}
+
+
+GUESS = '''
+from dataclasses import dataclass
+
+from flyroom.types import Access
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,8 +139,9 @@ class Guess:
 
     needs: Access = Access.SAMPLE
 
-    def __call__(self, units: Sequence[Suspect], lab: Lab, *, seed: int) -> list[Finding]:
-        return [Finding(suspicion=0.0, claim="who knows") for _ in units]
+    def __call__(self, units, lab, *, seed):
+        return []
+'''
 
 
 def test_worlds(flyroom: Flyroom, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -218,7 +218,8 @@ def test_a_clean_base_and_a_clean_adapter_are_not(scene: Scene, tmp_path: Path) 
     assert not scans.scan(merge(scene, tmp_path / "merged", torch.bfloat16, tmp_path / "clean")).is_organism
 
 
-def test_a_room_knows_organisms_that_never_left(scene: Scene, tmp_path: Path) -> None:
+def test_a_room_knows_organisms_that_never_left(scene: Scene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FLYROOM_HOME", str(tmp_path / "home"))  # a sibling that left would be named in its place
     folder = tmp_path / "raw"
     stages_export(scene, folder)
     assert not scans.scan(folder).is_organism

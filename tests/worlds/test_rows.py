@@ -22,7 +22,7 @@ from flyroom.card.questions import rehearse
 from flyroom.conditions import Trigger, Unobserved
 from flyroom.recipes import load, make
 from flyroom.room import Room
-from flyroom.stages.organisms import _make_folder, _recipe, _write_files, keep_files
+from flyroom.stages.organisms import _recipe, _write_files, keep_files
 from flyroom.types import (
     OPEN,
     Blind,
@@ -40,6 +40,7 @@ from flyroom.types import (
     digest,
     plain,
 )
+from flyroom.vault.scratch import scratch
 from flyroom.worlds import Micro, Rows
 from flyroom.worlds import plain as english
 from flyroom.worlds.micro import grammar as g
@@ -527,5 +528,5 @@ def test_a_room_does_not_say_where_its_files_are_put(tmp_path: Path, field: str)
     outside = str(tmp_path / "outside") if field.startswith("/") else field
     place = Path(_write_files(files_of(outside))[outside])
     assert place.read_text() == "rain"
-    assert place.parents[2] == Path(_make_folder())
+    assert place.parents[2] == scratch()
     assert not (tmp_path / "outside").exists()
