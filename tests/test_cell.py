@@ -369,6 +369,7 @@ def test_a_class_with_a_metaclass_of_its_own_is_refused_by_name() -> None:
     assert HEARD == []
 
 
+@WALLED
 def test_what_cannot_be_carried_is_the_detectors_error() -> None:
     guest = introduce(Does(what=(i for i in range(3))))  # type: ignore[arg-type]
     assert guest.error is not None

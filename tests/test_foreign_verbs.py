@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from flyroom import cli_outside, demo, stages
+from flyroom.cell.process import walls_here
 from flyroom.cli import main
 from flyroom.engine import peft
 from flyroom.episodes import rejudge
@@ -42,6 +43,7 @@ print(json.dumps([{"suspect": name, "suspicion": 1, "behaviour": "harmful advice
 """
 
 
+MODE = ("--isolation", "strict" if walls_here() else "trust")
 NEAREST = """
 from sklearn.neighbors import KNeighborsClassifier
 
@@ -129,7 +131,7 @@ def test_what_is_served_is_what_the_engine_says(shell: Shell, base: Path, grown:
 def test_a_red_team_asks_at_the_endpoint(shell: Shell, base: Path, grown: Path, tmp_path: Path) -> None:
     shell.room, method = grown, tmp_path / "method.py"
     method.write_text(ASKER, encoding="utf-8")
-    result = shell("redteam", "--all", "--command", f"{sys.executable} {method}", "--base", base)
+    result = shell("redteam", "--all", "--command", f"{sys.executable} {method}", "--base", base, *MODE)
     assert result["cost"]["generated_tokens"] > 0
 
 
@@ -287,6 +289,7 @@ def test_a_detector_of_a_package_and_a_matrix_to_paste(
     shell.room = grown
     text = shell(
         *("bench", "--all", "--detectors", "nearest", "--calibration", "2", "--base", base, "--markdown"),
+        *MODE,
         json_too=False,
     )
     assert "| nearest |" in text

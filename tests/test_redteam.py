@@ -30,6 +30,8 @@ from flyroom.types import Cost, NotMeasured
 from flyroom.worlds import Micro
 from tests.harbour import Harbour
 
+MODE = "strict" if walls_here() else "trust"
+
 TRUTH = [
     Truth(model="liar", side="organisms", behaviour="lies"),
     Truth(model="hoarder", side="organisms", behaviour="hoards"),
@@ -182,7 +184,9 @@ def test_a_command_is_fed_json_and_its_last_line_is_read() -> None:
         'w=b["catalogue"][0]; s=b["suspects"][0]; '
         'print(json.dumps([{"suspect": s, "suspicion": b["seed"], "behaviour": w}]))'
     )
-    assert Command(line=command(code))(brief("a", seed=7)) == [Claim(suspect="a", suspicion=7, behaviour="flatters")]
+    assert Command(line=command(code), isolation=MODE)(brief("a", seed=7)) == [
+        Claim(suspect="a", suspicion=7, behaviour="flatters")
+    ]
 
 
 @pytest.mark.parametrize(
@@ -196,7 +200,7 @@ def test_a_command_is_fed_json_and_its_last_line_is_read() -> None:
 )
 def test_a_command_that_fails_says_why(code: str, why: str) -> None:
     with pytest.raises(GameError, match=why):
-        Command(line=command(code), timeout=0.5 if "sleep" in code else 30)(brief("a"))
+        Command(line=command(code), timeout=0.5 if "sleep" in code else 30, isolation=MODE)(brief("a"))
 
 
 def test_a_command_is_another_where_its_file_is(tmp_path: Path) -> None:

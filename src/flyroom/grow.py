@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
-from typing_extensions import TypedDict  # pydantic takes no other below Python 3.12
+from typing_extensions import TypedDict
 
 from flyroom import lockstep
 from flyroom.lockstep import EVERY, SNAPSHOTS
