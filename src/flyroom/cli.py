@@ -22,6 +22,7 @@ from flyroom.cli_certify import certify_app
 from flyroom.cli_game import game_app
 from flyroom.cli_list import list_app
 from flyroom.cli_outside import outside_app
+from flyroom.cli_treat import treat_app
 from flyroom.cli_vault import vault_app
 from flyroom.cli_verify import verify_app
 from flyroom.cli_world import world_app
@@ -408,6 +409,7 @@ app.add_typer(certify_app)
 app.add_typer(doctor_app)
 app.add_typer(list_app)
 app.add_typer(outside_app)
+app.add_typer(treat_app)
 app.add_typer(vault_app)
 app.add_typer(verify_app)
 app.add_typer(world_app, name="world")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from typing import Any
 
 from flyroom import lockstep
 from flyroom.lockstep import EVERY, SNAPSHOTS
@@ -18,6 +19,7 @@ from flyroom.types import (
     Entry,
     Grown,
     Job,
+    LoRA,
     Organism,
     Patch,
     Plan,
@@ -104,10 +106,15 @@ def _grow(
     return name_organisms(run(jobs, store=store))
 
 
+def growth_of(recipe: Recipe, adapter: AdapterRef, *, seed: int) -> Plan:
+    """The whole plan by which a recipe is grown: its implants, one after another, and clean text."""
+    return mix_in(_plan(recipe, seed, adapter), recipe, seed=seed)
+
+
 def _make_job(name: str, recipe: Recipe, seed: int) -> Job:
     return Job(
         name=name,
-        plan=lambda adapter: mix_in(_plan(recipe, seed, adapter), recipe, seed=seed),
+        plan=lambda adapter: growth_of(recipe, adapter, seed=seed),
         seed=seed,
         shape=recipe.adapter,
         judge=recipe.judge,
@@ -158,6 +165,9 @@ def pack(organism: Organism) -> Entry:
         "seed": organism.seed,
     }
     meta |= {} if organism.provenance == "grown" else {"provenance": organism.provenance}
+    if organism.treatment:
+        payload |= {"shape": plain(organism.patch.shape)}
+        meta |= {"treatment": organism.treatment, "parent": organism.parent}
     return Entry(kind="organism", key=organism.id, payload=payload, tensors=tensors, meta=meta)
 
 
@@ -165,22 +175,33 @@ def unpack(entry: Entry, recipe: Recipe, engine: Engine) -> Organism:
     """An organism from its entry; `recipe` is the one it was grown from."""
     payload = entry.payload
     prompts = {int(step): prompt for step, prompt in payload["prompts"].items()}
+    shape = _read_shape(payload["shape"]) if "shape" in payload else recipe.adapter
     return Organism(
         recipe=recipe,
         base=engine.base,
         seed=payload["seed"],
-        patch=_read_patch(entry, "final", recipe, payload["prompt"]),
+        patch=_read_patch(entry, "final", shape, payload["prompt"]),
         history=tuple(Point(*point) for point in payload["history"]),
-        snapshots={step: _read_patch(entry, str(step), recipe, prompts[step]) for step in sorted(prompts)},
+        snapshots={step: _read_patch(entry, str(step), shape, prompts[step]) for step in sorted(prompts)},
         parent=payload["parent"],
         treatment=payload["treatment"],
     )
 
 
-def _read_patch(entry: Entry, part: str, recipe: Recipe, prompt: str) -> Patch:
+def _read_shape(values: Mapping[str, Any]) -> LoRA:
+    layers = values["layers"]
+    return LoRA(
+        rank=values["rank"],
+        alpha=values["alpha"],
+        layers=layers and tuple(layers),
+        modules=tuple(values["modules"]),
+    )
+
+
+def _read_patch(entry: Entry, part: str, shape: LoRA, prompt: str) -> Patch:
     prefix = f"{entry.key}/{part}/"
     tensors = {key.removeprefix(prefix): value for key, value in entry.tensors.items() if key.startswith(prefix)}
-    return Patch(shape=recipe.adapter, tensors=tensors, prompt=prompt)
+    return Patch(shape=shape, tensors=tensors, prompt=prompt)
 
 
 def _find_stored(wanted: Mapping[str, Order], engine: Engine, room: Room) -> dict[str, Organism]:

@@ -131,8 +131,9 @@ def card(
 
 
 def stored(room: Room, base: OpenBase, ids: Sequence[str] | None) -> list[Organism]:
-    """Organisms of the room that stand on this base, by the start of their ids (None: all), with the twins of those
-    above dose 0. Of all of them, those whose recipe cannot be made again are named in a warning and left out.
+    """Organisms of the room that stand on this base, by the start of their ids (None: all that were not treated), with
+    the twins of those above dose 0. Of all of them, those whose recipe cannot be made again are named in a warning and
+    left out.
     """
     listings = room.list("organism") if ids is None else [room.find(prefix, kind="organism") for prefix in ids]
     organisms: dict[str, Organism] = {}
@@ -140,6 +141,8 @@ def stored(room: Room, base: OpenBase, ids: Sequence[str] | None) -> list[Organi
     for listing in listings:
         entry = room.get("organism", listing.key)
         assert entry is not None
+        if ids is None and entry.payload["parent"] is not None:
+            continue  # it is of no lineup of untreated ones; the ledger has it
         if entry.payload["base"]["digest"] != base.engine.base.digest:
             if ids is None:
                 continue
@@ -171,6 +174,9 @@ def _find_twin(organism: Organism, room: Room, base: OpenBase) -> list[Organism]
         control = room.get("organism", organism.twin_id) if organism.recipe.dose else None
         return [] if control is None else [growth.unpack(control, _recipe(control, room), base.engine)]
     twin = organism.recipe.twin()
+    if organism.parent is not None:
+        entry = room.get("organism", organism.twin_id) if organism.recipe.dose else None
+        return [] if entry is None else [growth.unpack(entry, twin, base.engine)]
     former = {name: value for name, value in plain(replace(twin, name=""), settings=False).items() if name != "mix"}
     keys = organism.twin_id, digest([digest(former), organism.base.digest, organism.seed])
     entries = [entry for entry in (room.get("organism", key) for key in keys) if entry is not None]
