@@ -193,8 +193,15 @@ class Engine(Protocol):
     @property
     def base(self) -> BaseRef: ...
 
-    tokens_forward: int  # put through the model so far, padding apart
-    tokens_generated: int  # sampled so far
+    @property
+    def tokens_forward(self) -> int:
+        """Put through the model so far, padding apart."""
+        ...
+
+    @property
+    def tokens_generated(self) -> int:
+        """Sampled so far."""
+        ...
 
     def check(self, shape: LoRA) -> None:
         """ValueError for a layer, module or rank that the base lacks. Costs nothing."""
