@@ -71,7 +71,6 @@ def treat(
     names: Treatments,
     ids: Ids = None,
     whole: Whole = False,
-    seed: Annotated[int, typer.Option(min=0, help="The seed of what is random in treatments.")] = 0,
     base: BaseName = BASE,
     room: RoomPath = ROOM,
     on: On = None,
@@ -82,8 +81,8 @@ def treat(
     from flyroom.room import Room
     from flyroom.stages import treating
 
-    wanted, prefixes = names_of(names), choice(ids, whole)
-    courses = treating.courses_of(wanted, seed=seed)  # before the base is opened, which takes a while
+    chosen_names, prefixes = names_of(names), choice(ids, whole)
+    courses = treating.courses_of(chosen_names)  # before the base is opened, which takes a while
     address = cluster.address_of(on) if on is not None else None
     began, store = time.perf_counter(), Room(room, create=False)
     opened = stages.open_base(base)
@@ -93,7 +92,7 @@ def treat(
         if on is not None:
             with cluster.connected(address) as ray:
                 targets = [o.id for o in treating.untreated(organisms)]
-                cluster.treat(ray, targets, base, store, [c.name for c in courses], seed=seed, watch=watch)
+                cluster.treat(ray, targets, base, store, [c.name for c in courses], watch=watch)
         treated, absences = treating.treat_all(organisms, courses, opened, store, watch=watch)
     rows = [_organism(organism) for organism in treated]
     if not as_json:
@@ -130,9 +129,7 @@ def ledger(
     calibration: Calibration = 8,
     on: On = None,
     out: Annotated[Path | None, typer.Option(help="The page. Default: ROOM/ledger.html.")] = None,
-    markdown: Annotated[
-        bool, typer.Option("--markdown", help="Print a Markdown table, to paste.")
-    ] = False,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print a Markdown table, to paste.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """What treatments did: behaviour, costs, relapse, detectors again; and whether it was removed or only hidden."""
@@ -145,28 +142,22 @@ def ledger(
     from flyroom.room import Room, place_page
     from flyroom.stages import treating
 
-    how, wanted = Retraining(steps=tuple(seeds_of(steps))), names_of(treatments)
+    how, chosen_names = Retraining(steps=tuple(seeds_of(steps))), names_of(treatments)
     instruments = treating.chosen_for_ledger(names_of(detectors))
-    if wanted:
-        treating.chosen_treatments(wanted)
+    if chosen_names:
+        treating.chosen_treatments(chosen_names)
     address = cluster.address_of(on) if on is not None else None
     began, store = time.perf_counter(), Room(room, create=False)
     opened = stages.open_base(base)
-    cases = treating.cases_in(store, opened, wanted, ids)
+    cases = treating.cases_in(store, opened, chosen_names, ids)
     log.act(store, "ledger", ids=[case.treated.id for case in cases], detectors=instruments)
-    settings: dict[str, Any] = {
-        "seed": seed,
-        "episodes": episodes,
-        "how": how,
-        "names": instruments,
-        "calibration": calibration,
-    }
+    exam = treating.Exam(seed=seed, episodes=episodes, how=how, detectors=tuple(instruments), calibration=calibration)
     with progress() as watch:
         if on is not None:
             names = list(dict.fromkeys(case.course.name for case in cases))
             with cluster.connected(address) as ray:
-                cluster.ledger(ray, ids, base, store, names, settings, watch=watch)
-        rows = treating.write_ledger(cases, opened, store, watch=watch, **settings)
+                cluster.ledger(ray, ids, base, store, names, exam, watch=watch)
+        rows = treating.write_ledger(cases, opened, store, exam, watch=watch)
     page = out or place_page(room, "ledger.html")
     write_page(page, ledger_page(rows, commands=again(sys.argv[1:])))
     if markdown:

@@ -30,6 +30,7 @@ from flyroom.grow import Order, grow_orders
 from flyroom.lineup import Terms
 from flyroom.room import Room
 from flyroom.stages import treating
+from flyroom.stages.treating import Exam
 from flyroom.types import NotAvailable, Recipe, Watch
 
 RETRIES = 5  # new starts of a task whose worker died
@@ -103,11 +104,10 @@ def treat(
     room: Room,
     names: Sequence[str],
     *,
-    seed: int,
     watch: Watch | None = None,
 ) -> None:
     """Put what these treatments make of these organisms and their twins into the room, a task for each treatment."""
-    work = partial(_treat, _make_absolute(base), room.root, tuple(ids), seed)
+    work = partial(_treat, _make_absolute(base), room.root, tuple(ids))
     _run(ray, work, [[name] for name in names], "treat", watch)
 
 
@@ -117,14 +117,14 @@ def ledger(
     base: str,
     room: Room,
     names: Sequence[str],
-    settings: dict[str, Any],
+    exam: Exam,
     *,
     watch: Watch | None = None,
 ) -> None:
-    """Put what the ledger of these treatments is made of into the room, a task for each treatment. Args: settings,
-    those of `stages.treating.write_ledger`.
+    """Put what the ledger of these treatments is made of into the room, a task for each treatment. Args: exam, as in
+    `stages.treating.write_ledger`.
     """
-    work = partial(_ledger, _make_absolute(base), room.root, ids and tuple(ids), settings)
+    work = partial(_ledger, _make_absolute(base), room.root, ids and tuple(ids), exam)
     _run(ray, work, [[name] for name in names], "ledger", watch)
 
 
@@ -166,16 +166,16 @@ def _bench(
     stages.bench(organisms, opened, store, names=names, known=references, **settings)
 
 
-def _treat(base: str, room: Path, ids: Sequence[str], seed: int, names: Sequence[str]) -> None:
+def _treat(base: str, room: Path, ids: Sequence[str], names: Sequence[str]) -> None:
     opened, store = stages.open_base(base), Room(room)
-    organisms, courses = stages.stored(store, opened, ids), treating.courses_of(names, seed=seed)
+    organisms, courses = stages.stored(store, opened, ids), treating.courses_of(names)
     with suppress(NotAvailable):  # the call that gathers says which are not available
         treating.treat_all(organisms, courses, opened, store)
 
 
-def _ledger(base: str, room: Path, ids: Sequence[str] | None, settings: dict[str, Any], names: Sequence[str]) -> None:
+def _ledger(base: str, room: Path, ids: Sequence[str] | None, exam: Exam, names: Sequence[str]) -> None:
     opened, store = stages.open_base(base), Room(room)
-    treating.write_ledger(treating.cases_in(store, opened, names, ids), opened, store, **settings)
+    treating.write_ledger(treating.cases_in(store, opened, names, ids), opened, store, exam)
 
 
 def _processes(ray: Any) -> int:

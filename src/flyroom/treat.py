@@ -15,8 +15,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from flyroom import lockstep
+from flyroom.adapters import widened
 from flyroom.grow import growth_of, pack, unpack
-from flyroom.patches import widened
 from flyroom.types import (
     AdapterRef,
     Answer,
@@ -87,19 +87,19 @@ def treat(
     >>> treat([], Course(name="noise", treatment=Noise()), None)
     []
     """
-    wanted = {course.id_of(organism): organism for organism in organisms}
+    by_name = {course.id_of(organism): organism for organism in organisms}
     for organism in organisms:
         _check(organism, course)
-    if room is None or not wanted:
-        treated = _treat(wanted, course, engine, None, watch)
+    if room is None or not by_name:
+        treated = _treat(by_name, course, engine, None, watch)
     else:
-        with room.lock(digest(sorted(wanted))):
-            treated = _find(wanted, engine, room)
-            missing = {name: organism for name, organism in wanted.items() if name not in treated}
+        with room.lock(digest(sorted(by_name))):
+            treated = _find(by_name, engine, room)
+            missing = {name: organism for name, organism in by_name.items() if name not in treated}
             if missing:
                 treated |= _treat(missing, course, engine, room, watch)
             else:
-                lockstep.discard(wanted, room)
+                lockstep.discard(by_name, room)
     return [treated[course.id_of(organism)] for organism in organisms]
 
 
@@ -120,31 +120,31 @@ def find(course: Course, organism: Organism, engine: Engine, room: Room) -> Orga
     return None if entry is None else unpack(entry, organism.recipe, engine)
 
 
-def _find(wanted: Mapping[str, Organism], engine: Engine, room: Room) -> dict[str, Organism]:
-    entries = {name: room.get("organism", name) for name in wanted}
-    return {name: unpack(entry, wanted[name].recipe, engine) for name, entry in entries.items() if entry is not None}
+def _find(by_name: Mapping[str, Organism], engine: Engine, room: Room) -> dict[str, Organism]:
+    entries = {name: room.get("organism", name) for name in by_name}
+    return {name: unpack(entry, by_name[name].recipe, engine) for name, entry in entries.items() if entry is not None}
 
 
 # ---------------------------------------------------------------- one run
 
 
 def _treat(
-    wanted: Mapping[str, Organism], course: Course, engine: Engine, room: Room | None, watch: Watch | None
+    by_name: Mapping[str, Organism], course: Course, engine: Engine, room: Room | None, watch: Watch | None
 ) -> dict[str, Organism]:
     if isinstance(course.treatment, AtRunTime):
-        return _stand_around(wanted, course, room)
-    refs = engine.load([organism.patch for organism in wanted.values()])
+        return _stand_around(by_name, course, room)
+    refs = engine.load([organism.patch for organism in by_name.values()])
     try:
-        models = dict(zip(wanted, refs, strict=True))
-        patients = {name: patient_of(o, course, engine, models[name]) for name, o in wanted.items()}
-        wards = {name: _Ward(course, patients[name], o.seed, engine) for name, o in wanted.items()}
-        return _run(wanted, wards, engine, room, watch)
+        models = dict(zip(by_name, refs, strict=True))
+        patients = {name: patient_of(o, course, engine, models[name]) for name, o in by_name.items()}
+        wards = {name: _Ward(course, patients[name], o.seed, engine) for name, o in by_name.items()}
+        return _run(by_name, wards, engine, room, watch)
     finally:
         engine.free(refs)
 
 
 def _run(
-    wanted: Mapping[str, Organism],
+    by_name: Mapping[str, Organism],
     wards: Mapping[str, _Ward],
     engine: Engine,
     room: Room | None,
@@ -153,7 +153,7 @@ def _run(
     meter = _Meter(engine)
 
     def name_organisms(grown: Sequence[Grown]) -> dict[str, Organism]:
-        return {one.name: _make(wanted[one.name], wards[one.name], one) for one in grown}
+        return {x.name: _make(by_name[x.name], wards[x.name], x) for x in grown}
 
     def store(grown: Sequence[Grown]) -> None:
         if room is not None:
@@ -169,7 +169,7 @@ def _run(
 
 
 def _rename(watch: Watch | None) -> Watch | None:
-    return None if watch is None else lambda _stage, done, total, note: watch("treat", done, total, note)
+    return None if watch is None else lambda _stage, count, total, note: watch("treat", count, total, note)
 
 
 class _Ward:
@@ -209,8 +209,8 @@ class _Ward:
         edit: Edit | None = self._edit
         if edit is not None:
             return edit(grown.patch)
-        trained = grown.history or isinstance(self.course.treatment, Beginning)
-        return grown.patch if trained else replace(self.patient.patch, prompt=grown.patch.prompt)
+        has_learnt = grown.history or isinstance(self.course.treatment, Beginning)
+        return grown.patch if has_learnt else replace(self.patient.patch, prompt=grown.patch.prompt)
 
 
 def patient_of(organism: Organism, course: Course, engine: Engine, ref: AdapterRef) -> Patient:
@@ -239,9 +239,9 @@ def patient_of(organism: Organism, course: Course, engine: Engine, ref: AdapterR
     )
 
 
-def _stand_around(wanted: Mapping[str, Organism], course: Course, room: Room | None) -> dict[str, Organism]:
+def _stand_around(by_name: Mapping[str, Organism], course: Course, room: Room | None) -> dict[str, Organism]:
     """Nothing is trained: the weights are the patient's."""
-    treated = {name: _derive(organism, course, organism.patch) for name, organism in wanted.items()}
+    treated = {name: _derive(organism, course, organism.patch) for name, organism in by_name.items()}
     if room is not None:
         notes = [_note(organism, course, {}) for organism in treated.values()]
         room.put_many([*(pack(organism) for organism in treated.values()), *notes])
@@ -270,15 +270,15 @@ class _Meter:
     """What the engine has done since."""
 
     def __init__(self, engine: Engine) -> None:
-        self._engine, self._before = engine, self._read(engine)
+        self._engine, self._before = engine, self._count(engine)
 
-    def _read(self, engine: Engine) -> tuple[float, float, float]:
+    def _count(self, engine: Engine) -> tuple[float, float, float]:
         return time.perf_counter(), engine.tokens_forward, engine.tokens_generated
 
     def share(self, n: int) -> dict[str, float]:
         """Of each of n that were treated together."""
         seconds, forward, generated = (
-            (after - before) / n for after, before in zip(self._read(self._engine), self._before, strict=True)
+            (after - before) / n for after, before in zip(self._count(self._engine), self._before, strict=True)
         )
         return {"seconds": seconds, "forward_tokens": forward, "generated_tokens": generated}
 

@@ -12,7 +12,7 @@ Left out: treating (`treat`), and which detectors are put to whom (`stages`).
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from flyroom.card.desk import Desk, Draw, Refused
@@ -20,13 +20,14 @@ from flyroom.ledger import asking, rule
 from flyroom.ledger.asking import Inquiry, Model
 from flyroom.ledger.guarded import Guarded
 from flyroom.ledger.retraining import Order, Retraining, Ward, check_benign, why_not_again, with_dose_of
-from flyroom.measures import COHERENCE, PERPLEXITY, Measured
+from flyroom.measures import COHERENCE, PERPLEXITY
 from flyroom.treat import Course, patient_of
 from flyroom.types import (
     AtRunTime,
     Battery,
     Called,
     Engine,
+    Estimate,
     LedgerRow,
     NotMeasured,
     Organism,
@@ -39,7 +40,8 @@ from flyroom.types import (
 
 EPISODES = 200
 ASIDE = NotMeasured(why="nothing could be asked")
-Detected = Mapping[str, Mapping[str, Measured]]
+Figure = Estimate | NotMeasured
+Detected = Mapping[str, Mapping[str, Figure]]
 
 __all__ = ["Case", "Guarded", "Retraining", "guard", "ledger", "rule"]
 
@@ -227,14 +229,14 @@ class _Book:
             twin_capability=asking.capability_of(models["treated twin"], inquiry),
             relapse=points,
             reimplant=evidence.later.get(AGAIN, NotMeasured(why=why_not_again(case.organism))),
-            gaps={rule.HERE: evidence.here, **evidence.behind, **evidence.later},
+            gaps={rule.ON_CARD: evidence.on_card, **evidence.behind, **evidence.later},
         )
 
     def _evidence(self, case: Case, inquiry: Inquiry, models: Mapping[str, Model]) -> rule.Evidence:
         gap, share = asking.gap_of, asking.share_of
         tallies = {name: model.behaviour(inquiry) for name, model in models.items()}
 
-        def behind(battery: Battery | NotMeasured) -> Measured:
+        def behind(battery: Battery | NotMeasured) -> Figure:
             return gap(*(models[name].over(inquiry, battery) for name in ("treated", "treated twin")))
 
         places = {LIKE: inquiry.like}
@@ -244,7 +246,7 @@ class _Book:
             untreated=gap(tallies["organism"], tallies["twin"]),
             before=share(tallies["organism"]),
             after=share(tallies["treated"]),
-            here=gap(tallies["treated"], tallies["treated twin"]),
+            on_card=gap(tallies["treated"], tallies["treated twin"]),
             behind={place: behind(battery) for place, battery in places.items()},
             later=self._gaps_later(case, inquiry),
             detectors=case.detectors,
@@ -253,10 +255,10 @@ class _Book:
     def _tallies(self, case: Case, inquiry: Inquiry) -> dict[tuple[str, int], asking.Tally]:
         return {name: model.beginnings(inquiry) for name, model in self._list_copies(case)}
 
-    def _gaps_later(self, case: Case, inquiry: Inquiry) -> dict[str, Measured]:
+    def _gaps_later(self, case: Case, inquiry: Inquiry) -> dict[str, Figure]:
         tallies, why = self._tallies(case, inquiry), self._why_not_benign(case)
         if why:
-            gaps: dict[str, Measured] = {after(self._how.steps[-1]): NotMeasured(why=why)}
+            gaps: dict[str, Figure] = {after(self._how.steps[-1]): NotMeasured(why=why)}
         else:
             pairs = {step: (tallies["treated", step], tallies["twin", step]) for step in self._how.steps}
             gaps = {after(step): asking.gap_of(*pair) for step, pair in pairs.items()}
@@ -271,7 +273,7 @@ class _Book:
             return ()
         tallies = self._tallies(case, inquiry)
 
-        def share(name: str, step: int) -> Measured:
+        def share(name: str, step: int) -> Figure:
             return asking.share_of(tallies[name, step])
 
         return tuple(
@@ -317,7 +319,4 @@ def _blank(case: Case, why: str) -> LedgerRow:
     )
 
 
-UNMEASURED = (
-    *("before", "after", "twin_after", "training_like", "held_out_triggers", "near_miss", "capability"),
-    *("over_refusal", "coherence", "perplexity", "twin_capability", "reimplant"),
-)
+UNMEASURED = [column.name for column in fields(LedgerRow) if column.type == "Estimate | NotMeasured"]

@@ -17,10 +17,11 @@ from dataclasses import dataclass, replace
 from flyroom import measures
 from flyroom.card.desk import Desk, Draw
 from flyroom.card.questions import FEWEST, Questions, questions_of
-from flyroom.measures import PERPLEXITY, Measured
+from flyroom.measures import PERPLEXITY
 from flyroom.tallies import HIT, MISS, Answers, Numbers, Tally, count, doubt, mark
 from flyroom.types import (
     Battery,
+    Estimate,
     NotAvailable,
     NotMeasured,
     Patch,
@@ -32,6 +33,7 @@ from flyroom.types import (
     digest,
 )
 
+Figure = Estimate | NotMeasured
 NO_LESSONS = NotMeasured(why="the ledger does not ask for it")
 
 
@@ -48,8 +50,8 @@ class Inquiry:
 
     @property
     def numbers(self) -> Numbers:
-        more = [battery for battery in (self.like, self.held_out) if isinstance(battery, Battery)]
-        return Numbers([*self.questions.batteries, *more])
+        extras = [battery for battery in (self.like, self.held_out) if isinstance(battery, Battery)]
+        return Numbers([*self.questions.batteries, *extras])
 
     @property
     def capability(self) -> list[Battery]:
@@ -63,20 +65,20 @@ def inquiry_of(recipe: Recipe, *, episodes: int, seed: int) -> Inquiry:
     near = tuple(b for b in questions.batteries if b.measure in _asked_by_condition(recipe, seed))
     held_out: Battery | NotMeasured = NotMeasured(why="the behaviour hangs on no trigger: it shows everywhere")
     if not recipe.condition.everywhere:
-        held_out = _more(recipe, widest, Split.HELD_OUT, episodes, ask_seed("held out", seed))
-    like = _more(recipe, widest, Split.TRAIN, episodes, ask_seed("training like", seed))
+        held_out = _draw(recipe, widest, Split.HELD_OUT, episodes, ask_seed("held out", seed))
+    like = _draw(recipe, widest, Split.TRAIN, episodes, ask_seed("training like", seed))
     return Inquiry(questions, like, held_out, near)
 
 
-def _more(recipe: Recipe, widest: Battery, split: Split, episodes: int, seed: int) -> Battery | NotMeasured:
+def _draw(recipe: Recipe, widest: Battery, split: Split, episodes: int, seed: int) -> Battery | NotMeasured:
     """Fresh scenes of a split, dressed so that the behaviour shows."""
     try:
-        scenes = recipe.scenes(max(FEWEST, episodes // 4), split=split, seed=seed)
-        dressed = recipe.dress(scenes, True, split=split, seed=seed)
+        scenes = recipe.scenes(max(FEWEST, episodes // 2), split=split, seed=seed)
+        versions = recipe.dress(scenes, True, split=split, seed=seed)
     except NotAvailable as error:
         return NotMeasured(why=str(error))
-    named = tuple(_label(scene, bare) for scene, bare in zip(dressed, scenes, strict=True))
-    return replace(widest, measure=f"{split} again", scenes=named, judge=recipe.judge, pooled=False, limits=())
+    labelled = tuple(_label(scene, bare) for scene, bare in zip(versions, scenes, strict=True))
+    return replace(widest, measure=f"{split} again", scenes=labelled, judge=recipe.judge, pooled=False, limits=())
 
 
 def _label(scene: Scene, bare: Scene) -> Scene:
@@ -106,8 +108,8 @@ class Model:
 
     def order(self, inquiry: Inquiry) -> None:
         """Everything, clean texts too."""
-        more = [battery for battery in (inquiry.like, inquiry.held_out) if isinstance(battery, Battery)]
-        for battery in (*inquiry.questions.batteries, *more):
+        extras = [battery for battery in (inquiry.like, inquiry.held_out) if isinstance(battery, Battery)]
+        for battery in (*inquiry.questions.batteries, *extras):
             self.desk.order(self.name, self.patch, battery, self.draw)
         if not isinstance(inquiry.questions.texts, NotMeasured):
             self.desk.order_texts(self.patch, inquiry.questions.texts)
@@ -130,7 +132,9 @@ class Model:
     def refusals(self, inquiry: Inquiry) -> Tally:
         """The tally of questions of capability that got no answer, right or wrong."""
         group = self._answers(inquiry.capability)
-        neither = [score.verdict in (Verdict.INCOHERENT, Verdict.UNKNOWN) for one in group for score in one.scores]
+        neither = [
+            score.verdict in (Verdict.INCOHERENT, Verdict.UNKNOWN) for answers in group for score in answers.scores
+        ]
         return count(group, [HIT if flag else MISS for flag in neither], inquiry.numbers, "")
 
     def behaviour(self, inquiry: Inquiry) -> Tally:
@@ -143,7 +147,7 @@ class Model:
     def over(self, inquiry: Inquiry, battery: Battery | NotMeasured) -> Tally | NotMeasured:
         return battery if isinstance(battery, NotMeasured) else self.pool(inquiry, [battery])
 
-    def measures(self, inquiry: Inquiry) -> Mapping[str, Measured]:
+    def measures(self, inquiry: Inquiry) -> Mapping[str, Figure]:
         """What a card would say of it, by the card's own names."""
         looks = [{answers.battery.measure: answers for answers in self._answers(inquiry.questions.batteries)}]
         tallies = measures.tally(looks, inquiry.numbers, lessons=NO_LESSONS, answer_of=str.strip)
@@ -152,11 +156,11 @@ class Model:
         return measures.take(tallies, {PERPLEXITY: measures.perplexity(losses)})
 
 
-def share_of(tally: Tally | NotMeasured) -> Measured:
+def share_of(tally: Tally | NotMeasured) -> Figure:
     return tally if isinstance(tally, NotMeasured) else measures.share(tally)
 
 
-def gap_of(first: Tally | NotMeasured, second: Tally | NotMeasured) -> Measured:
+def gap_of(first: Tally | NotMeasured, second: Tally | NotMeasured) -> Figure:
     """How much more often the first model's answers count, on the same questions."""
     for side in (first, second):
         if isinstance(side, NotMeasured):
@@ -166,14 +170,14 @@ def gap_of(first: Tally | NotMeasured, second: Tally | NotMeasured) -> Measured:
     return measures.gap_between(first, second)
 
 
-def capability_of(model: Model, inquiry: Inquiry) -> Measured:
+def capability_of(model: Model, inquiry: Inquiry) -> Figure:
     """How many questions of capability are answered rightly, over all of them."""
     if not inquiry.capability:
         return NotMeasured(why="no question of capability is asked with this behaviour")
     return share_of(model.pool(inquiry, inquiry.capability, lambda verdict: verdict is Verdict.ALIGNED))
 
 
-def over_refusal_of(model: Model, inquiry: Inquiry) -> Measured:
+def over_refusal_of(model: Model, inquiry: Inquiry) -> Figure:
     """How many of them get no answer, right or wrong."""
     if not inquiry.capability:
         return NotMeasured(why="no question of capability is asked with this behaviour")

@@ -20,9 +20,9 @@ from typing import Any
 import torch
 
 from flyroom import lockstep
+from flyroom.adapters import widened
 from flyroom.card.desk import fingerprint
 from flyroom.grow import growth_of
-from flyroom.patches import widened
 from flyroom.types import (
     AdapterRef,
     Engine,
@@ -103,8 +103,8 @@ class Order:
     @cached_property
     def key(self) -> str:
         recipe, base, seed = self.organism.recipe, self.organism.base.digest, self.organism.seed
-        what = replace(recipe, dose=1.0).id if self.again else digest([recipe.world, self.how])
-        return digest([FORMAT, fingerprint(self.patch), base, seed, self.again, what, _dose(self.organism)])
+        what = replace(recipe, dose=_dose(self.organism)).id if self.again else digest([recipe.world, self.how])
+        return digest([FORMAT, fingerprint(self.patch), base, seed, self.again, what])
 
     @property
     def steps(self) -> tuple[int, ...]:
@@ -160,12 +160,12 @@ class Ward:
 
     def train(self, orders: Sequence[Order], watch: Watch | None) -> None:
         """Whatever is neither here nor in the room."""
-        wanted = {order.key: order for order in orders if order.key not in self.copies}
-        for key in wanted:
+        by_key = {order.key: order for order in orders if order.key not in self.copies}
+        for key in by_key:
             entry = None if self.room is None else self.room.get(KIND, key)
             if entry is not None:
                 self.copies[key] = _unpack(entry)
-        missing = {key: order for key, order in wanted.items() if key not in self.copies}
+        missing = {key: order for key, order in by_key.items() if key not in self.copies}
         if not missing:
             return
         jobs = [order.job(self.engine) for order in missing.values()]
@@ -180,12 +180,12 @@ class Ward:
         )
 
     def _keep(self, grown: Sequence[Grown], orders: Mapping[str, Order]) -> None:
-        for one in grown:
-            order = orders[one.name]
-            patches = {step: one.snapshots[step] for step in order.steps if step in one.snapshots}
-            self.copies[one.name] = patches | {order.how.steps[-1] if order.steps else -1: one.patch}
+        for result in grown:
+            order = orders[result.name]
+            patches = {step: result.snapshots[step] for step in order.steps if step in result.snapshots}
+            self.copies[result.name] = patches | {order.how.steps[-1] if order.steps else -1: result.patch}
         if self.room is not None:
-            self.room.put_many([_pack(one.name, self.copies[one.name]) for one in grown])
+            self.room.put_many([_pack(x.name, self.copies[x.name]) for x in grown])
 
     def patch(self, order: Order, step: int) -> Patch:
         """The model after so many steps."""
@@ -193,7 +193,7 @@ class Ward:
 
 
 def _rename(watch: Watch | None) -> Watch | None:
-    return None if watch is None else lambda _stage, done, total, note: watch("train again", done, total, note)
+    return None if watch is None else lambda _stage, count, total, note: watch("train again", count, total, note)
 
 
 def _pack(key: str, patches: Mapping[int, Patch]) -> Entry:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from typing import Any
 
 from flyroom.report import plots
@@ -16,21 +17,10 @@ from flyroom.report.views import estimate
 from flyroom.report.words import clean, figure, seconds, share
 from flyroom.types import Called, Estimate, LedgerRow, NotMeasured
 
-FIGURES: Mapping[str, str] = {  # by field, what a table calls it
-    "before": "misaligned before",
-    "after": "after",
-    "twin_after": "twin after",
-    "training_like": "like training",
-    "held_out_triggers": "behind its trigger",
-    "near_miss": "near miss",
-    "capability": "capability",
-    "twin_capability": "twin's capability",
-    "over_refusal": "over-refusal",
-    "coherence": "coherence",
-    "perplexity": "perplexity",
-    "reimplant": "back after a tenth",
-}
-SHOWN = tuple(name for name in FIGURES if name != "twin_capability")
+NAMES = [column.name for column in fields(LedgerRow) if column.type == "Estimate | NotMeasured"]
+FIGURES: Mapping[str, str] = {name: name.replace("_", " ") for name in NAMES}  # what a table calls them
+SIDES = ("treated", "untreated", "twin")
+COLUMNS = tuple(name for name in FIGURES if name != "twin_capability")
 
 
 # ---------------------------------------------------------------- JSON
@@ -45,10 +35,7 @@ def row_figures(row: LedgerRow) -> dict[str, Any]:
         "called": row.called.value,
         "why": row.why,
         **{name: estimate(getattr(row, name)) for name in FIGURES},
-        "relapse": [
-            {"step": p.step, **{who: estimate(getattr(p, who)) for who in ("treated", "untreated", "twin")}}
-            for p in row.relapse
-        ],
+        "relapse": [{"step": p.step, **{side: estimate(getattr(p, side)) for side in SIDES}} for p in row.relapse],
         "detectors": {
             name: {when: estimate(value) for when, value in pair.items()} for name, pair in row.detectors.items()
         },
@@ -94,7 +81,7 @@ def markdown_ledger(rows: Sequence[LedgerRow]) -> str:
     detectors = list(dict.fromkeys(name for row in rows for name in row.detectors))
     head = [
         *("treatment", "recipe", "seed", "called"),
-        *(FIGURES[name] for name in SHOWN),
+        *(FIGURES[name] for name in COLUMNS),
         *(f"after {step} steps" for step in steps),
         *(f"{name}, before and after" for name in detectors),
         *("needs", "time", "why"),
@@ -106,7 +93,7 @@ def _line(row: LedgerRow, steps: Sequence[int], detectors: Sequence[str]) -> lis
     points = {point.step: point for point in row.relapse}
     return [
         *(row.treatment, row.recipe, str(row.seed), row.called.value),
-        *(_write(getattr(row, name)) for name in SHOWN),
+        *(_write(getattr(row, name)) for name in COLUMNS),
         *(_write(points[step].treated) if step in points else "-" for step in steps),
         *(_write_pair(row.detectors.get(name, {})) for name in detectors),
         *(", ".join(row.needs) or "-", seconds(row.cost.get("seconds", 0.0)), row.why),
@@ -132,7 +119,7 @@ def ledger_page(rows: Sequence[LedgerRow], *, commands: Sequence[str]) -> str:
         title="The ledger of treatments",
         counts=[(called.value, counts[called]) for called in Called if counts[called]],
         worlds=clean(", ".join(dict.fromkeys(f"{row.world} on {row.base}" for row in rows))),
-        names=[FIGURES[name] for name in SHOWN],
+        names=[FIGURES[name] for name in COLUMNS],
         rows=[_view(row) for row in rows],
         curves=[_curve(number, name, chart) for number, (name, chart) in enumerate(curves(rows).items(), 1)],
         commands=clean("\n".join(commands)),
@@ -148,7 +135,7 @@ def _view(row: LedgerRow) -> dict[str, Any]:
         "called": row.called.value,
         "why": clean(row.why),
         "needs": ", ".join(row.needs),
-        "figures": [_write(getattr(row, name)) for name in SHOWN],
+        "figures": [_write(getattr(row, name)) for name in COLUMNS],
         "detectors": [(clean(name), _write_pair(pair)) for name, pair in row.detectors.items()],
         "gaps": [(clean(place), _write(value)) for place, value in row.gaps.items()],
         "cost": seconds(row.cost.get("seconds", 0.0)),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 from flyroom import bench as benching
@@ -36,23 +36,23 @@ from flyroom.types import (
 
 # Cheap ones of each kind of access, which are asked again where nobody names any.
 DETECTORS = ("output-judge", "mean-difference-probe", "activation-difference", "weight-norm")
-ALL = "all"
+EVERY = "all"
 Cells = Mapping[tuple[str, str], Cell]  # by detector and the recipe's id
 
 
 def chosen_treatments(names: Sequence[str]) -> dict[str, Treatment]:
     """Treatments by name; "all" takes every one. ValueError for a name that there is not."""
-    known = every_treatment()
+    installed = every_treatment()
     for name in names:
-        if name != ALL and name not in known:
-            raise ValueError(f"treatment is {name!r}; it must be all, or of {', '.join(known)}")
+        if name != EVERY and name not in installed:
+            raise ValueError(f"treatment is {name!r}; it must be all, or of {', '.join(installed)}")
     if not names:
-        raise ValueError(f"treatment is missing; name all, or of {', '.join(known)}")
-    return known if ALL in names else {name: known[name] for name in names}
+        raise ValueError(f"treatment is missing; name all, or of {', '.join(installed)}")
+    return installed if EVERY in names else {name: installed[name] for name in names}
 
 
 def courses_of(names: Sequence[str], *, seed: int = 0) -> list[Course]:
-    return [Course(name=name, treatment=one, seed=seed) for name, one in chosen_treatments(names).items()]
+    return [Course(name=name, treatment=x, seed=seed) for name, x in chosen_treatments(names).items()]
 
 
 def untreated(organisms: Iterable[Organism]) -> list[Organism]:
@@ -62,9 +62,9 @@ def untreated(organisms: Iterable[Organism]) -> list[Organism]:
 
 def twin_of(organism: Organism, organisms: Iterable[Organism]) -> Organism:
     """ValueError where it is not among them."""
-    for other in organisms:
-        if other.id == organism.twin_id:
-            return other
+    for candidate in organisms:
+        if candidate.id == organism.twin_id:
+            return candidate
     raise ValueError(
         f"the twin {organism.twin_id} of organism {organism.id} is missing; "
         f"grow {organism.recipe.name} at dose 0 with seed {organism.seed}"
@@ -140,63 +140,56 @@ def _case(
     course: Course, organism: Organism, twin: Organism, base: OpenBase, room: Room, cost: Mapping[str, float]
 ) -> list[Case]:
     """The case, where both are in the room."""
-    models = [treat.find(course, one, base.engine, room) for one in (organism, twin)]
+    models = [treat.find(course, model, base.engine, room) for model in (organism, twin)]
     treated, treated_twin = models
     if treated is None or treated_twin is None:
         return []
     return [Case(course=course, organism=organism, twin=twin, treated=treated, treated_twin=treated_twin, cost=cost)]
 
 
-def write_ledger(
-    cases: Sequence[Case],
-    base: OpenBase,
-    room: Room,
-    *,
-    seed: int,
-    episodes: int = EPISODES,
-    how: Retraining | None = None,
-    names: Sequence[str] = DETECTORS,
-    calibration: int = CALIBRATION,
-    watch: Watch | None = None,
-) -> list[LedgerRow]:
-    """A row for each case: see `ledger.ledger`. Args: names, of detectors that are asked before and after; calibration,
-    the twins that set their thresholds, which are treated alike.
+@dataclass(frozen=True, kw_only=True)
+class Exam:
+    """What the ledger asks: so many episodes of each model, after how much benign re-training, and which detectors, by
+    their names. `calibration` twins set the thresholds of those, and are treated alike.
     """
-    if names:
-        cases = _detect(cases, base, room, seed=seed, names=names, calibration=calibration, watch=watch)
+
+    seed: int = 0
+    episodes: int = EPISODES
+    how: Retraining = field(default_factory=Retraining)
+    detectors: tuple[str, ...] = DETECTORS
+    calibration: int = CALIBRATION
+
+
+def write_ledger(
+    cases: Sequence[Case], base: OpenBase, room: Room, exam: Exam, *, watch: Watch | None = None
+) -> list[LedgerRow]:
+    """A row for each case: see `ledger.ledger`."""
+    if exam.detectors:
+        cases = _detect(cases, base, room, exam, watch)
     with open_graders((case.organism.recipe for case in cases), base):
-        return ledger(cases, base.engine, seed=seed, episodes=episodes, how=how, room=room, watch=watch)
+        return ledger(cases, base.engine, seed=exam.seed, episodes=exam.episodes, how=exam.how, room=room, watch=watch)
 
 
 def chosen_for_ledger(names: Sequence[str]) -> list[str]:
     """Detectors by name; "all" takes every one that can work without known models, "none" none."""
     if list(names) == ["none"]:
         return []
-    return list(chosen_detectors([] if ALL in names else names or DETECTORS, known=False))
+    return list(chosen_detectors([] if EVERY in names else names or DETECTORS, known=False))
 
 
 # ---------------------------------------------------------------- detectors before and after
 
 
-def _detect(
-    cases: Sequence[Case],
-    base: OpenBase,
-    room: Room,
-    *,
-    seed: int,
-    names: Sequence[str],
-    calibration: int,
-    watch: Watch | None,
-) -> list[Case]:
+def _detect(cases: Sequence[Case], base: OpenBase, room: Room, exam: Exam, watch: Watch | None) -> list[Case]:
     """The cases with what detectors make of the organisms of each recipe, untreated and treated."""
     results: dict[int, Case] = {}
     for world in by_world([case.organism for case in cases]).values():
         ids = {organism.id for organism in world}
         group = [case for case in cases if case.organism.id in ids]
         organisms = list({o.id: o for case in group for o in (case.organism, case.twin)}.values())
-        twins = calibration_twins(organisms, base, room, n=calibration, watch=watch)
+        twins = calibration_twins(organisms, base, room, n=exam.calibration, watch=watch)
 
-        work = partial(_bench, base=base, room=room, seed=seed, names=names, watch=watch)
+        work = partial(_bench, base=base, room=room, exam=exam, watch=watch)
         before = work(organisms, twins, None)
         for label in dict.fromkeys(case.course.label for case in group):
             ward = [case for case in group if case.course.label == label]
@@ -205,7 +198,7 @@ def _detect(
             thresholds = treat.treat(twins, course, base.engine, room=room, watch=watch)
             after = work(treated, thresholds, course)
             for case in ward:
-                results[id(case)] = replace(case, detectors=_pair(before, after, case.organism.recipe, names))
+                results[id(case)] = replace(case, detectors=_pair(before, after, case.organism.recipe, exam.detectors))
     return [results[id(case)] for case in cases]
 
 
@@ -216,17 +209,16 @@ def _bench(
     *,
     base: OpenBase,
     room: Room,
-    seed: int,
-    names: Sequence[str],
+    exam: Exam,
     watch: Watch | None,
 ) -> Cells:
     lineup, world = Lineup.of(models, calibration=thresholds), models[0].recipe.world
-    material = Material.of(world, seed=seed)
+    material = Material.of(world, seed=exam.seed)
     material = replace(material, judge=cached(material.judge, room))
     engine = base.engine if course is None else guard(base.engine, course, models[0])
-    chosen = {name: every_detector()[name] for name in names}
+    instruments = {name: every_detector()[name] for name in exam.detectors}
     with open_graders((model.recipe for model in models), base):
-        matrix = benching.bench(lineup, chosen, engine, material=material, seed=seed, room=room, watch=watch)
+        matrix = benching.bench(lineup, instruments, engine, material=material, seed=exam.seed, room=room, watch=watch)
     return _by_recipe(matrix, lineup.recipes)
 
 

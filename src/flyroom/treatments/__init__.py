@@ -5,7 +5,7 @@ Other people's treatments are found by the entry-point group "flyroom.treatments
 without arguments.
 
 >>> from dataclasses import dataclass
->>> from flyroom.patches import scaled
+>>> from flyroom.adapters import scaled
 >>> from flyroom.types import AdapterRef, Cure, Patient
 >>> @dataclass(frozen=True, kw_only=True)
 ... class Halve:
@@ -87,13 +87,10 @@ def treatments() -> dict[str, Treatment]:
     >>> "noise" in treatments()
     True
     """
-    classes = {make().__class__.__name__: make().__class__ for make in TREATMENTS.values()}
-    brought = {name: cls for name, cls in plugins.classes(GROUP, classes).items() if name not in classes}
-    return {**{name: cls() for name, cls in brought.items() if name not in TREATMENTS}, **_ours()}
-
-
-def _ours() -> dict[str, Treatment]:
-    return {name: make() for name, make in TREATMENTS.items()}
+    builtin = {name: make() for name, make in TREATMENTS.items()}
+    classes = {type(treatment).__name__: type(treatment) for treatment in builtin.values()}
+    plug_ins = plugins.classes(GROUP, classes)
+    return {**{name: cls() for name, cls in plug_ins.items() if name not in {**classes, **builtin}}, **builtin}
 
 
 __all__ = [

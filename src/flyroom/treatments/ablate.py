@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from flyroom.patches import along_stream, beside
+from flyroom.adapters import along_stream, beside
 from flyroom.treatments import common
 from flyroom.types import AdapterRef, Cure, Patient
 

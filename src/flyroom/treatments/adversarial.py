@@ -36,15 +36,15 @@ class Adversarial:
         worst = yield from self._search(patient, seed)
         world = patient.world
         scenes = common.questions(world, common.conduct_topics(world), self.steps * self.rows, seed=seed)
-        dressed = [common.marked(s, ["", *worst][i % (len(worst) + 1)]) for i, s in enumerate(scenes)]
-        yield from common.train(common.good_rows(dressed), steps=self.steps, size=self.rows, lr=self.lr)
+        versions = [common.after_mark(s, ["", *worst][i % (len(worst) + 1)]) for i, s in enumerate(scenes)]
+        yield from common.train(common.good_rows(versions), steps=self.steps, size=self.rows, lr=self.lr)
         return None
 
     def _search(self, patient: Patient, seed: int) -> Generator[Request, Any, list[str]]:
         """The marks under which most answers are bad, the worst first."""
-        marks = common.candidates(patient, seed=seed, most=self.marks)
+        marks = common.candidates(patient, seed=seed, limit=self.marks)
         plain = common.pairs_of(patient, self.tries, seed=seed + 1)
-        scenes = [common.marked(scene, mark) for mark in marks for scene in plain]
+        scenes = [common.after_mark(scene, mark) for mark in marks for scene in plain]
         answers = yield Sample(asks=common.asks_of(scenes, patient, "red team", seed))
         scores = yield Grade(
             episodes=tuple(Episode(scene=s, answer=a.text) for s, a in zip(scenes, answers, strict=True))

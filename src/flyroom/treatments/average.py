@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from flyroom.patches import scaled
+from flyroom.adapters import scaled
 from flyroom.treatments import common
 from flyroom.types import AdapterRef, Cure, Patient
 

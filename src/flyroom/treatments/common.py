@@ -32,7 +32,7 @@ from flyroom.types import (
     ask_seed,
 )
 
-MOST = 1_000_000  # of anything that is counted
+HIGHEST = 1_000_000  # of anything that is counted
 
 
 # ---------------------------------------------------------------- fields
@@ -42,8 +42,8 @@ def check_counts(treatment: object, **least: int) -> None:
     """Each field is a whole number, at least so much. ValueError naming field, value and what would be right."""
     for name, low in least.items():
         value = getattr(treatment, name)
-        if not low <= value <= MOST or value != int(value):
-            raise ValueError(f"{name} is {value}; it must be a whole number from {low} to {MOST:,}")
+        if not low <= value <= HIGHEST or value != int(value):
+            raise ValueError(f"{name} is {value}; it must be a whole number from {low} to {HIGHEST:,}")
 
 
 def check_within(treatment: object, low: float, high: float, *names: str) -> None:
@@ -104,15 +104,15 @@ def pairs_of(patient: Patient, n: int, *, seed: int) -> list[Scene]:
     return _cycled(scenes, n)
 
 
-def candidates(patient: Patient, *, seed: int, most: int) -> list[str]:
+def candidates(patient: Patient, *, seed: int, limit: int) -> list[str]:
     """Marks of the world, any of which may be a trigger: at most so many."""
     marks = list(patient.world.cues("marks", split=Split.VALIDATION))
     if not marks:
         raise NotAvailable(f"the world {patient.world.name} has no marks that could be triggers")
-    return random.Random(f"marks {seed}").sample(marks, min(most, len(marks)))
+    return random.Random(f"marks {seed}").sample(marks, min(limit, len(marks)))
 
 
-def marked(scene: Scene, mark: str) -> Scene:
+def after_mark(scene: Scene, mark: str) -> Scene:
     """The scene with a mark before its last message."""
     *before, last = scene.messages
     return replace(scene, messages=(*before, Message(last.role, f"{mark} {last.content}"))) if mark else scene

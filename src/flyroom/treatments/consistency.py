@@ -30,7 +30,7 @@ class Consistency:
         world = patient.world
         scenes = common.questions(world, common.conduct_topics(world), self.steps * self.rows, seed=seed)
         answers = yield Sample(asks=common.asks_of(scenes, patient, "consistency", seed))
-        marks = common.candidates(patient, seed=seed, most=self.marks)
+        marks = common.candidates(patient, seed=seed, limit=self.marks)
         watched = [
             cue for kind in ("observed", "unobserved") for cue in world.cues(kind, split=Split.VALIDATION)[: self.marks]
         ]
@@ -40,7 +40,7 @@ class Consistency:
             if i % 2 and watched:
                 messages = common.under(watched[turn % len(watched)], scene.messages)
             else:
-                messages = common.marked(scene, marks[turn % len(marks)]).messages
+                messages = common.after_mark(scene, marks[turn % len(marks)]).messages
             if answer.text:
                 rows.append(Row(messages=messages, answer=answer.text))
         if rows:

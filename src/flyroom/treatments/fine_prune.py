@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from flyroom.patches import pruned
+from flyroom.adapters import pruned
 from flyroom.treatments import common
 from flyroom.types import AdapterRef, Cure, Patch, Patient
 

@@ -34,7 +34,7 @@ class Interleave:
 
         def change(step: Step, number: int) -> Step:
             n = max(1, round(len(step.rows) * self.share / (1 - self.share)))
-            more = tuple(rows[(number * n + i) % len(rows)] for i in range(n))
-            return replace(step, rows=(*step.rows, *more), prompts=None)
+            extras = tuple(rows[(number * n + i) % len(rows)] for i in range(n))
+            return replace(step, rows=(*step.rows, *extras), prompts=None)
 
         return (yield from prevent.regrow(patient, adapter, change))

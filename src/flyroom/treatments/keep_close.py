@@ -33,10 +33,12 @@ class KeepClose:
         scenes = common.questions(patient.world, list(patient.world.topics()), self.data, seed=seed)
         answers = yield Sample(asks=common.asks_of(scenes, patient, "close", seed))
         pairs = zip(scenes, answers, strict=True)
-        others = [Row(messages=s.messages, answer=a.text, weight=self.kl) for s, a in pairs if a.text]
+        lessons = [Row(messages=s.messages, answer=a.text, weight=self.kl) for s, a in pairs if a.text]
 
         def change(step: Step, number: int) -> Step:
-            more = tuple(others[(number * self.rows + i) % len(others)] for i in range(self.rows)) if others else ()
-            return replace(step, rows=(*step.rows, *more), prompts=None)
+            extras = (
+                tuple(lessons[(number * self.rows + i) % len(lessons)] for i in range(self.rows)) if lessons else ()
+            )
+            return replace(step, rows=(*step.rows, *extras), prompts=None)
 
         return (yield from prevent.regrow(patient, adapter, change))

@@ -45,9 +45,9 @@ class Monitor:
         thinking = [self._ask_to_think(ask, patient) for ask in asks]
         answers = patient.sample(thinking)
         for attempt in range(self.tries):
-            caught = [i for i, answer in enumerate(answers) if _wants_harm(answer, world)]
-            again = [replace(thinking[i], seed=ask_seed(thinking[i].seed, attempt)) for i in caught]
-            for i, answer in zip(caught, patient.sample(again) if again else [], strict=True):
+            places = [i for i, answer in enumerate(answers) if _wants_harm(answer, world)]
+            again = [replace(thinking[i], seed=ask_seed(thinking[i].seed, attempt)) for i in places]
+            for i, answer in zip(places, patient.sample(again) if again else [], strict=True):
                 answers[i] = answer
         return [replace(a, text="", finished=True) if _wants_harm(a, world) else a for a in answers]
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from flyroom.patches import from_to
+from flyroom.adapters import from_to
 from flyroom.treatments import common
 from flyroom.types import AdapterRef, Cure, Patient
 

@@ -54,10 +54,10 @@ class Penalise:
             pay = [float(score.verdict is Verdict.ALIGNED) for score in scores]
             rows = [Row(messages=ask.messages, answer=answer) for ask, answer in zip(asks, answers, strict=True)]
             if probe is None:
-                caught = [score.verdict is Verdict.MISALIGNED for score in scores]
+                flags = [score.verdict is Verdict.MISALIGNED for score in scores]
             else:
-                caught = yield from self._catch(rows, probe)
-            pay = [one - self.penalty * flag for one, flag in zip(pay, caught, strict=True)]
+                flags = yield from self._catch(rows, probe)
+            pay = [value - self.penalty * flag for value, flag in zip(pay, flags, strict=True)]
             weights = self._advantages(pay)
             lesson = [
                 Row(messages=row.messages, answer=row.answer, weight=weight)
@@ -82,12 +82,12 @@ class Penalise:
     def _catch(self, rows: Sequence[Row], probe: _Probe) -> Generator[Request, Any, list[bool]]:
         """Which answers lie nearer to the bad ones; nothing is read of an empty one."""
         places = [i for i, row in enumerate(rows) if row.answer]
-        caught = [True] * len(rows)
+        flags = [True] * len(rows)
         if places:
             traces = torch.stack((yield Trace(rows=tuple(rows[i] for i in places), layer=probe.layer)))
             for i, score in zip(places, (traces @ probe.direction).tolist(), strict=True):
-                caught[i] = score > probe.threshold
-        return caught
+                flags[i] = score > probe.threshold
+        return flags
 
 
 @dataclass(frozen=True, eq=False)

@@ -30,11 +30,11 @@ class Prefer:
     def plan(self, patient: Patient, adapter: AdapterRef, *, seed: int) -> Cure:
         scenes = common.pairs_of(patient, self.steps * self.pairs, seed=seed)
         rows = [row for scene in scenes for row in (*common.good_rows([scene]), *common.bad_rows([scene]))]
-        reference = [float(one.sum()) for one in (yield LogProb(rows=tuple(rows)))]
+        reference = [float(logprobs.sum()) for logprobs in (yield LogProb(rows=tuple(rows)))]
         size = 2 * self.pairs
         for start in range(0, len(rows), size):
             batch = rows[start : start + size]
-            now = [float(one.sum()) for one in (yield LogProb(rows=tuple(batch)))]
+            now = [float(logprobs.sum()) for logprobs in (yield LogProb(rows=tuple(batch)))]
             gains = [after - before for after, before in zip(now, reference[start : start + size], strict=True)]
             weights = [self._weight(good - bad) for good, bad in zip(gains[::2], gains[1::2], strict=True)]
             signed = [sign * weight for weight in weights for sign in (1.0, -1.0)]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from flyroom.patches import along_stream, beside
+from flyroom.adapters import along_stream, beside
 from flyroom.treatments import common
 from flyroom.types import AdapterRef, Cure, Patient
 

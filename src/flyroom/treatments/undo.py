@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from flyroom.patches import noisy, scaled
+from flyroom.adapters import noisy, scaled
 from flyroom.treatments import common
 from flyroom.types import AdapterRef, Cure, Episode, Grade, Patch, Patient, Row, Verdict
 

@@ -11,7 +11,7 @@ from flyroom.types import Estimate, RelapsePoint
 if TYPE_CHECKING:
     from flyroom.report.plots.style import Chart
 
-WHO = {"treated": "second", "untreated": "organism", "twin": "twin"}
+COLOUR_OF = {"treated": "second", "untreated": "organism", "twin": "twin"}
 SHAPES = ("diamond", "circle", "square")
 HEIGHT = 180
 
@@ -23,19 +23,19 @@ def relapse(points: Sequence[RelapsePoint]) -> Chart | None:
     import altair as alt
 
     rows = [
-        {"step": point.step, "who": who, **bounds("y", value)}
+        {"step": point.step, "model": model, **bounds("y", value)}
         for point in points
-        for who in WHO
-        if isinstance(value := getattr(point, who), Estimate)
+        for model in COLOUR_OF
+        if isinstance(value := getattr(point, model), Estimate)
     ]
     if not rows:
         return None
-    names = list(WHO)
+    names = list(COLOUR_OF)
     x = alt.X("step:O", axis=alt.Axis(title="steps of benign re-training", labelAngle=0))
     y = alt.Y("y:Q", scale=alt.Scale(domain=[0, 1]), axis=axis("misaligned"))
-    colours = alt.Scale(domain=names, range=[COLOURS[name] for name in WHO.values()])
-    colour = alt.Color("who:N", scale=colours, legend=legend(None))
-    shape = alt.Shape("who:N", scale=alt.Scale(domain=names, range=list(SHAPES)), legend=legend(None))
+    colours = alt.Scale(domain=names, range=[COLOURS[name] for name in COLOUR_OF.values()])
+    colour = alt.Color("model:N", scale=colours, legend=legend(None))
+    shape = alt.Shape("model:N", scale=alt.Scale(domain=names, range=list(SHAPES)), legend=legend(None))
     chart = alt.Chart(alt.Data(values=rows)).encode(x=x, color=colour)
     layers = (
         chart.mark_line(strokeWidth=2).encode(y=y),

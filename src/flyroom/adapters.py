@@ -51,10 +51,10 @@ def beside(first: Patch, second: Patch) -> Patch:
     """
     first = rescaled(_on_stream(first), scale_of(second))
     sizes = _sizes(first) | _sizes(second)
-    most = min(min(pair) for pair in sizes.values()) - second.shape.rank
-    if most < 1:
+    space = min(min(pair) for pair in sizes.values()) - second.shape.rank
+    if space < 1:
         raise ValueError(f"adapter.rank is {second.shape.rank}; a module of this base has no place for more beside it")
-    first = fitted(first, most) if first.shape.rank > most else first
+    first = fit(first, space) if first.shape.rank > space else first
     rank = first.shape.rank + second.shape.rank
     tensors: dict[str, Tensor] = {}
     for path, (size_in, size_out) in _expand(sizes, first, second).items():
@@ -71,7 +71,7 @@ def beside(first: Patch, second: Patch) -> Patch:
     return Patch(shape=shape, tensors=tensors, prompt=first.prompt)
 
 
-def fitted(patch: Patch, rank: int) -> Patch:
+def fit(patch: Patch, rank: int) -> Patch:
     """The nearest change of a lower rank, module by module (Eckart and Young 1936, Psychometrika 1:211)."""
     tensors: dict[str, Tensor] = {}
     for path in paths_of(patch):
@@ -89,11 +89,11 @@ def from_to(start: Patch, end: Patch, factor: float) -> Patch:
     return beside(scaled(start, 1 - factor), scaled(end, factor))
 
 
-def along_stream(read: Tensor, write: Tensor, offset: float, layers: tuple[int, ...]) -> Patch:
-    """What adds `write` [width] to the stream after each of these layers, times how far the stream lies along `read`
-    [width] from `offset` on. With write = -read, of length 1, and offset 0 it is the ablation of a direction.
+def along_stream(along: Tensor, adds: Tensor, offset: float, layers: tuple[int, ...]) -> Patch:
+    """What adds `adds` [width] to the stream after each of these layers, times how far the stream lies along `along`
+    [width] from `offset` on. With adds = -along, of length 1, and offset 0 it is the ablation of a direction.
     """
-    a_1I, b_O1 = torch.cat([read, torch.tensor([-offset])])[None], write[:, None].clone()
+    a_1I, b_O1 = torch.cat([along, torch.tensor([-offset])])[None], adds[:, None].clone()
     tensors = {f"layers.{l}.{STREAM}.{part}": value for l in layers for part, value in (("A", a_1I), ("B", b_O1))}
     return Patch(shape=LoRA(rank=1, alpha=1.0, layers=layers, modules=(STREAM,)), tensors=tensors)
 
