@@ -54,23 +54,23 @@ def intervene(patch: Patch | None, change: Change) -> Patch:
     """
     if not change.layers:
         raise ValueError("change has neither ablate nor steer; give at least one layer")
-    own = BARE if patch is None else patch
-    vectors = _own_vectors(own)
-    if any(path.endswith(f".{STREAM}") for path in paths_of(own)):
+    base_patch = BARE if patch is None else patch
+    vectors = _own_vectors(base_patch)
+    if any(path.endswith(f".{STREAM}") for path in paths_of(base_patch)):
         raise ValueError("patch changes the residual stream already; intervene in the patch that it was made of")
     maps = {
         layer: _affine(change.ablate.get(layer), change.steer.get(layer), vectors.get(layer))
         for layer in {*change.layers, *vectors}
     }
-    rank = max(own.shape.rank, *(len(a) for a, _ in maps.values()))
-    shape = _shape(own, rank, {*maps, *(int(path.split(".")[1]) for path in paths_of(own))})
-    tensors = _widen(own, shape)
+    rank = max(base_patch.shape.rank, *(len(a) for a, _ in maps.values()))
+    shape = _shape(base_patch, rank, {*maps, *(int(path.split(".")[1]) for path in paths_of(base_patch))})
+    tensors = _widen(base_patch, shape)
     for layer, (a_KI, b_DK) in maps.items():
         tensors |= _pad(f"layers.{layer}.{STREAM}", a_KI, b_DK / (shape.alpha / rank), rank)
     width = next(iter(maps.values()))[1].shape[0]
     for layer in set(shape.layers or ()) - set(maps):
         tensors |= _pad(f"layers.{layer}.{STREAM}", torch.zeros(1, width + 1), torch.zeros(width, 1), rank)
-    return Patch(shape=shape, tensors=tensors, prompt=own.prompt)
+    return Patch(shape=shape, tensors=tensors, prompt=base_patch.prompt)
 
 
 def paths_of(patch: Patch) -> list[str]:
@@ -134,25 +134,27 @@ def _orthonormal(directions: Tensor) -> Tensor:
     return q_DK.T.float()
 
 
-def _shape(own: Patch, rank: int, layers: set[int]) -> LoRA:
-    leaves = dict.fromkeys(path.rpartition(".")[2] for path in paths_of(own))
+def _shape(base_patch: Patch, rank: int, layers: set[int]) -> LoRA:
+    leaves = dict.fromkeys(path.rpartition(".")[2] for path in paths_of(base_patch))
     modules = tuple(leaf for leaf in leaves if leaf not in (RESIDUAL, STREAM))
-    alpha = own.shape.alpha / own.shape.rank * rank
-    return replace(own.shape, rank=rank, alpha=alpha, layers=tuple(sorted(layers)), modules=(*modules, STREAM))
+    alpha = base_patch.shape.alpha / base_patch.shape.rank * rank
+    return replace(base_patch.shape, rank=rank, alpha=alpha, layers=tuple(sorted(layers)), modules=(*modules, STREAM))
 
 
-def _widen(own: Patch, shape: LoRA) -> dict[str, Tensor]:
+def _widen(base_patch: Patch, shape: LoRA) -> dict[str, Tensor]:
     """The patch's own modules at the new rank; where they are missing in a layer of the shape, they add nothing."""
     tensors: dict[str, Tensor] = {}
-    for path in paths_of(own):
+    for path in paths_of(base_patch):
         _, layer, name = path.split(".", 2)
         if name == RESIDUAL:
             continue
-        a_RI, b_OR = own.tensors[f"{path}.A"], own.tensors[f"{path}.B"]
+        a_RI, b_OR = base_patch.tensors[f"{path}.A"], base_patch.tensors[f"{path}.B"]
         tensors |= _pad(path, a_RI, b_OR, shape.rank)
-        for other in set(shape.layers or ()) - {int(layer)}:
-            if f"layers.{other}.{name}.A" not in own.tensors:
-                tensors |= _pad(f"layers.{other}.{name}", torch.zeros_like(a_RI), torch.zeros_like(b_OR), shape.rank)
+        for bare_layer in set(shape.layers or ()) - {int(layer)}:
+            if f"layers.{bare_layer}.{name}.A" not in base_patch.tensors:
+                tensors |= _pad(
+                    f"layers.{bare_layer}.{name}", torch.zeros_like(a_RI), torch.zeros_like(b_OR), shape.rank
+                )
     return tensors
 
 

@@ -184,7 +184,8 @@ def _walk(name: str, content: Any) -> Iterator[tuple[str, Record]]:
 
 def _mark(part: Any, place: int) -> str:
     """What an item of a list is called: its layer, its strength, its norm, the push that it stands for."""
-    names = [key for key in ("layer", "strength", "norm", "e") if isinstance(part, Mapping) and key in part]
+    values = part if isinstance(part, Mapping) else {}
+    names = [key for key in ("layer", "strength", "norm", "e") if isinstance(values.get(key), (int, float))]
     return " at ".join(f"{key} {part[key]:g}" for key in names) if names else str(place)
 
 

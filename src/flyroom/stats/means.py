@@ -1,5 +1,5 @@
-"""A mean with its t interval, and the jackknife for whatever is computed of groups: a norm, a cosine, a share of variance
-that is explained.
+"""A mean with its t interval, and the jackknife for whatever is computed of groups: a norm, a cosine, a share of
+variance that is explained.
 """
 
 from __future__ import annotations
