@@ -95,6 +95,16 @@ def test_treated_organisms_stay_out_of_lineups_until_they_are_named(
     assert set(models) == {row["id"] for row in result["treated"]}  # with the twin that was treated alike
 
 
+def test_what_was_treated_at_run_time_is_asked_by_the_ledger_alone(
+    room: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place = ("--room", str(room), "--base", "0.25M")
+    treated = run(capsys, "treat", "monitor-block", "--all", *place)["treated"][0]
+    error = run(capsys, "card", treated["id"], *place, fails=True)["error"]
+    assert "was treated at run time with monitor-block, which the ledger alone asks" in error
+    assert f"its weights are those of {treated['parent']}" in error
+
+
 @pytest.mark.parametrize(
     ("words", "what"),
     [

@@ -160,7 +160,7 @@ class Ward:
 
     def train(self, orders: Sequence[Order], watch: Watch | None) -> None:
         """Whatever is neither here nor in the room."""
-        by_key = {order.key: order for order in orders if order.key not in self.copies}
+        by_key = {order.key: order for order in orders if order.key not in self.copies and (order.steps or order.again)}
         for key in by_key:
             entry = None if self.room is None else self.room.get(KIND, key)
             if entry is not None:

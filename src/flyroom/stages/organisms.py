@@ -21,6 +21,7 @@ from flyroom.stages.bases import OpenBase
 from flyroom.stages.conformance import require_sound
 from flyroom.stages.graders import open_graders
 from flyroom.stages.meeting import meet
+from flyroom.treat import KIND
 from flyroom.types import BASE, Asked, Card, Entry, Filed, Lined, NotAvailable, Organism, Recipe, Watch, digest, plain
 from flyroom.vault.scratch import scratch
 
@@ -148,6 +149,7 @@ def stored(room: Room, base: OpenBase, ids: Sequence[str] | None) -> list[Organi
                 continue
             name = entry.payload["base"]["name"]
             raise ValueError(f"organism {listing.key} was grown on {name}; name that with --base")
+        _refuse_guarded(entry, room)
         try:
             organism = growth.unpack(entry, _recipe(entry, room), base.engine)
         except ValueError as error:
@@ -166,6 +168,16 @@ def stored(room: Room, base: OpenBase, ids: Sequence[str] | None) -> list[Organi
             "grow one first: flyroom grow emergent-misalignment"
         )
     return list(organisms.values())
+
+
+def _refuse_guarded(entry: Entry, room: Room) -> None:
+    """ValueError for one that was treated at run time: nobody but the ledger asks what stands around its weights."""
+    note = room.get(KIND, entry.key)
+    if note is not None and note.payload["at_run_time"]:
+        raise ValueError(
+            f"organism {entry.key} was treated at run time with {note.payload['name']}, which the ledger alone asks; "
+            f"its weights are those of {entry.payload['parent']}"
+        )
 
 
 def _find_twin(organism: Organism, room: Room, base: OpenBase) -> list[Organism]:
