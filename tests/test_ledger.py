@@ -13,9 +13,11 @@ from ward import Idle, Sieve, Told, Wide, Zero, obedient, pair
 
 from flyroom.card import card
 from flyroom.conditions import Trigger
+from flyroom.grow import pack
 from flyroom.ledger import Case, Retraining, guard, ledger, rule
 from flyroom.report.ledger import brief, ledger_page, markdown_ledger, row_figures
 from flyroom.room import Room
+from flyroom.stages.removing import plan_removal
 from flyroom.treat import Course, treat
 from flyroom.types import (
     AdapterRef,
@@ -168,6 +170,26 @@ def test_a_model_is_trained_again_once_for_all_treatments(tmp_path: Path) -> Non
     row_of(case_of(Told()), engine, room)
     assert trained == 2 * 10 + 12
     assert len(engine.seen) - trained == 12
+
+
+def test_with_an_organism_goes_what_became_of_it(tmp_path: Path) -> None:
+    """Treated weights, copies that were trained again, rows and the episodes behind them. What was zeroed is its
+    twin's, and stays.
+    """
+    room, engine, course = Room(tmp_path / "room"), Wide(obedient), Course(name="zero", treatment=Zero())
+    models = pair()
+    room.put_many([pack(model) for model in models])
+    treated = treat(models, course, engine, room=room)
+    case = Case(course=course, organism=models[0], twin=models[1], treated=treated[0], treated_twin=treated[1])
+    row_of(case, engine, room)
+    assert {"organism", "treatment", "relapse", "ledger", "episodes"} <= {item.kind for item in room.list()}
+    removal = plan_removal(room, [models[0].id])
+    kinds = [item.kind for item in removal.listings]
+    assert (kinds.count("organism"), kinds.count("treatment"), kinds.count("ledger")) == (2, 1, 1)
+    assert kinds.count("relapse") == 1
+    stay = {(item.kind, item.key) for item in room.list()} - {(item.kind, item.key) for item in removal.listings}
+    assert not [key for kind, key in stay if kind == "episodes"]
+    assert {key for kind, key in stay if kind == "organism"} == {models[1].id, treated[1].id}
 
 
 def test_a_filter_is_asked_apart_from_the_bare_model(tmp_path: Path) -> None:

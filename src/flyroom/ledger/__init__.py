@@ -27,6 +27,7 @@ from flyroom.types import (
     Battery,
     Called,
     Engine,
+    Entry,
     Estimate,
     LedgerRow,
     NotMeasured,
@@ -35,9 +36,12 @@ from flyroom.types import (
     RelapsePoint,
     Room,
     Watch,
+    digest,
     needs_of,
+    plain,
 )
 
+KIND = "ledger"  # of entries
 EPISODES = 200
 ASIDE = NotMeasured(why="nothing could be asked")
 Figure = Estimate | NotMeasured
@@ -203,9 +207,23 @@ class _Book:
         if isinstance(inquiry, NotMeasured):
             return _blank(case, f"nothing was measured: {inquiry.why}")
         try:
-            return self._fill(case, inquiry)
+            row = self._fill(case, inquiry)
         except Refused as error:
             return _blank(case, f"nothing was measured: {error}")
+        self._store(case, inquiry, row)
+        return row
+
+    def _store(self, case: Case, inquiry: Inquiry, row: LedgerRow) -> None:
+        """The row with the keys of its episodes. It names the organism, so all of that goes when the organism does."""
+        if self._room is None:
+            return
+        keys = [key for model in self.models(case).values() for key in model.keys(inquiry.batteries)]
+        beginnings = inquiry.questions.beginnings.values()
+        keys += [key for _, model in self._list_copies(case) for key in model.keys(beginnings)]
+        payload = plain(row) | {"episodes": list(dict.fromkeys(keys))}
+        meta = {"treatment": row.treatment, "recipe": row.recipe, "seed": row.seed, "called": row.called.value}
+        key = digest([payload, case.course.label])
+        self._room.put_many([Entry(kind=KIND, key=key, payload=payload, meta=meta)])
 
     def _fill(self, case: Case, inquiry: Inquiry) -> LedgerRow:
         models = self.models(case)

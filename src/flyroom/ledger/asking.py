@@ -11,7 +11,7 @@ neither right nor wrong: a refusal, a blocked answer, or nonsense. No world need
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from flyroom import measures
@@ -49,9 +49,13 @@ class Inquiry:
     near: tuple[Battery, ...]
 
     @property
-    def numbers(self) -> Numbers:
+    def batteries(self) -> list[Battery]:
         extras = [battery for battery in (self.like, self.held_out) if isinstance(battery, Battery)]
-        return Numbers([*self.questions.batteries, *extras])
+        return [*self.questions.batteries, *extras]
+
+    @property
+    def numbers(self) -> Numbers:
+        return Numbers(self.batteries)
 
     @property
     def capability(self) -> list[Battery]:
@@ -108,8 +112,7 @@ class Model:
 
     def order(self, inquiry: Inquiry) -> None:
         """Everything, clean texts too."""
-        extras = [battery for battery in (inquiry.like, inquiry.held_out) if isinstance(battery, Battery)]
-        for battery in (*inquiry.questions.batteries, *extras):
+        for battery in inquiry.batteries:
             self.desk.order(self.name, self.patch, battery, self.draw)
         if not isinstance(inquiry.questions.texts, NotMeasured):
             self.desk.order_texts(self.patch, inquiry.questions.texts)
@@ -118,6 +121,10 @@ class Model:
         """The beginnings of the behaviour's own batteries, as for a training curve."""
         for battery in inquiry.questions.beginnings.values():
             self.desk.order(self.name, self.patch, battery, self.draw)
+
+    def keys(self, batteries: Iterable[Battery]) -> list[str]:
+        """The names of the episodes with it."""
+        return [self.desk.key(self.patch, battery, self.draw) for battery in batteries]
 
     def _answers(self, batteries: Sequence[Battery]) -> list[Answers]:
         return [self.desk.answers(self.patch, battery, self.draw) for battery in batteries]

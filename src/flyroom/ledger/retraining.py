@@ -185,7 +185,7 @@ class Ward:
             patches = {step: result.snapshots[step] for step in order.steps if step in result.snapshots}
             self.copies[result.name] = patches | {order.how.steps[-1] if order.steps else -1: result.patch}
         if self.room is not None:
-            self.room.put_many([_pack(x.name, self.copies[x.name]) for x in grown])
+            self.room.put_many([_pack(orders[x.name], self.copies[x.name]) for x in grown])
 
     def patch(self, order: Order, step: int) -> Patch:
         """The model after so many steps."""
@@ -196,16 +196,19 @@ def _rename(watch: Watch | None) -> Watch | None:
     return None if watch is None else lambda _stage, count, total, note: watch("train again", count, total, note)
 
 
-def _pack(key: str, patches: Mapping[int, Patch]) -> Entry:
+def _pack(order: Order, patches: Mapping[int, Patch]) -> Entry:
+    """It names whose weights these are, so that they go when the organism does."""
     tensors = {f"{step}/{name}": value for step, patch in patches.items() for name, value in patch.tensors.items()}
     first = next(iter(patches.values()))
     shape = first.shape
     payload: dict[str, Any] = {
         "steps": [*patches],
         "prompt": first.prompt,
+        "organism": order.organism.id,
+        "parent": order.organism.parent,
         "shape": [shape.rank, shape.alpha, shape.layers and list(shape.layers), list(shape.modules)],
     }
-    return Entry(kind=KIND, key=key, payload=payload, tensors=tensors)
+    return Entry(kind=KIND, key=order.key, payload=payload, tensors=tensors)
 
 
 def _unpack(entry: Entry) -> dict[int, Patch]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -32,6 +33,7 @@ from flyroom.types import (
     Recipe,
     Treatment,
     Watch,
+    plain,
 )
 
 # Cheap ones of each kind of access, which are asked again where nobody names any.
@@ -82,8 +84,8 @@ def treat_all(
     *,
     watch: Watch | None = None,
 ) -> tuple[list[Organism], dict[str, str]]:
-    """Every organism above dose 0 and its twin, treated with each; and by the name of a treatment that their world or
-    base cannot give, why.
+    """Every organism above dose 0 and its twin, treated with each; and by the name of a treatment that could not be
+    given, why: what their world or base lacks, or where its training broke down.
     """
     targets = untreated(organisms)
     if not targets:
@@ -95,7 +97,7 @@ def treat_all(
         for course in courses:
             try:
                 treated += treat.treat(pairs, course, base.engine, room=room, watch=watch)
-            except NotAvailable as absence:
+            except (ValueError, ArithmeticError) as absence:  # one that fails is no obstacle to the others
                 absences[course.name] = str(absence)
     if not treated:
         raise NotAvailable("; ".join(f"{name}: {why}" for name, why in absences.items()))
@@ -112,6 +114,7 @@ def cases_in(room: Room, base: OpenBase, names: Sequence[str] = (), ids: Sequenc
     organisms = {o.id: o for o in stored(room, base, ids)}
     notes = [entry for item in room.list(treat.KIND) if (entry := room.get(treat.KIND, item.key)) is not None]
     cases: list[Case] = []
+    _warn_of_strangers(notes)
     for organism in untreated(organisms.values()):
         twin = twin_of(organism, organisms.values())
         for note in notes:
@@ -125,6 +128,14 @@ def cases_in(room: Room, base: OpenBase, names: Sequence[str] = (), ids: Sequenc
         )
     order = list(every_treatment())
     return sorted(cases, key=lambda c: (order.index(c.course.name), c.organism.recipe.name, c.organism.seed))
+
+
+def _warn_of_strangers(notes: Sequence[Entry]) -> None:
+    """Of treatments that are not installed, or not with the settings that they were given with."""
+    installed = {name: plain(treatment) for name, treatment in every_treatment().items()}
+    names = {x.payload["name"] for x in notes if installed.get(x.payload["name"]) != x.payload["treatment"]}
+    if names:
+        warnings.warn(f"{', '.join(sorted(names))}: left out, not installed as it was given", stacklevel=3)
 
 
 def _course(note: Entry) -> Course | None:
