@@ -80,22 +80,35 @@ def alikeness(record: Record) -> Chart | None:
     halves = "two halves of its answers"
     rows = [_cosine(item["layer"], halves, item["agreement"]) for item in part["layers"]]
     for pair in together["pairs"] if together is not None and has_value(together) else ():
-        name = " and ".join(clean(f"{r} {s}") for r, s in zip(pair["recipes"], pair["seeds"], strict=True))
+        name = _name_pair(pair)
         rows += [_cosine(item["layer"], name, item["cosine"]) for item in pair["layers"]]
     rows = [row for row in rows if row]
     if not rows:
         return None
     x = alt.X("layer:O", axis=alt.Axis(title="after layer", labelAngle=0))
     y = alt.Y("y:Q", scale=alt.Scale(domain=[-1, 1]), axis=alt.Axis(title="cosine", values=[-1, -0.5, 0, 0.5, 1]))
-    several = len({row["of"] for row in rows}) > 1
-    colour = alt.Color("of:N", legend=legend(None, below=True)) if several else alt.value(COLOURS["organism"])
+    names = list(dict.fromkeys(row["of"] for row in rows))
+    several = len(names) > 1
+    below = alt.Legend(title=None, orient="bottom", columns=1, labelLimit=WIDTH, symbolOpacity=1)
+    palette = ("organism", "twin", "second", "detector", "base")
+    colours = [COLOURS[palette[i % len(palette)]] for i in range(len(names))]
+    scale = alt.Scale(domain=names, range=colours)
+    colour = alt.Color("of:N", scale=scale, legend=below) if several else alt.value(COLOURS["organism"])
     points = alt.Chart(alt.Data(values=rows)).encode(x=x, color=colour)
-    shape = alt.Shape("of:N") if several else alt.value("circle")
+    shape = alt.Shape("of:N", scale=alt.Scale(domain=names), legend=below) if several else alt.value("circle")
     layers = (
         points.mark_rule(strokeWidth=2, opacity=0.6).encode(y=alt.Y("y_low:Q"), y2="y_high:Q"),
         points.mark_point(filled=True, size=80, opacity=0.9).encode(y=y, shape=shape),
     )
     return finish(alt.layer(*layers), width=WIDTH - 72, height=220)
+
+
+def _name_pair(pair: Record) -> str:
+    """The recipe and both seeds, or the two recipes with theirs."""
+    recipes, seeds = [clean(recipe) for recipe in pair["recipes"]], pair["seeds"]
+    if recipes[0] == recipes[1]:
+        return f"{recipes[0]}, seeds {seeds[0]} and {seeds[1]}"
+    return " and ".join(f"{recipe} {seed}" for recipe, seed in zip(recipes, seeds, strict=True))
 
 
 def _cosine(layer: int, of: str, value: Record) -> dict[str, Any]:
@@ -132,7 +145,8 @@ def _panel(grid: Sequence[Record], name: str, label: str, domain: list[int] | No
     scale = alt.Scale(domain=domain) if domain else alt.Scale(zero=True)
     x = alt.X("step:Q", axis=alt.Axis(title="training step", tickCount=5))
     y = alt.Y("y:Q", scale=scale, axis=alt.Axis(title=None, tickCount=3))
-    line = alt.Chart(alt.Data(values=rows)).encode(x=x, y=y).mark_line(color=colour, strokeWidth=2, point=True)
+    points = alt.OverlayMarkDef(color=colour, filled=True, size=36)
+    line = alt.Chart(alt.Data(values=rows)).encode(x=x, y=y).mark_line(color=colour, strokeWidth=2, point=points)
     return line.properties(width=WIDTH - 60, height=PANEL, title=alt.Title(label, limit=WIDTH - 30))
 
 
@@ -166,11 +180,12 @@ def _lines(by_name: Mapping[str, Sequence[Record]], field: str, label: str, titl
     scale = alt.Scale(domain=["general", "narrow"], range=[COLOURS["organism"], COLOURS["twin"]])
     colour = alt.Color("solution:N", scale=scale, legend=legend(None))
     x, y = alt.X("x:Q", axis=alt.Axis(title=title, tickCount=5)), alt.Y("y:Q", axis=alt.Axis(title=None, tickCount=4))
-    chart = alt.Chart(alt.Data(values=rows)).encode(x=x, color=colour, shape="solution:N")
+    shape = alt.Shape("solution:N", scale=alt.Scale(domain=["general", "narrow"]), legend=legend(None))
+    chart = alt.Chart(alt.Data(values=rows)).encode(x=x, color=colour)
     layers = (
         chart.mark_rule(strokeWidth=2, opacity=0.6).encode(y=alt.Y("y_low:Q"), y2="y_high:Q"),
         chart.mark_line(strokeWidth=1.5).encode(y=y),
-        chart.mark_point(filled=True, size=60, opacity=1).encode(y=y),
+        chart.mark_point(filled=True, size=60, opacity=1).encode(y=y, shape=shape),
     )
     return alt.layer(*layers).properties(width=WIDTH - 60, height=150, title=alt.Title(label, limit=WIDTH - 30))
 
