@@ -64,6 +64,7 @@ def saelens(train: Tensor, test: Tensor) -> tuple[Tensor, Tensor]:
         total_training_samples=TRAINING.steps * TRAINING.batch,
         train_batch_size_samples=TRAINING.batch,
         lr=TRAINING.lr,
+        lr_end=TRAINING.lr / 10,
         lr_decay_steps=TRAINING.steps // 5,
         logger=LoggingConfig(log_to_wandb=False),
     )
