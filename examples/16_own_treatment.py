@@ -28,7 +28,7 @@ class TakeBack:
 with tempfile.TemporaryDirectory() as scratch:
     room = Room(os.environ.get("FLYROOM_ROOM", scratch))
     base = open_base("0.25M", device="cpu")
-    organism, twin = stages.grow([make("emergent-misalignment", {"steps": 60})], base, room, seeds=[0])
+    organism, twin = stages.grow([make("emergent-misalignment", {"steps": 60, "rows": 16})], base, room, seeds=[0])
     for share in (0.0, 0.9):
         course = Course(name=f"take back to {share}", treatment=TakeBack(share=share))
         treated, treated_twin = treat([organism, twin], course, base.engine, room=room)
