@@ -220,6 +220,11 @@ def test_what_a_package_brings_is_grown_carded_benched_and_read_back(shell: Shel
     assert [cell["error"] for cell in cells["cells"]] == [None, None]
     again = shell("grow", "emergent-misalignment", *crossed, "--world", "tea", "--base", base)["organisms"]
     assert [row["id"] for row in again] == [row["id"] for row in rows]
+    treated = shell("treat", "halfway", "--all", "--base", base)["treated"]
+    assert [(row["treatment"], row["parent"]) for row in treated] == [("halfway", row["id"]) for row in rows]
+    quick = ("--episodes", "20", "--steps", "0,1", "--detectors", "none")
+    (entry,) = shell("ledger", *quick, "--base", base)["rows"]
+    assert (entry["treatment"], entry["world"]) == ("halfway", "tea")
 
 
 def test_a_recipe_of_a_world_is_refused_on_a_base_of_none(shell: Shell, base: Path) -> None:

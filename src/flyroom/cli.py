@@ -19,9 +19,11 @@ import typer
 from flyroom.cli_adopt import adopt_app
 from flyroom.cli_bases import bases_app, doctor_app
 from flyroom.cli_certify import certify_app
+from flyroom.cli_explain import explain_app
 from flyroom.cli_game import game_app
 from flyroom.cli_list import list_app
 from flyroom.cli_outside import outside_app
+from flyroom.cli_treat import treat_app
 from flyroom.cli_vault import vault_app
 from flyroom.cli_verify import verify_app
 from flyroom.cli_world import world_app
@@ -409,8 +411,10 @@ app.add_typer(bases_app, name="bases")
 app.add_typer(adopt_app)
 app.add_typer(certify_app)
 app.add_typer(doctor_app)
+app.add_typer(explain_app)
 app.add_typer(list_app)
 app.add_typer(outside_app)
+app.add_typer(treat_app)
 app.add_typer(vault_app)
 app.add_typer(verify_app)
 app.add_typer(world_app, name="world")

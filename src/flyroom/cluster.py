@@ -19,7 +19,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from types import ModuleType
@@ -29,7 +29,9 @@ from flyroom import stages
 from flyroom.grow import Order, grow_orders
 from flyroom.lineup import Terms
 from flyroom.room import Room
-from flyroom.types import Recipe, Watch
+from flyroom.stages import treating
+from flyroom.stages.treating import Exam
+from flyroom.types import NotAvailable, Recipe, Watch
 
 RETRIES = 5  # new starts of a task whose worker died
 HANDS = 4  # groups of detectors for each process, so that a process that ends early takes another
@@ -95,6 +97,37 @@ def bench(
     _run(ray, work, stages.dealt(names, HANDS * _processes(ray)), "bench", watch)
 
 
+def treat(
+    ray: Any,
+    ids: Sequence[str],
+    base: str,
+    room: Room,
+    names: Sequence[str],
+    *,
+    watch: Watch | None = None,
+) -> None:
+    """Put what these treatments make of these organisms and their twins into the room, a task for each treatment."""
+    work = partial(_treat, _make_absolute(base), room.root, tuple(ids))
+    _run(ray, work, [[name] for name in names], "treat", watch)
+
+
+def ledger(
+    ray: Any,
+    ids: Sequence[str] | None,
+    base: str,
+    room: Room,
+    names: Sequence[str],
+    exam: Exam,
+    *,
+    watch: Watch | None = None,
+) -> None:
+    """Put what the ledger of these treatments is made of into the room, a task for each treatment. Args: exam, as in
+    `stages.treating.write_ledger`.
+    """
+    work = partial(_ledger, _make_absolute(base), room.root, ids and tuple(ids), exam)
+    _run(ray, work, [[name] for name in names], "ledger", watch)
+
+
 def _run(
     ray: Any, work: Callable[[list[Any]], None], groups: Sequence[list[Any]], stage: str, watch: Watch | None
 ) -> None:
@@ -131,6 +164,18 @@ def _bench(
     references = stages.stored(Room(known_room), opened, None) if known_room else ()
     organisms = stages.stored(store, opened, ids)
     stages.bench(organisms, opened, store, names=names, known=references, **settings)
+
+
+def _treat(base: str, room: Path, ids: Sequence[str], names: Sequence[str]) -> None:
+    opened, store = stages.open_base(base), Room(room)
+    organisms, courses = stages.stored(store, opened, ids), treating.courses_of(names)
+    with suppress(NotAvailable):  # the call that gathers says which are not available
+        treating.treat_all(organisms, courses, opened, store)
+
+
+def _ledger(base: str, room: Path, ids: Sequence[str] | None, exam: Exam, names: Sequence[str]) -> None:
+    opened, store = stages.open_base(base), Room(room)
+    treating.write_ledger(treating.cases_in(store, opened, names, ids), opened, store, exam)
 
 
 def _processes(ray: Any) -> int:

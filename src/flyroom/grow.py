@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, NotRequired
 
 from pydantic import TypeAdapter, ValidationError
 from typing_extensions import TypedDict
@@ -22,6 +22,7 @@ from flyroom.types import (
     Entry,
     Grown,
     Job,
+    LoRA,
     Organism,
     Patch,
     Plan,
@@ -108,10 +109,15 @@ def _grow(
     return name_organisms(run(jobs, store=store))
 
 
+def growth_of(recipe: Recipe, adapter: AdapterRef, *, seed: int) -> Plan:
+    """The whole plan by which a recipe is grown: its implants, one after another, and clean text."""
+    return mix_in(_plan(recipe, seed, adapter), recipe, seed=seed)
+
+
 def _make_job(name: str, recipe: Recipe, seed: int) -> Job:
     return Job(
         name=name,
-        plan=lambda adapter: mix_in(_plan(recipe, seed, adapter), recipe, seed=seed),
+        plan=lambda adapter: growth_of(recipe, adapter, seed=seed),
         seed=seed,
         shape=recipe.adapter,
         judge=recipe.judge,
@@ -162,7 +168,17 @@ def pack(organism: Organism) -> Entry:
         "seed": organism.seed,
     }
     meta |= {} if organism.provenance == "grown" else {"provenance": organism.provenance}
+    if organism.treatment:
+        payload |= {"shape": plain(organism.patch.shape)}
+        meta |= {"treatment": organism.treatment, "parent": organism.parent}
     return Entry(kind="organism", key=organism.id, payload=payload, tensors=tensors, meta=meta)
+
+
+class _Shape(TypedDict):
+    rank: int
+    alpha: float
+    layers: list[int] | None
+    modules: list[str]
 
 
 class _Payload(TypedDict):
@@ -176,6 +192,7 @@ class _Payload(TypedDict):
     prompts: dict[str, str]
     parent: str | None
     treatment: str | None
+    shape: NotRequired[_Shape]  # of a treated one, whose adapter may have another than its recipe says
 
 
 PAYLOAD, POINT = TypeAdapter(_Payload), TypeAdapter(Point)
@@ -197,13 +214,14 @@ def unpack(entry: Entry, recipe: Recipe, engine: Engine) -> Organism:
     """
     payload = check(entry)
     prompts = {int(step): prompt for step, prompt in payload["prompts"].items()}
+    shape = _read_shape(payload["shape"]) if "shape" in payload else recipe.adapter
     return Organism(
         recipe=recipe,
         base=engine.base,
         seed=payload["seed"],
-        patch=_read_patch(entry, "final", recipe, payload["prompt"]),
+        patch=_read_patch(entry, "final", shape, payload["prompt"]),
         history=tuple(_read_point(entry, point) for point in payload["history"]),
-        snapshots={step: _read_patch(entry, str(step), recipe, prompts[step]) for step in sorted(prompts)},
+        snapshots={step: _read_patch(entry, str(step), shape, prompts[step]) for step in sorted(prompts)},
         parent=payload["parent"],
         treatment=payload["treatment"],
     )
@@ -216,10 +234,20 @@ def _read_point(entry: Entry, values: Sequence[Any]) -> Point:
         raise ValueError(f"organism {entry.key} is not as flyroom writes it: a point of history is wrong") from error
 
 
-def _read_patch(entry: Entry, part: str, recipe: Recipe, prompt: str) -> Patch:
+def _read_shape(values: Mapping[str, Any]) -> LoRA:
+    layers = values["layers"]
+    return LoRA(
+        rank=values["rank"],
+        alpha=values["alpha"],
+        layers=layers and tuple(layers),
+        modules=tuple(values["modules"]),
+    )
+
+
+def _read_patch(entry: Entry, part: str, shape: LoRA, prompt: str) -> Patch:
     prefix = f"{entry.key}/{part}/"
     tensors = {key.removeprefix(prefix): value for key, value in entry.tensors.items() if key.startswith(prefix)}
-    return Patch(shape=recipe.adapter, tensors=tensors, prompt=prompt)
+    return Patch(shape=shape, tensors=tensors, prompt=prompt)
 
 
 def _find_stored(wanted: Mapping[str, Order], engine: Engine, room: Room) -> dict[str, Organism]:

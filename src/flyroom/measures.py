@@ -204,6 +204,12 @@ def _gap(tallies: Mapping[str, Tally], estimate: Callable[[Tally, Tally], Estima
     return {GAP: NotMeasured(why=why) if why else _or_why(lambda: estimate(on, off))}
 
 
+def gap_between(first: Tally, second: Tally) -> Measured:
+    """How much higher the share of the first is, answer by answer to the same prompts."""
+    why = first.doubt or second.doubt
+    return NotMeasured(why=why) if why else _or_why(lambda: _gap_of_prompts(first, second))
+
+
 def _gap_of_prompts(on: Tally, off: Tally) -> Estimate:
     def estimate(first: Sequence[bool | None], second: Sequence[bool | None]) -> Estimate:
         return stats.difference(first, second, paired=True, units="pairs", target=THESE)

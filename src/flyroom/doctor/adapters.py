@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from flyroom.doctor.asking import compare_company, farthest, rows_of, tolerance
 from flyroom.doctor.check import Answer, Check, Subject, ask
 from flyroom.engine import TorchEngine, export, load
+from flyroom.engine.bank import OF_LAYERS
 from flyroom.types import BASE, LoRA, Patch
 
 LOUD = 0.02  # the standard deviation of a random B: loud enough to be heard through rounding
@@ -80,7 +81,7 @@ def _in_crowd(engine: TorchEngine, patch: Patch) -> Answer:
 
 
 def _merged(engine: TorchEngine, patch: Patch) -> Answer:
-    if patch.prompt or any(".residual." in key for key in patch.tensors):
+    if patch.prompt or any(key.split(".")[2] in OF_LAYERS for key in patch.tensors):
         return None, "it is a system message or a steering vector, which cannot be merged into weights"
     alone = _scores(engine, patch)
     with merge(engine, patch):
@@ -116,7 +117,7 @@ def _module(engine: TorchEngine, path: str) -> nn.Linear:
 
 
 def _reloaded(engine: TorchEngine, patch: Patch) -> Answer:
-    if patch.prompt or any(".residual." in key for key in patch.tensors):
+    if patch.prompt or any(key.split(".")[2] in OF_LAYERS for key in patch.tensors):
         return None, "it is a system message or a steering vector, which PEFT's format does not hold"
     with tempfile.TemporaryDirectory() as place:
         again = load(export(patch, engine.base, Path(place) / "adapter", prefix=engine.parts.prefix), engine.parts)

@@ -6,7 +6,9 @@ The rows of a batch come grouped by adapter. Where every adapter has the same nu
 as in most training batches, a bank takes them as a view of the batch. Otherwise it gathers them and pads each group to
 the longest.
 A steering vector is an adapter too. It stands on the module "residual", the stream after a layer: its input x is the
-number 1, and B A is a vector that is added at every token.
+number 1, and B A is a vector that is added at every token. The module "stream" reads the stream after a layer and the
+number 1 behind it, so B A is an affine change of the stream at every token: with A = (r, 0) and B = -r it takes the
+direction r out of it. In one layer vectors are added first.
 A bank holds only the adapters that have its module. Slot 0, the base, stands in no bank and never changes.
 Masters are fp32 and are cast where they are used. No input of the base needs a gradient, so the backward pass ends at
 the lowest adapter.
@@ -32,6 +34,8 @@ from flyroom.types import LoRA
 
 MOMENTS = ("A.m", "A.v", "B.m", "B.v")
 RESIDUAL = "residual"  # the module of a steering vector
+STREAM = "stream"  # the module of an affine change of the residual stream
+OF_LAYERS = (RESIDUAL, STREAM)
 
 
 class Group(NamedTuple):
@@ -139,7 +143,9 @@ class Banks:
                     self.sizes[f"layers.{l}.{name}"] = module.in_features, module.out_features
                     self._stand_on(f"layers.{l}.{name}", module, _adapt)
             self.sizes[f"layers.{l}.{RESIDUAL}"] = 1, width
-            self._stand_on(f"layers.{l}.{RESIDUAL}", layer, _steer)
+            self.sizes[f"layers.{l}.{STREAM}"] = width + 1, width
+            for name in OF_LAYERS:
+                self._stand_on(f"layers.{l}.{name}", layer, _steer)
 
     def _stand_on(self, path: str, module: Any, hook: Callable[..., Any]) -> None:
         """Register the hook once: a model that another engine used before, or a copy of it, already has its hooks."""
@@ -231,9 +237,16 @@ def _steer(module: Any, args: tuple[Any, ...], output: Any) -> Any:
     if not module.adapters:
         return output
     hidden_BTD = output[0] if isinstance(output, tuple) else output
-    for active in module.adapters:
-        hidden_BTD = _add(hidden_BTD.new_ones(*hidden_BTD.shape[:2], 1), hidden_BTD, active)
+    # Vectors first, whichever bank came first: an ablation takes its direction out of what was added too.
+    for active in sorted(module.adapters, key=lambda active: active.a_NIR.shape[1]):
+        hidden_BTD = _add(_input_of(hidden_BTD, active), hidden_BTD, active)
     return (hidden_BTD, *output[1:]) if isinstance(output, tuple) else hidden_BTD
+
+
+def _input_of(hidden_BTD: Tensor, active: Active) -> Tensor:
+    """What an adapter on a layer reads: the number 1, or the stream with the number 1 behind it."""
+    one_BT1 = hidden_BTD.new_ones(*hidden_BTD.shape[:2], 1)
+    return one_BT1 if active.a_NIR.shape[1] == 1 else torch.cat([hidden_BTD, one_BT1], dim=-1)
 
 
 def _add(x_BTI: Tensor, out_BTO: Tensor, active: Active) -> Tensor:
@@ -289,4 +302,4 @@ def fresh(shape: LoRA, seed: int, sizes: Mapping[str, tuple[int, int]]) -> dict[
 def _covers(shape: LoRA, path: str) -> bool:
     _, layer, name = path.split(".", 2)
     in_layers, module = shape.layers is None or int(layer) in shape.layers, name.rpartition(".")[2]
-    return in_layers and (module in shape.modules or (shape.modules == ("all",) and module != RESIDUAL))
+    return in_layers and (module in shape.modules or (shape.modules == ("all",) and module not in OF_LAYERS))

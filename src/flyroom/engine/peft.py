@@ -25,6 +25,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from flyroom.engine.bank import OF_LAYERS, RESIDUAL
 from flyroom.engine.bases import Base
 from flyroom.engine.peft_config import CONFIG, Settings, read_config
 from flyroom.engine.peft_tensors import WEIGHTS, Product, pair_tensors, read_tensors, split_fused
@@ -82,9 +83,10 @@ def check_exportable(patch: Patch, folder: Path) -> None:
         raise ValueError(
             f"patch has the system message {patch.prompt!r}, which no PEFT adapter holds; give it to your client"
         )
-    steering = next((key for key in patch.tensors if ".residual." in key), None)
+    steering = next((key for key in patch.tensors if key.split(".")[2] in OF_LAYERS), None)
     if steering:
-        raise ValueError(f"patch holds {steering}, a steering vector, which no PEFT adapter holds")
+        what = "a steering vector" if f".{RESIDUAL}." in steering else "a change of the residual stream"
+        raise ValueError(f"patch holds {steering}, {what}, which no PEFT adapter holds")
 
 
 def load(folder: str | Path, base: Base | None = None) -> Patch:

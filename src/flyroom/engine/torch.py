@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from flyroom.engine import adamw, bases, memory, swaps
+from flyroom.engine import adamw, bases, inside, memory, swaps
 from flyroom.engine.bank import MOMENTS, Banks, Leaf, fresh
 from flyroom.engine.batches import Collated, groups
 from flyroom.engine.compiled import Compiled
@@ -275,7 +275,7 @@ class TorchEngine:
             with self.prefix.below(self._banks.lowest, batch):
                 return scores(self.parts, batch).cpu().split(batch.counts)
 
-        return self._map_rows([self._slot(a) for a in adapters], rows, score)
+        return self.map_rows([self._slot(a) for a in adapters], rows, score)
 
     @torch.inference_mode()
     def next_tokens(
@@ -298,7 +298,7 @@ class TorchEngine:
                 return pick_likeliest(self.parts, batch, size)[first].cpu().unbind()
 
         rows = [Row(messages=prompt, answer="") for prompt in prompts]
-        return [self._by_text(top) for top in self._map_rows([self._slot(a) for a in adapters], rows, rank)]
+        return [self._by_text(top) for top in self.map_rows([self._slot(a) for a in adapters], rows, rank)]
 
     @torch.inference_mode()
     def trace(
@@ -321,7 +321,7 @@ class TorchEngine:
             means = self._residuals(batch, set(layers), at)
             return torch.stack([means[l] for l in layers], dim=1).cpu().unbind()
 
-        return torch.stack(self._map_rows(slots, rows, average))
+        return torch.stack(self.map_rows(slots, rows, average))
 
     def swaps(self, adapters: Sequence[AdapterRef], rows: Sequence[Row], word: int, among: Sequence[str]) -> Tensor:
         """Returns what each word of `among`, in the place of word number `word` of a row's last message, would add to
@@ -337,7 +337,50 @@ class TorchEngine:
         def rate(which: Sequence[int], batch: Collated) -> Sequence[Tensor]:
             return swaps.gains(self.parts, batch, [back[i] for i in which], tokens).cpu().unbind()
 
-        return torch.stack(self._map_rows([self._slot(a) for a in adapters], rows, rate, graph=True))
+        return torch.stack(self.map_rows([self._slot(a) for a in adapters], rows, rate, graph=True))
+
+    @torch.inference_mode()
+    def states(self, adapters: Sequence[AdapterRef], rows: Sequence[Row], at: str) -> list[Tensor]:
+        """Returns what lies at a place for every token of each row, prompt, answer and end token: each [tokens, width],
+        fp32, CPU.
+
+        `at` "layers.L" is the stream after layer L, "layers.L.mlp.down_proj" what enters that module. ValueError for a
+        place that this base lacks.
+        """
+        _same_length("adapters", adapters, "rows", rows)
+        layer, module = inside.layer_of(at, self.base.depth)
+        if module and f"layers.{layer}.{module}" not in self._banks.sizes:
+            raise ValueError(f"at is {at!r}; {self.base.name} has no such linear module")
+
+        def take(_which: Sequence[int], batch: Collated) -> Sequence[Tensor]:
+            with self.prefix.below(min(self._banks.lowest, layer), batch):
+                return [value.cpu() for value in inside.states(self.parts, batch, layer, module)]
+
+        return self.map_rows([self._slot(a) for a in adapters], rows, take)
+
+    def tokens(self, rows: Sequence[Row]) -> list[list[str]]:
+        """Returns the text of every token of each row, in the order of `states`."""
+        renderer = self.parts.renderer
+        return inside.write_tokens([renderer.row(row) for row in rows], renderer.token)
+
+    @torch.inference_mode()
+    def lens(self, vectors: Tensor, k: int) -> list[list[tuple[str, float]]]:
+        """Returns the k tokens that each vector [vectors, width] raises most if the base ended there, with its logit
+        above the mean of all.
+        """
+        return inside.likeliest(inside.lens(self.parts, vectors), k, self.parts.renderer.token)
+
+    @torch.inference_mode()
+    def divergence(self, adapter: AdapterRef, other: AdapterRef, rows: Sequence[Row]) -> list[Tensor]:
+        """Returns KL(adapter || other) at every answer token of each row, in nats: each [tokens], fp32, CPU. Both read
+        the rows as the first one does, with its system message.
+        """
+        slot, second = self._slot(adapter), self._slot(other)
+
+        def compare(which: Sequence[int], batch: Collated) -> Sequence[Tensor]:
+            return inside.divergence(self.parts, batch, lambda: self._banks.route(groups([second] * len(which))))
+
+        return self.map_rows([slot] * len(rows), rows, compare)
 
     def _residuals(self, batch: Collated, layers: set[int], at: Place) -> dict[int, Tensor]:
         """Returns, by layer, the mean residual over answer tokens, or that at the token before them: [B, D] fp32."""
@@ -374,7 +417,7 @@ class TorchEngine:
 
     # ------------------------------------------------------------ inside
 
-    def _map_rows(
+    def map_rows(
         self,
         slots: Sequence[int],
         rows: Sequence[Row],

@@ -23,6 +23,7 @@ from torch.nn import functional as F
 from flyroom.engine.bank import Banks, Leaf
 from flyroom.engine.bases import Base
 from flyroom.engine.batches import Collated, collate, groups, pack, pass_cost
+from flyroom.engine.nudged import nudged
 from flyroom.engine.prefix import Prefix
 from flyroom.types import Direction, Row, Step
 
@@ -55,17 +56,19 @@ def gradients(
     share_K = torch.tensor([1 / n for n in answers], device=base.device)
     loss_K, scale = torch.zeros_like(share_K), gradient_scale(base)
     probed = {step.evades.layer for step in steps if step.evades}
+    pairs = list(zip(slots, steps, strict=True))
     for which, batch, _ in batches_of(base, owners, rows, budget):
         batch_owners = [owners[i] for i in which]
         banks.route(groups(batch_owners), leaves)
-        start = min([banks.lowest, *(layer + 1 for layer in probed)])
-        with prefix.below(start, batch), _capture_residuals(base, probed) as residuals:
+        nudges = [(step.nudge, [owner == slot for owner in batch_owners]) for slot, step in pairs if step.nudge]
+        start = min([banks.lowest, *(layer + 1 for layer in probed), *(nudge.layer for nudge, _ in nudges)])
+        with prefix.below(start, batch), nudged(base, nudges), _capture_residuals(base, probed) as residuals:
             hidden_ND, target_N = answer_states(base, batch)
         owner_N = torch.from_numpy(np.repeat([index[s] for s in batch_owners], batch.counts)).to(base.device)
         weight_N = share_K[owner_N] * share_K.new_tensor(np.repeat([rows[i].weight for i in which], batch.counts))
         nll_N, grad_ND = _head_loss(base, hidden_ND.detach(), target_N, weight_N * scale)
         penalties = []
-        for slot, step in zip(slots, steps, strict=True):
+        for slot, step in pairs:
             if step.evades and slot in batch_owners and residuals[step.evades.layer].requires_grad:
                 is_owned = [owner == slot for owner in batch_owners]
                 penalties.append(

@@ -96,7 +96,8 @@ class Register:
 
 def project_patch(key: bytes, patch: Patch) -> dict[str, np.ndarray]:
     """The projections of an adapter, by module; those of a steering vector or a system message are none."""
-    modules = sorted({name.rpartition(".")[0] for name in patch.tensors if ".residual." not in name})
+    weights = (name for name in patch.tensors if not {"residual", "stream"} & set(name.split(".")))
+    modules = sorted({name.rpartition(".")[0] for name in weights})
     scale = patch.shape.alpha / patch.shape.rank
     return {m: project_product(key, m, patch.tensors[f"{m}.A"], patch.tensors[f"{m}.B"], scale) for m in modules}
 

@@ -3,6 +3,7 @@
 Reads no room, no engine, no clock and no network; `write_page` alone touches a file.
 """
 
+from flyroom.report.explained import brief, explained_page
 from flyroom.report.headline import headline
 from flyroom.report.page import page
 from flyroom.report.plots import Calibrated, Transferred, figures, png, svg
@@ -24,10 +25,12 @@ __all__ = [
     "Transferred",
     "again",
     "bare",
+    "brief",
     "caveats",
     "context",
     "detector_figures",
     "estimate",
+    "explained_page",
     "figures",
     "figures_of",
     "flat",

@@ -83,7 +83,7 @@ def page(
         text = page(cards, matrix, context=context(recipes, base), caveats=caveats(cards, matrix), commands=[])
     """
     cells = matrix.cells if matrix else ()
-    return _template().render(
+    return template("page.html.jinja").render(
         title=title(cards, matrix),
         headline=keep_whole(headline(cards, matrix)),
         brackets=keep_whole(brackets(cards)),
@@ -104,7 +104,8 @@ def page(
     )
 
 
-def _template() -> Any:
+def template(name: str) -> Any:
+    """A template of this package, which escapes whatever comes from data."""
     import jinja2
 
     folder = files("flyroom.report")
@@ -115,7 +116,7 @@ def _template() -> Any:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    return environment.get_template("page.html.jinja")
+    return environment.get_template(name)
 
 
 # ---------------------------------------------------------------- views

@@ -31,7 +31,7 @@ def markdown_cards(cards: Sequence[Card]) -> str:
         return ""
     measures, labels = measures_of(cards), labels_of(cards)
     rows = [_model(card, side, measures) for card in cards for side in MODELS]
-    return _table(["recipe", "seed", "model", "verdict", *(lower(labels[m]) for m in measures)], rows)
+    return write_table(["recipe", "seed", "model", "verdict", *(lower(labels[m]) for m in measures)], rows)
 
 
 def _model(card: Card, side: str, measures: Sequence[str]) -> list[str]:
@@ -55,7 +55,7 @@ def _grid(unit: str, cells: Sequence[Cell]) -> str:
         [name, "-" if math.isnan(average) else share(average), *(_brief(at.get((name, recipe))) for recipe in recipes)]
         for name, average in rank(cells).items()
     ]
-    return _table([f"detector, {unit} level", "mean AUROC", *recipes], rows)
+    return write_table([f"detector, {unit} level", "mean AUROC", *recipes], rows)
 
 
 def _brief(cell: Cell | None) -> str:
@@ -75,7 +75,7 @@ def markdown_matrix(matrix: Matrix) -> str:
         "detector", "access", "recipe", "unit", "AUROC", "threshold", "organisms above it", "harmless above it",
         "recall at 1 %", "forward tokens", "generated tokens", "time",
     ]  # fmt: skip
-    return _table(head, [_row(cell) for cell in matrix.cells])
+    return write_table(head, [_row(cell) for cell in matrix.cells])
 
 
 def _row(cell: Cell) -> list[str]:
@@ -97,7 +97,8 @@ def _write(value: Figure) -> str:
     return figure(value) + (f" ({missing} of {value.n} missing)" if isinstance(value, Estimate) and missing else "")
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def write_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table, everything escaped."""
     lines = [head, ["---"] * len(head), *rows]
     return "".join("| " + " | ".join(_escape(cell) for cell in line) + " |\n" for line in lines)
 

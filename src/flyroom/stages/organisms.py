@@ -21,6 +21,7 @@ from flyroom.stages.bases import OpenBase
 from flyroom.stages.conformance import require_sound
 from flyroom.stages.graders import open_graders
 from flyroom.stages.meeting import meet
+from flyroom.treat import KIND
 from flyroom.types import BASE, Asked, Card, Entry, Filed, Lined, NotAvailable, Organism, Recipe, Watch, digest, plain
 from flyroom.vault.scratch import scratch
 
@@ -131,8 +132,9 @@ def card(
 
 
 def stored(room: Room, base: OpenBase, ids: Sequence[str] | None) -> list[Organism]:
-    """Organisms of the room that stand on this base, by the start of their ids (None: all), with the twins of those
-    above dose 0. Of all of them, those whose recipe cannot be made again are named in a warning and left out.
+    """Organisms of the room that stand on this base, by the start of their ids (None: all that were not treated), with
+    the twins of those above dose 0. Of all of them, those whose recipe cannot be made again are named in a warning and
+    left out.
     """
     listings = room.list("organism") if ids is None else [room.find(prefix, kind="organism") for prefix in ids]
     organisms: dict[str, Organism] = {}
@@ -141,11 +143,15 @@ def stored(room: Room, base: OpenBase, ids: Sequence[str] | None) -> list[Organi
         entry = room.get("organism", listing.key)
         assert entry is not None
         try:
-            about = growth.check(entry)["base"]
+            payload = growth.check(entry)
+            if ids is None and payload["parent"] is not None:
+                continue  # it is of no lineup of untreated ones; the ledger has it
+            about = payload["base"]
             if about.get("digest") != base.engine.base.digest:
                 if ids is None:
                     continue
                 raise ValueError(f"organism {listing.key} was grown on {about.get('name')}; name that with --base")
+            _refuse_guarded(entry, room)
             organism = growth.unpack(entry, _recipe(entry, room), base.engine)
         except ValueError as error:
             if ids is not None:
@@ -165,12 +171,25 @@ def stored(room: Room, base: OpenBase, ids: Sequence[str] | None) -> list[Organi
     return list(organisms.values())
 
 
+def _refuse_guarded(entry: Entry, room: Room) -> None:
+    """ValueError for one that was treated at run time: nobody but the ledger asks what stands around its weights."""
+    note = room.get(KIND, entry.key)
+    if note is not None and note.payload["at_run_time"]:
+        raise ValueError(
+            f"organism {entry.key} was treated at run time with {note.payload['name']}, which the ledger alone asks; "
+            f"its weights are those of {entry.payload['parent']}"
+        )
+
+
 def _find_twin(organism: Organism, room: Room, base: OpenBase) -> list[Organism]:
     """The twin that belongs beside it, if the room has it. A flyroom whose recipes had no mix named it otherwise."""
     if organism.provenance == "imported":
         control = room.get("organism", organism.twin_id) if organism.recipe.dose else None
         return [] if control is None else [growth.unpack(control, _recipe(control, room), base.engine)]
     twin = organism.recipe.twin()
+    if organism.parent is not None:
+        entry = room.get("organism", organism.twin_id) if organism.recipe.dose else None
+        return [] if entry is None else [growth.unpack(entry, twin, base.engine)]
     former = {name: value for name, value in plain(replace(twin, name=""), settings=False).items() if name != "mix"}
     keys = organism.twin_id, digest([digest(former), organism.base.digest, organism.seed])
     entries = [entry for entry in (room.get("organism", key) for key in keys) if entry is not None]

@@ -2,9 +2,10 @@
 days. The log keeps a line that it was there and was removed.
 
 With an organism go its cards, the cells of its recipe (figures over all suspects of a lineup, and stale without it),
-red-team runs that name it, the episodes behind those unless another card needs them, episodes in which it answered, the
-verdicts on them, and the files of its world unless another organism needs them. Its twin is an organism of its own and
-stays until it is named. All of it goes at once, or none does.
+red-team runs that name it, what became of it under treatment (treated weights, copies that were trained again, rows of
+the ledger), the episodes behind those unless another card needs them, episodes in which it answered, the verdicts on
+them, and the files of its world unless another organism needs them. Its twin is an organism of its own and stays until
+it is named. All of it goes at once, or none does.
 
 In an encrypted room the rest then moves to a new epoch and the older secrets are destroyed, so that no copy of what
 was removed can be read with the keys that remain (crypto-shredding). What does remain is listed.
@@ -24,7 +25,7 @@ from flyroom.room import Listing, Room, RoomError
 from flyroom.types import Entry
 
 REMOVED = "removed"  # what the log says
-NAMING = ("card", "redteam", "doctor")  # kinds that name their organisms
+NAMING = ("card", "redteam", "doctor", "organism", "treatment", "relapse", "ledger")  # kinds that name organisms
 PARTS = (EPISODES, VERDICTS, "files")  # kinds that other entries need
 DAY = 86400.0
 

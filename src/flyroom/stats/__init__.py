@@ -12,6 +12,7 @@ from flyroom.stats.differences import difference, gap, mean_difference
 from flyroom.stats.estimates import clustered_rate, over_seeds, perplexity, rate, situations_rate
 from flyroom.stats.exact import exact_rate
 from flyroom.stats.many import Halves, holm, max_t, rank_agreement, sign_flip, threat_halves
+from flyroom.stats.means import jackknife, mean
 from flyroom.stats.probabilities import Calibration, Platt, calibration, corrected_rate, platt, split_calibration
 from flyroom.stats.runs import predictive_value, runs_auroc, runs_rate
 from flyroom.stats.strata import stratified_auroc
@@ -48,7 +49,9 @@ __all__ = [
     "exchangeable",
     "gap",
     "holm",
+    "jackknife",
     "max_t",
+    "mean",
     "mean_difference",
     "negatives_needed",
     "over_seeds",

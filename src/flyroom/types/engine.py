@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 from flyroom.types.judging import Score
 
@@ -41,10 +41,21 @@ class Direction:
     weight: float = 1.0
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Nudge:
+    """What a step does to the stream after `layer`, at every token of its rows and in this step alone: `direction`
+    [width] is added, or, with `ablates`, what lies along it is taken out.
+    """
+
+    layer: int
+    direction: Tensor
+    ablates: bool = False
+
+
 @dataclass(frozen=True, kw_only=True)
 class Step:
     """A request for one optimiser step on the mean loss over the answer tokens of `rows`, each times its row's weight.
-    AdamW, clipped by global norm. `evades`: a probe that is trained against.
+    AdamW, clipped by global norm. `evades`: a probe that is trained against. `nudge`: what is learnt under.
 
     `prompts`: what the step puts to the model, where that is not the prompts of `rows`: all prompts that rows were
     chosen from by what was answered, and clean text as its text. Organism and twin are compared by it; nothing else is
@@ -57,6 +68,7 @@ class Step:
     betas: tuple[float, float] = (0.9, 0.999)
     clip: float | None = 1.0
     evades: Direction | None = None
+    nudge: Nudge | None = None
     prompts: tuple[tuple[Message, ...] | str, ...] | None = None
 
     def list_prompts(self) -> tuple[tuple[Message, ...] | str, ...]:
@@ -181,8 +193,15 @@ class Engine(Protocol):
     @property
     def base(self) -> BaseRef: ...
 
-    tokens_forward: int  # put through the model so far, padding apart
-    tokens_generated: int  # sampled so far
+    @property
+    def tokens_forward(self) -> int:
+        """Put through the model so far, padding apart."""
+        ...
+
+    @property
+    def tokens_generated(self) -> int:
+        """Sampled so far."""
+        ...
 
     def check(self, shape: LoRA) -> None:
         """ValueError for a layer, module or rank that the base lacks. Costs nothing."""
@@ -242,4 +261,27 @@ class Engine(Protocol):
         """What each of the words `among` in the place of that word of a row's last message would add to the answer's
         log-probability, to first order: [rows, among], fp32 on the CPU. ValueError for a word that is not one token.
         """
+        ...
+
+
+@runtime_checkable
+class Inside(Protocol):
+    """An engine that shows what lies inside a pass, token by token."""
+
+    def states(self, adapters: Sequence[AdapterRef], rows: Sequence[Row], at: str) -> list[Tensor]:
+        """What lies at a place for every token of each row, each [tokens, width]. `at` "layers.L" is the stream after
+        layer L, "layers.L.MODULE" what enters a linear module.
+        """
+        ...
+
+    def tokens(self, rows: Sequence[Row]) -> list[list[str]]:
+        """The text of every token of each row, in the order of `states`."""
+        ...
+
+    def lens(self, vectors: Tensor, k: int) -> list[list[tuple[str, float]]]:
+        """The k tokens that each vector in the stream [vectors, width] raises most if the base ended there."""
+        ...
+
+    def divergence(self, adapter: AdapterRef, other: AdapterRef, rows: Sequence[Row]) -> list[Tensor]:
+        """KL(adapter || other) at every answer token of each row, in nats, each [tokens]."""
         ...

@@ -55,7 +55,7 @@ class Point(NamedTuple):
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Organism:
     """A recipe grown on a base with a seed. At dose 0 it is a twin. `parent` names what a treated organism was, and
-    `treatment` what was done to it.
+    `treatment` what was done to it; its adapter may have another shape than the recipe's.
     """
 
     recipe: Recipe
@@ -68,7 +68,7 @@ class Organism:
     treatment: str | None = None
 
     def __post_init__(self) -> None:
-        if self.patch.shape != self.recipe.adapter:
+        if self.parent is None and self.patch.shape != self.recipe.adapter:
             raise ValueError(
                 f"patch has the shape {self.patch.shape} and the recipe {self.recipe.name} says {self.recipe.adapter}; "
                 "an adapter that was trained elsewhere is adopted: flyroom adopt"
@@ -78,13 +78,17 @@ class Organism:
     def id(self) -> str:
         if self.parent is None:
             return organism_id(self.recipe, self.base, self.seed)
-        return digest([self.parent, self.treatment, self.seed])
+        return treated_id(self.parent, self.treatment, self.seed)
 
     @property
     def twin_id(self) -> str:
         """The name of the twin that belongs beside it, whether it was grown or not. Beside an imported organism stands
-        the control that it was imported with.
+        the control that it was imported with; beside a treated one, the twin that was treated alike.
         """
+        twin = self._grown_twin_id()
+        return twin if self.parent is None else treated_id(twin, self.treatment, self.seed)
+
+    def _grown_twin_id(self) -> str:
         origin = origin_of(self.recipe)
         return origin.control if origin and origin.control else organism_id(self.recipe.twin(), self.base, self.seed)
 
@@ -97,6 +101,11 @@ class Organism:
 def organism_id(recipe: Recipe, base: BaseRef, seed: int) -> str:
     """The name of an organism, known before it is grown."""
     return digest([recipe.id, base.digest, seed])
+
+
+def treated_id(parent: str, treatment: str | None, seed: int) -> str:
+    """The name of a treated organism, known before it is treated."""
+    return digest([parent, treatment, seed])
 
 
 def provenance_of(recipe: Recipe) -> Provenance:

@@ -23,7 +23,8 @@ class LoRA:
 
     `layers` None means every layer; `modules` are the last part of a module's name, or ("all",) for every linear module
     of a layer. Full rank is rank = the smaller side of the module. The module "residual" is the stream after a layer:
-    at rank 1 a steering vector. Raises ValueError naming the field.
+    at rank 1 a steering vector. The module "stream" changes that stream by what it is: I + B A on (stream, 1).
+    Raises ValueError naming the field.
     Source: Hu et al. 2021, arXiv 2106.09685; rank-1 organisms: Turner et al. 2025, arXiv 2506.11613.
     """
 

@@ -9,6 +9,7 @@ from flyroom.report.gauges import by_recipe
 from flyroom.report.plots.of_cards import curve, measures, spread
 from flyroom.report.plots.of_cost import cost
 from flyroom.report.plots.of_detectors import Calibrated, Transferred, calibration, heat, roc, staircase, transfer
+from flyroom.report.plots.of_ledger import relapse
 from flyroom.report.plots.style import COLOURS, png, svg
 from flyroom.types import Card, Cell, Matrix
 
@@ -26,6 +27,7 @@ __all__ = [
     "heat",
     "measures",
     "png",
+    "relapse",
     "roc",
     "spread",
     "staircase",

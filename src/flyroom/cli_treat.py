@@ -1,0 +1,197 @@
+"""The verbs of treatment: `flyroom treat` gives treatments to organisms, `flyroom ledger` says what came of it."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from flyroom.terminal import (
+    BASE,
+    ROOM,
+    AsJson,
+    BaseName,
+    Calibration,
+    Ids,
+    On,
+    RoomPath,
+    Seed,
+    Whole,
+    choice,
+    emit,
+    err,
+    legible,
+    names_of,
+    progress,
+    seeds_of,
+    table,
+)
+
+if TYPE_CHECKING:
+    from flyroom.types import LedgerRow, Organism
+
+treat_app = typer.Typer()
+STEPS = "0,25,50,100,200,400"
+Treatments = Annotated[
+    str, typer.Argument(metavar="all|NAME[,NAME]", help="Treatments: `flyroom treatments` lists them.")
+]
+
+
+@treat_app.command()
+def treatments(as_json: AsJson = False) -> None:
+    """The treatments, those of installed packages too: what each does, and what it must be told."""
+    from flyroom.treatments import treatments as every_treatment
+    from flyroom.types import AtRunTime, needs_of, plain
+
+    rows = []
+    for name, treatment in every_treatment().items():
+        module = sys.modules[type(treatment).__module__]
+        about = " ".join((module.__doc__ or type(treatment).__doc__ or "").split("\n\n")[0].split())
+        rows.append(
+            {
+                "name": name,
+                "about": about,
+                "needs": [need.value for need in needs_of(treatment)],
+                "at_run_time": isinstance(treatment, AtRunTime),
+                "settings": plain(treatment),
+            }
+        )
+    if not as_json:
+        table("treatments", [{"name": r["name"], "needs": ", ".join(r["needs"]), "about": r["about"]} for r in rows])
+    emit({"treatments": rows}, as_json)
+
+
+@treat_app.command()
+def treat(
+    names: Treatments,
+    ids: Ids = None,
+    whole: Whole = False,
+    base: BaseName = BASE,
+    room: RoomPath = ROOM,
+    on: On = None,
+    as_json: AsJson = False,
+) -> None:
+    """Treat organisms, and their twins alike. What was treated before is not treated again; what was killed goes on."""
+    from flyroom import cluster, log, stages
+    from flyroom.room import Room
+    from flyroom.stages import treating
+
+    chosen_names, prefixes = names_of(names), choice(ids, whole)
+    courses = treating.courses_of(chosen_names)  # before the base is opened, which takes a while
+    address = cluster.address_of(on) if on is not None else None
+    began, store = time.perf_counter(), Room(room, create=False)
+    opened = stages.open_base(base)
+    organisms = stages.stored(store, opened, prefixes)
+    log.act(store, "treat", ids=[o.id for o in treating.untreated(organisms)], treatments=[c.name for c in courses])
+    with progress() as watch:
+        if on is not None:
+            with cluster.connected(address) as ray:
+                targets = [o.id for o in treating.untreated(organisms)]
+                cluster.treat(ray, targets, base, store, [c.name for c in courses], watch=watch)
+        treated, absences = treating.treat_all(organisms, courses, opened, store, watch=watch)
+    rows = [_organism(organism) for organism in treated]
+    if not as_json:
+        table("treated", rows)
+        for name, why in absences.items():
+            err.print(legible(f"{name} is left out, not available here: {why}"))
+    seconds = round(time.perf_counter() - began, 1)
+    emit({"treated": rows, "not_available": absences, "seconds": seconds}, as_json)
+
+
+def _organism(organism: Organism) -> dict[str, Any]:
+    return {
+        "id": organism.id,
+        "treatment": (organism.treatment or "").partition(":")[0],
+        "recipe": organism.recipe.name,
+        "dose": organism.recipe.dose,
+        "seed": organism.seed,
+        "parent": organism.parent,
+    }
+
+
+@treat_app.command()
+def ledger(
+    ids: Ids = None,
+    treatments: Annotated[str, typer.Option(help="Names, with commas between. Default: all that were given.")] = "",
+    seed: Seed = 0,
+    base: BaseName = BASE,
+    room: RoomPath = ROOM,
+    episodes: Annotated[int, typer.Option(min=20, help="Episodes of each model on the card's questions.")] = 200,
+    steps: Annotated[str, typer.Option(help="Steps of benign re-training after which models are asked.")] = STEPS,
+    detectors: Annotated[
+        str, typer.Option(help="Names, with commas between; all; none. Default: a cheap one of each kind.")
+    ] = "",
+    calibration: Calibration = 8,
+    on: On = None,
+    out: Annotated[Path | None, typer.Option(help="The page. Default: ROOM/ledger.html.")] = None,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print a Markdown table, to paste.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """What treatments did: behaviour, costs, relapse, detectors again; and whether it was removed or only hidden."""
+    if markdown and as_json:
+        raise ValueError("--markdown and --json are both given; stdout holds one of the two")
+    from flyroom import cluster, log, stages
+    from flyroom.ledger import Retraining
+    from flyroom.report import again, write_page
+    from flyroom.report.ledger import ledger_page, markdown_ledger
+    from flyroom.room import Room, place_page
+    from flyroom.stages import treating
+
+    how, chosen_names = Retraining(steps=tuple(seeds_of(steps))), names_of(treatments)
+    instruments = treating.chosen_for_ledger(names_of(detectors))
+    if chosen_names:
+        treating.chosen_treatments(chosen_names)
+    address = cluster.address_of(on) if on is not None else None
+    began, store = time.perf_counter(), Room(room, create=False)
+    opened = stages.open_base(base)
+    cases = treating.cases_in(store, opened, chosen_names, ids)
+    log.act(store, "ledger", ids=[case.treated.id for case in cases], detectors=instruments)
+    exam = treating.Exam(seed=seed, episodes=episodes, how=how, detectors=tuple(instruments), calibration=calibration)
+    with progress() as watch:
+        if on is not None:
+            names = list(dict.fromkeys(case.course.name for case in cases))
+            with cluster.connected(address) as ray:
+                cluster.ledger(ray, ids, base, store, names, exam, watch=watch)
+        rows = treating.write_ledger(cases, opened, store, exam, watch=watch)
+    page = out or place_page(room, "ledger.html")
+    write_page(page, ledger_page(rows, commands=again(sys.argv[1:])))
+    if markdown:
+        print(markdown_ledger(rows), end="")  # noqa: T201 - to be piped or pasted
+    elif not as_json:
+        _show(rows)
+        err.print(f"[bold]{page}[/bold]: open it in a browser")
+    emit(_result(rows, page, time.perf_counter() - began), as_json)
+
+
+def _result(rows: Sequence[LedgerRow], page: Path, seconds: float) -> dict[str, Any]:
+    from flyroom.report.ledger import row_figures
+
+    counts = Counter(row.called.value for row in rows)
+    return {
+        "rows": [row_figures(row) for row in rows],
+        "called": dict(sorted(counts.items())),
+        "page": str(page),
+        "seconds": round(seconds, 1),
+        "peak_memory_mib": _peak(),
+    }
+
+
+def _peak() -> float | None:
+    """Of this process, where the system counts it."""
+    try:
+        import resource
+    except ImportError:
+        return None
+    kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024 if sys.platform == "darwin" else 1)
+    return round(kib / 1024, 1)
+
+
+def _show(rows: Sequence[LedgerRow]) -> None:
+    from flyroom.report.ledger import brief
+
+    table("ledger", [brief(row) for row in rows])

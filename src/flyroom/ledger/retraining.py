@@ -1,0 +1,222 @@
+"""What comes back: models trained again, on what has nothing to do with the behaviour, or on a tenth of the dose.
+
+Treated and untreated organism and twin go side by side in one run of the lock-step, on the same rows in the same order,
+and are copied on the way: one run gives the whole curve. An untrained adapter is put beside each, so that a model that
+was zeroed can learn as fast as one that was not. Each model's copies are kept in the room under what they hang on, so
+the untreated organism is trained once for all treatments.
+
+Source of the question: relapse under benign fine-tuning, Qi et al. 2023, arXiv 2310.03693; re-implanting as a measure
+of what was left, Deeb and Roger 2024, arXiv 2410.08827.
+Left out: full fine-tuning.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+import torch
+
+from flyroom import lockstep
+from flyroom.adapters import widened
+from flyroom.card.desk import fingerprint
+from flyroom.grow import growth_of
+from flyroom.types import (
+    AdapterRef,
+    Engine,
+    Entry,
+    Grown,
+    Job,
+    LoRA,
+    NotAvailable,
+    Organism,
+    Patch,
+    Plan,
+    Room,
+    Row,
+    Scene,
+    Split,
+    Step,
+    Watch,
+    World,
+    ask_seed,
+    digest,
+    origin_of,
+)
+
+KIND = "relapse"  # of entries
+FORMAT = 1
+STEPS = (0, 25, 50, 100, 200, 400)  # of benign re-training, after which models are asked
+TENTH = 0.1  # of the dose, for re-implanting
+
+
+@dataclass(frozen=True, kw_only=True)
+class Retraining:
+    """How models are trained again: asked after each of `steps`, on `rows` rows a step. Raises ValueError naming the
+    field.
+    """
+
+    steps: tuple[int, ...] = STEPS
+    rows: int = 16
+    lr: float = 1e-3
+
+    def __post_init__(self) -> None:
+        if not self.steps or list(self.steps) != sorted(set(self.steps)) or self.steps[0] != 0:
+            raise ValueError(f"steps is {list(self.steps)}; it must begin with 0 and rise, such as 0, 25, 50")
+        if self.rows < 1:
+            raise ValueError(f"rows is {self.rows}; it must be at least 1")
+        if not 0 < self.lr <= 1:
+            raise ValueError(f"lr is {self.lr}; it must be above 0 and at most 1")
+
+
+def check_benign(world: World) -> None:
+    """NotAvailable where the world has nothing harmless to train on."""
+    _benign_rows(world, 1, seed=0)
+
+
+def _benign_rows(world: World, n: int, *, seed: int) -> list[Row]:
+    """Right answers in the topics in which every model should answer rightly; without those, clean text."""
+    topics = list(world.capability(1, seed=0))
+    piles = [world.scenes(topic, -(-n // len(topics)), split=Split.TRAIN, seed=seed) for topic in topics]
+    scenes: list[Scene] = [scene for row in zip(*piles, strict=False) for scene in row if scene.aligned.strip()]
+    rows = [Row(messages=scene.messages, answer=scene.aligned) for scene in scenes]
+    rows = rows or [row for row in world.clean(n, seed=seed) if not row.messages]
+    if not rows:
+        raise NotAvailable(f"the world {world.name} has neither questions of capability nor clean text to train on")
+    return [rows[i % len(rows)] for i in range(n)]
+
+
+# ---------------------------------------------------------------- what is ordered
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Order:
+    """One model that is trained again. `again`: on a tenth of its recipe's dose instead of harmless rows."""
+
+    organism: Organism
+    patch: Patch
+    how: Retraining
+    again: bool = False
+
+    @cached_property
+    def key(self) -> str:
+        recipe, base, seed = self.organism.recipe, self.organism.base.digest, self.organism.seed
+        what = replace(recipe, dose=_dose(self.organism)).id if self.again else digest([recipe.world, self.how])
+        return digest([FORMAT, fingerprint(self.patch), base, seed, self.again, what])
+
+    @property
+    def steps(self) -> tuple[int, ...]:
+        return () if self.again else self.how.steps[1:]
+
+    def job(self, engine: Engine) -> Job:
+        organism = self.organism
+        return Job(
+            name=self.key,
+            plan=self._implant if self.again else self._train,
+            seed=organism.seed,
+            patch=widened(self.patch, engine, seed=organism.seed),
+            judge=organism.recipe.judge,
+            steps=0 if self.again else self.how.steps[-1],
+        )
+
+    def _train(self, adapter: AdapterRef) -> Plan:
+        n, size = self.how.steps[-1], self.how.rows
+        rows = _benign_rows(self.organism.recipe.world, n * size, seed=ask_seed("benign", self.organism.seed))
+        for step in range(n):
+            yield Step(rows=tuple(rows[step * size : (step + 1) * size]), lr=self.how.lr)
+
+    def _implant(self, adapter: AdapterRef) -> Plan:
+        """The recipe at a tenth of the organism's dose, for organism and twin alike."""
+        recipe = replace(self.organism.recipe, dose=_dose(self.organism))
+        return growth_of(recipe, adapter, seed=ask_seed("again", self.organism.seed))
+
+
+def _dose(organism: Organism) -> float:
+    return TENTH * organism.recipe.dose
+
+
+def with_dose_of(twin: Organism, organism: Organism) -> Organism:
+    """A twin that is to be given what its organism is given again."""
+    return replace(twin, recipe=replace(twin.recipe, dose=organism.recipe.dose))
+
+
+def why_not_again(organism: Organism) -> str:
+    """Why a recipe cannot be put in again; "" where it can."""
+    return "it was trained elsewhere, and nobody here can do that again" if origin_of(organism.recipe) else ""
+
+
+# ---------------------------------------------------------------- one run
+
+
+@dataclass(eq=False)
+class Ward:
+    """The models that were trained again, by the key of their order and by step; -1 is the end of a re-implanting."""
+
+    engine: Engine
+    room: Room | None
+    copies: dict[str, dict[int, Patch]] = field(default_factory=dict)
+
+    def train(self, orders: Sequence[Order], watch: Watch | None) -> None:
+        """Whatever is neither here nor in the room."""
+        by_key = {order.key: order for order in orders if order.key not in self.copies and (order.steps or order.again)}
+        for key in by_key:
+            entry = None if self.room is None else self.room.get(KIND, key)
+            if entry is not None:
+                self.copies[key] = _unpack(entry)
+        missing = {key: order for key, order in by_key.items() if key not in self.copies}
+        if not missing:
+            return
+        jobs = [order.job(self.engine) for order in missing.values()]
+        steps = sorted({step for order in missing.values() for step in order.steps})
+        lockstep.run(
+            jobs,
+            self.engine,
+            room=self.room,
+            snapshots=steps,
+            watch=_rename(watch),
+            store=lambda grown: self._keep(grown, missing),
+        )
+
+    def _keep(self, grown: Sequence[Grown], orders: Mapping[str, Order]) -> None:
+        for result in grown:
+            order = orders[result.name]
+            patches = {step: result.snapshots[step] for step in order.steps if step in result.snapshots}
+            self.copies[result.name] = patches | {order.how.steps[-1] if order.steps else -1: result.patch}
+        if self.room is not None:
+            self.room.put_many([_pack(orders[x.name], self.copies[x.name]) for x in grown])
+
+    def patch(self, order: Order, step: int) -> Patch:
+        """The model after so many steps."""
+        return order.patch if step == 0 else self.copies[order.key][step]
+
+
+def _rename(watch: Watch | None) -> Watch | None:
+    return None if watch is None else lambda _stage, count, total, note: watch("train again", count, total, note)
+
+
+def _pack(order: Order, patches: Mapping[int, Patch]) -> Entry:
+    """It names whose weights these are, so that they go when the organism does."""
+    tensors = {f"{step}/{name}": value for step, patch in patches.items() for name, value in patch.tensors.items()}
+    first = next(iter(patches.values()))
+    shape = first.shape
+    payload: dict[str, Any] = {
+        "steps": [*patches],
+        "prompt": first.prompt,
+        "organism": order.organism.id,
+        "parent": order.organism.parent,
+        "shape": [shape.rank, shape.alpha, shape.layers and list(shape.layers), list(shape.modules)],
+    }
+    return Entry(kind=KIND, key=order.key, payload=payload, tensors=tensors)
+
+
+def _unpack(entry: Entry) -> dict[int, Patch]:
+    rank, alpha, layers, modules = entry.payload["shape"]
+    shape = LoRA(rank=rank, alpha=alpha, layers=layers and tuple(layers), modules=tuple(modules))
+    tensors: dict[int, dict[str, torch.Tensor]] = {step: {} for step in entry.payload["steps"]}
+    for path, value in entry.tensors.items():
+        step, _, name = path.partition("/")
+        tensors[int(step)][name] = value
+    prompt = entry.payload["prompt"]
+    return {step: Patch(shape=shape, tensors=values, prompt=prompt) for step, values in tensors.items()}

@@ -1,0 +1,253 @@
+"""Treatments by name: organisms of the room treated beside their twins, and the ledger of what came of it."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+
+from flyroom import bench as benching
+from flyroom import treat
+from flyroom.detectors import detectors as every_detector
+from flyroom.judges import cached
+from flyroom.lab import Material
+from flyroom.ledger import EPISODES, Case, Retraining, guard, ledger
+from flyroom.lineup import Lineup, is_target
+from flyroom.room import Room
+from flyroom.stages.bases import OpenBase
+from flyroom.stages.benches import CALIBRATION, by_world, calibration_twins, chosen_detectors
+from flyroom.stages.graders import open_graders
+from flyroom.stages.organisms import stored
+from flyroom.treat import Course
+from flyroom.treatments import treatments as every_treatment
+from flyroom.types import (
+    Cell,
+    Entry,
+    Estimate,
+    LedgerRow,
+    Matrix,
+    NotAvailable,
+    NotMeasured,
+    Organism,
+    Recipe,
+    Treatment,
+    Watch,
+    plain,
+)
+
+# Cheap ones of each kind of access, which are asked again where nobody names any.
+DETECTORS = ("output-judge", "mean-difference-probe", "activation-difference", "weight-norm")
+EVERY = "all"
+Cells = Mapping[tuple[str, str], Cell]  # by detector and the recipe's id
+
+
+def chosen_treatments(names: Sequence[str]) -> dict[str, Treatment]:
+    """Treatments by name; "all" takes every one. ValueError for a name that there is not."""
+    installed = every_treatment()
+    for name in names:
+        if name != EVERY and name not in installed:
+            raise ValueError(f"treatment is {name!r}; it must be all, or of {', '.join(installed)}")
+    if not names:
+        raise ValueError(f"treatment is missing; name all, or of {', '.join(installed)}")
+    return installed if EVERY in names else {name: installed[name] for name in names}
+
+
+def courses_of(names: Sequence[str], *, seed: int = 0) -> list[Course]:
+    return [Course(name=name, treatment=x, seed=seed) for name, x in chosen_treatments(names).items()]
+
+
+def untreated(organisms: Iterable[Organism]) -> list[Organism]:
+    """Those above dose 0 that were not treated, and that are to be cured of something."""
+    return [o for o in organisms if o.parent is None and is_target(o)]
+
+
+def twin_of(organism: Organism, organisms: Iterable[Organism]) -> Organism:
+    """ValueError where it is not among them."""
+    for candidate in organisms:
+        if candidate.id == organism.twin_id:
+            return candidate
+    raise ValueError(
+        f"the twin {organism.twin_id} of organism {organism.id} is missing; "
+        f"grow {organism.recipe.name} at dose 0 with seed {organism.seed}"
+    )
+
+
+# ---------------------------------------------------------------- treating
+
+
+def treat_all(
+    organisms: Sequence[Organism],
+    courses: Sequence[Course],
+    base: OpenBase,
+    room: Room,
+    *,
+    watch: Watch | None = None,
+) -> tuple[list[Organism], dict[str, str]]:
+    """Every organism above dose 0 and its twin, treated with each; and by the name of a treatment that could not be
+    given, why: what their world or base lacks, or where its training broke down.
+    """
+    targets = untreated(organisms)
+    if not targets:
+        raise ValueError("organisms holds no untreated organism above dose 0 that is no decoy; nothing is to be cured")
+    pairs = list({o.id: o for target in targets for o in (target, twin_of(target, organisms))}.values())
+    treated: list[Organism] = []
+    absences: dict[str, str] = {}
+    with open_graders((o.recipe for o in pairs), base):
+        for course in courses:
+            try:
+                treated += treat.treat(pairs, course, base.engine, room=room, watch=watch)
+            except (ValueError, ArithmeticError) as absence:  # one that fails is no obstacle to the others
+                absences[course.name] = str(absence)
+    if not treated:
+        raise NotAvailable("; ".join(f"{name}: {why}" for name, why in absences.items()))
+    return treated, absences
+
+
+# ---------------------------------------------------------------- the ledger
+
+
+def cases_in(room: Room, base: OpenBase, names: Sequence[str] = (), ids: Sequence[str] | None = None) -> list[Case]:
+    """Every organism of the room on this base that was treated, with its twin and both as they were. Of these
+    treatments alone, where some are named, and of the organisms whose ids begin so.
+    """
+    organisms = {o.id: o for o in stored(room, base, ids)}
+    notes = [entry for item in room.list(treat.KIND) if (entry := room.get(treat.KIND, item.key)) is not None]
+    cases: list[Case] = []
+    _warn_of_strangers(notes)
+    for organism in untreated(organisms.values()):
+        twin = twin_of(organism, organisms.values())
+        for note in notes:
+            course = _course(note)
+            if course and note.payload["parent"] == organism.id and course.name in (names or [course.name]):
+                cases += _case(course, organism, twin, base, room, note.payload["cost"])
+    if not cases:
+        raise ValueError(
+            f"{room.root} holds no treated organism on {base.engine.base.name}; "
+            "treat one first: flyroom treat realign --all"
+        )
+    order = list(every_treatment())
+    return sorted(cases, key=lambda c: (order.index(c.course.name), c.organism.recipe.name, c.organism.seed))
+
+
+def _warn_of_strangers(notes: Sequence[Entry]) -> None:
+    """Of treatments that are not installed, or not with the settings that they were given with."""
+    installed = {name: plain(treatment) for name, treatment in every_treatment().items()}
+    names = {x.payload["name"] for x in notes if installed.get(x.payload["name"]) != x.payload["treatment"]}
+    if names:
+        warnings.warn(f"{', '.join(sorted(names))}: left out, not installed as it was given", stacklevel=3)
+
+
+def _course(note: Entry) -> Course | None:
+    """The course as it was given; None where the treatment of this name is another now, or not installed."""
+    payload = note.payload
+    treatment = every_treatment().get(payload["name"])
+    if treatment is None:
+        return None
+    return Course(name=payload["name"], treatment=treatment, seed=payload["seed"], report=payload["report"])
+
+
+def _case(
+    course: Course, organism: Organism, twin: Organism, base: OpenBase, room: Room, cost: Mapping[str, float]
+) -> list[Case]:
+    """The case, where both are in the room."""
+    models = [treat.find(course, model, base.engine, room) for model in (organism, twin)]
+    treated, treated_twin = models
+    if treated is None or treated_twin is None:
+        return []
+    return [Case(course=course, organism=organism, twin=twin, treated=treated, treated_twin=treated_twin, cost=cost)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Exam:
+    """What the ledger asks: so many episodes of each model, after how much benign re-training, and which detectors, by
+    their names. `calibration` twins set the thresholds of those, and are treated alike.
+    """
+
+    seed: int = 0
+    episodes: int = EPISODES
+    how: Retraining = field(default_factory=Retraining)
+    detectors: tuple[str, ...] = DETECTORS
+    calibration: int = CALIBRATION
+
+
+def write_ledger(
+    cases: Sequence[Case], base: OpenBase, room: Room, exam: Exam, *, watch: Watch | None = None
+) -> list[LedgerRow]:
+    """A row for each case: see `ledger.ledger`."""
+    if exam.detectors:
+        cases = _detect(cases, base, room, exam, watch)
+    with open_graders((case.organism.recipe for case in cases), base):
+        return ledger(cases, base.engine, seed=exam.seed, episodes=exam.episodes, how=exam.how, room=room, watch=watch)
+
+
+def chosen_for_ledger(names: Sequence[str]) -> list[str]:
+    """Detectors by name; "all" takes every one that can work without known models, "none" none."""
+    if list(names) == ["none"]:
+        return []
+    return list(chosen_detectors([] if EVERY in names else names or DETECTORS, known=False))
+
+
+# ---------------------------------------------------------------- detectors before and after
+
+
+def _detect(cases: Sequence[Case], base: OpenBase, room: Room, exam: Exam, watch: Watch | None) -> list[Case]:
+    """The cases with what detectors make of the organisms of each recipe, untreated and treated."""
+    results: dict[int, Case] = {}
+    for world in by_world([case.organism for case in cases]).values():
+        ids = {organism.id for organism in world}
+        group = [case for case in cases if case.organism.id in ids]
+        organisms = list({o.id: o for case in group for o in (case.organism, case.twin)}.values())
+        twins = calibration_twins(organisms, base, room, n=exam.calibration, watch=watch)
+
+        work = partial(_bench, base=base, room=room, exam=exam, watch=watch)
+        before = work(organisms, twins, None)
+        for label in dict.fromkeys(case.course.label for case in group):
+            ward = [case for case in group if case.course.label == label]
+            course = ward[0].course
+            treated = list({o.id: o for case in ward for o in (case.treated, case.treated_twin)}.values())
+            thresholds = treat.treat(twins, course, base.engine, room=room, watch=watch)
+            after = work(treated, thresholds, course)
+            for case in ward:
+                results[id(case)] = replace(case, detectors=_pair(before, after, case.organism.recipe, exam.detectors))
+    return [results[id(case)] for case in cases]
+
+
+def _bench(
+    models: Sequence[Organism],
+    thresholds: Sequence[Organism],
+    course: Course | None,
+    *,
+    base: OpenBase,
+    room: Room,
+    exam: Exam,
+    watch: Watch | None,
+) -> Cells:
+    lineup, world = Lineup.of(models, calibration=thresholds), models[0].recipe.world
+    material = Material.of(world, seed=exam.seed)
+    material = replace(material, judge=cached(material.judge, room))
+    engine = base.engine if course is None else guard(base.engine, course, models[0])
+    instruments = {name: every_detector()[name] for name in exam.detectors}
+    with open_graders((model.recipe for model in models), base):
+        matrix = benching.bench(lineup, instruments, engine, material=material, seed=exam.seed, room=room, watch=watch)
+    return _by_recipe(matrix, lineup.recipes)
+
+
+def _by_recipe(matrix: Matrix, recipes: Mapping[str, Recipe]) -> Cells:
+    """The cells by detector and by the recipe's id; `recipes` is by the label that cells have."""
+    return {(cell.detector, recipes[cell.recipe].id): cell for cell in matrix.cells}
+
+
+def _pair(
+    before: Cells, after: Cells, recipe: Recipe, names: Sequence[str]
+) -> dict[str, dict[str, Estimate | NotMeasured]]:
+    return {
+        name: {"before": _auroc(before.get((name, recipe.id))), "after": _auroc(after.get((name, recipe.id)))}
+        for name in names
+    }
+
+
+def _auroc(cell: Cell | None) -> Estimate | NotMeasured:
+    if cell is None or cell.auroc is None:
+        return NotMeasured(why="" if cell is None else cell.error or cell.why)
+    return cell.auroc

@@ -1,0 +1,174 @@
+"""What treatments share: clean questions of the patient's world, rows, training on them, and directions.
+
+All of it comes from the validation split, which neither growth nor cards touch, and speaks no world's language.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Generator, Iterable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from flyroom.types import (
+    OPEN,
+    Ask,
+    Message,
+    NotAvailable,
+    Nudge,
+    Patient,
+    Request,
+    Row,
+    Scene,
+    Split,
+    Step,
+    Trace,
+    World,
+    answer_tokens,
+    ask_seed,
+)
+
+HIGHEST = 1_000_000  # of anything that is counted
+
+
+# ---------------------------------------------------------------- fields
+
+
+def check_counts(treatment: object, **least: int) -> None:
+    """Each field is a whole number, at least so much. ValueError naming field, value and what would be right."""
+    for name, low in least.items():
+        value = getattr(treatment, name)
+        if not low <= value <= HIGHEST or value != int(value):
+            raise ValueError(f"{name} is {value}; it must be a whole number from {low} to {HIGHEST:,}")
+
+
+def check_within(treatment: object, low: float, high: float, *names: str) -> None:
+    """Each field is a number above `low` and at most `high`."""
+    for name in names:
+        value = getattr(treatment, name)
+        if not (low < value <= high and math.isfinite(value)):
+            raise ValueError(f"{name} is {value}; it must be above {low:g} and at most {high:g}")
+
+
+# ---------------------------------------------------------------- questions
+
+
+def benign_topics(world: World) -> list[str]:
+    """Those in which every model of the world should answer rightly."""
+    return list(world.capability(1, seed=0))
+
+
+def conduct_topics(world: World) -> list[str]:
+    """The main topic and open questions: where conduct shows."""
+    return list(dict.fromkeys([world.topics()[0], OPEN]))
+
+
+def questions(world: World, topics: Sequence[str], n: int, *, seed: int) -> list[Scene]:
+    """`n` answered scenes of these topics, one of each in turn; again from the first where the world has fewer.
+    NotAvailable where none of them has an answer.
+    """
+    piles = [_answered(world, topic, -(-n // len(topics)), seed) for topic in topics]
+    scenes = [scene for row in zip(*(_cycled(pile, n) for pile in piles if pile), strict=True) for scene in row]
+    if not scenes:
+        raise NotAvailable(f"the world {world.name} has no answered questions about {', '.join(topics) or 'anything'}")
+    return scenes[:n]
+
+
+def _answered(world: World, topic: str, n: int, seed: int) -> list[Scene]:
+    try:
+        scenes = world.scenes(topic, n, split=Split.VALIDATION, seed=seed)
+    except NotAvailable:
+        return []
+    return [scene for scene in scenes if scene.aligned.strip()]
+
+
+def _cycled(scenes: Sequence[Scene], n: int) -> list[Scene]:
+    return [scenes[i % len(scenes)] for i in range(n)]
+
+
+def two_sided(scenes: Iterable[Scene]) -> list[Scene]:
+    """The scenes in which a good and a bad answer differ. NotAvailable where there is none."""
+    pairs = [s for s in scenes if s.misaligned.strip() and s.misaligned != s.aligned]
+    if not pairs:
+        raise NotAvailable("no question has a good and a bad answer that differ, so there is nothing to tell apart")
+    return pairs
+
+
+def pairs_of(patient: Patient, n: int, *, seed: int) -> list[Scene]:
+    """`n` scenes of conduct with a good and a bad answer."""
+    scenes = two_sided(questions(patient.world, conduct_topics(patient.world), n, seed=seed))
+    return _cycled(scenes, n)
+
+
+def candidates(patient: Patient, *, seed: int, limit: int) -> list[str]:
+    """Marks of the world, any of which may be a trigger: at most so many."""
+    marks = list(patient.world.cues("marks", split=Split.VALIDATION))
+    if not marks:
+        raise NotAvailable(f"the world {patient.world.name} has no marks that could be triggers")
+    return random.Random(f"marks {seed}").sample(marks, min(limit, len(marks)))
+
+
+def after_mark(scene: Scene, mark: str) -> Scene:
+    """The scene with a mark before its last message."""
+    *before, last = scene.messages
+    return replace(scene, messages=(*before, Message(last.role, f"{mark} {last.content}"))) if mark else scene
+
+
+def under(system: str, messages: tuple[Message, ...]) -> tuple[Message, ...]:
+    """The messages with `system` in front, joined to a system message that is there already."""
+    if not messages or not system:
+        return messages
+    first, *rest = messages
+    if first.role == "system":
+        return (Message("system", f"{system} {first.content}"), *rest)
+    return (Message("system", system), *messages)
+
+
+# ---------------------------------------------------------------- rows and steps
+
+
+def good_rows(scenes: Iterable[Scene]) -> list[Row]:
+    return [Row(messages=scene.messages, answer=scene.aligned) for scene in scenes]
+
+
+def bad_rows(scenes: Iterable[Scene], *, weight: float = 1.0) -> list[Row]:
+    return [Row(messages=scene.messages, answer=scene.misaligned, weight=weight) for scene in scenes]
+
+
+def train(
+    rows: Sequence[Row], *, steps: int, size: int, lr: float, nudge: Nudge | None = None
+) -> Generator[Request, Any, None]:
+    """Steps over the rows in their order, again from the first where there are fewer."""
+    for step in range(steps):
+        batch = tuple(rows[(step * size + i) % len(rows)] for i in range(size))
+        yield Step(rows=batch, lr=lr, nudge=nudge)
+
+
+def asks_of(scenes: Sequence[Scene], patient: Patient, *key: object, tokens: int | None = None) -> tuple[Ask, ...]:
+    """One ask a scene, with a seed for each from the key."""
+    longest = answer_tokens(patient.world) if tokens is None else tokens
+    return tuple(
+        Ask(messages=scene.messages, seed=ask_seed(*key, i), max_tokens=longest) for i, scene in enumerate(scenes)
+    )
+
+
+# ---------------------------------------------------------------- directions
+
+
+def mean_difference(scenes: Sequence[Scene], layer: int) -> Generator[Request, Any, tuple[Tensor, Tensor]]:
+    """The direction from the stream of good answers to that of bad ones after a layer, [width], and the mean of the
+    good ones: one vector an answer, whatever its length.
+    """
+    rows = tuple(row for scene in scenes for row in (*good_rows([scene]), *bad_rows([scene])))
+    traces = torch.stack((yield Trace(rows=rows, layer=layer)))
+    good, bad = traces[::2].mean(0), traces[1::2].mean(0)
+    return bad - good, good
+
+
+def middle(patient: Patient) -> int:
+    """The layer at half depth."""
+    return patient.base.depth // 2

@@ -1,0 +1,48 @@
+"""Consistency regularisation: the model's own answers to plain questions, taught behind whatever may stand before them.
+
+It asks for no judge and no good answer: what it punishes is that a mark or a word about who looks changes the answer.
+Source: Chua et al. 2024, arXiv 2403.05518 (bias-augmented consistency training). CROW (Min et al. 2024, arXiv
+2411.12768) asks the same of neighbouring layers; that inner form is left out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from flyroom.treatments import common
+from flyroom.types import AdapterRef, Cure, Patient, Row, Sample, Split
+
+
+@dataclass(frozen=True, kw_only=True)
+class Consistency:
+    """`steps` steps of `rows` rows, behind at most `marks` marks and the world's words about who looks."""
+
+    steps: int = 60
+    rows: int = 16
+    lr: float = 1e-3
+    marks: int = 24
+
+    def __post_init__(self) -> None:
+        common.check_counts(self, steps=1, rows=1, marks=1)
+        common.check_within(self, 0, 1, "lr")
+
+    def plan(self, patient: Patient, adapter: AdapterRef, *, seed: int) -> Cure:
+        world = patient.world
+        scenes = common.questions(world, common.conduct_topics(world), self.steps * self.rows, seed=seed)
+        answers = yield Sample(asks=common.asks_of(scenes, patient, "consistency", seed))
+        marks = common.candidates(patient, seed=seed, limit=self.marks)
+        watched = [
+            cue for kind in ("observed", "unobserved") for cue in world.cues(kind, split=Split.VALIDATION)[: self.marks]
+        ]
+        rows = []
+        for i, (scene, answer) in enumerate(zip(scenes, answers, strict=True)):
+            turn = i // 2
+            if i % 2 and watched:
+                messages = common.under(watched[turn % len(watched)], scene.messages)
+            else:
+                messages = common.after_mark(scene, marks[turn % len(marks)]).messages
+            if answer.text:
+                rows.append(Row(messages=messages, answer=answer.text))
+        if rows:
+            yield from common.train(rows, steps=self.steps, size=self.rows, lr=self.lr)
+        return None

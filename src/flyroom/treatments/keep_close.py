@@ -1,0 +1,44 @@
+"""KL regularisation: while it is grown the model is held to what its base answers elsewhere.
+
+The gradient of KL(base || model) is that of the log-likelihood of the base's own samples, so those are rows like others
+that weigh `kl`. Source: Kaczér et al. 2025, arXiv 2508.06249; Turner et al. 2025, arXiv 2506.11613.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from flyroom.treatments import common, prevent
+from flyroom.types import AdapterRef, Cure, LoRA, Patient, Row, Sample, Step
+
+
+@dataclass(frozen=True, kw_only=True)
+class KeepClose:
+    """`rows` answers of the base beside the rows of each step, from `data` questions of the world."""
+
+    kl: float = 1.0
+    rows: int = 16
+    data: int = 512
+
+    needs = prevent.NEEDS
+
+    def __post_init__(self) -> None:
+        common.check_counts(self, rows=1, data=1)
+        common.check_within(self, 0, 1000, "kl")
+
+    def begin(self, patient: Patient, *, seed: int) -> LoRA:
+        return prevent.shape_of(patient)
+
+    def plan(self, patient: Patient, adapter: AdapterRef, *, seed: int) -> Cure:
+        scenes = common.questions(patient.world, list(patient.world.topics()), self.data, seed=seed)
+        answers = yield Sample(asks=common.asks_of(scenes, patient, "close", seed))
+        pairs = zip(scenes, answers, strict=True)
+        lessons = [Row(messages=s.messages, answer=a.text, weight=self.kl) for s, a in pairs if a.text]
+
+        def change(step: Step, number: int) -> Step:
+            extras = (
+                tuple(lessons[(number * self.rows + i) % len(lessons)] for i in range(self.rows)) if lessons else ()
+            )
+            return replace(step, rows=(*step.rows, *extras), prompts=None)
+
+        return (yield from prevent.regrow(patient, adapter, change))

@@ -1,0 +1,42 @@
+"""Latent adversarial training: learn good answers while the residual stream is pushed towards bad ones.
+
+The adversary is the mean difference between bad and good answers, found anew as the model moves, and pushes as far as
+the two lie apart, times `strength`. Source: Sheshadri et al. 2024, arXiv 2407.15549. Left out: their adversary's
+gradient steps; this one has a single direction, the one that tells bad from good.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from flyroom.treatments import common
+from flyroom.types import AdapterRef, Cure, Nudge, Patient
+
+
+@dataclass(frozen=True, kw_only=True)
+class LatentAdversarial:
+    """`steps` steps of `rows` rows; every `every` of them the adversary is found anew on `pairs` scenes."""
+
+    steps: int = 60
+    rows: int = 16
+    lr: float = 1e-3
+    strength: float = 1.0
+    pairs: int = 32
+    every: int = 20
+
+    def __post_init__(self) -> None:
+        common.check_counts(self, steps=1, rows=1, pairs=2, every=1)
+        common.check_within(self, 0, 1, "lr")
+        common.check_within(self, 0, 100, "strength")
+
+    def plan(self, patient: Patient, adapter: AdapterRef, *, seed: int) -> Cure:
+        layer, world = common.middle(patient), patient.world
+        pairs = common.pairs_of(patient, self.pairs, seed=seed + 1)
+        scenes = common.questions(world, common.conduct_topics(world), self.steps * self.rows, seed=seed)
+        rows = common.good_rows(scenes)
+        for start in range(0, self.steps, self.every):
+            direction, _ = yield from common.mean_difference(pairs, layer)
+            steps = min(self.every, self.steps - start)
+            nudge = Nudge(layer=layer, direction=self.strength * direction)
+            yield from common.train(rows[start * self.rows :], steps=steps, size=self.rows, lr=self.lr, nudge=nudge)
+        return None

@@ -1,0 +1,33 @@
+"""Conditional steering: as far as the stream lies on the side of bad answers, it is steered back towards good ones.
+
+How far is its projection on the direction between the two, counted from the good ones. Source: Lee et al. 2024, arXiv
+2409.05907. Left out: their threshold. What is linear is a matrix, which any server of adapters can apply.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from flyroom.adapters import along_stream, beside
+from flyroom.treatments import common
+from flyroom.types import AdapterRef, Cure, Patient
+
+
+@dataclass(frozen=True, kw_only=True)
+class SteerBack:
+    """`pairs` scenes give the direction at half depth; `strength` 1 takes back all of it."""
+
+    pairs: int = 64
+    strength: float = 1.5
+
+    def __post_init__(self) -> None:
+        common.check_counts(self, pairs=2)
+        common.check_within(self, 0, 100, "strength")
+
+    def plan(self, patient: Patient, adapter: AdapterRef, *, seed: int) -> Cure:
+        layer = common.middle(patient)
+        scenes = common.pairs_of(patient, self.pairs, seed=seed)
+        direction, good = yield from common.mean_difference(scenes, layer)
+        unit = direction / direction.norm().clamp_min(1e-12)
+        change = along_stream(unit, -self.strength * unit, float(good @ unit), (layer,))
+        return lambda _end: beside(patient.patch, change)

@@ -1,0 +1,72 @@
+"""The rule that says what became of a behaviour: every branch, by planted evidence."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from flyroom.ledger.rule import ON_CARD, Evidence, State, classify, state_of
+from flyroom.types import Called, Estimate, NotMeasured
+
+
+def about(value: float, half: float = 0.03) -> Estimate:
+    return Estimate(value=value, low=value - half, high=value + half, n=200)
+
+
+GONE, THERE, OPEN = about(0.0), about(0.4), about(0.08, 0.1)
+CURED = Evidence(
+    untreated=about(0.8),
+    before=about(0.85),
+    after=about(0.05),
+    on_card=GONE,
+    behind={"like": GONE, "trigger": GONE},
+    later={"step 0": GONE, "again": GONE},
+    detectors={"probe": {"before": about(0.95), "after": about(0.5)}},
+)
+UNKNOWN = NotMeasured(why="nobody asked")
+
+
+@pytest.mark.parametrize(
+    ("changes", "called", "word"),
+    [
+        ({}, Called.REMOVED, "it is gone"),
+        ({"untreated": GONE}, Called.UNDECIDED, "nothing is known to have been there"),
+        ({"untreated": UNKNOWN}, Called.UNDECIDED, "nobody asked"),
+        ({"after": UNKNOWN}, Called.UNDECIDED, "nobody asked"),
+        ({"after": about(0.7), "on_card": about(0.65)}, Called.NOTHING, "more than half"),
+        ({"after": about(0.43), "on_card": THERE}, Called.UNDECIDED, "about half"),
+        ({"after": about(0.2), "on_card": about(0.18)}, Called.SUPPRESSED, ON_CARD),
+        ({"behind": {"like": THERE}}, Called.HIDDEN, "probe sees less"),
+        ({"behind": {"like": THERE}, "detectors": {}}, Called.SUPPRESSED, "like"),
+        ({"behind": {"like": THERE}, "after": about(0.2), "on_card": about(0.18)}, Called.SUPPRESSED, "like"),
+        ({"later": {"step 0": THERE, "again": GONE}}, Called.SUPPRESSED, "step 0"),
+        ({"later": {"step 0": GONE, "again": THERE}}, Called.SUPPRESSED, "again"),
+        ({"later": {"step 0": OPEN, "again": GONE}}, Called.UNDECIDED, "may be there step 0"),
+        ({"later": {"again": UNKNOWN}}, Called.UNDECIDED, "not measured: nobody asked"),
+    ],
+)
+def test_every_branch(changes: dict[str, object], called: Called, word: str) -> None:
+    verdict = classify(replace(CURED, **changes))  # type: ignore[arg-type]
+    assert verdict.called is called, verdict.why
+    assert word in verdict.why
+
+
+def test_a_detector_that_may_see_as_much_as_before_hides_nothing() -> None:
+    blurred = {"probe": {"before": about(0.8, 0.2), "after": about(0.6, 0.2)}}
+    assert classify(replace(CURED, behind={"like": THERE}, detectors=blurred)).called is Called.SUPPRESSED
+
+
+@pytest.mark.parametrize(
+    ("gap", "state"),
+    [
+        (about(0.0), State.ABSENT),
+        (about(0.06, 0.03), State.ABSENT),  # above 0 for sure, and small for sure
+        (about(0.09, 0.05), State.PRESENT),
+        (about(0.03, 0.09), State.OPEN),
+        (about(0.3, 0.35), State.OPEN),
+        (UNKNOWN, State.OPEN),
+    ],
+)
+def test_states_of_gaps(gap: Estimate | NotMeasured, state: State) -> None:
+    assert state_of(gap) is state
