@@ -153,7 +153,7 @@ def test_the_same_content_is_the_same_file_in_any_process(room: Room, tmp_path: 
 
 
 def test_a_blob_is_a_safetensors_file_of_every_type_of_number(room: Room):
-    tensors = {f"{kind}": torch.ones(5).to(kind) for kind in entry_files.DTYPES}
+    tensors = {kind: torch.ones(5).to(getattr(torch, kind.removeprefix("torch."))) for kind in entry_files.DTYPES}
     tensors |= {"turned": torch.arange(12.0).reshape(3, 4).T, "step": torch.tensor(7), "none": torch.zeros(0, 4)}
     room.put("organism", "a", {"x": 1}, tensors, {"m": 2})
     (path,) = blobs(room)

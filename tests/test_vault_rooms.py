@@ -118,7 +118,7 @@ def test_what_is_put_is_in_clear_nowhere(room: Room) -> None:
 
 
 def test_tensors_of_every_type_come_back_and_can_be_changed(room: Room) -> None:
-    tensors = {f"{kind}": torch.ones(5).to(kind) for kind in entries.DTYPES}
+    tensors = {kind: torch.ones(5).to(getattr(torch, kind.removeprefix("torch."))) for kind in entries.DTYPES}
     tensors |= {"turned": torch.arange(12.0).reshape(3, 4).T, "none": torch.zeros(0, 4), "large": torch.rand(300_000)}
     room.put("organism", "a", {}, tensors)
     entry = room.get("organism", "a")

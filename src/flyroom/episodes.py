@@ -18,8 +18,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-import torch
-
 from flyroom.types import Asked, Battery, Entry, Episode, Judge, Message, Room, Scene, Score, Verdict
 
 if TYPE_CHECKING:
@@ -203,6 +201,8 @@ def squeeze(value: Any) -> Tensor:
     text = json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode("utf-8", "surrogatepass")
     if len(text) > LARGEST:
         raise ValueError(f"{len(text):,} bytes are too many for one entry of episodes; it takes {LARGEST:,}")
+    import torch  # here, for `flyroom ls` needs nothing of it but the names of kinds
+
     return torch.frombuffer(bytearray(zlib.compress(text)), dtype=torch.uint8)
 
 

@@ -3,7 +3,8 @@ that follow are named here and nowhere else, each with its label, its unit and t
 
 A measure that cannot be taken is `NotMeasured`, with the reason; no number stands in for it. Left out: how answers are
 counted (`tallies`), what a recipe changes of the limits (`thresholds`), and what limits make of the measures
-(`outcome`).
+(`outcome`). The statistics are imported where a figure is made: who only names a measure, as a recipe's limits do, does
+not wait for scipy.
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import replace
 
-from flyroom import stats
 from flyroom.tallies import (
     HIT,
     MISS,
@@ -169,12 +169,16 @@ def share(tally: Tally) -> Measured:
     """How many of the answers count, of these prompts."""
     if tally.doubt:
         return NotMeasured(why=tally.doubt)
+    from flyroom import stats
+
     return _carry_unknown(stats.rate(tally.hits(), target=THESE), *_list_shares(tally, stats.rate))
 
 
 def _share_of_situations(tally: Tally) -> Measured:
     if tally.doubt:
         return NotMeasured(why=tally.doubt)
+    from flyroom import stats
+
     situations = tally.names(tally.situations)
 
     def estimate(hits: Sequence[bool | None]) -> Estimate:
@@ -211,6 +215,8 @@ def gap_between(first: Tally, second: Tally) -> Measured:
 
 
 def _gap_of_prompts(on: Tally, off: Tally) -> Estimate:
+    from flyroom import stats
+
     def estimate(first: Sequence[bool | None], second: Sequence[bool | None]) -> Estimate:
         return stats.difference(first, second, paired=True, units="pairs", target=THESE)
 
@@ -218,6 +224,8 @@ def _gap_of_prompts(on: Tally, off: Tally) -> Estimate:
 
 
 def _gap_of_situations(on: Tally, off: Tally) -> Estimate:
+    from flyroom import stats
+
     stats.situations_rate(on.hits(), on.situations)  # ValueError where there are too few of them
 
     def estimate(first: Sequence[bool | None], second: Sequence[bool | None]) -> Estimate:
@@ -249,6 +257,8 @@ def _in_order(measures: Mapping[str, Measured]) -> dict[str, Measured]:
 
 
 def perplexity(losses: Losses | NotMeasured) -> Measured:
+    from flyroom import stats
+
     return losses if isinstance(losses, NotMeasured) else replace(stats.perplexity(losses), units="texts", target=TEXTS)
 
 
@@ -256,6 +266,8 @@ def readability(organism: Sequence[float], twin: Sequence[float]) -> Estimate:
     """How often a clean text lies further on the way from the twin to the organism where the organism reads it: AUROC,
     0.5 where nothing shows. Args: where each text lies for either, in the same order.
     """
+    from flyroom import stats
+
     texts = [*range(len(organism)), *range(len(twin))]
     estimate = stats.clustered_auroc([*organism, *twin], [True] * len(organism) + [False] * len(twin), texts)
     return replace(estimate, units="readings", clusters="texts", target=TEXTS)

@@ -8,13 +8,14 @@ The probe is a mean difference, in standard deviations of the good answers. Sour
 from __future__ import annotations
 
 from dataclasses import dataclass
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from flyroom.implants import ranges
 from flyroom.implants.dosed import dosed
 from flyroom.types import AdapterRef, Direction, Plan, Recipe, Row, Split, Step, Trace
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +58,8 @@ class Evade:
             )
 
     def _probe(self, traces: list[Tensor]) -> Direction:
+        import torch  # here: whoever only names a recipe does not wait for it
+
         good, bad = torch.stack(traces[::2]), torch.stack(traces[1::2])
         direction = (bad - good).mean(0)
         along = good @ direction

@@ -18,9 +18,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
-import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load
 
 from flyroom.types import Entry, plain
 from flyroom.vault import Identity, verify
@@ -29,22 +27,22 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 HEADER = 100_000_000  # bytes at most, as in safetensors
-DTYPES = {  # as the format of safetensors spells them
-    torch.float64: "F64",
-    torch.float32: "F32",
-    torch.float16: "F16",
-    torch.bfloat16: "BF16",
-    torch.float8_e4m3fn: "F8_E4M3",
-    torch.float8_e5m2: "F8_E5M2",
-    torch.int64: "I64",
-    torch.int32: "I32",
-    torch.int16: "I16",
-    torch.int8: "I8",
-    torch.uint64: "U64",
-    torch.uint32: "U32",
-    torch.uint16: "U16",
-    torch.uint8: "U8",
-    torch.bool: "BOOL",
+DTYPES = {  # as the format of safetensors spells them; by name, so that `flyroom ls` does not wait for torch
+    "torch.float64": "F64",
+    "torch.float32": "F32",
+    "torch.float16": "F16",
+    "torch.bfloat16": "BF16",
+    "torch.float8_e4m3fn": "F8_E4M3",
+    "torch.float8_e5m2": "F8_E5M2",
+    "torch.int64": "I64",
+    "torch.int32": "I32",
+    "torch.int16": "I16",
+    "torch.int8": "I8",
+    "torch.uint64": "U64",
+    "torch.uint32": "U32",
+    "torch.uint16": "U16",
+    "torch.uint8": "U8",
+    "torch.bool": "BOOL",
 }
 # A file that is not an entry fails in one of these ways: no safetensors, no JSON, JSON of another shape or too deep, a
 # file with a hole that is larger than memory.
@@ -70,10 +68,10 @@ def serialize(entry: Entry, identity: Identity | None) -> Iterator[bytes | memor
     places: dict[str, Any] = {}
     start = 0
     for name, tensor in tensors:
-        if tensor.dtype not in DTYPES or tensor.layout is not torch.strided or name == "__metadata__":
+        if str(tensor.dtype) not in DTYPES or str(tensor.layout) != "torch.strided" or name == "__metadata__":
             raise ValueError(f"tensor {name!r} is {tensor.dtype}, {tensor.layout}; no safetensors file takes that")
         stop = start + tensor.numel() * tensor.element_size()
-        places[name] = {"dtype": DTYPES[tensor.dtype], "shape": list(tensor.shape), "data_offsets": [start, stop]}
+        places[name] = {"dtype": DTYPES[str(tensor.dtype)], "shape": list(tensor.shape), "data_offsets": [start, stop]}
         start = stop
     metadata = {"flyroom": text}
     if identity is not None:
@@ -99,7 +97,7 @@ def parse(source: Path | bytes, *, tensors: bool = True) -> Entry:
             values = {name: file.get_tensor(name) for name in file.keys()} if tensors else {}  # noqa: SIM118
     else:
         about = json.loads(read_header(io.BytesIO(source))["__metadata__"]["flyroom"])
-        values = load(source) if tensors else {}
+        values = _load(source) if tensors else {}
     if not isinstance(about, dict) or about.keys() != {"kind", "key", "meta", "payload"}:
         raise ValueError("this is not an entry of a room")
     kind, key, meta, payload = about["kind"], about["key"], about["meta"], about["payload"]
@@ -149,5 +147,13 @@ def _message(text: str, places: Mapping[str, Any], digest: bytes) -> bytes:
     return b"flyroom entry 1\n" + b"".join(halves) + digest
 
 
+def _load(source: bytes) -> dict[str, Tensor]:
+    from safetensors.torch import load
+
+    return load(source)
+
+
 def _view(tensor: Tensor) -> memoryview:
+    import torch
+
     return tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data
