@@ -157,9 +157,18 @@ class Sitting:
         if cells[0].unit == "response":
             groups[digest(["replies", self._key, self._terms("response")])] = self._hearing.episodes
         groups = {k: episodes for k, episodes in groups.items() if episodes}
-        payload, meta = {"cells": plain(cells), "episodes": list(groups)}, {"detector": cells[0].detector}
+        models = [self._list_models(cell.recipe) for cell in cells]
+        payload = {"cells": plain(cells), "episodes": list(groups), "models": models}
+        meta = {"detector": cells[0].detector}
         entries = [pack(k, episodes, meta) for k, episodes in groups.items()]
         room.put_many([*entries, Entry(kind="cells", key=key, payload=payload, meta=meta)])
+
+    def _list_models(self, label: str) -> dict[str, list[str]]:
+        """Who was tested in the cell of a recipe, by side, in the order that its suspicions have."""
+        lineup, recipe = self.truth.lineup, self.truth.lineup.recipes[label]
+        organisms = [o.id for o in lineup.organisms if o.recipe.id == recipe.id]
+        sides = {"twins": lineup.twins, "decoys": lineup.decoys, "calibration": lineup.calibration}
+        return {"organisms": organisms} | {side: [o.id for o in group] for side, group in sides.items()}
 
     @cached_property
     def _key(self) -> str:
