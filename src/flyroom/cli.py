@@ -26,6 +26,7 @@ from flyroom.cli_outside import outside_app
 from flyroom.cli_treat import treat_app
 from flyroom.cli_vault import vault_app
 from flyroom.cli_verify import verify_app
+from flyroom.cli_view import view_app
 from flyroom.cli_world import world_app
 from flyroom.terminal import (
     BASE,
@@ -417,6 +418,7 @@ app.add_typer(outside_app)
 app.add_typer(treat_app)
 app.add_typer(vault_app)
 app.add_typer(verify_app)
+app.add_typer(view_app)
 app.add_typer(world_app, name="world")
 app.add_typer(game_app, name="game")
 
