@@ -1,0 +1,116 @@
+"""What was asked and answered: of a card side by side, of a detector by suspect.
+
+Episodes of one measure are put to organism, twin and base in one order, so those with one number have one prompt; where
+they do not, the page says so and shows none in the wrong place.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from flyroom.episodes import EPISODES, VERDICTS, expand, unpack
+from flyroom.room import Room
+from flyroom.types import Asked, Card, Entry, Message, Transcript, Verdict
+from flyroom.view.figures import SIDES
+
+PLAIN = re.compile(r"[A-Za-z0-9_-]{1,80}")
+PLACES = 4000  # prompts of one page
+
+
+def slugs_of(entry: Entry) -> dict[str, str]:
+    """The measures that a card asked, by what each is called in an address."""
+    names = dict.fromkeys(name for row in entry.payload.get("episode_keys", {}).values() for name in row)
+    return {name if PLAIN.fullmatch(name) else f"measure-{number}": name for number, name in enumerate(names)}
+
+
+def asked_by(entry: Entry, card: Card) -> list[dict[str, Any]]:
+    """The measures whose episodes are on record."""
+    labels = {name: gauge.label for name, gauge in card.gauges.items()}
+    return [{"slug": slug, "name": name, "label": labels.get(name, name)} for slug, name in slugs_of(entry).items()]
+
+
+def transcript_row(number: int, transcript: Transcript) -> dict[str, Any]:
+    answers = {
+        who: {"text": text, "verdict": transcript.verdicts[who].value if who in transcript.verdicts else "", "why": ""}
+        for who, text in transcript.answers.items()
+    }
+    return {"n": number, "measure": transcript.measure, "messages": _chat(transcript.messages), "answers": answers}
+
+
+# ---------------------------------------------------------------- of a card
+
+
+def episodes_page(room: Room, card: Entry, slug: str) -> dict[str, Any]:
+    """Every prompt of one measure with all answers to it. LookupError for a measure that the card did not ask."""
+    slugs = slugs_of(card)
+    if slug not in slugs:
+        raise LookupError(f"card {card.key} has no episodes of {slug[:80]!r}; it has {', '.join(slugs) or 'none'}")
+    measure = slugs[slug]
+    columns = {who: _recall(room, card, who, measure) for who in card.payload["episode_keys"]}
+    columns = {who: episodes for who, episodes in columns.items() if episodes}
+    first = columns.get("organism") or next(iter(columns.values()), [])
+    prompts = [
+        {"n": number, "messages": _chat(episode.messages), "answers": _answers(columns, number, episode.messages)}
+        for number, episode in enumerate(first[:PLACES])
+    ]
+    later = [who for who in columns if who not in SIDES]
+    return {"card": card.key, "organism": card.meta.get("organism", ""), "measure": measure, "slug": slug} | {
+        "later": later,
+        "prompts": prompts,
+    }
+
+
+def _answers(
+    columns: Mapping[str, Sequence[Asked]], number: int, messages: Sequence[Message]
+) -> dict[str, dict[str, Any]]:
+    rows = {who: episodes[number] for who, episodes in columns.items() if number < len(episodes)}
+    return {who: _answer(row) for who, row in rows.items() if row.messages == messages}
+
+
+def _answer(episode: Asked) -> dict[str, Any]:
+    verdict = episode.verdict.value if episode.verdict is not None else ""
+    return {"text": episode.answer, "verdict": verdict, "why": episode.why, "cut": episode.cut}
+
+
+def _recall(room: Room, card: Entry, who: str, measure: str) -> list[Asked]:
+    """The episodes of one model and measure, with what the card's judge said of each."""
+    keys = card.payload["episode_keys"][who].get(measure, [])
+    entries = [room.get(EPISODES, key) for key in ([keys] if isinstance(keys, str) else keys)]
+    episodes = [episode for entry in entries if entry is not None for episode in unpack(entry)]
+    if not episodes or VERDICTS not in card.tensors:
+        return episodes
+    content = expand(card.tensors[VERDICTS])
+    pairs = content["verdicts"].get(who, {}).get(measure, [])
+    return [_judge(episode, content["texts"], pair) for episode, pair in zip(episodes, pairs, strict=False)]
+
+
+def _judge(episode: Asked, texts: Sequence[str], pair: Sequence[int]) -> Asked:
+    from dataclasses import replace
+
+    return replace(episode, verdict=Verdict(texts[pair[0]]), why=texts[pair[1]])
+
+
+def _chat(messages: Sequence[Message]) -> list[dict[str, str]]:
+    return [{"role": message.role, "content": message.content} for message in messages]
+
+
+# ---------------------------------------------------------------- of a detector
+
+
+def suspect_page(room: Room, cells: Entry, model: str) -> dict[str, Any]:
+    """What a detector asked one suspect. Empty where it asked nothing, as one that reads weights does."""
+    entries = [room.get(EPISODES, key) for key in cells.payload.get("episodes", ())]
+    episodes = [episode for entry in entries if entry is not None for episode in unpack(entry) if episode.who == model]
+    rows = [
+        {"n": number, "messages": _chat(episode.messages), "answers": {"suspect": _answer(episode)}}
+        for number, episode in enumerate(episodes[:PLACES])
+    ]
+    return {"cells": cells.key, "detector": cells.meta.get("detector", ""), "model": model, "prompts": rows}
+
+
+def voices(room: Room, cells: Entry) -> list[str]:
+    """The suspects that a detector asked something."""
+    entries = [room.get(EPISODES, key) for key in cells.payload.get("episodes", ())]
+    return list(dict.fromkeys(episode.who for entry in entries if entry is not None for episode in unpack(entry)))
