@@ -17,9 +17,9 @@ import pytest
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
 
+from flyroom import client
 from flyroom.engine import TorchEngine
 from flyroom.judges import NO_ANSWER, Endpoint, Graded, LocalModel, NextTokens, bind, cached
-from flyroom.judges import endpoint as at_endpoint
 from flyroom.judges.graded import CHECK, weigh
 from flyroom.judges.rubrics import ALIGNMENT, COHERENCE
 from flyroom.room import Room
@@ -342,7 +342,7 @@ def fair(number: int, text: str) -> tuple[int, Any, dict[str, str]]:
 
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(at_endpoint, "WAIT", 0.01)
+    monkeypatch.setattr(client, "WAIT", 0.01)
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
 
 
@@ -459,11 +459,11 @@ def test_a_reply_that_does_not_come_is_waited_for_so_long() -> None:
 def test_an_interrupt_asks_nothing_more(monkeypatch: pytest.MonkeyPatch) -> None:
     posts: list[int] = []
 
-    def interrupt(self: Any, prompt: Any) -> Any:
+    def interrupt(self: Any, *request: Any) -> Any:
         posts.append(1)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(at_endpoint._Line, "_post", interrupt)
+    monkeypatch.setattr(client.Line, "_post", interrupt)
     with pytest.raises(KeyboardInterrupt):
         Endpoint(url="http://localhost:1/v1", model="m", concurrency=1).ask(
             [(Message("user", str(i)),) for i in range(99)]
