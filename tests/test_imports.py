@@ -26,7 +26,7 @@ EVERYTHING = {
     "vault",
     "cell",
     "guard",
-    *("adapters", "treat", "ledger", "inspector"),
+    *("adapters", "treat", "ledger", "inspector", "assess", "client"),
 }  # all but the command line, which nobody imports
 TABLE: dict[str, set[str]] = {
     **{key: set[str]() for key in ("types", "plugins", "yaml_pages", "sources")},
@@ -36,7 +36,7 @@ TABLE: dict[str, set[str]] = {
     "assess": ROLE,
     "room": {*LEAF, "vault"},
     "inspector": LEAF,
-    "judges": {*LEAF, "plugins", "inspector"},
+    "judges": {*LEAF, "plugins", "inspector", "client"},
     "worlds": {*LEAF, "judges", "plugins", "yaml_pages"},  # a world of a user's file is judged by a pattern
     **{key: {*LEAF, "judges", "plugins"} for key in ("behaviours", "conditions")},
     **{key: {*ROLE, "plugins"} for key in ("implants", "mechanism")},
