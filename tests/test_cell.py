@@ -24,7 +24,7 @@ from test_bench import ALL, MATERIAL, Does, found, run
 
 import flyroom
 from flyroom import apart as parting
-from flyroom import patches
+from flyroom.adapters import added, turn
 from flyroom.apart import Apart, DetectorError, introduce, is_ours
 from flyroom.bench.code import code_of
 from flyroom.cell import Limits, NotIsolated, codec, mode_of, process
@@ -515,12 +515,12 @@ def test_weights_that_are_handed_out_tell_no_seed_and_keep_the_rest() -> None:
         for rows in (a, a, torch.randn(2, 6, generator=generator))
     ]
     for patch in adapters:
-        plain, turned = patches.added(patch)["x"], patches.turn(patch)["x"]
+        plain, turned = added(patch)["x"], turn(patch)["x"]
         assert torch.allclose(plain @ plain.T, turned @ turned.T, atol=1e-5)
         assert torch.allclose(torch.linalg.svdvals(plain), torch.linalg.svdvals(turned), atol=1e-5)
         assert turned.shape == plain.shape
         assert not turned[:, 2:].any()
-    spaces = [torch.linalg.svd(patches.turn(patch)["x"]).Vh[:2].abs() for patch in adapters]
+    spaces = [torch.linalg.svd(turn(patch)["x"]).Vh[:2].abs() for patch in adapters]
     assert all(torch.allclose(space, torch.eye(6)[:2], atol=1e-4) for space in spaces)
 
 

@@ -1,10 +1,11 @@
-"""Arithmetic on adapters: scaled, side by side, taken from one another, of a lower rank.
+"""Arithmetic on adapters: scaled, side by side, taken from one another, of a lower rank; and what they add, the same
+without what tells a seed.
 
 A patch adds (alpha / rank) B A to each module that it stands on, so whatever is linear in these products is a patch
 again: its factors are those of its parts, one behind another. All of it is on the CPU and in fp32.
 
 Left out: what is not linear in the products, such as the average of two models' factors.
-Shapes: R rank, I in, O out.
+Shapes: R rank, I in, O out, K at most the rank.
 """
 
 from __future__ import annotations
@@ -45,16 +46,18 @@ def rescaled(patch: Patch, scale: float) -> Patch:
     return replace(scaled(patch, scale_of(patch) / scale), shape=shape)
 
 
-def beside(first: Patch, second: Patch) -> Patch:
-    """What adds what both add, at the second one's scale and with the first one's system message. Where a module has no
-    place for both ranks, the first keeps its largest singular directions. ValueError where it has none for either.
+def beside(first: Patch, second: Patch, *, scale: float | None = None) -> Patch:
+    """What adds what both add, with the first one's system message. The first one's part stands in the first rows.
+    Where a module has no place for both ranks, the first keeps its largest singular directions; where it has none
+    beside the second one, that is for the engine to refuse.
+
+    Args: scale, the alpha / rank of what comes of it, on which training hangs; the second one's where it is None.
     """
-    first = rescaled(_on_stream(first), scale_of(second))
+    scale = scale_of(second) if scale is None else scale
+    first, second = rescaled(_on_stream(first), scale), rescaled(second, scale)
     sizes = _sizes(first) | _sizes(second)
     space = min(min(pair) for pair in sizes.values()) - second.shape.rank
-    if space < 1:
-        raise ValueError(f"adapter.rank is {second.shape.rank}; a module of this base has no place for more beside it")
-    first = fit(first, space) if first.shape.rank > space else first
+    first = fit(first, space) if first.shape.rank > space > 0 else first
     rank = first.shape.rank + second.shape.rank
     tensors: dict[str, Tensor] = {}
     for path, (size_in, size_out) in _expand(sizes, first, second).items():
@@ -67,7 +70,7 @@ def beside(first: Patch, second: Patch) -> Patch:
         ]
         tensors[f"{path}.A"] = torch.cat([a_RI for a_RI, _ in parts])
         tensors[f"{path}.B"] = torch.cat([b_OR for _, b_OR in parts], dim=1)
-    shape = replace(_joint(first.shape, second.shape, sizes), rank=rank, alpha=scale_of(second) * rank)
+    shape = replace(_joint(first.shape, second.shape, sizes), rank=rank, alpha=scale * rank)
     return Patch(shape=shape, tensors=tensors, prompt=first.prompt)
 
 
@@ -108,6 +111,31 @@ def widened(patch: Patch, engine: Engine, *, seed: int) -> Patch:
         return beside(patch, engine.patch(ref))
     finally:
         engine.free([ref])
+
+
+# ---------------------------------------------------------------- what it adds
+
+
+def added(patch: Patch) -> dict[str, Tensor]:
+    """What it adds to the base's matrices, by module path."""
+    scale, tensors = scale_of(patch), patch.tensors
+    return {path: scale * tensors[f"{path}.B"] @ tensors[f"{path}.A"] for path in paths_of(patch)}
+
+
+def turn(patch: Patch) -> dict[str, Tensor]:
+    """What is added, times a rotation of its input that leaves nothing of where A lies: W W^T is what it was, and so
+    are norms, singular values and what is written. Only the first columns hold anything.
+    """
+    matrices: dict[str, Tensor] = {}
+    for path in paths_of(patch):
+        a_RI, b_OR = patch.tensors[f"{path}.A"], patch.tensors[f"{path}.B"]
+        _, r_KR = torch.linalg.qr(a_RI.T.double())
+        left_OK, sizes_K, _ = torch.linalg.svd(scale_of(patch) * b_OR.double() @ r_KR.T, full_matrices=False)
+        signs_K = left_OK.gather(0, left_OK.abs().argmax(0, keepdim=True)).sign()[0]  # a sign could tell something
+        whole_OI = torch.zeros(len(left_OK), a_RI.shape[1])
+        whole_OI[:, : len(sizes_K)] = (left_OK * sizes_K * signs_K).float()
+        matrices[path] = whole_OI
+    return matrices
 
 
 # ---------------------------------------------------------------- coarser, and noisier

@@ -16,7 +16,7 @@ from functools import cached_property
 
 from torch import Tensor
 
-from flyroom.patches import WIDER, added, beside, draw, paths, turn
+from flyroom.adapters import added, beside, draw, paths_of, scale_of, turn
 from flyroom.traces import Traces
 from flyroom.types import (
     ANSWER_TOKENS,
@@ -51,6 +51,7 @@ from flyroom.types import (
     digest,
 )
 
+WIDER = 8  # the rank of what a copy has besides
 ROWS = 16  # of a step, when a copy is tuned
 TRUSTED = 128  # scenes of the main topic
 QUESTIONS = 256  # about the main topic; a quarter of that about every other
@@ -281,8 +282,8 @@ class BenchLab:
         patches = self._widened(self._reach(suspects, Access.WEIGHTS), seed)
         spread = self._engine.spread()
         for patch in patches:  # the same noise for everybody, so that they differ by what they are
-            for path, a in paths(patch):
-                b = patch.tensors[f"{path}.B"]
+            for path in paths_of(patch):
+                a, b = patch.tensors[f"{path}.A"], patch.tensors[f"{path}.B"]
                 scale = sigma * spread[path] / math.sqrt(WIDER) * patch.shape.rank / patch.shape.alpha
                 a[-WIDER:] = draw(f"{seed} {path} A", WIDER, a.shape[1])
                 b[:, -WIDER:] = scale * draw(f"{seed} {path} B", b.shape[0], WIDER)
@@ -313,8 +314,16 @@ class BenchLab:
         fresh = self._engine.spawn([plain] * len(refs), seeds=[seed] * len(refs))
         try:
             return [
-                beside(None if ref == BASE else self._engine.patch(ref), self._engine.patch(wide))
+                self._engine.patch(wide) if ref == BASE else _widen(self._engine.patch(ref), self._engine.patch(wide))
                 for ref, wide in zip(refs, fresh, strict=True)
             ]
         finally:
             self._engine.free(fresh)
+
+
+def _widen(patch: Patch, wide: Patch) -> Patch:
+    """Both as one, at the scale of the suspect's own: a copy learns as fast as the suspect did."""
+    missing = [path for path in paths_of(patch) if f"{path}.A" not in wide.tensors]
+    if missing:
+        raise NotAvailable(f"a suspect adds to {missing[0]}, which is no linear module; no copy can be made of it")
+    return beside(patch, wide, scale=scale_of(patch))

@@ -7,7 +7,7 @@ Definitions: docs/mechanism.md. Left out: circuits, attention, attribution by gr
 
 from flyroom.mechanism.crosscoder import Crosscoder, Training, fit
 from flyroom.mechanism.directions import Answered, Contrast, Weighting, contrast
-from flyroom.mechanism.interventions import Change, intervene, paths_of, random_like, unit
+from flyroom.mechanism.interventions import Change, intervene, random_like, unit
 from flyroom.mechanism.rotation import Turn, gram, turns
 from flyroom.mechanism.spectra import Ends, Spectrum, ends, spectra
 
@@ -26,7 +26,6 @@ __all__ = [
     "fit",
     "gram",
     "intervene",
-    "paths_of",
     "random_like",
     "spectra",
     "turns",

@@ -15,16 +15,15 @@ Shapes: D width, K directions, R rank, I in, O out.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
 
+from flyroom.adapters import RESIDUAL, STREAM, draw, paths_of
 from flyroom.types import LoRA, Patch
 
-STREAM, RESIDUAL = "stream", "residual"
 BARE = Patch(shape=LoRA(rank=1, alpha=1.0, layers=(0,), modules=(STREAM,)), tensors={})
 
 
@@ -73,11 +72,6 @@ def intervene(patch: Patch | None, change: Change) -> Patch:
     return Patch(shape=shape, tensors=tensors, prompt=base_patch.prompt)
 
 
-def paths_of(patch: Patch) -> list[str]:
-    """The modules that a patch stands on."""
-    return [name.removesuffix(".A") for name in patch.tensors if name.endswith(".A")]
-
-
 def unit(vector_D: Tensor) -> Tensor:
     """The vector at length 1. ValueError for one of length 0, or that is not finite."""
     length = float(vector_D.double().norm())
@@ -93,9 +87,7 @@ def random_like(vector_D: Tensor, *, seed: str) -> Tensor:
     >>> round(float(random_like(torch.tensor([3.0, 4.0]), seed="a").norm()), 5)
     5.0
     """
-    number = int.from_bytes(hashlib.sha256(seed.encode()).digest()[:8], "little") >> 1
-    draw_D = torch.randn(len(vector_D), generator=torch.Generator().manual_seed(number))
-    return unit(draw_D) * float(vector_D.double().norm())
+    return unit(draw(seed, len(vector_D))) * float(vector_D.double().norm())
 
 
 def _own_vectors(patch: Patch) -> dict[int, Tensor]:

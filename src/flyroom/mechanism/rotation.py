@@ -21,7 +21,7 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from flyroom.mechanism.interventions import paths_of
+from flyroom.adapters import paths_of
 from flyroom.types import Patch
 
 FLOOR = 0.01  # of the length of the whole way: a shorter difference has no direction

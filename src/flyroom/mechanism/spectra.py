@@ -13,7 +13,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from flyroom.mechanism.interventions import paths_of
+from flyroom.adapters import paths_of
 from flyroom.types import Patch
 
 

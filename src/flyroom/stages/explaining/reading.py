@@ -12,7 +12,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from flyroom.mechanism import Contrast, ends, paths_of, spectra
+from flyroom.adapters import paths_of
+from flyroom.mechanism import Contrast, ends, spectra
 from flyroom.mechanism import directions as maths
 from flyroom.mechanism.readouts import readings, sign_of, writes_to_stream
 from flyroom.stages.explaining.directions import Directions
