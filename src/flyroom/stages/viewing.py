@@ -50,11 +50,11 @@ class Desk:
         return words
 
     def chat(
-        self, organism: str, messages: Sequence[Message], *, seed: int, purpose: str
+        self, organism: str, talks: Mapping[str, Sequence[Message]], *, seed: int, purpose: str
     ) -> Mapping[str, Mapping[str, Any]]:
         with self._lock:
             cast = self._casts.get(organism) or self._load(organism, purpose)
-            return {who: _answer(*part, messages, seed) for who, part in cast.items()}
+            return {who: _answer(*part, talks[who], seed) for who, part in cast.items() if who in talks}
 
     def _load(self, organism: str, purpose: str) -> Mapping[str, tuple[OpenBase, AdapterRef, int]]:
         """The organism, its twin and its base, in an engine."""

@@ -24,7 +24,7 @@ from flyroom.room import RoomError
 from flyroom.serve import House
 from flyroom.types import Message
 from flyroom.view.arcade import Arcade
-from flyroom.view.figures import tidy
+from flyroom.view.figures import SIDES, tidy
 from flyroom.view.hands import Hands
 from flyroom.view.pages import CONFIDED, Missing, page
 from flyroom.view.shelf import Shelf
@@ -213,8 +213,8 @@ class _Clerk:
             raise Missing(f"the room has no organism {str(organism)[:40]!r}")
         if not isinstance(seed, int) or not 0 <= seed < 2**53:
             raise ValueError(f"seed is {str(seed)[:40]!r}; it must be a number from 0 up")
-        messages = _read_messages(content.get("messages"))
-        return {"answers": self.hands.chat(str(organism), messages, seed=seed, purpose=self.door.purpose)}
+        talks = _read_talks(content.get("messages"))
+        return {"answers": self.hands.chat(str(organism), talks, seed=seed, purpose=self.door.purpose)}
 
     def _admit(self, headers: Mapping[str, str], query: Mapping[str, str]) -> None:
         if not self.door.knows(headers, query):
@@ -235,12 +235,26 @@ def _read_body(body: bytes) -> Mapping[str, Any]:
     return content
 
 
+def _read_talks(value: Any) -> dict[str, list[Message]]:
+    """By "organism", "twin" and "base", what each is asked: a list of turns is for all three."""
+    if isinstance(value, Mapping):
+        return {str(side): _read_messages(rows) for side, rows in value.items()}
+    return dict.fromkeys(SIDES, _read_messages(value))
+
+
 def _read_messages(value: Any) -> list[Message]:
     if not isinstance(value, list) or not value:
         raise ValueError("messages must be a list of turns, each with role and content")
-    turns = [(row.get("role"), row.get("content")) if isinstance(row, Mapping) else (None, None) for row in value]
-    if any(role not in ROLES or not isinstance(text, str) for role, text in turns):
-        raise ValueError(f"messages must hold role (one of {', '.join(ROLES)}) and content, a text")
-    if sum(len(text) for _, text in turns) > LONGEST:
+    turns = [_read_turn(row) for row in value]
+    if sum(len(turn.content) for turn in turns) > LONGEST:
         raise ValueError(f"messages has more than {LONGEST} characters; ask a shorter question")
-    return [Message(role, text) for role, text in turns]
+    return turns
+
+
+def _read_turn(row: Any) -> Message:
+    role, text = (row.get("role"), row.get("content")) if isinstance(row, Mapping) else (None, None)
+    if role not in ROLES or not isinstance(text, str):
+        raise ValueError(f"messages must hold role (one of {', '.join(ROLES)}) and content, a text")
+    if any("\ud800" <= character <= "\udfff" for character in text):
+        raise ValueError("messages holds half a character (a lone surrogate); it must be text")
+    return Message(role, text)

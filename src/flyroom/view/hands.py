@@ -20,10 +20,10 @@ class Hands(Protocol):
         ...
 
     def chat(
-        self, organism: str, messages: Sequence[Message], *, seed: int, purpose: str
+        self, organism: str, talks: Mapping[str, Sequence[Message]], *, seed: int, purpose: str
     ) -> Mapping[str, Mapping[str, Any]]:
-        """The answer of an organism, of its twin and of the base, by "organism", "twin" and "base": its "text", and
-        whether it was "cut". ValueError for what cannot be asked.
+        """What an organism, its twin and the base answer, by "organism", "twin" and "base", each to its own talk: the
+        "text", and whether it was "cut". ValueError for what cannot be asked.
         """
         ...
 
