@@ -25,6 +25,8 @@ EVERYTHING = {
     "view",
     "vault",
     "cell",
+    "preflight",
+    "frames",
     "guard",
     *("adapters", "treat", "ledger", "inspector", "assess", "client"),
 }  # all but the command line, which nobody imports
@@ -69,6 +71,8 @@ TABLE: dict[str, set[str]] = {
         *("types", "measures", "worlds", "behaviours", "conditions", "implants", "judges", "mixing", "yaml_pages")
     },
     "grid": {"types", "recipes"},
+    "preflight": {"types", "recipes", "grid", "sources", "worlds"},
+    "frames": {*LEAF, "report"},
     "log": {"types", "room", "vault"},
     "prereg": {*ROLE, "card", "log", "room", "vault"},
     "marks": {"types", "vault", "engine"},

@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any
 
 from flyroom.sources.cache import require_name, write_whole
-from flyroom.sources.ggufs import convert, read_header
 
 SPOKEN = "english"  # the world of a chat model, where nothing else is said
 COPIES = ("*.safetensors", "*.json", "*.jinja", "*.model", "*.txt", "*.tiktoken", "pytorch_model*.bin", "LICENSE*")
@@ -138,6 +137,8 @@ def _keep_gguf(
     tokenizer: str,
     generation: Mapping[str, Any] | None = None,
 ) -> Path:
+    from flyroom.sources.ggufs import convert, read_header  # here: they bring torch, which a name does not need
+
     header = read_header(file)
     licence = {"licence": str(header.get("general.license", "")) or None} | facts
 

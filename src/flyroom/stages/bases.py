@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import sys
-import warnings
 from dataclasses import dataclass
 
 from transformers.utils import logging
 
-from flyroom import sources, stats
+from flyroom import preflight, stats
 from flyroom.engine import TorchEngine
 from flyroom.types import BASE, Ask, Episode, Estimate, Split, Verdict, World, answer_tokens, ask_seed
-from flyroom.worlds import world_named
-from flyroom.worlds.micro.bundled import DEFAULT, bundled
+from flyroom.worlds.micro.bundled import DEFAULT
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,26 +34,15 @@ def open_base(
     if not sys.stderr.isatty():
         logging.disable_progress_bar()  # the library's bar for loading weights, which a log file has no use for
     path = locate(base)
-    home = world_named(world) if world else _speaks(path)
+    home = preflight.world_of_base(base, world)
     return OpenBase(TorchEngine.open(path, device=device, dtype=dtype, compile=compile), home)
 
 
 def locate(base: str) -> str:
-    """The folder of a bundled or fetched base by its name; any other base as it was given."""
-    return str(bundled()[base]) if base in bundled() else sources.locate(base)
-
-
-def _speaks(path: str) -> World | None:
-    """The world that a base's manifest names. One that is not installed is named in a warning."""
-    origin = sources.manifest(path)
-    name = origin["world"] if origin else ""
-    if name == "":
-        return None
-    try:
-        return world_named(f"micro-{name}" if isinstance(name, int) else name)
-    except ValueError as error:
-        warnings.warn(f"base is {path}; it is taken as one of no world: {error}", stacklevel=3)
-        return None
+    """The folder of a bundled or fetched base by its name; any other base as it was given. ValueError for a
+    name of none.
+    """
+    return preflight.locate_base(base)
 
 
 def evaluate(base: OpenBase, *, seed: int, n: int = 2000) -> dict[str, dict[str, Estimate]]:

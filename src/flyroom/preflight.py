@@ -1,0 +1,161 @@
+"""What can be checked before a base is opened: which base is meant, whether a recipe can be made of what was typed, and
+whether the room holds what was named.
+
+To open a base takes seconds, and minutes for a large one. A verb asks here first, so a mistyped field costs less than a
+second. That is why this file imports neither torch nor transformers nor scipy. Left out: what only the base itself can
+tell, such as how many layers it has; the stages check that before they train.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from flyroom import grid, recipes, sources
+from flyroom.types import NotAvailable, World
+from flyroom.worlds import world_named
+from flyroom.worlds.micro.bundled import bundled
+
+
+class Listing(Protocol):
+    """A line of a room's listing, as far as it is read here."""
+
+    @property
+    def kind(self) -> str: ...
+    @property
+    def key(self) -> str: ...
+    @property
+    def meta(self) -> Mapping[str, Any]: ...
+
+
+class Shelf(Protocol):
+    """A room, as far as it is read here."""
+
+    def list(self, kind: str | None = None) -> Sequence[Listing]: ...
+    def find(self, prefix: str, *, kind: str | None = None) -> Listing: ...
+
+
+# ---------------------------------------------------------------- which base
+
+
+def locate_base(base: str) -> str:
+    """The folder of a bundled or fetched base by its name; a folder or hub id as it was given. ValueError for a name
+    that is none of these, before the hub is asked for it.
+
+    >>> Path(locate_base("1M")).name
+    '1M'
+    """
+    if base in bundled():
+        return str(bundled()[base])
+    place = sources.locate(base)
+    if place == base and "/" not in base and not base.startswith("~") and not Path(base).is_dir():
+        names = ", ".join([*bundled(), *sources.list_bases()])
+        raise ValueError(f"base is {base!r}; it must be {names}, a folder, or a hub id such as owner/model")
+    return place
+
+
+def world_of_base(base: str, world: str = "") -> World | None:
+    """The world that recipes on a base are handed: that of the name `world`, else the one that the base's manifest
+    names. One that is not installed is named in a warning and counts as none.
+    """
+    if world:
+        return world_named(world)
+    path = locate_base(base)
+    origin = sources.manifest(path)
+    name = origin["world"] if origin else ""
+    if name == "":
+        return None
+    try:
+        return world_named(f"micro-{name}" if isinstance(name, int) else name)
+    except ValueError as error:
+        warnings.warn(f"base is {path}; it is taken as one of no world: {error}", stacklevel=4)
+        return None
+
+
+def base_of(room: Shelf, ids: Sequence[str] | None, base: str = "") -> str:
+    """The base to open for organisms by the start of their ids (None: for all of the room): `base` where one was
+    named, else the one that they were grown on. ValueError where they were grown on several, where nobody knows where
+    that base lies, and for an id of something else.
+    """
+    listings = room.list("organism") if ids is None else [find_organism(room, prefix) for prefix in ids]
+    names = list(dict.fromkeys(str(listing.meta.get("base", "")) for listing in listings))
+    if base or not names:
+        return base or next(iter(bundled()), "")
+    if len(names) > 1:
+        raise ValueError(f"base is missing; these organisms were grown on {', '.join(names)}: name one with --base")
+    try:
+        locate_base(names[0])
+    except ValueError as error:
+        raise ValueError(
+            f"base is missing; the organisms were grown on {names[0]}: name its folder with --base"
+        ) from error
+    return names[0]
+
+
+def find_organism(room: Shelf, prefix: str) -> Listing:
+    """The organism whose id starts so. ValueError for an id of something else, which is named."""
+    if any(listing.key.startswith(prefix) for listing in room.list("organism")):
+        return room.find(prefix, kind="organism")
+    others = [listing for listing in room.list() if listing.key.startswith(prefix)]
+    if len(others) != 1:
+        return room.find(prefix, kind="organism")
+    owner = others[0].meta.get("organism")
+    of = f" of organism {owner}: give that" if owner else "; `flyroom ls --kind organism` shows the organisms"
+    raise ValueError(f"{prefix} is the {others[0].kind} {others[0].key}{of}")
+
+
+# ---------------------------------------------------------------- what is to be grown
+
+
+def check_recipe(name: str, changes: Mapping[str, Any], base: str, world: str = "") -> None:
+    """ValueError unless a recipe, a page or a group can be made with these changes on this base. Nothing is opened.
+
+    >>> check_recipe("emergent-misalignment", {"dose": 0.5}, "1M")
+    """
+    place, home = _meet(base, world)
+    if name.endswith((".yaml", ".yml")):
+        _require_world(str(recipes.page(Path(name))["recipe"]), base, home)
+        recipes.read(Path(name), changes, world=home, base=place)
+    elif name in recipes.GROUPS:
+        _check_group(recipes.GROUPS[name], changes, place, home)
+    else:
+        _require_world(name, base, home)
+        recipes.make(name, changes, world=home, base=place)
+
+
+def check_grid(page: Path, base: str, world: str = "") -> None:
+    """ValueError unless every recipe of a grid can be made on this base."""
+    place, home = _meet(base, world)
+    grid.read(page, world=home, base=place)
+
+
+def _meet(base: str, world: str) -> tuple[str, World | None]:
+    """The name that an open base has, and its world."""
+    path = Path(locate_base(base)).expanduser()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # whoever opens the base says it
+        home = world_of_base(base, world)
+    return path.name if path.is_dir() else base, home
+
+
+def _check_group(
+    names: Sequence[str] | Mapping[str, Any], changes: Mapping[str, Any], base: str, home: World | None
+) -> None:
+    """What a world lacks for one recipe of a group is no fault: the stage leaves that recipe out and says so."""
+    for name in names:
+        try:
+            if home is not None or not recipes.needs_world(name):
+                recipes.make(name, changes, world=home, base=base)
+        except NotAvailable:
+            continue
+
+
+def _require_world(name: str, base: str, home: World | None) -> None:
+    recipes.require(name)
+    if home is None and recipes.needs_world(name):
+        raise NotAvailable(
+            f"recipe is {name}; it asks about a world, and the base {base} was made in none: name one with --world, or "
+            "use the recipe rows with a file of your own"
+        )
