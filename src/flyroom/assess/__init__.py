@@ -1,0 +1,62 @@
+"""A model that nobody grew x instruments that were calibrated on models which were: what follows, and what does not.
+
+Pure: records come in, records go out. What is asked of whom, and where it is kept, stands in `stages/assessing`.
+
+    calibrate(members) -> Calibration        false alarms on clean fine-tunes, recall by threat
+    look_outside(answers, members)           whether the model is one of their kind
+    conclude(readings, calibration, ...)     confirmed, suggested, not found, or abstain
+"""
+
+from flyroom.assess.conclude import Calibration, Verdicts, calibrate, conclude
+from flyroom.assess.conformal import FEWEST, Standing, bound_rate, rate_of, stand
+from flyroom.assess.outside import look_outside
+from flyroom.assess.recall import is_repeated, missed_up_to, posterior, predict, rate_at_most, ratio_of, recall_of
+from flyroom.assess.records import (
+    Alarm,
+    Assessment,
+    Bound,
+    Member,
+    Outside,
+    Probe,
+    Reading,
+    Readings,
+    Recall,
+    Repeat,
+    Threat,
+)
+from flyroom.assess.transfer import BASES, HYPOTHESIS, carries_over, leave_out
+
+__all__ = [
+    "BASES",
+    "FEWEST",
+    "HYPOTHESIS",
+    "Alarm",
+    "Assessment",
+    "Bound",
+    "Calibration",
+    "Member",
+    "Outside",
+    "Probe",
+    "Reading",
+    "Readings",
+    "Recall",
+    "Repeat",
+    "Standing",
+    "Threat",
+    "Verdicts",
+    "bound_rate",
+    "calibrate",
+    "carries_over",
+    "conclude",
+    "is_repeated",
+    "leave_out",
+    "look_outside",
+    "missed_up_to",
+    "posterior",
+    "predict",
+    "rate_at_most",
+    "rate_of",
+    "ratio_of",
+    "recall_of",
+    "stand",
+]

@@ -1,0 +1,273 @@
+"""A model behind an OpenAI-compatible endpoint, in the role of an engine that samples and does nothing else.
+
+    POST url/chat/completions   model, messages, seed, temperature, max_tokens
+
+So a detector that needs samples alone works on it as on an organism. An answer that was had is written into the room at
+once, under everything that was asked, so that a killed run goes on where it was and pays for nothing twice. A reply
+without an answer (a fault, an empty text, a refusal of the endpoint's) becomes an empty answer and is counted by its
+reason: whoever judges it must call it unknown. Fields that an endpoint refuses by name (`seed`, `temperature`) are left
+out from then on, and that is noted; `max_tokens` becomes `max_completion_tokens` where that is asked for.
+
+No request begins that could take what is spent above the budget; what it may cost is reckoned from the longest prompt
+so far and from the most tokens that its answer may have.
+
+Left out: log-probabilities, prefilled answers, tools. Asking for them raises NotAvailable.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass, field
+from typing import Any
+
+from flyroom.client import Address, Line, Reply, count_tokens
+from flyroom.types import AdapterRef, Answer, Ask, BaseRef, Cost, Entry, NotAvailable, Room, digest
+
+KIND = "answer"  # of entries
+FORMAT = 1
+REMOTE = AdapterRef(slot=-1)
+FIELDS = ("seed", "temperature")  # an endpoint that refuses one of these is asked without it
+SPENT = "the budget is used up"
+EMPTY = "the answer is empty"
+REFUSED = "the endpoint refused"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Budget:
+    """What may be spent: `tokens` read and written, and `money`, at `prices` for a million tokens read and written.
+
+    Raises ValueError for money without prices, and for amounts that are not above 0.
+
+    >>> Budget(money=1.0, prices=(2.0, 8.0)).price(1_000_000, 0)
+    2.0
+    """
+
+    tokens: int | None = None
+    money: float | None = None
+    prices: tuple[float, float] | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("tokens", "money"):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise ValueError(f"{name} is {value}; a budget must be above 0")
+        if self.money is not None and self.prices is None:
+            raise ValueError(f"money is {self.money} and there are no prices; give those of a million tokens too")
+        if self.prices is not None and min(self.prices) < 0:
+            raise ValueError(f"prices are {self.prices}; they must be at least 0")
+
+    def price(self, forward: int, generated: int) -> float:
+        """What so many tokens cost; 0 without prices."""
+        dear, dearer = self.prices or (0.0, 0.0)
+        return (forward * dear + generated * dearer) / 1e6
+
+    def allows(self, forward: int, generated: int) -> bool:
+        within = self.tokens is None or forward + generated <= self.tokens
+        return within and (self.money is None or self.price(forward, generated) <= self.money)
+
+
+@dataclass
+class Account:
+    """What was asked of an endpoint and what came of it. `faults` counts answers that did not come, by reason."""
+
+    requests: int = 0
+    retries: int = 0
+    from_room: int = 0
+    forward: int = 0
+    generated: int = 0
+    refusals: int = 0
+    seconds: float = 0.0
+    faults: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def cost(self) -> Cost:
+        return Cost(forward_tokens=self.forward, generated_tokens=self.generated, seconds=self.seconds)
+
+
+class EndpointEngine:
+    """One model at an address. `base` says of which base it is held to be a change; `temperature` is that of an ask
+    which names none, so that it is sent and not left to the endpoint. `room` keeps the answers.
+    """
+
+    def __init__(
+        self,
+        address: Address,
+        model: str,
+        *,
+        base: BaseRef,
+        temperature: float = 1.0,
+        room: Room | None = None,
+        budget: Budget | None = None,
+    ) -> None:
+        self.base, self.model, self.account, self.notes = base, model, Account(), list[str]()
+        self._address, self._line, self._room = address, Line(address), room
+        self._temperature, self._budget = temperature, budget or Budget()
+        self._lock, self._drops, self._longest = threading.Lock(), set[str](), 0
+        self._open = Cost()  # what the requests on their way may cost
+
+    @property
+    def tokens_forward(self) -> int:
+        return self.account.forward
+
+    @property
+    def tokens_generated(self) -> int:
+        return self.account.generated
+
+    def sample(self, adapters: Sequence[AdapterRef], asks: Sequence[Ask]) -> list[Answer]:
+        """An answer to each ask, in order; an empty one where none came."""
+        if any(adapter != REMOTE for adapter in adapters):
+            raise NotAvailable("an endpoint has one model; the base and other models are not behind it")
+        if any(ask.prefill for ask in asks):
+            raise NotAvailable("an endpoint begins its answers itself; a prefilled beginning cannot be given")
+        began, answers = time.monotonic(), dict[str, Answer]()
+        keys = [self._key(ask) for ask in asks]
+        for key in dict.fromkeys(keys):
+            entry = self._room.get(KIND, key) if self._room else None
+            if entry is not None:
+                answers[key] = _unpack(entry)
+        self.account.from_room += len(answers)
+        missing = {key: ask for key, ask in zip(keys, asks, strict=True) if key not in answers}
+        for key, answer in self._ask_all(missing):
+            answers[key] = answer
+        self.account.seconds += time.monotonic() - began
+        return [answers[key] for key in keys]
+
+    def _ask_all(self, asks: Mapping[str, Ask]) -> Iterator[tuple[str, Answer]]:
+        """Answers as they come, each in the room before it is handed on."""
+        with ThreadPoolExecutor(self._address.concurrency, thread_name_prefix="endpoint") as pool:
+            futures = {pool.submit(self._ask, ask): key for key, ask in asks.items()}
+            try:
+                for future in as_completed(futures):
+                    key, answer = futures[future], future.result()
+                    if answer.text and self._room is not None:
+                        self._room.put_many([_pack(key, answer, self.model)])
+                    yield key, answer
+            except BaseException:  # an interrupt, say: nobody waits or tries again
+                self._line.close("interrupted")
+                pool.shutdown(cancel_futures=True)
+                raise
+
+    def _key(self, ask: Ask) -> str:
+        turns = [[m.role, m.content] for m in ask.messages]
+        where = [self._address.url.rstrip("/"), self.model]
+        return digest([FORMAT, *where, turns, ask.seed, ask.max_tokens, self._heat(ask)])
+
+    def _heat(self, ask: Ask) -> float:
+        return self._temperature if ask.temperature is None else ask.temperature
+
+    # ------------------------------------------------------------ one request
+
+    def _ask(self, ask: Ask) -> Answer:
+        reserve = Cost(forward_tokens=max(self._longest, _guess(ask)), generated_tokens=ask.max_tokens)
+        if not self._reserve(reserve):
+            return self._fail(SPENT)
+        try:
+            reply = self._post(ask)
+        finally:
+            with self._lock:
+                self._open = _less(self._open, reserve)
+        self._count(reply)
+        return self._fail(reply.fault) if reply.fault else self._read(reply.body)
+
+    def _reserve(self, reserve: Cost) -> bool:
+        with self._lock:
+            total = self.account.cost + self._open + reserve
+            allowed = self._budget.allows(total.forward_tokens, total.generated_tokens)
+            if allowed:
+                self._open += reserve
+            return allowed
+
+    def _post(self, ask: Ask) -> Reply:
+        """The reply; once more without a field that the endpoint refuses by name."""
+        reply = self._line.post(self._body(ask))
+        for _ in range(3):
+            if reply.status not in (400, 422) or not self._drop(reply.fault):
+                break
+            reply = self._line.post(self._body(ask))
+        return reply
+
+    def _body(self, ask: Ask) -> dict[str, Any]:
+        turns = [{"role": message.role, "content": message.content} for message in ask.messages]
+        body: dict[str, Any] = {"model": self.model, "messages": turns}
+        body |= {"seed": ask.seed % 2**31, "temperature": self._heat(ask), "max_tokens": ask.max_tokens}
+        if "max_tokens" in self._drops:
+            body["max_completion_tokens"] = body.pop("max_tokens")
+        return {name: value for name, value in body.items() if name not in self._drops}
+
+    def _drop(self, fault: str) -> bool:
+        """Whether a fault names a field that can be left out, or was left out in the meantime."""
+        names = [name for name in FIELDS if name in fault]
+        names += ["max_tokens"] if "max_completion_tokens" in fault else []
+        with self._lock:
+            fresh = [name for name in names if name not in self._drops]
+            self._drops |= set(fresh)
+            self.notes += [f"the endpoint takes no {name}" for name in fresh if name in FIELDS]
+        return bool(names)
+
+    def _count(self, reply: Reply) -> None:
+        forward, generated = count_tokens(reply.body)
+        with self._lock:
+            self.account.requests += 1
+            self.account.retries += reply.retries
+            self.account.forward += forward
+            self.account.generated += generated
+            self._longest = max(self._longest, forward)
+
+    def _read(self, body: Any) -> Answer:
+        """The answer of a reply, whatever form it has."""
+        try:
+            choice = body["choices"][0]
+            message = choice["message"]
+            text, refusal = _text_of(message.get("content")), message.get("refusal")
+            ends = choice.get("finish_reason")
+        except (KeyError, IndexError, TypeError, AttributeError):
+            return self._fail("the reply holds no answer (choices[0].message.content)")
+        if refusal or ends == "content_filter":
+            with self._lock:
+                self.account.refusals += 1
+            return self._fail(f"{REFUSED}: {str(refusal or ends)[:100]}")
+        if not text.strip():
+            return self._fail(EMPTY)
+        forward, generated = count_tokens(body)
+        return Answer(text=text.strip(), tokens=generated, prompt_tokens=forward, finished=ends != "length")
+
+    def _fail(self, fault: str) -> Answer:
+        with self._lock:
+            self.account.faults[fault] += 1
+        return Answer(text="", tokens=0, prompt_tokens=0, finished=False)
+
+
+def _text_of(content: Any) -> str:
+    """A text, or the texts of parts."""
+    if isinstance(content, str):
+        return content
+    parts = content if isinstance(content, list) else []
+    return "".join(str(part["text"]) for part in parts if isinstance(part, dict) and isinstance(part.get("text"), str))
+
+
+def _guess(ask: Ask) -> int:
+    """How many tokens a prompt may have, before any was counted."""
+    return sum(len(message.content.encode()) // 3 + 8 for message in ask.messages)
+
+
+def _less(whole: Cost, part: Cost) -> Cost:
+    return Cost(
+        forward_tokens=whole.forward_tokens - part.forward_tokens,
+        generated_tokens=whole.generated_tokens - part.generated_tokens,
+    )
+
+
+def _pack(key: str, answer: Answer, model: str) -> Entry:
+    payload = {"text": answer.text, "tokens": [answer.prompt_tokens, answer.tokens], "finished": answer.finished}
+    return Entry(kind=KIND, key=key, payload=payload, meta={"model": model})
+
+
+def _unpack(entry: Entry) -> Answer:
+    forward, generated = entry.payload["tokens"]
+    return Answer(
+        text=entry.payload["text"], tokens=generated, prompt_tokens=forward, finished=entry.payload["finished"]
+    )
