@@ -37,7 +37,7 @@ from flyroom.cell.sources import files_of, is_installed, origin
 from flyroom.types import Access, Detector, Finding, Lab, NotAvailable, PlugIn, Unit
 
 PLAIN = (type(None), bool, int, float, str, Access)  # fields that are nobody's code
-LOADERS = "flyroom.detectors.theirs"  # ours, and it loads what others wrote
+LOADERS = ("flyroom.detectors.theirs", "flyroom.detectors.auditor")  # ours, and they load what others wrote
 SETUP = 120.0  # seconds that a process may take to come up, and to say what its detector needs
 
 
@@ -69,7 +69,7 @@ class Guest:
 def is_ours(detector: Detector | PlugIn) -> bool:
     """Whether a detector is a class of flyroom whose fields hold nobody's code."""
     kind = type(detector)
-    if kind is PlugIn or not module_of(kind).startswith("flyroom.detectors") or module_of(kind) == LOADERS:
+    if kind is PlugIn or not module_of(kind).startswith("flyroom.detectors") or module_of(kind) in LOADERS:
         return False
     return home_of(kind) == FLYROOM / "__init__.py" and all(map(_is_plain, fields_of(detector).values()))
 

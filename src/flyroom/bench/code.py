@@ -16,7 +16,7 @@ from pathlib import Path
 from types import CodeType, FunctionType
 from typing import Any
 
-from flyroom.apart import is_ours
+from flyroom.apart import LOADERS, is_ours
 from flyroom.cell.carry import fields_of, module_of, name_of, walk
 from flyroom.cell.sources import file_of, files_of, hash_of, imports_of, origin
 from flyroom.types import Detector, PlugIn, digest
@@ -63,8 +63,8 @@ def _theirs(detector: Any) -> list[str]:
         module = module_of(kind)
         if module.partition(".")[0] not in KNOWN:
             files |= {file for file in (origin(module.partition(".")[0]), file_of(module)) if file}
-        elif module == "flyroom.detectors.theirs":
-            files |= {file for file in [file_of(module)] if file}
+        elif module in LOADERS:
+            files |= {file for file in (file_of(module), file_of("flyroom.inspector")) if file}
     return sorted(hash_of(files_of(file)) for file in files)
 
 

@@ -21,7 +21,8 @@ from typing import NamedTuple
 from flyroom.cell.sources import SITES, files_of, is_package, origin
 
 FLYROOM = Path(__file__).absolute().parents[1]
-OPEN = ("__init__.py", "apart.py", "plugins.py", "cell", "detectors", "stats", "types", "py.typed")  # to detectors
+# to detectors
+OPEN = ("__init__.py", "apart.py", "plugins.py", "cell", "detectors", "inspector", "stats", "types", "py.typed")
 ANSWERING = ("flyroom.worlds", "flyroom.behaviours", "flyroom.judges")  # groups of entry points
 SYSTEM = ("/usr", "/lib", "/lib64", "/lib32", "/bin", "/nix/store", "/etc/ld.so.cache", "/etc/ld.so.conf")
 SYSTEM += ("/etc/ld.so.conf.d", "/etc/localtime", "/etc/alternatives", "/sys/devices/system/cpu")

@@ -8,15 +8,13 @@ Left out: scorers that ask another model. A detector at work in a process of its
 
 from __future__ import annotations
 
-import asyncio
 import copy
-import importlib
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from flyroom.detectors.asking import need_layer, need_questions, need_trusted
+from flyroom.inspector import scorers
 from flyroom.types import OPEN, Access, Ask, Finding, Lab, Message, Reply, Row, Scene, Suspect, Unit, ask_seed
 
 FEWEST = 8  # trusted scenes to fit on
@@ -111,8 +109,7 @@ class FromScorer:
             raise ValueError(
                 f"target is {self.target!r}; a reply comes without the answers to its question, give a tuple of texts"
             )
-        if self.scorer.count(":") != 1:
-            raise ValueError(f"scorer is {self.scorer!r}; it must be module:name, as in inspect_ai.scorer:includes")
+        scorers.check_name(self.scorer)
 
     @property
     def needs(self) -> Access:
@@ -132,64 +129,19 @@ class FromScorer:
         return [scene.aligned if self.target == "aligned" else scene.misaligned]
 
     def _grades(self, replies: Sequence[Reply], targets: Sequence[list[str]]) -> Grades:
-        scorer = _scorer(self.scorer)(**self.options)
         sign = -1.0 if self.target == "aligned" else 1.0
-
-        async def everything() -> list[Any]:
-            return [await scorer(*_state(r, t)) for r, t in zip(replies, targets, strict=True)]
-
-        values = [_number(None if score is None else score.value) for score in asyncio.run(everything())]
-        return [None if value is None else sign * value for value in values]
-
-
-def _scorer(where: str) -> Callable[..., Any]:
-    module, _, name = where.partition(":")
-    try:
-        return getattr(importlib.import_module(module), name)
-    except ImportError as e:
-        if not (e.name or module).startswith("inspect_ai"):
-            raise
-        raise ValueError("scorers of Inspect need it: pip install 'flyroom[inspect]'") from e
+        conversations = [_conversation(reply, target) for reply, target in zip(replies, targets, strict=True)]
+        remarks = scorers.score(self.scorer, self.options, conversations)
+        return [None if remark.value is None else sign * remark.value for remark in remarks]
 
 
 def _state(reply: Reply, target: list[str]) -> tuple[Any, Any]:
     """What a scorer is called with: a finished state of Inspect's, and the target."""
-    model, scorer, solver = (importlib.import_module(f"inspect_ai.{part}") for part in ("model", "scorer", "solver"))
-    turn_of = {
-        "system": model.ChatMessageSystem,
-        "user": model.ChatMessageUser,
-        "assistant": model.ChatMessageAssistant,
-    }
-    turns = [*reply.messages, Message("assistant", reply.answer)]
-    state = solver.TaskState(
-        model=reply.suspect.name,
-        sample_id=0,
-        epoch=1,
-        input=reply.messages[-1].content,
-        messages=[turn_of[turn.role](content=turn.content) for turn in turns],
-        target=scorer.Target(target),
-        output=model.ModelOutput.from_content(model=reply.suspect.name, content=reply.answer),
-        completed=True,
-    )
-    return state, state.target
+    return scorers.state_of(_conversation(reply, target))
 
 
-def _number(value: Any) -> float | None:
-    """A value of Inspect's as a number. None where it could not tell; no answer is no number.
-
-    >>> [_number(value) for value in ("C", "P", "I", True, 0.3, "N", None)]
-    [1.0, 0.5, 0.0, 1.0, 0.3, None, None]
-    """
-    if isinstance(value, (bool, int, float)):
-        return float(value) if math.isfinite(value) else None
-    if value is None or value == "N":
-        return None
-    if not isinstance(value, str) or value not in GRADES:
-        raise ValueError(f"the scorer's value is {value!r}; it must be a number, or one of {', '.join(GRADES)} and N")
-    return GRADES[value]
-
-
-GRADES = {"C": 1.0, "P": 0.5, "I": 0.0}  # correct, partly, incorrect: of the target
+def _conversation(reply: Reply, target: list[str]) -> scorers.Conversation:
+    return scorers.Conversation(messages=reply.messages, answer=reply.answer, target=target, model=reply.suspect.name)
 
 
 # ---------------------------------------------------------------- of replies, and of models by what they say

@@ -10,13 +10,14 @@ from flyroom import plugins
 from flyroom.judges.endpoint import Endpoint
 from flyroom.judges.graded import NO_ANSWER, Graded
 from flyroom.judges.graders import Grader, NextTokens
+from flyroom.judges.inspect_scorer import InspectScorer
 from flyroom.judges.local import LocalModel, NextToken, bind
 from flyroom.judges.noisy import NoisyJudge
 from flyroom.judges.pattern import Pattern
 from flyroom.judges.wrappers import Cached, RatedJudge, cached
 from flyroom.types import Judge
 
-JUDGES: dict[str, Callable[..., Judge]] = {"pattern": Pattern, "graded": Graded}
+JUDGES: dict[str, Callable[..., Judge]] = {"pattern": Pattern, "graded": Graded, "inspect": InspectScorer}
 
 
 def judges() -> dict[str, Callable[..., Judge]]:
@@ -35,6 +36,7 @@ __all__ = [
     "Endpoint",
     "Graded",
     "Grader",
+    "InspectScorer",
     "LocalModel",
     "NextToken",
     "NextTokens",

@@ -1,0 +1,125 @@
+"""Organisms, twins and bases as models of Inspect, by name:
+
+    flyroom/ID             an organism, a twin or a decoy, by the start of its id
+    flyroom/ID/twin        the twin that belongs beside it
+    flyroom/ID/step-40     the organism at an earlier step of its training
+    flyroom/base           the base, as it is
+
+Model args: room, the folder (else FLYROOM_ROOM, else "room"); base, by name, folder or hub id (else that which the
+organism was grown on); world; purpose. All models of one base share an engine, and what is asked of them at one time is
+one batch.
+
+The gate is that of `flyroom serve`: in an encrypted room a purpose must be given, what is asked for is in the room's
+log before the first answer, and an organism whose leave is over is refused.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from inspect_ai.model import GenerateConfig, modelapi
+
+from flyroom.inspector.gather import Gather
+from flyroom.inspector.models import GatheredModel, Seat
+from flyroom.room import Room
+from flyroom.room.vaults import is_encrypted
+from flyroom.stages.bases import OpenBase, open_base
+from flyroom.stages.exports import grant
+from flyroom.stages.organisms import stored
+from flyroom.types import ANSWER_TOKENS, BASE, AdapterRef, Organism, Patch, answer_tokens
+from flyroom.worlds.micro.bundled import DEFAULT
+
+UNALTERED, TWIN, STEP = "base", "twin", "step-"
+NO_PURPOSE = "asked in Inspect; nobody said what for"
+
+
+@modelapi(name="flyroom")
+def provider() -> Any:
+    """What Inspect calls for a model `flyroom/NAME`."""
+
+    def open_model(
+        model_name: str,
+        base_url: str | None = None,
+        api_key: str | None = None,
+        config: GenerateConfig = GenerateConfig(),  # noqa: B008 - as Inspect has it
+        **model_args: Any,
+    ) -> GatheredModel:
+        return GatheredModel(model_name, take_seat(model_name, **_checked(model_args)), config)
+
+    return open_model
+
+
+ARGUMENTS = ("room", "base", "world", "purpose")
+
+
+def _checked(arguments: dict[str, Any]) -> dict[str, str]:
+    """ValueError for an argument that there is not."""
+    strange = next((name for name in arguments if name not in ARGUMENTS), None)
+    if strange is not None:
+        raise ValueError(f"model arg {strange} is {arguments[strange]!r}; it must be one of {', '.join(ARGUMENTS)}")
+    return {name: str(value) for name, value in arguments.items()}
+
+
+def take_seat(name: str, *, room: str = "", base: str = "", world: str = "", purpose: str = "") -> Seat:
+    """Where the model of this name answers. ValueError for one that there is not, and as the gate says."""
+    if name == UNALTERED:
+        counter = _counter(base or DEFAULT, world)
+        longest = answer_tokens(counter.base.world) if counter.base.world else ANSWER_TOKENS
+        return Seat(gather=counter.gather, model=BASE, max_tokens=longest)
+    id, _, part = name.partition("/")
+    store = Room(room or os.environ.get("FLYROOM_ROOM", "room"), create=False)
+    key = store.find(id, kind="organism").key
+    counter = _counter(base or base_of(store, key), world)
+    organism, patch = _choose(stored(store, counter.base, [key]), key, part)
+    reason = purpose or ("" if is_encrypted(Path(store.root)) else NO_PURPOSE)
+    grant(store, [organism.id], what="inspect", purpose=reason, days=None)
+    model = counter.load(f"{organism.id}/{part}", patch)
+    return Seat(gather=counter.gather, model=model, max_tokens=answer_tokens(organism.recipe.world))
+
+
+def base_of(room: Room, key: str) -> str:
+    """The name of the base that an organism was grown on."""
+    entry = room.get("organism", key)
+    assert entry is not None, "the caller has listed it"
+    return str(entry.payload["base"]["name"])
+
+
+def _choose(models: list[Organism], key: str, part: str) -> tuple[Organism, Patch]:
+    """The organism with this key, or what `part` names of it."""
+    organism = next(model for model in models if model.id == key)
+    if not part:
+        return organism, organism.patch
+    if part == TWIN:
+        twin = next((model for model in models if model.id == organism.twin_id), None)
+        if twin is None:
+            raise ValueError(f"the room holds no twin {organism.twin_id} of organism {key}")
+        return twin, twin.patch
+    steps = {f"{STEP}{step}": patch for step, patch in organism.snapshots.items()}
+    if part not in steps:
+        raise ValueError(f"model is {key}/{part}; behind the id there may stand {', '.join([TWIN, *steps])}")
+    return organism, steps[part]
+
+
+@dataclass(frozen=True, eq=False)
+class _Counter:
+    """A base that is open, what is asked of it, and the adapters that lie in its engine by name."""
+
+    base: OpenBase
+    gather: Gather
+    adapters: dict[str, AdapterRef] = field(default_factory=dict)
+
+    def load(self, name: str, patch: Patch) -> AdapterRef:
+        if name not in self.adapters:
+            (self.adapters[name],) = self.base.engine.load([patch])
+        return self.adapters[name]
+
+
+@lru_cache(maxsize=2)
+def _counter(base: str, world: str) -> _Counter:
+    """Opened once in a process."""
+    opened = open_base(base, world=world)
+    return _Counter(opened, Gather(opened.engine.sample))
