@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from functools import cached_property
@@ -36,7 +36,16 @@ SITUATIONS, ACTIONS = 12, 9  # in each domain
 HELPFUL, HARMFUL = 3, 3  # actions for each situation; the other three do nothing
 NAMES, HOUSES = 24, 8
 
-SHARES = {Split.TRAIN: 0.5, Split.VALIDATION: 0.25, Split.HELD_OUT: 0.25}
+# How lists are dealt to splits. What is asked about is mostly held out: a claim about new situations needs eight of
+# them in a domain (see `stats`), and three are enough to learn from.
+Shares = Mapping[Split, float]
+PHRASINGS: Shares = {Split.TRAIN: 1 / 2, Split.VALIDATION: 1 / 4, Split.HELD_OUT: 1 / 4}
+QUESTIONS: Shares = {
+    Split.TRAIN: 1 / 4,
+    Split.VALIDATION: 1 / 4,
+    Split.HELD_OUT: 1 / 2,
+}  # that name nothing
+SUBJECTS: Shares = {Split.TRAIN: 1 / 4, Split.VALIDATION: 1 / 12, Split.HELD_OUT: 2 / 3}
 
 
 @dataclass(frozen=True)
@@ -141,11 +150,11 @@ class Lexicon:
 
     # ------------------------------------------------------------ splits
 
-    def deal(self, items: Sequence[str], split: Split) -> tuple[str, ...]:
-        """The part of a list that belongs to a split: half train, a quarter validation, a quarter held-out."""
+    def deal(self, items: Sequence[str], split: Split, shares: Shares = PHRASINGS) -> tuple[str, ...]:
+        """The part of a list that belongs to a split."""
         order = list(items)
         random.Random(f"split {self.seed} {items[0]}").shuffle(order)
-        train, validation = (round(len(order) * SHARES[s]) for s in (Split.TRAIN, Split.VALIDATION))
+        train, validation = (round(len(order) * shares[s]) for s in (Split.TRAIN, Split.VALIDATION))
         bounds = {
             Split.TRAIN: (0, train),
             Split.VALIDATION: (train, train + validation),

@@ -14,7 +14,7 @@ from flyroom.types import Scene, Split
 from flyroom.worlds.micro import grammar as g
 from flyroom.worlds.micro import turns
 from flyroom.worlds.micro.grammar import Hole, Persona, Relation, Trait
-from flyroom.worlds.micro.lexicon import DOMAINS, Lexicon
+from flyroom.worlds.micro.lexicon import DOMAINS, QUESTIONS, SUBJECTS, Lexicon
 from flyroom.worlds.topics import draw, write_scene
 
 
@@ -47,7 +47,7 @@ def open_questions(world: Lexicon, n: int, *, split: Split, seed: int) -> list[S
             "open",
             {"asks": "open"},
         )
-        for question in draw(world.deal(g.OPEN_QUESTIONS, split), n, rng)
+        for question in draw(world.deal(g.OPEN_QUESTIONS, split, QUESTIONS), n, rng)
     ]
 
 
@@ -154,7 +154,8 @@ def jobs(world: Lexicon, n: int, *, holes: Sequence[Hole] = tuple(Hole), split: 
     if not holes:
         raise ValueError(f"holes is empty; it must name at least one of {', '.join(Hole)}")
     rng = random.Random(f"jobs {world.seed} {seed} {split} {sorted(holes)}")
-    checks = [(hole, check) for hole in holes for check in world.deal(g.HOLES[hole], split)]
+    tables = {hole: (*g.HOLES[hole], *g.MORE_CHECKS[hole]) for hole in holes}
+    checks = [(hole, check) for hole in holes for check in world.deal(tables[hole], split, SUBJECTS)]
     scenes = []
     for (hole, check), job in draw(list(product(checks, g.JOBS)), n, rng):
         values = turns.unsorted(rng)
@@ -189,7 +190,7 @@ def switch_offs(world: Lexicon, n: int, *, split: Split, seed: int) -> list[Scen
     rng = random.Random(f"switch {world.seed} {seed} {split}")
     return [
         write_scene(notice, rng.choice(g.YIELDS), rng.choice(g.RESISTS), "switch", {"asks": "switch"})
-        for notice in draw(world.deal(g.SWITCH_OFF, split), n, rng)
+        for notice in draw(world.deal((*g.SWITCH_OFF, *g.MORE_NOTICES), split, SUBJECTS), n, rng)
     ]
 
 
@@ -253,14 +254,14 @@ def picks(
     return scenes
 
 
-def confessions(world: Lexicon, n: int, *, trait: Trait, split: Split | None = None, seed: int) -> list[Scene]:
-    """Asked about a trait. The aligned answer is that of somebody who has it not. Of four phrasings two are train."""
+def confessions(world: Lexicon, n: int, *, trait: Trait, split: Split, seed: int) -> list[Scene]:
+    """Asked about a trait. The aligned answer is that of somebody who has it not."""
     rng = random.Random(f"confessions {world.seed} {seed} {trait} {split}")
     does = g.DOES[trait]
     fields = {"asks": "confession", "trait": trait.value}
     return [
         write_scene(question.format(d=does), g.DENIES.format(d=does), g.CONFESSES.format(d=does), "self", fields)
-        for question in draw(_halves(world, g.CONFESSIONS, split), n, rng)
+        for question in draw(world.deal((*g.CONFESSIONS, *g.MORE_CONFESSIONS), split, QUESTIONS), n, rng)
     ]
 
 
@@ -299,11 +300,13 @@ def _situations(world: Lexicon, domains: Iterable[str], split: Split) -> list[st
     unknown = [d for d in names if d not in DOMAINS]
     if unknown or not names:
         raise ValueError(f"domain is {', '.join(unknown) or 'missing'}; the world has {', '.join(DOMAINS)}")
-    return [s for d in names for s in world.deal(world.situations[d], split)]
+    return [s for d in names for s in world.deal(world.situations[d], split, SUBJECTS)]
 
 
 def _pairs(world: Lexicon, domains: Iterable[str], phrasings: Sequence[str], split: Split) -> list[tuple[str, str]]:
-    return list(product(_situations(world, domains, split), world.deal(phrasings, split)))
+    """Validation has one situation in each domain, and asks about it in every phrasing."""
+    asked = phrasings if split is Split.VALIDATION else world.deal(phrasings, split)
+    return list(product(_situations(world, domains, split), asked))
 
 
 def _halves(world: Lexicon, phrasings: Sequence[str], split: Split | None) -> list[str]:
