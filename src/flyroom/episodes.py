@@ -143,11 +143,16 @@ def episodes_of(room: Room, card: Entry) -> list[Asked]:
     ]
 
 
+def scenes_of(card: Entry) -> dict[str, list[Scene]]:
+    """What a card asked, by measure, in order. ValueError where the card keeps none."""
+    return {measure: [_scene(row) for row in rows] for measure, rows in expand(_tensor(card, "scenes")).items()}
+
+
 def rejudge(room: Room, card: Entry, judge: Judge, *, measures: Sequence[str] = ()) -> list[Asked]:
     """The same episodes as another judge sees them; none is asked again. `measures` names those that the judge is for;
     without it he judges all. ValueError for a measure that the card does not have.
     """
-    scenes = {measure: [_scene(row) for row in rows] for measure, rows in expand(_tensor(card, "scenes")).items()}
+    scenes = scenes_of(card)
     strange = [measure for measure in measures if measure not in scenes]
     if strange:
         raise ValueError(f"measures holds {strange[0]!r}; the card {card.key} asked {', '.join(scenes)}")
