@@ -21,6 +21,7 @@ from flyroom.cli_bases import bases_app, doctor_app
 from flyroom.cli_certify import certify_app
 from flyroom.cli_explain import explain_app
 from flyroom.cli_game import game_app
+from flyroom.cli_inspect import inspect_app
 from flyroom.cli_list import list_app
 from flyroom.cli_outside import outside_app
 from flyroom.cli_treat import treat_app
@@ -413,6 +414,7 @@ app.add_typer(adopt_app)
 app.add_typer(certify_app)
 app.add_typer(doctor_app)
 app.add_typer(explain_app)
+app.add_typer(inspect_app)
 app.add_typer(list_app)
 app.add_typer(outside_app)
 app.add_typer(treat_app)
