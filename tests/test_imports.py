@@ -59,7 +59,7 @@ TABLE: dict[str, set[str]] = {
     "card": {*ROLE, "tallies", "measures", "episodes"},
     "redteam": {*ROLE, "claims", "cell"},
     "guard": set(),
-    "serve": {*LEAF, "guard"},
+    "serve": {*LEAF, "guard", "engine"},
     "view": {*LEAF, "card", "claims", "episodes", "game", "guard", "log", "report", "room", "serve"},
     **dict.fromkeys(("cell", "replies", "traces"), LEAF),
     "apart": {*LEAF, "cell"},
@@ -79,8 +79,8 @@ TABLE: dict[str, set[str]] = {
     **dict.fromkeys(("", "stages", "demo", "cli_adopt", "cli_certify", "cli_game", "cli_list"), EVERYTHING),
     **dict.fromkeys(("cli_bases", "cli_explain", "cli_outside", "cli_verify", "cli_view", "cli_world", "cli_vault"), EVERYTHING),
     "cli_treat": {*EVERYTHING, "cluster"},
-    "cli_inspect": EVERYTHING,
     "cli_assess": EVERYTHING,
+    "cli_inspect": EVERYTHING,
     "doctor": {*LEAF, "engine", "serve"},
     "cluster": {"types", "room", "worlds", "grow", "lineup", "stages"},
     "cli": {

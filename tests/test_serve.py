@@ -87,7 +87,6 @@ def test_what_other_clients_send_as_a_matter_of_course(endpoint: str, stop: obje
         ({"messages": [{"role": "user", "content": "hello " * 100}]}, 400, "a prompt is 614 tokens long"),
         ({"messages": [{"role": "robot", "content": "x"}]}, 400, "role"),
         ({"temperature": -1}, 400, "temperature"),
-        ({"stream": True}, 400, "stream"),
         ({"tools": [{"type": "function"}]}, 400, "tools"),
         ({"n": 0}, 400, "n: "),
         ({"top_p": 0.5}, 400, "top_p"),

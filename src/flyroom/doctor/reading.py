@@ -44,15 +44,14 @@ def paths_agree(subject: Subject) -> Answer:
 
 def _serve(subject: Subject, messages: Sequence[Message]) -> tuple[Any, str]:
     """A request to the endpoint, and what is said where there can be none."""
-    from flyroom.serve import Request, app
+    from flyroom.serve import app, ask
 
     try:
         endpoint: Any = app(subject.engine, {"base": BASE})
     except ValueError as error:
         return None, f" (serving not looked at: {error})"
-    complete = next(route.endpoint for route in endpoint.routes if route.path.endswith("/chat/completions"))
-    turns: Any = [{"role": m.role, "content": m.content} for m in messages]
-    return lambda: complete(Request(model="base", messages=turns, seed=0, max_tokens=1)), ""
+    turns = [{"role": m.role, "content": m.content} for m in messages]
+    return lambda: ask(endpoint, {"model": "base", "messages": turns, "seed": 0, "max_tokens": 1}), ""
 
 
 def _reads(engine: Any, call: Any) -> list[int]:

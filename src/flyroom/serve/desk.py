@@ -1,0 +1,111 @@
+"""The desk: one thread that writes the answers of all clients.
+
+An engine takes one call at a time, so its calls are made by one thread, which begins with the first order and ends when
+nothing has come for a while. Orders that come within `GATHER` of the first begin together. So many answers are in the
+house at most; who comes beyond them is told to come again.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+
+from flyroom.serve.drivers import Driver
+from flyroom.serve.errors import Refusal
+from flyroom.serve.orders import Order
+
+GATHER = 0.003  # seconds
+REST = 10.0  # seconds without an order after which the thread ends
+AGAIN = 1  # seconds after which a client that was turned away may ask again
+
+
+class Desk:
+    """Takes orders from any thread. `places`: how many answers may wait or be written at once."""
+
+    def __init__(self, driver: Driver, *, places: int) -> None:
+        self._driver, self._places = driver, places
+        self._changed = threading.Condition()
+        self._inbox: list[Order] = []
+        self._orders: list[Order] = []
+        self._thread: threading.Thread | None = None
+        self.answered = 0  # orders so far
+
+    def submit(self, order: Order) -> None:
+        """Put an order in. Raises Refusal, 429, where the house is full; a lone order is never too large."""
+        with self._changed:
+            pending = sum(len(each.wishes) for each in self._orders if not each.is_done)
+            if pending and pending + len(order.wishes) > self._places:
+                message = f"{pending} answers are waited for, and {self._places} may be; ask again later"
+                raise Refusal(429, message, code="rate_limit_exceeded", wait=AGAIN)
+            self._inbox.append(order)
+            self._orders.append(order)
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="flyroom-desk", daemon=True)
+                self._thread.start()
+            self._changed.notify()
+
+    def cancel(self, order: Order) -> None:
+        """Nobody waits for this order any more. Does nothing to one that has ended."""
+        order.is_gone = True
+
+    def dismiss(self) -> None:
+        """End all orders: the endpoint closes."""
+        with self._changed:
+            for order in self._orders:
+                if not order.is_done:
+                    order.end(Refusal(503, "the endpoint is closing", code="closing"))
+
+    def _run(self) -> None:
+        while (orders := self._collect()) is not None:
+            for order in orders:
+                self._begin(order)
+            try:
+                self._driver.step()
+            except Exception as error:  # an engine that fails must not leave clients waiting
+                self._fail(error)
+            self._clear()
+
+    def _collect(self) -> list[Order] | None:
+        """What came in; None where the thread is to end."""
+        with self._changed:
+            if not (self._inbox or self._driver.busy):
+                self._changed.wait_for(lambda: self._inbox, timeout=REST)
+                if not self._inbox:
+                    self._thread = None
+                    return None
+                gathers = True
+            else:
+                gathers = False
+        if gathers:
+            time.sleep(GATHER)
+        with self._changed:
+            orders, self._inbox = self._inbox, []
+        return orders
+
+    def _begin(self, order: Order) -> None:
+        if order.is_done:
+            return
+        try:
+            self._driver.put(order)
+        except Refusal as refusal:
+            order.end(refusal)
+        except ValueError as error:  # roles that the chat template refuses, and the like
+            order.end(Refusal(400, f"{order.param}: {error}", param=order.param))
+        except Exception as error:
+            order.end(_fault(error))
+
+    def _fail(self, error: Exception) -> None:
+        self._driver.reset()
+        with self._changed:
+            for order in self._orders:
+                if not order.is_done and order not in self._inbox:
+                    order.end(_fault(error))
+
+    def _clear(self) -> None:
+        with self._changed:
+            self.answered += sum(order.open == 0 for order in self._orders)
+            self._orders = [order for order in self._orders if not order.is_done]
+
+
+def _fault(error: Exception) -> Refusal:
+    return Refusal(500, f"{type(error).__name__}: {error} (a fault behind this endpoint)", code="server_error")

@@ -1,0 +1,59 @@
+"""Why a request is not answered, in the shape that OpenAI's clients raise as exceptions: a message, the field that it
+is about, and a code that a program can compare.
+
+    {"error": {"message": "n: ...", "type": "invalid_request_error", "param": "n", "code": "invalid_value"}}
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+LONGEST = 2000  # characters of a message: what it quotes may be long
+CODES = {
+    "extra_forbidden": "unsupported_parameter",
+    "missing": "missing_required_parameter",
+    "unsupported": "unsupported_value",
+}
+TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error", 500: "server_error"}
+
+
+class Refusal(Exception):
+    """A request is not answered. `wait`: seconds after which it may be sent again."""
+
+    def __init__(self, status: int, message: str, *, param: str | None = None, code: str = "", wait: int = 0) -> None:
+        super().__init__(message)
+        self.status, self.message, self.param, self.wait = status, message, param, wait
+        self.code = code or ("invalid_value" if status == 400 else "")
+
+    def body(self) -> dict[str, Any]:
+        """As JSON.
+
+        >>> Refusal(400, "n: is 0", param="n").body()["error"]["param"]
+        'n'
+        """
+        text = self.message[:LONGEST].encode("utf-8", "backslashreplace").decode()  # half a character cannot be sent
+        kind = TYPES.get(self.status, "invalid_request_error")
+        return {"error": {"message": text, "type": kind, "param": self.param, "code": self.code or None}}
+
+    def headers(self) -> dict[str, str]:
+        return {"retry-after": str(self.wait)} if self.wait else {}
+
+
+HINTS = {
+    "response_format": 'only {"type": "text"} is supported: an answer is what the model writes, and nothing shapes it',
+}
+FORBIDDEN = "it is not supported here and would change the answer; leave it out"
+
+
+def refusal_of(errors: Sequence[Mapping[str, Any]]) -> Refusal:
+    """The refusal of a body that is none: its first error, of those that pydantic lists."""
+    first = errors[0]
+    param = ".".join(map(str, first["loc"][1:]))
+    message = str(first["msg"]).removeprefix("Value error, ")
+    code = CODES.get(first["type"], "")
+    if first["type"] == "field":  # what fields must have among them is an error of the body that names one of them
+        param, _, message = message.partition(": ")
+    elif first["type"] == "extra_forbidden":
+        message, code = HINTS.get(param, FORBIDDEN), "unsupported_value" if param in HINTS else code
+    return Refusal(400, f"{param or 'body'}: {message}", param=param or None, code=code)

@@ -1,0 +1,88 @@
+"""What passes between a request and the thread that writes answers: an order on one side, events on the other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from flyroom.serve.errors import Refusal
+from flyroom.types import AdapterRef, Message
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wish:
+    """One answer that is wished for: to messages, or to a text or tokens as they are. `max_tokens` None is what the
+    context leaves; `top` None stands for no log-probabilities, a number for so many likeliest tokens beside each.
+    """
+
+    messages: tuple[Message, ...] = ()
+    prompt: str | tuple[int, ...] | None = None
+    seed: int
+    max_tokens: int | None = None
+    temperature: float | None = None
+    top_p: float = 1.0
+    top: int | None = None
+
+
+class Token(NamedTuple):
+    """A token's text, its log-probability (None where nothing stands before it) and the likeliest in its place."""
+
+    text: str
+    logprob: float | None
+    top: tuple[tuple[str, float], ...] = ()
+
+
+@dataclass(frozen=True)
+class Opened:
+    """An order is accepted: its prompts have so many tokens. What comes now are pieces."""
+
+    prompt_tokens: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Piece:
+    """More of an answer. `count`: tokens written so far. `end`: "stop" or "length" with the last piece of an answer."""
+
+    index: int
+    text: str
+    tokens: tuple[Token, ...]
+    count: int
+    end: str = ""
+
+
+Event = Opened | Piece | Refusal
+
+
+@dataclass(eq=False, kw_only=True)
+class Order:
+    """A request for answers, `n` to each prompt. Events go to `send`, from the thread that writes.
+
+    `param` is the field that holds the prompt, `streams` whether pieces are wanted before the end, `strips` whether
+    outer spaces are no part of an answer, `echo` whether an answer begins with its prompt.
+    """
+
+    adapter: AdapterRef
+    wishes: Sequence[Wish]
+    send: Callable[[Event], None]
+    n: int = 1
+    param: str = "messages"
+    stops: tuple[str, ...] = ()
+    streams: bool = False
+    strips: bool = True
+    echo: bool = False
+    is_gone: bool = False  # nobody waits for it any more
+    open: int = field(init=False)  # answers that are still to end
+
+    def __post_init__(self) -> None:
+        self.open = len(self.wishes)
+
+    def end(self, refusal: Refusal | None = None) -> None:
+        """It is answered, or refused: nothing more comes."""
+        self.open = 0
+        if refusal:
+            self.send(refusal)
+
+    @property
+    def is_done(self) -> bool:
+        return self.is_gone or self.open == 0
