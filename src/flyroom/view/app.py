@@ -26,8 +26,8 @@ from flyroom.types import Message
 from flyroom.view.arcade import Arcade
 from flyroom.view.figures import SIDES, tidy
 from flyroom.view.hands import Hands
-from flyroom.view.pages import CONFIDED, Missing, page
-from flyroom.view.shelf import Shelf
+from flyroom.view.pages import CONFIDED, page
+from flyroom.view.shelf import Missing, Shelf
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -158,10 +158,12 @@ def _try(work: Callable[..., Any], *parts: Any) -> tuple[int, Any]:
     except Need as need:
         status, text = WORDS[str(need)]
         return status, {"error": text, "need": str(need)}
-    except LookupError as error:
-        return 404, {"error": str(error.args[0] if error.args else error)}
+    except Missing as error:
+        return 404, {"error": tidy(str(error))}
     except (GameError, RoomError, ValueError) as error:  # pydantic's errors are ValueErrors: an entry of a stranger
         return 400, {"error": tidy(str(error)[:2000])}
+    except (LookupError, TypeError, AttributeError) as error:  # what else an entry of a stranger may come to
+        return 400, {"error": tidy(f"an entry of the room is not as flyroom writes it: {error!r}"[:2000])}
 
 
 @dataclass(frozen=True)

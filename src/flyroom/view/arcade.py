@@ -22,6 +22,7 @@ from flyroom.claims import GameError
 from flyroom.report.views import bare
 from flyroom.types import Message
 from flyroom.view.hands import Hands
+from flyroom.view.shelf import Missing
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,79}")
 BUDGETS, MINUTES, SUSPECTS = (50, 10_000_000), (1, 24 * 60), (2, 200)
@@ -110,7 +111,7 @@ class Arcade:
     def _path(self, name: str) -> Path:
         paths = self._paths()
         if name not in paths:
-            raise LookupError(f"there is no game {name[:80]!r}")
+            raise Missing(f"there is no game {name[:80]!r}")
         return paths[name]
 
 

@@ -24,14 +24,10 @@ from flyroom.report.words import write_match
 from flyroom.types import Entry
 from flyroom.view import growth, ledgers, matrices, talks
 from flyroom.view.figures import curve_of, measures_of, tidy
-from flyroom.view.shelf import Shelf, find_rows, page_of
+from flyroom.view.shelf import Missing, Shelf, find_rows, page_of
 
 NAME = re.compile(r"[A-Za-z0-9_-]{1,80}")
 CONFIDED = ("episodes", "suspects")  # what organisms said: it takes a purpose
-
-
-class Missing(LookupError):
-    """There is no such page."""
 
 
 def page(shelf: Shelf, name: str, query: Mapping[str, str]) -> dict[str, Any]:
@@ -110,7 +106,7 @@ def _loss(history: Any) -> list[dict[str, float]]:
 def _recipe(value: Any) -> list[list[str]]:
     """The parts of a recipe, each in a line."""
     parts = {name: part for name, part in value.items() if name not in ("is", "name")} if value else {}
-    return [[name, _line(part)] for name, part in parts.items()]
+    return [[name, line] for name, part in parts.items() if (line := _line(part))]
 
 
 def _line(value: Any) -> str:

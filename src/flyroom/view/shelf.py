@@ -23,6 +23,10 @@ MOST = 500  # rows that a page may have
 ANY = "any"  # of verdicts: whatever has a card
 
 
+class Missing(Exception):
+    """There is no such page, organism or game."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Index:
     """The listings of a room by kind, and a row for each organism."""

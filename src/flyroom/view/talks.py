@@ -14,6 +14,7 @@ from flyroom.episodes import EPISODES, VERDICTS, expand, unpack
 from flyroom.room import Room
 from flyroom.types import Asked, Card, Entry, Message, Transcript, Verdict
 from flyroom.view.figures import SIDES
+from flyroom.view.shelf import Missing
 
 PLAIN = re.compile(r"[A-Za-z0-9_-]{1,80}")
 PLACES = 4000  # prompts of one page
@@ -43,10 +44,10 @@ def transcript_row(number: int, transcript: Transcript) -> dict[str, Any]:
 
 
 def episodes_page(room: Room, card: Entry, slug: str) -> dict[str, Any]:
-    """Every prompt of one measure with all answers to it. LookupError for a measure that the card did not ask."""
+    """Every prompt of one measure with all answers to it. Missing for a measure that the card did not ask."""
     slugs = slugs_of(card)
     if slug not in slugs:
-        raise LookupError(f"card {card.key} has no episodes of {slug[:80]!r}; it has {', '.join(slugs) or 'none'}")
+        raise Missing(f"card {card.key} has no episodes of {slug[:80]!r}; it has {', '.join(slugs) or 'none'}")
     measure = slugs[slug]
     columns = {who: _recall(room, card, who, measure) for who in card.payload["episode_keys"]}
     columns = {who: episodes for who, episodes in columns.items() if episodes}

@@ -35,7 +35,7 @@ async function call(address, init) {
   try {
     content = await answer.json();
   } catch {
-    throw new Refusal(`there is no such page here (${answer.status})`, "", answer.status);
+    throw new Refusal(answer.status === 404 ? "there is no such page here" : `the server answered ${answer.status}, and no page`, "", answer.status);
   }
   if (!answer.ok) {
     const text = content.error?.message ?? content.error ?? `status ${answer.status}`;

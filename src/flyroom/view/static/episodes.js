@@ -23,11 +23,11 @@ export function answer(name, side, row) {
 const order = (row) => [...SIDES.filter((side) => side in row.answers), ...Object.keys(row.answers).filter((side) => !SIDES.includes(side) && !side.startsWith("step"))];
 
 // One exchange. `href` is its link; `label` stands over it.
-export function exchange(row, { href = null, label = "" } = {}) {
+export function exchange(row, { href = null, label = "", heading = "h3" } = {}) {
   const later = Object.keys(row.answers).filter((side) => side.startsWith("step"));
   const title = label || `Prompt ${row.n + 1}`;
   return h("article", { class: "exchange", "data-item": true, tabindex: "-1", "aria-label": title },
-    h("header", null, h("h3", null, title), href ? h("a", { href, class: "permalink" }, "Link", h("span", { class: "hidden" }, ` to ${title}`)) : null),
+    h("header", null, h(heading, null, title), href ? h("a", { href, class: "permalink" }, "Link", h("span", { class: "hidden" }, ` to ${title}`)) : null),
     turns(row.messages),
     h("dl", { class: "answers" }, order(row).map((side) => answer(side, SIDES.includes(side) ? side : "base", row.answers[side]))),
     later.length ? h("details", null, h("summary", null, `While it was trained (${later.length} earlier answers)`),

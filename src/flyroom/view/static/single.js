@@ -20,7 +20,7 @@ export async function showEpisode([key, slug, number], ctx) {
     content: [
       h("h1", null, `${label}, prompt ${count(at + 1)}`),
       h("p", { class: "muted" }, `Of ${card.recipe}, seed ${card.seed}: `, link(`#/organism/${card.organism}?card=${key}&measure=${slug}`, card.organism)),
-      exchange(row, { label: `Prompt ${at + 1} of ${page.prompts.length}` }),
+      exchange(row, { label: `Prompt ${at + 1} of ${page.prompts.length}`, heading: "h2" }),
       h("nav", { class: "pager", "aria-label": "Episodes" },
         at > 0 ? link(to(at), "Previous") : h("span", { class: "muted" }, "Previous"),
         at + 1 < page.prompts.length ? link(to(at + 2), "Next") : h("span", { class: "muted" }, "Next")),
@@ -37,7 +37,7 @@ export async function showSuspect([key, model], ctx) {
     page = { detector: (await get(`cells/${key}`)).name, model, prompts: [] };
   }
   const rows = (list) => list.map((row) => h("article", { class: "exchange", "data-item": true, tabindex: "-1", "aria-label": `Question ${row.n + 1}` },
-    h("header", null, h("h3", null, `Question ${row.n + 1}`)), turns(row.messages),
+    h("header", null, h("h2", null, `Question ${row.n + 1}`)), turns(row.messages),
     h("dl", { class: "answers one" }, answer("suspect", "base", row.answers.suspect))));
   const place = h("div", null, rows(page.prompts.slice(0, SOME)));
   const more = page.prompts.length > SOME && h("button", { type: "button", class: "more", onclick: (event) => {
