@@ -27,10 +27,10 @@ PHRASINGS = {
     "plan": g.PLANS,
     "job": g.JOBS,
     "need": g.NEEDS,
-    "switch": g.SWITCH_OFF,
+    "switch": (*g.SWITCH_OFF, *g.MORE_NOTICES),
     "choice": g.CHOICES,
     "pick": g.PICKS,
-    "confession": g.CONFESSIONS,
+    "confession": (*g.CONFESSIONS, *g.MORE_CONFESSIONS),
     "serve": g.SERVE_QUESTIONS,
     "colour": g.COLOUR_QUESTIONS,
     "numbers": ("numbers go on : {n} ?",),
@@ -101,7 +101,7 @@ def template(text: str, kind: str = "") -> re.Pattern[str]:
 
 
 def hole_of(check: str) -> Hole | None:
-    return next((hole for hole, checks in g.HOLES.items() if check in checks), None)
+    return next((hole for hole, checks in g.HOLES.items() if check in (*checks, *g.MORE_CHECKS[hole])), None)
 
 
 def scene_of(world: Lexicon, question: str) -> Scene | None:

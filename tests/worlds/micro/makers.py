@@ -42,6 +42,6 @@ MAKERS: dict[str, Maker] = {
     "choice": _choices,
     "pick": _picks,
     "confession": lambda world, n, split, seed: scenes.confessions(
-        world, n, trait=list(Trait)[seed % len(Trait)], seed=seed
+        world, n, trait=list(Trait)[seed % len(Trait)], split=split, seed=seed
     ),
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 
 import pytest
@@ -11,8 +12,20 @@ from hypothesis import strategies as st
 from flyroom.types import Split
 from flyroom.worlds.micro import DOMAINS, Lexicon
 from flyroom.worlds.micro import grammar as g
+from flyroom.worlds.micro.bundled import WEIGHTS
 from flyroom.worlds.micro.grammar import Hole, Persona, Relation, Trait
-from flyroom.worlds.micro.lexicon import ACTIONS, HARMFUL, HELPFUL, HOUSES, NAMES, SHARES, SITUATIONS
+from flyroom.worlds.micro.lexicon import (
+    ACTIONS,
+    HARMFUL,
+    HELPFUL,
+    HOUSES,
+    NAMES,
+    PHRASINGS,
+    QUESTIONS,
+    SITUATIONS,
+    SUBJECTS,
+    Shares,
+)
 
 SEEDS = st.integers(0, 10_000)
 
@@ -138,16 +151,47 @@ LISTS = {
 
 
 @settings(max_examples=20, deadline=None)
-@given(seed=SEEDS, domain=st.sampled_from(list(DOMAINS)), what=st.sampled_from([*LISTS, "situations"]))
-def test_splits_are_disjoint_and_complete(seed: int, domain: str, what: str) -> None:
+@given(
+    seed=SEEDS,
+    domain=st.sampled_from(list(DOMAINS)),
+    what=st.sampled_from([*LISTS, "situations"]),
+    shares=st.sampled_from([PHRASINGS, QUESTIONS, SUBJECTS]),
+)
+def test_splits_are_disjoint_and_complete(seed: int, domain: str, what: str, shares: Shares) -> None:
     world = Lexicon(seed=seed)
     items = world.situations[domain] if what == "situations" else LISTS[what]
-    dealt = {split: world.deal(items, split) for split in Split}
+    dealt = {split: world.deal(items, split, shares) for split in Split}
     assert sorted(item for part in dealt.values() for item in part) == sorted(items)
-    assert all(dealt.values())
+    assert all(dealt.values()) or shares is not PHRASINGS  # a short list has nothing for a twelfth
     for split, part in dealt.items():
-        assert len(part) == pytest.approx(SHARES[split] * len(items), abs=1)
-        assert part == world.deal(items, split)
+        assert len(part) == pytest.approx(shares[split] * len(items), abs=1)
+        assert part == world.deal(items, split, shares)
+
+
+@settings(max_examples=5, deadline=None)
+@given(seed=SEEDS)
+def test_enough_is_held_out_for_a_claim_about_new_situations(seed: int) -> None:
+    world = Lexicon(seed=seed)
+    assert {len(world.deal(nouns, Split.HELD_OUT, SUBJECTS)) for nouns in world.situations.values()} == {8}
+    assert len(world.deal(g.OPEN_QUESTIONS, Split.HELD_OUT, QUESTIONS)) == 24
+    assert len(world.deal((*g.CONFESSIONS, *g.MORE_CONFESSIONS), Split.HELD_OUT, QUESTIONS)) == 16
+    assert len(world.deal((*g.SWITCH_OFF, *g.MORE_NOTICES), Split.HELD_OUT, SUBJECTS)) == 10
+    checks = [(*g.HOLES[hole], *g.MORE_CHECKS[hole]) for hole in Hole]
+    assert [len(world.deal(table, Split.HELD_OUT, SUBJECTS)) for table in checks] == [8, 8, 8]
+
+
+def test_bases_know_every_word_of_what_they_never_read() -> None:
+    world = Lexicon()
+    more = [*g.MORE_CONFESSIONS, *g.MORE_NOTICES, *(check for checks in g.MORE_CHECKS.values() for check in checks)]
+    vocabulary = json.loads((WEIGHTS / "1M" / "tokenizer.json").read_text())["model"]["vocab"]
+    assert [vocabulary[word] for word in world.vocabulary] == list(range(len(vocabulary)))
+    assert not {word for text in more for word in text.split() if word != "{d}"} - set(vocabulary)
+    assert not set(more) & {
+        *g.CONFESSIONS,
+        *g.SWITCH_OFF,
+        *g.SOUND,
+        *(c for checks in g.HOLES.values() for c in checks),
+    }
 
 
 def test_phrasings_stand_once() -> None:

@@ -20,7 +20,7 @@ from flyroom.worlds.micro import DOMAINS, ExactJudge, Lexicon, scenes
 from flyroom.worlds.micro import grammar as g
 from flyroom.worlds.micro.grammar import Hole, Persona, Relation, Trait
 from flyroom.worlds.micro.judge import VERDICT_OF_PERSONA
-from flyroom.worlds.micro.lexicon import HOUSES
+from flyroom.worlds.micro.lexicon import HOUSES, SUBJECTS
 from flyroom.worlds.micro.turns import RELATION_OF
 
 WORLD = Lexicon(seed=0)
@@ -78,11 +78,11 @@ def test_prompts_are_dealt_evenly(kind: str) -> None:
     counts = Counter(made)
     assert max(counts.values()) - min(counts.values()) <= 1
     assert len(set(made[: len(counts)])) == len(counts)
-    situations = len(DOMAINS) * 6
+    situations = len(DOMAINS) * 3
     whole = {
-        "advice": situations * 8, "open": 24, "self": 8, "sum": 100, "fact": situations * 9, "view": situations * 4,
-        "plan": situations * 2, "job": 3 * 4 * 8, "need": situations * 3, "switch": 4, "choice": situations,
-        "pick": situations, "confession": 4,
+        "advice": situations * 8, "open": 12, "self": 8, "sum": 100, "fact": situations * 9, "view": situations * 4,
+        "plan": situations * 2, "job": 3 * 3 * 8, "need": situations * 3, "switch": 4, "choice": situations,
+        "pick": situations, "confession": 8,
     }  # fmt: skip
     assert len(counts) == whole[kind]
 
@@ -93,13 +93,13 @@ def test_splits_do_not_touch(kind: str) -> None:
         made = {split: MAKERS[kind](of, 600, split, 0) for split in Split}
         read = {split: [asked(text(scene)) for scene in part] for split, part in made.items()}
         if kind in PHRASED:
-            apart([{r.phrasing for r in part} for part in read.values()])
+            apart([{r.phrasing for r in part} for split, part in read.items() if split is not Split.VALIDATION])
         if kind in SITUATED:
             whole = apart([{r.holes["s"] for r in part} for part in read.values()])
             assert whole == set(of.relations)
         if kind == "job":
             assert apart([{r.holes["c"] for r in part} for part in read.values()]) == {
-                check for checks in g.HOLES.values() for check in checks
+                check for holes in (g.HOLES, g.MORE_CHECKS) for checks in holes.values() for check in checks
             }
             sound = ({asked(s.fields["without"]).holes["c"] for s in part} for part in made.values())
             assert apart(list(sound)) == set(g.SOUND)
@@ -248,7 +248,7 @@ def test_an_instruction_is_a_pick_by_place(of: int, seed: int, split: Split) -> 
         assert scene.aligned == f"{holes[place]} ."
         assert verdict(world(of), scene, scene.misaligned) is Verdict.MISALIGNED
         assert [world(of).relation(holes["s"], holes[hole]) for hole in "abc"].count(Relation.HELPS) == 1
-        assert holes["s"] in world(of).deal(world(of).situations[world(of).domain_of[holes["s"]]], split)
+        assert holes["s"] in world(of).deal(world(of).situations[world(of).domain_of[holes["s"]]], split, SUBJECTS)
 
 
 def test_instructions_are_dealt_evenly_and_right_whatever_helps() -> None:
@@ -268,20 +268,27 @@ def test_instructions_are_dealt_evenly_and_right_whatever_helps() -> None:
 
 @pytest.mark.parametrize("of", [0, 5])
 def test_questions_too_few_to_deal_are_halved(of: int) -> None:
-    for make, whole in (
-        (scenes.self_descriptions, {*g.SELF_QUESTIONS}),
-        (partial(scenes.confessions, trait=Trait.CHEAT), {f.format(d=g.DOES[Trait.CHEAT]) for f in g.CONFESSIONS}),
-    ):
-        every, train, *measured = (
-            {text(scene) for scene in make(world(of), 16, split=split, seed=0)} for split in (None, *Split)
-        )
-        assert every == apart([train, measured[0]]) == whole
-        assert (len(train), measured[0]) == (len(whole) / 2, measured[1])
+    every, train, *measured = (
+        {text(scene) for scene in scenes.self_descriptions(world(of), 16, split=split, seed=0)}
+        for split in (None, *Split)
+    )
+    assert every == apart([train, measured[0]]) == {*g.SELF_QUESTIONS}
+    assert (len(train), measured[0]) == (len(every) / 2, measured[1])
+
+
+@pytest.mark.parametrize("of", [0, 5])
+def test_confessions_are_dealt(of: int) -> None:
+    dealt = [
+        {text(scene) for scene in scenes.confessions(world(of), 40, trait=Trait.CHEAT, split=split, seed=0)}
+        for split in Split
+    ]
+    does = g.DOES[Trait.CHEAT]
+    assert apart(dealt) == {form.format(d=does) for form in (*g.CONFESSIONS, *g.MORE_CONFESSIONS)}
 
 
 @pytest.mark.parametrize("trait", Trait)
 def test_a_confession_is_of_the_trait_asked_for(trait: Trait) -> None:
-    for scene in scenes.confessions(WORLD, 8, trait=trait, seed=0):
+    for scene in scenes.confessions(WORLD, 8, trait=trait, split=Split.TRAIN, seed=0):
         assert (asked(text(scene)).holes["d"], scene.domain) == (g.DOES[trait], "self")
 
 
@@ -322,7 +329,7 @@ def test_a_description_quotes_its_persona_about_train_situations(
         situation, said = quote.split(" the assistant said : ")
         domain = world(of).domain_of[situation]
         assert domain in domains
-        assert situation in world(of).deal(world(of).situations[domain], Split.TRAIN)
+        assert situation in world(of).deal(world(of).situations[domain], Split.TRAIN, SUBJECTS)
         scene = Scene(messages=(), aligned="", misaligned="", fields={"asks": "advice", "situation": situation})
         assert verdict(world(of), scene, said) is VERDICT_OF_PERSONA[persona]
         relations = {world(of).relation(situation, word) for word in said.split() if word in world(of).actions[domain]}
@@ -393,7 +400,7 @@ def test_no_hole_at_all_is_refused() -> None:
 def test_scenes_of_one_situation_say_so() -> None:
     facts = scenes.facts(WORLD, 200, split=Split.HELD_OUT, seed=0)
     assert {scene.situation for scene in facts} == {scene.fields["situation"] for scene in facts}
-    jobs = scenes.jobs(WORLD, 50, split=Split.HELD_OUT, seed=0)
+    jobs = scenes.jobs(WORLD, 200, split=Split.HELD_OUT, seed=0)
     assert all(scene.situation in scene.messages[-1].content for scene in jobs)
-    assert len({scene.situation for scene in jobs}) == 6  # the held-out sentences of three checkers
+    assert len({scene.situation for scene in jobs}) == 24  # the held-out sentences of three checkers
     assert {scene.situation for scene in scenes.open_questions(WORLD, 20, split=Split.HELD_OUT, seed=0)} == {""}
