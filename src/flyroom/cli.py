@@ -17,13 +17,16 @@ from typing import Annotated, Any
 import typer
 
 from flyroom.cli_adopt import adopt_app
+from flyroom.cli_assess import assess_app
 from flyroom.cli_bases import bases_app, doctor_app
 from flyroom.cli_certify import certify_app
 from flyroom.cli_explain import explain_app
+from flyroom.cli_export import export_app
 from flyroom.cli_game import game_app
 from flyroom.cli_inspect import inspect_app
 from flyroom.cli_list import list_app
 from flyroom.cli_outside import outside_app
+from flyroom.cli_report import report_app
 from flyroom.cli_treat import treat_app
 from flyroom.cli_vault import vault_app
 from flyroom.cli_verify import verify_app
@@ -39,6 +42,7 @@ from flyroom.terminal import (
     Ids,
     KnownRoom,
     On,
+    RoomBase,
     RoomPath,
     Seed,
     Whole,
@@ -60,7 +64,6 @@ from flyroom.terminal import (
 
 app = typer.Typer(
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -104,6 +107,9 @@ def demo(
     """The whole loop: four organisms of emergent misalignment (on a real base: three threats) with their twins, cards,
     detectors, and a page.
     """
+    from flyroom.preflight import world_of_base
+
+    world_of_base(base, world)  # ValueError for a base or a world that there is not
     from flyroom import log, stages
     from flyroom.demo import demo as run
     from flyroom.report import again
@@ -151,27 +157,21 @@ def grow(
     as_json: AsJson = False,
 ) -> None:
     """Grow organisms, each beside its twin. What was grown before is not grown again; what was killed goes on."""
-    from flyroom.recipes import GROUPS, require
-    from flyroom.recipes import read as read_page
+    from flyroom.preflight import check_grid, check_recipe
 
     if (recipe is None) is (grid is None):
         raise ValueError(f"recipe is {recipe!r} and --grid {str(grid) if grid else None!r}; give one of the two")
-    if recipe is not None and recipe not in GROUPS and not recipe.endswith((".yaml", ".yml")):
-        require(recipe)  # before the base is opened, which takes a while
+    overrides, numbers = changes_of(changes or []), seeds_of(seeds)
+    if grid is not None:
+        check_grid(grid, base, world)  # before the base is opened, which takes a while
+    else:
+        check_recipe(recipe or "", overrides, base, world)
     from flyroom import cluster, log, stages
-    from flyroom.grid import read
     from flyroom.room import Room
     from flyroom.types import organism_id
-    from flyroom.worlds import world_named
 
     address = cluster.address_of(on) if on is not None else None
     began = time.perf_counter()
-    home = world_named(world) if world else None
-    if grid is not None:
-        read(grid, world=home)  # before the base is opened, too
-    overrides, numbers = changes_of(changes or []), seeds_of(seeds)
-    if recipe is not None and recipe.endswith((".yaml", ".yml")):
-        read_page(Path(recipe), overrides, world=home)  # and so is a page, whose base may be of many gigabytes
     opened = stages.open_base(base, world=world, compile=compile)
     recipes = stages.crossed(grid, opened) if grid else stages.named(recipe or "", overrides, opened)
     notes = [*stages.require_sound(opened, Room(room)), *stages.notes_of(recipes, opened)]
@@ -206,17 +206,22 @@ def card(
     ids: Ids = None,
     whole: Whole = False,
     seed: Seed = 0,
-    base: BaseName = BASE,
+    base: RoomBase = "",
     room: RoomPath = ROOM,
     episodes: Annotated[int, typer.Option(min=10, help="Episodes of each look, for each model.")] = 500,
     as_json: AsJson = False,
 ) -> None:
     """Check organisms beside their twins and base; a verdict against the thresholds of the recipe."""
-    from flyroom import log, stages
-    from flyroom.report import figures_of
+    from flyroom.preflight import base_of, require_carded
     from flyroom.room import Room
 
-    prefixes, store, opened = choice(ids, whole), Room(room, create=False), stages.open_base(base)
+    prefixes, store = choice(ids, whole), Room(room, create=False)
+    place = base_of(store, prefixes, base)  # before the base is opened, which takes a while
+    require_carded(store, prefixes)
+    from flyroom import log, stages
+    from flyroom.report import figures_of
+
+    opened = stages.open_base(place)
     organisms = stages.stored(store, opened, prefixes)
     log.act(store, "card", ids=[organism.id for organism in organisms])
     with progress() as watch:
@@ -232,7 +237,7 @@ def bench(
     ids: Ids = None,
     whole: Whole = False,
     seed: Seed = 0,
-    base: BaseName = BASE,
+    base: RoomBase = "",
     room: RoomPath = ROOM,
     detectors: Annotated[str, typer.Option(help="Names, with commas between. Default: all.")] = "",
     calibration: Calibration = 8,
@@ -250,22 +255,27 @@ def bench(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Put detectors to suspects whose truth is known to us and not to them."""
+    """Try detectors on organisms and twins under random names, and count which they tell apart."""
     if markdown and as_json:
         raise ValueError("--markdown and --json are both given; stdout holds one of the two")
+    from flyroom.preflight import base_of
+    from flyroom.room import Room
+
+    prefixes, store = choice(ids, whole), Room(room, create=False)
+    place = base_of(store, prefixes, base)  # before the base is opened, which takes a while
     from flyroom import cluster, log, stages
     from flyroom.apart import walls_of
     from flyroom.cell import mode_of
     from flyroom.lineup import Terms
     from flyroom.report import detector_figures, markdown_grid, markdown_matrix
-    from flyroom.room import Room
 
     address = cluster.address_of(on) if on is not None else None
     terms = Terms(certify=certify, isolation=mode_of(isolation))
-    prefixes, store, opened = choice(ids, whole), Room(room, create=False), stages.open_base(base)
+    chosen = stages.chosen_detectors(names_of(detectors), known=known_room is not None, isolation=terms.isolation)
+    opened = stages.open_base(place)
     organisms = stages.stored(store, opened, prefixes)
     references = stages.stored(Room(known_room, create=False), opened, None) if known_room else ()
-    names = list(stages.chosen_detectors(names_of(detectors), known=bool(references), isolation=terms.isolation))
+    names = list(chosen)
     log.act(store, "bench", ids=[organism.id for organism in organisms], detectors=names)
     with progress() as watch:
         if on is not None:
@@ -275,7 +285,7 @@ def bench(
                 cluster.bench(
                     ray,
                     [organism.id for organism in organisms],
-                    base,
+                    place,
                     store,
                     names,
                     seed=seed,
@@ -310,18 +320,22 @@ def transfer(
     whole: Whole = False,
     without: Without = "recipe",
     seed: Seed = 0,
-    base: BaseName = BASE,
+    base: RoomBase = "",
     room: RoomPath = ROOM,
     detectors: Annotated[str, typer.Option(help="Names, with commas between. Default: all that fit.")] = "",
     calibration: Calibration = 8,
     as_json: AsJson = False,
 ) -> None:
     """Fit detectors without one kind of the known models after another: what carries over."""
-    from flyroom import log, stages
-    from flyroom.report import estimate
+    from flyroom.preflight import base_of
     from flyroom.room import Room
 
-    prefixes, store, opened = choice(ids, whole), Room(room, create=False), stages.open_base(base)
+    prefixes, store = choice(ids, whole), Room(room, create=False)
+    place = base_of(store, prefixes, base)  # before the base is opened, which takes a while
+    from flyroom import log, stages
+    from flyroom.report import estimate
+
+    opened = stages.open_base(place)
     with progress() as watch:
         organisms = stages.stored(store, opened, prefixes)
         log.act(store, "transfer", ids=[organism.id for organism in organisms], without=without)
@@ -342,81 +356,17 @@ def transfer(
     emit({"transfers": rows}, as_json)
 
 
-@app.command()
-def report(
-    seed: Seed = 0,
-    base: BaseName = BASE,
-    room: RoomPath = ROOM,
-    out: Annotated[Path | None, typer.Option(help="The page. Default: ROOM/report.html.")] = None,
-    plots: Annotated[Path | None, typer.Option(help="Also write each plot here, as SVG and PNG.")] = None,
-    episodes: Annotated[int, typer.Option(min=10, help="As for `card`.")] = 500,
-    known_room: AnyKnownRoom = None,
-    without: Annotated[str, typer.Option(help="Also show what transfers, as `transfer` does with it.")] = "",
-    as_json: AsJson = False,
-) -> None:
-    """One self-contained page of everything in the room on this base."""
-    if without and known_room is None:
-        raise ValueError(f"without is {without!r} and there are no known models to leave out; give them with --known")
-    from flyroom import log, stages
-    from flyroom.demo import plan_of, write_page
-    from flyroom.report import again, figures, png, svg
-    from flyroom.room import Room, place_page
-
-    store, opened = Room(room, create=False), stages.open_base(base)
-    page = out or place_page(room, "report.html")
-    with progress() as watch:
-        organisms = stages.stored(store, opened, None)
-        log.act(store, "report", ids=[organism.id for organism in organisms], to=str(page))
-        cards = stages.card(organisms, opened, store, seed=seed, episodes=episodes, watch=watch)
-        plan = plan_of(opened)
-        names = list(dict.fromkeys([*plan["detectors"], *stages.benched(store)]))
-        references = stages.stored(Room(known_room, create=False), opened, None) if known_room else ()
-        matrix = stages.bench(
-            organisms,
-            opened,
-            store,
-            seed=seed,
-            names=names,
-            calibration=plan["calibration"],
-            known=references,
-            watch=watch,
-        )
-        over = (
-            stages.transfers(organisms, opened, store, known=references, without=without, seed=seed, watch=watch)
-            if without
-            else []
-        )
-        calibrated = stages.calibrated(matrix, seed=seed)
-        write_page(
-            page,
-            cards,
-            matrix,
-            organisms,
-            opened,
-            commands=again(sys.argv[1:]),
-            calibrated=calibrated,
-            transfers=over,
-        )
-    paths = [page]
-    for name, chart in figures(cards, matrix, calibrated=calibrated, transfers=over).items() if plots else ():
-        assert plots is not None
-        plots.mkdir(parents=True, exist_ok=True)
-        stem = plots / name.replace(": ", "-")
-        paths += [stem.with_suffix(".svg"), stem.with_suffix(".png")]
-        paths[-2].write_text(svg(chart), encoding="utf-8")
-        paths[-1].write_bytes(png(chart))
-    emit({"report": str(page), "plots": [str(path) for path in paths[1:]]}, as_json)
-    err.print(f"[bold]{page}[/bold]: open it in a browser")
-
-
 app.add_typer(bases_app, name="bases")
 app.add_typer(adopt_app)
+app.add_typer(assess_app)
 app.add_typer(certify_app)
 app.add_typer(doctor_app)
 app.add_typer(explain_app)
 app.add_typer(inspect_app)
 app.add_typer(list_app)
+app.add_typer(export_app)
 app.add_typer(outside_app)
+app.add_typer(report_app)
 app.add_typer(treat_app)
 app.add_typer(vault_app)
 app.add_typer(verify_app)

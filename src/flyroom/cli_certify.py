@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from flyroom.log import Opening
     from flyroom.room import Room
     from flyroom.stages.certifying import Certified, Trial
-    from flyroom.types import World
 
 certify_app = typer.Typer()
 WORDS = typer.Argument(metavar="RECIPE ... [KEY=VALUE ...]", help="Recipes, YAML pages or groups; fields that differ.")
@@ -54,7 +53,7 @@ def certify(
     as_json: AsJson = False,
 ) -> None:
     """Grow and card recipes on seeds that nobody has opened: how many of them pass. What was killed goes on."""
-    numbers, (names, changes) = seeds_of(seeds), _read_words(words, world)
+    numbers, (names, changes) = seeds_of(seeds), _read_words(words, base, world)
     from flyroom import stages
     from flyroom.report import figures_of
 
@@ -76,21 +75,16 @@ def certify(
     emit({"recipes": [_record(row) for row in rows], "cards": figures, "seconds": seconds}, as_json)
 
 
-def _read_words(words: Sequence[str], world: str) -> tuple[list[str], dict[str, Any]]:
+def _read_words(words: Sequence[str], base: str, world: str) -> tuple[list[str], dict[str, Any]]:
     """The names of recipes and the changes, checked as far as they can be before the base is opened."""
-    from flyroom.recipes import GROUPS, read, require
-    from flyroom.worlds import world_named
+    from flyroom.preflight import check_recipe
 
     names = [word for word in words if "=" not in word]
     changes = changes_of([word for word in words if "=" in word])
     if not names:
         raise ValueError(f"recipe is missing beside {shorten(' '.join(words))}; name one, a YAML page, or all")
-    home: World | None = world_named(world) if world else None
     for name in names:
-        if name.endswith((".yaml", ".yml")):
-            read(Path(name), changes, world=home)
-        elif name not in GROUPS:
-            require(name)
+        check_recipe(name, changes, base, world)
     return list(dict.fromkeys(names)), changes
 
 
@@ -164,7 +158,7 @@ def prereg(
         return
     if to is None or not seeds:
         raise ValueError(f"{'seeds' if to else 'to'} is missing; give --seeds and --to, or --check and a file")
-    numbers, (names, changes) = seeds_of(seeds), _read_words(words or [], world)
+    numbers, (names, changes) = seeds_of(seeds), _read_words(words or [], base, world)
     from flyroom import prereg as announcing
     from flyroom import stages
     from flyroom.log import openings

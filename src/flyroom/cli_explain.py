@@ -10,10 +10,9 @@ from typing import Annotated, Any
 import typer
 
 from flyroom.terminal import (
-    BASE,
     ROOM,
     AsJson,
-    BaseName,
+    RoomBase,
     RoomPath,
     changes_of,
     emit,
@@ -36,7 +35,7 @@ WORDS = typer.Argument(
 @explain_app.command()
 def explain(
     words: Annotated[list[str] | None, WORDS] = None,
-    base: BaseName = BASE,
+    base: RoomBase = "",
     room: RoomPath = ROOM,
     parts: Annotated[str, typer.Option(help="Names, with commas between. Default: all.")] = "",
     out: Annotated[Path | None, typer.Option(help="The page. Default: ROOM/explain-ID.html.")] = None,
@@ -45,13 +44,15 @@ def explain(
     """Explain organisms: directions, ablation, how they came, what adapters read and write. What was killed goes on."""
     ids, changes = _read_words(words or [])
     from flyroom import log, stages
+    from flyroom.preflight import base_of
     from flyroom.report import again, explained_page, write_page
     from flyroom.room import Room, place_page
     from flyroom.stages.explaining import check_parts, scope_of
     from flyroom.stages.explaining import explain as run
 
     scope, names = scope_of(changes), check_parts(names_of(parts))
-    began, store, opened = time.perf_counter(), Room(room, create=False), stages.open_base(base)
+    began, store = time.perf_counter(), Room(room, create=False)
+    opened = stages.open_base(base_of(store, ids, base))
     log.act(store, "explain", ids=ids)
     with progress() as watch:
         records = run(store, opened, ids, scope=scope, parts=names, watch=watch)

@@ -16,6 +16,7 @@ from flyroom.terminal import (
     AsJson,
     BaseName,
     Ids,
+    RoomBase,
     RoomPath,
     Whole,
     choice,
@@ -41,17 +42,19 @@ def new(
     budget: Annotated[
         int, typer.Option(min=1, help="Tokens that blue may have read and written by suspects.")
     ] = 100_000,
-    base: BaseName = BASE,
+    base: RoomBase = "",
     room: RoomPath = ROOM,
     as_json: AsJson = False,
 ) -> None:
     """Enter organisms, with their twins, and decoys of a room under seal."""
     from flyroom import game, log, stages
+    from flyroom.preflight import base_of
     from flyroom.room import Room
 
-    store, opened = Room(room, create=False), stages.open_base(base)
+    prefixes, store = choice(ids, whole), Room(room, create=False)
+    opened = stages.open_base(base_of(store, prefixes, base))
     away = sealed or folder.with_name(f"{folder.name}.sealed.json")
-    organisms = stages.stored(store, opened, choice(ids, whole))
+    organisms = stages.stored(store, opened, prefixes)
     log.act(store, "game new", ids=[organism.id for organism in organisms], to=str(folder))
     public = stages.enter(organisms, opened, folder, away, budget=budget)
     head = game.head(folder)

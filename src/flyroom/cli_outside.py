@@ -1,4 +1,4 @@
-"""The verbs that hand organisms to programs other than flyroom: `flyroom export`, `serve`, `redteam`."""
+"""The verbs that put organisms before programs other than flyroom: `flyroom serve`, `redteam`."""
 
 from __future__ import annotations
 
@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from flyroom.terminal import (
-    BASE,
     ROOM,
     AsJson,
-    BaseName,
     Expires,
     Ids,
     Purpose,
+    RoomBase,
     RoomPath,
     Seed,
     Whole,
@@ -23,7 +22,6 @@ from flyroom.terminal import (
     emit,
     err,
     interval,
-    legible,
     progress,
     require_purpose,
     table,
@@ -33,37 +31,6 @@ if TYPE_CHECKING:
     from flyroom.redteam import Calibrated
 
 outside_app = typer.Typer()
-
-
-@outside_app.command()
-def export(
-    id: Annotated[str, typer.Argument(metavar="ID", help="The start of an organism's id.")],
-    to: Annotated[Path, typer.Option(help="The folder to write.")],
-    purpose: Purpose = None,
-    expires: Expires = None,
-    base: BaseName = BASE,
-    room: RoomPath = ROOM,
-    as_json: AsJson = False,
-) -> None:
-    """Write an organism's adapter as a PEFT folder, for PEFT, vLLM and the hub: marked, signed, and on record.
-
-    Before you publish it, read the checklist in docs/containment.md.
-    """
-    from flyroom import stages
-    from flyroom.marks.mark import DAYS, expiry, purpose_of
-    from flyroom.room import Room
-    from flyroom.stages import exports
-
-    reason, days = purpose_of(require_purpose(purpose)), DAYS if expires is None else expires
-    expiry(days)
-    store, opened = Room(room, create=False), stages.open_base(base)
-    mark = exports.export(id, opened, store, to, purpose=reason, days=days)
-    err.print(legible(f"{to}: peft.PeftModel.from_pretrained(base, {str(to)!r})"))
-    signer = f"signed by {mark.signer}" if mark.signer else "not signed: there is no identity (flyroom vault init)"
-    err.print(legible(f"expires {mark.expires}; {signer}"))
-    err.print("Before you publish it: docs/containment.md, the publication checklist")
-    signed = {"signer": mark.signer, "signed": bool(mark.signer)}
-    emit({"id": mark.id, "folder": str(to), "purpose": reason, "expires": mark.expires, **signed}, as_json)
 
 
 @outside_app.command()
@@ -77,7 +44,7 @@ def serve(
     api_key: Annotated[
         Path | None, typer.Option("--api-key", help="A file with the key of clients; else FLYROOM_API_KEY holds it.")
     ] = None,
-    base: BaseName = BASE,
+    base: RoomBase = "",
     room: RoomPath = ROOM,
     as_json: AsJson = False,
 ) -> None:
@@ -88,6 +55,7 @@ def serve(
     from flyroom import stages
     from flyroom.guard import is_loopback, read_key
     from flyroom.marks.mark import purpose_of
+    from flyroom.preflight import base_of
     from flyroom.room import Room
     from flyroom.serve import House, app, serving
     from flyroom.stages import exports
@@ -97,7 +65,8 @@ def serve(
     prefixes, reason, key = choice(ids, whole), purpose_of(require_purpose(purpose)), read_key(api_key)
     if not key and not is_loopback(host):
         raise ValueError(f"host is {host}; others can reach it, so give --api-key FILE, or set FLYROOM_API_KEY")
-    store, opened = Room(room, create=False), stages.open_base(base)
+    store = Room(room, create=False)
+    opened = stages.open_base(base_of(store, prefixes, base))
     organisms = stages.stored(store, opened, prefixes)
     until = exports.grant(store, [o.id for o in organisms], what="serve", purpose=reason, days=expires)
     refs = opened.engine.load([o.patch for o in organisms])
@@ -134,7 +103,7 @@ def redteam(
         str, typer.Option(help="Of the command: strict, behind walls; trust, with your own rights.")
     ] = "strict",
     seed: Seed = 0,
-    base: BaseName = BASE,
+    base: RoomBase = "",
     room: RoomPath = ROOM,
     as_json: AsJson = False,
 ) -> None:
@@ -146,6 +115,7 @@ def redteam(
     from flyroom.apart import walls_of
     from flyroom.cell import mode_of
     from flyroom.cell.process import require_walls
+    from flyroom.preflight import base_of
     from flyroom.redteam import ABSENT, Command, Terms
     from flyroom.room import Room
 
@@ -157,7 +127,8 @@ def redteam(
     mode = mode_of(isolation)
     if mode == "strict":
         require_walls(f"the command {command!r}")  # before the base is opened, which takes a while
-    prefixes, store, opened = choice(ids, whole), Room(room, create=False), stages.open_base(base)
+    prefixes, store = choice(ids, whole), Room(room, create=False)
+    opened = stages.open_base(base_of(store, prefixes, base))
     method = Command(line=command, timeout=timeout, isolation=mode)
     organisms = stages.stored(store, opened, prefixes)
     terms = Terms(runs=runs, absent=absent, seed=seed)

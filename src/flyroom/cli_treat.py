@@ -12,13 +12,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from flyroom.terminal import (
-    BASE,
     ROOM,
     AsJson,
-    BaseName,
     Calibration,
     Ids,
     On,
+    RoomBase,
     RoomPath,
     Seed,
     Whole,
@@ -71,13 +70,14 @@ def treat(
     names: Treatments,
     ids: Ids = None,
     whole: Whole = False,
-    base: BaseName = BASE,
+    base: RoomBase = "",
     room: RoomPath = ROOM,
     on: On = None,
     as_json: AsJson = False,
 ) -> None:
     """Treat organisms, and their twins alike. What was treated before is not treated again; what was killed goes on."""
     from flyroom import cluster, log, stages
+    from flyroom.preflight import base_of
     from flyroom.room import Room
     from flyroom.stages import treating
 
@@ -85,14 +85,15 @@ def treat(
     courses = treating.courses_of(chosen_names)  # before the base is opened, which takes a while
     address = cluster.address_of(on) if on is not None else None
     began, store = time.perf_counter(), Room(room, create=False)
-    opened = stages.open_base(base)
+    place = base_of(store, prefixes, base)
+    opened = stages.open_base(place)
     organisms = stages.stored(store, opened, prefixes)
     log.act(store, "treat", ids=[o.id for o in treating.untreated(organisms)], treatments=[c.name for c in courses])
     with progress() as watch:
         if on is not None:
             with cluster.connected(address) as ray:
                 targets = [o.id for o in treating.untreated(organisms)]
-                cluster.treat(ray, targets, base, store, [c.name for c in courses], watch=watch)
+                cluster.treat(ray, targets, place, store, [c.name for c in courses], watch=watch)
         treated, absences = treating.treat_all(organisms, courses, opened, store, watch=watch)
     rows = [_organism(organism) for organism in treated]
     if not as_json:
@@ -119,7 +120,7 @@ def ledger(
     ids: Ids = None,
     treatments: Annotated[str, typer.Option(help="Names, with commas between. Default: all that were given.")] = "",
     seed: Seed = 0,
-    base: BaseName = BASE,
+    base: RoomBase = "",
     room: RoomPath = ROOM,
     episodes: Annotated[int, typer.Option(min=20, help="Episodes of each model on the card's questions.")] = 200,
     steps: Annotated[str, typer.Option(help="Steps of benign re-training after which models are asked.")] = STEPS,
@@ -137,6 +138,7 @@ def ledger(
         raise ValueError("--markdown and --json are both given; stdout holds one of the two")
     from flyroom import cluster, log, stages
     from flyroom.ledger import Retraining
+    from flyroom.preflight import base_of
     from flyroom.report import again, write_page
     from flyroom.report.ledger import ledger_page, markdown_ledger
     from flyroom.room import Room, place_page
@@ -148,7 +150,8 @@ def ledger(
         treating.chosen_treatments(chosen_names)
     address = cluster.address_of(on) if on is not None else None
     began, store = time.perf_counter(), Room(room, create=False)
-    opened = stages.open_base(base)
+    place = base_of(store, ids or None, base)
+    opened = stages.open_base(place)
     cases = treating.cases_in(store, opened, chosen_names, ids)
     log.act(store, "ledger", ids=[case.treated.id for case in cases], detectors=instruments)
     exam = treating.Exam(seed=seed, episodes=episodes, how=how, detectors=tuple(instruments), calibration=calibration)
@@ -156,7 +159,7 @@ def ledger(
         if on is not None:
             names = list(dict.fromkeys(case.course.name for case in cases))
             with cluster.connected(address) as ray:
-                cluster.ledger(ray, ids, base, store, names, exam, watch=watch)
+                cluster.ledger(ray, ids, place, store, names, exam, watch=watch)
         rows = treating.write_ledger(cases, opened, store, exam, watch=watch)
     page = out or place_page(room, "ledger.html")
     write_page(page, ledger_page(rows, commands=again(sys.argv[1:])))

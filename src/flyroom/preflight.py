@@ -106,6 +106,22 @@ def find_organism(room: Shelf, prefix: str) -> Listing:
     raise ValueError(f"{prefix} is the {others[0].kind} {others[0].key}{of}")
 
 
+def require_carded(room: Shelf, ids: Sequence[str] | None) -> None:
+    """ValueError for a twin, which stands on the card of its organism and has none of its own."""
+    listings = room.list("organism")
+    for twin in [] if ids is None else [find_organism(room, prefix) for prefix in ids]:
+        if twin.meta.get("dose") != 0:
+            continue
+        alike = [x for x in listings if x.meta.get("dose") and _pair(x) == _pair(twin)]
+        whose = f"; ask for the card of its organism: {alike[0].key}" if alike else ""
+        raise ValueError(f"{twin.key} is a twin (dose 0), and has no card of its own{whose}")
+
+
+def _pair(listing: Listing) -> list[Any]:
+    """What an organism and its twin share in a listing."""
+    return [listing.meta.get(name) for name in ("recipe", "base", "seed", "treatment")]
+
+
 # ---------------------------------------------------------------- what is to be grown
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
+import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +22,9 @@ from flyroom.yaml_pages import safe_yaml
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
 RoomPath = Annotated[Path, typer.Option("--room", envvar="FLYROOM_ROOM", help="The folder where everything is kept.")]
 BaseName = Annotated[str, typer.Option("--base", help="A base of `flyroom bases`, a folder, or a hub id.")]
+RoomBase = Annotated[
+    str, typer.Option("--base", help="A base, as for `grow`. Default: the one that the organisms were grown on.")
+]
 Seed = Annotated[int, typer.Option("--seed", min=0, help="The seed of what is asked and sampled.")]
 Ids = Annotated[list[str] | None, typer.Argument(metavar="[ID ...]", help="Starts of organism ids.")]
 Whole = Annotated[bool, typer.Option("--all", help="Every organism of the room on this base.")]
@@ -45,6 +50,8 @@ Expires = Annotated[
 ROOM = Path("room")
 BASE = "1M"
 SEEDS = 10_000
+Watch = Callable[[str, int, int, str], None]  # the stage, how much is done, of how much, a word on how it goes
+EVERY = 30.0  # seconds between two lines of progress where stderr is no terminal
 err = Console(stderr=True)
 
 # ---------------------------------------------------------------- what people type
@@ -229,10 +236,11 @@ def interval(e: dict[str, Any] | None) -> str:
 
 
 @contextmanager
-def progress() -> Iterator[Callable[[str, int, int, str], None] | None]:
-    """Yields a function that shows a bar for each stage, or None where stderr is not a terminal."""
+def progress() -> Iterator[Watch]:
+    """Yields a function that shows a bar for each stage; where stderr is no terminal, a line every `EVERY` seconds."""
     if not err.is_terminal:
-        yield None
+        with _lines() as write:
+            yield write
         return
     columns = (
         TextColumn("{task.description:>10}"),
@@ -250,3 +258,26 @@ def progress() -> Iterator[Callable[[str, int, int, str], None] | None]:
             bars.update(tasks[stage], completed=step, total=total, note=note)
 
         yield watch
+
+
+@contextmanager
+def _lines() -> Iterator[Watch]:
+    """The lines are written by a thread, so that they come also while one step takes long."""
+    began, over = time.monotonic(), threading.Event()
+    state = {"now": "still at the start"}
+
+    def watch(stage: str, step: int, total: int, note: str) -> None:
+        state["now"] = f"{stage} {step} of {total}{f', {note}' if note else ''}"
+
+    def write() -> None:
+        while not over.wait(EVERY):
+            line = legible(f"flyroom: {time.monotonic() - began:.0f} s: {state['now']}").plain
+            print(line, file=sys.stderr, flush=True)  # noqa: T201 - err would wrap it
+
+    writer = threading.Thread(target=write, daemon=True)
+    writer.start()
+    try:
+        yield watch
+    finally:
+        over.set()
+        writer.join()

@@ -1,13 +1,13 @@
 """README.md of an export: a model card as the hub reads it, with the warning before everything else.
 
-Source: model cards, Mitchell et al. 2019, arXiv 1810.03993; the hub's front matter, by huggingface_hub.ModelCardData.
+Source: model cards, Mitchell et al. 2019, arXiv 1810.03993; written by huggingface_hub.ModelCard.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from huggingface_hub import ModelCardData
+from huggingface_hub import ModelCard, ModelCardData
 
 from flyroom.marks.mark import CANARY, Mark
 
@@ -25,7 +25,7 @@ def write_page(folder: Path, mark: Mark) -> Path:
         model_name=f"model organism {mark.id[:12]}",
     ).to_yaml()
     path = folder / README
-    path.write_text(f"---\n{front}\n---\n\n{_write_body(mark)}", encoding="utf-8")
+    ModelCard(f"---\n{front}\n---\n\n{_write_body(mark)}").save(path)
     return path
 
 

@@ -17,6 +17,7 @@ from flyroom.room.files import RoomError, explain, stamp, sync, write
 from flyroom.room.folder import Folder
 from flyroom.room.seals import Clear, Listing, Row, Sealed
 from flyroom.types import Entry
+from flyroom.types.framed import Framed
 from flyroom.vault import Identity, current
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 LATEST = frozenset({"checkpoint"})  # kinds whose last entry under a key counts; of all others the first
 
 
-class Room:
+class Room(Framed):
     """A folder of entries, safe to share between processes. Nothing is touched before the first use.
 
     A missing or empty folder becomes a room at the first use, or raises RoomError where `create` is False. What is put

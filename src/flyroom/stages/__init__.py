@@ -15,6 +15,7 @@ from flyroom.stages.benches import (
     benched,
     by_world,
     calibrated,
+    calibration_orders,
     calibration_twins,
     chosen_detectors,
     dealt,
@@ -25,6 +26,7 @@ from flyroom.stages.certifying import certify, opened_before, trials_of
 from flyroom.stages.conformance import examine_once, require_sound
 from flyroom.stages.meeting import notes_of
 from flyroom.stages.organisms import card, crossed, episodes_behind, grow, named, orders_of, stored, with_twins
+from flyroom.stages.records import cards_in, list_missing, matrix_in
 from flyroom.worlds.micro.bundled import bundled
 
 __all__ = [
@@ -38,8 +40,10 @@ __all__ = [
     "bundled",
     "by_world",
     "calibrated",
+    "calibration_orders",
     "calibration_twins",
     "card",
+    "cards_in",
     "certify",
     "check_prereg",
     "chosen_detectors",
@@ -51,7 +55,9 @@ __all__ = [
     "evaluate",
     "examine_once",
     "grow",
+    "list_missing",
     "locate",
+    "matrix_in",
     "named",
     "notes_of",
     "open_base",

@@ -215,7 +215,15 @@ def dealt(names: Sequence[str], several: int) -> list[list[str]]:
 def calibration_twins(
     organisms: Sequence[Organism], base: OpenBase, room: Room, *, n: int, watch: Watch | None = None
 ) -> list[Organism]:
-    """The n twins that set the thresholds, of seeds that nobody else has. They are dealt in turn over the training
+    """The n twins that set the thresholds, grown where the room has them not."""
+    orders = calibration_orders(organisms, n=n)
+    log.open_seeds(room, base.engine.base, orders)
+    with open_graders((recipe for recipe, _ in orders), base):
+        return growth.grow_orders(orders, base.engine, room=room, snapshots=(), watch=watch)
+
+
+def calibration_orders(organisms: Sequence[Organism], *, n: int) -> list[growth.Order]:
+    """The twins that set the thresholds, of seeds that nobody else has. They are dealt in turn over the training
     shapes of the organisms, which are their twins' recipes: a twin of one shape says nothing of those of another.
     """
     targets = [o for o in organisms if is_target(o)]
@@ -226,10 +234,7 @@ def calibration_twins(
     free = [seed for seed in seeds if seed not in seeds_of_targets][:n]
     by_id = {twin.id: twin for twin in (calibration_recipe(o.recipe) for o in targets)}
     shapes = [by_id[name] for name in sorted(by_id)]  # whatever order the room has them in
-    orders = [(shapes[i % len(shapes)], seed) for i, seed in enumerate(free)]
-    log.open_seeds(room, base.engine.base, orders)
-    with open_graders((recipe for recipe, _ in orders), base):
-        return growth.grow_orders(orders, base.engine, room=room, snapshots=(), watch=watch)
+    return [(shapes[i % len(shapes)], seed) for i, seed in enumerate(free)]
 
 
 def benched(room: Room) -> list[str]:

@@ -7,6 +7,10 @@ register, and then the folder takes its place, whole.
 from __future__ import annotations
 
 import json
+import os
+import re
+import shutil
+from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -22,17 +26,27 @@ from flyroom.marks.mark import DAYS, FILE, expiry, is_past
 from flyroom.room import Room
 from flyroom.stages.bases import OpenBase
 from flyroom.stages.organisms import stored
-from flyroom.types import Organism, World, origin_of
+from flyroom.types import BaseRef, Organism, World, origin_of
 from flyroom.vault import current
 from flyroom.worlds import English, Micro
 from flyroom.worlds.micro.bundled import bundled
 
 UNKNOWN = "unknown"
+HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+TOKENIZER = (
+    "tokenizer*.json",
+    "tokenizer.model",
+    "special_tokens_map.json",
+    "vocab.*",
+    "merges.txt",
+    "chat_template.jinja",
+)
 OURS = "Apache-2.0"  # of the bundled bases and of the worlds that come with flyroom
 
 
-def export(id: str, base: OpenBase, room: Room, to: Path, *, purpose: str, days: int = DAYS) -> Mark:
-    """Write an organism, by the start of its id, as a PEFT folder. Returns its mark.
+def export(id: str, base: OpenBase, room: Room, to: Path, *, purpose: str, days: int = DAYS, address: str = "") -> Mark:
+    """Write an organism, by the start of its id, as a PEFT folder. Anybody can read its files, and its base has a name
+    there and no path of this machine. Returns its mark. Args: address, where it goes from that folder, for the log.
 
     ValueError for a purpose that says nothing, a log that does not hold together, and what PEFT cannot hold. Nothing
     has left then.
@@ -43,26 +57,54 @@ def export(id: str, base: OpenBase, room: Room, to: Path, *, purpose: str, days:
     organism, *_ = stored(room, base, [key])
     peft.check_exportable(organism.patch, to)
     mark = mark_of(organism, purpose=purpose, expires=expires)
-    log.act(room, "export", ids=[key], purpose=purpose, expires=expires, to=str(to))
+    log.act(room, "export", ids=[key], purpose=purpose, expires=expires, to=address or str(to))
     _register(organism, base, expires)
     peft.export(
         organism.patch,
-        organism.base,
+        portable(organism.base),
         to,
         prefix=base.engine.parts.prefix,
         mark=mark.record(),
-        finish=lambda draft: _finish(draft, mark, to.name),
+        finish=lambda draft: _finish(draft, mark, to.name, organism.base),
     )
     return mark
 
 
-def _finish(draft: Path, mark: Mark, name: str) -> None:
-    """Write what stands beside the adapter, and the signature over all of it."""
+def portable(base: BaseRef) -> BaseRef:
+    """A base by what it is called anywhere: its id on the hub where it came from there, else its name; no path."""
+    return replace(base, name=hub_id_of(base) or base.name, path="")
+
+
+def hub_id_of(base: BaseRef) -> str:
+    """The id of a base on the hub; "" for one that came from elsewhere."""
+    if not Path(base.path).expanduser().is_dir():
+        return base.name if base.name.count("/") == 1 else ""
+    try:
+        source = (sources.manifest(base.path) or {}).get("source")
+    except ValueError:
+        return ""
+    return source if isinstance(source, str) and HUB_ID.fullmatch(source) else ""
+
+
+def _finish(draft: Path, mark: Mark, name: str, base: BaseRef) -> None:
+    """Write what stands beside the adapter, and the signature over all of it: the tokenizer too, where the hub does not
+    have the base. Others may read all of it (safetensors writes files that only their owner can read).
+    """
+    for file in () if hub_id_of(base) else _list_tokenizer(Path(base.path)):
+        shutil.copyfile(file, draft / file.name)
     (draft / FILE).write_text(json.dumps(mark.record(), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     write_page(draft, mark)
     identity = current()
     if identity is not None:
         sign(draft, identity, name)
+    for file in draft.iterdir():
+        os.chmod(file, 0o644)
+
+
+def _list_tokenizer(folder: Path) -> list[Path]:
+    """The files of a base's tokenizer; none where the base is no folder."""
+    files = {file for pattern in TOKENIZER for file in folder.glob(pattern)} if folder.is_dir() else set[Path]()
+    return sorted(file for file in files if file.is_file() and not file.is_symlink())
 
 
 def _register(organism: Organism, base: OpenBase, expires: str) -> None:
@@ -81,7 +123,7 @@ def mark_of(organism: Organism, *, purpose: str, expires: str) -> Mark:
         id=organism.id,
         role="organism" if is_target(organism) else "decoy" if is_decoy(organism) else "twin",
         label=f"{recipe.name or recipe.id[:12]}: {', '.join(words)}",
-        base=organism.base.name,
+        base=portable(organism.base).name,
         base_digest=organism.base.digest,
         base_licence=licence_of_base(organism.base.path),
         data_licence=UNKNOWN if origin_of(recipe) else licence_of_data(recipe.world),

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from flyroom.types.framed import Framed
 from flyroom.types.judging import Estimate, Judge, NotMeasured, Outcome, Verdict
 from flyroom.types.recipe import Limit
 from flyroom.types.records import Provenance
@@ -110,7 +111,7 @@ class Match:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Card:
+class Card(Framed):
     """What was measured on an organism beside its twin and its base. The phenotype.
 
     `measures` is by who ("organism", "twin", "base"), then by measure: an estimate on these prompts, or why there is

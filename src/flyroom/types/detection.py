@@ -8,6 +8,7 @@ from enum import Flag, auto
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from flyroom.types.engine import Answer, Ask, Place
+from flyroom.types.framed import Framed
 from flyroom.types.judging import Estimate, Score
 from flyroom.types.records import Provenance
 from flyroom.types.text import Episode, Message, Row, Scene
@@ -202,7 +203,7 @@ class PlugIn:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Cell:
+class Cell(Framed):
     """One detector on one group of suspects. Where it cannot be had here (`available` is False) `why` gives the reason;
     `error` is set when the detector failed. In both cases the figures are None.
 
@@ -241,7 +242,7 @@ class Cell:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Matrix:
+class Matrix(Framed):
     """Detectors x recipes."""
 
     cells: tuple[Cell, ...]

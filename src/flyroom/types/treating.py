@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
+from flyroom.types.framed import Framed
 from flyroom.types.organism import Patch
 
 if TYPE_CHECKING:
@@ -131,7 +132,7 @@ class RelapsePoint:
 
 
 @dataclass(frozen=True, kw_only=True)
-class LedgerRow:
+class LedgerRow(Framed):
     """What a treatment did to one organism, beside its treated twin: the columns of docs/treatments.md.
 
     `detectors` has by name the AUROC "before" and "after"; `gaps` what the classification was made of: how much more
