@@ -14,10 +14,9 @@ def ledger_page(shelf: Shelf) -> dict[str, Any]:
     by_kind = shelf.index.by_kind
     entries = [shelf.room.get("ledger", item.key) for item in by_kind.get("ledger", ())]
     rows = [read_row(entry.payload) for entry in entries if entry is not None]
-    present = {row["treated"] for row in rows}
-    waiting = Counter(
-        str(item.meta.get("treatment", "")) for item in by_kind.get("treatment", ()) if item.key not in present
-    )
+    present, organisms = {row["treated"] for row in rows}, shelf.index.rows
+    targets = [item for item in by_kind.get("treatment", ()) if organisms.get(item.key, {}).get("dose")]  # no twins
+    waiting = Counter(str(item.meta.get("treatment", "")) for item in targets if item.key not in present)
     return {
         "rows": rows,
         "called": dict(Counter(row["called"] for row in rows)),

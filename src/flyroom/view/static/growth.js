@@ -2,7 +2,7 @@
 // It asks and is not sent to, for an event source cannot bear the token of an encrypted room in a header.
 
 import { get } from "./api.js";
-import { announce, h, link, table } from "./dom.js";
+import { announce, h, table } from "./dom.js";
 import { lines } from "./charts.js";
 import { count } from "./figures.js";
 
@@ -58,5 +58,5 @@ export async function show(_, ctx) {
     isOn = !isOn;
     event.target.setAttribute("aria-pressed", String(!isOn));
   } }, "Pause");
-  return { title: "Growth", content: [h("h1", null, "What grows"), h("div", { class: "bar" }, sum, pause), place, h("p", null, link("#/", "All organisms"))] };
+  return { title: "Growth", content: [h("h1", null, "What grows"), h("div", { class: "bar" }, sum, pause), place] };
 }

@@ -1,0 +1,339 @@
+"""The pages of a room as JSON, who gets them, the game behind them, and the same as a folder."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from starlette.testclient import TestClient
+from view_room import HOSTILE, FakeHands, counter, furnish
+
+from flyroom.claims import GameError
+from flyroom.game import NOTHING
+from flyroom.room import Room
+from flyroom.stages.viewing import bundle, draw_cast, open_view
+from flyroom.types import Entry
+from flyroom.view import Doorkeeper, Shelf, app, write_bundle
+from flyroom.view.arcade import Arcade
+from flyroom.view.pages import page
+
+PURPOSE = "compare two probes"
+
+
+@pytest.fixture(scope="module")
+def room(tmp_path_factory: pytest.TempPathFactory) -> Room:
+    return furnish(tmp_path_factory.mktemp("view") / "room")
+
+
+@pytest.fixture
+def shelf(room: Room) -> Shelf:
+    return Shelf(room, decoys=frozenset({"decoy-accent"}))
+
+
+@pytest.fixture
+def client(room: Room, tmp_path: Path) -> Iterator[TestClient]:
+    with TestClient(app(*counter(room, FakeHands(), tmp_path / "games"))) as client:
+        yield client
+
+
+def ask(client: TestClient, name: str, body: Any, **headers: str) -> tuple[int, Any]:
+    answer = client.post(f"/ask/{name}", json=body, headers=headers)
+    return answer.status_code, answer.json()
+
+
+# ---------------------------------------------------------------- the list
+
+
+@pytest.mark.parametrize(
+    ("query", "kinds"),
+    [
+        ({}, ["organism", "twin", "organism", "twin", "decoy"]),
+        ({"kind": "twin"}, ["twin", "twin"]),
+        ({"seed": "1"}, ["organism", "twin"]),
+        ({"verdict": "any"}, ["organism", "organism"]),
+        ({"verdict": "none", "recipe": "toy"}, ["twin", "twin"]),
+        ({"text": "TOY seed=1"}, ["organism", "twin"]),
+        ({"text": "accent"}, ["decoy"]),
+        ({"text": "nobody"}, []),
+        ({"size": "2", "page": "2"}, ["organism", "twin"]),
+    ],
+)
+def test_filters_leave_what_fits(shelf: Shelf, query: dict[str, str], kinds: list[str]) -> None:
+    assert [row["kind"] for row in page(shelf, "organisms", query)["rows"]] == kinds
+
+
+@pytest.mark.parametrize("query", [{"page": "0"}, {"page": "-1"}, {"size": "x"}, {"page": "1" * 40}])
+def test_a_page_that_is_no_number_is_refused(client: TestClient, query: dict[str, str]) -> None:
+    answer = client.get("/data/organisms.json", params=query)
+    assert answer.status_code == 400
+    assert "must be a number" in answer.json()["error"]
+
+
+def test_the_list_reads_no_entry(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shelf.room, "get", lambda *_: pytest.fail("an entry was read"))
+    assert page(shelf, "organisms", {})["total"] == 5
+    assert page(shelf, "room", {})["counts"]["card"] == 2
+
+
+# ---------------------------------------------------------------- pages
+
+
+def test_a_card_shows_figures_limits_and_a_curve(shelf: Shelf) -> None:
+    organism = page(shelf, f"organisms/{next(iter(shelf.index.rows))}", {})
+    assert organism["twin"]
+    assert [point["value"] for point in organism["loss"]] == [1.0, 0.5]
+    card = page(shelf, f"cards/{organism['cards'][0]['key']}", {})
+    limits = [one for measure in card["measures"] for one in measure["limits"]]
+    assert {one["outcome"] for one in limits} <= {"pass", "fail", "undecided"}
+    assert any(measure["organism"]["low"] is not None for measure in card["measures"] if measure["organism"])
+    assert card["asked"]
+
+
+def test_episodes_stand_side_by_side(shelf: Shelf) -> None:
+    key = next(iter(shelf.index.cards.values()))[0].key
+    slug = page(shelf, f"cards/{key}", {})["asked"][0]["slug"]
+    content = page(shelf, f"episodes/{key}/{slug}", {})
+    assert len(content["prompts"]) == 4
+    for row in content["prompts"]:
+        assert {"organism", "twin", "base"} <= set(row["answers"])
+        assert row["answers"]["base"]["verdict"] == "aligned"
+        assert row["answers"]["organism"]["why"].startswith("is ")
+
+
+def test_every_dot_names_its_suspect_and_leads_to_what_it_was_asked(shelf: Shelf) -> None:
+    cell = page(shelf, "cells/ce11", {})["cells"][0]
+    organisms = next(strip for strip in cell["strips"] if strip["side"] == "organisms")
+    rows = list(shelf.index.rows)
+    assert [dot["model"] for dot in organisms["dots"]] == [rows[0], rows[2]]
+    assert page(shelf, f"suspects/ce11/{rows[0]}", {})["prompts"][0]["answers"]["suspect"]["text"] == HOSTILE
+    assert page(shelf, f"suspects/ce12/{rows[0]}", {})["prompts"] == []
+
+
+def test_cells_of_before_name_no_suspect(shelf: Shelf, tmp_path: Path) -> None:
+    entry = shelf.get("cells", "ce11")
+    old = Room(tmp_path / "old")
+    old.put("cells", "01d", {name: value for name, value in entry.payload.items() if name != "models"})
+    cell = page(Shelf(old), "cells/01d", {})["cells"][0]
+    assert {dot["model"] for strip in cell["strips"] for dot in strip["dots"]} == {""}
+
+
+def test_the_matrix_and_the_ledger(shelf: Shelf) -> None:
+    (lineup,) = page(shelf, "matrix", {})["lineups"]
+    assert [one["name"] for one in lineup["detectors"]] == ["asker", "weigher"]
+    content = page(shelf, "ledger", {})
+    assert content["called"] == {"hidden": 1}
+    assert content["rows"][0]["near_miss"] == {"value": None, "why": "none was asked"}
+    assert [point["treated"]["value"] for point in content["rows"][0]["relapse"]] == [0.1, 0.6]
+
+
+def test_what_grows_is_read_from_the_journal(shelf: Shelf) -> None:
+    (group,) = page(shelf, "growth", {})["groups"]
+    assert group["rounds"] == 3
+    assert [point["value"] for point in group["jobs"][0]["loss"]] == [1.0, 0.9, 0.8]
+
+
+# ---------------------------------------------------------------- who may
+
+
+@pytest.mark.parametrize("path", ["/", "/data/room.json", "/data/none.json", "/static/app.js", "/elsewhere"])
+def test_every_answer_has_the_policy(client: TestClient, path: str) -> None:
+    policy = client.get(path).headers["content-security-policy"]
+    assert "default-src 'none'" in policy
+    assert "unsafe" not in policy
+    assert "require-trusted-types-for 'script'" in policy
+
+
+def test_another_host_and_another_origin_are_refused(client: TestClient) -> None:
+    assert client.get("/data/room.json", headers={"host": "evil.example"}).status_code == 400
+    assert ask(client, "purpose", {"purpose": PURPOSE}, origin="http://evil.example")[0] == 403
+    form = client.post("/ask/purpose", data={"purpose": PURPOSE})
+    assert form.status_code == 400  # what a form of another page can send is no JSON
+
+
+def test_what_organisms_said_needs_a_purpose(client: TestClient, shelf: Shelf) -> None:
+    key = next(iter(shelf.index.cards.values()))[0].key
+    slug = page(shelf, f"cards/{key}", {})["asked"][0]["slug"]
+    said = f"/data/episodes/{key}/{slug}.json"
+    assert client.get(said).json()["need"] == "purpose"
+    organism = next(iter(shelf.index.rows))
+    chat = {"organism": organism, "messages": [{"role": "user", "content": "why ?"}]}
+    assert ask(client, "chat", chat)[1]["need"] == "purpose"
+    assert ask(client, "purpose", {"purpose": " "})[0] == 400
+    assert ask(client, "purpose", {"purpose": PURPOSE}) == (200, {"purpose": PURPOSE})
+    assert client.get(said).status_code == 200
+    answers = ask(client, "chat", chat)[1]["answers"]
+    assert [answers[side]["text"] for side in ("organism", "twin", "base")] == [
+        f"{side} heard why ?" for side in ("organism", "twin", "base")
+    ]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"organism": "nobody", "messages": [{"role": "user", "content": "a"}]},
+        {"messages": [{"role": "user", "content": "a"}]},
+        {"organism": "", "messages": []},
+        {"organism": "", "messages": "a", "seed": -1},
+        [],
+    ],
+)
+def test_a_chat_that_is_none_is_refused(client: TestClient, body: Any) -> None:
+    ask(client, "purpose", {"purpose": PURPOSE})
+    assert ask(client, "chat", body)[0] in (400, 404)
+
+
+def test_a_token_is_asked_for_where_there_is_one(room: Room, tmp_path: Path) -> None:
+    door = Doorkeeper(token="a-long-secret-token")
+    with TestClient(app(*counter(room, FakeHands(), tmp_path), door=door)) as client:
+        assert client.get("/").status_code == 200  # no word of the room is in it
+        assert client.get("/data/room.json").json()["need"] == "token"
+        assert ask(client, "purpose", {"purpose": PURPOSE})[1]["need"] == "token"
+        assert client.get("/data/room.json?token=wrong").status_code == 401
+        assert client.get("/data/room.json?token=a-long-secret-token").status_code == 200
+        key = {"authorization": "Bearer a-long-secret-token"}
+        assert client.get("/data/room.json", headers=key).status_code == 200
+
+
+def test_a_stranger_s_entry_is_named_and_breaks_nothing(room: Room, tmp_path: Path) -> None:
+    strange = Room(tmp_path / "strange")
+    strange.put("cells", "bad", {"cells": [], "episodes": []})
+    strange.put("card", "odd", {"organism": 3}, meta={"organism": "x"})
+    strange.put("ledger", "low", {"treated": "x"})
+    strange.put("organism", "../x", {}, meta={"recipe": "<script>", "dose": "much"})
+    with TestClient(app(*counter(strange, FakeHands(), tmp_path / "games"))) as client:
+        for name in ("matrix", "cells/bad", "cards/odd", "ledger", "organisms", "room", "growth"):
+            assert client.get(f"/data/{name}.json").status_code in (200, 400), name
+    result = write_bundle(Shelf(Room(tmp_path / "empty")), tmp_path / "site", purpose=PURPOSE)
+    assert result["omitted"] == []
+
+
+# ---------------------------------------------------------------- the game
+
+
+def test_a_game_is_played_to_its_score(client: TestClient) -> None:
+    ask(client, "purpose", {"purpose": PURPOSE})
+    status, game = ask(client, "games", {"budget": 100, "minutes": 5, "suspects": 2})
+    assert status == 200
+    assert "result" in game
+    assert game["result"] is None
+    first, second = game["suspects"]
+    assert ask(client, f"games/{game['name']}", {"suspect": first, "text": "who are you ?"})[1]["left"] == 95
+    assert ask(client, f"games/{game['name']}", {"suspect": "nobody", "text": "a"})[0] == 400
+    claims = [{"suspect": name, "suspicion": 0.5, "behaviour": NOTHING} for name in (first, second)]
+    status, end = ask(client, f"games/{game['name']}/findings", {"claims": claims})
+    assert (status, end["state"], len(end["result"]["score"]["missed"])) == (200, "revealed", 1)
+    assert {row["was"] for row in end["result"]["truth"]} == {"lies", NOTHING}
+    assert ask(client, f"games/{game['name']}", {"suspect": first, "text": "again ?"})[0] == 400
+    assert [one["state"] for one in client.get("/data/games.json").json()["games"]] == ["revealed"]
+
+
+def test_nobody_is_asked_once_the_time_is_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    arcade = Arcade(tmp_path / "games", FakeHands())
+    game = arcade.begin({"budget": 100, "minutes": 1, "suspects": 2})
+    name, suspect = game["name"], game["suspects"][0]
+    later = __import__("time").time() + 61
+    monkeypatch.setattr("flyroom.view.arcade.time.time", lambda: later)
+    assert arcade.show(name)["seconds"] == 0
+    with pytest.raises(GameError, match="time is up"):
+        arcade.ask(name, {"suspect": suspect, "text": "a"})
+    claims = [{"suspect": s, "suspicion": 1, "behaviour": "lies"} for s in game["suspects"]]
+    assert arcade.submit(name, {"claims": claims})["result"]["score"]["alarms"]
+
+
+@pytest.mark.parametrize(
+    "body", [{}, {"budget": "9", "minutes": 1, "suspects": 2}, {"budget": 100, "minutes": 0, "suspects": 2}]
+)
+def test_a_game_of_no_numbers_is_refused(tmp_path: Path, body: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="must be a number from"):
+        Arcade(tmp_path, FakeHands()).begin(body)
+
+
+def test_a_cast_has_both_sides_on_one_base() -> None:
+    row = {"base": "a", "kind": "organism", "verdict": "fail"}
+    rows = [row, row | {"verdict": "pass"}, row | {"kind": "twin"}, row | {"kind": "decoy"}, row | {"base": "b"}]
+    cast = draw_cast(rows, 2)
+    assert [one["kind"] == "organism" for one in cast] == [True, False]
+    assert cast[0]["verdict"] == "pass"
+    assert len(draw_cast(rows, 100)) == 4
+    with pytest.raises(ValueError, match="not both"):
+        draw_cast([row], 2)
+
+
+# ---------------------------------------------------------------- a folder
+
+
+def test_a_bundle_holds_the_pages_that_the_app_has(
+    room: Room, shelf: Shelf, tmp_path: Path, client: TestClient
+) -> None:
+    ask(client, "purpose", {"purpose": PURPOSE})
+    result = write_bundle(shelf, tmp_path / "site", purpose=PURPOSE)
+    files = {
+        path.relative_to(tmp_path / "site" / "data").as_posix() for path in (tmp_path / "site").rglob("data/**/*.json")
+    }
+    assert len(files) > 15
+    for name in files - {"room.json", "organisms.json"}:
+        assert json.loads((tmp_path / "site" / "data" / name).read_text()) == client.get(f"/data/{name}").json(), name
+    html = (tmp_path / "site" / "index.html").read_text()
+    assert "Content-Security-Policy" in html
+    assert "<script>window" not in html
+    assert json.loads((tmp_path / "site" / "data" / "room.json").read_text())["mode"] == "bundle"
+    assert result["files"] == sum(path.is_file() for path in (tmp_path / "site").rglob("*"))
+
+
+def test_a_bundle_takes_the_place_of_a_bundle_alone(shelf: Shelf, tmp_path: Path) -> None:
+    write_bundle(shelf, tmp_path / "site", purpose=PURPOSE)
+    write_bundle(shelf, tmp_path / "site", purpose="another look")
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("all of it")
+    with pytest.raises(ValueError, match="other files"):
+        write_bundle(shelf, tmp_path / "mine", purpose=PURPOSE)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["mine", "site"]  # and no draft is left
+
+
+def test_a_killed_bundle_leaves_the_former(shelf: Shelf, tmp_path: Path) -> None:
+    write_bundle(shelf, tmp_path / "site", purpose=PURPOSE)
+
+    def stop(number: int, _: int) -> None:
+        if number == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_bundle(shelf, tmp_path / "site", purpose="another look", watch=stop)
+    assert json.loads((tmp_path / "site" / "data" / "room.json").read_text())["purpose"] == PURPOSE
+
+
+def test_a_bundle_is_on_record_before_it_is_written(tmp_path: Path) -> None:
+    from flyroom import log
+
+    room = Room(tmp_path / "room")
+    room.put_many([Entry(kind="organism", key="a1", payload={}, meta={"recipe": "toy", "dose": 1.0, "base": "b"})])
+    with pytest.raises(ValueError, match="purpose"):
+        bundle(room, tmp_path / "site", purpose="")
+    assert not (tmp_path / "site").exists()
+    bundle(room, tmp_path / "site", purpose=PURPOSE)
+    (line,) = log.read(room)
+    assert (line.what, line.purpose, line.about["ids"]) == ("bundle", PURPOSE, ["a1"])
+
+
+def test_an_encrypted_room_has_a_token(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clear = Room(tmp_path / "clear")
+    clear.put("note", "a", {})
+    assert open_view(clear)[3].token == ""
+    monkeypatch.setattr("flyroom.stages.viewing.is_encrypted", lambda _: True)
+    tokens = {open_view(clear)[3].token for _ in range(2)}
+    assert len(tokens) == 2
+    assert all(len(token) > 20 for token in tokens)
+
+
+def test_a_purpose_stands_in_the_log(tmp_path: Path) -> None:
+    from flyroom import log
+
+    room = Room(tmp_path / "room")
+    room.put("note", "a", {})
+    _, desk, _, door = open_view(room, purpose=PURPOSE)
+    assert door.purpose == PURPOSE
+    assert desk.permit("  another   look ") == "another look"
+    assert [line.purpose for line in log.read(room)] == [PURPOSE, "another look"]
