@@ -3,17 +3,37 @@
 from __future__ import annotations
 
 import json
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 
-from flyroom.terminal import ROOM, AsJson, Purpose, RoomPath, emit, require_purpose, table
+from flyroom.terminal import (
+    ROOM,
+    AsJson,
+    Purpose,
+    RoomPath,
+    card_table,
+    cell_table,
+    emit,
+    err,
+    legible,
+    require_purpose,
+    shorten,
+    table,
+)
 
 if TYPE_CHECKING:
-    from flyroom.types import PlugIn, World
+    from flyroom.room import Room
+    from flyroom.types import Entry, PlugIn, World
 
 list_app = typer.Typer()
+KINDS = (  # of entries, as far as verbs of flyroom make them
+    *("organism", "card", "cells", "checkpoint", "files", "episodes", "verdicts", "doctor", "redteam"),
+    *("treatment", "relapse", "ledger", "log"),
+)
+SHOWN, LONGEST = 6, 160  # entries of a list and characters of a value that `show` prints
 
 
 @list_app.command()
@@ -112,7 +132,7 @@ def _plug_in_row(name: str, detector: PlugIn) -> dict[str, str]:
 def list_room(
     room: RoomPath = ROOM,
     kind: Annotated[
-        str | None, typer.Option(help="organism, card, cells, checkpoint, files, episodes, verdicts or doctor.")
+        str | None, typer.Option(help="Entries of one kind alone: organism, card, cells, ledger, episodes …")
     ] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -123,7 +143,10 @@ def list_room(
     from flyroom.log import KIND
     from flyroom.room import Room
 
-    entries = Room(room, create=False).list(kind)
+    everything = Room(room, create=False).list()
+    if kind is not None:
+        _require_kind(kind, [*KINDS, *(entry.kind for entry in everything)])
+    entries = [entry for entry in everything if kind in (None, entry.kind)]
     rows = [
         {"kind": e.kind, "id": e.key, **e.meta}
         for e in entries
@@ -132,6 +155,13 @@ def list_room(
     if not as_json:
         table(str(room), [_line(row) for row in rows])
     emit({"entries": rows}, as_json)
+
+
+def _require_kind(kind: str, kinds: list[str]) -> None:
+    if kind not in kinds:
+        close = get_close_matches(kind, kinds, n=1)
+        hint = f"did you mean {close[0]!r}? " if close else ""
+        raise ValueError(f"kind is {shorten(kind)}; {hint}it must be one of {', '.join(dict.fromkeys(kinds))}")
 
 
 def _line(row: dict[str, Any]) -> dict[str, str]:
@@ -146,30 +176,22 @@ def show(
     episodes: Annotated[
         bool, typer.Option("--episodes", help="What was asked for a card or a cell, answered, and judged.")
     ] = False,
+    whole: Annotated[bool, typer.Option("--all", help="All of it, as JSON.")] = False,
     purpose: Purpose = None,
     as_json: AsJson = False,
 ) -> None:
-    """One entry of the room, in full; with --episodes every question behind a card or a detector's cells. Reading what
-    organisms said needs a --purpose.
+    """One entry of the room, on a screen; with --all or --json in full. With --episodes every question behind a card or
+    a detector's cells: reading what organisms said needs a --purpose.
     """
-    from flyroom import log, stages
-    from flyroom.marks.mark import purpose_of
     from flyroom.room import Room
-    from flyroom.types import plain
 
-    reason = purpose_of(require_purpose(purpose)) if episodes else ""
+    words = require_purpose(purpose) if episodes else ""
     store = Room(room, create=False)
     listing = store.find(id)
     entry = store.get(listing.kind, listing.key)
     assert entry is not None
     if episodes:
-        log.read(store)
-        log.act(store, "show episodes", ids=[entry.key], purpose=reason)
-    if episodes:
-        rows = [_episode(plain(episode)) for episode in stages.episodes_behind(store, entry)]
-        if not as_json:
-            table(f"{entry.kind} {entry.key}", [row | {"messages": _chat(row["messages"])} for row in rows])
-        emit({"episodes": rows}, as_json)
+        _show_episodes(store, entry, words, as_json)
         return
     content = {
         "kind": entry.kind,
@@ -177,9 +199,65 @@ def show(
         "content": entry.payload,
         "tensors": {name: list(t.shape) for name, t in entry.tensors.items()},
     }
-    if not as_json:
+    if whole and not as_json:
         Console().print_json(json.dumps(content))
+    elif not as_json:
+        _show_briefly(entry)
+        err.print(legible(f"All of it: flyroom show {entry.key} --all"))
     emit(content, as_json)
+
+
+def _show_briefly(entry: Entry) -> None:
+    """What fits a screen: the figures of a card or of cells; of anything else its fields, each on a line or two."""
+    from pydantic import TypeAdapter
+
+    from flyroom.report import detector_figures, figures_of
+    from flyroom.types import Card, Cell
+
+    if entry.kind == "card":
+        card = TypeAdapter(Card).validate_python(dict(entry.payload))
+        card_table([figures_of(card)])
+    elif entry.kind == "cells":
+        cells = TypeAdapter(list[Cell]).validate_python(entry.payload["cells"])
+        cell_table([detector_figures(cell) for cell in cells])
+    else:
+        fields = {**entry.meta, **entry.payload}
+        rows = [{"field": name, "value": text} for name, value in fields.items() for name, text in _expand(name, value)]
+        sizes = sum(tensor.numel() for tensor in entry.tensors.values())
+        rows += [{"field": "tensors", "value": f"{len(entry.tensors)}, of {sizes:,} numbers"}] if sizes else []
+        table(f"{entry.kind} {entry.key}", rows)
+
+
+def _expand(name: str, value: Any) -> list[tuple[str, str]]:
+    """A record that holds records as a line for each; nothing for what is empty."""
+    if isinstance(value, dict) and any(isinstance(part, dict) for part in value.values()):
+        return [(f"{name}.{key}", _abridge(part)) for key, part in value.items() if part and key != "is"]
+    return [] if value in (None, "", [], {}) else [(name, _abridge(value))]
+
+
+def _abridge(value: Any) -> str:
+    """A value on a line or two; of a list how long it is, of a record what it is and its fields."""
+    if isinstance(value, list) and len(value) > SHOWN:
+        return f"{len(value)} entries, the last {_abridge(value[-1])}"
+    if isinstance(value, dict):
+        parts = (f"{name} {_abridge(part)}" for name, part in value.items() if name != "is" and part not in (None, ""))
+        value = f"{value.get('is', '')} ({', '.join(parts)})".strip()
+    text = str(value)
+    return text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
+
+
+def _show_episodes(store: Room, entry: Entry, words: str, as_json: bool) -> None:
+    from flyroom import log, stages
+    from flyroom.marks.mark import purpose_of
+    from flyroom.types import plain
+
+    reason = purpose_of(words)
+    log.read(store)
+    log.act(store, "show episodes", ids=[entry.key], purpose=reason)
+    rows = [_episode(plain(episode)) for episode in stages.episodes_behind(store, entry)]
+    if not as_json:
+        table(f"{entry.kind} {entry.key}", [row | {"messages": _chat(row["messages"])} for row in rows])
+    emit({"episodes": rows}, as_json)
 
 
 def _episode(record: dict[str, Any]) -> dict[str, Any]:
