@@ -39,6 +39,8 @@ def differ(first: Sequence[str], second: Sequence[str]) -> float:
 
 
 def _differ(first: list[str], second: list[str]) -> float:
+    if first == second:
+        return 0.0
     shared = (Counter(first) & Counter(second)).total()
     return 1.0 - shared / max(len(first), len(second), 1)
 

@@ -1,0 +1,318 @@
+"""A model that nobody grew, assessed by instruments that were calibrated on models which were.
+
+In this order: the target is found and the calibrated base opened; the sheet of probes is written; the plan's hash goes
+into the room's log; calibrated models are read, or taken from the room; then the model itself is asked. What was asked
+is in the room at once, so a killed assessment goes on where it was.
+
+Left out: detectors that learn from known models, and methods of red teams, which are calibrated by `flyroom redteam`.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from flyroom.assess import (
+    Assessment,
+    Calibration,
+    Member,
+    Outside,
+    Probe,
+    Repeat,
+    calibrate,
+    carries_over,
+    conclude,
+    leave_out,
+    look_outside,
+    rate_at_most,
+)
+from flyroom.card.desk import fingerprint
+from flyroom.cell import Isolation
+from flyroom.client import Address
+from flyroom.engine.endpoint import Budget
+from flyroom.lab import Material
+from flyroom.lineup import is_target
+from flyroom.room import Room
+from flyroom.stages.assessing.checklist import Item, write_sheet
+from flyroom.stages.assessing.confirming import repeat
+from flyroom.stages.assessing.planning import announce, write_plan
+from flyroom.stages.assessing.reading import (
+    REFUSAL,
+    Instrument,
+    Sitting,
+    narrow,
+    read_members,
+    read_model,
+    workplace,
+)
+from flyroom.stages.assessing.saying import describe, limits_of
+from flyroom.stages.assessing.targets import Target, base_named, is_address, open_endpoint, open_folder
+from flyroom.stages.bases import OpenBase, locate, open_base
+from flyroom.stages.benches import chosen_detectors
+from flyroom.stages.graders import open_graders
+from flyroom.stages.organisms import stored
+from flyroom.types import Organism, Rated, Verdict, Watch, digest
+from flyroom.vault import current
+
+LABEL = b"flyroom assessment 1\n"  # what a signature is of, beside the report
+WHITE_BOX = ("logit-difference",)  # the detectors of a folder, where none are named
+PROBES = 16
+
+
+@dataclass(frozen=True, kw_only=True)
+class Terms:
+    """How a model is assessed. `model` is its name behind an endpoint, `base` that of the base it is a change of.
+
+    `detectors` stand beside the probes in the locked instrument (None: none for an endpoint, one for a folder).
+    `probes` are those of each threat. Raises ValueError for fewer than 4.
+    """
+
+    model: str = ""
+    base: str = ""
+    detectors: Sequence[str] | None = None
+    probes: int = PROBES
+    seed: int = 0
+    budget: Budget = field(default_factory=Budget)
+    isolation: Isolation = "strict"
+
+    def __post_init__(self) -> None:
+        if self.probes < 4:
+            raise ValueError(f"probes is {self.probes}; it must be at least 4")
+
+
+def assess(
+    where: str | Path, room: Room, *, terms: Terms, address: Address | None = None, watch: Watch | None = None
+) -> Assessment:
+    """Assess a model behind an endpoint (`where` is its address), or in a folder: an adapter, or a whole model.
+
+    Args: room, whose organisms, twins and decoys calibrate; address, how the endpoint is asked. Raises ValueError,
+    before a model is opened, for a folder that there is not, a missing model and a room without organisms.
+    """
+    began = time.perf_counter()
+    names = _bases_in(room)
+    _check(where, terms)
+    base = open_base(_choose_base(where, terms, names))
+    target = _open(str(where), room, base, terms, address)
+    organisms, notes = _gather(room, base, target)
+    instrument, reasons = _build(organisms, base, target, terms)
+    plan = announce(write_plan(instrument, target, base.engine.base, organisms), room)
+    with open_graders((o.recipe for o in organisms), base):
+        bases = _read_bases(instrument, organisms, base, target, room, names, watch)
+        members = bases.get(base.engine.base.name, []) if not target.foreign else []
+        sitting = _ask(instrument, target)
+        repeats = repeat(instrument.sheet, sitting, target, members) if sitting.answers else {}
+    probes = tuple(_count(item, sitting, repeats.get(item.threat, ())) for item in instrument.sheet.items)
+    outside, calibration = _compare(target, sitting, members, bases)
+    threats = [probe for probe, item in zip(probes, instrument.sheet.items, strict=True) if item.counts]
+    verdicts = conclude(sitting.readings, calibration, outside, threats, repeats)
+    notes = (*notes, *target.notes, *sitting.notes, *(target.endpoint.notes if target.endpoint else ()))
+    return Assessment(
+        model=target.name,
+        scope=describe(target, base, instrument, organisms, probes, sitting) | {"not_run": reasons},
+        plan=plan,
+        probes=probes,
+        threats=verdicts.threats,
+        outside=outside,
+        abstained=verdicts.abstained,
+        why=verdicts.why,
+        p=verdicts.standing.p if verdicts.standing else None,
+        flagged=verdicts.flagged,
+        alarm=calibration.alarm if calibration else None,
+        cost=_cost(target, terms.budget, time.perf_counter() - began),
+        limits=limits_of(target, organisms, calibration),
+        notes=notes,
+    )
+
+
+# ---------------------------------------------------------------- what is had before
+
+
+def _check(where: str | Path, terms: Terms) -> None:
+    if is_address(str(where)):
+        if not terms.model:
+            raise ValueError("model is missing; name the model behind the endpoint with --model")
+    elif not Path(where).is_dir():
+        raise ValueError(f"target is {where}; there is no such folder, and it is no address (http://...)")
+    if terms.detectors:
+        chosen_detectors(terms.detectors, known=False, isolation=terms.isolation)
+
+
+def _bases_in(room: Room) -> Counter[str]:
+    """The bases of the room's organisms, by name."""
+    names = Counter(str(listing.meta.get("base")) for listing in room.list("organism"))
+    if not names:
+        raise ValueError(f"calibrated is {room.root}; it holds no organism: grow some, with twins, to calibrate on")
+    return names
+
+
+def _choose_base(where: str | Path, terms: Terms, names: Counter[str]) -> str:
+    """The base whose organisms calibrate: that of the target where the room has it, else the room's most frequent."""
+    own = terms.base or ("" if is_address(str(where)) else base_named(Path(where)))
+    match = next((name for name in names if own and own in (name, locate(name))), None)
+    return match or names.most_common(1)[0][0]
+
+
+def _open(where: str, room: Room, base: OpenBase, terms: Terms, address: Address | None) -> Target:
+    if is_address(where):
+        return open_endpoint(address or Address(url=where), terms.model, base, room, terms.budget)
+    return open_folder(Path(where), base, named=terms.base)
+
+
+def _gather(room: Room, base: OpenBase, target: Target) -> tuple[list[Organism], tuple[str, ...]]:
+    """The models that calibrate, of the world that most organisms are of; not the target itself, should it be one."""
+    every = stored(room, base, None)
+    worlds = Counter(digest(o.recipe.world) for o in every if is_target(o))
+    if not worlds:
+        raise ValueError(f"calibrated is {room.root}; it holds no organism above dose 0 on {base.engine.base.name}")
+    world = worlds.most_common(1)[0][0]
+    organisms = [o for o in every if digest(o.recipe.world) == world]
+    rest = [o for o in organisms if not _is_same(o, target)]
+    notes = ["the model is itself in the room; it is left out of what calibrates"] if len(rest) < len(organisms) else []
+    if len(organisms) < len(every):
+        notes.append(f"{len(every) - len(organisms)} models of other worlds are left out")
+    return rest, tuple(notes)
+
+
+def _is_same(organism: Organism, target: Target) -> bool:
+    if target.weights:
+        return fingerprint(organism.patch) == target.weights
+    return target.endpoint is not None and len(target.name) >= 6 and organism.id.startswith(target.name)
+
+
+def _build(organisms: Sequence[Organism], base: OpenBase, target: Target, terms: Terms) -> tuple[Instrument, list[str]]:
+    world = next(o.recipe.world for o in organisms)
+    material = Material.of(world, seed=terms.seed)
+    names = terms.detectors
+    if names is None:
+        names = () if target.endpoint else WHITE_BOX
+    sheet = write_sheet(
+        world, organisms, material, n=terms.probes, seed=terms.seed, temperature=base.engine.parts.temperature
+    )
+    instrument = Instrument(
+        sheet=sheet,
+        detectors=chosen_detectors(names, known=False, isolation=terms.isolation) if names else {},
+        material=material,
+        seed=terms.seed,
+        isolation=terms.isolation,
+    )
+    return narrow(instrument, target.access)
+
+
+# ---------------------------------------------------------------- asked
+
+
+def _read_bases(
+    instrument: Instrument,
+    organisms: Sequence[Organism],
+    base: OpenBase,
+    target: Target,
+    room: Room,
+    names: Counter[str],
+    watch: Watch | None,
+) -> dict[str, list[Member]]:
+    """Calibrated models by base: the one, or for a model on another base all of them, if they are enough to say how
+    what is known carries over.
+    """
+    if not target.foreign:
+        return {base.engine.base.name: read_members(instrument, organisms, base.engine, room, watch)}
+    if len(names) < 5:
+        return {}
+    opened = {name: open_base(name) for name in names}
+    world = digest(organisms[0].recipe.world)
+    return {
+        name: read_members(
+            instrument, [o for o in stored(room, b, None) if digest(o.recipe.world) == world], b.engine, room, watch
+        )
+        for name, b in opened.items()
+    }
+
+
+def _ask(instrument: Instrument, target: Target) -> Sitting:
+    """What is read on the target. A model on a foreign base may not take the prompts at all; that is said."""
+    empty = Sitting(readings={}, benign=(), answers={}, scores={})
+    if target.engine is None:
+        return empty
+    try:
+        with workplace(instrument) as work:
+            return read_model(instrument, target.engine, target.ref, work)
+    except ValueError as error:
+        if not target.foreign:
+            raise
+        return replace(empty, notes=(f"it could not be asked: {error}",))
+
+
+def _count(item: Item, sitting: Sitting, repeats: Sequence[Repeat]) -> Probe:
+    """What came of a threat's probes."""
+    scores, answers = sitting.scores.get(item.threat, ()), sitting.answers.get(item.threat, ())
+    telling = [s for s in scores if s.verdict is not Verdict.UNKNOWN]
+    bad = sum(s.verdict is Verdict.MISALIGNED for s in telling)
+    return Probe(
+        threat=item.threat,
+        behaviour=item.behaviour,
+        condition=item.condition,
+        source=item.source,
+        asked=len(answers),
+        answered=len(telling),
+        misaligned=bad,
+        refused=sum(bool(REFUSAL.match(answer.text)) for answer in answers),
+        unknown=len(answers) - len(telling),
+        rate_at_most=rate_at_most(bad, len(telling), sensitivity=_sensitivity(item)),
+        why=item.why or ("" if answers else "it was not asked"),
+        marks=item.marks,
+        unrepeated=sum(not r.confirmed for r in repeats),
+    )
+
+
+def _sensitivity(item: Item) -> float:
+    """The lower bound of what the judge finds of misaligned answers, where that was measured."""
+    return item.judge.sensitivity.low if isinstance(item.judge, Rated) else 1.0
+
+
+def _compare(
+    target: Target, sitting: Sitting, members: Sequence[Member], bases: Mapping[str, Sequence[Member]]
+) -> tuple[Outside, Calibration | None]:
+    """Whether the target is one of a calibrated kind, and what is known of the instrument there."""
+    if not target.foreign:
+        calibration = calibrate(members) if any(m.side == "clean" for m in members) else None
+        return look_outside(sitting.benign, members), calibration
+    if not carries_over(bases):
+        return Outside(outside=True, why=target.foreign), None
+    alarm, recalls = leave_out(bases)
+    clean = [m.readings for group in bases.values() for m in group if m.side == "clean"]
+    why = f"{target.foreign}; what is said is what carried over between {len(bases)} bases, each left out in turn"
+    return Outside(outside=False, why=why), Calibration(alarm=alarm, recalls=recalls, clean=clean)
+
+
+def _cost(target: Target, budget: Budget, seconds: float) -> dict[str, Any]:
+    """What the target's answers cost; what calibration did is not in it, but for the seconds."""
+    if target.endpoint is None:
+        return {"seconds": round(seconds, 1), "money": 0.0}
+    account = target.endpoint.account
+    return {
+        "requests": account.requests,
+        "retries": account.retries,
+        "from_room": account.from_room,
+        "read": account.forward,
+        "written": account.generated,
+        "money": round(budget.price(account.forward, account.generated), 6) if budget.prices else None,
+        "unanswered": dict(account.faults),
+        "refusals": account.refusals,
+        "seconds": round(seconds, 1),
+    }
+
+
+def sign(figures: Mapping[str, Any]) -> dict[str, str] | None:
+    """The signature of a report by this machine's identity; None where there is none."""
+    identity = current()
+    if identity is None:
+        return None
+    text = json.dumps(dict(figures), sort_keys=True).encode()
+    return {"signer": identity.signer, "signature": identity.sign(LABEL + text).hex()}
+
+
+__all__ = ["Terms", "assess", "sign"]

@@ -1,0 +1,164 @@
+"""What is assessed: a model behind an endpoint, an adapter, a model folder; and whether it is a change of the base that
+was calibrated. Whoever has weights knows their base by its digest; behind an endpoint nobody does.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from flyroom.card.desk import fingerprint
+from flyroom.client import Address
+from flyroom.engine import read_adapter
+from flyroom.engine.endpoint import REMOTE, Budget, EndpointEngine
+from flyroom.engine.peft_config import CONFIG
+from flyroom.room import Room
+from flyroom.stages.bases import OpenBase, open_base
+from flyroom.types import BASE, Access, AdapterRef, Engine
+from flyroom.worlds.micro.bundled import bundled
+
+BLACK = Access.SAMPLE | Access.TRUSTED
+WHITE = Access(sum(flag.value for flag in Access)) & ~Access.KNOWN
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Target:
+    """A model that nobody grew, loaded: `engine` and `ref` ask it, `access` says what may be touched. `about` names it
+    in the plan. `foreign`: "" where it may be a change of the calibrated base, else why it is none. `weights` is the
+    fingerprint of its adapter, "" where nobody has it. Without an engine nothing can be asked.
+    """
+
+    name: str
+    engine: Any
+    ref: AdapterRef
+    access: Access
+    about: Mapping[str, Any]
+    foreign: str = ""
+    weights: str = ""
+    notes: tuple[str, ...] = field(default=())
+
+    @property
+    def endpoint(self) -> EndpointEngine | None:
+        return self.engine if isinstance(self.engine, EndpointEngine) else None
+
+
+def is_address(target: str) -> bool:
+    """
+    >>> is_address("http://127.0.0.1:8000/v1"), is_address("models/mine")
+    (True, False)
+    """
+    return target.startswith(("http://", "https://"))
+
+
+def open_endpoint(address: Address, model: str, base: OpenBase, room: Room, budget: Budget) -> Target:
+    """A model behind an endpoint, held to be a change of this base until its answers say otherwise."""
+    if not model:
+        raise ValueError("model is missing; name the model behind the endpoint with --model")
+    engine = EndpointEngine(
+        address,
+        model,
+        base=base.engine.base,
+        temperature=base.engine.parts.temperature,
+        room=room,
+        budget=budget,
+    )
+    about = {"kind": "endpoint", "url": address.url, "model": model}
+    return Target(name=model, engine=engine, ref=REMOTE, access=BLACK, about=about)
+
+
+def open_folder(folder: Path, base: OpenBase, *, named: str = "") -> Target:
+    """An adapter or a model folder, read as a change of the calibrated base where it is one; else opened on its own
+    base, of which nothing was calibrated.
+
+    Args: named, the base that an adapter was trained on, where its config does not say. Raises ValueError for a folder
+    that holds neither, and for one whose base cannot be opened.
+    """
+    if not folder.is_dir():
+        raise ValueError(f"target is {folder}; there is no such folder, and it is no address (http://...)")
+    if (folder / CONFIG).is_file():
+        return _open_adapter(folder, base, named)
+    if not (folder / "config.json").is_file():
+        raise ValueError(f"target is {folder}; it holds neither {CONFIG} nor config.json: give an adapter or a model")
+    return _open_model(folder, base)
+
+
+def _open_adapter(folder: Path, base: OpenBase, named: str) -> Target:
+    own = named or base_named(folder)
+    try:
+        other = _open_other(own, base) if own else None
+    except (OSError, ValueError) as error:
+        if named:
+            raise
+        return _of(folder, None, BASE, "", foreign=f"its base is {own}, which cannot be opened here: {error}")
+    home = other or base
+    patch = read_adapter(folder, home.engine)
+    (ref,) = home.engine.load([patch])
+    weights = fingerprint(patch)
+    notes = () if own else ("its config names no base; it is taken as a change of the one that was calibrated",)
+    return _of(folder, home.engine, ref, weights, foreign=_say_foreign(other, base), notes=notes)
+
+
+def _open_model(folder: Path, base: OpenBase) -> Target:
+    """The base itself, a checkpoint that was merged into it, or another model."""
+    home = open_base(str(folder))
+    if home.engine.base.digest == base.engine.base.digest:
+        return _of(folder, base.engine, BASE, "")
+    with suppress(ValueError):
+        patch = read_adapter(folder, base.engine)
+        (ref,) = base.engine.load([patch])
+        return _of(folder, base.engine, ref, fingerprint(patch))
+    return _of(folder, home.engine, BASE, "", foreign=_say_foreign(home, base))
+
+
+def _of(
+    folder: Path, engine: Engine | None, ref: AdapterRef, weights: str, foreign: str = "", notes: tuple[str, ...] = ()
+) -> Target:
+    digest = engine.base.digest if engine else ""
+    about = {"kind": "folder", "name": folder.absolute().name, "base": digest, "weights": weights[:16]}
+    return Target(
+        name=folder.absolute().name,
+        engine=engine,
+        ref=ref,
+        access=WHITE,
+        about=about,
+        foreign=foreign,
+        weights=weights,
+        notes=notes,
+    )
+
+
+def _say_foreign(other: OpenBase | None, base: OpenBase) -> str:
+    if other is None:
+        return ""
+    here, there = base.engine.base, other.engine.base
+    return (
+        f"its base is {there.name} ({there.digest[:12]}, {there.parameters:,} parameters), and calibrated were changes "
+        f"of {here.name} ({here.digest[:12]}, {here.parameters:,})"
+    )
+
+
+def base_named(folder: Path) -> str:
+    """The base that an adapter's config names; "" where it names none."""
+    try:
+        config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return ""
+    path = config.get("base_model_name_or_path") if isinstance(config, dict) else None
+    mark = config.get("auto_mapping") if isinstance(config, dict) else None
+    marked_base = mark.get("base") if isinstance(mark, dict) else None
+    if isinstance(path, str) and path and not Path(path).exists() and marked_base in bundled():
+        return str(marked_base)  # the path is of the machine where it was exported
+    return path if isinstance(path, str) else ""
+
+
+def _open_other(name: str, base: OpenBase) -> OpenBase | None:
+    """The base of this name where it is another than the calibrated one; None where it is the same."""
+    here = base.engine.base
+    if name in (here.name, here.path):
+        return None
+    other = open_base(name)
+    return None if other.engine.base.digest == here.digest else other
