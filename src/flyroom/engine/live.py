@@ -63,7 +63,7 @@ class LiveAsk:
     top: int | None = None
 
 
-class Scored(NamedTuple):
+class Score(NamedTuple):
     """A token, its log-probability (None where none was asked for, or nothing stands before it), and the likeliest
     tokens in its place with theirs.
     """
@@ -99,11 +99,11 @@ class LiveRow:
         return self.ask.max_tokens - len(self.tokens)
 
 
-class Written(NamedTuple):
+class Writing(NamedTuple):
     """What a row wrote in a step: a token, or None where it wrote the end of the answer. `row.end` says if it ended."""
 
     row: LiveRow
-    token: Scored | None
+    token: Score | None
 
 
 class Live:
@@ -130,7 +130,7 @@ class Live:
         """The text of one token as it is."""
         return self.engine.parts.renderer.token(id)
 
-    def put(self, adapter: AdapterRef, ask: LiveAsk) -> LiveRow:
+    def line_up(self, adapter: AdapterRef, ask: LiveAsk) -> LiveRow:
         """Line an ask up. TooLong for a prompt that leaves no room, ValueError for one that the template refuses, for
         tokens that the base has not, and for a temperature below 0.
         """
@@ -153,12 +153,12 @@ class Live:
         row.end = row.end or "dropped"
 
     @torch.inference_mode()
-    def step(self) -> list[Written]:
+    def step(self) -> list[Writing]:
         """Let newcomers join and write one more token of every row. Where the device's memory runs out, batches are
         halved for good and the rows begin again where they were; OutOfMemoryError where a single row does not fit.
         """
         self._queue = deque(row for row in self._queue if not row.end)
-        writings: list[Written] = []
+        writings: list[Writing] = []
         try:
             self._seat()
             for batch in self._batches:
@@ -175,7 +175,7 @@ class Live:
         return writings
 
     @torch.inference_mode()
-    def score(self, row: LiveRow) -> list[Scored]:
+    def score(self, row: LiveRow) -> list[Score]:
         """The tokens of a row's prompt with their log-probabilities; nothing stands before the first one."""
         banks, k = self.engine._banks, row.top or 0
         for batch in self._batches:
@@ -184,7 +184,7 @@ class Live:
         try:
             ids_1T = torch.from_numpy(row.prompt)[None].to(self.engine.parts.device)
             hidden_TD = self.engine.parts.body(input_ids=ids_1T, use_cache=False).last_hidden_state[0, :-1]
-            scores = [Scored(int(row.prompt[0]))]
+            scores = [Score(int(row.prompt[0]))]
             for hidden, ids in zip(hidden_TD.split(GROW), ids_1T[0, 1:].split(GROW), strict=True):
                 scores += _list_scores(nucleus.chances(self.engine.parts.head(hidden), ids, k), ids, k)
         finally:
@@ -218,16 +218,16 @@ class Live:
             newcomers = self._admit(budget, []) if len(self._batches) < COHORTS else []
         if newcomers and batch not in self._batches:
             self._batches.append(batch)
-        for each in self._batches:
-            each.seat(newcomers if each is batch else [], pass_tokens=budget.pass_tokens)
+        for member in self._batches:
+            member.seat(newcomers if member is batch else [], pass_tokens=budget.pass_tokens)
 
     def _admit(self, budget: Budget, beside: Sequence[LiveRow]) -> list[LiveRow]:
         """Rows off the front of the queue. A single one is admitted however long it is, where nothing else is."""
         newcomers: list[LiveRow] = []
-        others = sum(batch.cost(budget) for batch in self._batches if batch.alive != beside)
+        cost = sum(batch.cost(budget) for batch in self._batches if batch.alive != beside)
         while self._queue:
             rows = [*beside, *newcomers, self._queue[0]]
-            if (len(rows) > 1 or others) and others + _cost(rows, budget) > budget.cache_tokens:
+            if (len(rows) > 1 or cost) and cost + _cost(rows, budget) > budget.cache_tokens:
                 break
             if not self.joins and not _goes_with(self._queue[0], newcomers, budget.pass_tokens):
                 break
@@ -339,7 +339,7 @@ class _Batch:
         self._limits = any(row.top_p < 1 for row in rows)
         self._top = max((row.top for row in rows if row.top is not None), default=None)
 
-    def extend(self, *, alone: bool) -> list[Written]:
+    def extend(self, *, alone: bool) -> list[Writing]:
         """Write one more token of every row. A batch that is not `alone` shares the banks with others."""
         if self.past is None or not self.alive:
             return []
@@ -358,22 +358,22 @@ class _Batch:
         self._next_B, self._place_B, self._step_B = token_B, self._place_B + on_B, self._step_B + on_B
         return writings
 
-    def _score(self, logits_BV: Tensor, token_B: Tensor) -> list[Scored]:
+    def _score(self, logits_BV: Tensor, token_B: Tensor) -> list[Score]:
         if self._top is None:
-            return [Scored(token) for token in token_B.tolist()]
+            return [Score(token) for token in token_B.tolist()]
         scores = _list_scores(nucleus.chances(logits_BV, token_B, self._top), token_B, self._top)
         return [
-            Scored(score.id) if row.top is None else score._replace(top=score.top[: row.top])
+            Score(score.id) if row.top is None else score._replace(top=score.top[: row.top])
             for row, score in zip(self.rows, scores, strict=True)
         ]
 
-    def _write(self, row: LiveRow, score: Scored) -> Written:
+    def _write(self, row: LiveRow, score: Score) -> Writing:
         if score.id in self._base.renderer.stops:
             row.end = "stop"
-            return Written(row, None)
+            return Writing(row, None)
         row.tokens.append(score.id)
         row.end = "length" if row.remaining < 1 else ""
-        return Written(row, score)
+        return Writing(row, score)
 
 
 def _cost(rows: Sequence[LiveRow], budget: Budget) -> int:
@@ -388,13 +388,13 @@ def _goes_with(row: LiveRow, rows: Sequence[LiveRow], pass_tokens: int) -> bool:
     """Whether a row can go through in one pass with others: a batch that none can join begins with one."""
     if not rows:
         return True
-    longest = max(each.length for each in (row, *rows))
+    longest = max(member.length for member in (row, *rows))
     return (row.length > 1) is (rows[0].length > 1) and longest * (len(rows) + 1) <= pass_tokens
 
 
-def _list_scores(chances: nucleus.Chances, ids_N: Tensor, k: int) -> list[Scored]:
+def _list_scores(chances: nucleus.Chances, ids_N: Tensor, k: int) -> list[Score]:
     columns = (ids_N, chances.token_B, chances.ids_BK, chances.top_BK)
     return [
-        Scored(id, logprob, tuple(zip(ids, tops, strict=True))[:k])
+        Score(id, logprob, tuple(zip(ids, tops, strict=True))[:k])
         for id, logprob, ids, tops in zip(*(t.tolist() for t in columns), strict=True)
     ]

@@ -167,7 +167,7 @@ class Door:
         """How the answers of a request are written."""
         return kind(
             model=request.model,
-            scored=request.top is not None,
+            scores=request.top is not None,
             counts=request.counts_usage,
             fingerprint=self.rules.fingerprint,
         )
@@ -209,7 +209,7 @@ class Door:
 
     def _check_length(self, param: str, length: int) -> None:
         """Before it is tokenised, which takes long for what is too long."""
-        most = self.rules.longest
-        if length > most:
-            message = f"{param}: a prompt has {length} characters; at most {most} are read here"
+        longest = self.rules.longest
+        if length > longest:
+            message = f"{param}: a prompt has {length} characters; at most {longest} are read here"
             raise Refusal(400, message, param=param, code="context_length_exceeded")

@@ -16,15 +16,15 @@ from flyroom.serve.errors import Refusal
 from flyroom.serve.orders import Piece, Token
 
 NEVER = -9999.0
-DONE = "data: [DONE]\n\n"
+END = "data: [END]\n\n"
 
 
 @dataclass(kw_only=True)
 class Shape:
-    """The common part. `scored`: whether log-probabilities were asked for; `counts`: whether events count tokens."""
+    """The common part. `scores`: whether log-probabilities were asked for; `counts`: whether events count tokens."""
 
     model: str
-    scored: bool
+    scores: bool
     counts: bool = False
     fingerprint: str = ""
     id: str = field(default_factory=lambda: secrets.token_hex(8))
@@ -51,7 +51,7 @@ class Shape:
         """What a stream says of an answer before its first piece."""
         raise NotImplementedError
 
-    def more(self, piece: Piece) -> str:
+    def lines(self, piece: Piece) -> str:
         """The lines of a stream that a piece makes."""
         raise NotImplementedError
 
@@ -80,7 +80,7 @@ class ChatShape(Shape):
         delta = {"role": "assistant", "content": "", "refusal": None}
         return self.event([self._choice(index, {"delta": delta}, None, "")])
 
-    def more(self, piece: Piece) -> str:
+    def lines(self, piece: Piece) -> str:
         """The end is a line of its own, as clients expect it."""
         text = piece.text or piece.tokens
         delta: dict[str, Any] = {"delta": {"content": piece.text}}
@@ -91,7 +91,7 @@ class ChatShape(Shape):
 
     def _choice(self, index: int, part: dict[str, Any], tokens: Sequence[Token] | None, end: str) -> dict[str, Any]:
         scores = (
-            {"content": list(map(_chat_token, tokens)), "refusal": None} if self.scored and tokens is not None else None
+            {"content": list(map(_chat_token, tokens)), "refusal": None} if self.scores and tokens is not None else None
         )
         return {"index": index} | part | {"logprobs": scores, "finish_reason": end or None}
 
@@ -106,13 +106,13 @@ class TextShape(Shape):
         self._offsets: dict[int, int] = {}
 
     def choice(self, piece: Piece) -> dict[str, Any]:
-        scores = self._scores(piece.index, piece.tokens) if self.scored else None
+        scores = self._scores(piece.index, piece.tokens) if self.scores else None
         return {"index": piece.index, "text": piece.text, "logprobs": scores, "finish_reason": piece.end or None}
 
     def opening(self, index: int) -> str:
         return ""
 
-    def more(self, piece: Piece) -> str:
+    def lines(self, piece: Piece) -> str:
         return self.event([self.choice(piece)])
 
     def _scores(self, index: int, tokens: Sequence[Token]) -> dict[str, Any]:
@@ -130,11 +130,11 @@ class TextShape(Shape):
 
 def usage(pieces: Sequence[Piece], prompt_tokens: int) -> dict[str, int]:
     """The tokens of a request: the end of an answer is none."""
-    written = sum(piece.count for piece in pieces)
+    count = sum(piece.count for piece in pieces)
     return {
         "prompt_tokens": prompt_tokens,
-        "completion_tokens": written,
-        "total_tokens": prompt_tokens + written,
+        "completion_tokens": count,
+        "total_tokens": prompt_tokens + count,
     }
 
 

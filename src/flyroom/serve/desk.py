@@ -33,7 +33,7 @@ class Desk:
     def submit(self, order: Order) -> None:
         """Put an order in. Raises Refusal, 429, where the house is full; a lone order is never too large."""
         with self._changed:
-            pending = sum(len(each.wishes) for each in self._orders if not each.is_done)
+            pending = sum(len(entry.wishes) for entry in self._orders if not entry.is_done)
             if pending and pending + len(order.wishes) > self._places:
                 message = f"{pending} answers are waited for, and {self._places} may be; ask again later"
                 raise Refusal(429, message, code="rate_limit_exceeded", wait=AGAIN)
@@ -86,7 +86,7 @@ class Desk:
         if order.is_done:
             return
         try:
-            self._driver.put(order)
+            self._driver.begin(order)
         except Refusal as refusal:
             order.end(refusal)
         except ValueError as error:  # roles that the chat template refuses, and the like

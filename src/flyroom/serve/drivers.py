@@ -18,10 +18,10 @@ from flyroom.serve.writer import Writer
 from flyroom.types import AdapterRef, Answer, Ask
 
 if TYPE_CHECKING:
-    from flyroom.engine.live import Live, LiveRow, Scored, Written
+    from flyroom.engine.live import Live, LiveRow, Score, Writing
 
 ENDLESS = 4096  # tokens of an answer where nobody says how long, of an engine that does not know its context
-MOST = 256  # answers of one batch
+BATCH = 256  # answers of one batch
 
 
 class Samples(Protocol):
@@ -36,7 +36,7 @@ class Driver(Protocol):
     @property
     def busy(self) -> bool: ...
 
-    def put(self, order: Order) -> None:
+    def begin(self, order: Order) -> None:
         """Begin an order. Raises Refusal or ValueError for what cannot be answered."""
         ...
 
@@ -83,12 +83,12 @@ class TokenByToken:
     def busy(self) -> bool:
         return bool(self._work)
 
-    def put(self, order: Order) -> None:
+    def begin(self, order: Order) -> None:
         from flyroom.engine.live import LiveAsk, TooLong
 
         rows: list[LiveRow] = []
         try:
-            rows.extend(self._live.put(order.adapter, LiveAsk(**vars(wish))) for wish in order.wishes)
+            rows.extend(self._live.line_up(order.adapter, LiveAsk(**vars(wish))) for wish in order.wishes)
         except TooLong as error:
             raise Refusal(400, str(error), param=order.param, code="context_length_exceeded") from error
         finally:
@@ -97,9 +97,9 @@ class TokenByToken:
                     self._live.drop(row)
         order.send(Opened(sum(len(row.prompt) for row in rows[:: order.n])))
         for index, (row, wish) in enumerate(zip(rows, order.wishes, strict=True)):
-            self._work[row] = self._begin(order, index, wish, row)
+            self._work[row] = self._answering(order, index, wish, row)
 
-    def _begin(self, order: Order, index: int, wish: Wish, row: LiveRow) -> _Answering:
+    def _answering(self, order: Order, index: int, wish: Wish, row: LiveRow) -> _Answering:
         writer = Writer(self._live.text, stops=order.stops, strips=order.strips, keeps_up=order.streams)
         work = _Answering(order, index, writer)
         if order.echo:
@@ -120,7 +120,7 @@ class TokenByToken:
             if not work.order.is_done:
                 self._send(row, work)
 
-    def _take(self, writing: Written) -> None:
+    def _take(self, writing: Writing) -> None:
         row, token = writing
         work = self._work[row]
         if token is not None:
@@ -147,7 +147,7 @@ class TokenByToken:
         end = {"": "", "length": "length"}.get(row.end, "stop")
         order.send(Piece(index=work.index, text=text, tokens=tokens, count=len(row.tokens), end=end))
 
-    def _show(self, score: Scored) -> Token:
+    def _show(self, score: Score) -> Token:
         return Token(
             self._live.token(score.id),
             score.logprob,
@@ -174,7 +174,7 @@ class InBatches:
     def busy(self) -> bool:
         return bool(self._queue)
 
-    def put(self, order: Order) -> None:
+    def begin(self, order: Order) -> None:
         wish = order.wishes[0]
         lacks: dict[str, Any] = {"logprobs": wish.top is not None, "top_p": wish.top_p < 1, "prompt": wish.prompt}
         param = next((name for name, value in lacks.items() if value), None)
@@ -186,7 +186,7 @@ class InBatches:
     def step(self) -> None:
         orders = [order for order in self._queue if not order.is_done]
         count = 0
-        batch = [order for order in orders if (count := count + len(order.wishes)) <= MOST] or orders[:1]
+        batch = [order for order in orders if (count := count + len(order.wishes)) <= BATCH] or orders[:1]
         self._queue = [order for order in orders if order not in batch]
         if batch:
             self._answer(batch)

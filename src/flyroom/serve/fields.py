@@ -122,7 +122,7 @@ class StreamOptions(BaseModel):
         return _drop_idle(body)
 
 
-class _Drawn(BaseModel):
+class _Draws(BaseModel):
     """What both kinds of requests have: a model, and how answers are drawn, ended and sent."""
 
     model_config = ConfigDict(extra="forbid")
@@ -159,7 +159,7 @@ class _Drawn(BaseModel):
         return self.stream_options is not None and self.stream_options.include_usage
 
 
-class Request(_Drawn):
+class Request(_Draws):
     """The body of a chat completion."""
 
     messages: list[Turn] = Field(min_length=1, max_length=MOST_MESSAGES)
@@ -188,7 +188,7 @@ class Request(_Drawn):
         return self.top_logprobs if self.logprobs else None
 
 
-class TextRequest(_Drawn):
+class TextRequest(_Draws):
     """The body of a completion: it goes on from texts, or lists of tokens, as they are, without a chat template."""
 
     prompt: str | list[int] | list[str] | list[list[int]]
@@ -219,7 +219,7 @@ class TextRequest(_Drawn):
         """Each a text, or tokens."""
         prompt: Any = self.prompt
         is_one = isinstance(prompt, str) or isinstance(prompt[0], int)
-        return [each if isinstance(each, str) else tuple(each) for each in ([prompt] if is_one else prompt)]
+        return [entry if isinstance(entry, str) else tuple(entry) for entry in ([prompt] if is_one else prompt)]
 
     @property
     def limit(self) -> int | None:

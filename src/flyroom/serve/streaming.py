@@ -14,7 +14,7 @@ from typing import Any
 
 from starlette.responses import StreamingResponse
 
-from flyroom.serve.bodies import DONE, Shape, failure, usage
+from flyroom.serve.bodies import END, Shape, failure, usage
 from flyroom.serve.desk import Desk
 from flyroom.serve.errors import Refusal
 from flyroom.serve.orders import Event, Opened, Order, Piece
@@ -74,13 +74,13 @@ async def events(mail: Mailbox, order: Order, shape: Shape, prompt_tokens: int) 
             piece = await mail.receive()
             assert isinstance(piece, Piece)
             last[piece.index] = piece
-            yield shape.more(piece)
+            yield shape.lines(piece)
     except Refusal as refusal:
         yield failure(refusal)
         return
     if shape.counts:
         yield shape.event([], usage(list(last.values()), prompt_tokens))
-    yield DONE
+    yield END
 
 
 class Events(StreamingResponse):

@@ -45,7 +45,7 @@ class Writer:
         """
         self._rest.append(token)
         if self._looks:
-            self.text = self._read()
+            self.text = self._decode_all()
             ends = [end for stop in self._stops if (end := self.text.find(stop, self._shown)) >= 0]
             self.text, self.stopped = (self.text[: min(ends)], True) if ends else (self.text, False)
         self._ends.append(len(self.text))
@@ -54,7 +54,7 @@ class Writer:
     def close(self) -> None:
         """The answer has ended: what was held back is its text too."""
         if not self.stopped:
-            self.text = self._read()
+            self.text = self._decode_all()
             if self._strips:
                 self.text = self.text.rstrip()
         self._ends = [min(end, len(self.text)) for end in self._ends]
@@ -83,7 +83,7 @@ class Writer:
         heads = [n for stop in self._stops for n in range(1, len(stop)) if self.text.endswith(stop[:n])]
         return min(len(text), len(self.text) - max(heads, default=0))
 
-    def _read(self) -> str:
+    def _decode_all(self) -> str:
         """The text so far. Where a long one is the same when it is decoded in two, its beginning is decoded no more."""
         rest = self._decode(self._rest)
         if len(self._rest) % SPAN == 0:
