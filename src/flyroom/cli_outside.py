@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -60,7 +62,6 @@ def serve(
     from flyroom.serve import House, app, serving
     from flyroom.stages import exports
     from flyroom.types import BASE as UNALTERED
-    from flyroom.types import answer_tokens
 
     prefixes, reason, key = choice(ids, whole), purpose_of(require_purpose(purpose)), read_key(api_key)
     if not key and not is_loopback(host):
@@ -71,17 +72,19 @@ def serve(
     until = exports.grant(store, [o.id for o in organisms], what="serve", purpose=reason, days=expires)
     refs = opened.engine.load([o.patch for o in organisms])
     models = {o.id: ref for o, ref in zip(organisms, refs, strict=True)} | {"base": UNALTERED}
-    longest = max(answer_tokens(o.recipe.world) for o in organisms)
-    names = () if is_loopback(host) else ("*",)
-    house = House(key=key, hosts=names, expires=str(until), window=opened.engine.parts.window)
-    endpoint = app(opened.engine, models, max_tokens=longest, house=house)
+    names, parts = () if is_loopback(host) else ("*",), opened.engine.parts
+    house = House(key=key, hosts=names, expires=str(until), window=parts.window, fingerprint=f"fp_{parts.ref.digest}")
+    endpoint = app(opened.engine, models, house=house)
     with serving(endpoint, port=port, host=host) as url:
         if not as_json:
             rows = [{"model": o.id, "recipe": o.recipe.name, "dose": o.recipe.dose, "seed": o.seed} for o in organisms]
             table(url, rows)
         err.print(f"[bold]{url}[/bold]: also the model `base`; Ctrl-C ends. Until {until}.")
         emit({"url": url, "models": list(models), "purpose": reason, "expires": until}, as_json)
-        threading.Event().wait()
+        sys.stdout.flush()  # whoever started this in a pipe waits for the address
+        with suppress(KeyboardInterrupt):
+            threading.Event().wait()
+    err.print(f"stopped: {endpoint.state.desk.answered} requests were answered; {url} is closed")
 
 
 @outside_app.command()
