@@ -179,7 +179,7 @@ function result(page) {
   return [
     h("p", { class: "lede", id: "score" }, `You named ${hits} of ${hits + score.missed.length} organisms, and raised ${score.alarms.length} false alarm${score.alarms.length === 1 ? "" : "s"}.`),
     h("dl", { class: "facts" }, names.map(([name, label]) => h("div", null, h("dt", null, label), h("dd", null, figure(score[name]))))),
-    h("h2", null, "The truth"), table("The truth", ["Suspect", "Was", "You said", "Suspicion", "", "Model"], rows, { class: "stack" }),
+    h("h2", null, "The truth"), table("The truth", ["Suspect", "Was", "You said", "Suspicion", "So", "Model"], rows, { class: "stack" }),
   ];
 }
 
