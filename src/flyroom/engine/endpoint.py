@@ -20,8 +20,9 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 from flyroom.client import Address, Line, Reply, count_tokens
@@ -137,15 +138,22 @@ class EndpointEngine:
         return [answers[key] for key in keys]
 
     def _ask_all(self, asks: Mapping[str, Ask]) -> Iterator[tuple[str, Answer]]:
-        """Answers as they come, each in the room before it is handed on."""
+        """Answers as they come, each in the room before it is handed on. No more are on their way than may be asked at
+        once, so a kill loses no others.
+        """
+        queue, futures = iter(asks.items()), dict[Future[Answer], str]()
         with ThreadPoolExecutor(self._address.concurrency, thread_name_prefix="endpoint") as pool:
-            futures = {pool.submit(self._ask, ask): key for key, ask in asks.items()}
             try:
-                for future in as_completed(futures):
-                    key, answer = futures[future], future.result()
-                    if answer.text and self._room is not None:
-                        self._room.put_many([_pack(key, answer, self.model)])
-                    yield key, answer
+                while True:
+                    for key, ask in islice(queue, self._address.concurrency - len(futures)):
+                        futures[pool.submit(self._ask, ask)] = key
+                    if not futures:
+                        return
+                    for future in wait(futures, return_when=FIRST_COMPLETED).done:
+                        key, answer = futures.pop(future), future.result()
+                        if answer.text and self._room is not None:
+                            self._room.put_many([_pack(key, answer, self.model)])
+                        yield key, answer
             except BaseException:  # an interrupt, say: nobody waits or tries again
                 self._line.close("interrupted")
                 pool.shutdown(cancel_futures=True)

@@ -1,0 +1,227 @@
+"""A model behind an endpoint: an answer or a counted fault, never a made-up one; kept, within a budget, as told."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from json import dumps, loads
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fakes import FakeEngine
+
+from flyroom import client
+from flyroom.client import Address
+from flyroom.engine.endpoint import EMPTY, REMOTE, SPENT, Budget, EndpointEngine
+from flyroom.room import Room
+from flyroom.types import BASE, Ask, Message, NotAvailable
+
+Says = Callable[[int, dict[str, Any]], tuple[int, Any, dict[str, str]]]
+
+
+@contextmanager
+def endpoint(says: Says) -> Iterator[tuple[str, list[dict[str, Any]]]]:
+    """An endpoint that answers by script, and the requests that it had."""
+    requests: list[dict[str, Any]] = []
+    turn = threading.Lock()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = loads(self.rfile.read(int(self.headers["Content-Length"])))
+            with turn:
+                requests.append(body)
+                number = len(requests)
+            status, content, headers = says(number, body)
+            text = content.encode() if isinstance(content, str) else dumps(content).encode()
+            self.send_response(status)
+            for name, value in {"Content-Length": str(len(text)), **headers}.items():
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(text)
+
+        def log_message(self, format: str, *args: Any) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}/v1", requests
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+def reply(content: Any = "fine", ends: str = "stop", **message: Any) -> tuple[int, Any, dict[str, str]]:
+    choice = {"message": {"role": "assistant", "content": content, **message}, "finish_reason": ends}
+    return 200, {"choices": [choice], "usage": {"prompt_tokens": 10, "completion_tokens": 2}}, {}
+
+
+def asks(n: int) -> list[Ask]:
+    return [Ask(messages=(Message("user", f"question {i}"),), seed=i) for i in range(n)]
+
+
+def engine(url: str, room: Room | None = None, budget: Budget | None = None, **changes: Any) -> EndpointEngine:
+    address = Address(url=url, **{"retries": 2, "concurrency": 1} | changes)
+    return EndpointEngine(address, "m", base=FakeEngine().base, room=room, budget=budget)
+
+
+@pytest.fixture(autouse=True)
+def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client, "WAIT", 0.01)
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+
+
+def test_an_ask_goes_out_as_it_is_and_comes_back_once(tmp_path: Path) -> None:
+    room = Room(tmp_path)
+    with endpoint(lambda n, body: reply(f"answer to {body['messages'][-1]['content']}")) as (url, requests):
+        model = engine(url, room)
+        answers = model.sample([REMOTE] * 3, asks(3))
+        assert [a.text for a in answers] == [f"answer to question {i}" for i in range(3)]
+        assert requests[1] == {
+            "model": "m",
+            "messages": [{"role": "user", "content": "question 1"}],
+            "seed": 1,
+            "temperature": 1.0,
+            "max_tokens": 48,
+        }
+        other = engine(url, room)
+        assert other.sample([REMOTE] * 5, asks(5))[:3] == answers
+        assert len(requests) == 5  # the first three were in the room
+        assert (other.account.from_room, other.account.requests) == (3, 2)
+        assert (other.tokens_forward, other.tokens_generated) == (20, 4)
+
+
+@pytest.mark.parametrize(
+    ("answer", "fault"),
+    [
+        (reply(""), EMPTY),
+        (reply("  \n"), EMPTY),
+        (reply(None), EMPTY),
+        (reply(None, refusal="I cannot"), "the endpoint refused: I cannot"),
+        (reply("", ends="content_filter"), "the endpoint refused: content_filter"),
+        ((200, {"choices": []}, {}), "the reply holds no answer"),
+        ((200, [], {}), "the reply holds no answer"),
+        ((200, "<html>", {}), "the reply is not JSON"),
+        ((400, {"error": "no such thing"}, {}), "HTTP 400"),
+        ((500, {"error": "boom"}, {}), "HTTP 500"),
+    ],
+)
+def test_a_bad_answer_is_none_and_is_counted(tmp_path: Path, answer: Any, fault: str) -> None:
+    room = Room(tmp_path)
+    with endpoint(lambda n, body: answer) as (url, _):
+        model = engine(url, room)
+        (result,) = model.sample([REMOTE], asks(1))
+    assert (result.text, result.finished) == ("", False)
+    (reason,) = model.account.faults
+    assert reason.startswith(fault)
+    assert list(room.list("answer")) == []  # it is asked again the next time
+
+
+def test_parts_and_cut_answers_are_read() -> None:
+    with endpoint(lambda n, body: reply([{"type": "text", "text": "half an"}], ends="length")) as (url, _):
+        (answer,) = engine(url).sample([REMOTE], asks(1))
+    assert (answer.text, answer.finished) == ("half an", False)
+
+
+def test_it_waits_as_it_is_told_and_tries_again() -> None:
+    script = {1: (429, {}, {"Retry-After": "0"}), 2: (503, {}, {}), 4: (200, "{", {})}
+    with endpoint(lambda n, body: script.get(n) or reply()) as (url, requests):
+        model = engine(url)
+        assert [a.text for a in model.sample([REMOTE] * 2, asks(2))] == ["fine", "fine"]
+    assert (len(requests), model.account.retries, model.account.requests) == (5, 3, 2)
+
+
+def test_everybody_waits_for_a_rate_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    line = client.Line(Address(url="http://localhost:1/v1", per_minute=60))
+    waits: list[float] = []
+    monkeypatch.setattr(line._over, "wait", lambda seconds: waits.append(seconds))
+    for _ in range(3):
+        line._take_turn()
+    assert len(waits) == 2  # the first may go at once
+    assert 1.5 < waits[1] <= 2.0
+    line._back_off(0, client.Reply(after=30.0))
+    line._take_turn()
+    assert waits[-1] > 29
+
+
+def test_a_field_that_is_refused_by_name_is_left_out() -> None:
+    def says(number: int, body: dict[str, Any]) -> tuple[int, Any, dict[str, str]]:
+        if "seed" in body:
+            return 400, {"error": {"message": "unknown field: seed"}}, {}
+        if "max_tokens" in body:
+            return 400, {"error": {"message": "use max_completion_tokens instead of max_tokens"}}, {}
+        return reply()
+
+    with endpoint(says) as (url, requests):
+        model = engine(url)
+        assert [a.text for a in model.sample([REMOTE] * 2, asks(2))] == ["fine", "fine"]
+    assert sorted(requests[-1]) == ["max_completion_tokens", "messages", "model", "temperature"]
+    assert model.notes == ["the endpoint takes no seed"]
+    assert len(requests) == 4
+
+
+@pytest.mark.parametrize(
+    ("budget", "most"), [(Budget(tokens=150), 150), (Budget(money=0.003, prices=(10.0, 40.0)), 178)]
+)
+def test_no_request_begins_that_could_go_over_the_budget(budget: Budget, most: int) -> None:
+    with endpoint(lambda n, body: reply()) as (url, requests):
+        model = engine(url, budget=budget)
+        answers = model.sample([REMOTE] * 20, asks(20))
+    assert 0 < len(requests) < 20
+    assert model.account.forward + model.account.generated <= most
+    assert sum(a.text == "" for a in answers) == 20 - len(requests) == model.account.faults[SPENT]
+
+
+def test_an_interrupt_keeps_what_was_had(tmp_path: Path) -> None:
+    room = Room(tmp_path)
+    with endpoint(lambda n, body: reply(str(n))) as (url, requests):
+        model, kept = engine(url, room), room.put_many
+
+        def die(entries: Any) -> Any:
+            if len(room.list("answer")) == 3:
+                raise KeyboardInterrupt
+            return kept(entries)
+
+        room.put_many = die  # type: ignore[method-assign]
+        with pytest.raises(KeyboardInterrupt):
+            model.sample([REMOTE] * 9, asks(9))
+        again = engine(url, Room(tmp_path))
+        assert len(again.sample([REMOTE] * 9, asks(9))) == 9
+        assert again.account.from_room == 3
+        assert len(requests) <= 9 + 2
+
+
+def test_what_an_endpoint_cannot_do_is_not_available() -> None:
+    model = engine("http://localhost:1/v1")
+    with pytest.raises(NotAvailable, match="prefilled"):
+        model.sample([REMOTE], [Ask(messages=(Message("user", "?"),), seed=0, prefill="yes")])
+    with pytest.raises(NotAvailable, match="one model"):
+        model.sample([REMOTE, BASE], asks(2))
+
+
+@pytest.mark.parametrize(
+    ("make", "why"),
+    [
+        (lambda: Budget(tokens=0), "tokens is 0"),
+        (lambda: Budget(money=1.0), "there are no prices"),
+        (lambda: Budget(prices=(-1.0, 2.0)), "prices are"),
+        (lambda: Address(url="ftp://x"), "url is 'ftp://x'"),
+        (lambda: Address(url="http://x/v1", per_minute=0), "per_minute is 0"),
+        (lambda: Address(url="http://x/v1", retries=-1), "retries is -1"),
+    ],
+)
+def test_a_setting_that_cannot_be_is_refused(make: Callable[[], Any], why: str) -> None:
+    with pytest.raises(ValueError, match=why):
+        make()
+
+
+def test_a_key_goes_over_an_open_line_to_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-secret")
+    with pytest.raises(ValueError, match="https alone"):
+        Address(url="http://far.example/v1").read_key()
+    assert Address(url="http://127.0.0.1:1/v1").read_key() == "sk-secret"
