@@ -81,7 +81,7 @@ TABLE: dict[str, set[str]] = {
     **dict.fromkeys(("cli_bases", "cli_explain", "cli_outside", "cli_verify", "cli_view", "cli_world", "cli_vault"), EVERYTHING),
     "cli_treat": {*EVERYTHING, "cluster"},
     "cli_assess": EVERYTHING,
-    "cli_inspect": EVERYTHING,
+    **dict.fromkeys(("cli_inspect", "inspect_entry"), EVERYTHING),
     "doctor": {*LEAF, "engine", "serve"},
     "cluster": {"types", "room", "worlds", "grow", "lineup", "stages"},
     "cli": {
