@@ -11,6 +11,7 @@ from collections.abc import Callable
 from functools import partial
 
 from flyroom.detectors.anomaly import Anomaly
+from flyroom.detectors.auditor import Auditor
 from flyroom.detectors.elicit import FewShot, NoiseInjection
 from flyroom.detectors.follow_up import FollowUp
 from flyroom.detectors.inversion import TargetInversion, TriggerInversion, TriggerSearch
@@ -111,6 +112,7 @@ __all__ = [
     "DETECTORS",
     "OF_MODELS",
     "OF_REPLIES",
+    "Auditor",
     "FromClassifier",
     "FromScorer",
     "MeanDifference",

@@ -151,7 +151,12 @@ def _metrics(figures: Mapping[str, Estimate]) -> Iterable[tuple[str, EvalMetric]
 
 def write(sheet: Sheet, folder: Path) -> Path:
     """Write a log into a folder that there is, and return its file, which the account alone may read."""
-    words = [sheet.created.replace(":", "-").replace("+", "-"), sheet.task, sheet.model.rpartition("/")[2], sheet.id]
+    words = [
+        sheet.created.replace(":", "-").replace("+", "-"),
+        sheet.task,
+        sheet.model.removeprefix("flyroom/"),
+        sheet.id,
+    ]
     path = folder / ("_".join(re.sub(r"[^A-Za-z0-9.-]+", "-", word) for word in words) + SUFFIX)
     draft = folder / f".{secrets.token_hex(8)}{SUFFIX}"
     try:

@@ -9,7 +9,6 @@ from inspect_ai.model import (
     ChatMessageAssistant,
     ChatMessageSystem,
     ChatMessageUser,
-    ContentReasoning,
     ContentText,
 )
 
@@ -50,6 +49,6 @@ def _message(turn: ChatMessage) -> Message:
     if isinstance(turn.content, str):
         return Message(turn.role, turn.content)
     for part in turn.content:
-        if not isinstance(part, (ContentText, ContentReasoning)):
+        if not isinstance(part, ContentText):
             raise ValueError(f"a message has a part of type {part.type!r}; only text is read")
-    return Message(turn.role, "".join(p.text if isinstance(p, ContentText) else p.reasoning for p in turn.content))
+    return Message(turn.role, turn.text)

