@@ -9,6 +9,7 @@ a folder as a list of its files. Then it turns the links there. Links of those p
 
 A link to something that is not there stays as it is, and MkDocs, which is strict, names it.
 
+Pictures (`pictures/x.svg`) are put into their pages, where they follow the page into the dark; a code host shows the files.
 `Examples` prepares docstrings for the reference: `>>>` becomes a block of code.
 
 Left out: links written as HTML or as references; the documents have none.
@@ -20,6 +21,7 @@ import os
 import posixpath
 import re
 from collections.abc import Callable, Iterator
+from html import unescape
 from pathlib import Path
 from typing import Any
 
@@ -28,11 +30,17 @@ from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files, InclusionLevel
 from mkdocs.structure.pages import Page
 
+from flyroom.report.page import inline
+
 ROOT = Path(__file__).parents[1]
-CODE = re.compile(r"^(?P<fence>```+|~~~+).*?^(?P=fence)\s*?$|(?P<tick>`+)(?!`).*?(?<!`)(?P=tick)(?!`)", re.DOTALL | re.M)
+CODE = re.compile(
+    r"^(?P<fence>```+|~~~+).*?^(?P=fence)\s*?$|(?P<tick>`+)(?!`).*?(?<!`)(?P=tick)(?!`)", re.DOTALL | re.M
+)
 LINK = re.compile(r"\]\((?P<target>[^()\s#]+)(?P<anchor>#[^()\s]*)?\)")
 LANGUAGES = {".py": "python", ".toml": "toml", ".yaml": "yaml", ".yml": "yaml", ".json": "json", ".sh": "bash"}
 HIDDEN = "---\nsearch:\n  exclude: true\n---\n"
+PICTURE = re.compile(r'<p><img alt="(?P<label>[^"]*)" src="(?P<path>[^":]+\.svg)"\s*/?></p>')
+ALWAYS = ("README.md", "SAFETY.md", "CONTRIBUTING.md", "CHANGELOG.md")  # whether a page links to them or not
 SKIPPED = ("__pycache__", ".egg-info", "build")
 
 
@@ -41,6 +49,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     pages = [Path(file.abs_src_path or "") for file in files.documentation_pages()]
     places = {path.relative_to(ROOT).as_posix() for path in pages}
     waiting = [(place, (ROOT / place).read_text(encoding="utf-8")) for place in sorted(places)]
+    waiting.append(("mkdocs.yml", "".join(f"[]({name})" for name in ALWAYS)))
     while waiting:
         place, text = waiting.pop()
         for target in sorted(set(targets(place, text))):
@@ -57,6 +66,18 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
     """Turn the links of a page that go to what was brought in."""
     place = origin(page.file.src_uri)
     return outside_of_code(markdown, lambda text: LINK.sub(lambda link: turned(link, place, page.file.src_uri), text))
+
+
+def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """Put drawings into their page."""
+    folder = posixpath.dirname(page.file.src_uri)
+    return PICTURE.sub(lambda image: drawing(image, ROOT / "docs" / folder), html)
+
+
+def drawing(image: re.Match[str], folder: Path) -> str:
+    path = folder / unescape(image["path"])
+    picture = inline(path.read_text(encoding="utf-8"), label=unescape(image["label"]), prefix=f"{path.stem}-")
+    return f'<figure class="picture">{picture}</figure>'
 
 
 def turned(link: re.Match[str], place: str, page: str) -> str:
@@ -164,5 +185,7 @@ class Examples(griffe.Extension):
 
 
 def fenced(text: str) -> str:
-    """A docstring whose `>>>` lines, and what they print, stand in a block of code."""
-    return re.sub(r"(?:^>>> .*\n?)(?:^(?!\s*$).*\n?)*", lambda lines: f"```pycon\n{lines[0].rstrip()}\n```\n", text, flags=re.M)
+    """A docstring whose `>>>` lines, and what they print, stand in a block of code; `[rows][columns]` is no link."""
+    text = re.sub(r"(?<!`)\[([\w ]*)\]\[", r"\\[\1\\]\\[", text)
+    example = r"(?:^>>> .*\n?)(?:^(?!\s*$).*\n?)*"
+    return re.sub(example, lambda lines: f"```pycon\n{lines[0].rstrip()}\n```\n", text, flags=re.MULTILINE)

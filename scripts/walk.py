@@ -28,7 +28,10 @@ from flyroom import Room
 from flyroom.card import unpack
 from flyroom.types import Card, plain
 
-LONG = ("outcomes", "prompts", "situations", "losses", "lengths", "readings", "transcripts", "new_situations", "gauges")
+LONG = {  # of a card; how organism and twin were trained alike, and what the figures were made of
+    *("match", "limits", "new_situations", "transcripts"),
+    *("outcomes", "prompts", "situations", "losses", "lengths", "readings"),
+}
 MODELS = ("organism", "twin", "base")
 Run = Callable[[Sequence[str]], str]  # the words behind `flyroom`; what it printed
 
@@ -85,11 +88,15 @@ def example(episodes: Sequence[Mapping[str, Any]], measure: str) -> dict[str, An
     return {}
 
 
-def shorter(value: Any) -> Any:
-    """The same without the keys in LONG."""
-    if isinstance(value, Mapping):
-        return {key: shorter(part) for key, part in value.items() if key not in LONG}
-    return [shorter(part) for part in value] if isinstance(value, list) else value
+def shorter(card: Card) -> dict[str, Any]:
+    """A card without the fields in LONG, which its class can do without."""
+    return {name: value for name, value in plain(card).items() if name not in LONG}
+
+
+def write(record: Mapping[str, Any], room: Path, path: Path) -> None:
+    """Write a record as JSON, with "room" for the path of the room."""
+    text = json.dumps(record, indent=1).replace(json.dumps(str(room))[1:-1], "room")
+    path.write_text(text + "\n", encoding="utf-8")
 
 
 def main() -> None:
@@ -106,16 +113,16 @@ def main() -> None:
         return subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
 
     steps = walk(options.page.read_text(encoding="utf-8"), options.room, run)
-    shown = [step["output"]["episodes"] for step in steps if "episodes" in step["output"]]
-    for step in steps:
-        step["output"].pop("episodes", None)
+    shown = [step["output"].pop("episodes") for step in steps if "episodes" in step["output"]]
+    for step in steps:  # a verb's own account of a card is shorter than the card, which stands below
+        step["output"].pop("cards", None)
     record = {
-        "made_by": f"python scripts/walk.py {options.page}",
-        "steps": shorter(steps),
-        "cards": [plain(card) | {"outcomes": {}} for card in cards(options.room).values()],
+        "made_by": f"python scripts/walk.py docs/{options.page.name}",
+        "steps": steps,
+        "cards": [shorter(card) for card in cards(options.room).values()],
         "example": example(shown[0], options.measure) if shown else {},
     }
-    options.page.with_suffix(".json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    write(record, options.room, options.page.with_suffix(".json"))
 
 
 if __name__ == "__main__":
