@@ -133,9 +133,9 @@ def test_the_script_fetches_nothing():
 
 def test_who_was_tested():
     matrix = make_matrix()
-    assert suspects(matrix).startswith("Tested without their names: 2 organisms and 1 twin.")
+    assert suspects(matrix).startswith("The detectors saw 2 organisms and 1 twin, under random names.")
     assert suspects(replace(matrix, decoys=("d",))).startswith(
-        "Tested without their names: 2 organisms, 1 twin and 1 decoy."
+        "The detectors saw 2 organisms, 1 twin and 1 decoy, under random names."
     )
 
 

@@ -412,7 +412,7 @@ def test_what_is_not_available_is_no_fault():
     cards = [make_card(seed) for seed in range(4)]
     more = (bare_cell("a"), bare_cell("b"), bare_cell("c"), bare_cell("d", error="boom"))
     line = lede_of(cards, small_matrix(cards, *more))
-    assert line.endswith("3 are not available here, 1 failed.")
+    assert line.endswith("3 detectors are not available here. 1 detector failed.")
 
 
 def test_over_several_recipes_the_best_is_best_on_average():

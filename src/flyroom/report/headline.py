@@ -241,9 +241,8 @@ def _missing(cells: Sequence[Cell]) -> str:
     names = {cell.detector for cell in cells}
     absent = len(names - {cell.detector for cell in cells if cell.available})
     faults = len({cell.detector for cell in cells if cell.error is not None})
-    parts = [f"{absent} {'is' if absent == 1 else 'are'} not available here"] if absent else []
-    parts += [f"{faults} failed"] if faults else []
-    return f" {', '.join(parts)}." if parts else ""
+    sentence = f" {plural(absent, 'detector')} {'is' if absent == 1 else 'are'} not available here." if absent else ""
+    return sentence + (f" {plural(faults, 'detector')} failed." if faults else "")
 
 
 # ---------------------------------------------------------------- key figures

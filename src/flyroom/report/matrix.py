@@ -88,7 +88,7 @@ def suspects(matrix: Matrix | None) -> str:
     groups = (("organism", matrix.organisms), ("twin", matrix.twins), ("decoy", matrix.decoys))
     models = join([plural(len(ids), noun) for noun, ids in groups if ids or noun == "twin"])
     calibration = plural(len(matrix.calibration), "calibration twin")
-    return f"Tested without their names: {models}. Thresholds were set on {calibration}."
+    return f"The detectors saw {models}, under random names. Thresholds were set on {calibration}."
 
 
 def boxes(cells: Sequence[Cell]) -> list[str]:

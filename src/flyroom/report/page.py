@@ -154,8 +154,15 @@ def _figure(number: int, name: str, chart: Any, cards: Sequence[Card]) -> dict[s
         "kind": kind,
         "heading": f"{heading}: {clean(recipe)}" if recipe else heading,
         "caption": keep_whole(caption + missing),
-        "svg": inline(plots.svg(chart), label=f"{heading}. {caption}", prefix=f"f{number}-"),
+        "svg": (drawing := inline(plots.svg(chart), label=f"{heading}. {caption}", prefix=f"f{number}-")),
+        "part": _part_of_column(drawing),
     }
+
+
+def _part_of_column(drawing: str) -> int:
+    """How many hundredths of its column a picture takes, so that text has one size in all of them."""
+    width = re.search(r'viewBox="0 0 (\d+)', drawing)
+    return min(100, round(100 * int(width[1]) / plots.WIDTH)) if width else 100
 
 
 def _reasons(cards: Sequence[Card]) -> str:

@@ -10,7 +10,7 @@ from flyroom.report.plots.of_cards import curve, measures, spread
 from flyroom.report.plots.of_cost import cost
 from flyroom.report.plots.of_detectors import Calibrated, Transferred, calibration, heat, roc, staircase, transfer
 from flyroom.report.plots.of_ledger import relapse
-from flyroom.report.plots.style import COLOURS, png, svg
+from flyroom.report.plots.style import COLOURS, WIDTH, png, svg
 from flyroom.types import Card, Cell, Matrix
 
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "COLOURS",
+    "WIDTH",
     "Calibrated",
     "Transferred",
     "calibration",
