@@ -90,7 +90,7 @@ def page(
         lede=keep_whole(lede(cards, matrix)),
         keys=keys_of(cards, matrix),
         context=[(clean(name), clean(value)) for name, value in context.items()],
-        figures=_figures(cards, matrix, calibrated, transfers),
+        figures=_figures(card_views.sample(cards), matrix, calibrated, transfers),
         caveats=[clean(c) for c in caveats],
         commands=clean("\n".join(commands)),
         colours=plots.COLOURS,
@@ -127,7 +127,7 @@ def _cards(cards: Sequence[Card]) -> dict[str, Any]:
         "bottles": card_views.bottles(cards),
         "more_bottles": max(0, len(cards) - card_views.BOTTLES),
         "recipes": card_views.tables(cards),
-        "transcripts": card_views.transcripts(cards),
+        "transcripts": card_views.transcripts(card_views.sample(cards)),
         "transcripts_of": len({(c.recipe_id, t.measure, t.messages) for c in cards for t in c.transcripts}),
         "per_measure": card_views.TRANSCRIPTS,
     }
