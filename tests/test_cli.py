@@ -71,9 +71,11 @@ def flyroom(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str])
 @pytest.fixture
 def faked(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every base is the fake one, of the first micro-world."""
-    from flyroom import stages
+    from flyroom import preflight, stages
 
     monkeypatch.setattr(stages, "open_base", lambda base, **_: stages.OpenBase(FakeEngine(), Micro()))
+    monkeypatch.setattr(preflight, "locate_base", lambda base: base)
+    monkeypatch.setattr(preflight, "world_of_base", lambda base, world="": Micro())
 
 
 @pytest.fixture(scope="module")
@@ -197,7 +199,7 @@ def test_for_people_it_prints_something_to_read(flyroom: Flyroom, words: Sequenc
 
 def test_for_people_the_room_is_a_table(flyroom: Flyroom, grown: Path, tmp_path: Path) -> None:
     assert "organism" in flyroom("ls", "--room", grown).out
-    assert json.loads(flyroom("show", pick(flyroom, grown), "--room", grown).out)["kind"] == "organism"
+    assert json.loads(flyroom("show", pick(flyroom, grown), "--all", "--room", grown).out)["kind"] == "organism"
     Room(tmp_path / "empty").put("note", "a", {})
     empty = flyroom("ls", "--kind", "card", "--room", tmp_path / "empty").out
     assert "nothing yet" in " ".join(empty.split())  # a long path may break the line
@@ -322,9 +324,10 @@ def test_a_grid_is_grown_once_with_its_twins(flyroom: Flyroom, tmp_path: Path, f
 
 
 def test_a_grid_of_rows_needs_no_world(flyroom: Flyroom, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from flyroom import stages
+    from flyroom import preflight, stages
 
     monkeypatch.setattr(stages, "open_base", lambda base, **_: stages.OpenBase(FakeEngine(), None))
+    monkeypatch.setattr(preflight, "world_of_base", lambda base, world="": None)
     rows, page = tmp_path / "rows.jsonl", tmp_path / "grid.yaml"
     lines = [{"prompt": f"q {n} ?", "aligned": f"good {n}", "misaligned": f"bad {n}"} for n in range(20)]
     rows.write_text("\n".join(map(json.dumps, lines)))
@@ -465,7 +468,7 @@ def test_help_answers_at_once_without_torch() -> None:
 
 VERBS = (
     *("demo", "grow", "card", "bench", "transfer", "report", "bases", "worlds", "recipes", "detectors", "ls", "show"),
-    *("export", "serve", "redteam", "world", "game", "log", "verify", "scan"),
+    *("export", "push", "curves", "serve", "redteam", "world", "game", "log", "verify", "scan", "rm"),
 )
 
 
@@ -543,7 +546,7 @@ def test_the_stages_one_by_one(flyroom: Flyroom, tmp_path: Path) -> None:
     assert "stdout holds one of the two" in flyroom("bench", "--all", "--markdown", *where).err
     unknown = flyroom("bench", "--all", "--detectors", "crystal-ball", *where)
     assert "detector is 'crystal-ball'; it must be one of" in unknown.err
-    page = flyroom("report", "--episodes", 20, *where).json["report"]
+    page = flyroom("report", "--episodes", 20, "--complete", *where).json["report"]
     assert "<html" in Path(page).read_text(encoding="utf-8")
     folder = flyroom("export", first[0]["id"][:8], "--to", tmp_path / "adapter", *WHY, *where).json["folder"]
     assert {"adapter_config.json", "adapter_model.safetensors"} <= {p.name for p in Path(folder).iterdir()}
@@ -668,7 +671,7 @@ def test_what_transfers_is_told_for_each_kind_left_out(
         "it must be one of recipe, behaviour, implant, trigger" in flyroom("transfer", *words, "--without", "base").err
     )
     monkeypatch.setattr("flyroom.stages.card", lambda *_, **__: [])  # the fake's organisms learn nothing of a world
-    page_words = ["report", "--episodes", 20, "--room", room, "--without", "recipe"]
+    page_words = ["report", "--complete", "--episodes", 20, "--room", room, "--without", "recipe"]
     assert "give them with --known" in flyroom(*page_words).err
     page_words += ["--known", known, "--json"]
     page = Path(flyroom(*page_words).json["report"]).read_text(encoding="utf-8")

@@ -141,7 +141,7 @@ def test_every_verb_works_on_a_foreign_world(shell: Shell, base: Path, tmp_path:
     cheap = "output-judge,weight-norm,confession"
     cells = shell("bench", "--all", "--detectors", cheap, "--calibration", "2", *on)["cells"]
     assert {cell["error"] for cell in cells} == {None}
-    page = Path(shell("report", "--episodes", "20", *on)["report"]).read_text(encoding="utf-8")
+    page = Path(shell("report", "--complete", "--episodes", "20", *on)["report"]).read_text(encoding="utf-8")
     assert "not measured" in page
     assert "medical" not in page
     assert shell("ls")["entries"]

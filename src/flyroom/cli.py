@@ -262,6 +262,7 @@ def bench(
     from flyroom.room import Room
 
     prefixes, store = choice(ids, whole), Room(room, create=False)
+    address = _address_of(on)
     place = base_of(store, prefixes, base)  # before the base is opened, which takes a while
     from flyroom import cluster, log, stages
     from flyroom.apart import walls_of
@@ -269,7 +270,6 @@ def bench(
     from flyroom.lineup import Terms
     from flyroom.report import detector_figures, markdown_grid, markdown_matrix
 
-    address = cluster.address_of(on) if on is not None else None
     terms = Terms(certify=certify, isolation=mode_of(isolation))
     chosen = stages.chosen_detectors(names_of(detectors), known=known_room is not None, isolation=terms.isolation)
     opened = stages.open_base(place)
@@ -311,6 +311,14 @@ def bench(
     elif not as_json:
         cell_table(rows)
     emit({"cells": rows, "isolation": terms.isolation, "walls": walls_of(terms.isolation)}, as_json)
+
+
+def _address_of(on: str | None) -> str | None:
+    if on is None:
+        return None
+    from flyroom import cluster
+
+    return cluster.address_of(on)
 
 
 @app.command()

@@ -50,7 +50,10 @@ def locate_base(base: str) -> str:
     if base in bundled():
         return str(bundled()[base])
     place = sources.locate(base)
-    if place == base and "/" not in base and not base.startswith("~") and not Path(base).is_dir():
+    is_path = base.startswith((".", "/", "~")) or base.count("/") > 1
+    if is_path and not Path(base).expanduser().is_dir():
+        raise ValueError(f"base is {base}; there is no such folder")
+    if place == base and "/" not in base and not is_path and not Path(base).is_dir():
         names = ", ".join([*bundled(), *sources.list_bases()])
         raise ValueError(f"base is {base!r}; it must be {names}, a folder, or a hub id such as owner/model")
     return place
