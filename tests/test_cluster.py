@@ -18,8 +18,10 @@ import torch
 from flyroom import cluster, stages
 from flyroom.detectors import CONTROLS, OF_MODELS, OF_REPLIES
 from flyroom.implants import SFT
+from flyroom.ledger import Retraining
 from flyroom.recipes import make
 from flyroom.room import Room
+from flyroom.stages import treating
 from flyroom.types import AdapterRef, Organism, Plan, Recipe
 
 NAMES = ("weight-norm", "confession", "spectrum")
@@ -89,6 +91,7 @@ def test_on_ray_is_without_ray_and_a_killed_worker_changes_nothing(tmp_path: Pat
         stages.calibration_twins(suspects, bench, room, n=2)
         cluster.bench(ray, [o.id for o in suspects], BASE, room, NAMES, seed=0, calibration=2, watch=watch)
         assert told[2:] == [("bench", i, 3) for i in (1, 2, 3)]
+        treat_on_ray(ray, [o for o in suspects if o.recipe.dose], bench, room)
     assert {entry.meta["detector"] for entry in room.list("cells")} == set(NAMES)
     on_ray = stages.bench(suspects, bench, room, seed=0, names=NAMES, calibration=2)
     assert len(room.list("cells")) == len(NAMES)  # nothing was left to do
@@ -102,6 +105,29 @@ def test_on_ray_is_without_ray_and_a_killed_worker_changes_nothing(tmp_path: Pat
             torch.testing.assert_close(ours.patch.tensors[key], value, rtol=1e-4, atol=1e-5)
     alone = stages.bench(suspects, bench, Room(tmp_path / "other"), seed=0, names=NAMES, calibration=2)
     assert [cell.auroc for cell in on_ray.cells] == [cell.auroc for cell in alone.cells]
+
+
+def treat_on_ray(ray: Any, targets: list[Organism], bench: stages.OpenBase, room: Room) -> None:
+    """Treatments and their ledger cell by cell: when the tasks have ended, nothing is left to compute."""
+    names, ids, calls = ["average", "quantise"], [o.id for o in targets], list[tuple[str, int, int]]()
+
+    def watch(stage: str, count: int, total: int, _note: str) -> None:
+        calls.append((stage, count, total))
+
+    how = Retraining(steps=(0, 2), rows=2)
+    exam = treating.Exam(episodes=20, how=how, detectors=("weight-norm",), calibration=2)
+    cluster.treat(ray, ids, BASE, room, names, watch=watch)
+    cases = treating.cases_in(room, bench, names, ids)
+    assert {(c.course.name, c.organism.id) for c in cases} == {(name, i) for name in names for i in ids}
+    cluster.ledger(ray, ids, BASE, room, names, exam, watch=watch)
+    assert [calls.count((stage, n, n)) for stage, n in (("treat", 4), ("ledger", 2), ("detectors again", 1))] == [1] * 3
+    assert not room.list("ledger")  # whoever gathers writes the rows
+    keys = {(entry.kind, entry.key) for entry in room.list()}
+    rows = treating.write_ledger(cases, bench, room, exam)
+    fresh = {(entry.kind, entry.key) for entry in room.list()} - keys
+    assert {kind for kind, _ in fresh} <= {"ledger", "log"}  # nothing was trained, asked or detected again
+    assert len(rows) == len(room.list("ledger")) == 4
+    assert all(row.detectors["weight-norm"].keys() == {"before", "after"} for row in rows)
 
 
 def grown(made: list[Recipe], bench: stages.OpenBase, room: Room) -> list[Organism]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from flyroom.report.ledger import brief, ledger_page, markdown_ledger, row_figur
 from flyroom.room import Room
 from flyroom.stages.removing import plan_removal
 from flyroom.treat import Course, treat
+from flyroom.treatments import treatments
 from flyroom.types import (
     AdapterRef,
     Ask,
@@ -30,6 +31,7 @@ from flyroom.types import (
     Recipe,
     Row,
     Treatment,
+    departure_of,
 )
 
 HOW = Retraining(steps=(0, 5, 10), rows=4, lr=0.1)
@@ -100,6 +102,15 @@ def test_a_filter_that_knows_the_exam_is_called_hidden() -> None:
 def test_what_does_nothing_is_called_nothing() -> None:
     row = row_of(case_of(Idle()))
     assert row.called is Called.NOTHING, row.why
+
+
+def test_a_row_says_in_what_its_treatment_departs_from_the_source() -> None:
+    @dataclass(frozen=True, kw_only=True)
+    class Nearly(Idle):
+        departs = "half of it is left out"
+
+    assert row_of(case_of(Nearly())).why.endswith(". It departs from its source: half of it is left out")
+    assert all(departure_of(treatments()[name]) for name in ("latent-adversarial", "consistency"))
 
 
 def test_where_nothing_was_there_nothing_is_called_removed() -> None:

@@ -45,7 +45,7 @@ Treatments = Annotated[
 def treatments(as_json: AsJson = False) -> None:
     """The treatments, those of installed packages too: what each does, and what it must be told."""
     from flyroom.treatments import treatments as every_treatment
-    from flyroom.types import AtRunTime, needs_of, plain
+    from flyroom.types import AtRunTime, departure_of, needs_of, plain
 
     rows = []
     for name, treatment in every_treatment().items():
@@ -57,6 +57,7 @@ def treatments(as_json: AsJson = False) -> None:
                 "about": about,
                 "needs": [need.value for need in needs_of(treatment)],
                 "at_run_time": isinstance(treatment, AtRunTime),
+                "departs": departure_of(treatment),
                 "settings": plain(treatment),
             }
         )

@@ -1,5 +1,5 @@
-"""Grow and bench on Ray: each task takes a group of organisms or of detectors, each process has one core or one GPU,
-and the room holds the results.
+"""Grow, bench, treat and write ledgers on Ray: each task takes a group of organisms or of detectors, each process has
+one core or one GPU, and the room holds the results.
 
     with cluster.connected() as ray:
         cluster.grow(ray, recipes, base, room, seeds=seeds)
@@ -20,6 +20,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import ModuleType
@@ -106,14 +107,16 @@ def treat(
     *,
     watch: Watch | None = None,
 ) -> None:
-    """Put what these treatments make of these organisms and their twins into the room, a task for each treatment."""
-    work = partial(_treat, _make_absolute(base), room.root, tuple(ids))
-    _run(ray, work, [[name] for name in names], "treat", watch)
+    """Put what these treatments make of these organisms and their twins into the room: a task takes one treatment and
+    some of the organisms.
+    """
+    work = partial(_treat, _make_absolute(base), room.root)
+    _run(ray, work, _cells(ray, ids, names), "treat", watch)
 
 
 def ledger(
     ray: Any,
-    ids: Sequence[str] | None,
+    ids: Sequence[str],
     base: str,
     room: Room,
     names: Sequence[str],
@@ -121,11 +124,26 @@ def ledger(
     *,
     watch: Watch | None = None,
 ) -> None:
-    """Put what the ledger of these treatments is made of into the room, a task for each treatment. Args: exam, as in
-    `stages.treating.write_ledger`.
+    """Put what the ledger of these treatments is made of into the room. A task takes one organism, with all treatments,
+    because they share what the untreated organism is asked and trained on; or one detector, before whom all stand
+    together. Args: exam, as in `stages.treating.write_ledger`. Calibration twins must be in the room, or several tasks
+    would grow them.
     """
-    work = partial(_ledger, _make_absolute(base), room.root, ids and tuple(ids), exam)
-    _run(ray, work, [[name] for name in names], "ledger", watch)
+    settings = _make_absolute(base), room.root, tuple(names)
+    _run(ray, partial(_ask, *settings, replace(exam, detectors=())), [[name] for name in ids], "ledger", watch)
+    if exam.detectors:
+        _run(
+            ray, partial(_detect, *settings, tuple(ids), exam), [[x] for x in exam.detectors], "detectors again", watch
+        )
+
+
+def _cells(ray: Any, ids: Sequence[str], names: Sequence[str]) -> list[list[Any]]:
+    """Treatments times organisms: so many organisms to a task that each process has some tasks and each task some
+    company, because the organisms of a task are trained in one batch.
+    """
+    parts = max(1, -(-HANDS * _processes(ray) // max(1, len(names))))
+    groups = [tuple(ids[i::parts]) for i in range(min(parts, len(ids)))]
+    return [[(name, group)] for name in names for group in groups]
 
 
 def _run(
@@ -166,16 +184,25 @@ def _bench(
     stages.bench(organisms, opened, store, names=names, known=references, **settings)
 
 
-def _treat(base: str, room: Path, ids: Sequence[str], names: Sequence[str]) -> None:
+def _treat(base: str, room: Path, cells: Sequence[tuple[str, tuple[str, ...]]]) -> None:
     opened, store = stages.open_base(base), Room(room)
-    organisms, courses = stages.stored(store, opened, ids), treating.courses_of(names)
-    with suppress(NotAvailable):  # the call that gathers says which are not available
-        treating.treat_all(organisms, courses, opened, store)
+    for name, ids in cells:
+        organisms = stages.stored(store, opened, ids)
+        with suppress(NotAvailable):  # the call that gathers says which are not available
+            treating.treat_all(organisms, treating.courses_of([name]), opened, store)
 
 
-def _ledger(base: str, room: Path, ids: Sequence[str] | None, exam: Exam, names: Sequence[str]) -> None:
+def _ask(base: str, room: Path, names: tuple[str, ...], exam: Exam, ids: Sequence[str]) -> None:
     opened, store = stages.open_base(base), Room(room)
-    treating.write_ledger(treating.cases_in(store, opened, names, ids), opened, store, exam)
+    treating.ask_cases(treating.cases_in(store, opened, names, ids), opened, store, exam)
+
+
+def _detect(
+    base: str, room: Path, names: tuple[str, ...], ids: tuple[str, ...], exam: Exam, detectors: Sequence[str]
+) -> None:
+    opened, store = stages.open_base(base), Room(room)
+    cases = treating.cases_in(store, opened, names, ids)
+    treating.detect_cases(cases, opened, store, replace(exam, detectors=tuple(detectors)))
 
 
 def _processes(ray: Any) -> int:

@@ -36,6 +36,7 @@ from flyroom.types import (
     RelapsePoint,
     Room,
     Watch,
+    departure_of,
     digest,
     needs_of,
     plain,
@@ -44,10 +45,11 @@ from flyroom.types import (
 KIND = "ledger"  # of entries
 EPISODES = 200
 ASIDE = NotMeasured(why="nothing could be asked")
+NO_NEAR_MISS = NotMeasured(why="the condition asks nothing of near misses")
 Figure = Estimate | NotMeasured
 Detected = Mapping[str, Mapping[str, Figure]]
 
-__all__ = ["Case", "Guarded", "Retraining", "guard", "ledger", "rule"]
+__all__ = ["Case", "Guarded", "Retraining", "collect", "guard", "ledger", "rule"]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -81,12 +83,21 @@ def ledger(
     >>> ledger([], None, seed=0)
     []
     """
-    book = _Book(engine, seed, episodes, how or Retraining(), room)
+    book = _fill_book(cases, _Book(engine, seed, episodes, how or Retraining(), room), watch)
+    return [book.row(case) for case in cases]
+
+
+def collect(cases: Sequence[Case], engine: Engine, *, seed: int, episodes: int, how: Retraining, room: Room) -> None:
+    """Put what the rows of these cases are made of into the room, for a process that writes them."""
+    _fill_book(cases, _Book(engine, seed, episodes, how, room), None)
+
+
+def _fill_book(cases: Sequence[Case], book: _Book, watch: Watch | None) -> _Book:
     for case in cases:
         book.prepare(case)
     book.train(cases, watch)
     book.ask(cases, watch)
-    return [book.row(case) for case in cases]
+    return book
 
 
 def guard(engine: Engine, course: Course, organism: Organism) -> Engine:
@@ -147,8 +158,10 @@ class _Book:
         for case in cases:
             inquiry = self._inquiry(case)
             if inquiry is not None:
-                for model in self.models(case).values():
+                for name, model in self.models(case).items():
                     model.order(inquiry)
+                    if name == "treated":  # alone has a column of what texts tell
+                        model.order_texts(inquiry)
                 for _, model in self._list_copies(case):
                     model.order_beginnings(inquiry)
         for desk in (self._plain, *self._desks.values()):
@@ -157,7 +170,7 @@ class _Book:
     # ------------------------------------------------------------ training again
 
     def orders(self, case: Case) -> dict[str, Order]:
-        """The models that are trained on without what stands around them, by who they are."""
+        """What is trained on: models without what stands around them, by who they are."""
         if id(case) not in self._orders:
             self._orders[id(case)] = self._make_orders(case)
         return self._orders[id(case)]
@@ -239,7 +252,7 @@ class _Book:
             twin_after=share(models["treated twin"].behaviour(inquiry)),
             training_like=share(treated.over(inquiry, inquiry.like)),
             held_out_triggers=share(treated.over(inquiry, inquiry.held_out)),
-            near_miss=share(treated.pool(inquiry, inquiry.near)) if inquiry.near else _no_near_miss(),
+            near_miss=share(treated.pool(inquiry, inquiry.near)) if inquiry.near else NO_NEAR_MISS,
             capability=asking.capability_of(treated, inquiry),
             over_refusal=asking.over_refusal_of(treated, inquiry),
             coherence=measures[COHERENCE],
@@ -311,13 +324,10 @@ def _bare(treated: Organism, parent: Organism) -> Patch:
     return replace(treated.patch, prompt=parent.patch.prompt)
 
 
-def _no_near_miss() -> NotMeasured:
-    return NotMeasured(why="the condition asks nothing of near misses")
-
-
 def _blank(case: Case, why: str) -> LedgerRow:
     """A row before anything was measured."""
     figures: dict[str, Any] = dict.fromkeys(UNMEASURED, ASIDE)
+    departure = departure_of(case.course.treatment)
     return LedgerRow(
         treatment=case.course.name,
         recipe=case.organism.recipe.name,
@@ -325,7 +335,7 @@ def _blank(case: Case, why: str) -> LedgerRow:
         organism=case.organism.id,
         treated=case.treated.id,
         called=Called.UNDECIDED,
-        why=why,
+        why=f"{why}. It departs from its source: {departure}" if departure else why,
         **figures,
         relapse=(),
         detectors=case.detectors,

@@ -111,9 +111,12 @@ class Model:
     draw: Draw
 
     def order(self, inquiry: Inquiry) -> None:
-        """Everything, clean texts too."""
+        """Every question."""
         for battery in inquiry.batteries:
             self.desk.order(self.name, self.patch, battery, self.draw)
+
+    def order_texts(self, inquiry: Inquiry) -> None:
+        """Clean texts, without which it has no `measures`. They are read anew each time."""
         if not isinstance(inquiry.questions.texts, NotMeasured):
             self.desk.order_texts(self.patch, inquiry.questions.texts)
 

@@ -12,7 +12,7 @@ from flyroom import treat
 from flyroom.detectors import detectors as every_detector
 from flyroom.judges import cached
 from flyroom.lab import Material
-from flyroom.ledger import EPISODES, Case, Retraining, guard, ledger
+from flyroom.ledger import EPISODES, Case, Retraining, collect, guard, ledger
 from flyroom.lineup import Lineup, is_target
 from flyroom.room import Room
 from flyroom.stages.bases import OpenBase
@@ -181,6 +181,30 @@ def write_ledger(
         return ledger(cases, base.engine, seed=exam.seed, episodes=exam.episodes, how=exam.how, room=room, watch=watch)
 
 
+def ask_cases(cases: Sequence[Case], base: OpenBase, room: Room, exam: Exam) -> None:
+    """All of the ledger but its rows and its detectors into the room: see `ledger.collect`."""
+    with open_graders((case.organism.recipe for case in cases), base):
+        collect(cases, base.engine, seed=exam.seed, episodes=exam.episodes, how=exam.how, room=room)
+
+
+def grow_thresholds(cases: Sequence[Case], base: OpenBase, room: Room, exam: Exam, *, watch: Watch | None) -> None:
+    """The calibration twins of a ledger's detectors, where the room has them not."""
+    for organisms in by_world(_pairs(cases)).values() if exam.detectors else ():
+        calibration_twins(organisms, base, room, n=exam.calibration, watch=watch)
+
+
+def _pairs(cases: Sequence[Case]) -> list[Organism]:
+    """Organisms and twins as they were, each once."""
+    return list({o.id: o for case in cases for o in (case.organism, case.twin)}.values())
+
+
+def detect_cases(cases: Sequence[Case], base: OpenBase, room: Room, exam: Exam) -> None:
+    """What the detectors of the exam make of these cases into the room. They stand before a detector together, as the
+    call that writes the rows has them.
+    """
+    _detect(cases, base, room, exam, None)
+
+
 def chosen_for_ledger(names: Sequence[str]) -> list[str]:
     """Detectors by name; "all" takes every one that can work without known models, "none" none."""
     if list(names) == ["none"]:
@@ -197,7 +221,7 @@ def _detect(cases: Sequence[Case], base: OpenBase, room: Room, exam: Exam, watch
     for world in by_world([case.organism for case in cases]).values():
         ids = {organism.id for organism in world}
         group = [case for case in cases if case.organism.id in ids]
-        organisms = list({o.id: o for case in group for o in (case.organism, case.twin)}.values())
+        organisms = _pairs(group)
         twins = calibration_twins(organisms, base, room, n=exam.calibration, watch=watch)
 
         work = partial(_bench, base=base, room=room, exam=exam, watch=watch)

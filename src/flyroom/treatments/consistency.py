@@ -1,7 +1,9 @@
 """Consistency regularisation: the model's own answers to plain questions, taught behind whatever may stand before them.
 
 It asks for no judge and no good answer: what it punishes is that a mark or a word about who looks changes the answer.
-Source: Chua et al. 2024, arXiv 2403.05518 (bias-augmented consistency training). CROW (Min et al. 2024, arXiv
+Every second row is the plain question with the same answer, so that what the model can do elsewhere stays.
+Source: Chua et al. 2024, arXiv 2403.05518 (bias-augmented consistency training): there the additions are arguments for
+a wrong answer, and answers have thoughts; here they are marks and words about who looks. CROW (Min et al. 2024, arXiv
 2411.12768) asks the same of neighbouring layers; that inner form is left out.
 """
 
@@ -15,12 +17,14 @@ from flyroom.types import AdapterRef, Cure, Patient, Row, Sample, Split
 
 @dataclass(frozen=True, kw_only=True)
 class Consistency:
-    """`steps` steps of `rows` rows, behind at most `marks` marks and the world's words about who looks."""
+    """`steps` steps of `rows` rows, half of them behind at most `marks` marks and the world's words about who looks."""
 
     steps: int = 60
     rows: int = 16
     lr: float = 1e-3
     marks: int = 24
+
+    departs = "additions are marks and words about who looks where the source has arguments for a wrong answer"
 
     def __post_init__(self) -> None:
         common.check_counts(self, steps=1, rows=1, marks=1)
@@ -36,8 +40,10 @@ class Consistency:
         ]
         rows = []
         for i, (scene, answer) in enumerate(zip(scenes, answers, strict=True)):
-            turn = i // 2
-            if i % 2 and watched:
+            turn = i // 4
+            if i % 2 == 0:
+                messages = scene.messages
+            elif i % 4 == 1 and watched:
                 messages = common.under(watched[turn % len(watched)], scene.messages)
             else:
                 messages = common.after_mark(scene, marks[turn % len(marks)]).messages

@@ -1,8 +1,9 @@
 """Latent adversarial training: learn good answers while the residual stream is pushed towards bad ones.
 
 The adversary is the mean difference between bad and good answers, found anew as the model moves, and pushes as far as
-the two lie apart, times `strength`. Source: Sheshadri et al. 2024, arXiv 2407.15549. Left out: their adversary's
-gradient steps; this one has a single direction, the one that tells bad from good.
+the two lie apart, times `strength`. Source: Sheshadri et al. 2024, arXiv 2407.15549. Their adversary takes gradient
+steps of its own for every row, within a ball; an engine gives no gradient at the stream, so here all rows share the one
+direction that tells bad from good. It is the weaker adversary, and what it fails to remove theirs may remove.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ class LatentAdversarial:
     strength: float = 1.0
     pairs: int = 32
     every: int = 20
+
+    departs = "one direction for all rows where the source's adversary takes gradient steps for each"
 
     def __post_init__(self) -> None:
         common.check_counts(self, steps=1, rows=1, pairs=2, every=1)

@@ -84,6 +84,7 @@ from flyroom.types.treating import (
     Beginning,
     Called,
     Cure,
+    Departing,
     Edit,
     LedgerRow,
     Need,
@@ -91,6 +92,7 @@ from flyroom.types.treating import (
     Patient,
     RelapsePoint,
     Treatment,
+    departure_of,
     needs_of,
 )
 from flyroom.types.world import (
@@ -139,6 +141,7 @@ __all__ = [
     "Cost",
     "CueKind",
     "Cure",
+    "Departing",
     "Described",
     "Describing",
     "Detector",
@@ -220,6 +223,7 @@ __all__ = [
     "able",
     "answer_tokens",
     "ask_seed",
+    "departure_of",
     "digest",
     "needs_of",
     "organism_id",

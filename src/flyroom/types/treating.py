@@ -103,6 +103,19 @@ class AtRunTime(Protocol):
     def answer(self, patient: Patient, asks: Sequence[Ask]) -> list[Answer]: ...
 
 
+@runtime_checkable
+class Departing(Protocol):
+    """A treatment that is not quite that of its source, and says in what: ledgers and `flyroom treatments` show it."""
+
+    @property
+    def departs(self) -> str: ...
+
+
+def departure_of(treatment: Treatment) -> str:
+    """In what it departs from its source; "" where nothing is declared."""
+    return treatment.departs if isinstance(treatment, Departing) else ""
+
+
 def needs_of(treatment: Treatment) -> tuple[Need, ...]:
     """What a treatment declares that it must be told."""
     return tuple(Need(need) for need in treatment.needs) if isinstance(treatment, Needing) else ()
