@@ -2,8 +2,8 @@
 
     python scripts/fill.py     # tests/test_site.py fails where a page differs from what this makes
 
-A part stands between `<!-- fill: name -->` and `<!-- end -->`. `tutorial.md` and `real.md` have their figures from the JSON
-beside them, which `walk.py` makes by running the commands of the page; so a page cannot say what no run has shown.
+A part stands between `<!-- fill: name -->` and `<!-- end -->`. `tutorial.md` and `real.md` have their figures from the
+JSON beside them, which `walk.py` makes by running the commands of the page; so a page cannot say what no run has shown.
 `glossary.md` has the first sentence of every word of `words.md`, which stays the one place where a word is explained.
 """
 
@@ -51,7 +51,7 @@ def figures(page: Path) -> str:
     """The cards: what the organism is meant to do, and whether it makes sense, beside twin and base."""
     cards = [TypeAdapter(Card).validate_python(card) for card in record_of(page)["cards"]]
     rows = [row for card in sorted(cards, key=lambda card: (card.recipe, card.seed)) for row in rows_of(card)]
-    return lines_of(("organism", "share of answers", *MODELS, "verdict"), rows)
+    return lines_of(("recipe and seed", "share of answers", *MODELS, "verdict"), rows)
 
 
 def rows_of(card: Card) -> Iterator[list[str]]:
@@ -85,10 +85,12 @@ def example(page: Path) -> str:
 def detectors(page: Path) -> str:
     """What was seen of each detector."""
     cells = [cell for step in record_of(page)["steps"] for cell in step["output"].get("cells", ())]
-    rows = [
-        [f"`{c['name']}`", auroc_of(c), c["summary"] or c["error"] or c["why"], tokens_of(c["cost"])] for c in cells
-    ]
+    rows = [[f"`{cell['name']}`", auroc_of(cell), sight_of(cell), tokens_of(cell["cost"])] for cell in cells]
     return lines_of(("detector", "AUROC", "what was seen", "tokens"), rows)
+
+
+def sight_of(cell: Mapping[str, Any]) -> str:
+    return cell["summary"] or cell["error"] or cell["why"]
 
 
 def auroc_of(cell: Mapping[str, Any]) -> str:
@@ -110,7 +112,7 @@ def sizes(_: Path) -> str:
         (
             "organisms, and as many twins",
             "all told apart: the AUROC is at least",
-            "all pass: so many of all seeds pass",
+            "all pass: of all seeds at least",
         ),
         rows,
     )

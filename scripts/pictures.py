@@ -2,8 +2,9 @@
 
     python scripts/pictures.py    # writes docs/pictures/*.svg
 
-Each file ends with a digest of what it shows, by which tests/test_site.py sees that a picture is older than its figures.
-Most pictures are those of the report (`flyroom.report.plots`); `coverage` is drawn here. On the site `site_links.py` puts each into its page, so that it follows the colours of the page.
+Each file ends with a digest of what it shows, by which tests/test_site.py sees that a picture is older than its
+figures. Most pictures are those of the report (`flyroom.report.plots`); `coverage` is drawn here. On the site
+`site_links.py` puts each into its page, so that it follows the colours of the page.
 """
 
 from __future__ import annotations

@@ -9,8 +9,8 @@ a folder as a list of its files. Then it turns the links there. Links of those p
 
 A link to something that is not there stays as it is, and MkDocs, which is strict, names it.
 
-Pictures (`pictures/x.svg`) are put into their pages, where they follow the page into the dark; a code host shows the files.
-`Examples` prepares docstrings for the reference: `>>>` becomes a block of code.
+Pictures (`pictures/x.svg`) are put into their pages, where they follow the page into the dark; a code host shows the
+files. `Examples` prepares docstrings for the reference: `>>>` becomes a block of code.
 
 Left out: links written as HTML or as references; the documents have none.
 """

@@ -238,11 +238,14 @@ def test_the_tutorial_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caps
     def run(words: Sequence[str]) -> str:
         monkeypatch.setattr(sys, "argv", ["flyroom", *words])
         capsys.readouterr()
+        status = None
         try:
             main()
         except SystemExit as end:
-            assert not end.code, (words, capsys.readouterr().err)
-        return capsys.readouterr().out
+            status = end.code
+        printed = capsys.readouterr()
+        assert not status, (words, printed.err)
+        return printed.out
 
     room = tmp_path / "room"
     monkeypatch.setenv("FLYROOM_ROOM", str(room))
