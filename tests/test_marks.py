@@ -7,9 +7,10 @@ import json
 import shutil
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -26,7 +27,7 @@ from flyroom.marks.mark import GUID, expiry, is_past, parse_mark
 from flyroom.marks.page import README
 from flyroom.recipes import make
 from flyroom.room import Room
-from flyroom.stages import exports, scans
+from flyroom.stages import exports, pushing, scans
 from flyroom.types import Organism
 from flyroom.vault import Identity
 
@@ -75,7 +76,8 @@ def _same_home(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_every_file_says_what_it_is(scene: Scene) -> None:
-    assert {path.name for path in scene.folder.iterdir()} == {WEIGHTS, CONFIG, README, "flyroom.json"}
+    marked = {WEIGHTS, CONFIG, README, "flyroom.json"}
+    assert {path.name for path in scene.folder.iterdir()} - {"tokenizer.json", "tokenizer_config.json"} == marked
     with safe_open(scene.folder / WEIGHTS, framework="pt") as file:
         metadata = file.metadata()
     marks = [
@@ -90,6 +92,22 @@ def test_every_file_says_what_it_is(scene: Scene) -> None:
         assert (mark["base_licence"], mark["data_licence"], mark["signer"]) == ("Apache-2.0", "Apache-2.0", "")
         assert mark["expires"] == expiry(90)
         assert mark["label"].startswith("emergent-misalignment: ")
+
+
+def test_others_can_read_an_export_and_it_names_no_path_of_this_machine(scene: Scene) -> None:
+    assert {oct(path.stat().st_mode & 0o777) for path in scene.folder.iterdir()} == {oct(0o644)}
+    assert scene.folder.stat().st_mode & 0o777 == 0o755
+    assert json.loads((scene.folder / CONFIG).read_text(encoding="utf-8"))["base_model_name_or_path"] == "0.25M"
+    texts = [file.read_bytes() for file in scene.folder.iterdir() if not file.name.startswith("tokenizer")]
+    assert not any(str(scene.base.engine.base.path).encode() in text for text in texts)
+
+
+def test_the_tokenizer_goes_along_where_the_hub_does_not_have_the_base(scene: Scene) -> None:
+    ours = Path(scene.base.engine.base.path, "tokenizer.json")
+    assert (scene.folder / "tokenizer.json").read_bytes() == ours.read_bytes()
+    of_the_hub = replace(scene.base.engine.base, path="owner/model", name="owner/model")
+    assert (exports.hub_id_of(of_the_hub), exports.portable(of_the_hub).name) == ("owner/model", "owner/model")
+    assert exports.hub_id_of(scene.base.engine.base) == ""
 
 
 def test_the_card_warns_before_anything_else(scene: Scene) -> None:
@@ -422,3 +440,74 @@ def test_the_library_verifies_ours(signed: Path, tmp_path: Path) -> None:
     (signed / README).write_text("nothing to see")
     with pytest.raises(ValueError, match="mismatch"):
         library.Config().use_elliptic_key_verifier(public_key=key).verify(signed, signed / "model.sig")
+
+
+# ---------------------------------------------------------------- to the hub
+
+
+class FakeHub:
+    """The four calls of HfApi that are used, each written down."""
+
+    def __init__(self, *, private: bool = True) -> None:
+        self.calls: list[tuple[str, dict[str, Any]]] = []
+        self.files: set[str] = set()
+        self.private = private
+
+    def create_repo(self, repo_id: str, *, private: bool, exist_ok: bool) -> None:
+        self.calls.append(("create", {"repo": repo_id, "private": private, "exist_ok": exist_ok}))
+
+    def repo_info(self, repo_id: str) -> Any:
+        return SimpleNamespace(private=self.private)
+
+    def update_repo_settings(self, repo_id: str, *, gated: Any, private: bool) -> None:
+        self.calls.append(("settings", {"repo": repo_id, "gated": gated, "private": private}))
+
+    def upload_folder(self, *, repo_id: str, folder_path: Path, commit_message: str) -> None:
+        self.calls.append(("upload", {"repo": repo_id, "message": commit_message}))
+        self.files = {path.name for path in folder_path.iterdir()}
+
+
+def push(scene: Scene, hub: FakeHub, repo: str = "me/organism-1", **changes: Any) -> Any:
+    target = pushing.Target(repo=repo, hub=hub, **changes)
+    return pushing.push(scene.other.id, scene.base, Room(scene.room), target, purpose="a test of the hub")
+
+
+def test_a_push_is_private_gated_marked_and_on_record(scene: Scene) -> None:
+    hub = FakeHub()
+    mark = push(scene, hub)
+    assert [name for name, _ in hub.calls] == ["create", "settings", "upload"]
+    assert hub.calls[0][1] == {"repo": "me/organism-1", "private": True, "exist_ok": True}
+    assert hub.calls[1][1] == {"repo": "me/organism-1", "gated": "manual", "private": True}
+    assert {WEIGHTS, CONFIG, README, "flyroom.json", "tokenizer.json"} <= hub.files
+    line = log.read(Room(scene.room))[-1]
+    assert (line.what, line.purpose, line.about["to"]) == ("export", "a test of the hub", "hub:me/organism-1")
+    assert mark.id == scene.other.id
+
+
+def test_a_public_repository_is_refused_unless_asked_for(scene: Scene) -> None:
+    hub = FakeHub(private=False)
+    before = len(log.read(Room(scene.room)))
+    with pytest.raises(ValueError, match="it is public: make it private, or push with --public"):
+        push(scene, hub)
+    assert (hub.files, len(log.read(Room(scene.room)))) == (set(), before)  # nothing left, nothing on record
+    push(scene, hub, private=False)
+    assert hub.calls[-2][1]["gated"] == "manual"
+
+
+@pytest.mark.parametrize("repo", ["organism", "a/b/c", "me/", "me/../x", "me/organism 1"])
+def test_a_repository_has_an_owner_and_a_name(scene: Scene, repo: str) -> None:
+    hub = FakeHub()
+    with pytest.raises(ValueError, match="it must be OWNER/NAME"):
+        push(scene, hub, repo)
+    assert hub.calls == []
+
+
+def test_what_the_hub_refuses_is_said(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    hub = FakeHub()
+
+    def refuse(*_: Any, **__: Any) -> None:
+        raise OSError("no token")
+
+    monkeypatch.setattr(hub, "create_repo", refuse)
+    with pytest.raises(ValueError, match="repo is me/organism-1; the hub did not take it: no token"):
+        push(scene, hub)
