@@ -9,6 +9,7 @@ from itertools import pairwise
 
 import pytest
 
+from flyroom.report import cards as card_views
 from flyroom.report import figures, headline, markdown_cards, markdown_grid, markdown_matrix, svg, write_page
 from flyroom.types import About, Card, Cost, Gauge, Limit, Matrix, Message, NotMeasured, Outcome, Transcript, Verdict
 
@@ -532,3 +533,16 @@ def test_no_recall_is_claimed_at_a_rate_that_nobody_counted(kind):
         assert "1 % FPR" not in page
         assert "certif" not in page
     assert ABOUT.taught in text(page_of(cards, matrix))
+
+
+def test_a_page_of_thousands_of_cards_stays_small() -> None:
+    cards = [replace(make_card(), organism=f"o{n}", seed=n) for n in range(1200)]
+    tables = card_views.tables(cards)
+    assert sum(len(table["rows"]) for table in tables) == card_views.MOST
+    assert "1,100 cards more" in tables[-1]["rest"]
+    assert len(card_views.sample(cards)) == card_views.MOST
+    assert card_views.sample(cards[:3]) == cards[:3]
+    assert card_views.tables(cards[:3])[0]["rest"] == ""
+    many = [replace(card, recipe_id=f"r{n}") for n, card in enumerate(cards)]
+    assert len(card_views.tables(many)) == card_views.MOST
+    assert "1,100 recipes more" in card_views.tables(many)[-1]["rest"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,9 +17,20 @@ from flyroom.report.gauges import (
     measures_of,
     widest,
 )
-from flyroom.report.words import clean, interval, percent, plural, write_estimate, write_held, write_limit, write_match
-from flyroom.types import Card, Estimate, Transcript
+from flyroom.report.words import (
+    clean,
+    interval,
+    join,
+    percent,
+    plural,
+    write_estimate,
+    write_held,
+    write_limit,
+    write_match,
+)
+from flyroom.types import Card, Estimate, Outcome, Transcript
 
+MOST = 100  # cards that a page shows one by one: some 20 kB each
 BOTTLES = 9  # as many pairs as the shelf holds
 TRANSCRIPTS = 2  # for each measure of a recipe: the first on record, so that nobody chose them
 
@@ -49,15 +61,46 @@ def _bottle(card: Card, several: bool) -> dict[str, Any] | None:
     }
 
 
+# ---------------------------------------------------------------- of a large room
+
+
+def sample(cards: Sequence[Card]) -> list[Card]:
+    """The cards that a page shows one by one: all, or of more than `MOST` the first of each recipe. What the page sums
+    up is of all of them.
+    """
+    groups = list(by_recipe(cards).values())[:MOST]
+    return [card for group in groups for card in group[: _count_rows(cards, len(groups))]]
+
+
+def _count_rows(cards: Sequence[Card], recipes: int) -> int:
+    """How many cards of each recipe are shown."""
+    return len(cards) if len(cards) <= MOST else max(1, MOST // recipes)
+
+
+def _write_rest(cards: Sequence[Card]) -> str:
+    """What is not shown, in a sentence."""
+    if not cards:
+        return ""
+    counts = Counter(card.verdict.value for card in cards)
+    verdicts = join([f"{counts[outcome.value]:,} {outcome.value}" for outcome in Outcome if counts[outcome.value]])
+    return f"{plural(len(cards), 'card')} more, not shown one by one: {verdicts}. flyroom view shows every card."
+
+
 # ---------------------------------------------------------------- tables
 
 
 def tables(cards: Sequence[Card]) -> list[dict[str, Any]]:
     """A table for each recipe: a row for each organism, a column for each of the measures that count most."""
-    return [_table(name, group) for name, group in by_recipe(cards).items()]
+    groups = list(by_recipe(cards).items())
+    few, rest = groups[:MOST], [len(group) for _, group in groups[MOST:]]
+    rows = _count_rows(cards, len(few))
+    views = [_table(name, group[:rows], group[rows:]) for name, group in few]
+    if rest:
+        views[-1]["rest"] += f" {plural(len(rest), 'recipe')} more with {plural(sum(rest), 'card')}."
+    return views
 
 
-def _table(name: str, cards: Sequence[Card]) -> dict[str, Any]:
+def _table(name: str, cards: Sequence[Card], rest: Sequence[Card] = ()) -> dict[str, Any]:
     labels, columns = labels_of(cards), columns_of(cards)
     return {
         "recipe": clean(name),
@@ -66,6 +109,7 @@ def _table(name: str, cards: Sequence[Card]) -> dict[str, Any]:
         "columns": [labels[measure] for measure in columns],
         "otherwise": any(_otherwise(cards, measure) for measure in columns),
         "rows": [_row(card, columns, labels) for card in cards],
+        "rest": _write_rest(rest),
     }
 
 
