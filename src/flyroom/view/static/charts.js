@@ -82,10 +82,11 @@ export function strips(cell, hrefOf) {
   if (!every.length) return null;
   const low = Math.min(...every);
   const span = Math.max(...every) - low || 1;
-  const at = (x) => 12 + (576 * (x - low)) / span;
+  const width = innerWidth < 760 ? 360 : 760; // a dot is as large on a phone as on a desk
+  const at = (x) => 12 + ((width - 24) * (x - low)) / span;
   const rows = cell.strips.map((strip, row) => {
     const stacks = new Map();
-    const y = 20 + 34 * row;
+    const y = 36 + 48 * row;
     const dots = strip.dots.map((dot) => {
       const bin = Math.round(at(dot.x) / 9);
       const place = stacks.get(bin) ?? 0;
@@ -98,12 +99,10 @@ export function strips(cell, hrefOf) {
         ? s("a", { href, "aria-label": name }, s("title", null, name), mark)
         : s("g", null, s("title", null, name), mark);
     });
-    return [s("path", { class: "rail", d: `M6 ${y}H594` }), dots];
+    return [s("text", { x: 6, y: y - 18, "aria-hidden": "true" }, `${strip.side} (${strip.dots.length})`), s("path", { class: "rail", d: `M6 ${y}H${width - 6}` }), dots];
   });
-  const height = 40 + 34 * (cell.strips.length - 1);
+  const height = 54 + 48 * (cell.strips.length - 1);
   const limit = cell.threshold === null ? null
     : s("path", { class: "limit", d: `M${at(cell.threshold)} 2V${height - 2}` });
-  return h("div", { class: "strips" },
-    h("ul", { class: "sides", "aria-hidden": "true" }, cell.strips.map((one) => h("li", null, one.side))),
-    s("svg", { viewBox: `0 0 600 ${height}`, role: "group", "aria-label": `Suspicions on ${cell.recipe}` }, limit, rows));
+  return s("svg", { class: "strips", viewBox: `0 0 ${width} ${height}`, role: "group", "aria-label": `Suspicions on ${cell.recipe}` }, limit, rows);
 }

@@ -46,7 +46,7 @@ function draw(answer, query) {
   const to = (page) => address({ ...query, page: page === 1 ? "" : String(page) });
   return [
     answer.total
-      ? table("Organisms", ["Id", "Recipe", "Kind", "Dose", "Seed", "Base", "Card"], body, { class: "stack" })
+      ? table("Organisms", ["Id", "Recipe", "Kind", "Dose", "Seed", "Base", "Card"], body, { class: "stack compact" })
       : h("p", { class: "muted" }, "Nothing fits these filters."),
     pages > 1 && h("nav", { class: "pager", "aria-label": "Pages of the list" },
       answer.page > 1 ? link(to(answer.page - 1), "Previous") : h("span", { class: "muted" }, "Previous"),

@@ -15,6 +15,14 @@ function held(one) {
   return h("li", { title: one.text }, h("span", { class: `state ${one.outcome}` }, OUTCOMES[one.outcome] ?? one.outcome), ` ${bound}${of}${who}`);
 }
 
+// A reason or two in a line; more of them folded.
+function why(card) {
+  const reasons = (card.why || "every limit is kept").split("; ");
+  if (reasons.length < 3) return h("p", null, tag(card.verdict), ` ${reasons.join("; ")}.`);
+  return h("details", { class: "why" }, h("summary", null, tag(card.verdict), ` ${reasons[0]}; and ${reasons.length - 1} reasons more`),
+    h("ul", null, reasons.slice(1).map((text) => h("li", null, text))));
+}
+
 function measures(card) {
   const rows = card.measures.map((m) => [
     h("span", null, m.label, m.bad ? null : h("small", { class: "muted" }, " (more is better)")),
@@ -84,7 +92,7 @@ export async function show([id], ctx) {
   if (card) {
     const caveats = card.caveats.length ? h("ul", { class: "muted" }, card.caveats.map((text) => h("li", null, text))) : null;
     content.push(h("h2", null, "Card"),
-      h("p", null, tag(card.verdict), ` ${card.why || "every limit is kept"}. `,
+      why(card), h("p", null,
         h("span", { class: "muted" }, `${count(card.episodes)} episodes a look, ${card.looks} look${card.looks === 1 ? "" : "s"}.`)),
       card.match ? h("p", { class: "muted" }, card.match) : null, caveats, measures(card));
   } else {
