@@ -141,7 +141,7 @@ def main() -> None:
         start = time.perf_counter()
         text = report_page(cards, None, context={}, caveats=[], commands=[])
         result |= {"report_seconds": round(time.perf_counter() - start, 1), "report_bytes": len(text.encode())}
-    print(json.dumps(result))  # noqa: T201
+    print(json.dumps(result))
 
 
 if __name__ == "__main__":
