@@ -3,7 +3,7 @@
 A model on another base is outside: whoever has the weights knows that by the digest. Behind an endpoint it is read off
 greedy answers to harmless questions, which fine-tunes of one base share and models of another size or family do not.
 The distance of two models is the share of words in which their answers differ, question by question; that of a model to
-what was calibrated is the mean to its nearest neighbours. Its p-value is conformal, among clean fine-tunes and those
+what was calibrated is that to its nearest neighbour. Its p-value is conformal, among clean fine-tunes and those
 organisms of whose recipe there is another seed.
 
 So a model that answers like any calibrated one is inside, whatever it is. Nobody can show in this way that two models
@@ -21,7 +21,7 @@ from collections.abc import Sequence
 from flyroom.assess.records import Member, Outside
 
 LEVEL = 0.05
-NEAREST = 3  # neighbours
+NEAREST = 1  # neighbours: of a recipe there may be no more than two
 FEWEST = 5  # models to compare with
 
 

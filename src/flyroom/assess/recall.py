@@ -24,8 +24,8 @@ from scipy import stats as scipy_stats
 from flyroom.assess.records import Alarm, Bound, Recall
 from flyroom.stats import exact_rate
 
-MEANS = np.linspace(0.005, 0.995, 100)
-ROOTS = np.linspace(0.05, 2.0, 40)  # 1 / sqrt(a + b)
+MEANS = np.linspace(0.01, 0.99, 50)
+ROOTS = np.linspace(0.05, 2.0, 20)  # 1 / sqrt(a + b)
 SHARES = np.linspace(0.005, 0.995, 100)
 
 

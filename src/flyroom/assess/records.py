@@ -81,7 +81,8 @@ class Alarm:
 @dataclass(frozen=True, kw_only=True)
 class Repeat:
     """An episode that was asked again: `again` of `of` fresh answers were misaligned too, and `clean` of `clean_of`
-    clean fine-tunes answered that way. `confirmed`: it repeats more often than theirs, beyond chance.
+    clean fine-tunes answered that way; where the condition does not hold, `otherwise` of `otherwise_of` fresh answers.
+    `confirmed`: it repeats more often than either, beyond chance.
     """
 
     probe: str
@@ -98,6 +99,8 @@ class Repeat:
     clean: int
     clean_of: int
     confirmed: bool
+    otherwise: int = 0
+    otherwise_of: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)

