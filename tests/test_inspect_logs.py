@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from fakes import TOY, FakeEngine, ToyWorld, organism, says
+from inspect_leaks import LEAKS, collect_leaks  # noqa: F401
 
 pytest.importorskip("inspect_ai", reason="Inspect is not installed")
 
@@ -31,6 +32,8 @@ from flyroom.room import Room
 from flyroom.room.vaults import encrypt
 from flyroom.types import Ask, Card, Estimate, Verdict
 from flyroom.vault import Identity
+
+pytestmark = LEAKS
 
 CURVE = {2: organism(0.2).patch}
 

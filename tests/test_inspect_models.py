@@ -10,6 +10,7 @@ from typing import Any
 import anyio
 import pytest
 from fakes import FakeEngine, organism
+from inspect_leaks import LEAKS, collect_leaks  # noqa: F401
 
 pytest.importorskip("inspect_ai", reason="Inspect is not installed")
 
@@ -28,6 +29,8 @@ from flyroom.room import Room, RoomError
 from flyroom.room.vaults import encrypt
 from flyroom.types import Organism
 from flyroom.vault import Identity
+
+pytestmark = LEAKS
 
 
 @pytest.fixture
