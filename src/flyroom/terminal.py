@@ -50,6 +50,7 @@ Expires = Annotated[
 ROOM = Path("room")
 BASE = "1M"
 SEEDS = 10_000
+LONG, LONGEST = 500, 60  # rows that are printed without a frame; characters to which their columns are aligned
 Watch = Callable[[str, int, int, str], None]  # the stage, how much is done, of how much, a word on how it goes
 EVERY = 30.0  # seconds between two lines of progress where stderr is no terminal
 err = Console(stderr=True)
@@ -159,13 +160,31 @@ def table(title: str, rows: list[dict[str, Any]]) -> None:
     if not rows:
         Console().print(legible(f"{title}: nothing yet"))
         return
+    if len(rows) > LONG:
+        _print_plain(title, rows)
+        return
     grid = Table(title=legible(title), title_justify="left")
     for name in rows[0]:
         grid.add_column(legible(name), overflow="fold")
     for row in rows:
-        cells = ("" if v is None else f"{v:.3f}" if isinstance(v, float) else str(v) for v in row.values())
-        grid.add_row(*map(legible, cells))
+        grid.add_row(*map(legible, map(_write, row.values())))
     Console().print(grid)
+
+
+def _write(value: Any) -> str:
+    return "" if value is None else f"{value:.3f}" if isinstance(value, float) else str(value)
+
+
+def _print_plain(title: str, rows: list[dict[str, Any]]) -> None:
+    """Columns without a frame: laying out a table of thousands of rows takes seconds."""
+    lines = [[*map(_printable, map(_write, row.values()))] for row in [{n: n for n in rows[0]}, *rows]]
+    widths = [min(LONGEST, max(map(len, column))) for column in zip(*lines, strict=False)]
+    texts = ("  ".join(map(str.ljust, line, widths)).rstrip() for line in lines)
+    print(f"{_printable(title)}\n" + "\n".join(texts))  # noqa: T201
+
+
+def _printable(text: str) -> str:
+    return text if text.isprintable() else legible(text).plain.replace("\n", " ")
 
 
 def card_table(rows: list[dict[str, Any]]) -> None:
