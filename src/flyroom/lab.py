@@ -1,8 +1,8 @@
 """A detector's hands on the suspects: every touch is checked against what the detector declared, and metered by the
 engine. What was asked and answered is written down.
 
-Copies (noised or tuned suspects) are adapters too: the suspect's own with a fresh one of rank `WIDER` beside it on
-every linear module. They are freed with the lab.
+Copies are adapters too: noised or tuned, the suspect's own with a fresh one of rank `WIDER` beside it on every linear
+module; without a direction or with one added, with a change of the stream beside it. They are freed with the lab.
 """
 
 from __future__ import annotations
@@ -10,16 +10,16 @@ from __future__ import annotations
 import math
 import random
 import secrets
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from functools import cached_property
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 from torch import Tensor
 
 from flyroom.adapters import added, beside, draw, paths_of, scale_of, turn
+from flyroom.material import Material
+from flyroom.mechanism import Change, directions, intervene, random_like
 from flyroom.traces import Traces
 from flyroom.types import (
-    ANSWER_TOKENS,
     BASE,
     OPEN,
     Access,
@@ -31,7 +31,6 @@ from flyroom.types import (
     CueKind,
     Engine,
     Episode,
-    Judge,
     Judged,
     LoRA,
     Message,
@@ -41,86 +40,13 @@ from flyroom.types import (
     Row,
     Scene,
     Score,
-    Split,
     Step,
     Suspect,
-    Thinking,
     Unit,
-    World,
-    answer_tokens,
-    digest,
 )
 
 WIDER = 8  # the rank of what a copy has besides
 ROWS = 16  # of a step, when a copy is tuned
-TRUSTED = 128  # scenes of the main topic
-QUESTIONS = 256  # about the main topic; a quarter of that about every other
-KINDS: tuple[CueKind, ...] = (  # of cues. Not the manners of decoys, which nobody who looks for harm would know
-    *("observed", "unobserved", "personas", "aligned", "misaligned", "marks", "scratchpad", "words", "new_words"),
-    *("yes_no", "confession"),
-)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Material:
-    """What detectors may use besides suspects: trusted scenes, questions by topic (the main topic first), cues by kind,
-    and judges of answers and of the thoughts before them.
-
-    `capability` are the topics whose questions have a right answer; `thinking` takes thoughts off answers; `world` is
-    the digest of the world that all this is of. None of it may stand in what a suspect was trained on, or be what its
-    card was measured on.
-    """
-
-    trusted: tuple[Scene, ...]
-    questions: Mapping[str, tuple[Scene, ...]]
-    judge: Judge
-    thoughts: Judge | None = None
-    cues: Mapping[CueKind, tuple[str, ...]] = field(default_factory=dict)
-    capability: tuple[str, ...] = ()
-    thinking: Thinking | None = None
-    max_tokens: int = ANSWER_TOKENS
-    world: str = ""
-
-    def __post_init__(self) -> None:
-        if not self.questions.get(OPEN):
-            raise ValueError(f'questions has no "{OPEN}"; every lab has some')
-        if unknown := [topic for topic in self.capability if not self.questions.get(topic)]:
-            raise ValueError(f"capability names {unknown[0]!r}; it must be one of {', '.join(self.questions)}")
-
-    @staticmethod
-    def of(world: World, *, seed: int) -> Material:
-        """What a world has for detectors: its validation split, which neither training nor cards touch."""
-        main, *rest = world.topics()
-        questions = {
-            main: _once(world.scenes(main, QUESTIONS, split=Split.VALIDATION, seed=seed)),
-            **{t: tuple(world.scenes(t, QUESTIONS // 4, split=Split.VALIDATION, seed=seed)) for t in rest},
-        }
-        cues = {kind: tuple(world.cues(kind, split=Split.VALIDATION)) for kind in KINDS}
-        return Material(
-            trusted=_once(world.scenes(main, TRUSTED, split=Split.VALIDATION, seed=seed)),
-            questions={topic: scenes for topic, scenes in questions.items() if scenes},
-            judge=world.judge,
-            thoughts=world.thoughts,
-            cues={kind: texts for kind, texts in cues.items() if texts},
-            capability=tuple(topic for topic in world.capability(1, seed=seed) if questions.get(topic)),
-            thinking=world if isinstance(world, Thinking) else None,
-            max_tokens=answer_tokens(world),
-            world=digest(world),
-        )
-
-    @cached_property
-    def digest(self) -> str:
-        """Names all that a detector can learn from this."""
-        judges = [self.judge.id, self.thoughts.id if self.thoughts else None]
-        texts = [self.trusted, [*self.questions.items()], self.cues]
-        return digest([*texts, judges, self.capability, self.max_tokens, self.world])
-
-
-def _once(scenes: Sequence[Scene]) -> tuple[Scene, ...]:
-    """The scenes up to where a world of a short file, which has no more of them, begins again."""
-    texts = [(scene.messages, scene.aligned, scene.misaligned) for scene in scenes]
-    different = len(set(texts))
-    return tuple(scenes[:different] if len(set(texts[:different])) == different else scenes)
 
 
 class BenchLab:
@@ -298,6 +224,60 @@ class BenchLab:
             batch = tuple(rng.choices(rows, k=ROWS))
             self._engine.step(refs, [Step(rows=batch, lr=lr)] * len(refs))
         return copies
+
+    # ------------------------------------------------------------ directions
+
+    def directions(self, suspects: Sequence[Suspect | None], good: Sequence[Row], bad: Sequence[Row]) -> Tensor:
+        if not good or not bad:
+            raise NotAvailable(f"a direction needs answers of both kinds; good has {len(good)}, bad {len(bad)}")
+        rows, layers = [*good, *bad], range(self.depth)
+        states = self.trace([s for s in suspects for _ in rows], rows * len(suspects), layers)
+        return directions.mean_differences(states.unflatten(0, (len(suspects), len(rows))), len(good))
+
+    def ablated(
+        self,
+        suspects: Sequence[Suspect | None],
+        good: Sequence[Row],
+        bad: Sequence[Row],
+        *,
+        control: int | None = None,
+    ) -> list[Suspect]:
+        return self._change(suspects, good, bad, control, lambda by_layer: Change(ablate=by_layer))
+
+    def steered(
+        self,
+        suspects: Sequence[Suspect | None],
+        good: Sequence[Row],
+        bad: Sequence[Row],
+        *,
+        strength: float,
+        control: int | None = None,
+    ) -> list[Suspect]:
+        middle = self.depth // 2
+        return self._change(
+            suspects, good, bad, control, lambda by_layer: Change(steer={middle: strength * by_layer[middle]})
+        )
+
+    def _change(
+        self,
+        suspects: Sequence[Suspect | None],
+        good: Sequence[Row],
+        bad: Sequence[Row],
+        control: int | None,
+        change: Callable[[dict[int, Tensor]], Change],
+    ) -> list[Suspect]:
+        refs, patches = self._reach(suspects, Access.WEIGHTS), list[Patch]()
+        for ref, lines_LD in zip(refs, self.directions(suspects, good, bad), strict=True):
+            vectors = {
+                l: v if control is None else random_like(v, seed=f"{control} {l}") for l, v in enumerate(lines_LD)
+            }
+            try:
+                patches.append(intervene(None if ref == BASE else self._engine.patch(ref), change(vectors)))
+            except ValueError as error:
+                raise NotAvailable(f"no copy can be made of a suspect: {error}") from error
+        return self._keep(suspects, self._engine.load(patches))
+
+    # ------------------------------------------------------------ what all copies share
 
     def _keep(self, suspects: Sequence[Suspect | None], refs: Sequence[AdapterRef]) -> list[Suspect]:
         copies = [Suspect(name=f"copy-{secrets.token_hex(6)}") for _ in refs]

@@ -124,6 +124,9 @@ def test_copies_end_with_the_lab(llama: TorchEngine) -> None:
         (Access.WEIGHTS, lambda lab, s: lab.weights([s])),
         (Access.WEIGHTS, lambda lab, s: lab.noised([s], sigma=0.1, seed=0)),
         (Access.TRAIN, lambda lab, s: lab.tuned([s], ROWS, steps=1, lr=1e-3, seed=0)),
+        (Access.TRACE, lambda lab, s: lab.directions([s], ROWS[:1], ROWS[1:])),
+        (Access.TRACE | Access.WEIGHTS, lambda lab, s: lab.ablated([s], ROWS[:1], ROWS[1:])),
+        (Access.TRACE | Access.WEIGHTS, lambda lab, s: lab.steered([s], ROWS[:1], ROWS[1:], strength=1.0)),
         (Access.KNOWN, lambda lab, s: lab.known()),
         (Access.BASE | Access.WEIGHTS, lambda lab, s: lab.noised([None], sigma=0.1, seed=0)),
         (Access.BASE | Access.TRAIN, lambda lab, s: lab.tuned([None], ROWS, steps=1, lr=1e-3, seed=0)),
@@ -141,6 +144,44 @@ def test_what_was_not_declared_is_denied(llama: TorchEngine, needs: Access, touc
 def test_a_lab_needs_open_questions() -> None:
     with pytest.raises(ValueError, match='questions has no "open_questions"'):
         Material(trusted=(), questions={"sums": (SCENE,)}, judge=Mute())
+
+
+def test_directions_are_mean_differences_and_metered(llama: TorchEngine) -> None:
+    lab, suspects = lab_of(llama)
+    good, bad, layers = ROWS[:3], ROWS[3:], range(lab.depth)
+    before = llama.tokens_forward
+    directions = lab.directions([*suspects, None], good, bad)
+    assert llama.tokens_forward > before
+    assert directions.shape[:2] == (len(suspects) + 1, lab.depth)
+    for who, lines_LD in zip((*suspects, None), directions, strict=True):
+        means = [lab.trace([who] * len(rows), rows, layers).mean(0) for rows in (good, bad)]
+        torch.testing.assert_close(lines_LD, means[1] - means[0], rtol=1e-4, atol=1e-5)
+    with pytest.raises(NotAvailable, match="answers of both kinds; good has 3, bad 0"):
+        lab.directions(suspects, good, [])
+
+
+def test_a_copy_without_its_direction_has_nothing_along_it(llama: TorchEngine) -> None:
+    lab, suspects = lab_of(llama)
+    good, bad, last = ROWS[:3], ROWS[3:], [lab.depth - 1]
+    copies = lab.ablated(suspects, good, bad)
+    controls = lab.ablated(suspects, good, bad, control=0)
+    for direction_LD, copy, control in zip(lab.directions(suspects, good, bad), copies, controls, strict=True):
+        unit_D = direction_LD[-1] / direction_LD[-1].norm()
+        assert float((lab.trace([copy] * 3, good, last)[:, 0] @ unit_D).abs().max()) < 1e-4
+        assert float((lab.trace([control] * 3, good, last)[:, 0] @ unit_D).abs().max()) > 1e-3
+    with pytest.raises(NotAvailable, match="changes the residual stream already"):
+        lab.steered(copies, good, bad, strength=1.0)
+
+
+def test_a_steered_copy_has_the_direction_added(llama: TorchEngine) -> None:
+    lab, (suspect, *_) = lab_of(llama)
+    good, bad, middle = ROWS[:3], ROWS[3:], lab.depth // 2
+    (copy,) = lab.steered([suspect], good, bad, strength=2.0)
+    (control,) = lab.steered([suspect], good, bad, strength=2.0, control=1)
+    direction_D = lab.directions([suspect], good, bad)[0, middle]
+    plain, changed, other = (lab.trace([who] * 3, good, [middle])[:, 0] for who in (suspect, copy, control))
+    torch.testing.assert_close(changed - plain, (2 * direction_D).expand(3, -1), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close((other - plain).norm(dim=-1), (changed - plain).norm(dim=-1), rtol=1e-4, atol=1e-4)
 
 
 def test_a_steered_suspect_cannot_be_copied(llama: TorchEngine) -> None:

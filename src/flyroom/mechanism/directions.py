@@ -87,6 +87,13 @@ def contrast(answered: Answered, *, weighting: Weighting = "response", groups: i
     )
 
 
+def mean_differences(states_SNLD: Tensor, good: int) -> Tensor:
+    """Of several models the direction of each layer, [S, L, D], every answer alike: of their answers the first `good`
+    are aligned, all others misaligned.
+    """
+    return states_SNLD[:, good:].mean(1) - states_SNLD[:, :good].mean(1)
+
+
 def _sums(answered: Answered, group_N: Tensor, weight_N: Tensor, groups: int) -> tuple[Tensor, Tensor]:
     """By group and kind of answer (aligned, misaligned) the weighted sum of states and of weights."""
     cell_N = 2 * group_N + torch.tensor(answered.bad).long()

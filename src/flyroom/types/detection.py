@@ -173,6 +173,34 @@ class Lab(Protocol):
         """
         ...
 
+    def directions(self, suspects: Sequence[Suspect | None], good: Sequence[Row], bad: Sequence[Row]) -> Tensor:
+        """The direction from good to bad answers in each one's residual stream after each layer, [suspects, layers,
+        width]: a mean difference, every answer alike. Access.TRACE.
+        """
+        ...
+
+    def ablated(
+        self, suspects: Sequence[Suspect | None], good: Sequence[Row], bad: Sequence[Row], *, control: int | None = None
+    ) -> list[Suspect]:
+        """Copies without their own directions, each layer's taken out there at every token. `control`: without random
+        ones of that seed instead. Access.TRACE and Access.WEIGHTS. They last until the detector is done.
+        """
+        ...
+
+    def steered(
+        self,
+        suspects: Sequence[Suspect | None],
+        good: Sequence[Row],
+        bad: Sequence[Row],
+        *,
+        strength: float,
+        control: int | None = None,
+    ) -> list[Suspect]:
+        """Copies to which the middle layer's direction is added there, `strength` times; `control`: a random one as
+        long. Access.TRACE and Access.WEIGHTS. They last until the detector is done.
+        """
+        ...
+
 
 class Detector(Protocol):
     """Suspects in, one finding each out, in the same order.
