@@ -20,7 +20,7 @@ from __future__ import annotations
 import os
 import posixpath
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from html import unescape
 from pathlib import Path
 from typing import Any
@@ -59,7 +59,28 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
             body = source(target)
             files.append(File.generated(config, home(target), content=body, inclusion=InclusionLevel.NOT_IN_NAV))
             waiting.append((target, body))
+    config.nav = place(config.nav or [], [file.src_uri for file in files.documentation_pages() if is_written(file)])
     return files
+
+
+def is_written(file: File) -> bool:
+    """Whether a page stands in docs/, and was not brought in."""
+    return not file.src_uri.startswith(("code/", "project/"))
+
+
+def place(nav: list[Any], pages: Sequence[str]) -> list[Any]:
+    """The sections of the site, with a last one for the pages that stand in none."""
+    rest = sorted({*pages} - {*leaves(nav)})
+    return [*nav, {"More": rest}] if rest else nav
+
+
+def leaves(nav: Any) -> Iterator[str]:
+    """The pages that sections name."""
+    if isinstance(nav, str):
+        yield nav
+    else:
+        for part in nav.values() if isinstance(nav, dict) else nav:
+            yield from leaves(part)
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
