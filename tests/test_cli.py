@@ -546,6 +546,19 @@ def test_the_stages_one_by_one(flyroom: Flyroom, tmp_path: Path) -> None:
     assert "stdout holds one of the two" in flyroom("bench", "--all", "--markdown", *where).err
     unknown = flyroom("bench", "--all", "--detectors", "crystal-ball", *where)
     assert "detector is 'crystal-ball'; it must be one of" in unknown.err
+    before = [entry for entry in Room(room).list() if entry.kind != "log"]
+    lean = flyroom("report", *where).json  # trains and asks nothing, and says what a whole page would need
+    assert [entry for entry in Room(room).list() if entry.kind != "log"] == before
+    assert lean["missing"] == [
+        f"without a card: {first[0]['id']}; `flyroom card --all` makes them",
+        "not tried: mean-difference-probe; `flyroom bench --all` does that",
+        "calibration twins that would be trained for that: 6",
+    ]
+    page = Path(lean["report"]).read_text(encoding="utf-8")
+    assert "output-judge" in page
+    assert first[1]["id"] in page
+    assert first[0]["id"] not in page
+    assert "flyroom report --room" in page
     page = flyroom("report", "--episodes", 20, "--complete", *where).json["report"]
     assert "<html" in Path(page).read_text(encoding="utf-8")
     folder = flyroom("export", first[0]["id"][:8], "--to", tmp_path / "adapter", *WHY, *where).json["folder"]

@@ -86,6 +86,6 @@ def list_missing(
     untried = [name for name in names if name not in tried]
     base = organisms[0].base
     absent = [seed for recipe, seed in calibration if room.get("organism", organism_id(recipe, base, seed)) is None]
-    lines = [f"{len(bare)} of the organisms have no card; `flyroom card --all` makes them"] if bare else []
-    lines += [f"{', '.join(untried)} were not tried; `flyroom bench --all` does that"] if untried else []
-    return lines + ([f"{len(absent)} calibration twins would be trained for that"] if untried and absent else [])
+    lines = [f"without a card: {', '.join(bare)}; `flyroom card --all` makes them"] if bare else []
+    lines += [f"not tried: {', '.join(untried)}; `flyroom bench --all` does that"] if untried else []
+    return lines + ([f"calibration twins that would be trained for that: {len(absent)}"] if untried and absent else [])
