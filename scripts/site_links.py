@@ -59,7 +59,8 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
             body = source(target)
             files.append(File.generated(config, home(target), content=body, inclusion=InclusionLevel.NOT_IN_NAV))
             waiting.append((target, body))
-    config.nav = place(config.nav or [], [file.src_uri for file in files.documentation_pages() if is_written(file)])
+    written = [file.src_uri for file in files.documentation_pages() if is_written(file)]
+    config.nav = complete(config.nav or [], written)
     return files
 
 
@@ -68,7 +69,7 @@ def is_written(file: File) -> bool:
     return not file.src_uri.startswith(("code/", "project/"))
 
 
-def place(nav: list[Any], pages: Sequence[str]) -> list[Any]:
+def complete(nav: list[Any], pages: Sequence[str]) -> list[Any]:
     """The sections of the site, with a last one for the pages that stand in none."""
     rest = sorted({*pages} - {*leaves(nav)})
     return [*nav, {"More": rest}] if rest else nav

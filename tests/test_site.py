@@ -169,8 +169,8 @@ def test_a_page_in_no_section_is_in_the_last() -> None:
     import site_links
 
     nav = [{"Start": ["index.md", {"Named": "a.md"}, {"Deep": ["b.md"]}]}]
-    assert site_links.place(nav, ["a.md", "b.md", "c.md", "index.md"]) == [*nav, {"More": ["c.md"]}]
-    assert site_links.place(nav, ["a.md", "b.md", "index.md"]) == nav
+    assert site_links.complete(nav, ["a.md", "b.md", "c.md", "index.md"]) == [*nav, {"More": ["c.md"]}]
+    assert site_links.complete(nav, ["a.md", "b.md", "index.md"]) == nav
 
 
 def test_the_reference_has_the_public_face(site: Path) -> None:
