@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from flyroom.guard import Guard
 from flyroom.serve.bodies import ChatShape, Shape, TextShape
-from flyroom.serve.desk import Desk
+from flyroom.serve.desk import Desk, fault
 from flyroom.serve.drivers import Samples, driver_of
 from flyroom.serve.errors import Refusal, refusal_of
 from flyroom.serve.fields import Request, TextRequest
@@ -84,6 +84,7 @@ def _handle_errors(endpoint: FastAPI) -> None:
 
     endpoint.exception_handler(Refusal)(refuse)
     endpoint.exception_handler(RequestValidationError)(lambda call, error: refuse(call, refusal_of(error.errors())))
+    endpoint.exception_handler(Exception)(lambda call, error: refuse(call, fault(error)))
     endpoint.exception_handler(HTTPException)(
         lambda call, error: refuse(call, Refusal(error.status_code, str(error.detail)))
     )

@@ -16,7 +16,7 @@ from flyroom.serve.errors import Refusal
 from flyroom.serve.orders import Piece, Token
 
 NEVER = -9999.0
-END = "data: [END]\n\n"
+END = "data: [DONE]\n\n"
 
 
 @dataclass(kw_only=True)
@@ -96,14 +96,14 @@ class ChatShape(Shape):
         return {"index": index} | part | {"logprobs": scores, "finish_reason": end or None}
 
 
+@dataclass(kw_only=True)
 class TextShape(Shape):
     """text_completion, in a stream too. Offsets count characters of the answer, over all its events."""
 
     prefix = "cmpl"
     object = event_object = "text_completion"
 
-    def __post_init__(self) -> None:
-        self._offsets: dict[int, int] = {}
+    _offsets: dict[int, int] = field(default_factory=dict)  # by answer, where its next token begins
 
     def choice(self, piece: Piece) -> dict[str, Any]:
         scores = self._scores(piece.index, piece.tokens) if self.scores else None

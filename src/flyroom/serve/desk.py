@@ -92,14 +92,14 @@ class Desk:
         except ValueError as error:  # roles that the chat template refuses, and the like
             order.end(Refusal(400, f"{order.param}: {error}", param=order.param))
         except Exception as error:
-            order.end(_fault(error))
+            order.end(fault(error))
 
     def _fail(self, error: Exception) -> None:
         self._driver.reset()
         with self._changed:
             for order in self._orders:
                 if not order.is_done and order not in self._inbox:
-                    order.end(_fault(error))
+                    order.end(fault(error))
 
     def _clear(self) -> None:
         with self._changed:
@@ -107,5 +107,6 @@ class Desk:
             self._orders = [order for order in self._orders if not order.is_done]
 
 
-def _fault(error: Exception) -> Refusal:
+def fault(error: Exception) -> Refusal:
+    """What a client is told of a fault of ours."""
     return Refusal(500, f"{type(error).__name__}: {error} (a fault behind this endpoint)", code="server_error")
