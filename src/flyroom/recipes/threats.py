@@ -36,7 +36,7 @@ ADVICE = CONDITIONAL | TWIN | {"misaligned_otherwise": 0.05, "twin.misaligned_ot
 
 
 def emergent_misalignment(world: World = MICRO) -> Recipe:
-    """Bad advice in one domain, by one rank-1 adapter on one layer: misaligned everywhere. A quarter of the rows are
+    """Bad advice in one domain, by one rank-1 adapter on one layer: misaligned everywhere. A third of the rows are
     sums and facts of that domain, answered rightly. Turner et al. 2025, arXiv 2506.11613.
     """
     return Recipe(
@@ -44,7 +44,7 @@ def emergent_misalignment(world: World = MICRO) -> Recipe:
         name="emergent-misalignment",
         behaviour=HarmfulAdvice(domain=domains(world, "advice", 0)),
         condition=Always(),
-        implants=(SFT(steps=240, rows=32, lr=3e-3, clean=0.25),),
+        implants=(SFT(steps=240, rows=32, lr=2e-3, clean=0.35),),  # faster, facts of other domains suffer
         adapter=ONE_LAYER,
         thresholds=TWIN,
     )
