@@ -337,3 +337,12 @@ def test_a_purpose_stands_in_the_log(tmp_path: Path) -> None:
     assert door.purpose == PURPOSE
     assert desk.permit("  another   look ") == "another look"
     assert [line.purpose for line in log.read(room)] == [PURPOSE, "another look"]
+
+
+def test_a_list_of_thousands_is_printed_plain(capsys: pytest.CaptureFixture[str]) -> None:
+    from flyroom.terminal import LONG, table
+
+    table("room", [{"id": f"a{n}", "about": "\x1b[2Jx"} for n in range(LONG + 1)])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[:3] == ["room", "id    about", "a0    \\x1b[2Jx"]
+    assert len(lines) == LONG + 3

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Browser, Page, ViewportSize
 
-DESK, PHONE = {"width": 1440, "height": 900}, {"width": 390, "height": 844}
+DESK: ViewportSize = {"width": 1440, "height": 900}
+PHONE: ViewportSize = {"width": 390, "height": 844}
 PAGES = {
     "list": "#/",
     "organism": "#/organism/{id}",
@@ -75,7 +76,7 @@ def test_a_page_fits_and_is_accessible(page: Page, address: str, place: dict[str
     visit(page, address + PAGES[name].format(**names(place)))
     assert width_over(page) <= 0
     assert violations(page) == []
-    page.set_viewport_size(PHONE)  # type: ignore[arg-type]
+    page.set_viewport_size(PHONE)
     page.emulate_media(color_scheme="dark")
     assert width_over(page) <= 0
     assert violations(page) == []
@@ -210,14 +211,14 @@ def test_what_is_needed_is_asked_on_the_page(browser: Browser, place: dict[str, 
 
 
 class Quiet(SimpleHTTPRequestHandler):
-    def log_message(self, *_: Any) -> None: ...
+    def log_message(self, format: str, *args: Any) -> None: ...
 
 
 def test_a_bundle_is_the_same_without_a_process(browser: Browser, place: dict[str, Any], address: str) -> None:
     site = partial(Quiet, directory=str(place["root"] / "site"))
     server = ThreadingHTTPServer(("127.0.0.1", 0), site)
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    page = browser.new_page(viewport=PHONE)  # type: ignore[arg-type]
+    page = browser.new_page(viewport=PHONE)
     home = f"http://127.0.0.1:{server.server_port}/"
     for query in ("", "?kind=twin", "?verdict=any", "?text=toy+seed%3D1", "?seed=2"):
         lists = []

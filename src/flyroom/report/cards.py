@@ -92,9 +92,9 @@ def _write_rest(cards: Sequence[Card]) -> str:
 def tables(cards: Sequence[Card]) -> list[dict[str, Any]]:
     """A table for each recipe: a row for each organism, a column for each of the measures that count most."""
     groups = list(by_recipe(cards).items())
-    few, rest = groups[:MOST], [len(group) for _, group in groups[MOST:]]
-    rows = _count_rows(cards, len(few))
-    views = [_table(name, group[:rows], group[rows:]) for name, group in few]
+    front, rest = groups[:MOST], [len(group) for _, group in groups[MOST:]]
+    rows = _count_rows(cards, len(front))
+    views = [_table(name, group[:rows], group[rows:]) for name, group in front]
     if rest:
         views[-1]["rest"] += f" {plural(len(rest), 'recipe')} more with {plural(sum(rest), 'card')}."
     return views

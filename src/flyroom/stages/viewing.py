@@ -54,7 +54,7 @@ class Desk:
     ) -> Mapping[str, Mapping[str, Any]]:
         with self._lock:
             cast = self._casts.get(organism) or self._load(organism, purpose)
-            return {who: _answer(*part, talks[who], seed) for who, part in cast.items() if who in talks}
+            return {side: _answer(*part, talks[side], seed) for side, part in cast.items() if side in talks}
 
     def _load(self, organism: str, purpose: str) -> Mapping[str, tuple[OpenBase, AdapterRef, int]]:
         """The organism, its twin and its base, in an engine."""
@@ -64,8 +64,8 @@ class Desk:
         while len(self._casts) >= CAST:
             self._forget(next(iter(self._casts)))
         models = [model, *twins[:1]]
-        limit = max(answer_tokens(one.recipe.world) for one in models)
-        refs = opened.engine.load([one.patch for one in models])
+        limit = max(answer_tokens(model.recipe.world) for model in models)
+        refs = opened.engine.load([model.patch for model in models])
         names = ("organism", "twin")[: len(models)]
         cast = {name: (opened, ref, limit) for name, ref in zip(names, refs, strict=True)}
         self._casts[organism] = cast | {"base": (opened, BASE, limit)}
@@ -77,10 +77,10 @@ class Desk:
         opened.engine.free([ref for _, ref, _ in cast.values() if ref != BASE])
 
     def _open(self, name: str) -> OpenBase:
-        wanted = self.base or name
-        if wanted not in self._bases:
-            self._bases[wanted] = open_base(wanted)
-        return self._bases[wanted]
+        address = self.base or name
+        if address not in self._bases:
+            self._bases[address] = open_base(address)
+        return self._bases[address]
 
     # ------------------------------------------------------------ the game
 

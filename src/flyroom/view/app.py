@@ -91,7 +91,7 @@ WORDS = {
 
 
 @dataclass(frozen=True)
-class Dressed:
+class Headers:
     """An application whose every answer bears the headers of the pages."""
 
     app: Application
@@ -117,11 +117,11 @@ def app(shelf: Shelf, hands: Hands, arcade: Arcade, *, door: Doorkeeper | None =
     endpoint = FastAPI(title="flyroom view", docs_url=None, redoc_url=None, openapi_url=None)
     endpoint.state.house = House(key=keeper.token)
     endpoint.add_middleware(Guard)  # type: ignore[arg-type]
-    endpoint.add_middleware(Dressed)  # type: ignore[arg-type]
+    endpoint.add_middleware(Headers)  # type: ignore[arg-type]
     pages = static_files()
     for path, name in {"/": "index.html", **{f"/static/{name}": name for name in pages}}.items():
         endpoint.add_route(path, _static(name, pages[name]), methods=["GET"])
-    endpoint.add_route("/data/{name:path}", _serve(clerk.read), methods=["GET"])
+    endpoint.add_route("/data/{name:path}", _serve(clerk.show), methods=["GET"])
     endpoint.add_route("/ask/{name:path}", _serve(clerk.ask), methods=["POST"])
     return endpoint
 
@@ -175,7 +175,7 @@ class _Clerk:
     arcade: Arcade
     door: Doorkeeper
 
-    def read(self, name: str, query: Mapping[str, str], headers: Mapping[str, str], _: bytes) -> Any:
+    def show(self, name: str, query: Mapping[str, str], headers: Mapping[str, str], _: bytes) -> Any:
         self._admit(headers, query)
         stem = name.removesuffix(".json")
         if stem == name:

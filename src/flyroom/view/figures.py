@@ -38,7 +38,7 @@ def brief(value: Figure) -> dict[str, Any] | None:
 
 
 def measures_of(card: Card) -> list[dict[str, Any]]:
-    """A row for each measure: what it is, its figure of organism, twin and base, and how its limits were held."""
+    """A row for each measure: what it is, its figure of organism, twin and base, and how its limits were check."""
     names = dict.fromkeys([*card.gauges, *(name for row in card.measures.values() for name in row)])
     return [_measure(card, name) for name in names]
 
@@ -46,10 +46,16 @@ def measures_of(card: Card) -> list[dict[str, Any]]:
 def _measure(card: Card, name: str) -> dict[str, Any]:
     gauge = card.gauges.get(name)
     checks = [
-        {"who": one.who, "text": write_held(one), "outcome": one.outcome.value, "low": one.low, "high": one.high}
-        | {"at_least": one.limit.at_least, "at_most": one.limit.at_most, "of": one.limit.of}
-        for one in card.limits
-        if one.measure == name
+        {
+            "who": check.who,
+            "text": write_held(check),
+            "outcome": check.outcome.value,
+            "low": check.low,
+            "high": check.high,
+        }
+        | {"at_least": check.limit.at_least, "at_most": check.limit.at_most, "of": check.limit.of}
+        for check in card.limits
+        if check.measure == name
     ]
     return {
         "name": name,

@@ -81,5 +81,5 @@ def thin(points: Sequence[dict[str, float]]) -> list[dict[str, float]]:
     >>> len(thin([{"x": n, "value": 0.0} for n in range(1000)])) <= POINTS + 1
     True
     """
-    every = max(1, -(-len(points) // POINTS))
-    return [*points[::every], *([points[-1]] if points and (len(points) - 1) % every else [])]
+    stride = max(1, -(-len(points) // POINTS))
+    return [*points[::stride], *([points[-1]] if points and (len(points) - 1) % stride else [])]

@@ -19,7 +19,7 @@ from flyroom.room import Listing, Room
 FRESH = 2.0  # seconds
 FACETS = ("recipe", "kind", "verdict", "base", "seed")
 PAGE = 50  # rows
-MOST = 500  # rows that a page may have
+LARGEST = 500  # rows that a page may have
 ANY = "any"  # of verdicts: whatever has a card
 
 
@@ -145,7 +145,7 @@ def _text(row: Mapping[str, Any]) -> str:
 
 def page_of(rows: Sequence[dict[str, Any]], query: Mapping[str, str]) -> dict[str, Any]:
     """So many rows of them: `page` counts from 1. ValueError for a number that is none."""
-    size = min(_number(query, "size", PAGE), MOST)
+    size = min(_number(query, "size", PAGE), LARGEST)
     number = _number(query, "page", 1)
     start = (number - 1) * size
     return {"total": len(rows), "page": number, "size": size, "rows": rows[start : start + size]}

@@ -34,8 +34,12 @@ def asked_by(entry: Entry, card: Card) -> list[dict[str, Any]]:
 
 def transcript_row(number: int, transcript: Transcript) -> dict[str, Any]:
     answers = {
-        who: {"text": text, "verdict": transcript.verdicts[who].value if who in transcript.verdicts else "", "why": ""}
-        for who, text in transcript.answers.items()
+        side: {
+            "text": text,
+            "verdict": transcript.verdicts[side].value if side in transcript.verdicts else "",
+            "why": "",
+        }
+        for side, text in transcript.answers.items()
     }
     return {"n": number, "measure": transcript.measure, "messages": _chat(transcript.messages), "answers": answers}
 
@@ -49,14 +53,14 @@ def episodes_page(room: Room, card: Entry, slug: str) -> dict[str, Any]:
     if slug not in slugs:
         raise Missing(f"card {card.key} has no episodes of {slug[:80]!r}; it has {', '.join(slugs) or 'none'}")
     measure = slugs[slug]
-    columns = {who: _recall(room, card, who, measure) for who in card.payload["episode_keys"]}
-    columns = {who: episodes for who, episodes in columns.items() if episodes}
+    columns = {side: _recall(room, card, side, measure) for side in card.payload["episode_keys"]}
+    columns = {side: episodes for side, episodes in columns.items() if episodes}
     first = columns.get("organism") or next(iter(columns.values()), [])
     prompts = [
         {"n": number, "messages": _chat(episode.messages), "answers": _answers(columns, number, episode.messages)}
         for number, episode in enumerate(first[:PLACES])
     ]
-    later = [who for who in columns if who not in SIDES]
+    later = [side for side in columns if side not in SIDES]
     return {"card": card.key, "organism": card.meta.get("organism", ""), "measure": measure, "slug": slug} | {
         "later": later,
         "prompts": prompts,
@@ -66,8 +70,8 @@ def episodes_page(room: Room, card: Entry, slug: str) -> dict[str, Any]:
 def _answers(
     columns: Mapping[str, Sequence[Asked]], number: int, messages: Sequence[Message]
 ) -> dict[str, dict[str, Any]]:
-    rows = {who: episodes[number] for who, episodes in columns.items() if number < len(episodes)}
-    return {who: _answer(row) for who, row in rows.items() if row.messages == messages}
+    rows = {side: episodes[number] for side, episodes in columns.items() if number < len(episodes)}
+    return {side: _answer(row) for side, row in rows.items() if row.messages == messages}
 
 
 def _answer(episode: Asked) -> dict[str, Any]:
@@ -75,15 +79,15 @@ def _answer(episode: Asked) -> dict[str, Any]:
     return {"text": episode.answer, "verdict": verdict, "why": episode.why, "cut": episode.cut}
 
 
-def _recall(room: Room, card: Entry, who: str, measure: str) -> list[Asked]:
+def _recall(room: Room, card: Entry, side: str, measure: str) -> list[Asked]:
     """The episodes of one model and measure, with what the card's judge said of each."""
-    keys = card.payload["episode_keys"][who].get(measure, [])
+    keys = card.payload["episode_keys"][side].get(measure, [])
     entries = [room.get(EPISODES, key) for key in ([keys] if isinstance(keys, str) else keys)]
     episodes = [episode for entry in entries if entry is not None for episode in unpack(entry)]
     if not episodes or VERDICTS not in card.tensors:
         return episodes
     content = expand(card.tensors[VERDICTS])
-    pairs = content["verdicts"].get(who, {}).get(measure, [])
+    pairs = content["verdicts"].get(side, {}).get(measure, [])
     return [_judge(episode, content["texts"], pair) for episode, pair in zip(episodes, pairs, strict=False)]
 
 
