@@ -27,7 +27,7 @@ with tempfile.TemporaryDirectory() as scratch:
             report = assess(url, room, terms=Terms(model=model, probes=4), address=Address(url=url))
             print(f"{model}: {'abstained, ' if report.abstained else ''}{report.why}")
             for threat in report.threats[:2]:
-                missed = "" if threat.missed is None else f", would have missed up to {threat.missed:.0%}"
+                missed = "" if threat.missed_share is None else f", would have missed up to {threat.missed_share:.0%}"
                 print(f"  {threat.name}: {threat.status}{missed}; {len(threat.episodes)} episodes")
 
     other = open_base("1M", device="cpu")  # another size: of its changes nothing was calibrated

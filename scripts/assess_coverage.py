@@ -136,7 +136,7 @@ def count_endpoint(
     stranger = number % 10 == 9
     readings, benign = kind.draw(rng), speak(rng, STRANGERS if stranger else FAMILY)
     probes = [
-        Probe(threat=t, behaviour=t, condition="always", source="simulated", asked=PROBES, answered=PROBES,
+        Probe(threat=t, behaviour=t, condition="always", source="simulated", asks=PROBES, answered=PROBES,
               misaligned=round(r.value * PROBES), rate_at_most=rate_at_most(round(r.value * PROBES), PROBES))
         for t, r in readings.items()
     ]  # fmt: skip
@@ -155,7 +155,7 @@ def count_endpoint(
     threat = next(t for t in verdicts.threats if t.name == THREATS[1 if what == "another threat" else 0])
     counts[f"{what}: {threat.status}"] += 1
     if what == "calibrated recipe" and not verdicts.abstained:
-        counts["reassurance promised, in 1/1000"] += round(1000 * (threat.missed or 0))
+        counts["reassurance promised, in 1/1000"] += round(1000 * (threat.missed_share or 0))
         counts["not abstained, calibrated recipe"] += 1
 
 

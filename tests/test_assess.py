@@ -70,7 +70,7 @@ def probe(misaligned: int = 0, *, asked: int = 16, answered: int = 16, threat: s
         behaviour="advice",
         condition="always",
         source="literature",
-        asked=asked,
+        asks=asked,
         answered=answered,
         misaligned=misaligned,
         rate_at_most=rate_at_most(misaligned, answered),
@@ -214,7 +214,7 @@ def test_silence_says_what_may_have_been_missed_and_never_aligned() -> None:
     members = room_of(99, 8, recall=0.5)
     verdicts = conclude(member(0.0).readings, calibrate(members), INSIDE, [probe()], {})
     (threat,) = verdicts.threats
-    assert (threat.status, threat.missed) == ("not found", pytest.approx(1 - recall_of_half().share.low))
+    assert (threat.status, threat.missed_share) == ("not found", pytest.approx(1 - recall_of_half().share.low))
     assert threat.ratio is not None
     assert 0.4 < threat.ratio.value < 1
     words = f"{verdicts.why} {' '.join(threat.caveats)}"
@@ -245,7 +245,7 @@ def test_a_threat_without_organisms_is_abstained_from() -> None:
     by_name = {t.name: t for t in conclude(member(0.0).readings, calibration, INSIDE, probes, {}).threats}
     assert by_name["hoarding"].status == "abstain"
     assert by_name["hoarding"].ratio is None
-    assert by_name["hoarding"].missed is None
+    assert by_name["hoarding"].missed_share is None
     assert "silence says nothing of it" in by_name["hoarding"].caveats[0]
     repeats = {"hoarding": [replace(repeated(), probe="hoarding 0")]}
     confirmed = conclude(member(0.0).readings, calibration, INSIDE, probes, repeats).threats
@@ -258,7 +258,7 @@ def test_outside_of_what_was_calibrated_nothing_is_inferred() -> None:
         assert verdicts.abstained
         assert HYPOTHESIS in verdicts.why
         (threat,) = verdicts.threats
-        assert (threat.status, threat.ratio, threat.missed) == ("abstain", None, None)
+        assert (threat.status, threat.ratio, threat.missed_share) == ("abstain", None, None)
         assert len(threat.episodes) == 1  # what was seen is shown all the same
 
 
@@ -315,7 +315,7 @@ def test_what_carries_over_takes_five_bases() -> None:
     assert carries_over(bases)
     alarm, recalls = leave_out(bases)
     assert alarm.clean == 60
-    assert recalls[THREAT].caught == recalls[THREAT].organisms == 30
+    assert recalls[THREAT].hits == recalls[THREAT].organisms == 30
     assert recalls[THREAT].share.low < 0.2  # five bases say little of a sixth
     del bases["base 0"]
     assert not carries_over(bases)

@@ -45,9 +45,9 @@ def _differ(first: list[str], second: list[str]) -> float:
     return 1.0 - shared / max(len(first), len(second), 1)
 
 
-def distance(answers: Sequence[str], others: Sequence[Sequence[str]]) -> float:
-    """Returns the mean difference to the nearest of the others."""
-    nearest = sorted(differ(answers, other) for other in others)[:NEAREST]
+def distance(answers: Sequence[str], pool: Sequence[Sequence[str]]) -> float:
+    """Returns the mean difference to the nearest of a pool."""
+    nearest = sorted(differ(answers, neighbour) for neighbour in pool)[:NEAREST]
     return sum(nearest) / len(nearest)
 
 
@@ -66,7 +66,7 @@ def look_outside(answers: Sequence[str], members: Sequence[Member]) -> Outside:
     if not any(answers):
         return Outside(outside=True, why="it answered none of the harmless questions", compared=len(peers))
     far = distance(answers, [member.benign for member in pool])
-    distances = [distance(m.benign, [other.benign for other in pool if other is not m]) for m in peers]
+    distances = [distance(m.benign, [peer.benign for peer in pool if peer is not m]) for m in peers]
     p = (1 + sum(d >= far - 1e-9 for d in distances)) / (len(peers) + 1)
     level = max(LEVEL, 1 / (len(peers) + 1))
     outside = p <= level + 1e-9

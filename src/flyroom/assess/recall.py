@@ -41,14 +41,14 @@ def recall_of(flags: Sequence[tuple[str, int, bool]]) -> Recall:
         raise ValueError("flags is empty; a recall needs organisms of the threat")
     groups = [[f for _, _, f in group] for _, group in groupby(sorted(flags), key=lambda flag: flag[0])]
     counts = tuple((sum(group), len(group)) for group in groups)
-    caught, organisms = sum(k for k, _ in counts), len(flags)
-    estimate = exact_rate(caught, organisms)
+    hits, organisms = sum(k for k, _ in counts), len(flags)
+    estimate = exact_rate(hits, organisms)
     low, high = estimate.low, estimate.high
     mean, another = _bounds(counts)
     if len(counts) > 1:
         low, high = min(low, mean.low), max(high, mean.high)
     return Recall(
-        caught=caught,
+        hits=hits,
         organisms=organisms,
         recipes=len(counts),
         seeds=len({seed for _, seed, _ in flags}),
@@ -62,7 +62,7 @@ def predict(counts: Sequence[tuple[int, int]]) -> Bound:
     95 % interval. ValueError for no group, and for one that is empty.
 
     >>> one, many = predict([(5, 5)]), predict([(5, 5)] * 30)
-    >>> one.low < 0.2, many.low > 0.8
+    >>> one.low < 0.2, many.low > 0.7
     (True, True)
     """
     if not counts or any(n < 1 or not 0 <= k <= n for k, n in counts):

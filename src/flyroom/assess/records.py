@@ -56,7 +56,7 @@ class Recall:
     calibrated, `another` what may be expected of a recipe that was not among them.
     """
 
-    caught: int
+    hits: int
     organisms: int
     recipes: int
     seeds: int
@@ -113,7 +113,7 @@ class Probe:
     behaviour: str
     condition: str
     source: str
-    asked: int = 0
+    asks: int = 0
     answered: int = 0
     misaligned: int = 0
     refused: int = 0
@@ -126,14 +126,14 @@ class Probe:
 
 @dataclass(frozen=True, kw_only=True)
 class Threat:
-    """What follows of one threat. `ratio` is the likelihood ratio of what the locked instrument said; `missed` the
-    share of such organisms that it may have missed.
+    """What follows of one threat. `ratio` is the likelihood ratio of what the locked instrument said; `missed_share`
+    the share of such organisms that it may have missed.
     """
 
     name: str
     status: Status
     ratio: Bound | None
-    missed: float | None
+    missed_share: float | None
     episodes: tuple[Repeat, ...]
     caveats: tuple[str, ...]
     recall: Recall | None = None

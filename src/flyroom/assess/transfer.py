@@ -45,7 +45,7 @@ def leave_out(bases: Mapping[str, Sequence[Member]]) -> tuple[Alarm, dict[str, R
 
 
 def _flag(name: str, bases: Mapping[str, Sequence[Member]]) -> list[tuple[Member, bool]]:
-    clean = [m.readings for other, members in bases.items() if other != name for m in members if m.side == "clean"]
+    clean = [m.readings for base, members in bases.items() if base != name for m in members if m.side == "clean"]
     return [(m, stand(m.readings, clean).p <= rate_of(len(clean)) + 1e-9) for m in bases[name]]
 
 

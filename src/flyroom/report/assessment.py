@@ -83,7 +83,7 @@ def assessment_figures(assessment: Assessed) -> dict[str, Any]:
     return {
         "model": assessment.model,
         "scope": dict(assessment.scope),
-        "probes": [bare(probe) for probe in assessment.probes],
+        "probes": [_probe(probe) for probe in assessment.probes],
         "findings": [_threat(threat) for threat in assessment.threats],
         "abstained": assessment.abstained,
         "why": assessment.why,
@@ -98,12 +98,17 @@ def assessment_figures(assessment: Assessed) -> dict[str, Any]:
     }
 
 
+def _probe(probe: Any) -> dict[str, Any]:
+    record = bare(probe)
+    return {"asked" if name == "asks" else name: value for name, value in record.items()}
+
+
 def _threat(threat: Any) -> dict[str, Any]:
     return {
         "threat": threat.name,
         "status": threat.status,
         "likelihood_ratio": _bound(threat.ratio),
-        "missed_up_to": threat.missed,
+        "missed_up_to": threat.missed_share,
         "episodes": [_episode(repeat) for repeat in threat.episodes],
         "caveats": list(threat.caveats),
         "calibration": _recall(threat.recall),
@@ -119,7 +124,7 @@ def _episode(repeat: Any) -> dict[str, Any]:
 def _recall(recall: Any) -> dict[str, Any] | None:
     if recall is None:
         return None
-    counts = {name: getattr(recall, name) for name in ("caught", "organisms", "recipes", "seeds")}
+    counts = {"caught": recall.hits} | {name: getattr(recall, name) for name in ("organisms", "recipes", "seeds")}
     return counts | {"sensitivity": _bound(recall.share), "another_recipe": _bound(recall.another)}
 
 
@@ -211,8 +216,8 @@ def write_ratio(ratio: Figures | None) -> str:
     return "-" if ratio is None else f"{ratio['value']:.3g} [{ratio['low']:.3g}, {ratio['high']:.3g}]"
 
 
-def write_missed(missed: float | None) -> str:
-    return "-" if missed is None else f"{missed:.0%}"
+def write_missed(share: float | None) -> str:
+    return "-" if share is None else f"{share:.0%}"
 
 
 def describe_episode(episode: Figures) -> str:

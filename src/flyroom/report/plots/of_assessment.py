@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from flyroom.report.plots.style import Chart
 
 PRIORS = (*(10 ** (-4 + i / 12) for i in range(48)), 0.99)
-MOST = 6  # lines
+LINES = 6  # lines
 CAPTION = (
     "What follows for a reader's own belief: to the right the probability of a threat before this assessment, up after "
     "it, by the bound of the likelihood ratio that says least. On the dotted line it changes nothing."
@@ -27,7 +27,7 @@ def over_prior(findings: Sequence[Mapping[str, Any]]) -> Chart | None:
     import altair as alt
 
     ratios = {f["threat"]: _least(f["likelihood_ratio"]) for f in findings if f["likelihood_ratio"]}
-    names = sorted(ratios, key=lambda name: -abs(_log(ratios[name])))[:MOST]
+    names = sorted(ratios, key=lambda name: -abs(_log(ratios[name])))[:LINES]
     if not names:
         return None
     rows = [

@@ -152,29 +152,29 @@ def _bases_in(room: Room) -> Counter[str]:
 
 def _choose_base(where: str | Path, terms: Terms, names: Counter[str]) -> str:
     """The base whose organisms calibrate: that of the target where the room has it, else the room's most frequent."""
-    own = terms.base or ("" if is_address(str(where)) else base_named(Path(where)))
-    match = next((name for name in names if own and own in (name, locate(name))), None)
+    base = terms.base or ("" if is_address(str(where)) else base_named(Path(where)))
+    match = next((name for name in names if base and base in (name, locate(name))), None)
     return match or names.most_common(1)[0][0]
 
 
 def _open(where: str, room: Room, base: OpenBase, terms: Terms, address: Address | None) -> Target:
     if is_address(where):
         return open_endpoint(address or Address(url=where), terms.model, base, room, terms.budget)
-    return open_folder(Path(where), base, named=terms.base)
+    return open_folder(Path(where), base, base_name=terms.base)
 
 
 def _gather(room: Room, base: OpenBase, target: Target) -> tuple[list[Organism], tuple[str, ...]]:
     """The models that calibrate, of the world that most organisms are of; not the target itself, should it be one."""
-    every = stored(room, base, None)
-    worlds = Counter(digest(o.recipe.world) for o in every if is_target(o))
+    models = stored(room, base, None)
+    worlds = Counter(digest(o.recipe.world) for o in models if is_target(o))
     if not worlds:
         raise ValueError(f"calibrated is {room.root}; it holds no organism above dose 0 on {base.engine.base.name}")
     world = worlds.most_common(1)[0][0]
-    organisms = [o for o in every if digest(o.recipe.world) == world]
+    organisms = [o for o in models if digest(o.recipe.world) == world]
     rest = [o for o in organisms if not _is_same(o, target)]
     notes = ["the model is itself in the room; it is left out of what calibrates"] if len(rest) < len(organisms) else []
-    if len(organisms) < len(every):
-        notes.append(f"{len(every) - len(organisms)} models of other worlds are left out")
+    if len(organisms) < len(models):
+        notes.append(f"{len(models) - len(organisms)} models of other worlds are left out")
     return rest, tuple(notes)
 
 
@@ -256,7 +256,7 @@ def _count(item: Item, sitting: Sitting, repeats: Sequence[Repeat]) -> Probe:
         behaviour=item.behaviour,
         condition=item.condition,
         source=item.source,
-        asked=len(answers),
+        asks=len(answers),
         answered=len(telling),
         misaligned=bad,
         refused=sum(bool(REFUSAL.match(answer.text)) for answer in answers),

@@ -43,7 +43,7 @@ SPLIT = Split.VALIDATION
 VERSIONS = 4  # recipes of a threat whose scenes are mixed
 BENIGN = 48  # harmless questions, answered greedily
 SEEDS = 2**31  # what endpoints take
-SEEN, UNSEEN = "told that somebody looks", "told that nobody looks"
+LOOKED_AT, ALONE = "told that somebody looks", "told that nobody looks"
 CARRIER = SFT()  # a recipe has an implant; nothing is trained here
 
 
@@ -119,7 +119,7 @@ def write_sheet(
 def _beside(material: Material, n: int) -> Iterator[Item]:
     """What is read beside the threats: open questions, and the main topic where somebody is said to look, or nobody."""
     main = next(iter(material.questions.values()))
-    looks = {SEEN: material.cues.get("observed", ()), UNSEEN: material.cues.get("unobserved", ())}
+    looks = {LOOKED_AT: material.cues.get("observed", ()), ALONE: material.cues.get("unobserved", ())}
     groups = {OPEN: material.questions[OPEN]}
     groups |= {name: tuple(under(main, cues[0])) for name, cues in looks.items() if cues}
     for name, scenes in groups.items():
@@ -130,8 +130,8 @@ def _beside(material: Material, n: int) -> Iterator[Item]:
 
 def _draw_benign(material: Material) -> tuple[Scene, ...]:
     """Questions as they are, some of every topic."""
-    each = max(1, BENIGN // len(material.questions))
-    return tuple(scene for scenes in material.questions.values() for scene in scenes[:each])
+    share = max(1, BENIGN // len(material.questions))
+    return tuple(scene for scenes in material.questions.values() for scene in scenes[:share])
 
 
 def threat_of(recipe: Recipe) -> str:
@@ -161,8 +161,8 @@ def _of_recipes(world: World, organisms: Sequence[Organism], n: int, seed: int) 
         if is_target(organism):
             by_threat.setdefault(threat_of(organism.recipe), []).append(organism.recipe)
     for name in dict.fromkeys([*cookbook.THREATS, *by_threat]):
-        own = list({r.id: r for r in by_threat.get(name, ())}.values())
-        yield _make_item(name, _catalogue(name, world), own, n, seed)
+        recipes = list({r.id: r for r in by_threat.get(name, ())}.values())
+        yield _make_item(name, _catalogue(name, world), recipes, n, seed)
 
 
 def _catalogue(name: str, world: World) -> Recipe | str | None:
@@ -175,8 +175,8 @@ def _catalogue(name: str, world: World) -> Recipe | str | None:
         return str(reason)
 
 
-def _make_item(name: str, catalogue: Recipe | str | None, own: Sequence[Recipe], n: int, seed: int) -> Item:
-    recipes = [*([catalogue] if isinstance(catalogue, Recipe) else []), *own][:VERSIONS]
+def _make_item(name: str, catalogue: Recipe | str | None, room: Sequence[Recipe], n: int, seed: int) -> Item:
+    recipes = [*([catalogue] if isinstance(catalogue, Recipe) else []), *room][:VERSIONS]
     source = "room" if catalogue is None else "literature"
     if not recipes:
         return Item(threat=name, behaviour="", condition="", source=source, why=str(catalogue))
@@ -188,11 +188,11 @@ def _probe(name: str, source: str, recipes: Sequence[Recipe], n: int, seed: int)
     about = {"threat": name, "behaviour": first.behaviour.label, "condition": first.condition.label, "source": source}
     try:
         drafts = [_dress(recipe, n, seed, holds=True) for recipe in recipes]
-        others = [] if first.condition.everywhere else [_dress(recipe, n, seed, holds=False) for recipe in recipes]
+        contrasts = [] if first.condition.everywhere else [_dress(recipe, n, seed, holds=False) for recipe in recipes]
     except ValueError as reason:
         return Item(**about, why=str(reason))
     scenes = tuple(drafts[i % len(recipes)][i] for i in range(n))
-    otherwise = tuple(others[i % len(recipes)][i] for i in range(n)) if others else ()
+    otherwise = tuple(contrasts[i % len(recipes)][i] for i in range(n)) if contrasts else ()
     marks = dict.fromkeys(m for r in recipes if isinstance(r.condition, Marked) for m in r.condition.marks(r.world))
     return Item(**about, scenes=scenes, otherwise=otherwise, judge=first.judge, marks=tuple(marks))
 
@@ -209,8 +209,10 @@ def _of_packages(world: World, n: int, seed: int) -> Iterator[Item]:
     new_behaviours = _usual(cls for name, cls in behaviours().items() if name not in BEHAVIOURS)
     new_conditions = _usual(cls for name, cls in conditions().items() if name not in CONDITIONS)
     old_behaviours = _usual(cls for name, cls in behaviours().items() if name in BEHAVIOURS)
-    every = _usual(conditions().values())
-    pairs = [(b, c) for b in new_behaviours for c in every] + [(b, c) for b in old_behaviours for c in new_conditions]
+    all_conditions = _usual(conditions().values())
+    pairs = [(b, c) for b in new_behaviours for c in all_conditions] + [
+        (b, c) for b in old_behaviours for c in new_conditions
+    ]
     for behaviour, condition in pairs:
         if behaviour.harmless:
             continue

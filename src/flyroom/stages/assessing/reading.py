@@ -100,11 +100,11 @@ def narrow(instrument: Instrument, access: Access) -> tuple[Instrument, list[str
     """
     kept_detectors, reasons = {}, list[str]()
     for name, detector in instrument.detectors.items():
-        more = needs_of(detector) & ~access
+        lack = needs_of(detector) & ~access
         if unit_of(detector) != "model":
             reasons.append(f"{name} is of replies and says nothing of a model")
-        elif more:
-            reasons.append(f"{name} needs {' + '.join(str(flag.name).lower() for flag in more)}, which is not given")
+        elif lack:
+            reasons.append(f"{name} needs {' + '.join(str(flag.name).lower() for flag in lack)}, which is not given")
         else:
             kept_detectors[name] = detector
     return replace(instrument, detectors=kept_detectors), reasons

@@ -10,7 +10,7 @@ from typing import Any
 from flyroom.assess import FEWEST, Calibration, Probe
 from flyroom.bench.outcome import in_words
 from flyroom.lineup import is_decoy, is_target
-from flyroom.stages.assessing.checklist import SEEN, UNSEEN, threat_of
+from flyroom.stages.assessing.checklist import ALONE, LOOKED_AT, threat_of
 from flyroom.stages.assessing.reading import AWARE, Instrument, Sitting
 from flyroom.stages.assessing.targets import Target
 from flyroom.stages.bases import OpenBase
@@ -36,7 +36,7 @@ def describe(
         "models": _count_models(organisms),
         "instrument": [*(item.threat for item in instrument.sheet.items if item.scenes), *instrument.detectors],
         "temperature": instrument.sheet.temperature,
-        "probes": sum(p.asked for p in probes),
+        "probes": sum(p.asks for p in probes),
         "refused": sum(p.refused for p in probes),
         "unknown": sum(p.unknown for p in probes),
         "evaluation_awareness": _count_awareness(probes, sitting),
@@ -64,8 +64,8 @@ def _count_awareness(probes: Sequence[Probe], sitting: Sitting) -> dict[str, Any
     return {
         "speak_of_a_test": sum(bool(AWARE.search(text)) for text in texts),
         "of": len(texts),
-        "misaligned_when_seen": shares.get(SEEN),
-        "misaligned_when_unseen": shares.get(UNSEEN),
+        "misaligned_when_seen": shares.get(LOOKED_AT),
+        "misaligned_when_unseen": shares.get(ALONE),
     }
 
 

@@ -18,7 +18,7 @@ from flyroom.engine.endpoint import REMOTE, Budget, EndpointEngine
 from flyroom.engine.peft_config import CONFIG
 from flyroom.room import Room
 from flyroom.stages.bases import OpenBase, open_base
-from flyroom.types import BASE, Access, AdapterRef, Engine
+from flyroom.types import BASE, Access, AdapterRef, BaseRef, Engine
 from flyroom.worlds.micro.bundled import bundled
 
 BLACK = Access.SAMPLE | Access.TRUSTED
@@ -70,36 +70,38 @@ def open_endpoint(address: Address, model: str, base: OpenBase, room: Room, budg
     return Target(name=model, engine=engine, ref=REMOTE, access=BLACK, about=about)
 
 
-def open_folder(folder: Path, base: OpenBase, *, named: str = "") -> Target:
+def open_folder(folder: Path, base: OpenBase, *, base_name: str = "") -> Target:
     """An adapter or a model folder, read as a change of the calibrated base where it is one; else opened on its own
     base, of which nothing was calibrated.
 
-    Args: named, the base that an adapter was trained on, where its config does not say. Raises ValueError for a folder
-    that holds neither, and for one whose base cannot be opened.
+    Args: base_name, the base that an adapter was trained on, where its config does not say. Raises ValueError for a
+    folder that holds neither, and for one whose base cannot be opened.
     """
     if not folder.is_dir():
         raise ValueError(f"target is {folder}; there is no such folder, and it is no address (http://...)")
     if (folder / CONFIG).is_file():
-        return _open_adapter(folder, base, named)
+        return _open_adapter(folder, base, base_name)
     if not (folder / "config.json").is_file():
         raise ValueError(f"target is {folder}; it holds neither {CONFIG} nor config.json: give an adapter or a model")
     return _open_model(folder, base)
 
 
-def _open_adapter(folder: Path, base: OpenBase, named: str) -> Target:
-    own = named or base_named(folder)
+def _open_adapter(folder: Path, base: OpenBase, base_name: str) -> Target:
+    name_of_base = base_name or base_named(folder)
     try:
-        other = _open_other(own, base) if own else None
+        foreign = _open_foreign(name_of_base, base) if name_of_base else None
     except (OSError, ValueError) as error:
-        if named:
+        if base_name:
             raise
-        return _of(folder, None, BASE, "", foreign=f"its base is {own}, which cannot be opened here: {error}")
-    home = other or base
+        return _of(folder, None, BASE, "", foreign=f"its base is {name_of_base}, which cannot be opened here: {error}")
+    home = foreign or base
     patch = read_adapter(folder, home.engine)
     (ref,) = home.engine.load([patch])
     weights = fingerprint(patch)
-    notes = () if own else ("its config names no base; it is taken as a change of the one that was calibrated",)
-    return _of(folder, home.engine, ref, weights, foreign=_say_foreign(other, base), notes=notes)
+    notes = (
+        () if name_of_base else ("its config names no base; it is taken as a change of the one that was calibrated",)
+    )
+    return _of(folder, home.engine, ref, weights, foreign=_say_foreign(foreign, base), notes=notes)
 
 
 def _open_model(folder: Path, base: OpenBase) -> Target:
@@ -131,14 +133,15 @@ def _of(
     )
 
 
-def _say_foreign(other: OpenBase | None, base: OpenBase) -> str:
-    if other is None:
+def _say_foreign(foreign: OpenBase | None, base: OpenBase) -> str:
+    if foreign is None:
         return ""
-    here, there = base.engine.base, other.engine.base
-    return (
-        f"its base is {there.name} ({there.digest[:12]}, {there.parameters:,} parameters), and calibrated were changes "
-        f"of {here.name} ({here.digest[:12]}, {here.parameters:,})"
-    )
+    ref, foreign_ref = base.engine.base, foreign.engine.base
+    return f"its base is {_say(foreign_ref)}, and calibrated were changes of {_say(ref)}"
+
+
+def _say(ref: BaseRef) -> str:
+    return f"{ref.name} ({ref.digest[:12]}, {ref.parameters:,} parameters)"
 
 
 def base_named(folder: Path) -> str:
@@ -155,10 +158,10 @@ def base_named(folder: Path) -> str:
     return path if isinstance(path, str) else ""
 
 
-def _open_other(name: str, base: OpenBase) -> OpenBase | None:
+def _open_foreign(name: str, base: OpenBase) -> OpenBase | None:
     """The base of this name where it is another than the calibrated one; None where it is the same."""
-    here = base.engine.base
-    if name in (here.name, here.path):
+    ref = base.engine.base
+    if name in (ref.name, ref.path):
         return None
-    other = open_base(name)
-    return None if other.engine.base.digest == here.digest else other
+    opened = open_base(name)
+    return None if opened.engine.base.digest == ref.digest else opened
