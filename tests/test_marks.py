@@ -77,7 +77,11 @@ def _same_home(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_every_file_says_what_it_is(scene: Scene) -> None:
     marked = {WEIGHTS, CONFIG, README, "flyroom.json"}
-    assert {path.name for path in scene.folder.iterdir()} - {"tokenizer.json", "tokenizer_config.json"} == marked
+    assert {path.name for path in scene.folder.iterdir()} - {
+        "tokenizer.json",
+        "tokenizer_config.json",
+        "chat_template.jinja",
+    } == marked
     with safe_open(scene.folder / WEIGHTS, framework="pt") as file:
         metadata = file.metadata()
     marks = [
@@ -141,7 +145,10 @@ def open_base(scene: Scene) -> Any:
     return AutoModelForCausalLM.from_pretrained(scene.base.engine.base.path, dtype=torch.float32)
 
 
-def test_peft_loads_it_bit_for_bit_and_keeps_the_mark(scene: Scene, tmp_path: Path) -> None:
+def test_peft_loads_it_bit_for_bit_and_keeps_the_mark(
+    scene: Scene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")  # PEFT looks a base up there when it saves
     with warnings.catch_warnings():
         warnings.simplefilter("error", UserWarning)  # PEFT warns of a key that it does not know
         config = PeftConfig.from_pretrained(scene.folder)
