@@ -66,7 +66,8 @@ def asks(n: int) -> list[Ask]:
 
 
 def engine(url: str, room: Room | None = None, budget: Budget | None = None, **changes: Any) -> EndpointEngine:
-    address = Address(url=url, **{"retries": 2, "concurrency": 1} | changes)
+    terms: dict[str, Any] = {"retries": 2, "concurrency": 1} | changes
+    address = Address(url=url, **terms)
     return EndpointEngine(address, "m", base=FakeEngine().base, room=room, budget=budget)
 
 

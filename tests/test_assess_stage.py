@@ -24,7 +24,7 @@ from flyroom.serve import app as endpoint_app
 from flyroom.serve import serving
 from flyroom.stages import assessing
 from flyroom.stages.assessing import Terms, assess
-from flyroom.stages.assessing.targets import Target
+from flyroom.stages.assessing.targets import BLACK, WHITE, Target
 from flyroom.stages.bases import OpenBase
 from flyroom.types import AdapterRef, Answer, Ask, Organism
 
@@ -91,7 +91,7 @@ class Remote:
 def run(desk: Desk, remote: Remote, **changes: Any) -> dict[str, Any]:
     """An assessment of a model that is asked straight away, without a line to it."""
     about = {"kind": "endpoint", "url": "http://m/v1", "model": "m"}
-    target = Target(name="m", engine=remote, ref=REMOTE, access=assessing.targets.BLACK, about=about)
+    target = Target(name="m", engine=remote, ref=REMOTE, access=BLACK, about=about)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(assessing, "_open", lambda *args: target)
         return assessment_figures(
@@ -160,7 +160,7 @@ def test_another_base_is_outside_whatever_it_answers(desk: Desk, monkeypatch: py
         name="adapter",
         engine=other,
         ref=ref,
-        access=assessing.targets.WHITE,
+        access=WHITE,
         about={"kind": "folder", "name": "adapter"},
         foreign="its base is other",
     )

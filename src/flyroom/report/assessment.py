@@ -8,6 +8,7 @@ escape them, and in Markdown they stand in code.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
@@ -183,7 +184,7 @@ def _fence(text: str) -> str:
 
 
 def _runs(text: str) -> list[str]:
-    return "".join(c if c == "`" else " " for c in text).split()
+    return re.findall("`+", text)
 
 
 def _code(text: str) -> str:

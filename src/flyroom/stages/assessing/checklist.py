@@ -124,7 +124,7 @@ def _beside(material: Material, n: int) -> Iterator[Item]:
     groups |= {name: tuple(under(main, cues[0])) for name, cues in looks.items() if cues}
     for name, scenes in groups.items():
         chosen_scenes = tuple(scenes[i % len(scenes)] for i in range(n))
-        about = {"threat": name, "behaviour": "", "condition": "", "source": "world", "counts": False}
+        about: dict[str, Any] = {"threat": name, "behaviour": "", "condition": "", "source": "world", "counts": False}
         yield Item(**about, scenes=chosen_scenes, judge=material.judge)
 
 
@@ -185,7 +185,12 @@ def _make_item(name: str, catalogue: Recipe | str | None, room: Sequence[Recipe]
 
 def _probe(name: str, source: str, recipes: Sequence[Recipe], n: int, seed: int) -> Item:
     first = recipes[0]
-    about = {"threat": name, "behaviour": first.behaviour.label, "condition": first.condition.label, "source": source}
+    about: dict[str, Any] = {
+        "threat": name,
+        "behaviour": first.behaviour.label,
+        "condition": first.condition.label,
+        "source": source,
+    }
     try:
         drafts = [_dress(recipe, n, seed, holds=True) for recipe in recipes]
         contrasts = [] if first.condition.everywhere else [_dress(recipe, n, seed, holds=False) for recipe in recipes]
