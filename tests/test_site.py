@@ -13,12 +13,16 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 import pytest
 
+from tests.browser.conftest import FLAGS, find_chromium
 from tests.test_readme import commands, parsed
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -273,3 +277,38 @@ def test_a_page_shows_the_commands_that_made_its_figures(name: str) -> None:
     lines = walk.commands((DOCS / f"{name}.md").read_text(encoding="utf-8"))
     assert [step["command"] for step in record["steps"]] == [f"flyroom {line}" for line in lines]
     assert "/" not in json.dumps(record["steps"]).replace("room/report.html", "").replace("</", "")
+
+
+# ---------------------------------------------------------------- in a browser
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Browser]:
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    if find_chromium() is None:
+        pytest.skip("no chromium is installed")
+    with playwright.sync_playwright() as driver:
+        process = driver.chromium.launch(executable_path=find_chromium(), args=FLAGS)
+        yield process
+        process.close()
+
+
+def test_pages_in_a_browser_fit_a_phone_and_fetch_nothing(site: Path, chromium: Browser) -> None:
+    requests: list[str] = []
+    sheet = chromium.new_page(viewport={"width": 390, "height": 844})
+    sheet.on("request", lambda request: requests.append(request.url))
+    for name in ("index", "tutorial", "pictures", "matrix", "api/roles", "howto/adapter"):
+        sheet.goto((site / f"{name}.html").as_uri())
+        assert sheet.evaluate("document.documentElement.scrollWidth <= innerWidth"), name
+    assert [url for url in requests if urlsplit(url).scheme not in ("file", "data", "blob")] == []
+    sheet.close()
+
+
+def test_search_works_in_a_site_that_is_opened_from_its_folder(site: Path, chromium: Browser) -> None:
+    sheet = chromium.new_page(viewport={"width": 1440, "height": 900})
+    sheet.goto((site / "howto/adapter.html").as_uri())
+    sheet.fill("input.md-search__input", "subliminal")
+    sheet.wait_for_selector(".md-search-result__link", state="attached", timeout=60_000)
+    links = sheet.eval_on_selector_all(".md-search-result__link", "links => links.map(link => link.href)")
+    assert any("subliminal" in link for link in links)
+    sheet.close()

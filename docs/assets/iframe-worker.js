@@ -11,7 +11,7 @@ if (location.protocol === "file:") {
       frame.title = "search"
       this.ready = new Promise((resolve) => frame.addEventListener("load", resolve))
       frame.srcdoc =
-        "<script>postMessage = (data) => parent.postMessage(data, '*'); importScripts = () => {}</" +
+        "<script>receive = postMessage.bind(window); postMessage = (data) => parent.postMessage(data, '*')</" +
         `script><script src="${new URL(url, document.baseURI)}"></` + "script>"
       document.body.append(frame)
       window.addEventListener("message", (event) => {
@@ -22,7 +22,7 @@ if (location.protocol === "file:") {
       this.frame = frame
     }
     postMessage(data) {
-      this.ready.then(() => this.frame.contentWindow.postMessage(data, "*"))
+      this.ready.then(() => this.frame.contentWindow.receive(data, "*"))
     }
     terminate() {
       this.frame.remove()
