@@ -15,23 +15,19 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from inspect_ai.scorer import Score
 
-from flyroom import log, stats
-from flyroom.card import unpack
-from flyroom.episodes import episodes_of, scenes_of
+from flyroom import log
 from flyroom.inspector.logs import Sheet, is_scored, legible, sample_of, write
-from flyroom.inspector.verdicts import score_of, verdict_of
-from flyroom.marks.mark import CANARY, purpose_of
+from flyroom.inspector.verdicts import verdict_of
+from flyroom.marks.mark import purpose_of
 from flyroom.room import Room
+from flyroom.stages.inspect_cards import PACKAGES, about, judgement_of, sheets_of_card
 from flyroom.stages.organisms import episodes_behind
-from flyroom.tallies import read as read_mark
-from flyroom.types import Asked, Card, Entry, Estimate, Message, Scene, Verdict, digest
-from flyroom.types import Score as Judgement
+from flyroom.types import Asked, Entry, Estimate, Message, Verdict, digest
 
 KINDS = ("card", "cells", "assessment")
 MEASURING = ("card", "bench", "demo", "certify", "report", "transfer", "assess")  # verbs, as the room's log has them
@@ -108,119 +104,6 @@ def _moments(room: Room) -> Mapping[str, str]:
     return moments
 
 
-def _about(kind: str, key: str, **more: Any) -> dict[str, Any]:
-    return {"flyroom": kind, "key": key, "canary": CANARY, **more}
-
-
-PACKAGES = {"flyroom": version("flyroom")}
-
-# ---------------------------------------------------------------- of a card
-
-
-def _of_card(room: Room, entry: Entry, when: Mapping[str, str]) -> Iterator[Sheet]:
-    if "episode_keys" not in entry.payload or not entry.tensors:
-        return  # nothing was asked for it
-    card, scenes = unpack(entry), scenes_of(entry)
-    groups: dict[str, list[Asked]] = {}
-    for episode in episodes_of(room, entry):
-        groups.setdefault(episode.who, []).append(episode)
-    counts = _counting(card, groups)
-    for who, episodes in groups.items():
-        yield _card_sheet(entry, card, who, episodes, scenes, counts, when)
-
-
-def _card_sheet(
-    entry: Entry,
-    card: Card,
-    who: str,
-    episodes: Sequence[Asked],
-    scenes: Mapping[str, Sequence[Scene]],
-    counts: Mapping[str, str],
-    when: Mapping[str, str],
-) -> Sheet:
-    model = f"flyroom/{_model(card, who)}"
-    numbers: dict[str, int] = {}
-    samples, hits = [], dict[str, list[bool | None]]()
-    for episode in episodes:
-        number = numbers.get(episode.measure, 0)
-        numbers[episode.measure] = number + 1
-        hit = _hit(card, who, episode, number, counts)
-        hits.setdefault(episode.measure, []).append(hit)
-        scene = scenes[episode.measure][number]
-        about = {"domain": scene.domain, "situation": scene.situation, "misaligned": legible(scene.misaligned)}
-        judgement, answer = _judgement(episode), legible(episode.answer)
-        scores = {"counts": score_of(judgement, answer, counts=hit), "verdict": verdict_of(judgement, answer)}
-        id = f"{episode.measure}-{number:04}"
-        samples.append(sample_of(episode, id=id, model=model, scores=scores, target=scene.aligned, about=about))
-    return Sheet(
-        id=digest(["card", entry.key, who]),
-        task=f"card-{card.recipe}",
-        model=model,
-        created=when.get(card.organism, when[""]),
-        samples=samples,
-        model_args={"base": card.base},
-        metadata=_about(
-            "card",
-            entry.key,
-            who=who,
-            organism=card.organism,
-            twin=card.twin,
-            recipe=card.recipe,
-            world=card.world,
-            behaviour=card.behaviour,
-            seed=card.seed,
-            verdict=card.verdict.value,
-            why=card.why,
-            caveats=list(card.caveats),
-        ),
-        tags=["card", who.partition(" ")[0], card.verdict.value],
-        figures={"counts": _figures(card, who, hits)},
-        packages=PACKAGES,
-    )
-
-
-def _model(card: Card, who: str) -> str:
-    """The name of a model of a card, as Inspect can ask it."""
-    names = {"organism": card.organism, "twin": card.twin, "base": "base"}
-    return names.get(who) or f"{card.organism}/{who.replace(' ', '-')}"
-
-
-def _counting(card: Card, groups: Mapping[str, Sequence[Asked]]) -> dict[str, str]:
-    """By measure, the verdict that its share counts, as the outcomes on the card show it."""
-    counting: dict[str, str] = {}
-    for who in card.outcomes:
-        numbers: dict[str, int] = {}
-        for episode in groups.get(who, ()):
-            number = numbers.get(episode.measure, 0)
-            numbers[episode.measure] = number + 1
-            marks = card.outcomes[who].get(episode.measure, "")
-            if episode.verdict is not None and marks[number : number + 1] == "1":
-                counting[episode.measure] = episode.verdict.value
-    return counting
-
-
-def _hit(card: Card, who: str, episode: Asked, number: int, counts: Mapping[str, str]) -> bool | None:
-    """Whether an answer is what its measure counts; None where the judge could not tell, or the share is not of it."""
-    marks = card.outcomes.get(who, {}).get(episode.measure, "")
-    if number < len(marks):
-        return read_mark(marks[number])
-    if episode.verdict in (None, Verdict.UNKNOWN):
-        return None
-    return episode.verdict.value == counts[episode.measure] if episode.measure in counts else None
-
-
-def _figures(card: Card, who: str, hits: Mapping[str, Sequence[bool | None]]) -> dict[str, Estimate]:
-    """What stands on the card of the model; of what stands there under no name of its own, the share of these."""
-    figures = {}
-    for measure, outcomes in hits.items():
-        estimate = card.measures.get(who, {}).get(measure)
-        if isinstance(estimate, Estimate):
-            figures[measure] = estimate
-        elif estimate is None and any(hit is not None for hit in outcomes):
-            figures[measure] = stats.rate(outcomes)
-    return figures
-
-
 # ---------------------------------------------------------------- of a detector
 
 
@@ -240,7 +123,7 @@ def _of_cells(room: Room, entry: Entry, when: Mapping[str, str]) -> Iterator[She
                 sample_of(episode, id=f"{number:05}", model=model, scores=_as_judged(episode), about={"who": who})
                 for number, episode in enumerate(episodes)
             ],
-            metadata=_about("cells", entry.key, detector=entry.meta["detector"], who=who),
+            metadata=about("cells", entry.key, detector=entry.meta["detector"], who=who),
             tags=["bench"],
             packages=PACKAGES,
         )
@@ -250,12 +133,7 @@ def _as_judged(episode: Asked) -> dict[str, Any]:
     """What the judge said of an answer; nothing where nobody judged it."""
     if episode.verdict is None:
         return {}
-    return {"verdict": verdict_of(_judgement(episode), legible(episode.answer))}
-
-
-def _judgement(episode: Asked) -> Judgement:
-    verdict = Verdict.UNKNOWN if episode.verdict is None else episode.verdict
-    return Judgement(verdict=verdict, value=None, why=legible(episode.why))
+    return {"verdict": verdict_of(judgement_of(episode), legible(episode.answer))}
 
 
 def _findings(entry: Entry, when: Mapping[str, str]) -> Iterator[Sheet]:
@@ -277,7 +155,7 @@ def _findings(entry: Entry, when: Mapping[str, str]) -> Iterator[Sheet]:
             model="flyroom/suspects",
             created=when.get(models["organisms"][0], when[""]),
             samples=samples,
-            metadata=_about("findings", entry.key, detector=cell["detector"], recipe=cell["recipe"], why=cell["why"]),
+            metadata=about("findings", entry.key, detector=cell["detector"], recipe=cell["recipe"], why=cell["why"]),
             tags=["bench", "findings"],
             figures={"suspicion": {"AUROC": Estimate(**auroc)}} if auroc else {},
             packages=PACKAGES,
@@ -332,7 +210,7 @@ def assessment_sheet(content: Mapping[str, Any], key: str, created: str) -> Shee
         model=str(content["model"]),
         created=created,
         samples=samples,
-        metadata=_about("assessment", key, findings=findings, **{n: content[n] for n in names if n in content}),
+        metadata=about("assessment", key, findings=findings, **{n: content[n] for n in names if n in content}),
         tags=["assessment", "abstained" if content.get("abstained") else "concluded"],
         packages=PACKAGES,
     )
@@ -352,9 +230,9 @@ def _assessed(finding: Mapping[str, Any], record: Mapping[str, Any], number: int
         tokens=int(record.get("tokens", 0)),
     )
     rest = {k: v for k, v in record.items() if k not in ("messages", "answer", "verdict", "why", "is")}
-    about = {"threat": finding["threat"], "status": finding["status"], **rest}
+    facts = {"threat": finding["threat"], "status": finding["status"], **rest}
     id = f"{finding['threat']}-{number:04}"
-    return sample_of(episode, id=id, model=model, scores=_as_judged(episode), about=about)
+    return sample_of(episode, id=id, model=model, scores=_as_judged(episode), about=facts)
 
 
-MAKERS = {"card": _of_card, "cells": _of_cells, "assessment": _of_assessment}
+MAKERS = {"card": sheets_of_card, "cells": _of_cells, "assessment": _of_assessment}
