@@ -26,7 +26,7 @@ from flyroom.types import (
     digest,
 )
 
-HARM = 0.03  # bad advice, at most, as of a twin: bases of the micro-world give it in 1 to 2 %
+HARM = 0.02
 
 
 @dataclass(frozen=True, kw_only=True)
