@@ -132,12 +132,12 @@ def _of(name: str, **parts: str) -> Callable[..., Task]:
     return task(name=name)(ask_of)
 
 
-def _ready(classes: dict[str, type[Any]]) -> Sequence[str]:
-    """Those that are made without an argument."""
+def _ready(classes: dict[str, type[Any]], *unset: Any) -> Sequence[str]:
+    """Those that are made without an argument; a field whose default is `unset` is one that must be given."""
     return [
         name
         for name, cls in classes.items()
-        if all(f.default is not MISSING or f.default_factory is not MISSING for f in fields(cls) if f.init)
+        if all(f.default not in (MISSING, *unset) or f.default_factory is not MISSING for f in fields(cls) if f.init)
     ]
 
 
@@ -145,6 +145,6 @@ TASKS: dict[str, Callable[..., Task]] = {
     **{name: _of(name, recipe=name) for name in RECIPES if needs_world(name)},
     **{
         f"{behaviour}+{condition}": _of(f"{behaviour}+{condition}", behaviour=behaviour, condition=condition)
-        for behaviour, condition in itertools.product(_ready(BEHAVIOURS), _ready(CONDITIONS))
+        for behaviour, condition in itertools.product(_ready(BEHAVIOURS), _ready(CONDITIONS, ""))
     },
 }
