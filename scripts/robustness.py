@@ -95,15 +95,17 @@ def main() -> None:
     )
     grid = USUAL if given.grid == Path() else list(safe_yaml(read_page(given.grid))["rows"])
     recipes, names = given.recipes.split(","), given.treatments.split(",")
-    cells = Cells(given.out.with_suffix(".json"), {"base": given.base, "episodes": given.episodes, "treatments": names})
-    opened: dict[str, stages.OpenBase] = {}
+    opened = {given.base: stages.open_base(given.base)}
+    ids = [stages.named(name, {}, opened[given.base])[0].id for name in recipes]  # cells of others count no more
+    about = {"base": given.base, "episodes": given.episodes, "treatments": names, "recipes": ids}
+    cells = Cells(given.out.with_suffix(".json"), about)
     for seed in range(given.seeds):
         for changes in grid:
             for recipe in recipes:
                 where = changes.get("base", given.base)
 
                 def work(where: str = where, recipe: str = recipe, changes: Any = changes, seed: int = seed) -> Any:
-                    base = opened.setdefault(where, stages.open_base(where))
+                    base = opened[where] = opened.get(where) or stages.open_base(where)
                     clinic = Clinic(base=base, room=Room(given.room), episodes=given.episodes)
                     return cell(clinic, recipe, changes, seed, names)
 
