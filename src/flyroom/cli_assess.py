@@ -50,15 +50,12 @@ def assess(
 
     An endpoint is asked as a black box; a folder (an adapter, a whole model) is opened.
     """
-    from flyroom.cell import mode_of
-    from flyroom.client import Address
-    from flyroom.engine.endpoint import Budget
-    from flyroom.stages.assessing.targets import is_address
+    from flyroom.client import Address  # and nothing that takes long: what is wrong is said first
 
-    places = [_check_place(path) for path in to or []]
-    budget = Budget(tokens=budget_tokens, money=budget_money, prices=_read_prices(price))
-    address = None
-    if is_address(target):
+    places, prices, address = [_check_place(path) for path in to or []], _read_prices(price), None
+    if target.startswith(("http://", "https://")):
+        if not model:
+            raise ValueError("model is missing; name the model behind the endpoint with --model")
         address = Address(
             url=target,
             key_env=key_env,
@@ -70,8 +67,11 @@ def assess(
         address.read_key()
     elif not Path(target).is_dir():
         raise ValueError(f"target is {target}; there is no such folder, and it is no address (http://...)")
+    from flyroom.cell import mode_of
+    from flyroom.engine.endpoint import Budget
     from flyroom.stages.assessing import Terms
 
+    budget = Budget(tokens=budget_tokens, money=budget_money, prices=prices)
     terms = Terms(
         model=model,
         base=base,
