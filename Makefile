@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo real test check browser install clean
+.PHONY: demo real test check site browser install clean
 
 demo: install  ## grow, check and catch four organisms, and write a page to look at
 	$(BIN)/flyroom demo --room room
@@ -19,6 +19,9 @@ check: install  ## style, types, and who may import whom
 	$(BIN)/ruff format --check src tests examples benchmarks scripts
 	$(BIN)/pyright
 	$(BIN)/python -m pytest tests/test_imports.py
+
+site: install  ## the documentation as a site, in build/site
+	$(BIN)/mkdocs build --strict
 
 browser:  ## Debian's chromium, which the tests of the web view click in; without it they are skipped, and say so
 	command -v chromium >/dev/null || (apt-get update -qq && apt-get install -y -qq chromium >/dev/null)
