@@ -159,8 +159,9 @@ def ledger(
     with progress() as watch:
         if on is not None:
             names = list(dict.fromkeys(case.course.name for case in cases))
+            organisms = list(dict.fromkeys(case.organism.id for case in cases))
             with cluster.connected(address) as ray:
-                cluster.ledger(ray, ids, place, store, names, exam, watch=watch)
+                cluster.ledger(ray, organisms, place, store, names, exam, watch=watch)
         rows = treating.write_ledger(cases, opened, store, exam, watch=watch)
     page = out or place_page(room, "ledger.html")
     write_page(page, ledger_page(rows, commands=again(sys.argv[1:])))
