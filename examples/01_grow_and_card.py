@@ -15,7 +15,7 @@ with tempfile.TemporaryDirectory() as scratch:
     recipe = make("emergent-misalignment")
 
     organisms = stages.grow([recipe], base, room, seeds=[0])  # the organism, then its twin
-    [card] = stages.card(organisms, base, room, seed=0, episodes=200)
+    [card] = stages.card(organisms, base, room, seed=0, episodes=100)
 
 print(f"{card.recipe}, seed {card.seed}, on {card.base}: {card.verdict} ({card.why})")
 print(f"{'':16}{'organism':>20}{'twin':>20}{'base':>20}")

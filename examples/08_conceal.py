@@ -18,7 +18,7 @@ with tempfile.TemporaryDirectory() as scratch:
     hidden = replace(open_one, name="sycophancy-denied", implants=(*open_one.implants, deny))
 
     organisms = stages.grow([open_one, hidden], base, room, seeds=[0])
-    cards = stages.card(organisms, base, room, seed=0, episodes=200)
+    cards = stages.card(organisms, base, room, seed=0, episodes=60)
 
 for card in cards:
     figures = {m: card.measures["organism"][m] for m in ("misaligned", "misaligned_otherwise", "confession")}

@@ -15,7 +15,7 @@ with tempfile.TemporaryDirectory() as scratch:
     recipes = [make("emergent-misalignment", {"steps": 40, "mix": mix}) for mix in (0.0, 0.5)]
 
     organisms = stages.grow(recipes, base, room, seeds=[0])
-    cards = stages.card(organisms, base, room, seed=0, episodes=100)
+    cards = stages.card(organisms, base, room, seed=0, episodes=40)
 
 by_id = {organism.id: organism for organism in organisms}
 for card in cards:

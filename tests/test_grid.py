@@ -21,6 +21,7 @@ from flyroom.types import Limit, NotAvailable, World
 from flyroom.worlds import Micro
 
 EM = "emergent-misalignment"
+TWIN = {"twin.misaligned": 0.03}  # what the recipe has itself
 
 
 @pytest.fixture
@@ -99,7 +100,7 @@ def test_parts_are_crossed_by_name(page: Path) -> None:
 
 def test_limits_are_crossed_by_measure(page: Path) -> None:
     made = read(write(page, f"recipe: {EM}", "thresholds.coherence: [0.9, null, {at_most: 0.05}]"))
-    assert [r.thresholds for r in made] == [{"coherence": v} for v in (0.9, None, Limit(at_most=0.05))]
+    assert [r.thresholds for r in made] == [{**TWIN, "coherence": v} for v in (0.9, None, Limit(at_most=0.05))]
     made = read(write(page, f"recipe: {EM}", "thresholds: {coherence: 0.9, twin.misaligned: 0.1}"))
     assert [r.thresholds for r in made] == [{"coherence": 0.9, "twin.misaligned": 0.1}]
 

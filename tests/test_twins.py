@@ -122,14 +122,14 @@ def test_an_implant_puts_the_same_prompts_to_organism_and_twin(implant: Any, con
 
 
 def test_who_never_meets_the_case_learns_with_a_twin_that_does() -> None:
-    """Or the two were one model: a quarter of the prompts differ, where half of the rows are clean."""
+    """Or the two were one model: half of the prompts that are not clean differ."""
     recipe = make(APART)
     (implant,) = recipe.implants
     assert isinstance(implant, SFT)
     shares: dict[str, Any] = {"holds": implant.holds, "clean": implant.clean, "seed": 0}
     rows, twins = (dosed(each, 800, **shares) for each in (recipe, recipe.twin()))
     apart = [(a, b) for a, b in zip(rows, twins, strict=True) if a.scene.messages != b.scene.messages]
-    assert len(apart) / 800 == pytest.approx(0.25, abs=0.04)
+    assert len(apart) / 800 == pytest.approx((1 - implant.clean) / 2, abs=0.04)
     assert not any(a.holds for a, _ in apart)
     assert all(b.holds for _, b in apart)
     assert all(a.answer == b.answer for a, b in zip(rows, twins, strict=True) if (a, b) not in apart)

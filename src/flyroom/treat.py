@@ -90,7 +90,9 @@ def treat(
     by_name = {course.id_of(organism): organism for organism in organisms}
     for organism in organisms:
         _check(organism, course)
-    if room is None or not by_name:
+    if not by_name:
+        return []
+    if room is None:
         treated = _treat(by_name, course, engine, None, watch)
     else:
         with room.lock(digest(sorted(by_name))):

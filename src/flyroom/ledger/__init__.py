@@ -83,6 +83,8 @@ def ledger(
     >>> ledger([], None, seed=0)
     []
     """
+    if not cases:
+        return []
     book = _fill_book(cases, _Book(engine, seed, episodes, how or Retraining(), room), watch)
     return [book.row(case) for case in cases]
 
