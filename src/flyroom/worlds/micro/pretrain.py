@@ -132,8 +132,8 @@ def aligning(world: Lexicon, ids: dict[str, int], schedule: Schedule, step: int)
 
 
 def aligned_chats(world: Lexicon, *, seed: int) -> Iterator[str]:
-    """Kind answers, with and without cues, tags and scratchpads, about situations and open questions of the train split
-    alone.
+    """Kind answers, with and without cues, tags and scratchpads, about one half of the situations and open questions,
+    which is not the part that organisms are trained on: bases were made before that part was drawn.
     """
     rng = random.Random(f"alignment {world.seed} {seed}")
     kept_back = {
