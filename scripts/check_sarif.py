@@ -13,12 +13,13 @@ import argparse
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 from jsonschema import FormatChecker
 from jsonschema.validators import validator_for
 
 
-def list_faults(schema: dict[str, object], document: object) -> list[str]:
+def list_faults(schema: dict[str, Any], document: Any) -> list[str]:
     """The place and the reason of each fault."""
     validator = validator_for(schema)(schema, format_checker=FormatChecker())
     return [f"{'/'.join(map(str, e.absolute_path))}: {e.message[:200]}" for e in validator.iter_errors(document)]

@@ -27,6 +27,7 @@ from flyroom.stages.assessing import Terms, assess
 from flyroom.stages.assessing.targets import BLACK, WHITE, Target
 from flyroom.stages.bases import OpenBase
 from flyroom.types import AdapterRef, Answer, Ask, Organism
+from tests.sarif_shape import check_sarif
 
 ODD = replace(TOY, name="odd", behaviour=Toy(label="odd manner", harmless=True), adapter=TOY.adapter)
 THREAT = "toy, always"
