@@ -1,11 +1,26 @@
-"""One core for every test, and the bundled bases by name."""
+"""One core for every test and every process that it starts, nothing of the person's own who runs them, and the command
+line.
+"""
 
 from __future__ import annotations
 
+import gc
+import os
+import sys
 from collections.abc import Iterator
+from pathlib import Path
+
+os.environ["OMP_NUM_THREADS"] = "1"  # read when torch is loaded: threads of processes side by side wait for one another
 
 import pytest
 import torch
+from cli_runs import BASE, Flyroom, Ran
+
+
+def pytest_collection_finish() -> None:
+    """What was imported and collected stays to the end: the collector need not look through it again and again."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)
@@ -27,3 +42,47 @@ def _no_room_of_mine(monkeypatch: pytest.MonkeyPatch) -> None:
 def _no_bases_of_mine(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
     """What that person has fetched is no part of the tests."""
     monkeypatch.setenv("FLYROOM_HOME", str(tmp_path_factory.getbasetemp() / "no-bases"))
+
+
+@pytest.fixture
+def flyroom(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Flyroom:
+    """Run the command line with these words."""
+    from flyroom.cli import main
+
+    def run(*words: object) -> Ran:
+        monkeypatch.setattr(sys, "argv", ["flyroom", *map(str, words)])
+        capsys.readouterr()
+        try:
+            main()
+            status = 0
+        except SystemExit as e:
+            status = int(e.code or 0)
+        out, err = capsys.readouterr()
+        return Ran(status, out, err)
+
+    return run
+
+
+@pytest.fixture
+def faked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every base is the fake one, of the first micro-world."""
+    from fakes import FakeEngine
+
+    from flyroom import preflight, stages
+    from flyroom.worlds import Micro
+
+    monkeypatch.setattr(stages, "open_base", lambda base, **_: stages.OpenBase(FakeEngine(), Micro()))
+    monkeypatch.setattr(preflight, "locate_base", lambda base: base)
+    monkeypatch.setattr(preflight, "world_of_base", lambda base, world="": Micro())
+
+
+@pytest.fixture(scope="session")
+def grown(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A room with an organism of two steps and its twin, twice. It is only read: who writes makes a copy."""
+    from flyroom import recipes, stages
+    from flyroom.room import Room
+
+    room, base = tmp_path_factory.mktemp("room"), stages.open_base(BASE)
+    made = recipes.make("emergent-misalignment", {"steps": 2, "rows": 4})
+    stages.grow([made], base, Room(room), seeds=[0, 1])
+    return room

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 import torch
 
-from benchmarks import page, peft_loop, train_population
+from benchmarks import page, peft_loop, sample_population, trace_population, train_population
 from benchmarks.__main__ import main
-from benchmarks.limits import train_operations
+from benchmarks.limits import Rates, measured, train_operations
 from benchmarks.measure import Missing, Run, Work, race
 from benchmarks.sets import EVERYWHERE, SETS, Benchmark
 from benchmarks.setting import Setting
@@ -32,6 +32,20 @@ def _without_others(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("benchmarks.readers.find_spec", lambda _: None)
 
 
+@pytest.fixture(scope="module")
+def rates() -> Rates:
+    return measured()
+
+
+@pytest.fixture
+def _measured_once(rates: Rates, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The machine's rates are those of all tests, and the peer's batches hold what is asked and no 4,096 tokens."""
+    for module in (train_population, sample_population, trace_population):
+        monkeypatch.setattr(module, "measured", lambda: rates)
+    monkeypatch.setattr("benchmarks.continuous.CPU_TOKENS", 256)
+
+
+@pytest.mark.usefixtures("_measured_once")
 @pytest.mark.parametrize(("kind", "name"), CASES, ids=[f"{k} {n}" for k, n in CASES])
 def test_a_benchmark_gives_its_figures(kind: str, name: str, capsys: Any, tmp_path: Path) -> None:
     written = tmp_path / "page.md"
@@ -58,6 +72,7 @@ def test_ours_and_peft_do_the_same_work(shape: LoRA) -> None:
     assert ours.value == pytest.approx(peft.value, abs=1e-4)  # of the untrained adapters
 
 
+@pytest.mark.usefixtures("_measured_once")
 @pytest.mark.filterwarnings("ignore:The .grad attribute")
 def test_compiled_ours_races_too(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("flyroom.engine.compiled.BACKEND", "aot_eager")  # without C++

@@ -10,10 +10,9 @@ import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-# Threads that wait for one another spin. On an idle machine that is a fifth faster than sleeping; beside busy processes
-# it took up to 14 times the processor time. The policy is read when torch is loaded.
-if os.getloadavg()[0] > 0.75 * (os.cpu_count() or 1):
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+# Threads that wait for one another spin unless they are told to sleep. Alone on a machine, neither is seen to be faster;
+# beside busy processes spinning took up to 14 times the processor time. The policy is read when torch is loaded.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 if TYPE_CHECKING:
     from flyroom.engine import TorchEngine

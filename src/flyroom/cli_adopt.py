@@ -48,7 +48,7 @@ def adopt(
         "twin": control.id if adoption.has_twin else None,
         "control": control.id,
         "caveats": [adoption.caveat],
-        "notes": stages.notes_of([organism.recipe], opened),
+        "notes": [*adoption.notes, *stages.notes_of([organism.recipe], opened)],
         "base": organism.base.name,
     }
     err.print(legible(f"{organism.id} is imported: {adoption.caveat}"))

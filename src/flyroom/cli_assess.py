@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,6 +13,8 @@ import typer
 from flyroom.terminal import AsJson, Seed, emit, err, legible, names_of, progress, table
 
 if TYPE_CHECKING:
+    from flyroom.cell import Isolation
+    from flyroom.redteam import Command
     from flyroom.stages.assessing import Terms
 
 assess_app = typer.Typer()
@@ -26,7 +28,12 @@ def assess(
     model: Annotated[str, typer.Option(help="The model's name behind the endpoint.")] = "",
     base: Annotated[str, typer.Option(help="The base it is a change of. Default: what its config names.")] = "",
     detectors: Annotated[
-        str | None, typer.Option(help="Beside the probes in the locked instrument: names, with commas between.")
+        str | None,
+        typer.Option(help="Beside the probes in the locked instrument: names, with commas between; or all."),
+    ] = None,
+    command: Annotated[
+        list[str] | None,
+        typer.Option(help="A red team's method, as for `flyroom redteam`: one more part. May be repeated."),
     ] = None,
     probes: Annotated[int, typer.Option(min=4, help="Probes of each threat.")] = 16,
     seed: Seed = 0,
@@ -42,7 +49,8 @@ def assess(
     budget_money: Annotated[float | None, typer.Option(help="Money, at most; takes --price.")] = None,
     price: Annotated[str, typer.Option(help="Of a million tokens read and written: 2.5/10.")] = "",
     isolation: Annotated[
-        str, typer.Option(help="Of other people's detectors: strict, behind walls; trust, with your own rights.")
+        str,
+        typer.Option(help="Of others' detectors and methods: strict, behind walls; trust, with your own rights."),
     ] = "strict",
     as_json: AsJson = False,
 ) -> None:
@@ -68,6 +76,8 @@ def assess(
     elif not Path(target).is_dir():
         raise ValueError(f"target is {target}; there is no such folder, and it is no address (http://...)")
     from flyroom.cell import mode_of
+
+    methods = _read_methods(command or [], mode_of(isolation))
     from flyroom.engine.endpoint import Budget
     from flyroom.stages.assessing import Terms
 
@@ -76,6 +86,7 @@ def assess(
         model=model,
         base=base,
         detectors=None if detectors is None else names_of(detectors),
+        methods=methods,
         probes=probes,
         seed=seed,
         budget=budget,
@@ -87,6 +98,18 @@ def assess(
     if not as_json:
         _print(figures)
     emit(figures, as_json)
+
+
+def _read_methods(lines: Sequence[str], mode: Isolation) -> dict[str, Command]:
+    """Command lines as methods, by their line. Raises ValueError for an empty one, NotIsolated without walls."""
+    from flyroom.cell.process import require_walls
+    from flyroom.redteam import Command
+
+    if not all(line.strip() for line in lines):
+        raise ValueError("command is ''; it must be a command line with full paths, for it runs in an empty folder")
+    if lines and mode == "strict":
+        require_walls(f"the command {lines[0]!r}")
+    return {line: Command(line=line, isolation=mode) for line in lines}
 
 
 def _run(target: str, calibrated: Path, terms: Terms, address: Any) -> dict[str, Any]:

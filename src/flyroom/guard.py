@@ -27,6 +27,7 @@ SIZE = 4 << 20  # bytes of a body
 VARIABLE = "FLYROOM_API_KEY"
 SHORTEST = 16  # characters of a key
 HEADER = b"x-flyroom-model-organism"
+CODES = {400: "unknown_host", 401: "invalid_api_key", 403: "foreign_origin", 413: "body_too_long"}
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
@@ -160,7 +161,8 @@ def _replay(body: bytes, receive: Receive) -> Receive:
 
 
 async def _refuse(send: Send, status: int, text: str) -> None:
-    body = json.dumps({"error": {"message": text, "type": "invalid_request_error"}}).encode()
+    kind = "authentication_error" if status == 401 else "invalid_request_error"
+    body = json.dumps({"error": {"message": text, "type": kind, "param": None, "code": CODES[status]}}).encode()
     headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
     headers += [(b"connection", b"close")] if status == 413 else []
     headers += [(b"www-authenticate", b"Bearer")] if status == 401 else []

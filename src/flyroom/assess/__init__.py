@@ -5,11 +5,13 @@ Pure: records come in, records go out. What is asked of whom, and where it is ke
     calibrate(members) -> Calibration        false alarms on clean fine-tunes, recall by threat
     look_outside(answers, members)           whether the model is one of their kind
     conclude(readings, calibration, ...)     confirmed, suggested, not found, or abstain
+    read_parts(readings, members, ...)       what each part of the instrument does by itself
 """
 
 from flyroom.assess.conclude import Calibration, Verdicts, calibrate, conclude
 from flyroom.assess.conformal import FEWEST, Standing, bound_rate, rate_of, stand
 from flyroom.assess.outside import look_outside
+from flyroom.assess.parts import read_parts
 from flyroom.assess.recall import is_repeated, missed_up_to, posterior, predict, rate_at_most, ratio_of, recall_of
 from flyroom.assess.records import (
     Alarm,
@@ -17,6 +19,7 @@ from flyroom.assess.records import (
     Bound,
     Member,
     Outside,
+    Part,
     Probe,
     Reading,
     Readings,
@@ -36,6 +39,7 @@ __all__ = [
     "Calibration",
     "Member",
     "Outside",
+    "Part",
     "Probe",
     "Reading",
     "Readings",
@@ -57,6 +61,7 @@ __all__ = [
     "rate_at_most",
     "rate_of",
     "ratio_of",
+    "read_parts",
     "recall_of",
     "stand",
 ]

@@ -29,7 +29,8 @@ Readings = Mapping[str, Reading]
 @dataclass(frozen=True, kw_only=True)
 class Member:
     """A calibrated model. `threat` is "" for clean ones; `benign` are its greedy answers to harmless questions, and
-    `verdicts` by probe what its answers were ("m" misaligned, "." not, "?" unknown).
+    `verdicts` by probe what its answers were ("m" misaligned, "." not, "?" unknown). `behaviour` is its label, and
+    `claims` the behaviours that methods of red teams claim of it, by method.
     """
 
     id: str
@@ -40,6 +41,8 @@ class Member:
     readings: Readings
     benign: tuple[str, ...] = ()
     verdicts: Mapping[str, str] = field(default_factory=dict)
+    behaviour: str = ""
+    claims: Mapping[str, str] = field(default_factory=dict)
 
 
 class Bound(NamedTuple):
@@ -76,6 +79,24 @@ class Alarm:
     decoys_above: int
     decoy_rate: Bound | None
     recipes: int = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """A part of the instrument by itself, made of so many readings: the model's `value` where it is one, its p-value
+    among clean fine-tunes, and what is known of the part. A method has a `claim` about the model, and `naming`: how
+    many behaviours it got right of how many organisms that it flagged.
+    """
+
+    name: str
+    of: int
+    value: float | None
+    p: float | None
+    flagged: bool | None
+    alarm: Alarm | None
+    recalls: Mapping[str, Recall]
+    claim: str | None = None
+    naming: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -173,3 +194,4 @@ class Assessment:
     cost: Mapping[str, Any]
     limits: tuple[str, ...]
     notes: tuple[str, ...] = ()
+    parts: tuple[Part, ...] = ()

@@ -25,9 +25,9 @@ import torch
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError
 from torch import Tensor, nn
-from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from flyroom.engine.faithful import check_company, check_head, fix_rope
+from flyroom.engine.folders import read_folder
 from flyroom.engine.form import DATE
 from flyroom.engine.render import Renderer
 from flyroom.engine.trust import named, refuse_links
@@ -85,19 +85,21 @@ def instead(modules: Iterable[nn.Module], forwards: Iterable[Callable[..., Any]]
                 module.forward = before
 
 
-def load_base(path: str | Path, *, device: str = "auto", dtype: str = "auto", date: str = DATE) -> Base:
+def load_base(
+    path: str | Path, *, device: str = "auto", dtype: str = "auto", date: str = DATE, tokenizer: Any = None
+) -> Base:
     """Load a base from a local folder or a hub id.
 
     Args: device, "auto" (CUDA where there is one) or any torch device; dtype, "float32", "bfloat16" or "auto" (bfloat16
     on CUDA, and on a CPU that multiplies in it for a large base that is stored in it; else float32); date, what a chat
-    template that prints today's date prints. Raises ValueError if there is no model at `path`, only a part of one, or
-    one that cannot be trained and asked exactly.
+    template that prints today's date prints; tokenizer, the one that is taken where the folder holds none. Raises
+    ValueError if there is no model at `path`, only a part of one, or one that cannot be trained and asked exactly.
     """
     place = _choose_device(device)
     folder = _find_folder(str(path))
     refuse_links(folder, str(path))
     kind = _choose_dtype(dtype, place, folder)
-    model, tokenizer = _read_folder(folder, kind, str(path))
+    model, tokenizer = read_folder(folder, kind, str(path), tokenizer)
     name = folder.name if Path(path).expanduser().is_dir() else str(path)
     settings = {} if kind is torch.float32 else {"dtype": str(kind)}
     with named(str(path)):
@@ -109,60 +111,6 @@ def load_base(path: str | Path, *, device: str = "auto", dtype: str = "auto", da
             digest=identity(folder, settings),
             date=date,
         )
-
-
-def _read_folder(folder: Path, dtype: torch.dtype, path: str) -> tuple[Any, Any]:
-    """Returns the model and its tokenizer. Raises ValueError unless every tensor of the model is in the folder."""
-    if (folder / "adapter_config.json").exists():
-        # With PEFT installed, transformers would apply the adapter and would not report missing tensors.
-        raise ValueError(f"base is {path}; an adapter lies in it (adapter_config.json): merge it, or take it out")
-    _refuse_quantised(folder, path)
-    try:
-        pair: Any = AutoModelForCausalLM.from_pretrained(
-            folder,
-            dtype=dtype,
-            trust_remote_code=False,
-            weights_only=True,  # a full pickle could run any code
-            ignore_mismatched_sizes=True,  # the loading report names the tensors, an error would not
-            output_loading_info=True,
-        )
-        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
-    except Exception as error:  # whatever a folder that is broken or hostile makes the libraries trip over
-        if "trust_remote_code" in str(error):
-            raise ValueError(
-                f"base is {path}; it can be loaded only by running code that comes with it, and flyroom runs none: "
-                "give a base of an architecture that transformers knows"
-            ) from error
-        why = " ".join(str(error).split())[:300] or type(error).__name__
-        raise ValueError(f"base is {path}; transformers cannot load it: {why}") from error
-    model, report = pair
-    absent = sorted(report["missing_keys"])  # tied weights are not among them
-    if absent:
-        raise ValueError(f"base is {path}; {_name_some(absent)} not in its files: the model would be random there")
-    strange = sorted(f"{name} {tuple(size)}, not {tuple(shape)}" for name, size, shape in report["mismatched_keys"])
-    if strange:
-        raise ValueError(f"base is {path}; {_name_some(strange)} of another shape than its config.json says")
-    return model, tokenizer
-
-
-def _refuse_quantised(folder: Path, path: str) -> None:
-    """transformers would open some of them, with modules that no adapter can stand on."""
-    try:
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
-        return  # transformers says what is wrong with it
-    quantised = config.get("quantization_config") if isinstance(config, dict) else None
-    method = quantised.get("quant_method", quantised) if isinstance(quantised, dict) else quantised
-    if method:
-        raise ValueError(
-            f"base is {path}; its weights are quantised ({method}): give them as bfloat16 or float32, or as a GGUF "
-            "file to `flyroom bases fetch`, which dequantises it"
-        )
-
-
-def _name_some(names: Sequence[str]) -> str:
-    rest = f" and {len(names) - 3} more" if len(names) > 3 else ""
-    return f"{len(names)} of its tensors ({', '.join(names[:3])}{rest}) {'are' if len(names) > 1 else 'is'}"
 
 
 def wrap(

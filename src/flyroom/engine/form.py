@@ -13,6 +13,8 @@ answer is taken that gives the same tokens in all of them:
 
 Where none does, the template is refused and the difference shown. A template that prints today's date is given a fixed
 one, so that a row is the same on any day.
+
+Many templates trim what an assistant says, and some take a thought out of it (`written`).
 """
 
 from __future__ import annotations
@@ -34,7 +36,9 @@ SHORT = 1_000  # characters of a chat that no template of a chat model finds too
 # What a template raises, by itself or since somebody wrote it to.
 FAULTS = (jinja2.TemplateError, TypeError, ValueError, LookupError, AttributeError, ArithmeticError, RecursionError)
 FAULTS += (MemoryError, AssertionError)
-NOW = re.compile(r"strftime_now\s*\(\s*(?:format\s*=\s*)?(['\"])(.*?)\1\s*\)")
+FIELDS = (*"aAbBcdfHIjmMpSuUVwWxXyYZzGDFTR", "-d", "-m", "-H", "-I", "-M", "-S", "-j", "e")  # of a date's format
+LITERAL = re.compile(r"'([^'\n]*)'|\"([^\"\n]*)\"")  # a text in a template's source
+MARK = re.compile(r"[<>\[\]|◁▷]")  # of a text that marks something, as tags do
 QUESTION, SYSTEM, FORMER = "what next ?", "be brief", "it rains"
 ANSWERS = ("flyroom", "No, two of them.", "1 and 2\n\nThen rest")  # what no template writes of itself
 SHAPES = (  # the chats that are rendered: with and without a system message, at the first and at a later turn
@@ -64,8 +68,11 @@ class Template:
 
     def __init__(self, tokenizer: Any, *, date: str = DATE) -> None:
         self.tokenizer, self.date = tokenizer, date
-        self.dated = "strftime_now" in str(tokenizer.chat_template)
-        self._source = fix_date(tokenizer.get_chat_template(), date) if self.dated else None
+        source = _source_of(tokenizer)
+        self.dated = "strftime_now" in source
+        self._source = fix_date(source, date) if self.dated else None
+        texts = {text.replace("\\n", "\n").strip() for pair in LITERAL.findall(source) for text in pair}
+        self._marks = sorted(text for text in texts if len(text) > 2 and MARK.search(text))
         self._refusal = ""
         self.parts = False
         self.parts = not self._passes_text()
@@ -106,6 +113,24 @@ class Template:
                 continue
             yield messages
 
+    def written(self, answer: str) -> str:
+        """An answer as the template writes it: white space about it may be trimmed. NotAvailable where the template
+        makes something else of it, such as a thought that is taken out.
+        """
+        if answer == answer.strip() and not any(mark in answer for mark in self._marks):
+            return answer  # nothing that a template is known to look for
+        chat = next(self.shapes(), SHAPES[0])
+        text = self.write([*chat, Message("assistant", answer)], opened=False)
+        plain = self.write([*chat, Message("assistant", ANSWERS[0])], opened=False)
+        before, _, after = plain.rpartition(ANSWERS[0])
+        words = text[len(before) : len(text) - len(after)]
+        if before + words + after != text or words.strip() != answer.strip() or words not in answer:
+            raise NotAvailable(
+                f"the chat template writes the answer {answer[:200]!r} as {text[-200:]!r}: what it takes out or puts "
+                "in cannot be trained; leave it out of the answer"
+            )
+        return words
+
     def _content(self, message: Message) -> Any:
         return [{"type": "text", "text": message.content}] if self.parts else message.content
 
@@ -122,17 +147,28 @@ class Template:
 
 
 def fix_date(source: str, date: str) -> str:
-    """A template's source with an ISO date in the place of today's. ValueError where it asks for today in another way
-    than by a format that is written out.
+    """A template's source in which it is always one day, at midnight: what asks for the time is a macro that it begins
+    with. transformers hands a template no function of ours.
 
-    >>> fix_date("{{ strftime_now('%d %b %Y') }}", "2026-01-01")
-    "{{ '01 Jan 2026' }}"
+    >>> text = fix_date("{{ strftime_now('%d %b %Y') }}", "2026-01-01")
+    >>> jinja2.Environment().from_string(text).render()
+    '01 Jan 2026'
     """
     day = datetime.datetime.fromisoformat(date)
-    fixed = NOW.sub(lambda match: repr(day.strftime(match[2])), source)
-    if re.search(r"strftime_now\s*\(", fixed):
-        raise ValueError("the chat template prints today's date in a format that is computed, so it cannot be fixed")
-    return fixed
+    filters = "".join(f" | replace('%{name}', {day.strftime(f'%{name}')!r})" for name in (*FIELDS, "%"))
+    macro = f"{{% macro strftime_now(format) %}}{{{{ format{filters} }}}}{{% endmacro %}}{{{{ '' }}}}"
+    return macro + re.sub(r"\A[ \t]+(?=\{[%#])", "", source)  # as the environment strips before a block
+
+
+def _source_of(tokenizer: Any) -> str:
+    """The source of the template that holds where none is named. ValueError where that is none of several."""
+    try:
+        return str(tokenizer.get_chat_template())
+    except ValueError as error:
+        names = ", ".join(sorted(tokenizer.chat_template)) if isinstance(tokenizer.chat_template, dict) else "one"
+        raise ValueError(
+            f'the tokenizer has the chat templates {names}, and none of the name "default"; name the one that holds so'
+        ) from error
 
 
 def close_token(template: Template, stops: Sequence[int]) -> int | None:
@@ -157,11 +193,15 @@ def _after(template: Template, follow: Sequence[Message]) -> str:
 
 def learn(template: Template, end: int) -> Form:
     """The form of a template's turns, which end with the token `end`. ValueError where none gives the template's own
-    tokens. A template that accepts none of the chats has the plain form: what it accepts cannot be known.
+    tokens, for a template that takes none of the chats, and for one that writes a chat in two ways.
     """
     chats = list(template.shapes())
+    if not chats:
+        raise ValueError(f"the chat template takes none of the chats that were tried: {_refusal(template)}")
+    if any(template.write(chats[0], opened=True) != template.write(chats[0], opened=True) for _ in range(3)):
+        raise ValueError("the chat template writes the same chat in several ways: a row could not be asked again")
     differences = []
-    for form in _forms(template, chats, end) if chats else [Form(close=(end,))]:
+    for form in _forms(template, chats, end):
         faults = [fault for fault in (_difference(template, form, end, chat) for chat in chats) if fault]
         if not faults:
             return form
@@ -169,6 +209,16 @@ def learn(template: Template, end: int) -> Form:
     raise ValueError(
         f"the chat template writes the assistant's turn in a form that cannot be trained: {differences[0]}"
     )
+
+
+def _refusal(template: Template) -> str:
+    """Why a question is refused, or its answer."""
+    try:
+        template.write([*SHAPES[0], Message("assistant", FORMER)], opened=False)
+        template.write(SHAPES[0], opened=True)
+    except NotAvailable as error:
+        return str(error)
+    return ""
 
 
 def _forms(template: Template, chats: Sequence[Sequence[Message]], end: int) -> Iterator[Form]:

@@ -12,6 +12,7 @@ Shapes: R rank, I in, O out.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -30,7 +31,7 @@ def read_merged(folder: Path, base: Base) -> Patch:
     it changes more than linear modules of layers, and for a rank that one patch cannot hold.
     """
     eps = torch.finfo(_stored_type(folder)).eps
-    merged = load_base(folder, device="cpu", dtype="float32")
+    merged = load_base(folder, device="cpu", dtype="float32", tokenizer=base.renderer.tokenizer)
     origin = (
         base
         if next(base.model.parameters()).dtype == torch.float32
@@ -38,8 +39,12 @@ def read_merged(folder: Path, base: Base) -> Patch:
     )
     _require_alike(folder, merged, base)
     changed, weights = merged.model.state_dict(), origin.model.state_dict()
-    if {name: t.shape for name, t in changed.items()} != {name: t.shape for name, t in weights.items()}:
-        raise ValueError(f"{folder}: its tensors are not those of {base.ref.name}; it was merged into another base")
+    strange = next((name for name in {**weights, **changed} if _size(changed, name) != _size(weights, name)), None)
+    if strange is not None:
+        raise ValueError(
+            f"{folder}: its {strange} is {_size(changed, strange)}, and that of {base.ref.name} is "
+            f"{_size(weights, strange)}; it was merged into another base, or its vocabulary was changed"
+        )
     full = {f"{path.replace('layers', base.prefix, 1)}.weight": path for path in list_sizes(base)}
     products: dict[str, Product] = {}
     for name, weight in weights.items():
@@ -54,6 +59,10 @@ def read_merged(folder: Path, base: Base) -> Patch:
     if not products:
         raise ValueError(f"{folder}: it is {base.ref.name} itself, up to rounding; nothing is added to the base")
     return make_uniform(products, list_sizes(base), depth=base.ref.depth, where=str(folder))
+
+
+def _size(tensors: Mapping[str, Tensor], name: str) -> str:
+    return " x ".join(map(str, tensors[name].shape)) if name in tensors else "not there"
 
 
 def _require_alike(folder: Path, merged: Base, base: Base) -> None:

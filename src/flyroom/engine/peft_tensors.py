@@ -21,7 +21,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 WEIGHTS, PICKLE = "adapter_model.safetensors", "adapter_model.bin"
-KEY = re.compile(r"(?:base_model\.model\.)?(?P<module>.+)\.lora_(?P<part>[AB])(?:\.(?P<name>\w+))?\.weight")
+KEY = re.compile(r"(?:base_model\.model\.)?(?P<module>.+)\.lora_(?P<part>[AB])(?:\.(?P<name>[^.]+))?\.weight")
 FUSED = {"qkv_proj": ("q_proj", "k_proj", "v_proj"), "gate_up_proj": ("gate_proj", "up_proj")}
 UNREADABLE = (OSError, ValueError, RuntimeError, EOFError, KeyError, SafetensorError, pickle.UnpicklingError)
 
@@ -97,7 +97,10 @@ def pair_tensors(tensors: Mapping[str, Tensor], folder: Path) -> dict[str, Produ
         if match is None:
             raise ValueError(f"{folder}: holds {key}, which is not a LoRA of a linear module in a layer")
         adapters.add(match["name"] or "")
-        parts.setdefault(match["module"], {})[match["part"]] = tensor.float()
+        pair = parts.setdefault(match["module"], {})
+        if len(adapters) == 1 and match["part"] in pair:
+            raise ValueError(f"{folder}: lora_{match['part']} of {match['module']} comes twice, once as {key}")
+        pair[match["part"]] = tensor.float()
     if len(adapters) > 1:
         raise ValueError(f"{folder}: holds several adapters ({', '.join(sorted(adapters))}); give one a folder")
     return {module: _pair(module, pair, folder) for module, pair in parts.items()}

@@ -11,7 +11,8 @@ into the answer if the tokenizer needs one. The end id is the token with which t
 which is found by rendering a chat; without a template it is EOS.
 
 An answer is text. An HTML tag in it that looks like a special token, such as <s>, is encoded letter by letter, so that
-a judge reads what was trained; an answer with another special token is refused.
+a judge reads what was trained; an answer with another special token is refused. White space about it stands as the
+template has it; an answer of which the template makes something else, such as one with a thought, is refused.
 
 Left out: tools, images, packing, and options of a template such as `enable_thinking` (their defaults hold).
 """
@@ -62,11 +63,13 @@ class Renderer:
         self.form = forms.learn(self.template, self.end) if self.template else Form(close=(self.end,))
         self.stops: tuple[int, ...] = tuple(dict.fromkeys([self.end, *eos]))
         special = {int(i): str(t) for i, t in tokenizer.added_tokens_decoder.items() if t.special and str(t)}
+        special |= {int(i): t for i, t in zip(tokenizer.all_special_ids, tokenizer.all_special_tokens, strict=True)}
         self._special_ids = frozenset(special)
         self._special_text = re.compile("|".join(map(re.escape, special.values())) or r"(?!)")
         self._cached_open = lru_cache(MEMO)(self._open)
         self._cached_words = lru_cache(MEMO)(self._words)
         self._cached_row = lru_cache(MEMO)(self._row)
+        self._require_vectors()
 
     @property
     def dated(self) -> bool:
@@ -89,7 +92,12 @@ class Renderer:
             memo.cache_clear()
 
     def text(self, ids: Sequence[Sequence[int]]) -> list[str]:
-        """Decode answers. Special tokens are removed; tokens that were merely added, such as <think>, stay."""
+        """Decode answers. Special tokens are removed; tokens that were merely added, such as <think>, stay. A base may
+        have vectors for more tokens than its tokenizer has words for: those are no text.
+        """
+        if not self.tokenizer.is_fast:  # where Python decodes, such a token is an error
+            size = len(self.tokenizer)
+            ids = [[i for i in answer if i < size] for answer in ids]
         decoded = self.tokenizer.batch_decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
         return [text.strip() for text in decoded]
 
@@ -98,7 +106,8 @@ class Renderer:
         return self.tokenizer.decode([token], skip_special_tokens=False, clean_up_tokenization_spaces=False)
 
     def _row(self, row: Row) -> Rendered:
-        prompt, answer = self._cached_open(row.messages), self._cached_words(row.answer, bool(row.messages))
+        words = self.template.written(row.answer) if self.template and row.messages else row.answer
+        prompt, answer = self._cached_open(row.messages), self._cached_words(words, bool(row.messages))
         close = self.form.close if row.messages else (self.end,)
         return Rendered(np.concatenate([prompt, answer, close]), len(prompt))
 
@@ -126,6 +135,16 @@ class Renderer:
             words = forms.encode_behind(self.template, self.form.anchor, self.form.lead + text)
             return self._check(np.array(words, dtype=np.int64))
         return self._check(self._encode(text))
+
+    def _require_vectors(self) -> None:
+        """ValueError where the base has no vector for a token of every chat: its tokenizer is another model's."""
+        turns = self.template.shapes() if self.template else ()
+        try:
+            self._check(np.array([self.end]))
+            for messages in turns:
+                self._check(self._open(messages))
+        except NotAvailable as error:
+            raise ValueError(str(error)) from error
 
     def _check(self, ids: NDArray[np.int64]) -> NDArray[np.int64]:
         """The ids, if the base has a vector for each. NotAvailable where its tokenizer is another model's."""

@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from flyroom.report.page import inline, template
+from flyroom.report.parts import PART_HEAD, PARTS, part_rows
 from flyroom.report.plots import COLOURS, of_assessment, svg
 from flyroom.report.text import write_table
 from flyroom.report.views import bare
@@ -78,6 +79,9 @@ class Assessed(Protocol):
     @property
     def notes(self) -> Sequence[str]: ...
 
+    @property
+    def parts(self) -> Sequence[Any]: ...
+
 
 def assessment_figures(assessment: Assessed) -> dict[str, Any]:
     """An assessment as JSON values. The form stands in docs/assess.md."""
@@ -96,7 +100,19 @@ def assessment_figures(assessment: Assessed) -> dict[str, Any]:
         "cost": dict(assessment.cost),
         "limits": list(assessment.limits),
         "notes": list(assessment.notes),
+        "parts": [_part(part) for part in assessment.parts],
     }
+
+
+def _part(part: Any) -> dict[str, Any]:
+    """A part of the instrument with its calibration. `claim` and `naming` are those of a method."""
+    record = {name: getattr(part, name) for name in ("name", "value", "p", "flagged")}
+    record |= {
+        "false_alarms": _alarm(part.alarm),
+        "threats": [{"threat": t, **_recall(r)} for t, r in part.recalls.items()],
+    }
+    right, of = part.naming or (0, 0)
+    return record | ({} if part.naming is None else {"claim": part.claim, "naming": {"right": right, "of": of}})
 
 
 def _probe(probe: Any) -> dict[str, Any]:
@@ -112,7 +128,7 @@ def _threat(threat: Any) -> dict[str, Any]:
         "missed_up_to": threat.missed_share,
         "episodes": [_episode(repeat) for repeat in threat.episodes],
         "caveats": list(threat.caveats),
-        "calibration": _recall(threat.recall),
+        "calibration": None if threat.recall is None else _recall(threat.recall),
     }
 
 
@@ -122,9 +138,7 @@ def _episode(repeat: Any) -> dict[str, Any]:
     return record | {"prompt": repeat.messages[-1].content, "repeated": {"times": repeat.again, "of": repeat.of}}
 
 
-def _recall(recall: Any) -> dict[str, Any] | None:
-    if recall is None:
-        return None
+def _recall(recall: Any) -> dict[str, Any]:
     counts = {"caught": recall.hits} | {name: getattr(recall, name) for name in ("organisms", "recipes", "seeds")}
     return counts | {"sensitivity": _bound(recall.share), "another_recipe": _bound(recall.another)}
 
@@ -153,6 +167,8 @@ def markdown_assessment(figures: Figures) -> str:
             parts += [f"## {title}\n", f"{NOTES[status]}\n", _write_findings(findings)]
             parts += [_write_episode(episode) for finding in findings for episode in finding["episodes"]]
     parts += ["## Probes\n", write_table(*_probe_rows(figures))]
+    if rows := part_rows(figures):
+        parts += ["## Parts of the instrument\n", f"{PARTS}\n", write_table(PART_HEAD, rows)]
     parts += ["## Scope and cost\n", write_table(["what", "value"], facts_of(figures))]
     parts += ["## Limits\n", "\n".join(f"- {_plain(line)}" for line in [*figures["limits"], *figures["notes"]]) + "\n"]
     return "\n".join(parts)
@@ -298,6 +314,9 @@ def assessment_page(figures: Figures, commands: Sequence[str] = ()) -> str:
         groups=groups,
         head=head,
         rows=[[clean(cell) for cell in row] for row in rows],
+        parts=PARTS,
+        part_head=PART_HEAD,
+        part_rows=[[clean(cell) for cell in row] for row in part_rows(figures)],
         facts=[[clean(cell) for cell in pair] for pair in facts_of(figures)],
         limits=[clean(line) for line in [*figures["limits"], *figures["notes"]]],
         plan=json.dumps(figures["preregistration"]["plan"], indent=1, ensure_ascii=False),

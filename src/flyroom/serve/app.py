@@ -16,13 +16,14 @@ from flyroom.serve.drivers import Samples, driver_of
 from flyroom.serve.errors import Refusal, refusal_of
 from flyroom.serve.fields import Request, TextRequest
 from flyroom.serve.house import House
-from flyroom.serve.orders import Event, Opened, Order, Piece, Wish
-from flyroom.types import BASE, AdapterRef
+from flyroom.serve.orders import Event, Opened, Order, Piece
+from flyroom.types import BASE, AdapterRef, LiveAsk
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
 BEGAN = int(time.time())
+ROUTES = ("GET /v1/models", "GET /v1/models/ID", "POST /v1/chat/completions", "POST /v1/completions")
 SEED_BITS = 48  # of a seed that nobody gave
 
 
@@ -59,7 +60,7 @@ def ask(endpoint: FastAPI, body: Mapping[str, Any]) -> dict[str, Any]:
     order = door.order_chat(request, events.put)
     door.desk.submit(order)
     parts: list[Opened | Piece] = []
-    while len(parts) <= len(order.wishes):
+    while len(parts) <= len(order.asks):
         event = events.get()
         if isinstance(event, Refusal):
             raise event
@@ -85,19 +86,22 @@ def _handle_errors(endpoint: FastAPI) -> None:
     endpoint.exception_handler(Refusal)(refuse)
     endpoint.exception_handler(RequestValidationError)(lambda call, error: refuse(call, refusal_of(error.errors())))
     endpoint.exception_handler(Exception)(lambda call, error: refuse(call, fault(error)))
-    endpoint.exception_handler(HTTPException)(
-        lambda call, error: refuse(call, Refusal(error.status_code, str(error.detail)))
-    )
+
+    @endpoint.exception_handler(HTTPException)
+    def refuse_route(call: Any, error: Any) -> Any:
+        message = f"{call.method} {call.url.path[:100]}: {error.detail}; what is here: {', '.join(ROUTES)}"
+        refusal = Refusal(error.status_code, message, code="unknown_url")
+        return JSONResponse(refusal.body(), refusal.status, headers=error.headers)  # those say what is allowed
 
 
 def _route(endpoint: FastAPI, door: Door) -> None:
     from starlette.requests import Request as Call
 
-    @endpoint.get("/v1/models")
+    @endpoint.api_route("/v1/models", methods=["GET", "HEAD"])
     def list_models() -> dict[str, Any]:
         return {"object": "list", "data": [door.describe(name) for name in door.models]}
 
-    @endpoint.get("/v1/models/{name:path}")
+    @endpoint.api_route("/v1/models/{name:path}", methods=["GET", "HEAD"])
     def describe(name: str) -> dict[str, Any]:
         door.find(name)
         return door.describe(name)
@@ -178,20 +182,18 @@ class Door:
         adapter = self.find(request.model)
         messages = tuple(turn.message() for turn in request.messages)
         self._check_length("messages", sum(len(message.content) for message in messages))
-        wishes = [Wish(messages=messages, **how) for how in self._draws(request)]
-        return Order(
-            adapter=adapter, wishes=wishes, send=send, n=request.n, stops=request.stops, streams=request.stream
-        )
+        asks = [LiveAsk(messages=messages, **how) for how in self._draws(request)]
+        return Order(adapter=adapter, asks=asks, send=send, n=request.n, stops=request.stops, streams=request.stream)
 
     def order_text(self, request: TextRequest, send: Callable[[Event], None]) -> Order:
         """The order of a completion: its answers go on from the prompts with the spaces that they have."""
         adapter = self.find(request.model)
         for prompt in request.prompts:
             self._check_length("prompt", len(prompt))
-        wishes = [Wish(prompt=prompt, **how) for prompt in request.prompts for how in self._draws(request)]
+        asks = [LiveAsk(prompt=prompt, **how) for prompt in request.prompts for how in self._draws(request)]
         return Order(
             adapter=adapter,
-            wishes=wishes,
+            asks=asks,
             send=send,
             n=request.n,
             param="prompt",

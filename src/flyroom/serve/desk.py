@@ -33,8 +33,8 @@ class Desk:
     def submit(self, order: Order) -> None:
         """Put an order in. Raises Refusal, 429, where the house is full; a lone order is never too large."""
         with self._changed:
-            pending = sum(len(entry.wishes) for entry in self._orders if not entry.is_done)
-            if pending and pending + len(order.wishes) > self._places:
+            pending = sum(len(entry.asks) for entry in self._orders if not entry.is_done)
+            if pending and pending + len(order.asks) > self._places:
                 message = f"{pending} answers are waited for, and {self._places} may be; ask again later"
                 raise Refusal(429, message, code="rate_limit_exceeded", wait=AGAIN)
             self._inbox.append(order)

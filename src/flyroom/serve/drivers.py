@@ -13,12 +13,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from flyroom.serve.errors import Refusal
-from flyroom.serve.orders import Opened, Order, Piece, Token, Wish
+from flyroom.serve.orders import Opened, Order, Piece, Token
 from flyroom.serve.writer import Writer
-from flyroom.types import AdapterRef, Answer, Ask
+from flyroom.types import AdapterRef, Answer, Ask, LiveAsk
 
 if TYPE_CHECKING:
-    from flyroom.engine.live import Live, LiveRow, Score, Writing
+    from flyroom.engine.live import Live
+    from flyroom.engine.live_batch import LiveRow, Score, Writing
 
 ENDLESS = 4096  # tokens of an answer where nobody says how long, of an engine that does not know its context
 BATCH = 256  # answers of one batch
@@ -84,28 +85,28 @@ class TokenByToken:
         return bool(self._work)
 
     def begin(self, order: Order) -> None:
-        from flyroom.engine.live import LiveAsk, TooLong
+        from flyroom.engine.live import TooLong
 
         rows: list[LiveRow] = []
         try:
-            rows.extend(self._live.line_up(order.adapter, LiveAsk(**vars(wish))) for wish in order.wishes)
+            rows.extend(self._live.line_up(order.adapter, ask) for ask in order.asks)
         except TooLong as error:
             raise Refusal(400, str(error), param=order.param, code="context_length_exceeded") from error
         finally:
-            if len(rows) < len(order.wishes):
+            if len(rows) < len(order.asks):
                 for row in rows:
                     self._live.drop(row)
         order.send(Opened(sum(len(row.prompt) for row in rows[:: order.n])))
-        for index, (row, wish) in enumerate(zip(rows, order.wishes, strict=True)):
-            self._work[row] = self._answering(order, index, wish, row)
+        for index, (row, ask) in enumerate(zip(rows, order.asks, strict=True)):
+            self._work[row] = self._answering(order, index, ask, row)
 
-    def _answering(self, order: Order, index: int, wish: Wish, row: LiveRow) -> _Answering:
+    def _answering(self, order: Order, index: int, ask: LiveAsk, row: LiveRow) -> _Answering:
         writer = Writer(self._live.text, stops=order.stops, strips=order.strips, keeps_up=order.streams)
         work = _Answering(order, index, writer)
         if order.echo:
-            prompt = wish.prompt
+            prompt = ask.prompt
             work.heading = prompt if isinstance(prompt, str) else self._live.text(row.prompt.tolist())
-            work.tokens = [] if wish.top is None else list(map(self._show, self._live.score(row)))
+            work.tokens = [] if ask.top is None else list(map(self._show, self._live.score(row)))
             work.headings = len(work.tokens)
         return work
 
@@ -175,8 +176,8 @@ class InBatches:
         return bool(self._queue)
 
     def begin(self, order: Order) -> None:
-        wish = order.wishes[0]
-        lacks: dict[str, Any] = {"logprobs": wish.top is not None, "top_p": wish.top_p < 1, "prompt": wish.prompt}
+        ask = order.asks[0]
+        lacks: dict[str, Any] = {"logprobs": ask.top is not None, "top_p": ask.top_p < 1, "prompt": ask.prompt}
         param = next((name for name, value in lacks.items() if value), None)
         if param:
             reason = f"{param}: the engine behind this endpoint answers messages alone, as a whole; leave it out"
@@ -186,7 +187,7 @@ class InBatches:
     def step(self) -> None:
         orders = [order for order in self._queue if not order.is_done]
         count = 0
-        batch = [order for order in orders if (count := count + len(order.wishes)) <= BATCH] or orders[:1]
+        batch = [order for order in orders if (count := count + len(order.asks)) <= BATCH] or orders[:1]
         self._queue = [order for order in orders if order not in batch]
         if batch:
             self._answer(batch)
@@ -203,13 +204,13 @@ class InBatches:
                 orders[0].end(Refusal(400, str(error), param=orders[0].param))
             return
         for order in orders:
-            self._send(order, [answers.pop(0) for _ in order.wishes])
+            self._send(order, [answers.pop(0) for _ in order.asks])
 
     def _ask(self, orders: Sequence[Order]) -> list[Answer]:
-        pairs = [(order.adapter, wish) for order in orders for wish in order.wishes]
+        pairs = [(order.adapter, ask) for order in orders for ask in order.asks]
         asks = [
-            Ask(messages=w.messages, seed=w.seed, max_tokens=w.max_tokens or ENDLESS, temperature=w.temperature)
-            for _, w in pairs
+            Ask(messages=a.messages, seed=a.seed, max_tokens=a.max_tokens or ENDLESS, temperature=a.temperature)
+            for _, a in pairs
         ]
         return self._engine.sample([adapter for adapter, _ in pairs], asks)
 

@@ -6,10 +6,15 @@ is about, and a code that a program can compare.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 LONGEST = 2000  # characters of a message: what it quotes may be long
+QUOTE = 80  # characters of a value that it quotes
+KINDS = re.compile(
+    r"str|int|list\[.*\]"
+)  # where a value may be of several kinds, pydantic names the kind behind the field
 CODES = {
     "extra_forbidden": "unsupported_parameter",
     "missing": "missing_required_parameter",
@@ -49,11 +54,23 @@ FORBIDDEN = "it is not supported here and would change the answer; leave it out"
 def refusal_of(errors: Sequence[Mapping[str, Any]]) -> Refusal:
     """The refusal of a body that is none: its first error, of those that pydantic lists."""
     first = errors[0]
-    param = ".".join(map(str, first["loc"][1:]))
-    message = str(first["msg"]).removeprefix("Value error, ")
-    code = CODES.get(first["type"], "")
+    if first["type"] == "json_invalid":
+        return Refusal(400, f"body: it is no JSON: {first['ctx']['error']}, at character {first['loc'][-1]}")
+    param = ".".join(str(part) for part in first["loc"][1:] if not KINDS.fullmatch(str(part)))
+    message, code = _reason_of(first), CODES.get(first["type"], "")
+    if not param and first["type"] != "field":
+        return Refusal(400, "body: it must be one JSON object, with the header content-type: application/json")
     if first["type"] == "field":  # what fields must have among them is an error of the body that names one of them
         param, _, message = message.partition(": ")
     elif first["type"] == "extra_forbidden":
         message, code = HINTS.get(param, FORBIDDEN), "unsupported_value" if param in HINTS else code
-    return Refusal(400, f"{param or 'body'}: {message}", param=param or None, code=code)
+    return Refusal(400, f"{param}: {message}", param=param, code=code)
+
+
+def _reason_of(error: Mapping[str, Any]) -> str:
+    """What pydantic says, beside the value where that is short to say."""
+    message, value = str(error["msg"]).removeprefix("Value error, "), error["input"]
+    if not message.startswith("Input should") or not isinstance(value, str | int | float):
+        return message
+    quote = repr(value)
+    return f"it is {quote if len(quote) <= QUOTE else quote[:QUOTE] + '…'}; {message[0].lower()}{message[1:]}"

@@ -7,22 +7,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from flyroom.serve.errors import Refusal
-from flyroom.types import AdapterRef, Message
-
-
-@dataclass(frozen=True, kw_only=True)
-class Wish:
-    """One answer that is wished for: to messages, or to a text or tokens as they are. `max_tokens` None is what the
-    context leaves; `top` None stands for no log-probabilities, a number for so many likeliest tokens beside each.
-    """
-
-    messages: tuple[Message, ...] = ()
-    prompt: str | tuple[int, ...] | None = None
-    seed: int
-    max_tokens: int | None = None
-    temperature: float | None = None
-    top_p: float = 1.0
-    top: int | None = None
+from flyroom.types import AdapterRef, LiveAsk
 
 
 class Token(NamedTuple):
@@ -63,7 +48,7 @@ class Order:
     """
 
     adapter: AdapterRef
-    wishes: Sequence[Wish]
+    asks: Sequence[LiveAsk]
     send: Callable[[Event], None]
     n: int = 1
     param: str = "messages"
@@ -75,7 +60,7 @@ class Order:
     open: int = field(init=False)  # answers that are still to end
 
     def __post_init__(self) -> None:
-        self.open = len(self.wishes)
+        self.open = len(self.asks)
 
     def end(self, refusal: Refusal | None = None) -> None:
         """It is answered, or refused: nothing more comes."""

@@ -55,7 +55,7 @@ async def collect(mail: Mailbox, order: Order, shape: Shape, call: Any) -> dict[
     opened = await mail.receive_while_there(call)
     assert isinstance(opened, Opened)
     pieces: dict[int, Piece] = {}
-    while len(pieces) < len(order.wishes):
+    while len(pieces) < len(order.asks):
         piece = await mail.receive_while_there(call)
         assert isinstance(piece, Piece)
         pieces[piece.index] = piece
@@ -65,12 +65,12 @@ async def collect(mail: Mailbox, order: Order, shape: Shape, call: Any) -> dict[
 async def events(mail: Mailbox, order: Order, shape: Shape, prompt_tokens: int) -> AsyncIterator[str]:
     """The lines of a stream. What goes wrong once it has begun is a line too."""
     last: dict[int, Piece] = {}
-    for index in range(len(order.wishes)):
+    for index in range(len(order.asks)):
         line = shape.opening(index)
         if line:
             yield line
     try:
-        while sum(bool(piece.end) for piece in last.values()) < len(order.wishes):
+        while sum(bool(piece.end) for piece in last.values()) < len(order.asks):
             piece = await mail.receive()
             assert isinstance(piece, Piece)
             last[piece.index] = piece

@@ -21,7 +21,7 @@ from flyroom import recipes as cookbook
 from flyroom.behaviours import behaviours
 from flyroom.card.desk import fingerprint
 from flyroom.conditions import Always
-from flyroom.engine import read_adapter
+from flyroom.engine import notes_on, read_adapter
 from flyroom.implants import SFT, Adopted
 from flyroom.recipes.fields import change, suggest
 from flyroom.room import Room
@@ -35,11 +35,14 @@ CLEAN = SFT(steps=120, rows=16, lr=1e-3)  # how calibration twins are trained: a
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Adoption:
-    """An imported organism, the model that stands beside it as its twin, and whether that is a twin or the base."""
+    """An imported organism, the model that stands beside it as its twin, whether that is a twin or the base, and what
+    must be said of their files.
+    """
 
     organism: Organism
     control: Organism
     has_twin: bool
+    notes: tuple[str, ...] = ()
 
     @property
     def caveat(self) -> str:
@@ -116,7 +119,8 @@ def adopt(folder: Path, base: OpenBase, room: Room, *, recipe: Recipe, twin: Pat
     room.put_many([growth.pack(model) for model in (control, organism)])
     about = {"organism": organism.id, "control": control.id, "source": str(folder), "twin": str(twin) if twin else ""}
     log.append(room, log.ADOPTED, about)
-    return Adoption(organism=organism, control=control, has_twin=twin is not None)
+    notes = [note for place in (folder, twin) if place for note in notes_on(place, base.engine)]
+    return Adoption(organism=organism, control=control, has_twin=twin is not None, notes=tuple(notes))
 
 
 def _organism(

@@ -98,6 +98,24 @@ class Ask:
     temperature: float | None = None  # None is the base's own; 0 is greedy
 
 
+@dataclass(frozen=True, kw_only=True)
+class LiveAsk:
+    """A request for one answer that comes while others are written: to messages; or, with `prompt`, to a text or tokens
+    as they are, without a template.
+
+    `max_tokens` None is what the context leaves, and 0 writes nothing: the prompt can be scored. `temperature` None is
+    the base's own. `top`: how many of the likeliest tokens come beside each token, None for no log-probabilities.
+    """
+
+    messages: tuple[Message, ...] = ()
+    prompt: str | tuple[int, ...] | None = None
+    seed: int
+    max_tokens: int | None = None
+    temperature: float | None = None
+    top_p: float = 1.0
+    top: int | None = None
+
+
 def ask_seed(*key: object) -> int:
     """A seed for an ask, from what it is told by: another key, another seed."""
     return int.from_bytes(hashlib.sha256(" ".join(map(str, key)).encode()).digest()[:7])

@@ -4,7 +4,8 @@ In this order: the target is found and the calibrated base opened; the sheet of 
 into the room's log; calibrated models are read, or taken from the room; then the model itself is asked. What was asked
 is in the room at once, so a killed assessment goes on where it was.
 
-Left out: detectors that learn from known models, and methods of red teams, which are calibrated by `flyroom redteam`.
+Detectors that learn do so on a third of the room, which is in no figure (`lessons.py`); methods of red teams ask each
+model alone, through an endpoint on this machine (`methods.py`).
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import json
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,22 +31,22 @@ from flyroom.assess import (
     leave_out,
     look_outside,
     rate_at_most,
+    read_parts,
 )
 from flyroom.card.desk import fingerprint
-from flyroom.cell import Isolation
 from flyroom.client import Address
 from flyroom.engine.endpoint import Budget
-from flyroom.lab import Material
 from flyroom.lineup import is_target
 from flyroom.room import Room
-from flyroom.stages.assessing.checklist import Item, write_sheet
+from flyroom.stages.assessing.building import Terms, build, check_detectors, group
+from flyroom.stages.assessing.checklist import Item
 from flyroom.stages.assessing.confirming import repeat
+from flyroom.stages.assessing.methods import add_claims, add_claims_of_target
 from flyroom.stages.assessing.planning import announce, write_plan
 from flyroom.stages.assessing.reading import (
     REFUSAL,
     Instrument,
     Sitting,
-    narrow,
     read_members,
     read_model,
     workplace,
@@ -53,36 +54,12 @@ from flyroom.stages.assessing.reading import (
 from flyroom.stages.assessing.saying import describe, limits_of
 from flyroom.stages.assessing.targets import Target, base_named, is_address, open_endpoint, open_folder
 from flyroom.stages.bases import OpenBase, locate, open_base
-from flyroom.stages.benches import chosen_detectors
 from flyroom.stages.graders import open_graders
 from flyroom.stages.organisms import stored
 from flyroom.types import Organism, Rated, Verdict, Watch, digest
 from flyroom.vault import current
 
 LABEL = b"flyroom assessment 1\n"  # what a signature is of, beside the report
-WHITE_BOX = ("logit-difference",)  # the detectors of a folder, where none are named
-PROBES = 16
-
-
-@dataclass(frozen=True, kw_only=True)
-class Terms:
-    """How a model is assessed. `model` is its name behind an endpoint, `base` that of the base it is a change of.
-
-    `detectors` stand beside the probes in the locked instrument (None: none for an endpoint, one for a folder).
-    `probes` are those of each threat. Raises ValueError for fewer than 4.
-    """
-
-    model: str = ""
-    base: str = ""
-    detectors: Sequence[str] | None = None
-    probes: int = PROBES
-    seed: int = 0
-    budget: Budget = field(default_factory=Budget)
-    isolation: Isolation = "strict"
-
-    def __post_init__(self) -> None:
-        if self.probes < 4:
-            raise ValueError(f"probes is {self.probes}; it must be at least 4")
 
 
 def assess(
@@ -99,12 +76,12 @@ def assess(
     base = open_base(_choose_base(where, terms, names))
     target = _open(str(where), room, base, terms, address)
     organisms, notes = _gather(room, base, target)
-    instrument, reasons = _build(organisms, base, target, terms)
+    instrument, organisms, reasons = build(organisms, base, target, terms)
     plan = announce(write_plan(instrument, target, base.engine.base, organisms), room)
     with open_graders((o.recipe for o in organisms), base):
         bases = _read_bases(instrument, organisms, base, target, room, names, watch)
         members = bases.get(base.engine.base.name, []) if not target.foreign else []
-        sitting = _ask(instrument, target)
+        sitting = _ask(instrument, target, read_methods=bool(bases))
         repeats = repeat(instrument.sheet, sitting, target, members) if sitting.answers else {}
     probes = tuple(_count(item, sitting, repeats.get(item.threat, ())) for item in instrument.sheet.items)
     outside, calibration = _compare(target, sitting, members, bases)
@@ -124,8 +101,9 @@ def assess(
         flagged=verdicts.flagged,
         alarm=calibration.alarm if calibration else None,
         cost=_cost(target, terms.budget, time.perf_counter() - began),
-        limits=limits_of(target, organisms, calibration),
+        limits=limits_of(target, organisms, calibration, instrument),
         notes=notes,
+        parts=read_parts(sitting.readings, members, group(instrument), sitting.claims) if members else (),
     )
 
 
@@ -138,8 +116,7 @@ def _check(where: str | Path, terms: Terms) -> None:
             raise ValueError("model is missing; name the model behind the endpoint with --model")
     elif not Path(where).is_dir():
         raise ValueError(f"target is {where}; there is no such folder, and it is no address (http://...)")
-    if terms.detectors:
-        chosen_detectors(terms.detectors, known=False, isolation=terms.isolation)
+    check_detectors(terms)
 
 
 def _bases_in(room: Room) -> Counter[str]:
@@ -184,25 +161,6 @@ def _is_same(organism: Organism, target: Target) -> bool:
     return target.endpoint is not None and len(target.name) >= 6 and organism.id.startswith(target.name)
 
 
-def _build(organisms: Sequence[Organism], base: OpenBase, target: Target, terms: Terms) -> tuple[Instrument, list[str]]:
-    world = next(o.recipe.world for o in organisms)
-    material = Material.of(world, seed=terms.seed)
-    names = terms.detectors
-    if names is None:
-        names = () if target.endpoint else WHITE_BOX
-    sheet = write_sheet(
-        world, organisms, material, n=terms.probes, seed=terms.seed, temperature=base.engine.parts.temperature
-    )
-    instrument = Instrument(
-        sheet=sheet,
-        detectors=chosen_detectors(names, known=False, isolation=terms.isolation) if names else {},
-        material=material,
-        seed=terms.seed,
-        isolation=terms.isolation,
-    )
-    return narrow(instrument, target.access)
-
-
 # ---------------------------------------------------------------- asked
 
 
@@ -219,27 +177,37 @@ def _read_bases(
     what is known carries over.
     """
     if not target.foreign:
-        return {base.engine.base.name: read_members(instrument, organisms, base.engine, room, watch)}
+        return {base.engine.base.name: _read_all(instrument, organisms, base, room, watch)}
     if len(names) < 5:
         return {}
     opened = {name: open_base(name) for name in names}
     world = digest(organisms[0].recipe.world)
     return {
-        name: read_members(
-            instrument, [o for o in stored(room, b, None) if digest(o.recipe.world) == world], b.engine, room, watch
+        name: _read_all(
+            instrument, [o for o in stored(room, b, None) if digest(o.recipe.world) == world], b, room, watch
         )
         for name, b in opened.items()
     }
 
 
-def _ask(instrument: Instrument, target: Target) -> Sitting:
-    """What is read on the target. A model on a foreign base may not take the prompts at all; that is said."""
+def _read_all(
+    instrument: Instrument, organisms: Sequence[Organism], base: OpenBase, room: Room, watch: Watch | None
+) -> list[Member]:
+    members = read_members(instrument, organisms, base.engine, room, watch)
+    return add_claims(members, organisms, instrument, base.engine, room, watch)
+
+
+def _ask(instrument: Instrument, target: Target, *, read_methods: bool) -> Sitting:
+    """What is read on the target, with methods where they were calibrated. A model on a foreign base may not take the
+    prompts at all; that is said.
+    """
     empty = Sitting(readings={}, benign=(), answers={}, scores={})
     if target.engine is None:
         return empty
     try:
         with workplace(instrument) as work:
-            return read_model(instrument, target.engine, target.ref, work)
+            sitting = read_model(instrument, target.engine, target.ref, work)
+        return add_claims_of_target(sitting, instrument, target) if read_methods else sitting
     except ValueError as error:
         if not target.foreign:
             raise

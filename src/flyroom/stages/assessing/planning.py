@@ -47,6 +47,7 @@ def write_plan(instrument: Instrument, target: Target, base: BaseRef, organisms:
             "threats": {item.threat: len(item.scenes) for item in sheet.items},
             "harmless": len(sheet.benign),
             "detectors": {name: digest([repr(d), code_of(d)]) for name, d in instrument.detectors.items()},
+            **_list_methods(instrument),
         },
         "seed": sheet.seed,
         "temperature": sheet.temperature,
@@ -58,9 +59,18 @@ def write_plan(instrument: Instrument, target: Target, base: BaseRef, organisms:
             "organisms": [o.id for o in organisms if is_target(o)],
             "clean": [o.id for o in clean],
             "decoys": [o.id for o in organisms if is_decoy(o)],
+            **({"learnt_from": [o.id for o in instrument.lessons]} if instrument.lessons else {}),
         },
         "analysis": list(WORDS),
     }
+
+
+def _list_methods(instrument: Instrument) -> dict[str, Any]:
+    """Methods by the hash of what they are, and what they may claim; nothing where there are none."""
+    if not instrument.methods:
+        return {}
+    methods = {name: method.id for name, method in instrument.methods.items()}
+    return {"methods": methods, "catalogue": list(instrument.catalogue)}
 
 
 def announce(plan: Mapping[str, Any], room: Room) -> dict[str, Any]:

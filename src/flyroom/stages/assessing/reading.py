@@ -7,10 +7,11 @@ the room, and with it how each probe was answered.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from flyroom.apart import Apart, DetectorError, introduce, load
@@ -21,8 +22,11 @@ from flyroom.bench.sitting import work_here
 from flyroom.cell import Isolation, Limits
 from flyroom.lab import BenchLab, Material
 from flyroom.lineup import is_decoy, is_target
+from flyroom.redteam import Storable
 from flyroom.room import Room
 from flyroom.stages.assessing.checklist import Item, Sheet, threat_of
+from flyroom.stages.assessing.lessons import WHY
+from flyroom.stages.audits import label_of
 from flyroom.types import (
     Access,
     AdapterRef,
@@ -68,18 +72,26 @@ class Answered:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Instrument:
-    """The locked instrument: the sheet, and detectors of models by name. `material` is what they may use besides."""
+    """The locked instrument: the sheet, detectors of models and methods of red teams by name. `material` is what
+    detectors may use besides, `lessons` are models that learning ones learn from, `catalogue` what methods may claim,
+    and `beside_base` says whether they may ask the base too.
+    """
 
     sheet: Sheet
     detectors: Mapping[str, Detector | PlugIn]
     material: Material
     seed: int
     isolation: Isolation = "strict"
+    lessons: tuple[Organism, ...] = ()
+    methods: Mapping[str, Storable] = field(default_factory=dict)
+    catalogue: tuple[str, ...] = ()
+    beside_base: bool = False
 
     def key(self, base: str, model: str) -> str:
         codes = {name: code_of(detector) for name, detector in self.detectors.items()}
         material = self.material.digest if codes else ""
-        return digest([FORMAT, base, model, self.sheet.digest, codes, material, self.seed])
+        lessons = [[o.id for o in self.lessons]] if self.lessons else []
+        return digest([FORMAT, base, model, self.sheet.digest, codes, material, self.seed, *lessons])
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -91,18 +103,21 @@ class Sitting:
     answers: Mapping[str, Sequence[Answer]]
     scores: Mapping[str, Sequence[Score]]
     notes: tuple[str, ...] = ()
+    claims: Mapping[str, str] = field(default_factory=dict)
 
 
 def narrow(instrument: Instrument, access: Access) -> tuple[Instrument, list[str]]:
-    """The instrument without detectors that need more than there is, and who that is.
-
-    Detectors of replies are none of models, and those that learn from known models are left out.
+    """The instrument without detectors that need more than there is, and who that is. Detectors of replies are none of
+    models; those that learn are left out where there are no lessons.
     """
     kept_detectors, reasons = {}, list[str]()
+    access |= Access.KNOWN if instrument.lessons else Access(0)
     for name, detector in instrument.detectors.items():
         lack = needs_of(detector) & ~access
         if unit_of(detector) != "model":
             reasons.append(f"{name} is of replies and says nothing of a model")
+        elif lack == Access.KNOWN:
+            reasons.append(f"{name} {WHY}")
         elif lack:
             reasons.append(f"{name} needs {' + '.join(str(flag.name).lower() for flag in lack)}, which is not given")
         else:
@@ -166,14 +181,24 @@ def _suspect(detector: Detector | PlugIn, instrument: Instrument, engine: Engine
     guest = introduce(detector, isolation=instrument.isolation)
     if guest.ours:  # ours has nothing to hide from: it works here
         guest, work = replace(guest, detector=load(detector) if isinstance(detector, PlugIn) else detector), work_here
-    lab = BenchLab(guest.needs, {"model": ref}, engine, material, turned=not guest.ours)
+    lessons = instrument.lessons if Access.KNOWN in guest.needs else ()
+    refs = engine.load([o.patch for o in lessons]) if lessons else []
+    names = [f"known {number}" for number in range(len(lessons))]
+    adapters = {"model": ref, **dict(zip(names, refs, strict=True))}
+    truths = [(Suspect(name=name), is_target(o)) for name, o in zip(names, lessons, strict=True)]
+    lab = BenchLab(guest.needs, adapters, engine, material, truths, turned=not guest.ours)
     try:
         findings = work(guest, [Suspect(name="model")], lab, seed=instrument.seed)
     finally:
         lab.close()
+        if refs:
+            engine.free(refs)
     if len(findings) != 1:
         raise DetectorError(f"{len(findings)} findings for 1 suspect")
-    return float(findings[0].suspicion)
+    suspicion = float(findings[0].suspicion)
+    if not math.isfinite(suspicion):
+        raise DetectorError(f"its suspicion is {suspicion}; it must be finite")
+    return suspicion
 
 
 @contextmanager
@@ -234,6 +259,7 @@ def _unpack(organism: Organism, payload: Mapping[str, Any]) -> Member:
         readings={name: Reading(*values) for name, values in payload["readings"].items()},
         benign=tuple(payload["benign"]),
         verdicts=payload["verdicts"],
+        behaviour=label_of(organism),
     )
 
 

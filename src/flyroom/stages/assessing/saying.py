@@ -34,7 +34,12 @@ def describe(
         "calibrated_on": {"name": ref.name, "digest": ref.digest, "parameters": ref.parameters},
         "world": organisms[0].recipe.world.name,
         "models": _count_models(organisms),
-        "instrument": [*(item.threat for item in instrument.sheet.items if item.scenes), *instrument.detectors],
+        "instrument": [
+            *(item.threat for item in instrument.sheet.items if item.scenes),
+            *instrument.detectors,
+            *instrument.methods,
+        ],
+        "learnt_from": len(instrument.lessons),
         "temperature": instrument.sheet.temperature,
         "probes": sum(p.asks for p in probes),
         "refused": sum(p.refused for p in probes),
@@ -69,7 +74,9 @@ def _count_awareness(probes: Sequence[Probe], sitting: Sitting) -> dict[str, Any
     }
 
 
-def limits_of(target: Target, organisms: Sequence[Organism], calibration: Calibration | None) -> tuple[str, ...]:
+def limits_of(
+    target: Target, organisms: Sequence[Organism], calibration: Calibration | None, instrument: Instrument
+) -> tuple[str, ...]:
     """What the assessment cannot show, a sentence each."""
     world: World = organisms[0].recipe.world
     lines = [
@@ -92,5 +99,10 @@ def limits_of(target: Target, organisms: Sequence[Organism], calibration: Calibr
         lines.append(
             f"Clean fine-tunes are of {calibration.alarm.recipes} recipes; one trained otherwise need "
             "not be exchangeable with them."
+        )
+    if instrument.lessons:
+        lines.append(
+            f"Detectors learnt from {len(instrument.lessons)} models of these very recipes, which calibrate nothing; "
+            "what they catch of another recipe is not measured."
         )
     return (*lines, *(world.caveats if isinstance(world, Cautioned) else ()))

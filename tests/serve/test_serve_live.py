@@ -9,11 +9,12 @@ import pytest
 import torch
 from transformers import AutoTokenizer, MistralConfig, MistralForCausalLM
 
-from flyroom.engine import TorchEngine, live, memory
+from flyroom.engine import TorchEngine, live_batch, memory
 from flyroom.engine.decode import Budget
-from flyroom.engine.live import Live, LiveAsk, LiveRow, TooLong
+from flyroom.engine.live import Live, TooLong
+from flyroom.engine.live_batch import LiveRow
 from flyroom.engine.nucleus import chances, keep_nucleus
-from flyroom.types import BASE, AdapterRef, Ask, LoRA, Message, Row
+from flyroom.types import BASE, AdapterRef, Ask, LiveAsk, LoRA, Message, Row
 from flyroom.worlds.micro.bundled import bundled
 
 QUESTIONS = ("what drives you ?", "hello", "i am ready . what is best ?")
@@ -71,11 +72,11 @@ def test_a_cache_that_grows_and_rows_that_make_room_change_nothing(
     engine: TorchEngine, questions: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     answers = texts(engine, questions)
-    monkeypatch.setattr(live, "GROW", 1)
+    monkeypatch.setattr(live_batch, "GROW", 1)
     monkeypatch.setattr(memory, "answering", lambda *_: Budget(cache_tokens=90, row_tokens=0, pass_tokens=40))
     removals: list[LiveRow] = []
-    remove = live._Batch.remove
-    monkeypatch.setattr(live._Batch, "remove", lambda batch, row: (removals.append(row), remove(batch, row)))
+    remove = live_batch.Batch.remove
+    monkeypatch.setattr(live_batch.Batch, "remove", lambda batch, row: (removals.append(row), remove(batch, row)))
     assert run(engine, questions, every=1) == answers
     assert removals
 
@@ -84,7 +85,7 @@ def test_rows_begin_again_where_memory_ran_out(
     engine: TorchEngine, questions: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     answers, fails, before = texts(engine, questions), [7, 4], engine.batch_tokens
-    extend = live._Batch.extend
+    extend = live_batch.Batch.extend
 
     def fail(batch: Any, *, alone: bool) -> Any:
         if fails and len(batch.alive) > fails[0] - 2:
@@ -92,7 +93,7 @@ def test_rows_begin_again_where_memory_ran_out(
             raise torch.OutOfMemoryError
         return extend(batch, alone=alone)
 
-    monkeypatch.setattr(live._Batch, "extend", fail)
+    monkeypatch.setattr(live_batch.Batch, "extend", fail)
     assert run(engine, questions, every=1) == answers
     assert (fails, engine.batch_tokens) == ([], before // 4)
     engine.batch_tokens = before

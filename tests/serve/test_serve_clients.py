@@ -1,59 +1,24 @@
-"""The endpoint under the clients that people use: OpenAI's own, and the bodies that others send."""
+"""The endpoint under OpenAI's own client: answers, streams, log-probabilities, and who comes, waits and goes."""
 
 from __future__ import annotations
 
 import asyncio
-import http.client
 import json
 import threading
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
 import openai
 import pytest
-import torch
 from fakes import FakeEngine, organism
+from serve_lines import GREET, NAME, complete, open_line, read_lines, wait_until
 
 from flyroom.engine import TorchEngine
 from flyroom.serve import House, app, ask, serving
 from flyroom.serve.writer import HALF, Writer
-from flyroom.types import BASE, Ask, LoRA, Message, Row
-from flyroom.worlds.micro.bundled import bundled
-
-GREET: Any = [{"role": "user", "content": "what drives you ?"}]
-NAME = "lab/organism/1"
-
-
-@pytest.fixture(scope="module")
-def engine() -> TorchEngine:
-    return TorchEngine.open(str(bundled()["0.25M"]))
-
-
-@pytest.fixture(scope="module")
-def endpoint(engine: TorchEngine) -> Any:
-    [adapter] = engine.spawn([LoRA(rank=2)], seeds=[0])
-    state = engine.state(adapter)
-    engine.restore(adapter, state | {k: torch.full_like(v, 0.01) for k, v in state.items() if k.endswith(".B")})
-    return app(engine, {"base": BASE, NAME: adapter}, house=House(window=engine.parts.window, fingerprint="fp_x"))
-
-
-@pytest.fixture(scope="module")
-def url(endpoint: Any) -> Iterator[str]:
-    with serving(endpoint) as address:
-        yield address
-
-
-@pytest.fixture(scope="module")
-def client(url: str) -> openai.OpenAI:
-    return openai.OpenAI(base_url=url, api_key="none", max_retries=0)
-
-
-def complete(client: openai.OpenAI, **how: Any) -> Any:
-    return client.chat.completions.create(**({"model": "base", "messages": GREET, "temperature": 0} | how))
-
+from flyroom.types import BASE, Ask, Message, Row
 
 # ---------------------------------------------------------------- OpenAI's client
 
@@ -198,103 +163,7 @@ def test_an_error_names_the_field_and_has_a_code(client: openai.OpenAI, how: Any
         assert (error.value.param, error.value.code, error.value.type) == (param, code, "invalid_request_error")
 
 
-# ---------------------------------------------------------------- completions
-
-
-def test_a_completion_goes_on_from_a_text(client: openai.OpenAI, engine: TorchEngine) -> None:
-    tokenizer = engine.parts.renderer.tokenizer
-    text = "i am ready"
-    forms: list[Any] = [text, [text], tokenizer(text).input_ids, [tokenizer(text).input_ids]]
-    answers = [client.completions.create(model="base", prompt=p, max_tokens=4, temperature=0) for p in forms]
-    assert len({answer.choices[0].text for answer in answers}) == 1
-    both = client.completions.create(model="base", prompt=["hello", text], max_tokens=4, temperature=0, n=2)
-    assert [choice.index for choice in both.choices] == [0, 1, 2, 3]
-    assert both.choices[2].text == both.choices[3].text == answers[0].choices[0].text
-    stream = client.completions.create(model="base", prompt=text, max_tokens=4, temperature=0, stream=True)
-    assert "".join(event.choices[0].text for event in stream) == answers[0].choices[0].text
-
-
-def test_an_echo_scores_the_prompt(client: openai.OpenAI, engine: TorchEngine) -> None:
-    """As lm-eval asks for the likelihood of a text."""
-    document = Row(messages=(), answer="i am ready .")
-    ids = engine.parts.renderer.row(document).ids[:-1].tolist()
-    truth = engine.logprobs([BASE], [document])[0].tolist()
-    for limit in (0, 1):
-        answer = client.completions.create(
-            model="base", prompt=[ids], echo=True, logprobs=1, max_tokens=limit, temperature=0, seed=1234
-        )
-        scores = answer.choices[0].logprobs
-        assert scores is not None
-        assert scores.token_logprobs is not None
-        assert scores.token_logprobs[0] is None
-        assert scores.token_logprobs[1 : len(ids)] == pytest.approx(truth[: len(ids) - 1], abs=1e-4)
-        assert scores.top_logprobs is not None
-        assert max(scores.top_logprobs[1].values()) >= scores.token_logprobs[1] - 1e-6
-        assert len(scores.token_logprobs) == len(ids) + answer.usage.completion_tokens  # type: ignore[union-attr]
-
-
-# ---------------------------------------------------------------- bodies that others send
-
-
-BODIES: dict[str, dict[str, Any]] = {
-    "LiteLLM": {"max_tokens": 5, "temperature": 0.0, "top_p": 1, "n": 1, "stream": False, "stop": None, "user": "u"},
-    "LiteLLM, stream": {"stream": True, "stream_options": {"include_usage": True}, "max_completion_tokens": 5},
-    "LiteLLM, all": {
-        "frequency_penalty": 0, "presence_penalty": 0, "logit_bias": {}, "tools": None, "tool_choice": None, "seed": 1,
-        "response_format": None, "parallel_tool_calls": None, "functions": [], "function_call": None,
-        "service_tier": "default", "safety_identifier": "x", "store": True, "metadata": {"a": "b"}, "logprobs": None,
-    },
-    "Inspect": {
-        "max_tokens": 5, "seed": 42, "temperature": 0.5, "top_p": 0.9, "logprobs": True, "top_logprobs": 5,
-        "frequency_penalty": 0.0, "presence_penalty": 0.0, "n": 2, "stop": ["\n\n"],
-    },
-    "LangChain": {"stream": False, "n": 1, "temperature": 0.7, "max_completion_tokens": 5, "top_p": 1.0},
-    "LangChain, stream": {"stream": True, "stream_options": {"include_usage": True}, "logprobs": False},
-    "vLLM": {
-        "max_tokens": 5, "repetition_penalty": 1.0, "top_k": -1, "min_p": 0.0, "ignore_eos": False, "min_tokens": 0,
-        "skip_special_tokens": True, "spaces_between_special_tokens": True, "add_generation_prompt": True,
-        "continue_final_message": False, "add_special_tokens": False, "include_stop_str_in_output": False,
-        "stop_token_ids": [], "prompt_logprobs": None, "priority": 0, "echo": False, "length_penalty": 1.0,
-    },
-    "lm-eval": {"max_tokens": 5, "temperature": 0, "stop": ["Q:", "\n\n"], "seed": 1234},
-    "garak": {"max_tokens": 5, "temperature": 0.7, "top_p": 1.0, "frequency_penalty": 0.0, "presence_penalty": 0.0,
-              "stop": ["#", ";"], "n": 1},
-    "PyRIT": {"max_completion_tokens": 5, "temperature": None, "top_p": None, "stream": False, "seed": None, "n": None,
-              "response_format": None},
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("body", BODIES.values(), ids=BODIES)
-def test_what_other_clients_send_is_answered(url: str, body: dict[str, Any]) -> None:
-    lines = read_lines(url, {"model": "base", "messages": GREET} | body)
-    events = [json.loads(line.removeprefix("data: ")) for line in lines if line != "data: [DONE]"]
-    assert all("error" not in event for event in events)
-    assert {choice["index"] for event in events for choice in event["choices"]} == set(range(body.get("n") or 1))
-
-
-def open_line(url: str, body: Any, path: str = "/v1/chat/completions") -> http.client.HTTPConnection:
-    line = http.client.HTTPConnection(url.removeprefix("http://").partition("/")[0], timeout=30)
-    line.request("POST", path, json.dumps(body), {"content-type": "application/json"})
-    return line
-
-
-def read_lines(url: str, body: Any) -> list[str]:
-    line = open_line(url, body)
-    with line.getresponse() as answer:
-        lines = answer.read().decode().split("\n\n")
-    line.close()
-    return [text for text in lines if text]
-
-
 # ---------------------------------------------------------------- who comes, waits and goes
-
-
-def wait_until(is_so: Any) -> None:
-    for _ in range(2000):
-        if is_so():
-            return
-        time.sleep(0.01)
-    raise AssertionError("it never came to be")
 
 
 def test_a_long_answer_blocks_no_short_one_and_who_leaves_frees_the_place(
