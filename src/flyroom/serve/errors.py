@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from itertools import takewhile
 from typing import Any
 
 LONGEST = 2000  # characters of a message: what it quotes may be long
@@ -53,7 +54,7 @@ FORBIDDEN = "it is not supported here and would change the answer; leave it out"
 
 def refusal_of(errors: Sequence[Mapping[str, Any]]) -> Refusal:
     """The refusal of a body that is none: its first error, of those that pydantic lists."""
-    first = errors[0]
+    first = _deepest(errors)
     if first["type"] == "json_invalid":
         return Refusal(400, f"body: it is no JSON: {first['ctx']['error']}, at character {first['loc'][-1]}")
     param = ".".join(str(part) for part in first["loc"][1:] if not KINDS.fullmatch(str(part)))
@@ -65,6 +66,12 @@ def refusal_of(errors: Sequence[Mapping[str, Any]]) -> Refusal:
     elif first["type"] == "extra_forbidden":
         message, code = HINTS.get(param, FORBIDDEN), "unsupported_value" if param in HINTS else code
     return Refusal(400, f"{param}: {message}", param=param, code=code)
+
+
+def _deepest(errors: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
+    """Of a value that is of none of several kinds, what is wrong with it as the kind that it comes nearest to."""
+    field = tuple(takewhile(lambda part: not KINDS.fullmatch(str(part)), errors[0]["loc"]))
+    return max((e for e in errors if e["loc"][: len(field)] == field), key=lambda error: len(error["loc"]))
 
 
 def _reason_of(error: Mapping[str, Any]) -> str:
