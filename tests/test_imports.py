@@ -35,7 +35,7 @@ TABLE: dict[str, set[str]] = {
     "types": {"frames"},  # a record shows itself: types/framed.py, when it is asked to
     **dict.fromkeys(("stats", "report", "vault"), LEAF),
     "client": set(),
-    "engine": {*LEAF, "client"},
+    "engine": {*LEAF, "client", "processor"},
     "assess": ROLE,
     "room": {*LEAF, "vault"},
     "inspector": LEAF,
@@ -59,7 +59,7 @@ TABLE: dict[str, set[str]] = {
     "measures": {*ROLE, "tallies"},
     "card": {*ROLE, "tallies", "measures", "episodes"},
     "redteam": {*ROLE, "claims", "cell"},
-    "guard": set(),
+    **dict.fromkeys(("guard", "processor"), set()),
     "serve": {*LEAF, "guard", "engine"},
     "view": {*LEAF, "card", "claims", "episodes", "game", "guard", "log", "report", "room", "serve"},
     **dict.fromkeys(("cell", "replies", "traces"), LEAF),

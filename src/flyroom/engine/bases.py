@@ -31,6 +31,7 @@ from flyroom.engine.folders import read_folder
 from flyroom.engine.form import DATE
 from flyroom.engine.render import Renderer
 from flyroom.engine.trust import named, refuse_links
+from flyroom.processor import multiplies_bf16
 from flyroom.types import BaseRef
 
 FILES = ("*.safetensors", "*.json", "*.jinja", "*.model", "*.txt", "*.tiktoken")  # weights, config, tokenizer
@@ -218,16 +219,11 @@ def _choose_device(device: str) -> torch.device:
 
 def _choose_dtype(dtype: str, device: torch.device, folder: Path) -> torch.dtype:
     dtypes = {"float32": torch.float32, "bfloat16": torch.bfloat16}
-    is_fast = device.type == "cuda" or (device.type == "cpu" and _multiplies_bf16() and _is_large_bf16(folder))
+    is_fast = device.type == "cuda" or (device.type == "cpu" and multiplies_bf16(unknown=False) and _is_large_bf16(folder))
     dtypes["auto"] = torch.bfloat16 if is_fast else torch.float32
     if dtype not in dtypes:
         raise ValueError(f'dtype is "{dtype}"; it must be "auto", "float32" or "bfloat16"')
     return dtypes[dtype]
-
-
-def _multiplies_bf16() -> bool:
-    """Whether this CPU has instructions that multiply in bfloat16; without them it takes three times as long."""
-    return any(has for name, has in torch.cpu.get_capabilities().items() if "bf16" in name)
 
 
 def _is_large_bf16(folder: Path) -> bool:
