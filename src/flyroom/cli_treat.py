@@ -7,7 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
@@ -32,6 +32,7 @@ from flyroom.terminal import (
 )
 
 if TYPE_CHECKING:
+    from flyroom.ledger import Follow
     from flyroom.types import LedgerRow, Organism
 
 treat_app = typer.Typer()
@@ -128,7 +129,10 @@ def ledger(
     detectors: Annotated[
         str, typer.Option(help="Names, with commas between; all; none. Default: a cheap one of each kind.")
     ] = "",
-    calibration: Calibration = 8,
+    calibration: Calibration = 1,
+    follow: Annotated[
+        str, typer.Option(help="What is trained again: all, or fallen, what the treatment made fall.")
+    ] = "all",
     on: On = None,
     out: Annotated[Path | None, typer.Option(help="The page. Default: ROOM/ledger.html.")] = None,
     markdown: Annotated[bool, typer.Option("--markdown", help="Print a Markdown table, to paste.")] = False,
@@ -147,6 +151,14 @@ def ledger(
 
     how, chosen_names = Retraining(steps=tuple(seeds_of(steps))), names_of(treatments)
     instruments = treating.chosen_for_ledger(names_of(detectors))
+    exam = treating.Exam(
+        seed=seed,
+        episodes=episodes,
+        how=how,
+        detectors=tuple(instruments),
+        calibration=calibration,
+        follow=cast("Follow", follow),  # which says what it must be
+    )
     if chosen_names:
         treating.chosen_treatments(chosen_names)
     address = cluster.address_of(on) if on is not None else None
@@ -155,7 +167,6 @@ def ledger(
     opened = stages.open_base(place)
     cases = treating.cases_in(store, opened, chosen_names, ids)
     log.act(store, "ledger", ids=[case.treated.id for case in cases], detectors=instruments)
-    exam = treating.Exam(seed=seed, episodes=episodes, how=how, detectors=tuple(instruments), calibration=calibration)
     with progress() as watch:
         if on is not None:
             names = list(dict.fromkeys(case.course.name for case in cases))

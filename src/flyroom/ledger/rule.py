@@ -80,6 +80,11 @@ def state_of(gap: Figure) -> State:
 
 def classify(evidence: Evidence) -> Verdict:
     """What became of the behaviour. Every branch of the rule in the head of this file, in its order."""
+    return decide_at_once(evidence) or _after_a_fall(evidence)
+
+
+def decide_at_once(evidence: Evidence) -> Verdict | None:
+    """What needs no look at anything later, nor behind anything: there was nothing before, or it did not fall."""
     if state_of(evidence.untreated) is not State.PRESENT:
         return Verdict(Called.UNDECIDED, f"nothing is known to have been there before: {_write(evidence.untreated)}")
     remainder = _above_half(evidence.before, evidence.after)
@@ -89,7 +94,7 @@ def classify(evidence: Evidence) -> Verdict:
         return Verdict(Called.NOTHING, f"more than half of it is left {ON_CARD}: {_write(evidence.after)}")
     if remainder.high > 0:
         return Verdict(Called.UNDECIDED, f"about half of it is left {ON_CARD}: {_write(evidence.after)}")
-    return _after_a_fall(evidence)
+    return None
 
 
 def _after_a_fall(evidence: Evidence) -> Verdict:

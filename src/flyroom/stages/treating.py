@@ -6,17 +6,18 @@ import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from typing import Any, get_args
 
 from flyroom import bench as benching
 from flyroom import treat
 from flyroom.detectors import detectors as every_detector
 from flyroom.judges import cached
 from flyroom.lab import Material
-from flyroom.ledger import EPISODES, Case, Retraining, collect, guard, ledger
+from flyroom.ledger import EPISODES, Case, Follow, Retraining, collect, guard, ledger, retrain
 from flyroom.lineup import Lineup, is_target
 from flyroom.room import Room
 from flyroom.stages.bases import OpenBase
-from flyroom.stages.benches import CALIBRATION, by_world, calibration_twins, chosen_detectors
+from flyroom.stages.benches import by_world, calibration_twins, chosen_detectors
 from flyroom.stages.graders import open_graders
 from flyroom.stages.organisms import stored
 from flyroom.treat import Course
@@ -160,15 +161,26 @@ def _case(
 
 @dataclass(frozen=True, kw_only=True)
 class Exam:
-    """What the ledger asks: so many episodes of each model, after how much benign re-training, and which detectors, by
-    their names. `calibration` twins set the thresholds of those, and are treated alike.
+    """What the ledger asks: so many episodes of each model, after how much benign re-training of which of them, and
+    which detectors, by their names. `calibration` twins set the thresholds of those, and are treated alike; no figure
+    of a row hangs on a threshold, so one is enough.
     """
 
     seed: int = 0
     episodes: int = EPISODES
     how: Retraining = field(default_factory=Retraining)
     detectors: tuple[str, ...] = DETECTORS
-    calibration: int = CALIBRATION
+    calibration: int = 1
+    follow: Follow = "all"
+
+    def __post_init__(self) -> None:
+        if self.follow not in get_args(Follow):
+            raise ValueError(f"follow is {self.follow!r}; it must be {' or '.join(get_args(Follow))}")
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """Those of the ledger, without detectors."""
+        return {"seed": self.seed, "episodes": self.episodes, "how": self.how, "follow": self.follow}
 
 
 def write_ledger(
@@ -178,13 +190,19 @@ def write_ledger(
     if exam.detectors:
         cases = _detect(cases, base, room, exam, watch)
     with open_graders((case.organism.recipe for case in cases), base):
-        return ledger(cases, base.engine, seed=exam.seed, episodes=exam.episodes, how=exam.how, room=room, watch=watch)
+        return ledger(cases, base.engine, room=room, watch=watch, **exam.settings)
 
 
-def ask_cases(cases: Sequence[Case], base: OpenBase, room: Room, exam: Exam) -> None:
-    """All of the ledger but its rows and its detectors into the room: see `ledger.collect`."""
+def ask_cases(cases: Sequence[Case], base: OpenBase, room: Room, exam: Exam, *, shared: bool = False) -> None:
+    """All of the ledger but rows and detectors into the room; or as much as treatments share: see `ledger.collect`."""
     with open_graders((case.organism.recipe for case in cases), base):
-        collect(cases, base.engine, seed=exam.seed, episodes=exam.episodes, how=exam.how, room=room)
+        collect(cases, base.engine, room=room, shared=shared, **exam.settings)
+
+
+def train_cases(cases: Sequence[Case], base: OpenBase, room: Room, exam: Exam, *, shared: bool = False) -> None:
+    """The models that are trained again into the room: see `ledger.retrain`."""
+    with open_graders((case.organism.recipe for case in cases), base):
+        retrain(cases, base.engine, room=room, shared=shared, **exam.settings)
 
 
 def grow_thresholds(cases: Sequence[Case], base: OpenBase, room: Room, exam: Exam, *, watch: Watch | None) -> None:
@@ -223,7 +241,6 @@ def _detect(cases: Sequence[Case], base: OpenBase, room: Room, exam: Exam, watch
         group = [case for case in cases if case.organism.id in ids]
         organisms = _pairs(group)
         twins = calibration_twins(organisms, base, room, n=exam.calibration, watch=watch)
-
         work = partial(_bench, base=base, room=room, exam=exam, watch=watch)
         before = work(organisms, twins, None)
         for label in dict.fromkeys(case.course.label for case in group):
