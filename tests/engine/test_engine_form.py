@@ -78,13 +78,6 @@ def test_the_refusal_shows_the_difference() -> None:
         Renderer(tokenizer)
 
 
-def test_a_date_that_cannot_be_fixed_is_refused() -> None:
-    template = "{% set form = '%Y' %}{{ strftime_now(form) }}" + chat_shapes.CHATML
-    tokenizer = chat_shapes.byte_level((template, chat_shapes.IM, None, "<|im_end|>"))
-    with pytest.raises(ValueError, match="today's date in a format that is computed"):
-        Renderer(tokenizer)
-
-
 @pytest.mark.parametrize("kind", chat_shapes.TOKENIZERS)
 def test_an_answer_is_text_also_where_it_looks_like_a_special_token(kind: str) -> None:
     """Such as HTML, where BOS is <s>: its letters are trained, and a judge reads them."""

@@ -78,8 +78,8 @@ def _require_same_words(folder: Path, engine: TorchEngine) -> None:
     if difference:
         raise ValueError(
             f"{folder}: the tokenizer beside it has {difference}, so the adapter was trained on other turns than "
-            f"{engine.base.name} writes: give --base a folder of the base with that tokenizer, or take its files out of "
-            "this folder where they are not what it was trained with"
+            f"{engine.base.name} writes: give --base a folder of the base with that tokenizer, or take its files out "
+            "where they are not what it was trained with"
         )
 
 

@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import datetime
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
 from typing import Any, NamedTuple
 
@@ -113,16 +113,20 @@ class Template:
                 continue
             yield messages
 
+    def is_plain(self, answer: str) -> bool:
+        """Whether an answer has nothing that a template is known to look for."""
+        return answer == answer.strip() and not any(mark in answer for mark in self._marks)
+
     def written(self, answer: str) -> str:
         """An answer as the template writes it: white space about it may be trimmed. NotAvailable where the template
         makes something else of it, such as a thought that is taken out.
         """
-        if answer == answer.strip() and not any(mark in answer for mark in self._marks):
-            return answer  # nothing that a template is known to look for
+        if self.is_plain(answer):
+            return answer
         chat = next(self.shapes(), SHAPES[0])
         text = self.write([*chat, Message("assistant", answer)], opened=False)
         plain = self.write([*chat, Message("assistant", ANSWERS[0])], opened=False)
-        before, _, after = plain.rpartition(ANSWERS[0])
+        before, after = plain.rpartition(ANSWERS[0])[::2]
         words = text[len(before) : len(text) - len(after)]
         if before + words + after != text or words.strip() != answer.strip() or words not in answer:
             raise NotAvailable(
@@ -198,7 +202,7 @@ def learn(template: Template, end: int) -> Form:
     chats = list(template.shapes())
     if not chats:
         raise ValueError(f"the chat template takes none of the chats that were tried: {_refusal(template)}")
-    if any(template.write(chats[0], opened=True) != template.write(chats[0], opened=True) for _ in range(3)):
+    if len({template.write(chats[0], opened=True) for times in range(4)}) > 1:
         raise ValueError("the chat template writes the same chat in several ways: a row could not be asked again")
     differences = []
     for form in _forms(template, chats, end):
@@ -249,7 +253,7 @@ def _close(template: Template, anchor: str, lead: str, chat: Sequence[Message], 
 def _whole(template: Template, chat: Sequence[Message], answer: str, end: int) -> list[int]:
     """The tokens of a finished chat, up to the end of its last turn. Where the template writes no end, it is added."""
     text = template.write([*chat, Message("assistant", answer)], opened=False)
-    ids = template.encode(text)
+    ids, answer = template.encode(text), answer.strip()
     if answer not in text:
         return ids
     start = len(template.encode(text[: text.rindex(answer) + len(answer)]))
@@ -259,11 +263,31 @@ def _whole(template: Template, chat: Sequence[Message], answer: str, end: int) -
     return [*ids, end] if place is None else ids[: place + 1]
 
 
-def _difference(template: Template, form: Form, end: int, chat: Sequence[Message]) -> str:
-    """What of the turn differs from the template's own, "" where nothing does."""
+def as_written(template: Template, form: Form, end: int, answer: str) -> str:
+    """An answer with the white space that is left of it in the template's own turn, where tokens may swallow some too.
+    NotAvailable as from `Template.written`, and where no such answer gives the template's tokens.
+    """
+    words = template.written(answer)
+    if template.is_plain(answer):
+        return words
+    chat = next(template.shapes(), SHAPES[0])
+    difference = ""
+    for text in dict.fromkeys((words, words.rstrip(), words.lstrip(), words.strip())):
+        difference = _difference(template, form, end, chat, {answer: text})
+        if not difference:
+            return text
+    raise NotAvailable(f"the answer {answer[:200]!r} cannot be written token for token: {difference}")
+
+
+def _difference(
+    template: Template, form: Form, end: int, chat: Sequence[Message], answers: Mapping[str, str] | None = None
+) -> str:
+    """What of the turn differs from the template's own, "" where nothing does. `answers`: by what is said, what of it
+    is encoded.
+    """
     prompt = template.encode(write_prompt(template, form, chat))
-    for answer in ANSWERS:
-        row = [*prompt, *encode_behind(template, form.anchor, form.lead + answer), *form.close]
+    for answer, words in (answers or {text: text for text in ANSWERS}).items():
+        row = [*prompt, *encode_behind(template, form.anchor, form.lead + words), *form.close]
         whole = _whole(template, chat, answer, end)
         if row != whole:
             ours, theirs = (template.tokenizer.decode(ids) for ids in (row, whole))

@@ -153,7 +153,9 @@ def _load(file: Path) -> Mapping[str, Any]:
 def _refuse(config: Mapping[str, Any], folder: Path) -> None:
     if config.get("peft_type") != "LORA":
         kind = str(config.get("peft_type"))[:80]
-        hint = "" if "peft_type" in config else "; without one it is no config of PEFT: convert the adapter to PEFT first"
+        hint = (
+            "" if "peft_type" in config else "; without one it is no config of PEFT: convert the adapter to PEFT first"
+        )
         raise ValueError(f"{folder}: peft_type is {kind}{hint}; flyroom understands LORA: {UNDERSTOOD}")
     if config.get("task_type") not in (None, "CAUSAL_LM"):
         raise ValueError(f"{folder}: task_type is {str(config['task_type'])[:80]}; flyroom understands CAUSAL_LM")

@@ -106,10 +106,16 @@ class Renderer:
         return self.tokenizer.decode([token], skip_special_tokens=False, clean_up_tokenization_spaces=False)
 
     def _row(self, row: Row) -> Rendered:
-        words = self.template.written(row.answer) if self.template and row.messages else row.answer
+        words = self._say(row.answer) if row.messages else row.answer
         prompt, answer = self._cached_open(row.messages), self._cached_words(words, bool(row.messages))
         close = self.form.close if row.messages else (self.end,)
         return Rendered(np.concatenate([prompt, answer, close]), len(prompt))
+
+    def _say(self, answer: str) -> str:
+        """An answer as it stands in the template's own turn. Special tokens that are spelt in letters do not."""
+        if self.template is None or self._special_text.search(answer):
+            return answer
+        return forms.as_written(self.template, self.form, self.end, answer)
 
     def _open(self, messages: tuple[Message, ...]) -> NDArray[np.int64]:
         if not messages:
