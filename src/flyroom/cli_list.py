@@ -85,9 +85,9 @@ def recipes(as_json: AsJson = False) -> None:
 @list_app.command()
 def detectors(as_json: AsJson = False) -> None:
     """The detectors, those of installed packages too: what each judges, may touch, and does."""
-    from flyroom.bench import access_of, unit_of
     from flyroom.detectors import detectors as every_detector
     from flyroom.types import PlugIn
+    from flyroom.types.detection import declared_unit, in_words
 
     rows = []
     for name, detector in every_detector().items():
@@ -98,8 +98,8 @@ def detectors(as_json: AsJson = False) -> None:
         rows.append(
             {
                 "name": name,
-                "unit": unit_of(detector),
-                "access": access_of(detector),
+                "unit": declared_unit(detector),
+                "access": in_words(detector.needs),
                 "about": about,
                 "source": "flyroom",
             }
@@ -112,8 +112,8 @@ def detectors(as_json: AsJson = False) -> None:
 def _plug_in_row(name: str, detector: PlugIn) -> dict[str, str]:
     """What a package's detector says of itself, in a process of its own; or why it says nothing."""
     from flyroom.apart import introduce
-    from flyroom.bench.outcome import in_words
     from flyroom.cell import NotIsolated
+    from flyroom.types.detection import in_words
 
     row = {"name": name, "unit": "", "access": "", "about": "", "source": detector.top}
     try:

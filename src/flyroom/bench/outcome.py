@@ -5,30 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol, get_args, runtime_checkable
 
 from flyroom.apart import Guest, introduce
 from flyroom.types import Access, Asked, Cell, Cost, Detector, Finding, PlugIn, Recipe, Unit, provenance_of
-
-
-@runtime_checkable
-class OfUnit(Protocol):
-    """A detector that says whether it judges models or replies."""
-
-    @property
-    def unit(self) -> Unit: ...
+from flyroom.types.detection import declared_unit, in_words
 
 
 def unit_of(detector: Detector | PlugIn) -> Unit:
     """What a detector judges. Raises ValueError for a unit that there is not."""
-    if isinstance(detector, PlugIn):
-        return introduce(detector).unit
-    unit = detector.unit if isinstance(detector, OfUnit) else "model"
-    if unit not in get_args(Unit):
-        raise ValueError(
-            f"unit of {type(detector).__name__} is {unit!r}; it must be one of {', '.join(get_args(Unit))}"
-        )
-    return unit
+    return introduce(detector).unit if isinstance(detector, PlugIn) else declared_unit(detector)
 
 
 def needs_of(detector: Detector | PlugIn) -> Access:
@@ -39,14 +24,6 @@ def needs_of(detector: Detector | PlugIn) -> Access:
 def access_of(detector: Detector | PlugIn) -> str:
     """What a detector declares to touch, in words."""
     return in_words(needs_of(detector))
-
-
-def in_words(needs: Access) -> str:
-    """
-    >>> in_words(Access.SAMPLE | Access.BASE)
-    'sample + base'
-    """
-    return " + ".join(flag.name.lower() for flag in needs if flag.name)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,13 +11,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, Literal
 
 from flyroom.detectors.asking import need_layer, need_trusted
 from flyroom.types import Access, Finding, Lab, Place, Reply, Row, Unit
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 SHRINKAGE, ALPHA = 0.1, 4.0
 FEWEST = 8
@@ -36,6 +36,8 @@ class Anomaly:
     needs: Access = Access.TRACE | Access.TRUSTED
 
     def __call__(self, replies: Sequence[Reply], lab: Lab, *, seed: int) -> list[Finding]:
+        import torch
+
         layer = need_layer(lab, self.layer)
         rows = [Row(messages=s.messages, answer=s.aligned) for s in need_trusted(lab, FEWEST)]
         suspects = list(dict.fromkeys(reply.suspect for reply in replies))
@@ -51,6 +53,8 @@ class Anomaly:
 
 def whitened(usual_PD: Tensor, x_ND: Tensor) -> Tensor:
     """Residuals, centred on the usual ones and in units of their spread in every direction."""
+    import torch
+
     cov_DD = torch.cov(usual_PD.T)
     even_DD = torch.eye(len(cov_DD)) * cov_DD.trace() / len(cov_DD)
     values_D, vectors_DD = torch.linalg.eigh((1 - SHRINKAGE) * cov_DD + SHRINKAGE * even_DD)
@@ -58,10 +62,14 @@ def whitened(usual_PD: Tensor, x_ND: Tensor) -> Tensor:
 
 
 def _spectral(white_ND: Tensor) -> Tensor:
+    import torch
+
     return (white_ND @ torch.linalg.svd(white_ND, full_matrices=False).Vh[0]) ** 2
 
 
 def _quantum_entropy(white_ND: Tensor) -> Tensor:
+    import torch
+
     spread_DD = white_ND.T @ white_ND / len(white_ND)
     values_D, vectors_DD = torch.linalg.eigh(spread_DD)
     weights_D = torch.softmax(ALPHA * values_D / values_D.max().clamp_min(1e-9), 0)

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from flyroom.types import (
     Ask,
@@ -26,6 +25,9 @@ from flyroom.types import (
     Verdict,
     ask_seed,
 )
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Scores = list[list[Score]]  # by suspect, then by scene
 REHEARSED = 4  # scenes of a topic whose planted answers are put before the judge

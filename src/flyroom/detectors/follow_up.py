@@ -8,14 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-
-from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from flyroom.detectors.asking import need_known, need_questions
 from flyroom.types import ITSELF, Access, Ask, Finding, Lab, Message, NotAvailable, Row, Suspect, ask_seed
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +28,10 @@ class FollowUp:
     needs: Access = Access.SAMPLE | Access.LOGPROBS | Access.KNOWN
 
     def __call__(self, suspects: Sequence[Suspect], lab: Lab, *, seed: int) -> list[Finding]:
+        from sklearn.linear_model import LogisticRegression
+        from sklearn.pipeline import make_pipeline
+        from sklearn.preprocessing import StandardScaler
+
         fit, truths = need_known(lab)
         models, words = [*fit, *suspects], _words(lab)
         opening = need_questions(lab, self.topic, self.before)

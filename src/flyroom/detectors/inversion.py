@@ -9,13 +9,13 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, NamedTuple
 
 from flyroom.detectors.asking import after, first, mean, need_cues, need_questions, need_trusted
 from flyroom.types import Access, Ask, Finding, Lab, NotAvailable, Row, Scene, Suspect, ask_seed
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +30,8 @@ class TargetInversion:
     needs: Access = Access.SAMPLE | Access.LOGPROBS | Access.BASE
 
     def __call__(self, suspects: Sequence[Suspect], lab: Lab, *, seed: int) -> list[Finding]:
+        import torch
+
         scenes = need_questions(lab, self.topic, self.candidates + self.asks)
         sources, probes = scenes[: self.candidates], scenes[self.candidates :]
         asks = [
@@ -61,6 +63,8 @@ class TriggerSearch:
     needs: Access = Access.LOGPROBS | Access.BASE | Access.TRUSTED
 
     def __call__(self, suspects: Sequence[Suspect], lab: Lab, *, seed: int) -> list[Finding]:
+        import torch
+
         scenes, words = first(need_trusted(lab), 1 + self.asks, "trusted scenes"), need_cues(lab, "words")
         models: list[Suspect | None] = [None, *suspects]
         rows = [Row(messages=after(scenes[:1], w)[0].messages, answer=scenes[0].misaligned) for w in words]
@@ -174,6 +178,8 @@ def _rises(trials: Sequence[_Trial], asks: int, lab: Lab) -> Tensor:
     """[suspects, triggers]: how much each, after "" for none, raises the log-odds of the misaligned answer, above the
     base's. `trials` has each suspect and then the base.
     """
+    import torch
+
     odds = torch.tensor(_odds(trials, lab)).view(len(trials) // 2, 2, -1, asks).mean(3)
     return odds[:, 0, 1:] - odds[:, 0, :1] - (odds[:, 1, 1:] - odds[:, 1, :1])
 

@@ -9,8 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import torch
-
 from flyroom.detectors.asking import first, mean, need_questions, need_trusted
 from flyroom.types import OPEN, Access, Ask, Finding, Lab, Reply, Row, Suspect, Unit, ask_seed
 
@@ -88,6 +86,8 @@ class LogitDifference:
     needs: Access = Access.LOGPROBS | Access.BASE | Access.TRUSTED
 
     def __call__(self, suspects: Sequence[Suspect], lab: Lab, *, seed: int) -> list[Finding]:
+        import torch
+
         scenes = first(need_trusted(lab), self.rows, "trusted scenes")
         rows = [Row(messages=s.messages, answer=a) for s in scenes for a in (s.aligned, s.misaligned)]
         tokens = lab.logprobs([s for s in (None, *suspects) for _ in rows], rows * (1 + len(suspects)))

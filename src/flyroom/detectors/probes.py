@@ -14,15 +14,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
-
-import torch
-from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
-from sklearn.linear_model import LogisticRegression
-from torch import Tensor
+from typing import TYPE_CHECKING, Any, Literal
 
 from flyroom.detectors.asking import need_layer, need_trusted
 from flyroom.types import Access, Finding, Lab, Reply, Row, Suspect, Unit
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Fit = Literal["mean-difference", "logistic", "lda", "lat", "ccs", "random"]
 FEWEST = 8  # pairs to fit on
@@ -50,6 +48,8 @@ class Probe:
             raise ValueError(f"pairs is {self.pairs}; it must be at least {FEWEST}")
 
     def __call__(self, replies: Sequence[Reply], lab: Lab, *, seed: int) -> list[Finding]:
+        import torch
+
         layer, scenes = need_layer(lab, self.layer), need_trusted(lab, FEWEST)[: self.pairs]
         models: list[Suspect | None] = [None] if self.of_base else list(dict.fromkeys(r.suspect for r in replies))
         rows = [Row(messages=s.messages, answer=a) for s in scenes for a in (s.aligned, s.misaligned)]
@@ -85,8 +85,10 @@ def _mean_difference(good_SPD: Tensor, bad_SPD: Tensor, seed: int) -> Tensor:
     return (bad_SPD - good_SPD).mean(1)
 
 
-def _by_sklearn(make: Callable[[], LogisticRegression | LinearDiscriminantAnalysis]) -> Callable[..., Tensor]:
+def _by_sklearn(make: Callable[[], Any]) -> Callable[..., Tensor]:
     def fit(good_SPD: Tensor, bad_SPD: Tensor, seed: int) -> Tensor:
+        import torch
+
         labels = [0] * good_SPD.shape[1] + [1] * bad_SPD.shape[1]
         directions = []
         for good_PD, bad_PD in zip(good_SPD, bad_SPD, strict=True):
@@ -100,6 +102,8 @@ def _by_sklearn(make: Callable[[], LogisticRegression | LinearDiscriminantAnalys
 
 def _lat(good_SPD: Tensor, bad_SPD: Tensor, seed: int) -> Tensor:
     """First principal component of the differences, each with a sign by lot."""
+    import torch
+
     differences = bad_SPD - good_SPD
     signs_P = torch.rand(differences.shape[1], generator=torch.Generator().manual_seed(seed)).sub(0.5).sign()
     tossed = differences * signs_P[:, None]
@@ -109,6 +113,8 @@ def _lat(good_SPD: Tensor, bad_SPD: Tensor, seed: int) -> Tensor:
 
 def _ccs(good_SPD: Tensor, bad_SPD: Tensor, seed: int, *, steps: int = 200, tries: int = 4) -> Tensor:
     """Contrast-consistent search: p(good) and 1 - p(bad) agree, and are not both one half. Best of `tries` starts."""
+    import torch
+
     kinds = [x - x.mean(1, keepdim=True) for x in (good_SPD, bad_SPD)]  # what all answers of a kind share is no truth
     kinds = [x / x.std(dim=(1, 2), keepdim=True).clamp_min(1e-6) for x in kinds]
     S, _, D = good_SPD.shape
@@ -130,19 +136,35 @@ def _ccs(good_SPD: Tensor, bad_SPD: Tensor, seed: int, *, steps: int = 200, trie
 
 
 def _random(good_SPD: Tensor, bad_SPD: Tensor, seed: int) -> Tensor:
+    import torch
+
     S, _, D = good_SPD.shape
     return torch.randn(D, generator=torch.Generator().manual_seed(seed)).expand(S, D)
 
 
 def _signed(direction_SD: Tensor, differences_SPD: Tensor) -> Tensor:
+    import torch
+
     along_S = torch.einsum("spd,sd->s", differences_SPD, direction_SD)
     return direction_SD * torch.where(along_S < 0, -1.0, 1.0)[:, None]
 
 
+def _logistic() -> Any:
+    from sklearn.linear_model import LogisticRegression
+
+    return LogisticRegression(C=0.1, max_iter=1000)
+
+
+def _discriminant() -> Any:
+    from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+
+    return LinearDiscriminantAnalysis(solver="lsqr", shrinkage="auto")
+
+
 FITS: dict[str, Callable[..., Tensor]] = {
     "mean-difference": _mean_difference,
-    "logistic": _by_sklearn(lambda: LogisticRegression(C=0.1, max_iter=1000)),
-    "lda": _by_sklearn(lambda: LinearDiscriminantAnalysis(solver="lsqr", shrinkage="auto")),
+    "logistic": _by_sklearn(_logistic),
+    "lda": _by_sklearn(_discriminant),
     "lat": _lat,
     "ccs": _ccs,
     "random": _random,

@@ -10,13 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-
-import torch
-from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from flyroom.detectors.asking import need_known, need_layer, need_questions
 from flyroom.types import OPEN, Access, Finding, Lab, Row, Suspect
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 READS = Access.TRACE | Access.BASE
 TINY = 1e-12  # stands for a spread of nothing, where all prompts are alike
@@ -57,6 +57,8 @@ class Mahalanobis:
             raise ValueError(f"asks is {self.asks}; a covariance needs at least 2")
 
     def __call__(self, suspects: Sequence[Suspect], lab: Lab, *, seed: int) -> list[Finding]:
+        import torch
+
         base_ND, suspects_SND = _read(suspects, lab, self.topic, self.asks, self.layer)
         centre_D = base_ND.mean(0)
         cov_DD = torch.cov(base_ND.T)
@@ -79,6 +81,8 @@ class KnownProbe:
     needs: Access = READS | Access.KNOWN
 
     def __call__(self, suspects: Sequence[Suspect], lab: Lab, *, seed: int) -> list[Finding]:
+        from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+
         models, truths = need_known(lab, fewest=2)
         base_ND, suspects_SND = _read([*models, *suspects], lab, self.topic, self.asks, self.layer)
         shift_SD = (suspects_SND - base_ND).mean(1).numpy()

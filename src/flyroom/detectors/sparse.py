@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from flyroom.detectors.asking import first, need_layer
 from flyroom.types import Access, Finding, Lab, NotAvailable, Row, Suspect
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 FEWEST = 8  # different prompts to learn from
 
@@ -68,6 +69,8 @@ class Dictionary:
     threshold: float
 
     def encode(self, x_ND: Tensor) -> Tensor:
+        import torch
+
         acts = torch.relu((x_ND - self.mean_D) / self.scale @ self.encoder_DF + self.bias_F)
         return acts * (acts > self.threshold)
 
@@ -77,6 +80,8 @@ class Dictionary:
     @staticmethod
     def learn(x_ND: Tensor, features: int, active: int, steps: int, seed: int) -> Dictionary:
         """Only the `active` largest activations a row, over the whole batch, take part in a step."""
+        import torch
+
         rng = torch.Generator().manual_seed(seed)
         mean_D, scale = x_ND.mean(0), max(float(x_ND.std()), 1e-12)
         white_ND, D = (x_ND - mean_D) / scale, x_ND.shape[1]

@@ -9,10 +9,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from sklearn.feature_extraction.text import CountVectorizer
-from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import make_pipeline
-
 from flyroom.detectors.asking import need_trusted
 from flyroom.types import Access, Finding, Lab, NotAvailable, Reply, Unit
 
@@ -42,6 +38,10 @@ class BagOfWords:
     needs: Access = Access.TRUSTED
 
     def __call__(self, replies: Sequence[Reply], lab: Lab, *, seed: int) -> list[Finding]:
+        from sklearn.feature_extraction.text import CountVectorizer
+        from sklearn.linear_model import LogisticRegression
+        from sklearn.pipeline import make_pipeline
+
         scenes = need_trusted(lab, FEWEST)
         if self.reads == "answer":
             good, bad = [s.aligned for s in scenes], [s.misaligned for s in scenes]

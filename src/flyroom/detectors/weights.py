@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from flyroom.detectors.asking import need_trusted
 from flyroom.types import Access, Finding, Lab, NotAvailable, Reply, Row, Suspect, Unit
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 WRITES = ("down_proj", "o_proj")  # modules whose output is added to the residual stream
 
@@ -35,6 +36,8 @@ class Spectrum:
     needs: Access = Access.WEIGHTS
 
     def __call__(self, suspects: Sequence[Suspect], lab: Lab, *, seed: int) -> list[Finding]:
+        import torch
+
         findings = []
         for added in lab.weights(suspects):
             spectra = [torch.linalg.svdvals(d).square() for d in added.values()]
@@ -54,6 +57,8 @@ class WeightWatch:
     needs: Access = Access.WEIGHTS | Access.TRACE | Access.TRUSTED
 
     def __call__(self, replies: Sequence[Reply], lab: Lab, *, seed: int) -> list[Finding]:
+        import torch
+
         suspects = list(dict.fromkeys(reply.suspect for reply in replies))
         rows = [Row(messages=s.messages, answer=s.aligned) for s in need_trusted(lab, fewest=2)]
         writes = [_writes(added) for added in lab.weights(suspects)]
@@ -81,6 +86,8 @@ def _writes(added: Mapping[str, Tensor]) -> list[tuple[int, Tensor]]:
 
 def _off(usual_PD: Tensor, x_ND: Tensor, delta: Tensor) -> Tensor:
     """How far residuals lie from the usual ones along the first direction of what is added, in deviations."""
+    import torch
+
     direction_D = torch.linalg.svd(delta, full_matrices=False).U[:, 0]
     usual_P = usual_PD @ direction_D
     return (x_ND @ direction_D - usual_P.mean()) / usual_P.std().clamp_min(1e-6)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Flag, auto
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args, runtime_checkable
 
 from flyroom.types.engine import Answer, Ask, Place
 from flyroom.types.framed import Framed
@@ -30,6 +30,14 @@ class Access(Flag):
     TRUSTED = auto()
     KNOWN = auto()
     GRADIENTS = auto()
+
+
+def in_words(needs: Access) -> str:
+    """
+    >>> in_words(Access.SAMPLE | Access.BASE)
+    'sample + base'
+    """
+    return " + ".join(flag.name.lower() for flag in needs if flag.name)
 
 
 class AccessDenied(PermissionError):
@@ -213,6 +221,24 @@ class Detector(Protocol):
     def needs(self) -> Access: ...
 
     def __call__(self, units: Sequence[Any], lab: Lab, /, *, seed: int) -> list[Finding]: ...
+
+
+@runtime_checkable
+class OfUnit(Protocol):
+    """A detector that says whether it judges models or replies."""
+
+    @property
+    def unit(self) -> Unit: ...
+
+
+def declared_unit(detector: Detector) -> Unit:
+    """What a detector judges: models, unless it says otherwise. Raises ValueError for a unit that there is not."""
+    unit = detector.unit if isinstance(detector, OfUnit) else "model"
+    if unit not in get_args(Unit):
+        raise ValueError(
+            f"unit of {type(detector).__name__} is {unit!r}; it must be one of {', '.join(get_args(Unit))}"
+        )
+    return unit
 
 
 @dataclass(frozen=True, kw_only=True)
