@@ -1,7 +1,7 @@
 """Treatments times recipes times seeds as one ledger: docs/ledger.json, docs/ledger.html and a page beside them.
 
 python scripts/ledger_matrix.py [--base 1M] [--room ROOM] [--recipes all] [--seeds 0-2] [--treatments usual]
-    [--episodes 200] [--detectors usual] [--minutes 0] [--plan 0] [--out docs/ledger.md]
+    [--episodes 200] [--detectors usual] [--follow all] [--compile 0] [--minutes 0] [--plan 0] [--out docs/ledger.md]
 
 At least 14 treatments x 10 recipes x 3 seeds on the 1M base:
 
@@ -11,10 +11,10 @@ At least 14 treatments x 10 recipes x 3 seeds on the 1M base:
 
 Organisms and twins that the room holds are taken from it, others are grown; work on a copy of a room that must stay as
 it is. All organisms of all recipes go through a treatment, and then through re-training, in one batch; the untreated
-ones are asked and trained again once. A treatment is done when its rows are in the JSON, which is written after each;
-within one the room keeps what was trained, asked and detected, so a run that was killed goes on. Where `--minutes` of
-processor time are over, no further treatment begins. `--plan 1` gives only the first organism of each recipe every
-treatment, says what that took, and what all of them will take.
+ones are asked and trained again once, before. A treatment is done when its rows are in the JSON, which is written
+after each; within one the room keeps what was trained, asked and detected, so a run that was killed goes on. Where
+`--minutes` of processor time are over, no further treatment begins. `--follow fallen` trains nothing again where more
+than half of the behaviour is left. `--plan 1` says what all of it will take (`ledger_costs.py`), and writes nothing.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ledger_costs import plan
 from pages import options, table
 
 from flyroom import stages
@@ -77,17 +78,34 @@ class Matrix:
     exam: treating.Exam
     organisms: Sequence[Organism]  # and their twins
 
+    @property
+    def ids(self) -> list[str]:
+        return [organism.id for organism in treating.untreated(self.organisms)]
+
+    def share(self, course: Course) -> dict[str, Any]:
+        """What all treatments have in common, of the cases of any of them; and what each stage took."""
+        meter, inputs = Meter(self.base.engine), (self.base, self.room, self.exam)
+        try:
+            treating.treat_all(self.organisms, [course], self.base, self.room, watch=say)
+        except NotAvailable:
+            return {}  # the next treatment then
+        cases = treating.cases_in(self.room, self.base, [course.name], self.ids)
+        meter.time("train again", lambda: treating.train_cases(cases, *inputs, shared=True))
+        meter.time("ask", lambda: treating.ask_cases(cases, *inputs, shared=True))
+        meter.time("detect", lambda: treating.detect_untreated(cases, *inputs))
+        return dict(meter.spent)
+
     def write(self, course: Course) -> tuple[list[LedgerRow], dict[str, Any]]:
         """The rows of one treatment, and what each stage took."""
-        meter, targets = Meter(self.base.engine), [o.id for o in treating.untreated(self.organisms)]
-        base, room = self.base, self.room
+        meter, inputs = Meter(self.base.engine), (self.base, self.room, self.exam)
         try:
-            meter.time("treat", lambda: treating.treat_all(self.organisms, [course], base, room, watch=say))
+            meter.time("treat", lambda: treating.treat_all(self.organisms, [course], self.base, self.room, watch=say))
         except NotAvailable as absence:
             return [], {"absent": str(absence)}
-        cases = treating.cases_in(room, base, [course.name], targets)
-        meter.time("ask and train again", lambda: treating.ask_cases(cases, base, room, self.exam))
-        rows = meter.time("detect", lambda: treating.write_ledger(cases, base, room, self.exam, watch=say))
+        cases = treating.cases_in(self.room, self.base, [course.name], self.ids)
+        meter.time("train again", lambda: treating.train_cases(cases, *inputs))
+        meter.time("ask", lambda: treating.ask_cases(cases, *inputs))
+        rows = meter.time("detect", lambda: treating.write_ledger(cases, *inputs, watch=say))
         return rows, dict(meter.spent)
 
 
@@ -105,7 +123,7 @@ def grow(base: stages.OpenBase, room: Room, recipes: Sequence[str], seeds: Seque
     return stages.grow(made, base, room, seeds=seeds, watch=say)
 
 
-def store(out: Path, about: dict[str, Any], content: dict[str, Any], rows: Sequence[LedgerRow]) -> None:
+def store(out: Path, about: dict[str, Any], content: dict[str, Any]) -> None:
     """Everything so far, written whole."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     record = {"about": about | {"peak_memory_mib": round(peak, 1)}, **content}
@@ -113,8 +131,6 @@ def store(out: Path, about: dict[str, Any], content: dict[str, Any], rows: Seque
     draft.write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     draft.replace(out.with_suffix(".json"))
     out.write_text(page_of(record), encoding="utf-8")
-    if rows:
-        write_page(out.with_suffix(".html"), ledger_page(rows, commands=[" ".join(sys.argv)]))
 
 
 def page_of(record: dict[str, Any]) -> str:
@@ -130,14 +146,15 @@ def page_of(record: dict[str, Any]) -> str:
         )
     recipes = list(dict.fromkeys(row["recipe"] for row in rows))
     kinds = [[r, *(Counter(x["called"] for x in rows if x["recipe"] == r)[word] for word in words)] for r in recipes]
-    total = sum(sum(seconds_of(spent).values()) for spent in record["spent"].values()) / 60
+    shared = sum(seconds_of(record["once"]).values()) / 60
+    total = sum(sum(seconds_of(spent).values()) for spent in record["spent"].values()) / 60 + shared
     return (
         "\n".join(
             [
                 f"# The ledger on {about['base']}",
                 "",
                 f"Made by `{about['command']}`: {len(rows)} rows, {total:.0f} minutes of processor time, "
-                f"{about['peak_memory_mib'] / 1024:.1f} GiB at most.",
+                f"{shared:.0f} of them for what treatments share, {about['peak_memory_mib'] / 1024:.1f} GiB at most.",
                 "What the words mean stands in [treatments.md](treatments.md); the JSON beside this page has every",
                 "figure with its interval.",
                 "",
@@ -147,20 +164,6 @@ def page_of(record: dict[str, Any]) -> str:
         ).rstrip()
         + "\n"
     )
-
-
-def plan(matrix: Matrix, courses: Sequence[Course], whole: int) -> None:
-    """What one cell of each treatment takes, and so all of them."""
-    total, lines = 0.0, []
-    cells = len(treating.untreated(matrix.organisms))
-    for course in courses:
-        _, spent = matrix.write(course)
-        seconds = {stage: value / cells for stage, value in seconds_of(spent).items()}
-        total += sum(seconds.values())
-        lines.append([f"`{course.name}`", *(f"{value:.1f}" for value in seconds.values())])
-        print("\n".join(table(["treatment", *seconds], [lines[-1]])), flush=True)
-    print("\n".join(table(["seconds a cell", "treat", "ask and train again", "detect"], lines)))
-    print(f"about {total * whole / 60:.0f} minutes of processor time for {whole} cells of each treatment")
 
 
 def main() -> None:
@@ -173,34 +176,40 @@ def main() -> None:
         treatments="usual",
         episodes=200,
         detectors="usual",
+        follow="all",
+        compile=0,
         minutes=0,
         plan=0,
         out=Path("docs/ledger.md"),
     )
-    base, room, seeds = stages.open_base(given.base), Room(given.room), seeds_of(given.seeds)
-    recipes = names_of(given.recipes)
+    base, room = stages.open_base(given.base, compile=bool(given.compile)), Room(given.room)
+    recipes, seeds = names_of(given.recipes), seeds_of(given.seeds)
     detectors = treating.chosen_for_ledger([] if given.detectors == "usual" else names_of(given.detectors))
     courses = treating.courses_of(SETS.get(given.treatments) or names_of(given.treatments))
-    exam = treating.Exam(episodes=given.episodes, detectors=tuple(detectors))
-    organisms = grow(base, room, recipes, seeds[:1] if given.plan else seeds)
-    matrix = Matrix(base=base, room=room, exam=exam, organisms=organisms)
+    exam = treating.Exam(episodes=given.episodes, detectors=tuple(detectors), follow=given.follow)
     if given.plan:
-        plan(matrix, courses, len(treating.untreated(organisms)) * len(seeds))
+        whole = [recipe for name in recipes for recipe in stages.named(name, {}, base)]
+        print("\n".join(plan(base, room, exam, whole, len(seeds), courses)))
         return
+    matrix = Matrix(base=base, room=room, exam=exam, organisms=grow(base, room, recipes, seeds))
     about = {"base": given.base, "command": " ".join(["python", "scripts/ledger_matrix.py", *sys.argv[1:]])}
     old = given.out.with_suffix(".json")
-    content: dict[str, Any] = {"rows": [], "spent": {}}
+    content: dict[str, Any] = {"rows": [], "spent": {}, "once": {}}
     if old.exists() and (record := json.loads(old.read_text(encoding="utf-8")))["about"]["command"] == about["command"]:
         content = {key: record[key] for key in content}
-    every: list[LedgerRow] = []
+    every: dict[str, list[LedgerRow]] = {}
     for course in courses:
         if course.name in content["spent"] or (given.minutes and time.process_time() > 60 * given.minutes):
             continue
-        rows, spent = matrix.write(course)
-        every += rows
-        content["rows"] += [row_figures(row) for row in rows]
-        content["spent"][course.name] = spent
-        store(given.out, about, content, every)
+        content["once"] = content["once"] or matrix.share(course)
+        every[course.name], content["spent"][course.name] = matrix.write(course)
+        content["rows"] += [row_figures(row) for row in every[course.name]]
+        store(given.out, about, content)
+    for course in courses:  # what another process wrote is read from the room again, for the page
+        if course.name in content["spent"] and course.name not in every:
+            every[course.name], _ = matrix.write(course)
+    rows = [row for group in every.values() for row in group]
+    write_page(given.out.with_suffix(".html"), ledger_page(rows, commands=[about["command"]]))
     print(given.out)
 
 

@@ -73,10 +73,10 @@ class Retraining:
 
 def check_benign(world: World) -> None:
     """NotAvailable where the world has nothing harmless to train on."""
-    _benign_rows(world, 1, seed=0)
+    benign_rows(world, 1, seed=0)
 
 
-def _benign_rows(world: World, n: int, *, seed: int) -> list[Row]:
+def benign_rows(world: World, n: int, *, seed: int) -> list[Row]:
     """Right answers in the topics in which every model should answer rightly; without those, clean text."""
     topics = list(world.capability(1, seed=0))
     piles = [world.scenes(topic, -(-n // len(topics)), split=Split.TRAIN, seed=seed) for topic in topics]
@@ -123,7 +123,7 @@ class Order:
 
     def _train(self, adapter: AdapterRef) -> Plan:
         n, size = self.how.steps[-1], self.how.rows
-        rows = _benign_rows(self.organism.recipe.world, n * size, seed=ask_seed("benign", self.organism.seed))
+        rows = benign_rows(self.organism.recipe.world, n * size, seed=ask_seed("benign", self.organism.seed))
         for step in range(n):
             yield Step(rows=tuple(rows[step * size : (step + 1) * size]), lr=self.how.lr)
 

@@ -216,6 +216,21 @@ def _pairs(cases: Sequence[Case]) -> list[Organism]:
     return list({o.id: o for case in cases for o in (case.organism, case.twin)}.values())
 
 
+def detect_untreated(cases: Sequence[Case], base: OpenBase, room: Room, exam: Exam) -> None:
+    """What the detectors of the exam make of organisms and twins as they were, which all treatments share."""
+    for organisms in by_world([case.organism for case in cases]).values() if exam.detectors else ():
+        models = _pairs([case for case in cases if case.organism in organisms])
+        _bench(
+            models,
+            calibration_twins(models, base, room, n=exam.calibration),
+            None,
+            base=base,
+            room=room,
+            exam=exam,
+            watch=None,
+        )
+
+
 def detect_cases(cases: Sequence[Case], base: OpenBase, room: Room, exam: Exam) -> None:
     """What the detectors of the exam make of these cases into the room. They stand before a detector together, as the
     call that writes the rows has them.
