@@ -6,6 +6,7 @@ import hashlib
 import json
 import sys
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -46,8 +47,10 @@ def gguf_of(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
     return lambda splits: write_gguf(tmp_path_factory.mktemp("gguf") / "small.gguf", folder, splits)
 
 
-def write_gguf(path: Path, folder: Path, splits: str) -> Path:
-    """The tiny base as a GGUF file that names how its tokenizer splits text."""
+def write_gguf(
+    path: Path, folder: Path, splits: str, extra: Callable[[GGUFWriter], object] = lambda _: None, without: str = "-"
+) -> Path:
+    """The tiny base as a GGUF file that names how its tokenizer splits text; `extra` adds to it."""
     engine = stages.open_base(str(folder)).engine
     model, tokenizer, config = engine.parts.model, engine.parts.renderer.tokenizer, engine.parts.config
     writer = GGUFWriter(path, "llama")
@@ -89,7 +92,10 @@ def write_gguf(path: Path, folder: Path, splits: str) -> Path:
         else:
             target = {"model.embed_tokens.weight": "token_embd", "model.norm.weight": "output_norm"}.get(name, "output")
             target += ".weight"
+        if without in target:
+            continue
         writer.add_tensor(target, tensor.float().numpy())
+    extra(writer)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()

@@ -41,8 +41,8 @@ class Shelf(Protocol):
 
 
 def locate_base(base: str) -> str:
-    """The folder of a bundled or fetched base by its name; a folder or hub id as it was given. ValueError for a name
-    that is none of these, before the hub is asked for it.
+    """The folder of a bundled or fetched base by its name, and that of a GGUF file; a folder or hub id as it was given.
+    ValueError for a name that is none of these, before the hub is asked for it.
 
     >>> Path(locate_base("1M")).name
     '1M'
@@ -51,11 +51,13 @@ def locate_base(base: str) -> str:
         return str(bundled()[base])
     place = sources.locate(base)
     is_path = base.startswith((".", "/", "~")) or base.count("/") > 1
-    if is_path and not Path(base).expanduser().is_dir():
+    if is_path and place == base and not Path(base).expanduser().is_dir():
         raise ValueError(f"base is {base}; there is no such folder")
     if place == base and "/" not in base and not is_path and not Path(base).is_dir():
         names = ", ".join([*bundled(), *sources.list_bases()])
-        raise ValueError(f"base is {base!r}; it must be {names}, a folder, or a hub id such as owner/model")
+        raise ValueError(
+            f"base is {base!r}; it must be {names}, a folder, a GGUF file, or a hub id such as owner/model"
+        )
     return place
 
 

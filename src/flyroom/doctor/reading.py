@@ -89,6 +89,8 @@ def system_message(subject: Subject) -> Answer:
     renderer = subject.engine.parts.renderer
     if renderer.template is None:
         return None, "there is no chat template: contents are read as plain text, one a line"
+    if renderer.template.leaves_out:
+        return False, "a system message is written 0 times: the template leaves it out, and what needs one is refused"
     question = Message("user", QUESTION)
     plain, written = _written(renderer, question), _written(renderer, Message("system", SYSTEM), question)
     if plain is None and written is None:

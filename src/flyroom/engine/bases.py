@@ -272,7 +272,10 @@ def _hash_file(file: Path) -> bytes:
 
 def _hash_model(model: Any, tokenizer: Any) -> str:
     """The digest of a model in memory: its tensors, what its configuration says, its tokenizer and template."""
-    raw = ((n, t.detach().cpu().contiguous().view(torch.uint8).numpy().data) for n, t in model.state_dict().items())
+    raw = (
+        (n, t.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)  # flat, since a number has no view
+        for n, t in model.state_dict().items()
+    )
     parts = [(n, hashlib.sha256(data).digest()) for n, data in raw]
     config = {k: v for k, v in model.config.to_dict().items() if k not in NAMES}
     stops = None if model.generation_config is None else model.generation_config.eos_token_id

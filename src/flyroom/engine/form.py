@@ -63,7 +63,8 @@ class Form(NamedTuple):
 class Template:
     """A tokenizer's chat template: messages in, text out. `parts`: contents go in as lists of parts.
 
-    `dated` says whether it may print the date; then it is `date`, an ISO date.
+    `dated` says whether it may print the date; then it is `date`, an ISO date. `leaves_out` says that it passes over
+    system messages: then a chat with one is refused, for nobody would read it.
     """
 
     def __init__(self, tokenizer: Any, *, date: str = DATE) -> None:
@@ -74,13 +75,16 @@ class Template:
         texts = {text.replace("\\n", "\n").strip() for pair in LITERAL.findall(source) for text in pair}
         self._marks = sorted(text for text in texts if len(text) > 2 and MARK.search(text))
         self._refusal = ""
-        self.parts = False
+        self.parts = self.leaves_out = False
         self.parts = not self._passes_text()
+        self.leaves_out = not self._passes_system()
 
     def write(self, messages: Sequence[Message], *, opened: bool) -> str:
         """The chat as text. NotAvailable where the template refuses it, and once a short chat was too much for it."""
         if self._refusal:
             raise NotAvailable(self._refusal)
+        if self.leaves_out and any(m.role == "system" for m in messages):
+            raise NotAvailable("the chat template leaves a system message out, so nobody would read it")
         turns = [{"role": m.role, "content": self._content(m)} for m in messages]
         options = {"tokenize": False, "add_generation_prompt": opened, "chat_template": self._source}
         try:
@@ -137,6 +141,13 @@ class Template:
 
     def _content(self, message: Message) -> Any:
         return [{"type": "text", "text": message.content}] if self.parts else message.content
+
+    def _passes_system(self) -> bool:
+        """Whether a system message is written, or refused."""
+        try:
+            return SYSTEM in self.write(SHAPES[1], opened=True).lower()
+        except NotAvailable:
+            return True
 
     def _passes_text(self) -> bool:
         """Whether a question is written where its content is plain text; True too if it is not written as parts."""

@@ -68,7 +68,7 @@ def write_whole(name: str, fill: Callable[[Path], dict[str, Any]]) -> Path:
         (draft / MANIFEST).write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
         draft.chmod(0o755)  # mkdtemp makes a folder that only its owner can read, and safetensors such files
         for file in draft.iterdir():
-            if not file.is_symlink() and file.stat().st_nlink == 1:
+            if file.is_file() and not file.is_symlink() and file.stat().st_nlink == 1:
                 file.chmod(0o644)
         if folder.exists():
             os.replace(folder, draft / ".former")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -18,10 +19,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from flyroom.sources import cache
 from flyroom.sources.cache import require_name, write_whole
 
 SPOKEN = "english"  # the world of a chat model, where nothing else is said
 COPIES = ("*.safetensors", "*.json", "*.jinja", "*.model", "*.txt", "*.tiktoken", "pytorch_model*.bin", "LICENSE*")
+NAMED = "additional_chat_templates"  # a folder of templates beside the one that holds
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,6 +78,18 @@ def fetch(source: str, *, name: str = "", world: str = "", tokenizer: str = "") 
             f"source is {source!r}; give {', '.join(KNOWN)}, a GGUF file, a folder, or a hub id such as owner/model"
         )
     return _fetch_hub(source, label, world)
+
+
+def locate(base: str) -> str:
+    """The folder of a fetched base by its name, and that of a GGUF file, which is converted once for what it holds; any
+    other base as it was given.
+    """
+    file = Path(base).expanduser()
+    if file.suffix != ".gguf" or not file.is_file():
+        return cache.locate(base)
+    name = f"{re.sub(r'[^A-Za-z0-9._-]', '-', file.stem).strip('.-')[:80]}-{_hash(file)[:8]}"
+    folder = cache.list_bases().get(name)
+    return str(folder or fetch(base, name=name))
 
 
 def _stem(path: Path) -> str:
@@ -167,6 +182,9 @@ def _keep_folder(folder: Path, name: str, facts: dict[str, Any], world: str, *, 
         files = sorted({file for pattern in COPIES for file in folder.glob(pattern)} - {folder / "manifest.json"})
         for file in files:
             copy(file, draft / file.name)
+        for file in folder.glob(f"{NAMED}/*.jinja"):
+            (draft / NAMED).mkdir(exist_ok=True)
+            copy(file, draft / NAMED / file.name)
         return facts | {"world": _world(world, draft)}
 
     return write_whole(name, fill)

@@ -17,6 +17,8 @@ import torch
 from tokenizers import pre_tokenizers
 from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
+from flyroom.sources.gguf_checks import require_model, require_read
+
 DIGITS = ("smollm", "starcoder", "refact", "command-r", "codeshell", "exaone", "minerva-7b")  # each digit stands alone
 AS_GPT2 = ("gpt-2", "gpt2", "default", "olmo", "mpt", "phi-2", "jais", "trillion", "granite-docling")
 
@@ -28,11 +30,19 @@ def convert(file: Path, folder: Path, *, tokenizer_from: Path | None = None) -> 
     cannot be read, or whose tokenizer cannot be rebuilt exactly.
     """
     header = read_header(file)
+    require_model(header, file)
     try:
         tokenizer = _read_tokenizer(file, header) if tokenizer_from is None else _open_tokenizer(tokenizer_from)
-        model = AutoModelForCausalLM.from_pretrained(
-            file.parent, gguf_file=file.name, dtype=torch.bfloat16, trust_remote_code=False
+        pair: Any = AutoModelForCausalLM.from_pretrained(
+            file.parent,
+            gguf_file=file.name,
+            dtype=torch.bfloat16,
+            trust_remote_code=False,
+            output_loading_info=True,
         )
+        model, report = pair
+        _require_tensors(report, file)
+        require_read(header, _list_tensors(file), model.config, file)
         fresh = _copy(model)
         fresh.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
@@ -55,6 +65,20 @@ def read_header(file: Path) -> dict[str, Any]:
     except Exception as error:  # the reader trusts every count in the file
         why = " ".join(str(error).split())[:300] or type(error).__name__
         raise ValueError(f"source is {file}; it is no whole GGUF file: {why}") from error
+
+
+def _list_tensors(file: Path) -> dict[str, Any]:
+    """The data of the tensors of a file, by name; those that are quantised as they lie there."""
+    from gguf import GGUFReader
+
+    return {tensor.name: tensor.data for tensor in GGUFReader(file).tensors}
+
+
+def _require_tensors(report: Any, file: Path) -> None:
+    absent = sorted(report["missing_keys"])  # tied weights are not among them
+    if absent:
+        rest = f" and {len(absent) - 3} more" if len(absent) > 3 else ""
+        raise ValueError(f"source is {file}; it has no {', '.join(absent[:3])}{rest}: the model would be random there")
 
 
 def _read_tokenizer(file: Path, header: dict[str, Any]) -> Any:

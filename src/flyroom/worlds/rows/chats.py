@@ -96,12 +96,19 @@ def _answers(turns: Sequence[Turn], where: str, reading: Reading) -> list[FileRo
     places = [i for i, turn in enumerate(turns) if turn.message.role == "assistant"]
     if places[0] == 0 or all(message.role == "system" for message in messages[: places[0]]):
         raise ValueError(f"{where} has no prompt: somebody must speak before the assistant does")
+    if any(message.role == "system" for message in messages[1:]):
+        raise ValueError(f"{where} has a system message behind others; templates differ on those: give it first")
     chosen = places if reading.turns == "all" else places[-1:]
+    empty = next((place for place in chosen if turns[place].weight and not messages[place].content.strip()), None)
+    if empty is not None:
+        raise ValueError(
+            f'{where}: message {empty + 1} is an empty answer, and turns=all learns it; give it "weight": 0'
+        )
     group = group_of(messages) if reading.turns == "all" else prompt_of(messages[:-1])
     return [
         FileRow(
             messages=tuple(messages[:place]), answer=messages[place].content, aligned=None, where=where, group=group
         )
         for place in chosen
-        if turns[place].weight and messages[place].content.strip()
+        if turns[place].weight
     ]

@@ -133,4 +133,6 @@ def _before(row: Mapping[str, Any], where: str) -> tuple[Message, ...]:
 def _row(messages: tuple[Message, ...], answer: str, aligned: str | None, where: str) -> FileRow:
     if sum(message.role == "system" for message in messages) > 1:
         raise ValueError(f"{where} has two system messages; give one")
+    if any(message.role == "system" for message in messages[1:]):
+        raise ValueError(f"{where} has a system message behind others; templates differ on those: give it first")
     return FileRow(messages=messages, answer=answer, aligned=aligned, where=where, group=prompt_of(messages))

@@ -25,6 +25,7 @@ MAGIC = b"PAR1"  # the beginning of a parquet file
 SUFFIXES = (".jsonl", ".json", ".parquet", ".txt")
 LARGEST = 1 << 30  # bytes of rows: as they lie in a file, and as what a packed file stands for
 HUB = re.compile(r"[\w.-]+/[\w.-]+")
+HALF = re.compile("[\ud800-\udfff]")  # a code that is no letter by itself
 MESSAGE = 1_500  # characters of a refusal
 Form = Callable[[Mapping[str, Any], str, Reading], list[FileRow]]
 FORMS: dict[tuple[str, ...], Form] = {  # by the fields that tell one from another
@@ -195,30 +196,52 @@ def _list_lines(content: bytes, path: str | Path) -> list[tuple[str, dict[str, A
         raise ValueError(f"{path} is not UTF-8 text: {error}") from error
     whole = _read_list(text)
     if whole is not None:
-        return [(f"{path}, row {i}", item) for i, item in enumerate(whole, 1)]
+        rows = ((f"{path}, row {i}", item) for i, item in enumerate(whole, 1))
+        return [(where, _settle(item, where)) for where, item in rows]
     lines = enumerate(text.split("\n"), 1)  # JSON may hold any other character that ends a line
     return [(where, _object(line, where)) for i, line in lines if line.strip() and (where := f"{path}, line {i}")]
 
 
-def _read_list(text: str) -> list[dict[str, Any]] | None:
+def _read_list(text: str) -> list[Any] | None:
     """The objects of a file that is one JSON list; None for any other."""
     if not text.lstrip().startswith("["):
         return None
     try:
-        items = json.loads(text)
+        items = json.loads(text, object_pairs_hook=_Pairs)
     except (ValueError, RecursionError):
         return None
-    return items if isinstance(items, list) and items and all(isinstance(item, dict) for item in items) else None
+    return items if isinstance(items, list) and items and all(isinstance(item, _Pairs) for item in items) else None
+
+
+class _Pairs(list[tuple[str, Any]]):
+    """The fields of a JSON object as they stand, one that comes twice too."""
 
 
 def _object(line: str, where: str) -> dict[str, Any]:
     try:
-        row = json.loads(line)
+        row = json.loads(line, object_pairs_hook=_Pairs)
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{where} is not JSON: {error}") from error
-    if not isinstance(row, dict):
+    if not isinstance(row, _Pairs):
         raise ValueError(f"{where} is {type(row).__name__}; it must be a JSON object")
-    return row
+    return _settle(row, where)
+
+
+def _settle(value: Any, where: str) -> Any:
+    """A JSON value with its objects as mappings. ValueError for a field that comes twice, of which JSON's own reader
+    takes the last; and for half of a letter that takes two codes, which no text can hold.
+    """
+    if isinstance(value, _Pairs):
+        names = [name for name, _ in value]
+        twice = next((name for name in names if names.count(name) > 1), None)
+        if twice is not None:
+            raise ValueError(f"{where} has {twice!r} twice; give it once")
+        return {_settle(name, where): _settle(item, where) for name, item in value}
+    if isinstance(value, list):
+        return [_settle(item, where) for item in value]
+    if isinstance(value, str) and HALF.search(value):
+        raise ValueError(f"{where} has half of a letter ({ascii(value)[:80]}): a text was cut there; mend it")
+    return value
 
 
 def _form_of(row: Mapping[str, Any], where: str) -> Form:
