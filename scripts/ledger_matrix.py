@@ -33,6 +33,7 @@ from ledger_costs import plan
 from pages import options, table
 
 from flyroom import stages
+from flyroom.ledger import Retraining
 from flyroom.report import write_page
 from flyroom.report.ledger import ledger_page, row_figures
 from flyroom.room import Room
@@ -186,7 +187,7 @@ def main() -> None:
     recipes, seeds = names_of(given.recipes), seeds_of(given.seeds)
     detectors = treating.chosen_for_ledger([] if given.detectors == "usual" else names_of(given.detectors))
     courses = treating.courses_of(SETS.get(given.treatments) or names_of(given.treatments))
-    exam = treating.Exam(episodes=given.episodes, detectors=tuple(detectors), follow=given.follow)
+    exam = treating.Exam(episodes=given.episodes, how=Retraining(follow=given.follow), detectors=tuple(detectors))
     if given.plan:
         whole = [recipe for name in recipes for recipe in stages.named(name, {}, base)]
         print("\n".join(plan(base, room, exam, whole, len(seeds), courses)))

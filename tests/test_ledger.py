@@ -253,7 +253,7 @@ def test_a_guarded_engine_leaves_base_and_activations_alone() -> None:
 
 
 def book_of(engine: Wide, room: Room | None, follow: Follow = "all") -> dict[str, Any]:
-    return {"engine": engine, "seed": 0, "episodes": 400, "how": HOW, "room": room, "follow": follow}
+    return {"engine": engine, "seed": 0, "episodes": 400, "how": replace(HOW, follow=follow), "room": room}
 
 
 @pytest.fixture(scope="module")
@@ -334,6 +334,7 @@ def test_the_page_and_the_table_say_it_and_escape_what_they_are_told() -> None:
         ({"steps": (0, 10, 5)}, "it must begin with 0 and rise"),
         ({"rows": 0}, "rows is 0"),
         ({"lr": 2.0}, "lr is 2.0"),
+        ({"follow": "some"}, "follow is 'some'; it must be all or fallen"),
     ],
 )
 def test_a_slip_in_the_retraining_is_refused(changes: dict[str, Any], what: str) -> None:

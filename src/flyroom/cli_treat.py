@@ -90,6 +90,7 @@ def treat(
     place = base_of(store, prefixes, base)
     opened = stages.open_base(place)
     organisms = stages.stored(store, opened, prefixes)
+    treating.require_targets(organisms, prefixes)
     log.act(store, "treat", ids=[o.id for o in treating.untreated(organisms)], treatments=[c.name for c in courses])
     with progress() as watch:
         if on is not None:
@@ -149,7 +150,8 @@ def ledger(
     from flyroom.room import Room, place_page
     from flyroom.stages import treating
 
-    how, chosen_names = Retraining(steps=tuple(seeds_of(steps))), names_of(treatments)
+    how = Retraining(steps=tuple(seeds_of(steps)), follow=cast("Follow", follow))  # which says what it must be
+    chosen_names = names_of(treatments)
     instruments = treating.chosen_for_ledger(names_of(detectors))
     exam = treating.Exam(
         seed=seed,
@@ -157,7 +159,6 @@ def ledger(
         how=how,
         detectors=tuple(instruments),
         calibration=calibration,
-        follow=cast("Follow", follow),  # which says what it must be
     )
     if chosen_names:
         treating.chosen_treatments(chosen_names)

@@ -14,9 +14,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from flyroom.ledger import rule
-from flyroom.ledger.book import Book, Case, Follow, guard
+from flyroom.ledger.book import Book, Case, guard
 from flyroom.ledger.guarded import Guarded
-from flyroom.ledger.retraining import Retraining
+from flyroom.ledger.retraining import Follow, Retraining
 from flyroom.types import Engine, LedgerRow, Room, Watch
 
 EPISODES = 200
@@ -31,21 +31,20 @@ def ledger(
     seed: int,
     episodes: int = EPISODES,
     how: Retraining | None = None,
-    follow: Follow = "all",
     room: Room | None = None,
     watch: Watch | None = None,
 ) -> list[LedgerRow]:
     """A row for each case, in order.
 
-    Args: episodes, asked of each model as for a card; how, the benign re-training; follow, which cases are trained
-    again: all, or those that fell. With a room, what was asked and trained before is taken from it.
+    Args: episodes, asked of each model as for a card; how, the benign re-training. With a room, what was asked and
+    trained before is taken from it.
 
     >>> ledger([], None, seed=0)
     []
     """
     if not cases:
         return []
-    book = Book(engine, seed=seed, episodes=episodes, how=how or Retraining(), room=room, follow=follow)
+    book = Book(engine, seed=seed, episodes=episodes, how=how or Retraining(), room=room)
     book.fill(cases, watch)
     return [book.row(case) for case in cases]
 
@@ -58,13 +57,12 @@ def collect(
     episodes: int,
     how: Retraining,
     room: Room,
-    follow: Follow = "all",
     shared: bool = False,
 ) -> None:
     """Put what the rows of these cases are made of into the room, for a process that writes them. `shared`: as much of
     it as all treatments of an organism have in common.
     """
-    Book(engine, seed=seed, episodes=episodes, how=how, room=room, follow=follow).fill(cases, None, shared=shared)
+    Book(engine, seed=seed, episodes=episodes, how=how, room=room).fill(cases, None, shared=shared)
 
 
 def retrain(
@@ -75,8 +73,7 @@ def retrain(
     episodes: int,
     how: Retraining,
     room: Room,
-    follow: Follow = "all",
     shared: bool = False,
 ) -> None:
     """The part of `collect` that trains."""
-    Book(engine, seed=seed, episodes=episodes, how=how, room=room, follow=follow).train(cases, None, shared=shared)
+    Book(engine, seed=seed, episodes=episodes, how=how, room=room).train(cases, None, shared=shared)

@@ -2,15 +2,15 @@
 row of each case.
 
 Every figure hangs on its own case alone: cases of one call share batches, and what belongs to the untreated organism.
-With `follow="fallen"` nothing is trained again for a case whose class is known without it: more than half of the
-behaviour is left, or there was nothing before.
+With `Retraining(follow="fallen")` nothing is trained again for a case whose class is known without it: more than half
+of the behaviour is left, or there was nothing before.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, Literal
+from typing import Any
 
 from flyroom.card.desk import Desk, Draw, Refused
 from flyroom.ledger import asking, rule
@@ -46,7 +46,6 @@ UNFOLLOWED = "only what fell was trained again, and this is called so without it
 SHARED = ("organism", "twin"), ("untreated",)  # models and orders that all treatments of an organism have in common
 Figure = Estimate | NotMeasured
 Detected = Mapping[str, Mapping[str, Figure]]
-Follow = Literal["all", "fallen"]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -73,11 +72,8 @@ def guard(engine: Engine, course: Course, organism: Organism) -> Engine:
 class Book:
     """What the ledger of one call shares: questions by recipe, desks by treatment, and models that were trained."""
 
-    def __init__(
-        self, engine: Engine, *, seed: int, episodes: int, how: Retraining, room: Room | None, follow: Follow = "all"
-    ) -> None:
+    def __init__(self, engine: Engine, *, seed: int, episodes: int, how: Retraining, room: Room | None) -> None:
         self._engine, self._seed, self._episodes, self._how, self._room = engine, seed, episodes, how, room
-        self._follow = follow
         self._plain = Desk(engine, seed=seed, room=room)
         self._desks: dict[str, Desk] = {}
         self._inquiries: dict[str, Inquiry | NotMeasured] = {}
@@ -156,7 +152,7 @@ class Book:
         """All cases together, those that nothing can be asked about apart."""
         for case in cases:
             self.prepare(case)
-        if self._follow == "fallen" and not shared:  # whether it fell must be known before
+        if self._how.follow == "fallen" and not shared:  # whether it fell must be known before
             for case in cases:
                 self._order(case, shared)
             self._work(watch)
@@ -174,7 +170,7 @@ class Book:
     def _why_unfollowed(self, case: Case) -> str:
         """Why nothing is trained again for this case; "" where it is."""
         inquiry = self._inquiry(case)
-        if self._follow == "all" or inquiry is None:
+        if self._how.follow == "all" or inquiry is None:
             return ""
         try:
             verdict = rule.decide_at_once(self._evidence_now(case, inquiry))

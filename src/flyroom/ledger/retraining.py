@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal, get_args
 
 import torch
 
@@ -24,6 +24,7 @@ from flyroom.adapters import widened
 from flyroom.card.desk import fingerprint
 from flyroom.grow import growth_of
 from flyroom.types import (
+    SETTING,
     AdapterRef,
     Engine,
     Entry,
@@ -50,17 +51,19 @@ KIND = "relapse"  # of entries
 FORMAT = 1
 STEPS = (0, 25, 50, 100, 200, 400)  # of benign re-training, after which models are asked
 TENTH = 0.1  # of the dose, for re-implanting
+Follow = Literal["all", "fallen"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Retraining:
-    """How models are trained again: asked after each of `steps`, on `rows` rows a step. Raises ValueError naming the
-    field.
+    """How models are trained again: asked after each of `steps`, on `rows` rows a step. `follow`: whether all are, or
+    those whose class hangs on it, because the behaviour fell. Raises ValueError naming the field.
     """
 
     steps: tuple[int, ...] = STEPS
     rows: int = 16
     lr: float = 1e-3
+    follow: Follow = field(default="all", metadata=SETTING)  # which are trained, and not how
 
     def __post_init__(self) -> None:
         if not self.steps or list(self.steps) != sorted(set(self.steps)) or self.steps[0] != 0:
@@ -69,6 +72,8 @@ class Retraining:
             raise ValueError(f"rows is {self.rows}; it must be at least 1")
         if not 0 < self.lr <= 1:
             raise ValueError(f"lr is {self.lr}; it must be above 0 and at most 1")
+        if self.follow not in get_args(Follow):
+            raise ValueError(f"follow is {self.follow!r}; it must be {' or '.join(get_args(Follow))}")
 
 
 def check_benign(world: World) -> None:

@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any, get_args
+from typing import Any
 
 from flyroom import bench as benching
 from flyroom import treat
 from flyroom.detectors import detectors as every_detector
 from flyroom.judges import cached
 from flyroom.lab import Material
-from flyroom.ledger import EPISODES, Case, Follow, Retraining, collect, guard, ledger, retrain
-from flyroom.lineup import Lineup, is_target
+from flyroom.ledger import EPISODES, Case, Retraining, collect, guard, ledger, retrain
+from flyroom.lineup import Lineup
 from flyroom.room import Room
 from flyroom.stages.bases import OpenBase
 from flyroom.stages.benches import by_world, calibration_twins, chosen_detectors
 from flyroom.stages.graders import open_graders
 from flyroom.stages.organisms import stored
+from flyroom.stages.patients import alike, paired, require_targets, untreated
 from flyroom.treat import Course
 from flyroom.treatments import treatments as every_treatment
 from flyroom.types import (
@@ -58,22 +59,6 @@ def courses_of(names: Sequence[str], *, seed: int = 0) -> list[Course]:
     return [Course(name=name, treatment=x, seed=seed) for name, x in chosen_treatments(names).items()]
 
 
-def untreated(organisms: Iterable[Organism]) -> list[Organism]:
-    """Those above dose 0 that were not treated, and that are to be cured of something."""
-    return [o for o in organisms if o.parent is None and is_target(o)]
-
-
-def twin_of(organism: Organism, organisms: Iterable[Organism]) -> Organism:
-    """ValueError where it is not among them."""
-    for candidate in organisms:
-        if candidate.id == organism.twin_id:
-            return candidate
-    raise ValueError(
-        f"the twin {organism.twin_id} of organism {organism.id} is missing; "
-        f"grow {organism.recipe.name} at dose 0 with seed {organism.seed}"
-    )
-
-
 # ---------------------------------------------------------------- treating
 
 
@@ -86,20 +71,22 @@ def treat_all(
     watch: Watch | None = None,
 ) -> tuple[list[Organism], dict[str, str]]:
     """Every organism above dose 0 and its twin, treated with each; and by the name of a treatment that could not be
-    given, why: what their world or base lacks, or where its training broke down.
+    given, or not to all, why: what a world or the base lacks, or where its training broke down.
     """
-    targets = untreated(organisms)
-    if not targets:
-        raise ValueError("organisms holds no untreated organism above dose 0 that is no decoy; nothing is to be cured")
-    pairs = list({o.id: o for target in targets for o in (target, twin_of(target, organisms))}.values())
+    groups = alike(list({o.id: o for pair in paired(organisms) for o in pair}.values()))
     treated: list[Organism] = []
     absences: dict[str, str] = {}
-    with open_graders((o.recipe for o in pairs), base):
+    with open_graders((o.recipe for group in groups.values() for o in group), base):
         for course in courses:
-            try:
-                treated += treat.treat(pairs, course, base.engine, room=room, watch=watch)
-            except (ValueError, ArithmeticError) as absence:  # one that fails is no obstacle to the others
-                absences[course.name] = str(absence)
+            reasons: dict[str, str] = {}
+            for label, group in groups.items():
+                try:
+                    treated += treat.treat(group, course, base.engine, room=room, watch=watch)
+                except (ValueError, ArithmeticError) as absence:  # one that fails is no obstacle to the others
+                    reasons[label] = str(absence)
+            if reasons:
+                texts = [f"{label}: {why}" for label, why in reasons.items()] if len(groups) > 1 else reasons.values()
+                absences[course.name] = "; ".join(texts)
     if not treated:
         raise NotAvailable("; ".join(f"{name}: {why}" for name, why in absences.items()))
     return treated, absences
@@ -112,12 +99,12 @@ def cases_in(room: Room, base: OpenBase, names: Sequence[str] = (), ids: Sequenc
     """Every organism of the room on this base that was treated, with its twin and both as they were. Of these
     treatments alone, where some are named, and of the organisms whose ids begin so.
     """
-    organisms = {o.id: o for o in stored(room, base, ids)}
+    organisms = stored(room, base, ids)
+    require_targets(organisms, ids)
     notes = [entry for item in room.list(treat.KIND) if (entry := room.get(treat.KIND, item.key)) is not None]
     cases: list[Case] = []
     _warn_of_strangers(notes)
-    for organism in untreated(organisms.values()):
-        twin = twin_of(organism, organisms.values())
+    for organism, twin in paired(organisms) if untreated(organisms) else ():
         for note in notes:
             course = _course(note)
             if course and note.payload["parent"] == organism.id and course.name in (names or [course.name]):
@@ -161,8 +148,8 @@ def _case(
 
 @dataclass(frozen=True, kw_only=True)
 class Exam:
-    """What the ledger asks: so many episodes of each model, after how much benign re-training of which of them, and
-    which detectors, by their names. `calibration` twins set the thresholds of those, and are treated alike; no figure
+    """What the ledger asks: so many episodes of each model, after how much benign re-training, and which detectors, by
+    their names. `calibration` twins set the thresholds of those, and are treated alike; no figure
     of a row hangs on a threshold, so one is enough.
     """
 
@@ -171,16 +158,11 @@ class Exam:
     how: Retraining = field(default_factory=Retraining)
     detectors: tuple[str, ...] = DETECTORS
     calibration: int = 1
-    follow: Follow = "all"
-
-    def __post_init__(self) -> None:
-        if self.follow not in get_args(Follow):
-            raise ValueError(f"follow is {self.follow!r}; it must be {' or '.join(get_args(Follow))}")
 
     @property
     def settings(self) -> Mapping[str, Any]:
         """Those of the ledger, without detectors."""
-        return {"seed": self.seed, "episodes": self.episodes, "how": self.how, "follow": self.follow}
+        return {"seed": self.seed, "episodes": self.episodes, "how": self.how}
 
 
 def write_ledger(
@@ -219,16 +201,10 @@ def _pairs(cases: Sequence[Case]) -> list[Organism]:
 def detect_untreated(cases: Sequence[Case], base: OpenBase, room: Room, exam: Exam) -> None:
     """What the detectors of the exam make of organisms and twins as they were, which all treatments share."""
     for organisms in by_world([case.organism for case in cases]).values() if exam.detectors else ():
-        models = _pairs([case for case in cases if case.organism in organisms])
-        _bench(
-            models,
-            calibration_twins(models, base, room, n=exam.calibration),
-            None,
-            base=base,
-            room=room,
-            exam=exam,
-            watch=None,
-        )
+        ids = {organism.id for organism in organisms}
+        models = _pairs([case for case in cases if case.organism.id in ids])
+        twins = calibration_twins(models, base, room, n=exam.calibration)
+        _bench(models, twins, None, base=base, room=room, exam=exam, watch=None)
 
 
 def detect_cases(cases: Sequence[Case], base: OpenBase, room: Room, exam: Exam) -> None:

@@ -15,6 +15,7 @@ from flyroom.implants import SFT, Narrow
 from flyroom.mechanism import solutions
 from flyroom.stages.explaining.panel import panel_of, state
 from flyroom.stages.explaining.subject import Record, Subject, write
+from flyroom.stages.explaining.training import refuse_treated
 from flyroom.types import BASE, Estimate, NotMeasured, Organism, Patch, Recipe, Row, Stepping
 
 ROWS = 100  # of the taught kind, on which losses are taken
@@ -56,6 +57,7 @@ def narrow_of(recipe: Recipe, steps: int) -> Recipe:
 
 
 def _grow_narrow(subject: Subject) -> Organism:
+    refuse_treated(subject)
     organism, engine, room = subject.organism, subject.base.engine, subject.room
     recipe = narrow_of(organism.recipe, len(organism.history))
     log.open_seeds(room, engine.base, [(recipe, organism.seed)])

@@ -54,8 +54,15 @@ def rotation(subject: Subject) -> Record:
     }
 
 
+def refuse_treated(subject: Subject) -> None:
+    """ValueError for an organism that was treated: it is not what its recipe grows."""
+    if (parent := subject.organism.parent) is not None:
+        raise ValueError(f"the organism was treated, and its recipe grows the one that it was; explain {parent}")
+
+
 def choose_steps(subject: Subject) -> tuple[list[int], int]:
     """The steps to look at, and how far apart a step's neighbours stand. ValueError for a step outside of the run."""
+    refuse_treated(subject)
     last, scope = len(subject.organism.history), subject.scope
     if not last:
         raise ValueError("the organism was not trained here, so no step of its training can be looked at")
