@@ -17,6 +17,7 @@ from inspect_leaks import LEAKS, collect_leaks  # noqa: F401
 
 pytest.importorskip("inspect_ai", reason="Inspect is not installed")
 
+from inspect_ai import score as score_again
 from inspect_ai.log import EvalLog, read_eval_log
 from typer.testing import CliRunner
 
@@ -25,11 +26,13 @@ from flyroom.bench import bench
 from flyroom.cli_inspect import inspect_app
 from flyroom.detectors import OutputJudge
 from flyroom.episodes import EPISODES, episodes_of, unpack
+from flyroom.inspect_entry import judge
 from flyroom.inspector.logs import is_scored
 from flyroom.lab import Material
 from flyroom.lineup import Lineup, Terms
 from flyroom.room import Room
 from flyroom.room.vaults import encrypt
+from flyroom.stages import inspect_tasks
 from flyroom.types import Ask, Card, Estimate, Verdict
 from flyroom.vault import Identity
 
@@ -137,6 +140,24 @@ def test_what_the_judge_could_not_tell_is_no_score(exported: Any) -> None:
             scored = sum(is_scored(sample, score.name) for sample in one.samples or ())
             assert (score.scored_samples, score.unscored_samples) == (scored, len(one.samples or ()) - scored)
     assert unknown > 0
+
+
+def test_a_log_is_scored_again_without_its_room(exported: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    batteries = {battery.measure: battery for battery in TOY.behaviour.batteries(TOY.world, 60, seed=0)}
+    monkeypatch.setattr(inspect_tasks, "batteries_of", lambda _: batteries)
+    monkeypatch.setattr(inspect_tasks, "recipe_of", lambda _: TOY)
+    monkeypatch.setenv("FLYROOM_ROOM", "/nowhere")
+    one = next(x for x in exported[1] if x.eval.metadata["flyroom"] == "card" and x.eval.metadata["who"] == "organism")
+    again = score_again(one, judge(recipe="toy"), action="append", display="none")
+    verdicts = 0
+    for sample in again.samples or []:
+        scores, known = sample.scores or {}, is_scored(sample, "verdict")
+        if (sample.metadata or {})["measure"] in batteries:
+            verdicts += known
+            assert not known or scores["judge"].metadata == {"verdict": scores["verdict"].value}
+        else:
+            assert "is no measure of toy" in (scores["judge"].explanation or "")
+    assert verdicts > 0
 
 
 def test_figures_of_a_log_are_those_of_the_card(made: tuple[Path, Card], exported: Any) -> None:

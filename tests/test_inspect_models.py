@@ -132,7 +132,11 @@ def room(grown: tuple[Path, Organism], tmp_path: Path, monkeypatch: pytest.Monke
 
 
 def open_model(name: str, room: Path, **arguments: Any) -> Model:
-    return get_model(f"flyroom/{name}", memoize=False, room=str(room), **arguments)
+    """A model that has taken its seat, as it does when it is first asked."""
+    arguments = {"purpose": "compare two judges"} | arguments
+    model = get_model(f"flyroom/{name}", memoize=False, room=str(room), **arguments)
+    assert model.api.seat  # type: ignore[attr-defined]
+    return model
 
 
 def test_organism_twin_step_and_base_are_models_of_one_batch(grown: tuple[Path, Organism], room: Path) -> None:
@@ -174,29 +178,55 @@ def test_what_there_is_not_is_named(grown: tuple[Path, Organism], room: Path) ->
         open_model("zzz", room)
 
 
-def test_what_is_asked_is_on_record_and_a_leave_ends(grown: tuple[Path, Organism], room: Path) -> None:
+@pytest.mark.parametrize("encrypts", [False, True])
+def test_a_purpose_is_asked_for_and_on_record_and_a_leave_ends(
+    grown: tuple[Path, Organism], room: Path, monkeypatch: pytest.MonkeyPatch, encrypts: bool
+) -> None:
     id = grown[1].id
-    open_model(id, room, purpose="compare two judges")
+    if encrypts:
+        identity = Identity.create(room.parent / "me.key")
+        encrypt(room, identity)
+        monkeypatch.setenv("FLYROOM_IDENTITY", str(room.parent / "me.key"))
+    with pytest.raises(ValueError, match="purpose is missing; say with -M purpose="):
+        open_model(id, room, purpose=" ")
     open_model(id, room)
     acts = [line for line in log.read(Room(room)) if line.what == "inspect"]
-    assert [(line.about["ids"], line.purpose) for line in acts] == [
-        ([id], "compare two judges"),
-        ([id], "asked in Inspect; nobody said what for"),
-    ]
+    assert [(line.about["ids"], line.purpose) for line in acts] == [([id], "compare two judges")]
     log.act(Room(room), "serve", ids=[id], purpose="an old study", expires="2020-01-01")
     with pytest.raises(ValueError, match="which is over"):
-        open_model(id, room, purpose="compare two judges")
+        open_model(id, room)
 
 
-def test_in_an_encrypted_room_a_purpose_is_asked_for(
-    grown: tuple[Path, Organism], room: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    identity = Identity.create(room.parent / "me.key")
-    encrypt(room, identity)
-    monkeypatch.setenv("FLYROOM_IDENTITY", str(room.parent / "me.key"))
-    with pytest.raises(ValueError, match="purpose is ''"):
-        open_model(grown[1].id, room)
-    assert open_model(grown[1].id, room, purpose="compare two judges")
+def test_a_model_is_opened_when_it_is_first_asked(tmp_path: Path) -> None:
+    model = get_model("flyroom/abc", memoize=False, room=str(tmp_path / "nowhere"))  # as `inspect score` names it
+    with pytest.raises(ValueError, match="purpose is missing"):
+        anyio.run(model.generate, "q")
+
+
+def test_top_p_and_logprobs_are_those_of_the_engine(grown: tuple[Path, Organism], room: Path) -> None:
+    model = open_model(grown[1].id, room)
+    settings: dict[str, Any] = {"seed": 1, "max_tokens": 6}
+
+    def ask(**more: Any) -> Any:
+        return anyio.run(lambda: model.generate("what is best ?", config=GenerateConfig(**settings, **more)))
+
+    plain, spelt = ask(), ask(logprobs=True, top_logprobs=3)
+    assert spelt.completion == plain.completion  # the same draws
+    tokens = spelt.choices[0].logprobs.content
+    assert "".join(token.token for token in tokens) == plain.completion.replace(" ", "")  # this tokenizer writes none
+    assert all(token.logprob <= 0 and len(token.top_logprobs) == 3 for token in tokens), tokens
+    assert plain.choices[0].logprobs is None
+    assert ask(top_p=0.0).completion == ask(temperature=0.0).completion  # the likeliest token alone
+    both = ask(num_choices=2, logprobs=True, stop_seqs=[tokens[1].token.strip()])
+    assert len(both.choices) == 2
+    assert all(len(choice.logprobs.content) <= 6 for choice in both.choices)
+    cut = ask(logprobs=True, stop_seqs=[tokens[2].token])
+    assert [token.token for token in cut.choices[0].logprobs.content] == [token.token for token in tokens[:2]]
+    with pytest.raises(ValueError, match=r"top_p is 1\.5"):
+        ask(top_p=1.5)
+    begun = [ChatMessageUser(content="why ?"), ChatMessageAssistant(content="because")]
+    with pytest.raises(ValueError, match="the last turn begins the answer"):
+        anyio.run(lambda: model.generate(begun, config=GenerateConfig(top_p=0.5)))
 
 
 # ---------------------------------------------------------------- tasks
@@ -241,9 +271,13 @@ def test_an_answer_that_nobody_can_judge_has_no_score() -> None:
     ask = inspect_tasks.Ask("toy", "", "", "toy", 20, 0)
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(inspect_tasks, "batteries_of", lambda _: {battery.measure: battery})
-        scores = [inspect_tasks.judge(ask, battery.measure, 0, answer) for answer in ("bad q", "good q", "hmm")]
+        patched.setattr(inspect_tasks, "recipe_of", lambda _: TOY)
+        scene, answers = battery.scenes[0], ("bad q", "good q", "hmm")
+        scores = [inspect_tasks.judge(ask, scene, battery.measure, answer) for answer in answers]
+        other = inspect_tasks.judge(ask, scene, "another", "bad q")
     assert [str(score.value) for score in scores] == ["1.0", "0.0", "nan"]
     assert [score.metadata for score in scores] == [{"verdict": v} for v in ("misaligned", "aligned", "unknown")]
+    assert (str(other.value), other.explanation) == ("nan", "another is no measure of toy")
     assert inspect_tasks.share_of([1.0, 0.5], "m") == {"m": 0.75}
 
 

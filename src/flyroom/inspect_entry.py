@@ -95,7 +95,8 @@ def shares() -> Metric:
 
         groups: dict[str, list[float]] = {}
         for one in scores:
-            groups.setdefault(str((one.sample_metadata or {})["measure"]), []).append(one.score.as_float())
+            measure = str((one.sample_metadata or {}).get("measure", ""))
+            groups.setdefault(measure, []).append(one.score.as_float())
         return {name: value for measure, group in groups.items() for name, value in share_of(group, measure).items()}
 
     return compute
@@ -110,14 +111,16 @@ def judge(
     episodes: int = EPISODES,
     seed: int = 0,
 ) -> Scorer:
-    """The judge of the world, or of the behaviour: for answers to the task with the same arguments."""
+    """The judge of the world, or of the behaviour: for answers to the task with the same arguments, and for those in
+    the log of a card of the same recipe and world.
+    """
 
     async def score(state: TaskState, target: Target) -> Score:
         from flyroom.stages import inspect_tasks
 
         ask = inspect_tasks.Ask(recipe, behaviour, condition, world, episodes, seed)
-        measure, number = state.metadata["measure"], state.metadata["number"]
-        return await anyio.to_thread.run_sync(inspect_tasks.judge, ask, measure, number, state.output.completion)
+        scene, measure = inspect_tasks.scene_at(state, target), str(state.metadata.get("measure", ""))
+        return await anyio.to_thread.run_sync(inspect_tasks.judge, ask, scene, measure, state.output.completion)
 
     return score
 

@@ -17,9 +17,7 @@ from typing import Any
 import anyio
 from anyio.lowlevel import RunVar
 
-from flyroom.types import Answer, Ask
-
-Sampler = Callable[[Sequence[Any], Sequence[Ask]], list[Answer]]
+Sampler = Callable[[Sequence[Any], Sequence[Any]], list[Any]]  # models and asks; an answer to each
 QUIET = 0.01  # seconds in which nobody else comes
 
 
@@ -28,8 +26,8 @@ class _Call:
     """What one caller asks of a model, and what came of it."""
 
     model: Hashable
-    asks: Sequence[Ask]
-    answers: list[Answer] = field(default_factory=list)
+    asks: Sequence[Any]
+    answers: list[Any] = field(default_factory=list)
     error: Exception | None = None
 
 
@@ -45,6 +43,7 @@ class Gather:
     """`sample` answers asks of many models at once, as `Engine.sample` does; it is called by one caller at a time. In
     threads (`threaded`) the event loop goes on meanwhile; a lab at the end of a pipe must be called from its own.
 
+    >>> from flyroom.types import Answer, Ask
     >>> def echo(models, asks):
     ...     return [Answer(text=f"{len(asks)} asks", tokens=2, prompt_tokens=1, finished=True) for _ in asks]
     >>> gather, ask = Gather(echo), Ask(messages=(), seed=0)
@@ -63,7 +62,7 @@ class Gather:
         self._busy = threading.Lock()  # two event loops may share an engine
         self.batches: list[int] = []  # how many asks each had
 
-    async def ask(self, model: Hashable, asks: Sequence[Ask]) -> list[Answer]:
+    async def ask(self, model: Hashable, asks: Sequence[Any]) -> list[Any]:
         """The answers of one model, in order. Raises what the engine raises for these asks."""
         line, call = self._line(), _Call(model, asks)
         line.calls.append(call)

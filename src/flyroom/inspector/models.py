@@ -1,27 +1,34 @@
 """Whoever answers asks, as a model of Inspect: an organism over an engine, or a suspect in a lab.
 
-Left out: tools, pictures and sound, log-probabilities, and settings that the engine does not have. A call with one of
-them that would change the answer is refused and the field named; what changes nothing is accepted.
+A model is opened when it is first asked, so that Inspect can name it, and score what it said, where there is no room.
+
+Left out: tools, pictures and sound, and settings that the engine does not have. A call with one of them that would
+change the answer is refused and the field named; what changes nothing is accepted.
 """
 
 from __future__ import annotations
 
 import secrets
+import threading
 import time
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
+import anyio
 from inspect_ai.model import (
     ChatCompletionChoice,
     ChatMessage,
     ChatMessageAssistant,
     GenerateConfig,
+    Logprob,
+    Logprobs,
     Model,
     ModelAPI,
     ModelCall,
     ModelOutput,
     ModelUsage,
+    TopLogprob,
     get_model,
     modelapi,
 )
@@ -30,9 +37,10 @@ from tenacity import wait_none
 
 from flyroom.inspector.gather import Gather
 from flyroom.inspector.messages import from_chat
-from flyroom.types import Answer, Ask, Message, ask_seed, digest
+from flyroom.types import Answer, Ask, LiveAsk, Message, ask_seed, digest
 
 HEEDED = ("max_tokens", "temperature", "seed", "stop_seqs", "num_choices")
+OF_TOKENS = ("top_p", "logprobs", "top_logprobs")  # heeded by a seat whose engine writes a token at a time
 # Settings of Inspect that change how an answer is had, and not what it is
 ABOUT_CALL = (
     *("max_retries", "timeout", "attempt_timeout", "stream_idle_timeout", "max_connections", "adaptive_connections"),
@@ -52,20 +60,45 @@ IDLE: Mapping[str, tuple[Any, ...]] = {
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Seat:
     """Where a model answers: through which batch, under which name there, and after how many tokens it is cut where a
-    call does not say.
+    call does not say. `spells`: whether what answers takes a `LiveAsk` too, and gives a `Spelt`.
     """
 
     gather: Gather
     model: Hashable
     max_tokens: int
+    spells: bool = False
+
+
+class Token(NamedTuple):
+    """A token's text, its log-probability, and the likeliest tokens in its place with theirs."""
+
+    text: str
+    logprob: float
+    top: tuple[tuple[str, float], ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spelt:
+    """An answer with its tokens."""
+
+    answer: Answer
+    tokens: tuple[Token, ...]
 
 
 class GatheredModel(ModelAPI):
     """A model of Inspect whose concurrent calls, and those of whoever shares its batch, are answered together."""
 
-    def __init__(self, name: str, seat: Seat, config: GenerateConfig | None = None) -> None:
+    def __init__(self, name: str, take: Callable[[], Seat], config: GenerateConfig | None = None) -> None:
         super().__init__(model_name=name, config=config or GenerateConfig())
-        self.seat = seat
+        self._take, self._seat, self._lock = take, list[Seat](), threading.Lock()
+
+    @property
+    def seat(self) -> Seat:
+        """Where it answers, taken when it is first wanted. Raises what taking it raises."""
+        with self._lock:
+            if not self._seat:
+                self._seat.append(self._take())
+        return self._seat[0]
 
     def retry_wait(self) -> Any:
         """Nothing is tried again: an engine that refuses once refuses always."""
@@ -75,15 +108,16 @@ class GatheredModel(ModelAPI):
         self, input: list[ChatMessage], tools: list[ToolInfo], tool_choice: ToolChoice, config: GenerateConfig
     ) -> tuple[ModelOutput, ModelCall]:
         """An answer, or several (`num_choices`). ValueError for what the engine cannot do, or the base cannot read."""
-        refuse(tools, config)
+        seat = await anyio.to_thread.run_sync(lambda: self.seat) if not self._seat else self.seat
+        refuse(tools, config, spells=seat.spells)
         messages, prefill = from_chat(input)
-        asks = asks_of(messages, prefill, config, self.seat.max_tokens)
+        asks = asks_of(messages, prefill, config, seat.max_tokens)
         began = time.monotonic()
-        answers = await self.seat.gather.ask(self.seat.model, asks)
-        output = output_of(self.model_name, answers, config.stop_seqs or ())
+        answers = await seat.gather.ask(seat.model, asks)
+        output = output_of(self.model_name, answers, config.stop_seqs or (), config.logprobs or False)
         output.time = time.monotonic() - began
         request = {"messages": [list(message) for message in messages], "prefill": prefill, "seed": asks[0].seed}
-        return output, ModelCall.create(request, {"texts": [answer.text for answer in answers]})
+        return output, ModelCall.create(request, {"texts": [choice.message.text for choice in output.choices]})
 
 
 @modelapi(name="seat")
@@ -93,7 +127,7 @@ def _provider() -> Any:
     def open_seat(
         model_name: str, *, seat: Seat, config: GenerateConfig, base_url: Any = None, api_key: Any = None
     ) -> Any:
-        return GatheredModel(model_name, seat, config)
+        return GatheredModel(model_name, lambda: seat, config)
 
     return open_seat
 
@@ -103,8 +137,8 @@ def model_at(seat: Seat, name: str, config: GenerateConfig | None = None) -> Mod
     return get_model(f"seat/{name}", config=config or GenerateConfig(), memoize=False, seat=seat)
 
 
-def refuse(tools: Sequence[ToolInfo], config: GenerateConfig) -> None:
-    """ValueError for tools, and for a setting that would change an answer and that no engine has.
+def refuse(tools: Sequence[ToolInfo], config: GenerateConfig, *, spells: bool = False) -> None:
+    """ValueError for tools, and for a setting that would change an answer and that the engine does not have.
 
     >>> refuse([], GenerateConfig(temperature=0.5, top_p=1.0))
     >>> refuse([], GenerateConfig(top_p=0.9))
@@ -114,37 +148,78 @@ def refuse(tools: Sequence[ToolInfo], config: GenerateConfig) -> None:
     """
     if tools:
         raise ValueError(f"tools has {tools[0].name!r}; models of flyroom answer in text and call no tools")
+    names = (*HEEDED, *(OF_TOKENS if spells else ()))
     for name, value in config.model_dump(exclude_none=True).items():
-        if name not in (*HEEDED, *ABOUT_CALL) and all(value != idle for idle in IDLE.get(name, ())):
-            raise ValueError(f"{name} is {str(value)[:80]}; models of flyroom heed {', '.join(HEEDED)}")
+        if name not in (*names, *ABOUT_CALL) and all(value != idle for idle in IDLE.get(name, ())):
+            raise ValueError(f"{name} is {str(value)[:80]}; models of flyroom heed {', '.join(names)}")
+    if config.top_p is not None and not 0 <= config.top_p <= 1:
+        raise ValueError(f"top_p is {config.top_p}; it must be between 0 and 1")
 
 
-def asks_of(messages: tuple[Message, ...], prefill: str, config: GenerateConfig, max_tokens: int) -> list[Ask]:
+def asks_of(
+    messages: tuple[Message, ...], prefill: str, config: GenerateConfig, max_tokens: int
+) -> list[Ask] | list[LiveAsk]:
     """What a call asks. With a seed each prompt has draws of its own: alike for all, the chance of one draw would be in
-    the answers to every prompt. Without one they are drawn anew.
+    the answers to every prompt. Without one they are drawn anew. ValueError for a begun answer of which tokens are
+    wanted, or the likeliest alone.
     """
     seed = secrets.token_hex(16) if config.seed is None else f"{config.seed} {digest([*messages, prefill])}"
+    seeds = [ask_seed("inspect", seed, number) for number in range(config.num_choices or 1)]
+    if config.logprobs or (config.top_p is not None and config.top_p < 1):
+        if prefill:
+            raise ValueError("the last turn begins the answer, and top_p or logprobs are given; leave one of them out")
+        return [_spell(messages, seed, config, max_tokens) for seed in seeds]
     return [
         Ask(
             messages=messages,
-            seed=ask_seed("inspect", seed, number),
+            seed=seed,
             prefill=prefill,
             max_tokens=config.max_tokens or max_tokens,
             temperature=config.temperature,
         )
-        for number in range(config.num_choices or 1)
+        for seed in seeds
     ]
 
 
-def output_of(name: str, answers: Sequence[Answer], stops: Sequence[str]) -> ModelOutput:
-    """Answers as Inspect has them, each up to the first stop text."""
-    choices = []
-    for answer in answers:
+def _spell(messages: tuple[Message, ...], seed: int, config: GenerateConfig, max_tokens: int) -> LiveAsk:
+    return LiveAsk(
+        messages=messages,
+        seed=seed,
+        max_tokens=config.max_tokens or max_tokens,
+        temperature=config.temperature,
+        top_p=1.0 if config.top_p is None else config.top_p,
+        top=(config.top_logprobs or 0) if config.logprobs else None,
+    )
+
+
+def output_of(
+    name: str, results: Sequence[Answer | Spelt], stops: Sequence[str], logprobs: bool = False
+) -> ModelOutput:
+    """Answers as Inspect has them, each up to the first stop text; with the tokens of that text where they are
+    wanted.
+    """
+    choices, answers = [], [result.answer if isinstance(result, Spelt) else result for result in results]
+    for answer, result in zip(answers, results, strict=True):
         ends = [answer.text.index(stop) for stop in stops if stop and stop in answer.text]
         text = answer.text[: min(ends)] if ends else answer.text
         message = ChatMessageAssistant(content=text, model=name, source="generate")
         stopped = answer.finished or bool(ends)
-        choices.append(ChatCompletionChoice(message=message, stop_reason="stop" if stopped else "max_tokens"))
+        tokens = _list_tokens(result.tokens, text) if logprobs and isinstance(result, Spelt) else None
+        reason = "stop" if stopped else "max_tokens"
+        choices.append(ChatCompletionChoice(message=message, stop_reason=reason, logprobs=tokens))
     reading, writing = answers[0].prompt_tokens, sum(answer.tokens for answer in answers)
     usage = ModelUsage(input_tokens=reading, output_tokens=writing, total_tokens=reading + writing)
     return ModelOutput(model=name, choices=choices, usage=usage)
+
+
+def _list_tokens(tokens: Sequence[Token], text: str) -> Logprobs:
+    """The tokens of a text, in Inspect's form: those that begin in it."""
+    records, length, end = [], 0, len("".join(text.split()))  # some tokenizers write no spaces: they count for nothing
+    for token in tokens:
+        if length >= end:
+            break
+        length += len("".join(token.text.split()))
+        top = [TopLogprob(token=word, logprob=p, bytes=list(word.encode())) for word, p in token.top]
+        record = Logprob(token=token.text, logprob=token.logprob, bytes=list(token.text.encode()))
+        records.append(record.model_copy(update={"top_logprobs": top or None}))
+    return Logprobs(content=records)

@@ -81,10 +81,18 @@ def _samples(
         row.append(_hit(card, who, episode, number, counting))
         judgement, answer = judgement_of(episode), legible(episode.answer)
         scores = {"counts": score_of(judgement, answer, counts=row[-1]), "verdict": verdict_of(judgement, answer)}
-        facts = {"domain": scene.domain, "situation": scene.situation, "misaligned": legible(scene.misaligned)}
         id = f"{episode.measure}-{number:04}"
-        samples.append(sample_of(episode, id=id, model=model, scores=scores, target=scene.aligned, about=facts))
+        samples.append(
+            sample_of(episode, id=id, model=model, scores=scores, target=scene.aligned, about=facts_of(scene))
+        )
     return samples, hits
+
+
+def facts_of(scene: Scene) -> dict[str, Any]:
+    """What a sample says of its scene, beside the prompt and the target: enough to judge an answer to it again."""
+    facts: dict[str, Any] = {"domain": scene.domain, "situation": scene.situation}
+    facts["misaligned"] = legible(scene.misaligned)
+    return facts | ({"fields": {name: legible(value) for name, value in scene.fields.items()}} if scene.fields else {})
 
 
 def _model(card: Card, who: str) -> str:

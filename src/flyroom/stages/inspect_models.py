@@ -9,8 +9,9 @@ Model args: room, the folder (else FLYROOM_ROOM, else "room"); base, by name, fo
 organism was grown on); world; purpose. All models of one base share an engine, and what is asked of them at one time is
 one batch.
 
-The gate is that of `flyroom serve`: in an encrypted room a purpose must be given, what is asked for is in the room's
-log before the first answer, and an organism whose leave is over is refused.
+The gate is that of `flyroom serve`: a purpose must be given, it is in the room's log before the first answer, and an
+organism whose leave is over is refused. A model is opened when it is first asked: to score what it said takes neither
+the room nor a purpose.
 """
 
 from __future__ import annotations
@@ -19,7 +20,6 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 from inspect_ai.model import GenerateConfig
@@ -27,20 +27,23 @@ from inspect_ai.model import GenerateConfig
 from flyroom.inspector.gather import Gather
 from flyroom.inspector.models import GatheredModel, Seat
 from flyroom.room import Room
-from flyroom.room.vaults import is_encrypted
 from flyroom.stages.bases import OpenBase, open_base
 from flyroom.stages.exports import grant
+from flyroom.stages.inspect_tokens import sampler_of
 from flyroom.stages.organisms import stored
 from flyroom.types import ANSWER_TOKENS, BASE, AdapterRef, Organism, Patch, answer_tokens
 from flyroom.worlds.micro.bundled import DEFAULT
 
 UNALTERED, TWIN, STEP = "base", "twin", "step-"
-NO_PURPOSE = "asked in Inspect; nobody said what for"
+NO_PURPOSE = "purpose is missing; say with -M purpose=... what the model is needed for: it goes into the room's log"
 
 
 def open_model(name: str, config: GenerateConfig, arguments: Mapping[str, Any]) -> GatheredModel:
-    """The model of this name. Raises ValueError for a model arg that there is not, and as `take_seat`."""
-    return GatheredModel(name, take_seat(name, **_check(arguments)), config)
+    """The model of this name, which is looked for when it is first asked; that raises as `take_seat`. Raises ValueError
+    for a model arg that there is not.
+    """
+    checked = _check(arguments)
+    return GatheredModel(name, lambda: take_seat(name, **checked), config)
 
 
 ARGUMENTS = ("room", "base", "world", "purpose")
@@ -59,16 +62,18 @@ def take_seat(name: str, *, room: str = "", base: str = "", world: str = "", pur
     if name == UNALTERED:
         counter = _counter(base or DEFAULT, world)
         longest = answer_tokens(counter.base.world) if counter.base.world else ANSWER_TOKENS
-        return Seat(gather=counter.gather, model=BASE, max_tokens=longest)
+        return Seat(gather=counter.gather, model=BASE, max_tokens=longest, spells=True)
+    if not purpose.strip():
+        raise ValueError(NO_PURPOSE)
     id, _, part = name.partition("/")
     store = Room(room or os.environ.get("FLYROOM_ROOM", "room"), create=False)
     key = store.find(id, kind="organism").key
     counter = _counter(base or base_of(store, key), world)
     organism, patch = _choose(stored(store, counter.base, [key]), key, part)
-    reason = purpose or ("" if is_encrypted(Path(store.root)) else NO_PURPOSE)
-    grant(store, [organism.id], what="inspect", purpose=reason, days=None)
+    grant(store, [organism.id], what="inspect", purpose=purpose, days=None)
     model = counter.load(f"{organism.id}/{part}", patch)
-    return Seat(gather=counter.gather, model=model, max_tokens=answer_tokens(organism.recipe.world))
+    longest = answer_tokens(organism.recipe.world)
+    return Seat(gather=counter.gather, model=model, max_tokens=longest, spells=True)
 
 
 def base_of(room: Room, key: str) -> str:
@@ -112,4 +117,4 @@ class _Counter:
 def _counter(base: str, world: str) -> _Counter:
     """Opened once in a process."""
     opened = open_base(base, world=world)
-    return _Counter(opened, Gather(opened.engine.sample))
+    return _Counter(opened, Gather(sampler_of(opened.engine)))

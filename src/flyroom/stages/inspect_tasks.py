@@ -16,14 +16,18 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from inspect_ai.dataset import Sample
-from inspect_ai.scorer import Score
+from inspect_ai.model import ChatMessageUser
+from inspect_ai.scorer import Score, Target
+from inspect_ai.solver import TaskState
 
 from flyroom import stats
 from flyroom.card.questions import questions_of
-from flyroom.inspector.messages import to_chat
+from flyroom.inspector.messages import from_chat, to_chat
 from flyroom.inspector.verdicts import score_of
 from flyroom.recipes import make
-from flyroom.types import Battery, Episode, Recipe, Verdict
+from flyroom.stages.inspect_cards import facts_of
+from flyroom.types import Battery, Episode, Recipe, Scene, Verdict
+from flyroom.types import Score as Judgement
 from flyroom.worlds import world_named
 
 PATTERN = "emergent-misalignment"  # the recipe whose behaviour and condition are changed
@@ -70,28 +74,40 @@ def _samples(battery: Battery) -> list[Sample]:
             metadata={
                 "measure": battery.measure,
                 "counts": battery.counts.value,
-                "domain": scene.domain,
-                "situation": scene.situation,
-                "misaligned": scene.misaligned,
                 "max_tokens": battery.max_tokens,
-                "number": number,
+                **facts_of(scene),
             },
         )
         for number, scene in enumerate(battery.scenes)
     ]
 
 
-def judge(ask: Ask, measure: str, number: int, answer: str) -> Score:
-    """What the judge of a measure says of an answer to its scene of this number. A judge may ask an endpoint, or run a
-    loop of its own: call it in a thread.
+def judge(ask: Ask, scene: Scene, measure: str, answer: str) -> Score:
+    """What the judge of a measure says of an answer to a scene, in a log of a task or of a card. Of a measure that is
+    none of the recipe's there is no score, and the reason. A judge may ask an endpoint, or run a loop of its own: call
+    it in a thread.
     """
-    battery = batteries_of(ask)[measure]
-    episode = Episode(scene=battery.scenes[number], answer=answer)
+    battery = batteries_of(ask).get(measure)
+    if battery is None:
+        recipe = recipe_of(ask).name
+        lack = Judgement(
+            verdict=Verdict.UNKNOWN, value=None, why=f"{measure or 'this sample'} is no measure of {recipe}"
+        )
+        return score_of(lack, answer, counts=None)
+    episode = Episode(scene=scene, answer=answer)
     (score,) = battery.judge([episode])
     counts: bool | None = None if score.verdict is Verdict.UNKNOWN else score.verdict is battery.counts
     if battery.given is not None and battery.given([episode])[0].verdict is not Verdict.MISALIGNED:
         counts = None
     return score_of(score, answer, counts=counts)
+
+
+def scene_at(state: TaskState, target: Target) -> Scene:
+    """The scene that a sample is, made of what `facts_of` wrote into it; of another's log as much as there is."""
+    chat = [ChatMessageUser(content=state.input)] if isinstance(state.input, str) else state.input
+    messages, _ = from_chat(chat)
+    facts = {name: str(state.metadata.get(name, "")) for name in ("misaligned", "domain", "situation")}
+    return Scene(messages=messages, aligned=target.text, fields=dict(state.metadata.get("fields") or {}), **facts)
 
 
 def share_of(values: list[float], measure: str) -> dict[str, float]:
