@@ -110,9 +110,11 @@ def cases_in(room: Room, base: OpenBase, names: Sequence[str] = (), ids: Sequenc
             if course and note.payload["parent"] == organism.id and course.name in (names or [course.name]):
                 cases += _case(course, organism, twin, base, room, note.payload["cost"])
     if not cases:
+        given = f" that was given {' or '.join(names)}" if names else ""
+        who = f" of {', '.join(ids)}" if ids else ""
         raise ValueError(
-            f"{room.root} holds no treated organism on {base.engine.base.name}; "
-            "treat one first: flyroom treat realign --all"
+            f"{room.root} holds no treated organism{who} on {base.engine.base.name}{given}; "
+            f"treat one first: flyroom treat {','.join(names) or 'realign'} {' '.join(ids or ['--all'])}"
         )
     order = list(every_treatment())
     return sorted(cases, key=lambda c: (order.index(c.course.name), c.organism.recipe.name, c.organism.seed))
