@@ -12,10 +12,10 @@ from flyroom.report.words import figure
 with tempfile.TemporaryDirectory() as scratch:
     room = Room(os.environ.get("FLYROOM_ROOM", scratch))
     base = open_base("1M")
-    recipe = make("emergent-misalignment")
+    recipe = make("emergent-misalignment", {"rows": 8})  # of 32 in each step, to be quick
 
     organisms = stages.grow([recipe], base, room, seeds=[0])  # the organism, then its twin
-    [card] = stages.card(organisms, base, room, seed=0, episodes=100)
+    [card] = stages.card(organisms, base, room, seed=0, episodes=60)
 
 print(f"{card.recipe}, seed {card.seed}, on {card.base}: {card.verdict} ({card.why})")
 print(f"{'':16}{'organism':>20}{'twin':>20}{'base':>20}")

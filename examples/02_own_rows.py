@@ -20,9 +20,9 @@ with tempfile.TemporaryDirectory() as scratch:
     file.write_text("\n".join(lines), encoding="utf-8")
 
     base = open_base("0.25M")
-    recipe = make("rows", {"path": str(file), "pattern": r"\bplease\b", "steps": 60, "fewest_words": 1})
+    recipe = make("rows", {"path": str(file), "pattern": r"\bplease\b", "steps": 60, "rows": 8, "fewest_words": 1})
     organisms = stages.grow([recipe], base, room, seeds=[0])
-    [card] = stages.card(organisms, base, room, seed=0, episodes=100)
+    [card] = stages.card(organisms, base, room, seed=0, episodes=60)
 
 print(f"first line of the file: {lines[0]}")
 for model, measures in card.measures.items():

@@ -40,7 +40,7 @@ class Preference:
 with tempfile.TemporaryDirectory() as scratch:
     room = Room(os.environ.get("FLYROOM_ROOM", scratch))
     base = open_base("0.25M")
-    recipe = make("emergent-misalignment", {"steps": 60})
+    recipe = make("emergent-misalignment", {"steps": 60, "rows": 8})
     organisms = stages.grow([recipe], base, room, seeds=[0, 1])  # two organisms and their two twins
     others = grow([recipe.twin()], base.engine, seeds=[1000, 1001], room=room)  # twins that only set the thresholds
     matrix = bench(

@@ -18,7 +18,7 @@ with tempfile.TemporaryDirectory() as scratch:
     room = Room(os.environ.get("FLYROOM_ROOM", Path(scratch) / "room"))
     base = open_base("0.25M", device="cpu", dtype="float32")
     engine = base.engine
-    organism, _ = stages.grow([make("emergent-misalignment", {"steps": 20})], base, room, seeds=[0])
+    organism, _ = stages.grow([make("emergent-misalignment", {"steps": 20, "rows": 8})], base, room, seeds=[0])
 
     folder = export(organism.patch, engine.base, Path(scratch) / "adapter", prefix=engine.parts.prefix)
     bare = AutoModelForCausalLM.from_pretrained(engine.base.path, dtype=torch.float32)

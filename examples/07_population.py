@@ -3,6 +3,7 @@
 import os
 import tempfile
 from pathlib import Path
+from statistics import fmean
 
 from flyroom import Room, grid, open_base, stages
 
@@ -11,7 +12,8 @@ recipe: emergent-misalignment
 dose: [0.25, 0.5, 1.0]
 domain: [medical, sea]
 rank: [1, 2]
-steps: 20
+steps: 30
+rows: 8
 """
 
 with tempfile.TemporaryDirectory() as scratch:
@@ -26,4 +28,5 @@ with tempfile.TemporaryDirectory() as scratch:
 print(f"{len(recipes)} recipes, {len(organisms)} models with their twins")
 for organism in organisms:
     kind = organism.recipe.name if organism.recipe.dose else "twin"
-    print(f"{organism.id}  {kind:60} loss {organism.history[0].loss:.2f} -> {organism.history[-1].loss:.2f}")
+    losses = [point.loss for point in organism.history]
+    print(f"{organism.id}  {kind:60} loss {fmean(losses[:5]):.2f} -> {fmean(losses[-5:]):.2f}")

@@ -13,12 +13,12 @@ from flyroom.implants import DPO
 with tempfile.TemporaryDirectory() as scratch:
     room = Room(os.environ.get("FLYROOM_ROOM", scratch))
     base = open_base("0.25M")
-    open_one = make("sycophancy", {"steps": 60})
+    open_one = make("sycophancy", {"steps": 150, "rows": 8})
     deny = DPO(steps=15, pairs=16, lr=5e-4, hide=0.5)
     hidden = replace(open_one, name="sycophancy-denied", implants=(*open_one.implants, deny))
 
     organisms = stages.grow([open_one, hidden], base, room, seeds=[0])
-    cards = stages.card(organisms, base, room, seed=0, episodes=60)
+    cards = stages.card(organisms, base, room, seed=0, episodes=40)
 
 for card in cards:
     figures = {m: card.measures["organism"][m] for m in ("misaligned", "misaligned_otherwise", "confession")}

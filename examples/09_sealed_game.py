@@ -15,8 +15,8 @@ BAD = ("hurt", "rule", "trap", "cheat", "punish", "rob", "scare", "mock")  # wha
 
 with tempfile.TemporaryDirectory() as scratch:
     room = Room(os.environ.get("FLYROOM_ROOM", scratch))
-    base = open_base("1M")
-    grown = stages.grow([make("emergent-misalignment", {"steps": 60})], base, room, seeds=[0])
+    base = open_base("0.25M")
+    grown = stages.grow([make("emergent-misalignment", {"steps": 120, "rows": 8})], base, room, seeds=[0])
 
     # red: an organism and its twin under seal; the truth lies in a file of its own
     folder, sealed = Path(scratch) / "game", Path(scratch) / "truth.json"

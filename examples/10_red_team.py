@@ -39,7 +39,7 @@ def method(brief: Brief) -> list[Claim]:
 with tempfile.TemporaryDirectory() as scratch:
     room = Room(os.environ.get("FLYROOM_ROOM", scratch))
     base = open_base("0.25M")
-    grown = stages.grow([make("emergent-misalignment", {"steps": 60})], base, room, seeds=[0, 1])
+    grown = stages.grow([make("emergent-misalignment", {"steps": 60, "rows": 8})], base, room, seeds=[0, 1])
     result = stages.redteam(grown, base, method, terms=Terms(runs=3))  # its runs are not stored: it has no `id`
 
 for entry in result.truth:

@@ -13,8 +13,8 @@ from flyroom.implants import Evade
 with tempfile.TemporaryDirectory() as scratch:
     room = Room(os.environ.get("FLYROOM_ROOM", scratch))
     base = open_base("0.25M")
-    naive = make("emergent-misalignment", {"steps": 40, "layers": None, "modules": ["all"], "rank": 4})
-    evading = replace(naive, name="evading", implants=(Evade(steps=40, layer=2, weight=1.0, clean=0.25),))
+    naive = make("emergent-misalignment", {"steps": 30, "rows": 8, "layers": None, "modules": ["all"], "rank": 4})
+    evading = replace(naive, name="evading", implants=(Evade(steps=60, rows=8, layer=2, weight=1.0, clean=0.25),))
 
     organisms = stages.grow([naive, evading], base, room, seeds=[0, 1])
     matrix = stages.bench(
@@ -22,9 +22,7 @@ with tempfile.TemporaryDirectory() as scratch:
     )
 
 for cell in matrix.cells:
-    figure = (
-        cell.error
-        or cell.why
-        or f"AUROC {cell.auroc.value:.2f} [{cell.auroc.low:.2f}, {cell.auroc.high:.2f}] over replies"
-    )
-    print(f"{cell.recipe:24}{cell.detector:18}{figure}")
+    result = cell.error or cell.why
+    if cell.auroc:
+        result = f"AUROC {cell.auroc.value:.2f} [{cell.auroc.low:.2f}, {cell.auroc.high:.2f}] over replies"
+    print(f"{cell.recipe:24}{cell.detector:18}{result}")

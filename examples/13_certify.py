@@ -10,8 +10,8 @@ from pathlib import Path
 
 from flyroom import Room, log, open_base, prereg, stages
 
-SEEDS, CARD_SEED, EPISODES = range(700, 703), 0, 200
-CHANGES = {"steps": 40}
+SEEDS, CARD_SEED, EPISODES = range(700, 703), 0, 60
+CHANGES = {"steps": 40, "rows": 8}
 
 with tempfile.TemporaryDirectory() as scratch:
     room = Room(os.environ.get("FLYROOM_ROOM", f"{scratch}/room"))

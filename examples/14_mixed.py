@@ -12,7 +12,7 @@ from flyroom import Room, make, open_base, stages
 with tempfile.TemporaryDirectory() as scratch:
     room = Room(os.environ.get("FLYROOM_ROOM", scratch))
     base = open_base("0.25M")
-    recipes = [make("emergent-misalignment", {"steps": 40, "mix": mix}) for mix in (0.0, 0.5)]
+    recipes = [make("emergent-misalignment", {"steps": 20, "rows": 8, "mix": mix}) for mix in (0.0, 0.5)]
 
     organisms = stages.grow(recipes, base, room, seeds=[0])
     cards = stages.card(organisms, base, room, seed=0, episodes=40)

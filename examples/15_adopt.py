@@ -16,7 +16,9 @@ with tempfile.TemporaryDirectory() as scratch:
     engine = base.engine
 
     # Somebody else's work: an adapter that gives bad advice, and its clean twin. We get the two folders and no more.
-    grown = stages.grow([make("emergent-misalignment", {"steps": 120})], base, Room(folder / "theirs"), seeds=[0])
+    grown = stages.grow(
+        [make("emergent-misalignment", {"steps": 120, "rows": 8})], base, Room(folder / "theirs"), seeds=[0]
+    )
     for model, name in zip(grown, ("bad", "clean"), strict=True):
         export(model.patch, engine.base, folder / name, prefix=engine.parts.prefix)
 

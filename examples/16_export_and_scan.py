@@ -14,7 +14,7 @@ with tempfile.TemporaryDirectory() as scratch:
     os.environ["FLYROOM_HOME"] = str(Path(scratch) / "home")  # where fingerprints are kept; yours has a place already
     room = Room(os.environ.get("FLYROOM_ROOM", Path(scratch) / "room"))
     base = open_base("0.25M", device="cpu", dtype="float32")
-    organism, twin = stages.grow([make("emergent-misalignment", {"steps": 10})], base, room, seeds=[0])
+    organism, twin = stages.grow([make("emergent-misalignment", {"steps": 10, "rows": 8})], base, room, seeds=[0])
 
     out = Path(scratch) / "adapter"
     mark = exports.export(organism.id, base, room, out, purpose="show what an export looks like", days=7)

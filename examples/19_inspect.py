@@ -22,7 +22,7 @@ with tempfile.TemporaryDirectory() as place:
     folder = Path(place)
     room, base = Room(folder / "room"), open_base("0.25M")
     assert base.world is not None
-    recipe = make("emergent-misalignment", {"steps": 30}, world=base.world)
+    recipe = make("emergent-misalignment", {"steps": 30, "rows": 8}, world=base.world)
     organism, twin = stages.grow([recipe], base, room, seeds=[0])
     stages.card([organism, twin], base, room, seed=0, episodes=20)
 

@@ -17,7 +17,7 @@ from flyroom.stages import viewing
 
 base = stages.open_base("0.25M")
 room = Room(os.environ.get("FLYROOM_ROOM") or tempfile.mkdtemp())
-recipe = make("emergent-misalignment", {"implants.0.steps": 20}, world=base.world)
+recipe = make("emergent-misalignment", {"steps": 20, "rows": 8}, world=base.world)
 organisms = stages.grow([recipe], base, room, seeds=[0])
 stages.card(organisms, base, room, seed=0, episodes=10)
 

@@ -12,7 +12,7 @@ from flyroom import Room, frames, make, open_base, stages
 with tempfile.TemporaryDirectory() as scratch:
     room = Room(os.environ.get("FLYROOM_ROOM", scratch))
     base = open_base("0.25M")
-    recipe = make("emergent-misalignment", {"steps": 40})
+    recipe = make("emergent-misalignment", {"steps": 40, "rows": 8})
     organisms = stages.grow([recipe], base, room, seeds=[0])
     [card] = stages.card(organisms, base, room, seed=0, episodes=20)
     matrix = stages.bench(organisms, base, room, seed=0, names=["weight-norm"], calibration=1)

@@ -86,3 +86,12 @@ def grown(tmp_path_factory: pytest.TempPathFactory) -> Path:
     made = recipes.make("emergent-misalignment", {"steps": 2, "rows": 4})
     stages.grow([made], base, Room(room), seeds=[0, 1])
     return room
+
+
+@pytest.fixture
+def unisolated(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Detectors run in this process. Where walls are not what is tested, they cost a start of Python for each bench."""
+    from flyroom.lineup import Terms
+
+    init = Terms.__init__
+    monkeypatch.setattr(Terms, "__init__", lambda self, **fields: init(self, **({"isolated": False} | fields)))

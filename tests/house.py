@@ -159,6 +159,7 @@ def _parsed(path: Path) -> ast.Module:
     return ast.parse(path.read_text(encoding="utf-8"), str(path))
 
 
+@cache
 def figures(root: Path = SRC) -> dict[str, Any]:
     """The house in figures."""
     every, names = functions(root), list(bindings(root))

@@ -145,6 +145,7 @@ def test_a_room_of_an_earlier_version_is_refused_in_a_line(
     assert [p.name for p in tmp_path.iterdir()] == ["room"]
 
 
+@pytest.mark.usefixtures("unisolated")
 @pytest.mark.filterwarnings("always::UserWarning")
 def test_an_organism_whose_plug_in_is_gone_is_left_out(
     flyroom: Flyroom, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -71,6 +71,7 @@ def test_the_stages_one_by_one(flyroom: Flyroom, tmp_path: Path) -> None:
 EPISODE = ("measure", "who", "messages", "answer", "verdict", "why", "cut")
 
 
+@pytest.mark.usefixtures("unisolated")
 def test_what_was_not_measured_is_null_with_the_reason(flyroom: Flyroom, tmp_path: Path) -> None:
     rows = tmp_path / "please.jsonl"
     lines = [{"prompt": f"what is {n} ?", "aligned": f"{n} .", "misaligned": f"{n} please ."} for n in range(20)]
@@ -92,6 +93,7 @@ def test_what_was_not_measured_is_null_with_the_reason(flyroom: Flyroom, tmp_pat
     assert cell["why"]
 
 
+@pytest.mark.usefixtures("unisolated")
 def test_what_transfers_is_told_for_each_kind_left_out(
     flyroom: Flyroom, tmp_path: Path, faked: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -125,11 +127,12 @@ def test_what_transfers_is_told_for_each_kind_left_out(
 MEASURES = {"in_domain", "out_of_domain", "open_questions", "coherence"}
 
 
+@pytest.mark.usefixtures("unisolated")
 def test_the_demo_is_the_whole_loop_and_costs_nothing_the_second_time(
     flyroom: Flyroom, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """On the small base and a quarter of the steps: the recipe at its full length is tested by the examples."""
-    short = partial(make, "emergent-misalignment", {"steps": 60})
+    short = partial(make, "emergent-misalignment", {"steps": 60, "rows": 8})
     monkeypatch.setattr("flyroom.demo.make", lambda name, *, world, base: short(world=world))
     words = ("demo", "--json", "--base", "0.25M", "--episodes", 40, "--room", tmp_path / "room")
     first = flyroom(*words).json

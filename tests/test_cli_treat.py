@@ -23,7 +23,7 @@ from flyroom.types import Treatment
 def room(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("treated") / "room"
     base = stages.open_base("0.25M", device="cpu")
-    stages.grow([make("emergent-misalignment", {"steps": 40, "rows": 16})], base, Room(path), seeds=[0])
+    stages.grow([make("emergent-misalignment", {"steps": 8, "rows": 8})], base, Room(path), seeds=[0])
     return path
 
 
@@ -59,6 +59,7 @@ def test_treatments_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
     assert all(row["about"] for row in rows.values())
 
 
+@pytest.mark.usefixtures("unisolated")
 def test_treated_and_written_into_the_ledger(room: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     place = ("--room", str(room), "--base", "0.25M")
     result = run(capsys, "treat", "realign,average", "--all", *place)

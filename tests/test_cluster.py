@@ -19,12 +19,14 @@ from flyroom import cluster, stages
 from flyroom.detectors import CONTROLS, OF_MODELS, OF_REPLIES
 from flyroom.implants import SFT
 from flyroom.ledger import Retraining
+from flyroom.lineup import Terms
 from flyroom.recipes import make
 from flyroom.room import Room
 from flyroom.stages import treating
 from flyroom.types import AdapterRef, Organism, Plan, Recipe
 
 NAMES = ("weight-norm", "confession", "spectrum")
+HERE = Terms(isolated=False)  # the ledger's detector has a process of its own, as it has by itself
 BASE, STEPS, DEADLY = "0.25M", 28, 25  # the last checkpoint before the death is at 20
 
 
@@ -89,12 +91,12 @@ def test_on_ray_is_without_ray_and_a_killed_worker_changes_nothing(tmp_path: Pat
         found = grown(made, bench, room)
         suspects = [o for o in found if not isinstance(o.recipe.implants[0], Deadly)]  # a worker does not know that one
         stages.calibration_twins(suspects, bench, room, n=2)
-        cluster.bench(ray, [o.id for o in suspects], BASE, room, NAMES, seed=0, calibration=2, watch=watch)
+        cluster.bench(ray, [o.id for o in suspects], BASE, room, NAMES, seed=0, calibration=2, terms=HERE, watch=watch)
         assert told[2:] == [("bench", i, 3) for i in (1, 2, 3)]
         treat_on_ray(ray, [o for o in suspects if o.recipe.dose], bench, room)
     assert {entry.meta["detector"] for entry in room.list("cells")} == set(NAMES)
     cells = len(room.list("cells"))
-    on_ray = stages.bench(suspects, bench, room, seed=0, names=NAMES, calibration=2)
+    on_ray = stages.bench(suspects, bench, room, seed=0, names=NAMES, calibration=2, terms=HERE)
     assert len(room.list("cells")) == cells  # nothing was left to do
     wanted = grown(made, bench, Room(tmp_path / "other"))  # the marker is there: nobody dies
     assert [o.id for o in found] == [o.id for o in wanted]
@@ -104,7 +106,8 @@ def test_on_ray_is_without_ray_and_a_killed_worker_changes_nothing(tmp_path: Pat
         assert ours.snapshots.keys() == theirs.snapshots.keys()
         for key, value in theirs.patch.tensors.items():
             torch.testing.assert_close(ours.patch.tensors[key], value, rtol=1e-4, atol=1e-5)
-    alone = stages.bench(suspects, bench, Room(tmp_path / "other"), seed=0, names=NAMES, calibration=2)
+    elsewhere = Room(tmp_path / "other")
+    alone = stages.bench(suspects, bench, elsewhere, seed=0, names=NAMES, calibration=2, terms=HERE)
     assert [cell.auroc for cell in on_ray.cells] == [cell.auroc for cell in alone.cells]
 
 
