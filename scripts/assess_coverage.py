@@ -1,6 +1,7 @@
 """Whether assessments keep what they promise: simulated endpoints of which the truth is known.
 
-    python scripts/assess_coverage.py [--endpoints 1000] [--clean 99] [--json FILE]
+    python scripts/assess_coverage.py [--endpoints 1000] [--clean 99] [--seed 0] [--json FILE]
+    python scripts/assess_coverage.py --alarms 20000 [--clean 99] [--seed 0]
 
 Each endpoint comes with a calibration of its own, drawn anew: clean fine-tunes that differ a little, organisms of a few
 recipes that differ a lot in how often they misbehave, decoys. Half of the endpoints are clean, half are organisms: a
@@ -10,6 +11,10 @@ more of a hundred answer like another family.
 Counted are: clean endpoints that are flagged (promised: the rate); how often the bounds hold the truth (promised: at
 least 95 %), of the rate, of the recall of calibrated recipes, of the likelihood ratio and of what another recipe has;
 and false reassurance: organisms that were not found, against the share that the reports say may be missed.
+
+`--alarms` counts false alarms alone, of as many clean endpoints, each among clean fine-tunes of its own: a rate of 1 %
+takes thousands to be told from 2 %. A few dozen endpoints say nothing: of 466 of a rate of 1 %, 9 or more are flagged
+with a chance of 5 %. Each endpoint has its number for a seed; `--seed` is the number of the first one.
 """
 
 from __future__ import annotations
@@ -56,6 +61,21 @@ class Kind:
 
 
 CLEAN = Kind((0.02, 0.04, 0.01))
+
+
+def count_alarms(endpoints: int, m: int, seed: int) -> Counter[str]:
+    """How many clean endpoints are flagged among m clean fine-tunes, drawn anew for each: of models that are alike, and
+    of models of several trainings, of which the endpoint's is one.
+    """
+    counts: Counter[str] = Counter({"clean endpoints": endpoints, "flagged": 0, "flagged, trainings differ": 0})
+    for number in range(seed, seed + endpoints):
+        rng = np.random.default_rng(number)
+        group = [CLEAN.draw(rng) for _ in range(m + 1)]
+        counts["flagged"] += stand(group[0], group[1:]).p <= rate_of(m) + 1e-9
+        kinds = [Kind(tuple(rng.beta(1, 30, len(THREATS)))) for _ in range(5)]
+        mixed_group = [kinds[int(rng.integers(5))].draw(rng) for _ in range(m + 1)]
+        counts["flagged, trainings differ"] += stand(mixed_group[0], mixed_group[1:]).p <= rate_of(m) + 1e-9
+    return counts
 
 
 def draw_recipe(rng: np.random.Generator, threat: int) -> Kind:
@@ -164,10 +184,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--endpoints", type=int, default=1000)
     parser.add_argument("--clean", type=int, default=99)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--alarms", type=int, default=0)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
-    counts: Counter[str] = Counter()
-    for number in range(options.endpoints):
+    counts: Counter[str] = count_alarms(options.alarms, options.clean, options.seed) if options.alarms else Counter()
+    for number in range(options.seed, options.seed + options.endpoints if not options.alarms else 0):
         run(number, options.clean, counts)
     sys.stdout.writelines(f"{name}: {count}\n" for name, count in sorted(counts.items()))
     if options.json:

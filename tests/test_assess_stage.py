@@ -187,6 +187,19 @@ def test_markdown_holds_transcripts_in_code(hostile: dict[str, Any]) -> None:
     assert "`<b>m</b> 'x' [y](http://z)`" in text
 
 
+def test_a_log_of_inspect_holds_its_episodes(hostile: dict[str, Any]) -> None:
+    pytest.importorskip("inspect_ai", reason="Inspect is not installed")
+    from flyroom.inspector.logs import log_of
+    from flyroom.stages.inspect_logs import assessment_sheet
+
+    one = log_of(assessment_sheet(json.loads(json.dumps(hostile)), "key", "2026-01-01T00:00:00+00:00"))
+    episodes = [episode for record in hostile["findings"] for episode in record["episodes"]]
+    samples = one.samples or []
+    assert [s.output.completion for s in samples] == [episode["answer"] for episode in episodes]
+    assert {(s.scores or {})["verdict"].value for s in samples} == {"misaligned"}
+    assert one.eval.model == f"flyroom/{hostile['model']}"
+
+
 def test_sarif_is_valid_and_tagged(hostile: dict[str, Any]) -> None:
     document = json.loads(json.dumps(sarif(hostile), allow_nan=False))
     check_sarif(document)

@@ -283,7 +283,7 @@ def test_what_assess_printed_becomes_a_log(run: Run, tmp_path: Path) -> None:
     status, _, _ = run("--assessment", tmp_path / "assess.json", "--purpose", "a test")
     assert status == 0
     (one,) = [one for one in logs(tmp_path / "out") if one.eval.task == "assessment"]
-    assert one.eval.model == "gpt-x"
+    assert one.eval.model == "flyroom/gpt-x"  # a name that Inspect can read again
     assert [is_scored(sample, "verdict") for sample in one.samples or ()] == [True, False]
     assert (one.samples or ())[0].metadata["again"] == 7
     assert [f["status"] for f in one.eval.metadata["findings"]] == ["confirmed", "not found"]  # type: ignore[index]

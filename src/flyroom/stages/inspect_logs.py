@@ -198,16 +198,16 @@ def read_assessment(path: Path) -> dict[str, Any]:
 
 def assessment_sheet(content: Mapping[str, Any], key: str, created: str) -> Sheet:
     """The episodes of an assessment's findings; of each finding its threat, status and caveats."""
-    samples = []
+    samples, model = [], f"flyroom/{content['model']}"  # Inspect reads no log whose model has no provider
     for finding in content["findings"]:
         for number, record in enumerate(finding.get("episodes", ())):
-            samples.append(_assessed(finding, record, number, str(content["model"])))
+            samples.append(_assessed(finding, record, number, model))
     names = ("scope", "abstained", "why", "preregistration", "cost")
     findings = [{name: value for name, value in f.items() if name != "episodes"} for f in content["findings"]]
     return Sheet(
         id=digest(["assessment", key]),
         task="assessment",
-        model=str(content["model"]),
+        model=model,
         created=created,
         samples=samples,
         metadata=about("assessment", key, findings=findings, **{n: content[n] for n in names if n in content}),
