@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,7 +17,7 @@ from flyroom.game import NOTHING
 from flyroom.room import Room
 from flyroom.stages.viewing import bundle, draw_cast, open_view
 from flyroom.types import Entry
-from flyroom.view import Doorkeeper, Shelf, app, write_bundle
+from flyroom.view import Doorkeeper, Shelf, app, growth, write_bundle
 from flyroom.view.arcade import Arcade
 from flyroom.view.pages import page
 
@@ -133,6 +134,17 @@ def test_what_grows_is_read_from_the_journal(shelf: Shelf) -> None:
     (group,) = page(shelf, "growth", {})["groups"]
     assert group["rounds"] == 3
     assert [point["value"] for point in group["jobs"][0]["loss"]] == [1.0, 0.9, 0.8]
+
+
+def test_a_run_is_as_long_as_one_of_the_very_same_recipe_and_of_no_namesake() -> None:
+    entry = SimpleNamespace(payload={"history": [0.0] * 240})
+    shelf: Any = SimpleNamespace(
+        index=SimpleNamespace(rows={"a": {}}), room=SimpleNamespace(get=lambda kind, key: entry)
+    )
+    titles = {"a": {"recipe": "em", "hash": "x"}, "b": {"recipe": "em", "hash": "y"}}
+    assert growth._ahead(shelf, {"recipe": "em", "hash": "x"}, titles) == {"total": 240}
+    assert growth._ahead(shelf, {"recipe": "em", "hash": "y"}, titles) == {"total": None}
+    assert growth._ahead(shelf, {"recipe": "", "hash": ""}, titles) == {"total": None}
 
 
 # ---------------------------------------------------------------- who may

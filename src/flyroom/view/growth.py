@@ -1,8 +1,8 @@
 """What grows just now: read from the checkpoints of the room, as a killed run would be.
 
 A checkpoint is written every few rounds, so this is as new as the last one. Its journal holds the loss of each step.
-How long a training will be stands in no checkpoint; where the room holds a finished organism of the same recipe, it was
-as long.
+How long a training will be stands in no checkpoint; where the room holds a finished organism of the very same recipe,
+by its hash and not by its name, it was as long.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ def growth_page(shelf: Shelf) -> dict[str, Any]:
 
 
 def _titles(line: log.Line) -> dict[str, dict[str, Any]]:
-    """What a line that opens seeds says of each organism: recipe, seed, dose."""
+    """What a line that opens seeds says of each organism: the recipe, its hash, seed and dose."""
     rows = line.about.get("recipes", ()) if line.what == log.OPENED else ()
     return {
-        organism: {"recipe": row["name"], "seed": seed, "dose": row.get("dose")}
+        organism: {"recipe": row["name"], "seed": seed, "dose": row.get("dose"), "hash": row.get("id", "")}
         for row in rows
         if isinstance(row, Mapping)
         for seed, organism in zip(row.get("seeds", ()), row.get("organisms", ()), strict=False)
@@ -56,11 +56,11 @@ def _group(shelf: Shelf, name: str, titles: Mapping[str, Mapping[str, Any]]) -> 
         part = shelf.room.get("checkpoint", f"{name}/{number}")
         for job, notes in (part.payload if part is not None else {}).items():
             losses.setdefault(job, []).extend(_read_losses(notes, len(losses.get(job, ()))))
-    unknown = {"recipe": "", "seed": None, "dose": None}
+    unknown = {"recipe": "", "seed": None, "dose": None, "hash": ""}
     jobs = [
         {"id": job, "steps": n, "loss": thin(losses[job]), **(titles.get(job) or unknown)} for job, n in steps.items()
     ]
-    return {"id": name, "rounds": head.payload["rounds"], "jobs": [job | _ahead(shelf, job) for job in jobs]}
+    return {"id": name, "rounds": head.payload["rounds"], "jobs": [job | _ahead(shelf, job, titles) for job in jobs]}
 
 
 def _read_losses(notes: Sequence[Any], begin: int) -> list[dict[str, float]]:
@@ -68,10 +68,10 @@ def _read_losses(notes: Sequence[Any], begin: int) -> list[dict[str, float]]:
     return [{"x": begin + place, "value": loss} for place, loss in enumerate(values, 1)]
 
 
-def _ahead(shelf: Shelf, job: Mapping[str, Any]) -> dict[str, int | None]:
+def _ahead(shelf: Shelf, job: Mapping[str, Any], titles: Mapping[str, Mapping[str, Any]]) -> dict[str, int | None]:
     """How many steps the job will have, where another of its recipe tells."""
-    alike = (key for key, row in shelf.index.rows.items() if row["recipe"] == job["recipe"] and not row["parent"])
-    entry = shelf.room.get("organism", key) if job["recipe"] and (key := next(alike, "")) else None
+    alike = (key for key, title in titles.items() if title["hash"] == job["hash"] and key in shelf.index.rows)
+    entry = shelf.room.get("organism", key) if job["hash"] and (key := next(alike, "")) else None
     return {"total": len(entry.payload.get("history", ())) or None if entry is not None else None}
 
 
