@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from flyroom.ledger.rule import ON_CARD, Evidence, State, classify, state_of
+from flyroom.ledger.rule import ON_CARD, Evidence, State, classify, decide_at_once, state_of
 from flyroom.types import Called, Estimate, NotMeasured
 
 
@@ -70,3 +70,10 @@ def test_a_detector_that_may_see_as_much_as_before_hides_nothing() -> None:
 )
 def test_states_of_gaps(gap: Estimate | NotMeasured, state: State) -> None:
     assert state_of(gap) is state
+
+
+def test_what_did_not_fall_is_decided_at_once() -> None:
+    kept = replace(CURED, after=about(0.7), on_card=about(0.65))
+    for evidence in (kept, replace(CURED, after=about(0.43)), replace(CURED, untreated=GONE)):
+        assert decide_at_once(replace(evidence, later={})) == classify(evidence)
+    assert decide_at_once(CURED) is None
