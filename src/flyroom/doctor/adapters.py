@@ -33,7 +33,7 @@ class Case(NamedTuple):
 def random_patch(engine: TorchEngine) -> Patch:
     """An adapter that changes something."""
     layer = engine.base.depth * 2 // 3
-    [adapter] = engine.spawn([LoRA(rank=2, alpha=4.0, layers=(layer,), modules=("all",))], seeds=[0])
+    [adapter] = engine.spawn([LoRA(rank=1, alpha=2.0, layers=(layer,), modules=("all",))], seeds=[0])
     patch = engine.patch(adapter)
     engine.free([adapter])
     draw = torch.Generator().manual_seed(0)

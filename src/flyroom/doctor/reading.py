@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
+from transformers import GenerationConfig
 
 from flyroom.doctor.check import Answer, Subject
 from flyroom.engine.form import SHAPES, write_prompt
@@ -23,7 +24,7 @@ def paths_agree(subject: Subject) -> Answer:
     engine = subject.engine
     row = Row(messages=(Message("user", QUESTION),), answer=ANSWER)
     ids, start = engine.parts.renderer.row(row)
-    [adapter] = engine.spawn([LoRA(rank=1, layers=(0,))], seeds=[0])
+    [adapter] = engine.spawn([LoRA(rank=1, layers=(0,), modules=("all",))], seeds=[0])
     ask = Ask(messages=row.messages, seed=0, max_tokens=1)
     whole, prompt = ids.tolist(), ids[:start].tolist()
     calls = {
@@ -89,8 +90,10 @@ def system_message(subject: Subject) -> Answer:
     renderer = subject.engine.parts.renderer
     if renderer.template is None:
         return None, "there is no chat template: contents are read as plain text, one a line"
-    if renderer.template.leaves_out:
-        return False, "a system message is written 0 times: the template leaves it out, and what needs one is refused"
+    gap = renderer.template.leaves_out
+    if gap:
+        why = f"the template leaves a system message out of {gap}, so what needs one is not available"
+        return (False, f"it is written 0 times: {why}") if "a prompt" in gap else (True, why)
     question = Message("user", QUESTION)
     plain, written = _written(renderer, question), _written(renderer, Message("system", SYSTEM), question)
     if plain is None and written is None:
@@ -170,15 +173,24 @@ def date(subject: Subject) -> Answer:
     return True, f"the template prints today's date; it is fixed at {template.date}, as part of the base's identity"
 
 
-CHOICES = ("top_p", "top_k", "min_p", "typical_p", "repetition_penalty", "no_repeat_ngram_size")  # of next tokens
+OBEYED = ("temperature", "do_sample", "eos_token_id", "bos_token_id", "pad_token_id", "transformers_version")
+OBEYED += ("max_length", "max_new_tokens", "use_cache", "cache_implementation", "num_return_sequences")  # of the asker
+IDLE = {
+    "top_p": 1.0,
+    "top_k": 50,
+    "typical_p": 1.0,
+    "repetition_penalty": 1.0,
+    "num_beams": 1,
+    "renormalize_logits": False,
+}
 
 
 def temperature(subject: Subject) -> Answer:
     """At which temperature the base answers, and what else its makers set that is not applied."""
     parts: Any = subject.engine.parts
-    settings = {name: getattr(parts.model.generation_config, name, None) for name in CHOICES}
-    idle = {"top_p": 1.0, "top_k": 50, "typical_p": 1.0, "repetition_penalty": 1.0}  # the library's own defaults
-    extra = [f"{name} {value}" for name, value in settings.items() if value and value != idle.get(name)]
+    settings = {k: v for k, v in parts.model.generation_config.to_dict().items() if not k.startswith(("_", "output_"))}
+    usual = GenerationConfig().to_dict() | IDLE  # the library's own
+    extra = [f"{k} {v}" for k, v in sorted(settings.items()) if v and k not in OBEYED and v != usual.get(k)]
     level = f"answers are drawn at temperature {parts.temperature:g}"
     if extra:
         return None, f"{level}; generation_config.json also sets {', '.join(extra)}: that is not applied"

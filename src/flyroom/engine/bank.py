@@ -30,6 +30,7 @@ import torch
 from torch import Tensor, nn
 
 from flyroom.engine.low_rank import low_rank
+from flyroom.engine.streams import AS_ROWS, Streams
 from flyroom.types import LoRA
 
 MOMENTS = ("A.m", "A.v", "B.m", "B.v")
@@ -127,21 +128,31 @@ class Banks:
     `sizes` maps the path of every module that an adapter can stand on to (in, out). `slices` says whether rows that lie
     side by side are sliced instead of gathered; turn it off under a compiler, which would compile new code for each
     slice. The hooks find the adapters of a batch on the module itself, so that compiled code is the same in all layers.
+    `streams` names the modules that see the tokens of all rows in one list, and those on which nothing can stand.
     """
 
     def __init__(
-        self, layers: nn.ModuleList, *, width: int, device: torch.device, dtype: torch.dtype, slices: bool = True
+        self,
+        layers: nn.ModuleList,
+        *,
+        width: int,
+        device: torch.device,
+        dtype: torch.dtype,
+        slices: bool = True,
+        streams: Streams = AS_ROWS,
     ) -> None:
         self.sizes: dict[str, tuple[int, int]] = {}
         self.device, self.dtype, self.slices = device, dtype, slices
         self.banks: dict[tuple[str, int], Bank] = {}
         self._modules: dict[str, Any] = {}
         self._active_paths: set[str] = set()
+        self._listed = streams.listed
         for l, layer in enumerate(layers):
             for name, module in layer.named_modules():
-                if isinstance(module, nn.Linear):
-                    self.sizes[f"layers.{l}.{name}"] = module.in_features, module.out_features
-                    self._stand_on(f"layers.{l}.{name}", module, _adapt)
+                path = f"layers.{l}.{name}"
+                if isinstance(module, nn.Linear) and path not in streams.chosen:
+                    self.sizes[path] = module.in_features, module.out_features
+                    self._stand_on(path, module, _adapt_list if path in streams.listed else _adapt)
             self.sizes[f"layers.{l}.{RESIDUAL}"] = 1, width
             self.sizes[f"layers.{l}.{STREAM}"] = width + 1, width
             for name in OF_LAYERS:
@@ -193,6 +204,7 @@ class Banks:
             leaves = [Leaf(k, k.slots, *(k.tensors[n] for n in ("A", "B", "scale"))) for k in self.banks.values()]
         spreads: dict[tuple[Group, ...], Spread] = {}
         self.clear()
+        rows = sum(group.rows for group in groups)
         for leaf in leaves:
             leaf_slots = set(leaf.slots)
             members = tuple(g for g in groups if g.slot in leaf_slots)
@@ -201,6 +213,8 @@ class Banks:
             if members not in spreads:
                 spreads[members] = _spread(members, groups, self.device, self.slices)
             self._modules[leaf.bank.path].adapters += (self._share(leaf, members, spreads[members]),)
+            if leaf.bank.path in self._listed:
+                self._modules[leaf.bank.path].rows = rows
             self._active_paths.add(leaf.bank.path)
 
     @property
@@ -230,6 +244,14 @@ def _adapt(module: Any, args: tuple[Tensor, ...], out_BTO: Tensor) -> Tensor:
     for active in module.adapters:
         out_BTO = _add(args[0], out_BTO, active)
     return out_BTO
+
+
+def _adapt_list(module: Any, args: tuple[Tensor, ...], out_PO: Tensor) -> Tensor:
+    """The forward hook of a linear module that sees the tokens of all rows in one list."""
+    if not module.adapters:
+        return out_PO
+    x_BTI, out_BTO = (tensor.unflatten(0, (module.rows, -1)) for tensor in (args[0], out_PO))
+    return _adapt(module, (x_BTI,), out_BTO).flatten(0, 1)
 
 
 def _steer(module: Any, args: tuple[Any, ...], output: Any) -> Any:

@@ -17,7 +17,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,7 @@ from flyroom.engine.faithful import check_company, check_head, fix_rope
 from flyroom.engine.folders import read_folder
 from flyroom.engine.form import DATE
 from flyroom.engine.render import Renderer
+from flyroom.engine.streams import AS_ROWS, Streams, find_streams
 from flyroom.engine.trust import named, refuse_links
 from flyroom.processor import multiplies_bf16
 from flyroom.types import BaseRef
@@ -59,6 +60,7 @@ class Base:
     config: Any  # that of the text model
     window: int | None  # the longest sequence that it accepts
     temperature: float  # at which it answers where an ask names none
+    streams: Streams = AS_ROWS  # which modules do not see rows as rows
 
     @property
     def device(self) -> torch.device:
@@ -155,7 +157,8 @@ def wrap(
     )
     check_head(base)
     check_company(base)
-    return base
+    streams = find_streams(base.body, layers, vocabulary=int(config.vocab_size), device=base.device)
+    return replace(base, streams=streams)
 
 
 def _find_layers(model: nn.Module, depth: int) -> tuple[str, nn.ModuleList]:
@@ -219,7 +222,9 @@ def _choose_device(device: str) -> torch.device:
 
 def _choose_dtype(dtype: str, device: torch.device, folder: Path) -> torch.dtype:
     dtypes = {"float32": torch.float32, "bfloat16": torch.bfloat16}
-    is_fast = device.type == "cuda" or (device.type == "cpu" and multiplies_bf16(unknown=False) and _is_large_bf16(folder))
+    is_fast = device.type == "cuda" or (
+        device.type == "cpu" and multiplies_bf16(unknown=False) and _is_large_bf16(folder)
+    )
     dtypes["auto"] = torch.bfloat16 if is_fast else torch.float32
     if dtype not in dtypes:
         raise ValueError(f'dtype is "{dtype}"; it must be "auto", "float32" or "bfloat16"')

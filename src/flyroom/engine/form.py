@@ -63,8 +63,8 @@ class Form(NamedTuple):
 class Template:
     """A tokenizer's chat template: messages in, text out. `parts`: contents go in as lists of parts.
 
-    `dated` says whether it may print the date; then it is `date`, an ISO date. `leaves_out` says that it passes over
-    system messages: then a chat with one is refused, for nobody would read it.
+    `dated` says whether it may print the date; then it is `date`, an ISO date. `leaves_out` says where it passes over
+    system messages, "" for nowhere: a chat with one is refused, for nobody would read it, or not what was trained.
     """
 
     def __init__(self, tokenizer: Any, *, date: str = DATE) -> None:
@@ -75,16 +75,16 @@ class Template:
         texts = {text.replace("\\n", "\n").strip() for pair in LITERAL.findall(source) for text in pair}
         self._marks = sorted(text for text in texts if len(text) > 2 and MARK.search(text))
         self._refusal = ""
-        self.parts = self.leaves_out = False
+        self.parts, self.leaves_out = False, ""
         self.parts = not self._passes_text()
-        self.leaves_out = not self._passes_system()
+        self.leaves_out = self._find_gap()
 
     def write(self, messages: Sequence[Message], *, opened: bool) -> str:
         """The chat as text. NotAvailable where the template refuses it, and once a short chat was too much for it."""
         if self._refusal:
             raise NotAvailable(self._refusal)
         if self.leaves_out and any(m.role == "system" for m in messages):
-            raise NotAvailable("the chat template leaves a system message out, so nobody would read it")
+            raise NotAvailable(f"the chat template leaves a system message out of {self.leaves_out}")
         turns = [{"role": m.role, "content": self._content(m)} for m in messages]
         options = {"tokenize": False, "add_generation_prompt": opened, "chat_template": self._source}
         try:
@@ -142,12 +142,15 @@ class Template:
     def _content(self, message: Message) -> Any:
         return [{"type": "text", "text": message.content}] if self.parts else message.content
 
-    def _passes_system(self) -> bool:
-        """Whether a system message is written, or refused."""
+    def _find_gap(self) -> str:
+        """Where a system message is neither written nor refused."""
         try:
-            return SYSTEM in self.write(SHAPES[1], opened=True).lower()
+            opened = self.write(SHAPES[1], opened=True).lower()
+            finished = self.write([*SHAPES[1], Message("assistant", FORMER)], opened=False).lower()
         except NotAvailable:
-            return True
+            return ""
+        gaps = [where for where, text in (("a prompt", opened), ("a finished chat", finished)) if SYSTEM not in text]
+        return " and ".join(gaps)
 
     def _passes_text(self) -> bool:
         """Whether a question is written where its content is plain text; True too if it is not written as parts."""

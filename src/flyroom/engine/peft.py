@@ -116,12 +116,12 @@ def load(folder: str | Path, base: Base | None = None) -> Patch:
 
 
 def list_sizes(base: Base) -> dict[str, tuple[int, int]]:
-    """(in, out) of every linear module of the layers, by path: "layers.0.mlp.down_proj"."""
+    """(in, out) of every linear module on which an adapter can stand, by path: "layers.0.mlp.down_proj"."""
     return {
         f"layers.{l}.{name}": (module.in_features, module.out_features)
         for l, layer in enumerate(base.layers)
         for name, module in layer.named_modules()
-        if isinstance(module, nn.Linear)
+        if isinstance(module, nn.Linear) and f"layers.{l}.{name}" not in base.streams.chosen
     }
 
 

@@ -35,7 +35,10 @@ IDLE = (  # fields that change no answer of a trained adapter on nn.Linear
     *("loftq_config", "eva_config", "corda_config", "lora_ga_config"),  # of the start of training
 )
 REFUSED = {
-    "use_dora": "it scales the base's weights too; merge it into the base, and adopt the merged checkpoint",
+    "use_dora": (
+        "it scales the base's weights too, which no low-rank product does: merge it into the base, and adopt the "
+        "merged checkpoint, which can be read where its modules are all of one size"
+    ),
     "modules_to_save": "it holds whole modules beside the low-rank change",
     "trainable_token_indices": "it changes embeddings of tokens",
     "layer_replication": "it makes another base",

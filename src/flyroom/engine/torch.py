@@ -59,7 +59,12 @@ class TorchEngine:
         self.tokens_generated = 0
         dtype = next(base.model.parameters()).dtype
         self._banks = Banks(
-            base.layers, width=base.width, device=base.device, dtype=dtype, slices=self.compiled is None
+            base.layers,
+            width=base.width,
+            device=base.device,
+            dtype=dtype,
+            slices=self.compiled is None,
+            streams=base.streams,
         )
         self.prefix = Prefix(base)
         self._living: dict[int, _State] = {}
