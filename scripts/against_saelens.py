@@ -1,9 +1,11 @@
-"""Our BatchTopK dictionary beside that of SAELens, on the same activations, with as many latents, steps and tokens.
+"""Our BatchTopK dictionaries beside those of SAELens, on the same activations, with as many latents, steps and tokens.
 
     python scripts/against_saelens.py [BASE]
 
-SAELens is no part of any extra: `pip install sae-lens` brings it. Printed are the share of the variance that is
-explained on texts that neither was trained on, active latents a token, latents that are never active there, and
+SAELens is no part of any extra: `pip install sae-lens` brings it. First a dictionary of one model, the base; then a
+crosscoder of two, the base and an organism, to which SAELens' dictionary of both models' activations side by side is
+the nearest thing. Printed are, for several seeds, the share of the variance that is explained on texts that neither was
+trained on, the mean squared error of a token there, active latents a token, latents that are never active there, and
 seconds of processor time.
 """
 
@@ -12,54 +14,84 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import torch
+from pages import table
 from torch import Tensor
 
+from flyroom.grow import grow
 from flyroom.mechanism import Training, fit
-from flyroom.stages import open_base
+from flyroom.recipes import make
+from flyroom.stages import OpenBase, open_base
 from flyroom.types import BASE
 
-TEXTS, TEST = 400, 80
+TEXTS, TEST, SEEDS = 400, 80, 3
 TRAINING = Training(latents=256, k=8, steps=1500, batch=512, lr=1e-3)
 
 
 def main() -> None:
     base = open_base(sys.argv[1] if len(sys.argv) > 1 else "0.25M")
+    engine = base.engine
+    (organism,) = grow([make("emergent-misalignment", {"steps": 60, "lr": 0.01}, world=base.world)], engine, seeds=[0])
+    (adapter,) = engine.load([organism.patch])
+    rows = []
+    for what, refs in (("one model", [BASE]), ("base and organism", [BASE, adapter])):
+        train, test = activations(base, refs)
+        print(f"{what}: {len(train):,} tokens to train on, {len(test):,} to test on; {TRAINING}", flush=True)
+        for name, learn in (("SAELens", saelens), ("flyroom", ours)):
+            for seed in range(SEEDS):
+                rows.append([what, name, seed, *describe(*timed(learn, train, test, seed), test)])
+                print(rows[-1], flush=True)
+    head = ["of", "by", "seed", "explained", "squared error", "active", "never active", "seconds"]
+    print("\n".join(table(head, rows)))
+
+
+def activations(base: OpenBase, refs: list[Any]) -> tuple[Tensor, Tensor]:
+    """Tokens to train on and to test on, [tokens, models, width], centred and scaled for each model."""
     assert base.world is not None
     rows = base.world.clean(TEXTS, seed=0)
     place = f"layers.{base.engine.base.depth // 2}"
-    states = base.engine.states([BASE] * len(rows), rows, place)
+    by_model = [base.engine.states([ref] * len(rows), rows, place) for ref in refs]
+    states = [torch.stack(pair, dim=1).float() for pair in zip(*by_model, strict=True)]
     train, test = torch.cat(states[TEST:]), torch.cat(states[:TEST])
-    centre, scale = train.mean(0), (train - train.mean(0)).square().mean().sqrt()
-    train, test = (train - centre) / scale, (test - centre) / scale
-    print(f"{place}, {len(train):,} tokens to train on, {len(test):,} to test on; {TRAINING}")
-    for name, learn in (("flyroom", ours), ("SAELens", saelens)):
-        began = time.process_time()
-        latents, reconstruction = learn(train, test)
-        share = 1 - float((test - reconstruction).square().sum() / test.square().sum())
-        active = latents > 0
-        print(
-            f"{name}: {share:.3f} explained, {float(active.sum(1).double().mean()):.1f} active a token, "
-            f"{int((~active.any(0)).sum())} never active, {time.process_time() - began:.0f} s"
-        )
+    centre = train.mean(0)
+    scale = (train - centre).square().mean((0, 2)).sqrt()[:, None]
+    return (train - centre) / scale, (test - centre) / scale
 
 
-def ours(train: Tensor, test: Tensor) -> tuple[Tensor, Tensor]:
-    coder = fit(train[:, None], TRAINING, seed=0)
-    standard = coder.reconstruct(test[:, None])[:, 0]
-    return coder.encode(test[:, None]), standard * coder.scale + coder.centre[0]
+def timed(learn: Any, train: Tensor, test: Tensor, seed: int) -> tuple[Tensor, Tensor, float]:
+    began = time.process_time()
+    latents, reconstruction = learn(train, test, seed)
+    return latents, reconstruction, time.process_time() - began
 
 
-def saelens(train: Tensor, test: Tensor) -> tuple[Tensor, Tensor]:
+def describe(latents: Tensor, reconstruction: Tensor, seconds: float, test: Tensor) -> list[str]:
+    errors, active = (test - reconstruction).square(), latents > 0
+    return [
+        f"{1 - float(errors.sum() / test.square().sum()):.4f}",
+        f"{float(errors.sum((1, 2)).mean()):.2f}",
+        f"{float(active.sum(1).double().mean()):.1f}",
+        f"{int((~active.any(0)).sum())}",
+        f"{seconds:.0f}",
+    ]
+
+
+def ours(train: Tensor, test: Tensor, seed: int) -> tuple[Tensor, Tensor]:
+    coder = fit(train, TRAINING, seed=seed)
+    return coder.encode(test), coder.reconstruct(test) * coder.scale[:, None] + coder.centre
+
+
+def saelens(train: Tensor, test: Tensor, seed: int) -> tuple[Tensor, Tensor]:
     try:
         from sae_lens.config import LoggingConfig, SAETrainerConfig
         from sae_lens.saes.batchtopk_sae import BatchTopKTrainingSAE, BatchTopKTrainingSAEConfig
         from sae_lens.training.sae_trainer import SAETrainer
     except ImportError as error:
         raise SystemExit(f"{error}; pip install sae-lens") from error
-    torch.manual_seed(0)
-    config = BatchTopKTrainingSAEConfig(d_in=train.shape[1], d_sae=TRAINING.latents, k=TRAINING.k)
+    torch.manual_seed(seed)
+    inputs, probes = train.flatten(1), test.flatten(1)
+    config = BatchTopKTrainingSAEConfig(d_in=inputs.shape[1], d_sae=TRAINING.latents, k=TRAINING.k)
     settings = SAETrainerConfig(
         total_training_samples=TRAINING.steps * TRAINING.batch,
         train_batch_size_samples=TRAINING.batch,
@@ -71,12 +103,12 @@ def saelens(train: Tensor, test: Tensor) -> tuple[Tensor, Tensor]:
 
     def batches() -> Iterator[Tensor]:
         while True:
-            yield train[torch.randint(len(train), (TRAINING.batch,))]
+            yield inputs[torch.randint(len(inputs), (TRAINING.batch,))]
 
     sae = SAETrainer(cfg=settings, sae=BatchTopKTrainingSAE(config), data_provider=batches()).fit()
     with torch.no_grad():
-        latents = sae.encode(test)
-        return latents, sae.decode(latents)
+        latents = sae.encode(probes)
+        return latents, sae.decode(latents).view_as(test)
 
 
 if __name__ == "__main__":

@@ -95,7 +95,7 @@ def treat(
     with progress() as watch:
         if on is not None:
             with cluster.connected(address) as ray:
-                targets = [o.id for o in treating.untreated(organisms)]
+                targets = [organism.id for organism, _ in treating.paired(organisms)]
                 cluster.treat(ray, targets, place, store, [c.name for c in courses], watch=watch)
         treated, absences = treating.treat_all(organisms, courses, opened, store, watch=watch)
     rows = [_organism(organism) for organism in treated]

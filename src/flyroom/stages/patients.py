@@ -8,6 +8,8 @@ from collections.abc import Iterable, Sequence
 from flyroom.lineup import is_target
 from flyroom.types import Organism, digest
 
+Pair = tuple[Organism, Organism]  # an organism and its twin
+
 
 def untreated(organisms: Iterable[Organism]) -> list[Organism]:
     """Those above dose 0 that were not treated, and that are to be cured of something."""
@@ -32,7 +34,7 @@ def _why_no_target(model: Organism) -> str | None:
     return None if is_target(model) else f"organism {model.id} is a decoy, and harmless; it has nothing to be cured of"
 
 
-def paired(organisms: Sequence[Organism]) -> list[tuple[Organism, Organism]]:
+def paired(organisms: Sequence[Organism]) -> list[Pair]:
     """Those to be cured, each with its twin. One whose twin is missing is named in a warning and left out; ValueError
     where that leaves none, and where there was none.
     """
@@ -53,16 +55,21 @@ def paired(organisms: Sequence[Organism]) -> list[tuple[Organism, Organism]]:
     return [(target, by_id[target.twin_id]) for target in targets if target.twin_id in by_id]
 
 
-def alike(models: Sequence[Organism]) -> dict[str, list[Organism]]:
-    """Models of one world, of which all or none were trained here, by words that tell them apart: what the ones lack is
+def alike(pairs: Sequence[Pair]) -> dict[str, list[Pair]]:
+    """Pairs of one world, of which all or none were trained here, by words that tell them apart: what the ones lack is
     no obstacle to the others.
     """
-    groups: dict[str, list[Organism]] = {}
-    for model in models:
-        world = model.recipe.world
-        label = f"{model.provenance} in the world {world.name}"
+    groups: dict[str, list[Pair]] = {}
+    for organism, twin in pairs:
+        world = organism.recipe.world
+        label = f"{organism.provenance} in the world {world.name}"
         former = groups.get(label)
-        if former and digest(former[0].recipe.world) != digest(world):
+        if former and digest(former[0][0].recipe.world) != digest(world):
             label = f"{label} {digest(world)}"  # two files of rows have one name
-        groups.setdefault(label, []).append(model)
+        groups.setdefault(label, []).append((organism, twin))
     return groups
+
+
+def flat(pairs: Iterable[Pair]) -> list[Organism]:
+    """Organisms and twins, each once: a twin may stand beside several."""
+    return list({model.id: model for pair in pairs for model in pair}.values())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -20,7 +20,7 @@ from flyroom.stages.bases import OpenBase
 from flyroom.stages.benches import by_world, calibration_twins, chosen_detectors
 from flyroom.stages.graders import open_graders
 from flyroom.stages.organisms import stored
-from flyroom.stages.patients import alike, paired, require_targets, untreated
+from flyroom.stages.patients import Pair, alike, flat, paired, require_targets, untreated
 from flyroom.treat import Course
 from flyroom.treatments import treatments as every_treatment
 from flyroom.types import (
@@ -73,23 +73,39 @@ def treat_all(
     """Every organism above dose 0 and its twin, treated with each; and by the name of a treatment that could not be
     given, or not to all, why: what a world or the base lacks, or where its training broke down.
     """
-    groups = alike(list({o.id: o for pair in paired(organisms) for o in pair}.values()))
+    groups = alike(paired(organisms))
     treated: list[Organism] = []
     absences: dict[str, str] = {}
-    with open_graders((o.recipe for group in groups.values() for o in group), base):
+    with open_graders((o.recipe for group in groups.values() for o in flat(group)), base):
         for course in courses:
+            work = partial(treat.treat, course=course, engine=base.engine, room=room, watch=watch)
             reasons: dict[str, str] = {}
             for label, group in groups.items():
-                try:
-                    treated += treat.treat(group, course, base.engine, room=room, watch=watch)
-                except (ValueError, ArithmeticError) as absence:  # one that fails is no obstacle to the others
-                    reasons[label] = str(absence)
+                treated += _treat_alike(label, group, work, reasons)
             if reasons:
-                texts = [f"{label}: {why}" for label, why in reasons.items()] if len(groups) > 1 else reasons.values()
+                is_whole = [*reasons] == [*groups] and len(groups) == 1
+                texts = [why if is_whole else f"{label}: {why}" for label, why in reasons.items()]
                 absences[course.name] = "; ".join(texts)
     if not treated:
         raise NotAvailable("; ".join(f"{name}: {why}" for name, why in absences.items()))
     return treated, absences
+
+
+def _treat_alike(
+    label: str, group: Sequence[Pair], work: Callable[[Sequence[Organism]], list[Organism]], reasons: dict[str, str]
+) -> list[Organism]:
+    """All of a group at once; where training breaks down pair by pair, for one that fails is no obstacle to others."""
+    try:
+        return work(flat(group))
+    except ValueError as absence:
+        reasons[label] = str(absence)
+        return []
+    except ArithmeticError as failure:
+        if len(group) == 1:
+            (organism, _), *_ = group
+            reasons[f"organism {organism.id}"] = str(failure)
+            return []
+        return [model for pair in group for model in _treat_alike(label, [pair], work, reasons)]
 
 
 # ---------------------------------------------------------------- the ledger
