@@ -1,6 +1,6 @@
 """Our BatchTopK dictionaries beside those of SAELens, on the same activations, with as many latents, steps and tokens.
 
-    python scripts/against_saelens.py [BASE]
+    python scripts/against_saelens.py [BASE] [SEEDS]
 
 SAELens is no part of any extra: `pip install sae-lens` brings it. First a dictionary of one model, the base; then a
 crosscoder of two, the base and an organism, to which SAELens' dictionary of both models' activations side by side is
@@ -26,12 +26,13 @@ from flyroom.recipes import make
 from flyroom.stages import OpenBase, open_base
 from flyroom.types import BASE
 
-TEXTS, TEST, SEEDS = 400, 80, 3
+TEXTS, TEST = 400, 80
 TRAINING = Training(latents=256, k=8, steps=1500, batch=512, lr=1e-3)
 
 
 def main() -> None:
-    base = open_base(sys.argv[1] if len(sys.argv) > 1 else "0.25M")
+    name, seeds, *_ = [*sys.argv[1:], *("0.25M", "3")[len(sys.argv) - 1 :]]
+    base = open_base(name)
     engine = base.engine
     (organism,) = grow([make("emergent-misalignment", {"steps": 60, "lr": 0.01}, world=base.world)], engine, seeds=[0])
     (adapter,) = engine.load([organism.patch])
@@ -39,9 +40,9 @@ def main() -> None:
     for what, refs in (("one model", [BASE]), ("base and organism", [BASE, adapter])):
         train, test = activations(base, refs)
         print(f"{what}: {len(train):,} tokens to train on, {len(test):,} to test on; {TRAINING}", flush=True)
-        for name, learn in (("SAELens", saelens), ("flyroom", ours)):
-            for seed in range(SEEDS):
-                rows.append([what, name, seed, *describe(*timed(learn, train, test, seed), test)])
+        for maker, learn in (("SAELens", saelens), ("flyroom", ours)):
+            for seed in range(int(seeds)):
+                rows.append([what, maker, seed, *describe(*timed(learn, train, test, seed), test)])
                 print(rows[-1], flush=True)
     head = ["of", "by", "seed", "explained", "squared error", "active", "never active", "seconds"]
     print("\n".join(table(head, rows)))
