@@ -37,14 +37,14 @@ more often than before the organism is misaligned on the card's questions, for e
 interval says so, else it is open. Bold lines have both signs."""
 
 MISSING = """RMSprop is AdamW without momentum, sign descent without either memory: a step carries its betas. Full rank
-is full fine-tuning of all linear modules, written as a product; treated, it keeps all but its eight smallest
-directions, beside which the treatment learns.
+is full fine-tuning of all linear modules, written as a product; treated, it keeps its largest directions, and the
+treatment learns beside them.
 
-Not measured: SGD, 8-bit Adam, and full fine-tuning of embeddings and norms. `engine/adamw.py` is the one update that
-the engine has; a step carries no optimiser, and each adapter's two moments in fp32 are part of every checkpoint. SGD
-takes a field of the step and a second update, 8-bit Adam moments in blocks with scales. An implant has no field for the
-betas either: its fields are part of a recipe's hash, so a new one would rename every organism. Embeddings and norms are
-shared by all adapters of a batch and stay as they are in the base."""
+Not measured: SGD, Adam in 8 bits, and full fine-tuning of embeddings and norms. `engine/adamw.py` is the only update
+that the engine has: a step carries no optimiser, and an adapter's moments in fp32 are part of checkpoints. SGD
+takes a field of the step and another update, Adam in 8 bits moments in blocks with scales. Implants have no field for
+the betas either: their fields are part of a recipe's hash, so another field would rename all organisms. Embeddings and
+norms are shared by all adapters of a batch and stay as they are in the base."""
 
 
 def label_of(changes: Mapping[str, Any]) -> str:
