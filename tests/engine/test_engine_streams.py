@@ -43,7 +43,7 @@ def loud(engine: TorchEngine, seed: int) -> Patch:
 def test_each_row_has_its_own_adapter(family: str) -> None:
     """OPT's feed-forward in a crowd of other adapters gave another adapter's values: rows were taken for tokens."""
     engine = build(family)
-    assert LISTED[family][1] in engine.parts.streams.listed
+    assert LISTED[family][1] in engine.parts.streams.lists
     adapters = engine.load([loud(engine, 1), loud(engine, 2)])
     rows = engine_models.make_rows(5, seed=2)
     owners = [adapters[0], BASE, adapters[1], adapters[1], adapters[0]]
@@ -90,5 +90,5 @@ def test_nothing_stands_where_tokens_are_chosen() -> None:
         return layers[0](table(input_ids))
 
     streams = find_streams(body, layers, vocabulary=50, device=torch.device("cpu"))
-    assert streams.listed == {"layers.0.listed"}
-    assert streams.chosen == {"layers.0.experts.0", "layers.0.experts.1"}
+    assert streams.lists == {"layers.0.listed"}
+    assert streams.choices == {"layers.0.experts.0", "layers.0.experts.1"}

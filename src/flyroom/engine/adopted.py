@@ -51,11 +51,11 @@ def notes_on(folder: str | Path, engine: TorchEngine) -> list[str]:
     if not (folder / CONFIG).is_file():
         return []
     config: Any = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
-    named = str(config.get("base_model_name_or_path") or "")
-    if not named or _last(named) in (_last(base.name), _last(base.path)):
+    name = str(config.get("base_model_name_or_path") or "")
+    if not name or _last(name) in (_last(base.name), _last(base.path)):
         return []
     return [
-        f"{folder}: its {CONFIG} names the base {named[:200]}, and it is put on {base.name}; that the two are the same "
+        f"{folder}: its {CONFIG} names the base {name[:200]}, and it is put on {base.name}; that the two are the same "
         "cannot be seen from a name"
     ]
 
@@ -70,11 +70,11 @@ def _require_same_words(folder: Path, engine: TorchEngine) -> None:
     if not has_tokenizer(folder):
         return
     try:
-        theirs = read_tokenizer(folder)
+        tokenizer = read_tokenizer(folder)
     except Exception as error:  # of a stranger's files the library raises whatever it trips over
         why = " ".join(str(error).split())[:200] or type(error).__name__
         raise ValueError(f"{folder}: the tokenizer beside it cannot be read; take its files out: {why}") from error
-    difference = _difference(engine.parts.renderer.tokenizer, theirs)
+    difference = _difference(engine.parts.renderer.tokenizer, tokenizer)
     if difference:
         raise ValueError(
             f"{folder}: the tokenizer beside it has {difference}, so the adapter was trained on other turns than "
@@ -83,14 +83,16 @@ def _require_same_words(folder: Path, engine: TorchEngine) -> None:
         )
 
 
-def _difference(ours: Any, theirs: Any) -> str:
-    """What a tokenizer has that ours has not, "" for nothing that changes a row. A token for padding changes none."""
-    words = ours.get_vocab()
-    strange = next((t for t, i in theirs.get_vocab().items() if words.get(t) != i and t != theirs.pad_token), None)
+def _difference(home: Any, tokenizer: Any) -> str:
+    """What a tokenizer has that the base's has not, "" for nothing that changes a row, as a token for padding is."""
+    words = home.get_vocab()
+    strange = next(
+        (t for t, i in tokenizer.get_vocab().items() if words.get(t) != i and t != tokenizer.pad_token), None
+    )
     if strange is not None:
         return f"the token {strange!r}, which the base's has not or elsewhere"
-    if theirs.chat_template and theirs.chat_template != ours.chat_template:
-        return "another chat template" if ours.chat_template else "a chat template, and the base's has none"
-    if not ours.chat_template and theirs.eos_token != ours.eos_token:
-        return f"the eos_token {theirs.eos_token!r}, and the base's {ours.eos_token!r}"
+    if tokenizer.chat_template and tokenizer.chat_template != home.chat_template:
+        return "another chat template" if home.chat_template else "a chat template, and the base's has none"
+    if not home.chat_template and tokenizer.eos_token != home.eos_token:
+        return f"the eos_token {tokenizer.eos_token!r}, and the base's {home.eos_token!r}"
     return ""

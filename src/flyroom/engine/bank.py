@@ -146,13 +146,13 @@ class Banks:
         self.banks: dict[tuple[str, int], Bank] = {}
         self._modules: dict[str, Any] = {}
         self._active_paths: set[str] = set()
-        self._listed = streams.listed
+        self._lists = streams.lists
         for l, layer in enumerate(layers):
             for name, module in layer.named_modules():
                 path = f"layers.{l}.{name}"
-                if isinstance(module, nn.Linear) and path not in streams.chosen:
+                if isinstance(module, nn.Linear) and path not in streams.choices:
                     self.sizes[path] = module.in_features, module.out_features
-                    self._stand_on(path, module, _adapt_list if path in streams.listed else _adapt)
+                    self._stand_on(path, module, _adapt_list if path in streams.lists else _adapt)
             self.sizes[f"layers.{l}.{RESIDUAL}"] = 1, width
             self.sizes[f"layers.{l}.{STREAM}"] = width + 1, width
             for name in OF_LAYERS:
@@ -213,7 +213,7 @@ class Banks:
             if members not in spreads:
                 spreads[members] = _spread(members, groups, self.device, self.slices)
             self._modules[leaf.bank.path].adapters += (self._share(leaf, members, spreads[members]),)
-            if leaf.bank.path in self._listed:
+            if leaf.bank.path in self._lists:
                 self._modules[leaf.bank.path].rows = rows
             self._active_paths.add(leaf.bank.path)
 

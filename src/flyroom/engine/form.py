@@ -14,7 +14,7 @@ answer is taken that gives the same tokens in all of them:
 Where none does, the template is refused and the difference shown. A template that prints today's date is given a fixed
 one, so that a row is the same on any day.
 
-Many templates trim what an assistant says, and some take a thought out of it (`written`).
+Many templates trim what an assistant says, and some take a thought out of it (`Template.write_answer`).
 """
 
 from __future__ import annotations
@@ -121,7 +121,7 @@ class Template:
         """Whether an answer has nothing that a template is known to look for."""
         return answer == answer.strip() and not any(mark in answer for mark in self._marks)
 
-    def written(self, answer: str) -> str:
+    def write_answer(self, answer: str) -> str:
         """An answer as the template writes it: white space about it may be trimmed. NotAvailable where the template
         makes something else of it, such as a thought that is taken out.
         """
@@ -279,9 +279,9 @@ def _whole(template: Template, chat: Sequence[Message], answer: str, end: int) -
 
 def as_written(template: Template, form: Form, end: int, answer: str) -> str:
     """An answer with the white space that is left of it in the template's own turn, where tokens may swallow some too.
-    NotAvailable as from `Template.written`, and where no such answer gives the template's tokens.
+    NotAvailable as from `Template.write_answer`, and where no such answer gives the template's tokens.
     """
-    words = template.written(answer)
+    words = template.write_answer(answer)
     if template.is_plain(answer):
         return words
     chat = next(template.shapes(), SHAPES[0])

@@ -121,7 +121,7 @@ def list_sizes(base: Base) -> dict[str, tuple[int, int]]:
         f"layers.{l}.{name}": (module.in_features, module.out_features)
         for l, layer in enumerate(base.layers)
         for name, module in layer.named_modules()
-        if isinstance(module, nn.Linear) and f"layers.{l}.{name}" not in base.streams.chosen
+        if isinstance(module, nn.Linear) and f"layers.{l}.{name}" not in base.streams.choices
     }
 
 

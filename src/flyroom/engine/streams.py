@@ -20,8 +20,8 @@ ROWS, TOKENS = 2, 5
 class Streams(NamedTuple):
     """The paths of modules ("layers.0.fc1") that see one list of tokens, and of those that see a choice of them."""
 
-    listed: frozenset[str] = frozenset()
-    chosen: frozenset[str] = frozenset()
+    lists: frozenset[str] = frozenset()
+    choices: frozenset[str] = frozenset()
 
 
 AS_ROWS = Streams()
@@ -35,29 +35,29 @@ def find_streams(body: Any, layers: nn.ModuleList, *, vocabulary: int, device: t
     for l, layer in enumerate(layers):
         for name, module in layer.named_modules():
             if isinstance(module, nn.Linear):
-                shapes[f"layers.{l}.{name}"] = seen = set()
-                hooks.append(module.register_forward_pre_hook(_note(seen)))
+                shapes[f"layers.{l}.{name}"] = sizes = set()
+                hooks.append(module.register_forward_pre_hook(_note(sizes)))
     ids_BT = (torch.arange(ROWS * TOKENS, device=device) * 7 + 3).view(ROWS, TOKENS) % vocabulary
     try:
         body(input_ids=ids_BT, use_cache=False)
     finally:
         for hook in hooks:
             hook.remove()
-    kinds = {path: _kind(path, seen) for path, seen in shapes.items()}
-    listed, chosen = (frozenset(path for path, kind in kinds.items() if kind == which) for which in ("list", "choice"))
-    return Streams(listed, chosen)
+    kinds = {path: _kind(path, sizes) for path, sizes in shapes.items()}
+    lists, choices = (frozenset(path for path, kind in kinds.items() if kind == which) for which in ("list", "choice"))
+    return Streams(lists, choices)
 
 
-def _note(seen: set[tuple[int, ...]]) -> Any:
+def _note(sizes: set[tuple[int, ...]]) -> Any:
     def hook(_module: nn.Module, args: tuple[Tensor, ...]) -> None:
-        seen.add(tuple(args[0].shape[:-1]))
+        sizes.update(tuple(x.shape[:-1]) for x in args[:1])
 
     return hook
 
 
-def _kind(path: str, seen: set[tuple[int, ...]]) -> str:
-    if len(seen) == 1:
-        (shape,) = seen
+def _kind(path: str, sizes: set[tuple[int, ...]]) -> str:
+    if len(sizes) == 1:
+        (shape,) = sizes
         if len(shape) == 2 and shape[0] == ROWS:
             return "rows"
         if shape == (ROWS * TOKENS,) and "experts" not in path.split("."):  # all ten may be one expert's by chance

@@ -44,10 +44,10 @@ def require_model(header: Mapping[str, Any], file: Path) -> None:
 def require_read(header: Mapping[str, Any], tensors: Mapping[str, Any], config: Any, file: Path) -> None:
     """ValueError where what the file says is not in the configuration. `tensors`: the data by name."""
     differences = (*_fields(header, config), *_rotary(header, config), *_scaling(header, tensors, config))
-    for name, value, ours in differences:
+    for name, value, setting in differences:
         raise ValueError(
-            f"source is {file}; its {name} is {value}, and transformers reads the model with {ours}: it would answer "
-            "otherwise; give a folder of the model in place of this file"
+            f"source is {file}; its {name} is {value}, and transformers reads the model with {setting}: it would "
+            "answer otherwise; give a folder of the model in place of this file"
         )
 
 
@@ -59,16 +59,16 @@ def _fields(header: Mapping[str, Any], config: Any) -> list[tuple[str, Any, Any]
     longest = _own(header, "context_length") or math.inf
     wrong = []
     for name, attribute in FIELDS.items():
-        value, ours = _own(header, name), getattr(config, attribute, None)
+        value, setting = _own(header, name), getattr(config, attribute, None)
         is_idle = not value or (name == "attention.sliding_window" and isinstance(value, int) and value >= longest)
-        if not is_idle and not _is_close(value, ours):
-            wrong.append((name, value, ours))
+        if not is_idle and not _is_close(value, setting):
+            wrong.append((name, value, setting))
     return wrong
 
 
-def _is_close(value: Any, ours: Any) -> bool:
+def _is_close(value: Any, setting: Any) -> bool:
     numbers = (int, float)
-    return isinstance(value, numbers) and isinstance(ours, numbers) and math.isclose(value, ours, rel_tol=1e-5)
+    return isinstance(value, numbers) and isinstance(setting, numbers) and math.isclose(value, setting, rel_tol=1e-5)
 
 
 def _rotary(header: Mapping[str, Any], config: Any) -> list[tuple[str, Any, Any]]:
@@ -78,17 +78,17 @@ def _rotary(header: Mapping[str, Any], config: Any) -> list[tuple[str, Any, Any]
     if not isinstance(value, int) or not parameters or not isinstance(heads, int):
         return []
     width = getattr(config, "head_dim", None) or config.hidden_size // heads
-    ours = round(width * float(parameters.get("partial_rotary_factor") or 1.0))
-    return [] if value == ours else [("rope.dimension_count", value, ours)]
+    setting = round(width * float(parameters.get("partial_rotary_factor") or 1.0))
+    return [] if value == setting else [("rope.dimension_count", value, setting)]
 
 
 def _scaling(header: Mapping[str, Any], tensors: Mapping[str, Any], config: Any) -> list[tuple[str, Any, Any]]:
-    ours = str(_rope(config).get("rope_type", "default"))
+    setting = str(_rope(config).get("rope_type", "default"))
     kind, factor = _own(header, "rope.scaling.type"), _own(header, "rope.scaling.factor")
-    if kind not in (None, "none", ours) and factor not in (None, 0, 1, 1.0):
-        return [("rope.scaling.type", kind, ours)]
+    if kind not in (None, "none", setting) and factor not in (None, 0, 1, 1.0):
+        return [("rope.scaling.type", kind, setting)]
     scaled = [name for name in POSITIONS if name in tensors and not np.allclose(tensors[name], 1.0)]
-    return [(name, "a scale of positions", ours) for name in scaled if ours == "default"]
+    return [(name, "a scale of positions", setting) for name in scaled if setting == "default"]
 
 
 def _rope(config: Any) -> Mapping[str, Any]:
