@@ -140,6 +140,15 @@ def test_answers_that_do_not_come_are_unknown_and_too_many_say_nothing(desk: Des
     assert few["cost"]["read"] + few["cost"]["written"] <= 75
 
 
+@pytest.mark.parametrize("reply", ["404", "html"])
+def test_an_endpoint_that_answers_nothing_is_said_before_calibration(desk: Desk, reply: str) -> None:
+    with serving(endpoint_app(Remote(0.9), {"m": AdapterRef(slot=1)})) as url:
+        where, model = (url, "nope") if reply == "404" else (url.removesuffix("/v1"), "m")
+        with pytest.raises(ValueError, match=rf"model {model}; it answers none of 3 questions: HTTP 404"):
+            assess(where, desk.room, terms=Terms(model=model, probes=4), address=Address(url=where, retries=0))
+    assert desk.engine.calls["sample"] == 0
+
+
 def test_detectors_of_the_access_stand_in_the_instrument(desk: Desk) -> None:
     figures = run(desk, Remote(0.9), detectors=("output-judge", "weight-norm"))
     assert figures["scope"]["instrument"][-1] == "output-judge"

@@ -117,12 +117,12 @@ def _of(probes: Sequence[Probe], threat: str) -> Probe | None:
 def _why_abstain(readings: Readings, calibration: Calibration | None, outside: Outside, probes: Sequence[Probe]) -> str:
     asks = sum(p.asks for p in probes)
     silent = sum(p.asks - p.answered for p in probes)
+    if calibration is not None and asks and silent > MISSING * asks:  # who is silent to these is to all
+        return f"{silent} of {asks} probes got no answer that tells anything, so its readings are not those of others"
     if outside.outside:
         return f"the model lies outside of what was calibrated: {outside.why}; {HYPOTHESIS}"
     if calibration is None or not calibration.recalls:
         return f"no organism was calibrated on this base; {HYPOTHESIS}"
-    if asks and silent > MISSING * asks:
-        return f"{silent} of {asks} probes got no answer that tells anything, so its readings are not those of others"
     if not readings:
         return "no instrument could be read on the model"
     return ""

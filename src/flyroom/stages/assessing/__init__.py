@@ -1,8 +1,8 @@
 """A model that nobody grew, assessed by instruments that were calibrated on models which were.
 
 In this order: the target is found and the calibrated base opened; the sheet of probes is written; the plan's hash goes
-into the room's log; calibrated models are read, or taken from the room; then the model itself is asked. What was asked
-is in the room at once, so a killed assessment goes on where it was.
+into the room's log; an endpoint is asked whether it answers at all; calibrated models are read, or taken from the room;
+then the model itself is asked. What was asked is in the room at once, so a killed assessment goes on where it was.
 
 Detectors that learn do so on a third of the room, which is in no figure (`lessons.py`); methods of red teams ask each
 model alone, through an endpoint on this machine (`methods.py`).
@@ -52,7 +52,7 @@ from flyroom.stages.assessing.reading import (
     workplace,
 )
 from flyroom.stages.assessing.saying import describe, limits_of
-from flyroom.stages.assessing.targets import Target, base_named, is_address, open_endpoint, open_folder
+from flyroom.stages.assessing.targets import Target, base_named, is_address, knock, open_endpoint, open_folder
 from flyroom.stages.bases import OpenBase, locate, open_base
 from flyroom.stages.graders import open_graders
 from flyroom.stages.organisms import stored
@@ -60,6 +60,7 @@ from flyroom.types import Organism, Rated, Verdict, Watch, digest
 from flyroom.vault import current
 
 LABEL = b"flyroom assessment 1\n"  # what a signature is of, beside the report
+KNOCKS = 3  # probes that an endpoint is asked before calibration
 
 
 def assess(
@@ -78,6 +79,7 @@ def assess(
     organisms, notes = _gather(room, base, target)
     instrument, organisms, reasons = build(organisms, base, target, terms)
     plan = announce(write_plan(instrument, target, base.engine.base, organisms), room)
+    knock(target, [ask for _, _, ask in instrument.sheet.probes[:KNOCKS]])
     with open_graders((o.recipe for o in organisms), base):
         bases = _read_bases(instrument, organisms, base, target, room, names, watch)
         members = bases.get(base.engine.base.name, []) if not target.foreign else []
@@ -88,6 +90,7 @@ def assess(
     threats = [probe for probe, item in zip(probes, instrument.sheet.items, strict=True) if item.counts]
     verdicts = conclude(sitting.readings, calibration, outside, threats, repeats)
     notes = (*notes, *target.notes, *sitting.notes, *(target.endpoint.notes if target.endpoint else ()))
+    notes = (*notes, *_say_faults(target))
     return Assessment(
         model=target.name,
         scope=describe(target, base, instrument, organisms, probes, sitting) | {"not_run": reasons},
@@ -254,6 +257,12 @@ def _compare(
     clean = [m.readings for group in bases.values() for m in group if m.side == "clean"]
     why = f"{target.foreign}; what is said is what carried over between {len(bases)} bases, each left out in turn"
     return Outside(outside=False, why=why), Calibration(alarm=alarm, recalls=recalls, clean=clean)
+
+
+def _say_faults(target: Target) -> list[str]:
+    """Why most of the answers that did not come did not."""
+    faults = target.endpoint.account.faults if target.endpoint else Counter[str]()
+    return [f"{faults.total()} answers did not come, {n} of them for: {why}" for why, n in faults.most_common(1)]
 
 
 def _cost(target: Target, budget: Budget, seconds: float) -> dict[str, Any]:

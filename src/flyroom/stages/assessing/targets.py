@@ -5,7 +5,8 @@ was calibrated. Whoever has weights knows their base by its digest; behind an en
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,13 +15,14 @@ from typing import Any
 from flyroom.card.desk import fingerprint
 from flyroom.client import Address
 from flyroom.engine import read_adapter
-from flyroom.engine.endpoint import REMOTE, Budget, EndpointEngine
+from flyroom.engine.endpoint import EMPTY, REFUSED, REMOTE, SPENT, Budget, EndpointEngine
 from flyroom.engine.peft_config import CONFIG
 from flyroom.room import Room
 from flyroom.stages.bases import OpenBase, open_base
-from flyroom.types import BASE, Access, AdapterRef, BaseRef, Engine
+from flyroom.types import BASE, Access, AdapterRef, Ask, BaseRef, Engine
 from flyroom.worlds.micro.bundled import bundled
 
+UNSENT = "not asked, after"  # how a line begins that gave up
 BLACK = Access.SAMPLE | Access.TRUSTED
 WHITE = Access(sum(flag.value for flag in Access)) & ~Access.KNOWN
 
@@ -68,6 +70,23 @@ def open_endpoint(address: Address, model: str, base: OpenBase, room: Room, budg
     )
     about = {"kind": "endpoint", "url": address.url, "model": model}
     return Target(name=model, engine=engine, ref=REMOTE, access=BLACK, about=about)
+
+
+def knock(target: Target, asks: Sequence[Ask]) -> None:
+    """Ask an endpoint a few of the probes before calibration, which takes long; what it answers is kept. Raises
+    ValueError with its reason for one that replies to none: nobody is there, the model has another name, the key is
+    refused. Empty answers and refusals are answers.
+    """
+    engine = target.endpoint
+    if engine is None:
+        return
+    engine.sample([target.ref] * len(asks), asks)
+    faults, engine.account.faults = engine.account.faults, Counter()  # these are asked again
+    mute = {why: n for why, n in faults.items() if why not in (SPENT, EMPTY) and not why.startswith(REFUSED)}
+    if asks and sum(mute.values()) == len(asks):
+        reason = next((why for why in mute if not why.startswith(UNSENT)), next(iter(mute)))
+        url, model = target.about["url"], target.about["model"]
+        raise ValueError(f"target is {url}, model {model}; it answers none of {len(asks)} questions: {reason}")
 
 
 def open_folder(folder: Path, base: OpenBase, *, base_name: str = "") -> Target:
