@@ -30,6 +30,7 @@ SHOWN = {
 HOLDS = ("in_domain", "out_of_domain", "misaligned_otherwise", "coherence")
 HEAD = ("recipe", "in domain", "other domains", "where it does not hold", "coherence", "twin")
 BULKY = ("outcomes", "prompts", "situations", "losses", "lengths", "readings", "gauges", "episodes", "caveats")
+BULKY += ("new_situations",)
 KEPT = ("sums", "facts", "instructions")
 APART = (
     "open_questions",
@@ -80,7 +81,7 @@ def main() -> None:
         "recipes": [bare(row) for row in rows],
         "cards": [{key: value for key, value in figures_of(card).items() if key not in BULKY} for card in cards],
     }
-    options.out.with_suffix(".json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    options.out.with_suffix(".json").write_text(json.dumps(record) + "\n", encoding="utf-8")
     print(options.out)
 
 
