@@ -59,7 +59,7 @@ TABLE: dict[str, set[str]] = {
     "measures": {*ROLE, "tallies"},
     "card": {*ROLE, "tallies", "measures", "episodes"},
     "redteam": {*ROLE, "claims", "cell"},
-    **dict.fromkeys(("guard", "processor"), set()),
+    **{key: set() for key in ("guard", "processor")},
     "serve": {*LEAF, "guard", "engine"},
     "view": {*LEAF, "card", "claims", "episodes", "game", "guard", "log", "report", "room", "serve"},
     **dict.fromkeys(("cell", "replies", "traces"), LEAF),
