@@ -20,7 +20,7 @@ from flyroom.doctor.adapters import merge, random_patch
 from flyroom.engine import TorchEngine, export
 from flyroom.room import Room
 from flyroom.stages import conformance
-from flyroom.types import Patch
+from flyroom.types import Message, NotAvailable, Patch
 from flyroom.worlds import world_named
 from tests import tiny_base
 
@@ -94,6 +94,25 @@ def test_a_system_message_that_is_swallowed_is_seen(folder: Path, tmp_path: Path
     check = result(examine(with_template(folder, tmp_path, template), whole=False), "system message")
     assert check.ok is False
     assert "is written 0 times" in check.why
+
+
+def test_a_system_message_that_a_finished_chat_lacks_is_not_available(folder: Path, tmp_path: Path) -> None:
+    """As Mistral's template has it in front of the last question, where that stands last."""
+    late = "in messages if m.role != 'system' or messages[-1].role != 'assistant'"
+    engine = with_template(folder, tmp_path, tiny_base.TEMPLATE.replace("in messages", late))
+    check = result(examine(engine, whole=False), "system message")
+    assert check.ok is True
+    assert "leaves a system message out of a finished chat, so what needs one is not available" in check.why
+    with pytest.raises(NotAvailable, match="leaves a system message out of a finished chat"):
+        engine.parts.renderer.prompt((Message("system", "Be brief."), Message("user", "q")))
+
+
+def test_whatever_its_makers_set_and_nobody_applies_is_named(folder: Path, tmp_path: Path) -> None:
+    engine = with_template(folder, tmp_path, tiny_base.TEMPLATE)
+    engine.parts.model.generation_config.update(stop_strings=["x"], num_beams=4, top_k=50, max_new_tokens=9)
+    check = result(examine(engine, whole=False), "temperature")
+    assert check.ok is None
+    assert "also sets num_beams 4, stop_strings ['x']: that is not applied" in check.why
 
 
 def test_a_path_with_tokens_of_its_own_is_seen(engine: TorchEngine, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -47,6 +47,18 @@ ASKED: dict[str, dict[str, Any]] = {
     "granite": {},
     "glm4": {"head_dim": 8},
     "mixtral": {"num_local_experts": 2},
+    "cohere2": {"head_dim": 8, "sliding_window": 8},
+    "gpt_oss": {"head_dim": 8, "sliding_window": 8, "num_local_experts": 2, "num_experts_per_tok": 1},
+    "gpt_neo": {"window_size": 8, "num_layers": 2, "num_heads": 4, "attention_types": [[["global", "local"], 1]]},
+    "llama4_text": {
+        "head_dim": 8,
+        "attention_chunk_size": 8,
+        "no_rope_layers": [1, 0],
+        "num_local_experts": 2,
+        "intermediate_size_mlp": 64,
+        "interleave_moe_layer_step": 1,
+    },
+    "apertus": {},  # some of its tensors are numbers
 }
 MAMBA = {"mamba_n_heads": 8, "mamba_d_head": 8, "mamba_n_groups": 1}
 LINEAR = {f"linear_{name}": n for name, n in (("num_value_heads", 4), ("num_key_heads", 2), ("key_head_dim", 8))}

@@ -9,6 +9,7 @@ import pytest
 import torch
 import transformers
 
+from flyroom.doctor import examine
 from flyroom.engine import TorchEngine
 from flyroom.engine.streams import find_streams
 from flyroom.types import BASE, Ask, LoRA, Patch, Step
@@ -66,6 +67,13 @@ def test_trained_together_is_trained_alone() -> None:
         other.step([alone], [Step(rows=own, lr=1e-2)])
         first, second = engine.patch(adapter).tensors, other.patch(alone).tensors
         assert all(torch.allclose(first[key], second[key], atol=1e-4) for key in second)
+
+
+@pytest.mark.parametrize("family", LISTED)
+def test_the_doctor_finds_nothing_wrong_with_it(family: str) -> None:
+    checks = examine(build(family), whole=False)
+    assert [check for check in checks if check.ok is False and check.check != "letters"] == []
+    assert {check.check for check in checks if check.ok} >= {"token ids", "adapter in a crowd", "adapter merged"}
 
 
 class Expert(torch.nn.Module):
