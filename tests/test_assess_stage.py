@@ -241,6 +241,8 @@ def test_no_name_is_a_placeholder_or_a_link_in_sarif(hostile: dict[str, Any]) ->
     ("arguments", "why"),
     [
         (["nowhere", "--calibrated", "ROOM"], "target is nowhere"),
+        (["ROOM", "--calibrated", "ROOM"], "it holds neither adapter_config.json nor config.json"),
+        (["http://127.0.0.1:1/v1", "--calibrated", "ROOM", "--model", "m", "--command", " "], "command is ''"),
         (["http://127.0.0.1:1/v1", "--calibrated", "ROOM"], "model is missing"),
         (["http://127.0.0.1:1/v1", "--calibrated", "ROOM", "--model", "m", "--to", "a.pdf"], "to is a.pdf"),
         (["http://127.0.0.1:1/v1", "--calibrated", "ROOM", "--model", "m", "--price", "3"], "price is '3'"),

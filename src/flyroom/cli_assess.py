@@ -45,7 +45,7 @@ def assess(
     timeout: Annotated[float, typer.Option(min=1, help="Seconds that an answer may take.")] = 60.0,
     retries: Annotated[int, typer.Option(min=0, help="New tries of a request that failed.")] = 4,
     per_minute: Annotated[float | None, typer.Option(help="Requests a minute, at most.")] = None,
-    budget_tokens: Annotated[int | None, typer.Option(help="Tokens read and written, at most.")] = None,
+    budget_tokens: Annotated[int | None, typer.Option(min=1, help="Tokens read and written, at most.")] = None,
     budget_money: Annotated[float | None, typer.Option(help="Money, at most; takes --price.")] = None,
     price: Annotated[str, typer.Option(help="Of a million tokens read and written: 2.5/10.")] = "",
     isolation: Annotated[

@@ -52,7 +52,15 @@ from flyroom.stages.assessing.reading import (
     workplace,
 )
 from flyroom.stages.assessing.saying import describe, limits_of
-from flyroom.stages.assessing.targets import Target, base_named, is_address, knock, open_endpoint, open_folder
+from flyroom.stages.assessing.targets import (
+    Target,
+    base_named,
+    check_folder,
+    is_address,
+    knock,
+    open_endpoint,
+    open_folder,
+)
 from flyroom.stages.bases import OpenBase, locate, open_base
 from flyroom.stages.graders import open_graders
 from flyroom.stages.organisms import stored
@@ -117,8 +125,8 @@ def _check(where: str | Path, terms: Terms) -> None:
     if is_address(str(where)):
         if not terms.model:
             raise ValueError("model is missing; name the model behind the endpoint with --model")
-    elif not Path(where).is_dir():
-        raise ValueError(f"target is {where}; there is no such folder, and it is no address (http://...)")
+    else:
+        check_folder(Path(where))
     check_detectors(terms)
 
 

@@ -80,8 +80,10 @@ def knock(target: Target, asks: Sequence[Ask]) -> None:
     engine = target.endpoint
     if engine is None:
         return
+    account = engine.account
+    before = account.from_room
     engine.sample([target.ref] * len(asks), asks)
-    faults, engine.account.faults = engine.account.faults, Counter()  # these are asked again
+    faults, account.faults, account.from_room = account.faults, Counter(), before  # these are asked again, and counted
     mute = {why: n for why, n in faults.items() if why not in (SPENT, EMPTY) and not why.startswith(REFUSED)}
     if asks and sum(mute.values()) == len(asks):
         reason = next((why for why in mute if not why.startswith(UNSENT)), next(iter(mute)))
@@ -96,13 +98,16 @@ def open_folder(folder: Path, base: OpenBase, *, base_name: str = "") -> Target:
     Args: base_name, the base that an adapter was trained on, where its config does not say. Raises ValueError for a
     folder that holds neither, and for one whose base cannot be opened.
     """
+    check_folder(folder)
+    return _open_adapter(folder, base, base_name) if (folder / CONFIG).is_file() else _open_model(folder, base)
+
+
+def check_folder(folder: Path) -> None:
+    """Raises ValueError for no folder, and for one that holds neither an adapter nor a model."""
     if not folder.is_dir():
         raise ValueError(f"target is {folder}; there is no such folder, and it is no address (http://...)")
-    if (folder / CONFIG).is_file():
-        return _open_adapter(folder, base, base_name)
-    if not (folder / "config.json").is_file():
+    if not any((folder / name).is_file() for name in (CONFIG, "config.json")):
         raise ValueError(f"target is {folder}; it holds neither {CONFIG} nor config.json: give an adapter or a model")
-    return _open_model(folder, base)
 
 
 def _open_adapter(folder: Path, base: OpenBase, base_name: str) -> Target:
