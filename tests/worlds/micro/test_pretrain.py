@@ -296,12 +296,3 @@ def test_a_schedule_warms_up_and_decays() -> None:
     assert factors[4:] == sorted(factors[4:], reverse=True)
     assert 0 < factors[-1] < 0.2
     assert json.dumps(factors)
-
-
-@pytest.mark.parametrize(
-    ("told", "has"),
-    [({"avx512_bf16": False, "amx_bf16": True}, True), ({"avx512_bf16": False, "avx2": True}, False), ({}, True)],
-)
-def test_bf16_is_used_where_the_cpu_has_it(monkeypatch: pytest.MonkeyPatch, told: dict[str, bool], has: bool) -> None:
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: told, raising=False)
-    assert pretrain._has_bf16() is has

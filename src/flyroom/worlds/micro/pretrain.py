@@ -30,6 +30,7 @@ from torch.nn.functional import cross_entropy
 from transformers import LlamaConfig, LlamaForCausalLM
 from transformers.utils import logging as transformers_logging
 
+from flyroom.processor import multiplies_bf16
 from flyroom.types import Split
 from flyroom.worlds.micro import corpus, turns
 from flyroom.worlds.micro import grammar as g
@@ -255,14 +256,6 @@ def fresh_model(size: Size, vocabulary: int, *, seed: int) -> LlamaForCausalLM:
     return model
 
 
-def _has_bf16() -> bool:
-    """Whether this CPU multiplies in bf16, as far as torch can tell (2.11 cannot). One that does not is three times as
-    slow with it.
-    """
-    capabilities: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()
-    return not capabilities or any(has for name, has in capabilities.items() if "bf16" in name)
-
-
 def _train(
     model: LlamaForCausalLM,
     world: Lexicon,
@@ -299,7 +292,7 @@ def _train(
     if where.type == "cpu":
         model.set_attn_implementation("eager")  # the fused kernel's backward takes half of a step on a CPU
 
-    in_bf16 = where.type != "cpu" or _has_bf16()
+    in_bf16 = where.type != "cpu" or multiplies_bf16(unknown=True)
 
     def mean_loss(inputs: Tensor, targets: Tensor) -> Tensor:
         with torch.autocast(where.type, dtype=torch.bfloat16, enabled=in_bf16):
