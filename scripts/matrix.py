@@ -1,7 +1,8 @@
 """Every detector on every threat model: writes docs/matrix.md and, beside it, the record that it is computed from.
 
 python scripts/matrix.py [--base 1M] [--seeds 4] [--first 0] [--hidden 3] [--decoys 3] [--known 2] [--calibration 20]
-    [--room ROOM] [--episodes 500] [--recipes NAME,NAME] [--detectors NAME,NAME] [--judge 90/90] [--on ray] [--out docs/matrix.md]
+    [--room ROOM] [--episodes 500] [--recipes NAME,NAME] [--detectors NAME,NAME] [--judge 90/90] [--on ray]
+    [--out docs/matrix.md]
 
 Suspects: the ten threat models plain, seven of them hidden, with their twins; decoys. Each organism has a card, and the
 page is of those that pass it first. Known models, which detectors may fit on, hang on other triggers and come from

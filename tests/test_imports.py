@@ -40,7 +40,7 @@ TABLE: dict[str, set[str]] = {
     "room": {*LEAF, "vault"},
     "inspector": LEAF,
     "judges": {*LEAF, "plugins", "inspector", "client"},
-    "worlds": {*LEAF, "judges", "plugins", "processor", "yaml_pages"},  # a world of a user's file is judged by a pattern
+    "worlds": {*LEAF, "judges", "plugins", "processor", "yaml_pages"},  # a file is judged by a pattern
     **{key: {*LEAF, "judges", "plugins"} for key in ("behaviours", "conditions")},
     **{key: {*ROLE, "plugins"} for key in ("implants", "mechanism")},
     "detectors": {*ROLE, "plugins", "inspector"},

@@ -10,8 +10,8 @@ import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-# Threads that wait for one another spin unless they are told to sleep. Alone on a machine, neither is seen to be faster;
-# beside busy processes spinning took up to 14 times the processor time. The policy is read when torch is loaded.
+# Threads that wait for one another spin unless they are told to sleep. Alone on a machine neither is seen to be
+# faster; beside busy processes spinning took up to 14 times the processor time. Torch reads the policy when it loads.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 if TYPE_CHECKING:
