@@ -159,10 +159,8 @@ def page(
         *table(["recipe", "measure", "organism", "twin", "base"], [row for group in groups for row in apart(group)]),
         "Why the others did not pass:",
         "",
-        *(
-            f"- `{card.recipe}`, seed {card.seed}, {card.verdict} after {card.looks} looks: {card.why}"
-            for card in cards
-            if card.verdict is not Outcome.PASS
+        *table(
+            ["recipe", "seed", "verdict", "looks", "why"], [reason(c) for c in cards if c.verdict is not Outcome.PASS]
         ),
     ]
     return "\n".join(lines).rstrip() + "\n"
@@ -172,6 +170,10 @@ def certificate(row: Certified, cards: Sequence[Card]) -> list[object]:
     share = f"{100 * row.low:.0f} to {100 * row.high:.0f} %"
     before = ", ".join(map(str, row.opened_before)) or "none"
     return [f"`{row.recipe}`", span([c.seed for c in cards]), row.passed, row.failed, row.undecided, share, before]
+
+
+def reason(card: Card) -> list[object]:
+    return [f"`{card.recipe}`", card.seed, card.verdict, card.looks, card.why]
 
 
 def earlier_forms(earlier: Sequence[dict[str, Any]]) -> list[str]:
