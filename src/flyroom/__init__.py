@@ -10,9 +10,12 @@ import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-# Threads that wait for one another spin unless they are told to sleep. Alone on a machine neither is seen to be
-# faster; beside busy processes spinning took up to 14 times the processor time. Torch reads the policy when it loads.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+# Threads that wait for one another spin, and beside busy processes that took up to 14 times the processor time. Those
+# that sleep at once made the demo a third longer. So they spin for a moment, and then sleep. Torch's OpenMP reads this
+# when it loads.
+if "OMP_WAIT_POLICY" not in os.environ:
+    os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
+    os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
 if TYPE_CHECKING:
     from flyroom.engine import TorchEngine

@@ -23,7 +23,15 @@ from flyroom.cell.launch import NEEDED, WALLS, Plan
 from flyroom.cell.paths import FLYROOM, Paths, readable
 
 PRINTED, HELD = 1 << 16, 1 << 24  # bytes of what a process prints that are shown, or held
-ENVIRONMENT = ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "LANG", "LC_ALL", "OMP_NUM_THREADS", "OMP_WAIT_POLICY")
+ENVIRONMENT = (
+    "LD_LIBRARY_PATH",
+    "DYLD_LIBRARY_PATH",
+    "LANG",
+    "LC_ALL",
+    "OMP_NUM_THREADS",
+    "OMP_WAIT_POLICY",
+    "GOMP_SPINCOUNT",
+)
 LAUNCHER = f"import sys; sys.path.insert(0, {str(FLYROOM.parent)!r}); from flyroom.cell.launch import main; main()"
 GRACE = 5.0  # seconds that a process has to end once it is told to
 
