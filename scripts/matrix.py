@@ -1,8 +1,7 @@
 """Every detector on every threat model: writes docs/matrix.md and, beside it, the record that it is computed from.
 
-python scripts/matrix.py [--base 1M] [--seeds 4] [--first 0] [--hidden 3] [--decoys 3] [--known 2] [--calibration 20]
-    [--room ROOM] [--episodes 500] [--recipes NAME,NAME] [--detectors NAME,NAME] [--judge 90/90] [--on ray]
-    [--out docs/matrix.md]
+python scripts/matrix.py [--base 1M] [--seeds 4] [--hidden 3] [--decoys 3] [--known 2] [--calibration 20] [--room ROOM]
+    [--episodes 500] [--recipes NAME,NAME] [--detectors NAME,NAME] [--judge 90/90] [--on ray] [--out docs/matrix.md]
 
 Suspects: the ten threat models plain, seven of them hidden, with their twins; decoys. Each organism has a card, and the
 page is of those that pass it first. Known models, which detectors may fit on, hang on other triggers and come from
@@ -10,7 +9,7 @@ other domains; they have a room of their own, `ROOM/known`. Black-box detectors 
 (`--judge`: its sensitivity and specificity in per cent), and those that try marks without the marks of the tested.
 
 Everything is kept in the rooms, cell by cell: a killed run goes on. `--on ray` takes all cores to grow and to bench.
-In a room in which `flyroom certify` ran, with its first seed as `--first`, the suspects are those that it certified.
+In a room in which `flyroom certify` ran, the plain suspects are the first of those that it certified.
 """
 
 from __future__ import annotations
@@ -21,6 +20,7 @@ import sys
 import time
 from collections.abc import Sequence
 from contextlib import nullcontext
+from itertools import chain
 from pathlib import Path
 
 from matrix_data import Model, Record, write
@@ -46,7 +46,6 @@ HIDDEN = (
 USUAL: dict[str, int | str | Path] = {
     "base": "1M",
     "seeds": 4,
-    "first": 0,
     "calibration": 20,
     "seed": 0,
     "room": Path("room-matrix"),
@@ -128,22 +127,25 @@ def grow_all(
 ) -> tuple[list[Organism], list[Organism]]:
     """The suspects, and the known models."""
     names, known_room = names_of(given.recipes), Room(given.room / "known")
-    seeds = range(given.first, given.first + given.seeds)
     others = [recipe for name, changes in KNOWN.items() for recipe in stages.named(name, changes, base)]
     orders = [
-        (plain_recipes(base, names), seeds, room),
-        (hidden(base, names) if given.hidden else [], seeds[: given.hidden], room),
+        *(([recipe], certified_first(recipe, given.seeds, base, room), room) for recipe in plain_recipes(base, names)),
+        (hidden(base, names) if given.hidden else [], range(given.hidden), room),
         (others if given.known else [], range(100, 100 + given.known), known_room),
     ]
     if ray:
-        for recipes, chosen, where in orders:
-            cluster.grow(ray, recipes, given.base, where, seeds=chosen, watch=say)
-    plain, secret, known = (stages.grow(recipes, base, where, seeds=chosen) for recipes, chosen, where in orders)
-    decoys = grow(stages.named("decoys", {}, base), base.engine, seeds=seeds[: given.decoys], room=room)
-    tested = stages.stored(
-        room, base, [o.id for o in (*plain, *secret, *decoys)]
-    )  # in the order in which a worker has them
+        for recipes, seeds, where in orders:
+            cluster.grow(ray, recipes, given.base, where, seeds=seeds, watch=say)
+    *suspects, known = (stages.grow(recipes, base, where, seeds=seeds) for recipes, seeds, where in orders)
+    decoys = grow(stages.named("decoys", {}, base), base.engine, seeds=range(given.decoys), room=room)
+    ids = [o.id for o in (*chain.from_iterable(suspects), *decoys)]
+    tested = stages.stored(room, base, ids)  # in the order in which a worker has them
     return tested, stages.stored(known_room, base, None) if known else []
+
+
+def certified_first(recipe: Recipe, n: int, base: stages.OpenBase, room: Room) -> Sequence[int]:
+    """n seeds: the first of those on which the room's log has the recipe certified, else the first there are."""
+    return stages.certified_seeds(recipe, base, room)[:n] or range(n)
 
 
 # ---------------------------------------------------------------- the record

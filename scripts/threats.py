@@ -78,7 +78,9 @@ def main() -> None:
     options = parser.parse_args()
     base, room = stages.open_base(options.base), Room(options.room)
     recipes = [recipe for name in options.names for recipe in stages.named(name, {}, base)]
-    seeds = {recipe.id: seeds_in_log(room, base, recipe) or tuple(seeds_of(options.seeds)) for recipe in recipes}
+    seeds = {
+        recipe.id: stages.certified_seeds(recipe, base, room) or tuple(seeds_of(options.seeds)) for recipe in recipes
+    }
     rows, cards = certify_all(recipes, seeds, options, base, room)
     earlier = changed_since(room, {row.recipe: row.id for row in rows})
     options.out.write_text(page(options, rows, cards, earlier), encoding="utf-8")
@@ -112,13 +114,6 @@ def certify_all(
 
 
 # ---------------------------------------------------------------- what the log has
-
-
-def seeds_in_log(room: Room, base: stages.OpenBase, recipe: Recipe) -> tuple[int, ...]:
-    """The seeds of the recipe's last certification on this base; none where there was none."""
-    plans = [line.about for line in log.read(room) if line.what == log.CERTIFYING]
-    of_recipe = [plan for plan in plans if (plan["recipe"], plan["base"]) == (recipe.id, base.engine.base.digest)]
-    return tuple(of_recipe[-1]["seeds"]) if of_recipe else ()
 
 
 def changed_since(room: Room, ids: Mapping[str, str]) -> list[dict[str, Any]]:

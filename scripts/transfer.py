@@ -1,7 +1,7 @@
 """Whether what is learnt from known models carries over: writes docs/transfer.md and, beside it, the records as JSON.
 
-python scripts/transfer.py [--base 1M] [--seeds 4] [--first 0] [--known 2] [--calibration 20] [--room ROOM]
-    [--recipes NAME,NAME] [--families NAME,NAME] [--out docs/transfer.md]
+python scripts/transfer.py [--base 1M] [--seeds 4] [--known 2] [--calibration 20] [--room ROOM] [--recipes NAME,NAME]
+    [--families NAME,NAME] [--out docs/transfer.md]
 
 Detectors that fit on known models do so on one family of them at a time, on all, on all but one, and on all but those
 of one behaviour: a family and its variants are left out together, or what is left would still show what was left out.
@@ -18,7 +18,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from matrix import KNOWN, USUAL, names_of, plain_recipes, say
+from matrix import KNOWN, USUAL, certified_first, names_of, plain_recipes, say
 from pages import estimate, options, table
 
 from flyroom import stages
@@ -43,8 +43,11 @@ Row = Mapping[str, Any]  # a record: how a detector was fitted, what it was test
 def main() -> None:
     given = options(__doc__ or "", **USUAL, known=2, recipes="", families="", out=Path("docs/transfer.md"))
     base, room = stages.open_base(given.base), Room(given.room)
-    seeds = range(given.first, given.first + given.seeds)
-    tested = stages.grow(plain_recipes(base, names_of(given.recipes)), base, room, seeds=seeds)
+    tested = [
+        organism
+        for recipe in plain_recipes(base, names_of(given.recipes))
+        for organism in stages.grow([recipe], base, room, seeds=certified_first(recipe, given.seeds, base, room))
+    ]
     seeds, chosen = range(100, 100 + given.known), names_of(given.families) or [*FAMILIES]
     families = {
         family: stages.grow(stages.named(FAMILIES[family][0], FAMILIES[family][1], base), base, room, seeds=seeds)

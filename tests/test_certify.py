@@ -60,6 +60,13 @@ def test_each_recipe_is_counted_over_its_seeds(room: Room) -> None:
     assert [line.what for line in log.read(room)] == [*[log.CERTIFYING] * 2, log.OPENED, *[log.CERTIFIED] * 2]
 
 
+def test_the_log_has_the_seeds_of_a_recipe_s_last_certification(room: Room) -> None:
+    certify(room)
+    certify(room, seeds=[7, 8])
+    assert stages.certified_seeds(TOY, open_base(), room) == (7, 8)
+    assert stages.certified_seeds(HALF, open_base(), room) == ()
+
+
 def test_seeds_that_growth_has_opened_are_in_no_figure(room: Room) -> None:
     stages.grow([TOY], open_base(), room, seeds=[4])
     ((row,), cards) = certify(room)

@@ -22,7 +22,7 @@ from flyroom.stages.benches import (
     transfers,
 )
 from flyroom.stages.calibrations import redteam
-from flyroom.stages.certifying import certify, opened_before, trials_of
+from flyroom.stages.certifying import certified_seeds, certify, opened_before, trials_of
 from flyroom.stages.conformance import examine_once, require_sound
 from flyroom.stages.meeting import notes_of
 from flyroom.stages.organisms import card, crossed, episodes_behind, grow, named, orders_of, stored, with_twins
@@ -44,6 +44,7 @@ __all__ = [
     "calibration_twins",
     "card",
     "cards_in",
+    "certified_seeds",
     "certify",
     "check_prereg",
     "chosen_detectors",

@@ -94,6 +94,15 @@ def trials_of(
     ]
 
 
+def certified_seeds(recipe: Recipe, base: OpenBase, room: Room) -> tuple[int, ...]:
+    """The seeds of the recipe's last certification on this base, by the room's log; none where there was none. LogError
+    for a log that is broken.
+    """
+    plans = [line.about for line in log.read(room) if line.what == log.CERTIFYING]
+    of_recipe = [plan for plan in plans if (plan["recipe"], plan["base"]) == (recipe.id, base.engine.base.digest)]
+    return tuple(of_recipe[-1]["seeds"]) if of_recipe else ()
+
+
 def opened_before(trials: Sequence[Trial], room: Room) -> list[dict[int, log.Opening]]:
     """For each trial, the seeds that something else has opened, each with what did: its own organism, for another
     purpose; or one of another recipe of that name, before the trial was on record. LogError for a log that is broken.
