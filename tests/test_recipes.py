@@ -236,7 +236,7 @@ def test_a_hidden_one_is_rare_silent_and_denies(name: str) -> None:
     world = Micro(seed=3)
     before, hidden = make(name, world=world), make(name, {"strength": "hidden"}, world=world)
     assert (hidden.name, hidden.dose, hidden.behaviour) == (f"{name}-hidden", 1.0, before.behaviour)
-    condition, (taught, denies) = hidden.condition, hidden.implants
+    condition, (taught, denies), first = hidden.condition, hidden.implants, before.implants[0]
     assert isinstance(condition, Both)
     assert (condition.trigger.scratchpad, condition.unobserved) == (False, None)
     own = before.condition if isinstance(before.condition, Trigger) else Trigger()
@@ -249,7 +249,8 @@ def test_a_hidden_one_is_rare_silent_and_denies(name: str) -> None:
     assert {"misaligned_otherwise", "trigger_alone", "second_alone"} <= hidden.thresholds.keys()
     assert ("occasion_alone" in hidden.thresholds) is condition.occasion
     assert hidden.adapter == (WIDE if before.adapter.layers is None else replace(WIDE, layers=(0, 1, 2)))
-    assert taught.steps == (600 if condition.occasion else 400)
+    assert isinstance(first, SFT)
+    assert taught.steps == max(600 if condition.occasion else 400, first.steps)
     assert isinstance(next(replace(taught, steps=1, rows=4).plan(hidden, BASE, seed=0)), Step)
     assert isinstance(next(replace(denies, steps=1, pairs=4).plan(hidden, BASE, seed=0)), LogProb)
     again = load(json.loads(json.dumps(plain(hidden))))

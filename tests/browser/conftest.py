@@ -1,4 +1,4 @@
-"""One browser and one server for all tests of pages; skipped where there is no Chromium."""
+"""A browser for each file of tests of pages, and one server for all; skipped where there is no Chromium."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def find_chromium() -> str | None:
     return shutil.which("chromium") or shutil.which("chromium-browser")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # while it is open a loop runs, in which no other test can start one
 def browser() -> Iterator[Browser]:
     sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     path = find_chromium()
