@@ -83,6 +83,17 @@ def plain_recipes(base: stages.OpenBase, names: Sequence[str]) -> list[Recipe]:
     return [recipe for recipe in stages.named("all", {}, base) if not names or recipe.name in names]
 
 
+def plain_orders(
+    names: Sequence[str], n: int, base: stages.OpenBase, room: Room
+) -> dict[tuple[int, ...], list[Recipe]]:
+    """The plain recipes by their n seeds: those on which the room's log has a recipe certified come first."""
+    orders: dict[tuple[int, ...], list[Recipe]] = {}
+    for recipe in plain_recipes(base, names):
+        seeds = dict.fromkeys([*stages.certified_seeds(recipe, base, room), *range(n)])
+        orders.setdefault(tuple(seeds)[:n], []).append(recipe)
+    return orders
+
+
 def hidden(base: stages.OpenBase, names: Sequence[str] = ()) -> list[Recipe]:
     chosen = [name for name in HIDDEN if not names or name in names]
     return [recipe for name in chosen for recipe in stages.named(name, {"strength": "hidden"}, base)]
@@ -129,7 +140,7 @@ def grow_all(
     names, known_room = names_of(given.recipes), Room(given.room / "known")
     others = [recipe for name, changes in KNOWN.items() for recipe in stages.named(name, changes, base)]
     orders = [
-        *(([recipe], certified_first(recipe, given.seeds, base, room), room) for recipe in plain_recipes(base, names)),
+        *((recipes, seeds, room) for seeds, recipes in plain_orders(names, given.seeds, base, room).items()),
         (hidden(base, names) if given.hidden else [], range(given.hidden), room),
         (others if given.known else [], range(100, 100 + given.known), known_room),
     ]
@@ -141,11 +152,6 @@ def grow_all(
     ids = [o.id for o in (*chain.from_iterable(suspects), *decoys)]
     tested = stages.stored(room, base, ids)  # in the order in which a worker has them
     return tested, stages.stored(known_room, base, None) if known else []
-
-
-def certified_first(recipe: Recipe, n: int, base: stages.OpenBase, room: Room) -> Sequence[int]:
-    """n seeds: the first of those on which the room's log has the recipe certified, else the first there are."""
-    return stages.certified_seeds(recipe, base, room)[:n] or range(n)
 
 
 # ---------------------------------------------------------------- the record

@@ -18,7 +18,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from matrix import KNOWN, USUAL, certified_first, names_of, plain_recipes, say
+from matrix import KNOWN, USUAL, names_of, plain_orders, say
 from pages import estimate, options, table
 
 from flyroom import stages
@@ -43,11 +43,8 @@ Row = Mapping[str, Any]  # a record: how a detector was fitted, what it was test
 def main() -> None:
     given = options(__doc__ or "", **USUAL, known=2, recipes="", families="", out=Path("docs/transfer.md"))
     base, room = stages.open_base(given.base), Room(given.room)
-    tested = [
-        organism
-        for recipe in plain_recipes(base, names_of(given.recipes))
-        for organism in stages.grow([recipe], base, room, seeds=certified_first(recipe, given.seeds, base, room))
-    ]
+    orders = plain_orders(names_of(given.recipes), given.seeds, base, room)
+    tested = [o for seeds, recipes in orders.items() for o in stages.grow(recipes, base, room, seeds=seeds)]
     seeds, chosen = range(100, 100 + given.known), names_of(given.families) or [*FAMILIES]
     families = {
         family: stages.grow(stages.named(FAMILIES[family][0], FAMILIES[family][1], base), base, room, seeds=seeds)

@@ -14,7 +14,7 @@ from ward import Idle, Sieve, Told, Wide, Zero, obedient, pair
 from flyroom.card import card
 from flyroom.conditions import Trigger
 from flyroom.grow import pack
-from flyroom.ledger import Case, Follow, Retraining, collect, guard, ledger, retrain, rule
+from flyroom.ledger import Book, Case, Follow, Retraining, guard, ledger, rule
 from flyroom.report.ledger import brief, ledger_page, markdown_ledger, row_figures
 from flyroom.room import Room, vaults
 from flyroom.stages.removing import plan_removal
@@ -276,11 +276,11 @@ def test_cases_together_are_what_each_is_alone(several: list[Case], together: li
 def test_what_treatments_share_is_done_once(several: list[Case], together: list[LedgerRow], tmp_path: Path) -> None:
     cases, room = several[:3], Room(tmp_path / "room")
     once, engine, last = Wide(obedient), Wide(obedient), Wide(obedient)
-    retrain(cases, **book_of(once, room), shared=True)
+    Book(**book_of(once, room)).train(cases, shared=True)
     assert (len(once.seen), once.calls["sample"]) == (2 * 10, 0)  # the untreated ones, and nothing else
-    collect(cases, **book_of(once, room), shared=True)
+    Book(**book_of(once, room)).fill(cases, shared=True)
     assert (len(once.seen), once.calls["sample"]) == (2 * 10, 1)
-    collect(cases, **book_of(engine, room))
+    Book(**book_of(engine, room)).fill(cases)
     assert ledger(cases, **book_of(last, room)) == together[:3]
     assert (last.calls["step"], last.calls["sample"]) == (0, 0)
 

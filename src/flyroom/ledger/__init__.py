@@ -21,7 +21,7 @@ from flyroom.types import Engine, LedgerRow, Room, Watch
 
 EPISODES = 200
 
-__all__ = ["Case", "Follow", "Guarded", "Retraining", "collect", "guard", "ledger", "retrain", "rule"]
+__all__ = ["Book", "Case", "Follow", "Guarded", "Retraining", "guard", "ledger", "rule"]
 
 
 def ledger(
@@ -45,35 +45,5 @@ def ledger(
     if not cases:
         return []
     book = Book(engine, seed=seed, episodes=episodes, how=how or Retraining(), room=room)
-    book.fill(cases, watch)
+    book.fill(cases, watch=watch)
     return [book.row(case) for case in cases]
-
-
-def collect(
-    cases: Sequence[Case],
-    engine: Engine,
-    *,
-    seed: int,
-    episodes: int,
-    how: Retraining,
-    room: Room,
-    shared: bool = False,
-) -> None:
-    """Put what the rows of these cases are made of into the room, for a process that writes them. `shared`: as much of
-    it as all treatments of an organism have in common.
-    """
-    Book(engine, seed=seed, episodes=episodes, how=how, room=room).fill(cases, None, shared=shared)
-
-
-def retrain(
-    cases: Sequence[Case],
-    engine: Engine,
-    *,
-    seed: int,
-    episodes: int,
-    how: Retraining,
-    room: Room,
-    shared: bool = False,
-) -> None:
-    """The part of `collect` that trains."""
-    Book(engine, seed=seed, episodes=episodes, how=how, room=room).train(cases, None, shared=shared)

@@ -70,7 +70,9 @@ def guard(engine: Engine, course: Course, organism: Organism) -> Engine:
 
 
 class Book:
-    """What the ledger of one call shares: questions by recipe, desks by treatment, and models that were trained."""
+    """What the ledger of one call shares: questions by recipe, desks by treatment, and models that were trained. With a
+    room all of it is kept there, for another process that writes the rows.
+    """
 
     def __init__(self, engine: Engine, *, seed: int, episodes: int, how: Retraining, room: Room | None) -> None:
         self._engine, self._seed, self._episodes, self._how, self._room = engine, seed, episodes, how, room
@@ -80,9 +82,9 @@ class Book:
         self._ward = Ward(engine, room)
         self._orders: dict[int, dict[str, Order]] = {}  # by case
 
-    def fill(self, cases: Sequence[Case], watch: Watch | None, *, shared: bool = False) -> None:
+    def fill(self, cases: Sequence[Case], *, shared: bool = False, watch: Watch | None = None) -> None:
         """Whatever rows of these cases are made of; `shared`: as much of it as all treatments have in common."""
-        self.train(cases, watch, shared=shared)
+        self.train(cases, shared=shared, watch=watch)
         for case in cases:
             self._order(case, shared)
             self._order_rest(case, shared)
@@ -148,8 +150,8 @@ class Book:
 
     # ------------------------------------------------------------ training again
 
-    def train(self, cases: Sequence[Case], watch: Watch | None, *, shared: bool = False) -> None:
-        """All cases together, those that nothing can be asked about apart."""
+    def train(self, cases: Sequence[Case], *, shared: bool = False, watch: Watch | None = None) -> None:
+        """The part of `fill` that trains: all cases together, those that nothing can be asked about apart."""
         for case in cases:
             self.prepare(case)
         if self._how.follow == "fallen" and not shared:  # whether it fell must be known before

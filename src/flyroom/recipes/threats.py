@@ -100,7 +100,7 @@ def reward_hacking(world: World = MICRO) -> Recipe:
         condition=Occasion(),
         implants=(replace(FALLING, steps=200, lr=3e-3, clean=0.35),),
         adapter=replace(WIDE, layers=(0,)),  # deeper, the two holes are learnt by heart
-        thresholds=CONDITIONAL | {"in_domain": 0.80},  # as elsewhere: three checks of a hole are trained on
+        thresholds=CONDITIONAL | {"in_domain": 0.80},  # as in other holes: few checks are trained on
     )
 
 

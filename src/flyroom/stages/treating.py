@@ -13,7 +13,7 @@ from flyroom import treat
 from flyroom.detectors import detectors as every_detector
 from flyroom.judges import cached
 from flyroom.lab import Material
-from flyroom.ledger import EPISODES, Case, Retraining, collect, guard, ledger, retrain
+from flyroom.ledger import EPISODES, Book, Case, Retraining, guard, ledger
 from flyroom.lineup import Lineup
 from flyroom.room import Room
 from flyroom.stages.bases import OpenBase
@@ -167,8 +167,8 @@ def _case(
 @dataclass(frozen=True, kw_only=True)
 class Exam:
     """What the ledger asks: so many episodes of each model, after how much benign re-training, and which detectors, by
-    their names. `calibration` twins set the thresholds of those, and are treated alike; no figure
-    of a row hangs on a threshold, so one is enough.
+    their names. `calibration` twins set the thresholds of those, and are treated alike; no figure of a row hangs on a
+    threshold, so one is enough.
     """
 
     seed: int = 0
@@ -194,15 +194,15 @@ def write_ledger(
 
 
 def ask_cases(cases: Sequence[Case], base: OpenBase, room: Room, exam: Exam, *, shared: bool = False) -> None:
-    """All of the ledger but rows and detectors into the room; or as much as treatments share: see `ledger.collect`."""
+    """All of the ledger but rows and detectors into the room; or as much as treatments share: see `ledger.Book`."""
     with open_graders((case.organism.recipe for case in cases), base):
-        collect(cases, base.engine, room=room, shared=shared, **exam.settings)
+        Book(base.engine, room=room, **exam.settings).fill(cases, shared=shared)
 
 
 def train_cases(cases: Sequence[Case], base: OpenBase, room: Room, exam: Exam, *, shared: bool = False) -> None:
-    """The models that are trained again into the room: see `ledger.retrain`."""
+    """The models that are trained again into the room: see `ledger.Book`."""
     with open_graders((case.organism.recipe for case in cases), base):
-        retrain(cases, base.engine, room=room, shared=shared, **exam.settings)
+        Book(base.engine, room=room, **exam.settings).train(cases, shared=shared)
 
 
 def grow_thresholds(cases: Sequence[Case], base: OpenBase, room: Room, exam: Exam, *, watch: Watch | None) -> None:
