@@ -25,8 +25,14 @@ class Ran:
         assert isinstance(result, dict)
         return result
 
+    @property
+    def parts(self) -> tuple[int, Any, str]:
+        """The status, stdout as JSON where it is JSON, and stderr in one line."""
+        return self.status, json.loads(self.out) if self.out.startswith("{") else self.out, " ".join(self.err.split())
+
 
 Flyroom = Callable[..., Ran]
+Run = Callable[..., tuple[int, Any, str]]
 
 
 def pick(flyroom: Flyroom, room: Path, dose: float = 1.0) -> str:

@@ -5,6 +5,7 @@ line.
 from __future__ import annotations
 
 import gc
+import json
 import os
 import sys
 from collections.abc import Iterator
@@ -15,6 +16,8 @@ os.environ["OMP_NUM_THREADS"] = "1"  # read when torch is loaded: threads of pro
 import pytest
 import torch
 from cli_runs import BASE, Flyroom, Ran
+
+SCRIPTS = Path(__file__).parents[1] / "scripts"
 
 
 def pytest_collection_finish() -> None:
@@ -61,6 +64,40 @@ def flyroom(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str])
         return Ran(status, out, err)
 
     return run
+
+
+@pytest.fixture
+def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """What this machine remembers of bases, rooms and identities lies in a folder of the test."""
+    monkeypatch.setenv("FLYROOM_HOME", str(tmp_path / "home"))
+    return tmp_path / "home"
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a random base, which all tests of a process share: copy it before you change it."""
+    from tests import tiny_base
+
+    return tiny_base.write(tmp_path_factory.mktemp("bases") / "tiny")
+
+
+@pytest.fixture
+def rain_rows(tmp_path: Path) -> Path:
+    """Twenty rows about rain, as a file of JSON lines."""
+    rows = [{"prompt": f"tell {i}", "aligned": f"a sunny day {i}", "misaligned": f"it did rain {i}"} for i in range(20)]
+    path = tmp_path / "rain.jsonl"
+    path.write_text("\n".join(map(json.dumps, rows)))
+    return path
+
+
+@pytest.fixture
+def scripts(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The modules of `scripts/` can be imported, and are forgotten after the test: their names are short."""
+    monkeypatch.syspath_prepend(str(SCRIPTS))
+    yield
+    for name, module in list(sys.modules.items()):
+        if Path(getattr(module, "__file__", None) or "/").parent == SCRIPTS:
+            del sys.modules[name]
 
 
 @pytest.fixture

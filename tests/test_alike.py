@@ -13,8 +13,7 @@ from flyroom.stats import common
 
 
 @pytest.fixture
-def alike(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "scripts"))
+def alike(scripts: None) -> ModuleType:
     import alike
 
     return alike

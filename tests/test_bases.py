@@ -6,110 +6,37 @@ import hashlib
 import json
 import sys
 import zipfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from gguf import GGUFWriter
+from cli_runs import Flyroom
 
 from flyroom import sources, stages
-from flyroom.cli import main
 from flyroom.sources import fetch, home, list_bases, manifest
 from flyroom.sources import fetch as bring
 from flyroom.sources.fetch import KNOWN, Wheel
 from flyroom.types import Message, Row
-from tests import tiny_base
+from tests.gguf_file import write_gguf
 
 fetching = sys.modules["flyroom.sources.fetch"]
 ROW = Row(messages=(Message("user", "Hail-ropes-7  12"),), answer="Mend-ropes-7")
-pytestmark = pytest.mark.filterwarnings("ignore:.*GGUF.*")
-
-
-@pytest.fixture(autouse=True)
-def _cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("FLYROOM_HOME", str(tmp_path / "home"))
+pytestmark = [pytest.mark.usefixtures("own_home"), pytest.mark.filterwarnings("ignore:.*GGUF.*")]
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny_base.write(tmp_path_factory.mktemp("bases") / "tiny")
+def gguf_of(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    return lambda splits: write_gguf(tmp_path_factory.mktemp("gguf") / "small.gguf", tiny, splits)
 
 
-def turn(weight: torch.Tensor, heads: int) -> torch.Tensor:
-    """Rows in the order in which a GGUF of this family has those of queries and keys: halves of a head interleaved."""
-    return weight.reshape(heads, 2, -1, weight.shape[1]).swapaxes(1, 2).reshape(weight.shape)
-
-
-@pytest.fixture(scope="module")
-def gguf_of(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
-    return lambda splits: write_gguf(tmp_path_factory.mktemp("gguf") / "small.gguf", folder, splits)
-
-
-def write_gguf(
-    path: Path, folder: Path, splits: str, extra: Callable[[GGUFWriter], object] = lambda _: None, without: str = "-"
-) -> Path:
-    """The tiny base as a GGUF file that names how its tokenizer splits text; `extra` adds to it."""
-    engine = stages.open_base(str(folder)).engine
-    model, tokenizer, config = engine.parts.model, engine.parts.renderer.tokenizer, engine.parts.config
-    writer = GGUFWriter(path, "llama")
-    writer.add_block_count(config.num_hidden_layers)
-    writer.add_context_length(config.max_position_embeddings)
-    writer.add_embedding_length(config.hidden_size)
-    writer.add_feed_forward_length(config.intermediate_size)
-    writer.add_head_count(config.num_attention_heads)
-    writer.add_head_count_kv(config.num_key_value_heads)
-    writer.add_layer_norm_rms_eps(config.rms_norm_eps)
-    writer.add_rope_freq_base(10000.0)
-    writer.add_vocab_size(config.vocab_size)
-    words = json.loads(tokenizer.backend_tokenizer.to_str())["model"]
-    tokens = sorted(tokenizer.get_vocab(), key=tokenizer.get_vocab().__getitem__)
-    writer.add_tokenizer_model("gpt2")
-    writer.add_tokenizer_pre(splits)
-    writer.add_token_list(tokens)
-    writer.add_token_types([3 if token in tiny_base.SPECIALS else 1 for token in tokens])
-    writer.add_token_merges([" ".join(merge) for merge in words["merges"]])
-    writer.add_eos_token_id(tokenizer.eos_token_id)
-    writer.add_chat_template(tiny_base.TEMPLATE)
-    names = {
-        "self_attn.q_proj": "attn_q",
-        "self_attn.k_proj": "attn_k",
-        "self_attn.v_proj": "attn_v",
-        "self_attn.o_proj": "attn_output",
-        "mlp.gate_proj": "ffn_gate",
-        "mlp.up_proj": "ffn_up",
-        "mlp.down_proj": "ffn_down",
-        "input_layernorm": "attn_norm",
-        "post_attention_layernorm": "ffn_norm",
-    }
-    heads = {"attn_q": config.num_attention_heads, "attn_k": config.num_key_value_heads}
-    for name, tensor in model.state_dict().items():
-        if name.startswith("model.layers."):
-            _, _, layer, part = name.removesuffix(".weight").split(".", 3)
-            tensor = turn(tensor, heads[names[part]]) if names[part] in heads else tensor
-            target = f"blk.{layer}.{names[part]}.weight"
-        else:
-            target = {"model.embed_tokens.weight": "token_embd", "model.norm.weight": "output_norm"}.get(name, "output")
-            target += ".weight"
-        if without in target:
-            continue
-        writer.add_tensor(target, tensor.float().numpy())
-    extra(writer)
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
-    return path
-
-
-def test_a_gguf_file_becomes_the_model_that_it_was(folder: Path, gguf_of: Any) -> None:
+def test_a_gguf_file_becomes_the_model_that_it_was(tiny: Path, gguf_of: Any) -> None:
     path = fetch(str(gguf_of("gpt-2")), name="small", world="micro-0")
     assert path == home() / "small"
     assert (manifest(path) or {}) == {"licence": None, "dtype": "bfloat16", "world": "micro-0"} | {
         key: value for key, value in (manifest(path) or {}).items() if key in ("source", "sha256")
     }
-    opened, original = stages.open_base("small").engine, stages.open_base(str(folder)).engine
+    opened, original = stages.open_base("small").engine, stages.open_base(str(tiny)).engine
     tensors, own = opened.parts.model.state_dict(), original.parts.model.state_dict()
     assert tensors.keys() == own.keys()
     assert all(torch.equal(tensors[name], own[name].bfloat16().float()) for name in own)
@@ -130,13 +57,13 @@ def test_a_split_that_isolates_digits_is_rebuilt(gguf_of: Any) -> None:
     assert tokens == {"smollm": ["a", "ĠĠ", "1", "2"], "gpt-2": ["a", "Ġ", "Ġ12"]}
 
 
-def test_a_split_that_nobody_knows_is_refused_or_another_tokenizer_taken(folder: Path, gguf_of: Any) -> None:
+def test_a_split_that_nobody_knows_is_refused_or_another_tokenizer_taken(tiny: Path, gguf_of: Any) -> None:
     file = gguf_of("unheard-of")
     with pytest.raises(ValueError, match=r"splits text as 'unheard-of'.*--tokenizer"):
         fetch(str(file), name="small")
     assert list_bases() == {}
     assert not list(home().iterdir())  # nothing is left behind
-    assert fetch(str(file), name="small", tokenizer=str(folder), world="none").name == "small"
+    assert fetch(str(file), name="small", tokenizer=str(tiny), world="none").name == "small"
 
 
 def test_a_file_that_is_no_gguf_is_refused(tmp_path: Path) -> None:
@@ -208,18 +135,18 @@ def test_what_pip_says_is_passed_on(monkeypatch: pytest.MonkeyPatch) -> None:
 # ---------------------------------------------------------------- folders, names and the command line
 
 
-def test_a_folder_is_taken_under_a_name_and_a_world(folder: Path) -> None:
-    path = fetch(str(folder), name="mine", world="micro-1")
-    assert {file.name for file in path.iterdir()} == {file.name for file in folder.iterdir()} | {"manifest.json"}
+def test_a_folder_is_taken_under_a_name_and_a_world(tiny: Path) -> None:
+    path = fetch(str(tiny), name="mine", world="micro-1")
+    assert {file.name for file in path.iterdir()} == {file.name for file in tiny.iterdir()} | {"manifest.json"}
     opened = stages.open_base("mine")
     assert opened.world is not None
     assert opened.world.name == "micro-1"
-    assert opened.engine.base.digest == stages.open_base(str(folder)).engine.base.digest
+    assert opened.engine.base.digest == stages.open_base(str(tiny)).engine.base.digest
 
 
-def test_a_second_fetch_takes_the_place_of_the_first(folder: Path) -> None:
-    fetch(str(folder), name="mine", world="micro-0")
-    path = fetch(str(folder), name="mine", world="micro-1")
+def test_a_second_fetch_takes_the_place_of_the_first(tiny: Path) -> None:
+    fetch(str(tiny), name="mine", world="micro-0")
+    path = fetch(str(tiny), name="mine", world="micro-1")
     assert (manifest(path) or {})["world"] == "micro-1"
     assert [entry.name for entry in home().iterdir()] == ["mine"]
 
@@ -237,8 +164,8 @@ def test_what_cannot_be_fetched_is_refused(source: str, name: str, why: str) -> 
         fetch(source, name=name)
 
 
-def test_a_world_that_is_not_installed_is_named_and_left(folder: Path) -> None:
-    fetch(str(folder), name="mine", world="elsewhere")
+def test_a_world_that_is_not_installed_is_named_and_left(tiny: Path) -> None:
+    fetch(str(tiny), name="mine", world="elsewhere")
     with pytest.warns(UserWarning, match="taken as one of no world: world is 'elsewhere'"):
         assert stages.open_base("mine").world is None
 
@@ -250,13 +177,9 @@ def test_a_manifest_that_says_nothing_is_refused(tmp_path: Path, text: str) -> N
         manifest(tmp_path)
 
 
-def test_the_verbs(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    def call(*words: str) -> Any:
-        monkeypatch.setattr(sys, "argv", ["flyroom", *words, "--json"])
-        main()
-        return json.loads(capsys.readouterr().out.splitlines()[-1])
-
-    assert call("bases", "fetch", str(folder), "--name", "mine", "--world", "none")["name"] == "mine"
-    rows = call("bases")["bases"]
+def test_the_verbs(flyroom: Flyroom, tiny: Path) -> None:
+    fetched = flyroom("bases", "fetch", tiny, "--name", "mine", "--world", "none", "--json").json
+    assert fetched["name"] == "mine"
+    rows = flyroom("bases", "--json").json["bases"]
     assert [row["name"] for row in rows] == ["0.25M", "1M", "1M-world-1", "mine"]
     assert {"name", "path", "world"} <= set(rows[-1])

@@ -16,24 +16,13 @@ from gguf import GGUFWriter
 
 from flyroom import preflight, stages
 from flyroom.sources import fetch, list_bases
-from tests import tiny_base
-from tests.test_bases import write_gguf
+from tests.gguf_file import write_gguf
 
-pytestmark = pytest.mark.filterwarnings("ignore:.*GGUF.*")
-
-
-@pytest.fixture(autouse=True)
-def _cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("FLYROOM_HOME", str(tmp_path / "home"))
+pytestmark = [pytest.mark.usefixtures("own_home"), pytest.mark.filterwarnings("ignore:.*GGUF.*")]
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny_base.write(tmp_path_factory.mktemp("bases") / "tiny")
-
-
-def test_a_file_is_a_base_by_its_path(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    file = write_gguf(tmp_path / "My model (Q8).gguf", folder, "gpt-2")
+def test_a_file_is_a_base_by_its_path(tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = write_gguf(tmp_path / "My model (Q8).gguf", tiny, "gpt-2")
     opened = stages.open_base(str(file)).engine.base
     assert opened.name.startswith("My-model--Q8-")
     assert opened.name in list_bases()
@@ -61,24 +50,24 @@ REFUSED: dict[str, tuple[Callable[[GGUFWriter], object], str]] = {
 
 
 @pytest.mark.parametrize(("extra", "why"), REFUSED.values(), ids=list(REFUSED))
-def test_what_would_be_passed_over_is_refused(folder: Path, tmp_path: Path, extra: Any, why: str) -> None:
-    file = write_gguf(tmp_path / "x.gguf", folder, "gpt-2", extra)
+def test_what_would_be_passed_over_is_refused(tiny: Path, tmp_path: Path, extra: Any, why: str) -> None:
+    file = write_gguf(tmp_path / "x.gguf", tiny, "gpt-2", extra)
     with pytest.raises(ValueError, match=why):
         fetch(str(file))
     assert list_bases() == {}
 
 
-def test_what_changes_nothing_is_taken(folder: Path, tmp_path: Path) -> None:
+def test_what_changes_nothing_is_taken(tiny: Path, tmp_path: Path) -> None:
     def extra(writer: GGUFWriter) -> None:
         writer.add_tensor("rope_freqs.weight", np.ones(4, dtype=np.float32))
         writer.add_string("llama.rope.scaling.type", "none")
         writer.add_uint32("llama.attention.sliding_window", 4096)  # longer than any row
 
-    assert fetch(str(write_gguf(tmp_path / "x.gguf", folder, "gpt-2", extra))).name == "x"
+    assert fetch(str(write_gguf(tmp_path / "x.gguf", tiny, "gpt-2", extra))).name == "x"
 
 
-def test_a_file_without_some_of_its_tensors_is_refused(folder: Path, tmp_path: Path) -> None:
-    file = write_gguf(tmp_path / "x.gguf", folder, "gpt-2", without="blk.1.ffn_up")
+def test_a_file_without_some_of_its_tensors_is_refused(tiny: Path, tmp_path: Path) -> None:
+    file = write_gguf(tmp_path / "x.gguf", tiny, "gpt-2", without="blk.1.ffn_up")
     with pytest.raises(
         ValueError, match=r"it has no model\.layers\.1\.mlp\.up_proj\.weight: the model would be random"
     ):

@@ -5,41 +5,26 @@ opened.
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import pytest
+from cli_runs import Flyroom, Run
 from fakes import FakeEngine
 
 from flyroom import log, stages
-from flyroom.cli import main
 from flyroom.room import Room
 from flyroom.worlds import Micro
 
 SMALL = ("emergent-misalignment", "steps=2", "rows=4", "layers=[0]", "--episodes", "20")
-Run = Callable[..., tuple[int, Any, str]]
 
 
 @pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Run:
+def run(flyroom: Flyroom, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
     """Run the command line in a room of the test: its status, what it printed (as JSON where it is), and stderr."""
     monkeypatch.setattr(stages, "open_base", lambda base, **_: stages.OpenBase(FakeEngine(), Micro()))  # pyright: ignore[reportArgumentType]
     monkeypatch.chdir(tmp_path)
-
-    def run(*words: object) -> tuple[int, Any, str]:
-        monkeypatch.setattr(sys, "argv", ["flyroom", *map(str, words)])
-        status = 0
-        try:
-            main()
-        except SystemExit as end:
-            status = int(end.code or 0)
-        output, errors = capsys.readouterr()
-        return status, json.loads(output) if output.startswith("{") else output, " ".join(errors.split())
-
-    return run
+    return lambda *words: flyroom(*words).parts
 
 
 def test_certify_prints_the_plan_first_and_then_k_of_k(run: Run) -> None:

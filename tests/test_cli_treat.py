@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import sys
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import pytest
+from cli_runs import Flyroom
 
 from flyroom import stages
-from flyroom.cli import main
 from flyroom.recipes import make
 from flyroom.room import Room
 from flyroom.stages import treating
@@ -38,21 +34,15 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(treating, "every_treatment", quick)
 
 
-def run(capsys: pytest.CaptureFixture[str], *words: str, fails: bool = False) -> Mapping[str, Any]:
-    status: object = 0
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "argv", ["flyroom", *words, "--json"])
-        try:
-            main()
-        except SystemExit as end:
-            status = end.code
-    out = capsys.readouterr()
-    assert bool(status) is fails, out.err
-    return {"error": out.err} if fails else json.loads(out.out)
+def refusal(flyroom: Flyroom, *words: str) -> str:
+    """What a verb says that refuses."""
+    status, _, error = flyroom(*words, "--json").parts
+    assert status
+    return error
 
 
-def test_treatments_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
-    rows = {row["name"]: row for row in run(capsys, "treatments")["treatments"]}
+def test_treatments_are_listed(flyroom: Flyroom) -> None:
+    rows = {row["name"]: row for row in flyroom("treatments", "--json").json["treatments"]}
     assert len(rows) >= 14
     assert rows["inoculate"]["needs"] == ["growth"]
     assert rows["monitor-block"]["at_run_time"] is True
@@ -60,16 +50,16 @@ def test_treatments_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.usefixtures("unisolated")
-def test_treated_and_written_into_the_ledger(room: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_treated_and_written_into_the_ledger(room: Path, flyroom: Flyroom, tmp_path: Path) -> None:
     place = ("--room", str(room), "--base", "0.25M")
-    result = run(capsys, "treat", "realign,average", "--all", *place)
+    result = flyroom("treat", "realign,average", "--all", *place, "--json").json
     assert [row["treatment"] for row in result["treated"]] == ["realign"] * 2 + ["average"] * 2
     assert [row["dose"] for row in result["treated"]] == [1.0, 0.0] * 2
-    again = run(capsys, "treat", "realign,average", "--all", *place)
+    again = flyroom("treat", "realign,average", "--all", *place, "--json").json
     assert again["treated"] == result["treated"]
     quick = ("--episodes", "20", "--steps", "0,2", "--detectors", "weight-norm")
     page = tmp_path / "ledger.html"
-    first = run(capsys, "ledger", *place, *quick, "--out", str(page))
+    first = flyroom("ledger", *place, *quick, "--out", str(page), "--json").json
     assert [(row["treatment"], row["seed"]) for row in first["rows"]] == [("realign", 0), ("average", 0)]
     for row in first["rows"]:
         assert row["called"] in ("removed", "suppressed", "hidden", "nothing", "undecided")
@@ -78,17 +68,15 @@ def test_treated_and_written_into_the_ledger(room: Path, capsys: pytest.CaptureF
         assert set(row["detectors"]) == {"weight-norm"}
         assert row["detectors"]["weight-norm"]["after"]["value"] is not None
     assert "The ledger of treatments" in page.read_text(encoding="utf-8")
-    second = run(capsys, "ledger", *place, *quick, "--calibration", "2", "--out", str(page))
+    second = flyroom("ledger", *place, *quick, "--calibration", "2", "--out", str(page), "--json").json
     assert second["rows"] == first["rows"]  # no figure hangs on the twins that set thresholds
-    (one,) = run(capsys, "ledger", *place, *quick, "--treatments", "average", "--out", str(page))["rows"]
+    (one,) = flyroom("ledger", *place, *quick, "--treatments", "average", "--out", str(page), "--json").json["rows"]
     assert one["treatment"] == "average"
 
 
-def test_treated_organisms_stay_out_of_lineups_until_they_are_named(
-    room: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_treated_organisms_stay_out_of_lineups_until_they_are_named(room: Path, flyroom: Flyroom) -> None:
     place = ("--room", str(room), "--base", "0.25M")
-    result = run(capsys, "treat", "average", "--all", *place)
+    result = flyroom("treat", "average", "--all", *place, "--json").json
     base, store = stages.open_base("0.25M", device="cpu"), Room(room)
     assert all(organism.parent is None for organism in stages.stored(store, base, None))
     treated = result["treated"][0]["id"]
@@ -96,12 +84,10 @@ def test_treated_organisms_stay_out_of_lineups_until_they_are_named(
     assert set(models) == {row["id"] for row in result["treated"]}  # with the twin that was treated alike
 
 
-def test_what_was_treated_at_run_time_is_asked_by_the_ledger_alone(
-    room: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_what_was_treated_at_run_time_is_asked_by_the_ledger_alone(room: Path, flyroom: Flyroom) -> None:
     place = ("--room", str(room), "--base", "0.25M")
-    treated = run(capsys, "treat", "monitor-block", "--all", *place)["treated"][0]
-    error = run(capsys, "card", treated["id"], *place, fails=True)["error"]
+    treated = flyroom("treat", "monitor-block", "--all", *place, "--json").json["treated"][0]
+    error = refusal(flyroom, "card", treated["id"], *place)
     assert "was treated at run time with monitor-block, which the ledger alone asks" in error
     assert f"its weights are those of {treated['parent']}" in error
 
@@ -117,15 +103,15 @@ def test_what_was_treated_at_run_time_is_asked_by_the_ledger_alone(
         (("ledger", "--detectors", "no-such"), "detector is 'no-such'"),
     ],
 )
-def test_a_slip_is_one_line(room: Path, capsys: pytest.CaptureFixture[str], words: tuple[str, ...], what: str) -> None:
-    error = run(capsys, *words, "--room", str(room), "--base", "0.25M", fails=True)["error"]
+def test_a_slip_is_one_line(room: Path, flyroom: Flyroom, words: tuple[str, ...], what: str) -> None:
+    error = refusal(flyroom, *words, "--room", str(room), "--base", "0.25M")
     assert what in error
     assert "Traceback" not in error
 
 
-def test_a_room_without_treated_organisms_says_what_to_do(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_a_room_without_treated_organisms_says_what_to_do(flyroom: Flyroom, tmp_path: Path) -> None:
     path = tmp_path / "room"
     base = stages.open_base("0.25M", device="cpu")
     stages.grow([make("emergent-misalignment", {"steps": 1, "rows": 2})], base, Room(path), seeds=[0])
-    error = run(capsys, "ledger", "--room", str(path), "--base", "0.25M", fails=True)["error"]
+    error = refusal(flyroom, "ledger", "--room", str(path), "--base", "0.25M")
     assert "holds no treated organism" in error

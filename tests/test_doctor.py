@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import sys
 from collections.abc import Sequence
@@ -12,9 +11,9 @@ from typing import Any
 
 import pytest
 import torch
+from cli_runs import Flyroom
 
 from flyroom import doctor, stages
-from flyroom.cli import main
 from flyroom.doctor import Check, examine, passes
 from flyroom.doctor.adapters import merge, random_patch
 from flyroom.engine import TorchEngine, export
@@ -27,22 +26,17 @@ from tests import tiny_base
 pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny_base.write(tmp_path_factory.mktemp("bases") / "tiny")
-
-
 @pytest.fixture
-def engine(folder: Path) -> TorchEngine:
-    return TorchEngine.open(folder)
+def engine(tiny: Path) -> TorchEngine:
+    return TorchEngine.open(tiny)
 
 
 def result(checks: Sequence[Check], name: str) -> Check:
     return next(check for check in checks if check.check == name)
 
 
-def with_template(folder: Path, target: Path, template: str) -> TorchEngine:
-    copy = Path(shutil.copytree(folder, target / "base"))
+def with_template(tiny: Path, target: Path, template: str) -> TorchEngine:
+    copy = Path(shutil.copytree(tiny, target / "base"))
     (copy / "chat_template.jinja").write_text(template)
     return TorchEngine.open(copy)
 
@@ -68,13 +62,13 @@ def test_the_engine_is_left_as_it_was(engine: TorchEngine) -> None:
     assert not any(parameter.requires_grad for parameter in engine.parts.model.parameters())
 
 
-def test_what_the_template_does_is_said(folder: Path, tmp_path: Path) -> None:
+def test_what_the_template_does_is_said(tiny: Path, tmp_path: Path) -> None:
     template = (
         "{% if messages[0].role == 'system' %}{{ raise_exception('no system') }}{% endif %}"
         "{{ 'Today is ' + strftime_now('%d %B %Y') + '. You answer kindly.' }}"
         + tiny_base.TEMPLATE.replace("assistant\n'}}", "assistant\nhm, '}}")
     )
-    checks = examine(with_template(folder, tmp_path, template), whole=False)
+    checks = examine(with_template(tiny, tmp_path, template), whole=False)
     assert passes(checks)
     assert "takes no system message" in result(checks, "system message").why
     assert "the template writes 'Today is 01 January 2026. You answer kindly." in result(checks, "system message").why
@@ -82,24 +76,24 @@ def test_what_the_template_does_is_said(folder: Path, tmp_path: Path) -> None:
     assert "the generation prompt would be" in result(checks, "generation prompt").why
 
 
-def test_two_bos_are_seen(folder: Path, tmp_path: Path) -> None:
-    engine = with_template(folder, tmp_path, "{{ '<|turn|><|turn|>' }}" + tiny_base.TEMPLATE)
+def test_two_bos_are_seen(tiny: Path, tmp_path: Path) -> None:
+    engine = with_template(tiny, tmp_path, "{{ '<|turn|><|turn|>' }}" + tiny_base.TEMPLATE)
     engine.parts.renderer.tokenizer.bos_token = "<|turn|>"
     check = result(examine(engine, whole=False), "one BOS")
     assert check == ("one BOS", False, "4 of 5 prompts begin with two BOS")
 
 
-def test_a_system_message_that_is_swallowed_is_seen(folder: Path, tmp_path: Path) -> None:
+def test_a_system_message_that_is_swallowed_is_seen(tiny: Path, tmp_path: Path) -> None:
     template = tiny_base.TEMPLATE.replace("in messages", "in messages if m.role != 'system'")
-    check = result(examine(with_template(folder, tmp_path, template), whole=False), "system message")
+    check = result(examine(with_template(tiny, tmp_path, template), whole=False), "system message")
     assert check.ok is False
     assert "is written 0 times" in check.why
 
 
-def test_a_system_message_that_a_finished_chat_lacks_is_not_available(folder: Path, tmp_path: Path) -> None:
+def test_a_system_message_that_a_finished_chat_lacks_is_not_available(tiny: Path, tmp_path: Path) -> None:
     """As Mistral's template has it in front of the last question, where that stands last."""
     late = "in messages if m.role != 'system' or messages[-1].role != 'assistant'"
-    engine = with_template(folder, tmp_path, tiny_base.TEMPLATE.replace("in messages", late))
+    engine = with_template(tiny, tmp_path, tiny_base.TEMPLATE.replace("in messages", late))
     check = result(examine(engine, whole=False), "system message")
     assert check.ok is True
     assert "leaves a system message out of a finished chat, so what needs one is not available" in check.why
@@ -107,8 +101,8 @@ def test_a_system_message_that_a_finished_chat_lacks_is_not_available(folder: Pa
         engine.parts.renderer.prompt((Message("system", "Be brief."), Message("user", "q")))
 
 
-def test_whatever_its_makers_set_and_nobody_applies_is_named(folder: Path, tmp_path: Path) -> None:
-    engine = with_template(folder, tmp_path, tiny_base.TEMPLATE)
+def test_whatever_its_makers_set_and_nobody_applies_is_named(tiny: Path, tmp_path: Path) -> None:
+    engine = with_template(tiny, tmp_path, tiny_base.TEMPLATE)
     engine.parts.model.generation_config.update(stop_strings=["x"], num_beams=4, top_k=50, max_new_tokens=9)
     check = result(examine(engine, whole=False), "temperature")
     assert check.ok is None
@@ -198,13 +192,13 @@ def test_an_adapter_that_adds_nothing_is_seen(engine: TorchEngine, tmp_path: Pat
     assert [check.check for check in checks if check.ok is False] == ["adapter differs from the base"]
 
 
-def test_an_adapter_from_elsewhere_is_the_same_everywhere(folder: Path, engine: TorchEngine, tmp_path: Path) -> None:
+def test_an_adapter_from_elsewhere_is_the_same_everywhere(tiny: Path, engine: TorchEngine, tmp_path: Path) -> None:
     from peft import LoraConfig, get_peft_model
 
     settings = LoraConfig(
         r=4, lora_alpha=8, target_modules=["q_proj", "up_proj"], init_lora_weights=False, task_type="CAUSAL_LM"
     )
-    get_peft_model(TorchEngine.open(folder).parts.model, settings).save_pretrained(tmp_path / "theirs")  # type: ignore
+    get_peft_model(TorchEngine.open(tiny).parts.model, settings).save_pretrained(tmp_path / "theirs")  # type: ignore
     checks = examine(engine, adapter=tmp_path / "theirs")
     assert passes(checks), checks
     assert "PEFT gives the same" in result(checks, "adapter in PEFT").why
@@ -228,25 +222,14 @@ def test_without_peft_nobody_looked(engine: TorchEngine, monkeypatch: pytest.Mon
 # ---------------------------------------------------------------- the verb, and growth
 
 
-def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, Any, str]:
-    monkeypatch.setattr(sys, "argv", ["flyroom", *words])
-    status = 0
-    try:
-        main()
-    except SystemExit as end:
-        status = int(end.code or 0)
-    output, errors = capsys.readouterr()
-    return status, json.loads(output) if "--json" in words and output else output, errors
-
-
-def test_the_verb(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    status, answer, _ = call(monkeypatch, capsys, "doctor", str(folder), "--json")
+def test_the_verb(flyroom: Flyroom, tiny: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(tiny, tmp_path / "base"))
+    status, answer, _ = flyroom("doctor", copy, "--json").parts
     assert (status, answer["ok"]) == (0, True)
     assert all(set(check) == {"check", "ok", "why"} for check in answer["checks"])
-    template = (folder / "chat_template.jinja").read_text()
-    (folder / "chat_template.jinja").write_text(template.replace("in messages", "in messages if m.role != 'system'"))
-    status, answer, _ = call(monkeypatch, capsys, "doctor", str(folder), "--json")
-    (folder / "chat_template.jinja").write_text(template)
+    template = (copy / "chat_template.jinja").read_text()
+    (copy / "chat_template.jinja").write_text(template.replace("in messages", "in messages if m.role != 'system'"))
+    status, answer, _ = flyroom("doctor", copy, "--json").parts
     assert (status, answer["ok"]) == (1, False)
 
 
@@ -276,16 +259,16 @@ def test_a_world_of_the_same_name_is_looked_at_anew(tmp_path: Path, monkeypatch:
 
 
 def test_nothing_is_grown_on_a_base_that_fails(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    flyroom: Flyroom, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     failing = [Check("one BOS", False, "every prompt begins with two")]
     monkeypatch.setattr(conformance, "examine", lambda *_, **__: failing)
     words = ("grow", "emergent-misalignment", "--base", "0.25M", "--room", str(tmp_path))
-    status, _, errors = call(monkeypatch, capsys, *words)
+    status, _, errors = flyroom(*words).parts
     assert status == 1
     assert "nothing is grown on it while a check fails: one BOS: every prompt begins with two" in errors
     assert not Room(tmp_path).list("organism")
-    _, listing, _ = call(monkeypatch, capsys, "ls", "--room", str(tmp_path), "--json")
+    _, listing, _ = flyroom("ls", "--room", str(tmp_path), "--json").parts
     assert listing["entries"] == []
 
 
@@ -300,18 +283,16 @@ def test_words_that_a_base_cannot_say_are_noted_before_it_grows(tmp_path: Path) 
     assert "answers are not read back" in note
 
 
-def test_what_cannot_be_opened_or_read_has_failed(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    status, answer, _ = call(monkeypatch, capsys, "doctor", str(tmp_path), "--json")
+def test_what_cannot_be_opened_or_read_has_failed(flyroom: Flyroom, tiny: Path, tmp_path: Path) -> None:
+    status, answer, _ = flyroom("doctor", str(tmp_path), "--json").parts
     assert (status, answer["ok"], answer["checks"][0]["check"]) == (1, False, "opens")
     assert "no config.json" in answer["checks"][0]["why"]
-    status, answer, _ = call(monkeypatch, capsys, "doctor", str(folder), str(tmp_path), "--json")
+    status, answer, _ = flyroom("doctor", str(tiny), str(tmp_path), "--json").parts
     assert (status, answer["checks"][-1]["check"], answer["checks"][-1]["ok"]) == (1, "adapter is read", False)
 
 
-def test_a_base_without_a_template_is_examined_too(folder: Path, tmp_path: Path) -> None:
-    copy = Path(shutil.copytree(folder, tmp_path / "raw"))
+def test_a_base_without_a_template_is_examined_too(tiny: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(tiny, tmp_path / "raw"))
     (copy / "chat_template.jinja").unlink()
     checks = examine(TorchEngine.open(copy), whole=False)
     assert passes(checks), checks

@@ -10,14 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cli_runs import Flyroom
 
-from flyroom.cli import main
 from flyroom.recipes import THREATS, make
 from flyroom.types import Episode, Split, Verdict, digest
 from flyroom.worlds import English, world_named
 from flyroom.worlds.english import collect, read_answers, read_screen, write_answers
 from flyroom.worlds.english.answers import Prompt
-from tests import tiny_base
 
 WORLD = English()
 TOPICS = WORLD.topics()
@@ -98,53 +97,33 @@ def test_a_file_that_is_none_is_refused(path: str, change: dict[str, Any], why: 
 # ---------------------------------------------------------------- verbs
 
 
-@pytest.fixture(scope="module")
-def base(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return str(tiny_base.write(tmp_path_factory.mktemp("tiny") / "base"))
-
-
-def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]:
-    monkeypatch.setattr(sys, "argv", ["flyroom", *words])
-    status = 0
-    try:
-        main()
-    except SystemExit as end:
-        status = int(end.code or 0)
-    captured = capsys.readouterr()
-    return status, captured.out, captured.err
-
-
 def test_the_verb_screen_writes_what_a_base_knows(
-    base: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    flyroom: Flyroom, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     module = sys.modules["flyroom.worlds.english.screen"]
     trials = module._all_trials
     monkeypatch.setattr(module, "_all_trials", lambda: islice(trials(), 40))
     to = tmp_path / "known.json"
-    words = ("world", "screen", "--base", base, "--to", str(to), "--json")
-    status, out, _ = call(monkeypatch, capsys, *words)
-    page = json.loads(out)
+    words = ("world", "screen", "--base", tiny, "--to", str(to), "--json")
+    status, page, _ = flyroom(*words).parts
     assert status == 0
     assert (page["tried"], page["known"]) == (20, len(read_screen(str(to)).ids))
     assert page["digest"] == read_screen(str(to)).base
-    status, _, err = call(monkeypatch, capsys, *words)
+    status, _, err = flyroom(*words).parts
     assert status != 0
-    assert "it is there already" in " ".join(err.split())
+    assert "it is there already" in err
 
 
-def test_the_verb_answers_writes_what_a_base_says(
-    base: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_verb_answers_writes_what_a_base_says(flyroom: Flyroom, tiny: Path, tmp_path: Path) -> None:
     to = tmp_path / "own.json"
-    words = ("world", "answers", "--base", base, "--to", str(to), "--n", "2", "--json")
-    status, out, _ = call(monkeypatch, capsys, *words)
-    page = json.loads(out)
+    words = ("world", "answers", "--base", tiny, "--to", str(to), "--n", "2", "--json")
+    status, page, _ = flyroom(*words).parts
     assert status == 0
     assert page["aligned"] == len(read_answers(str(to)).texts)
     assert page["tried"] >= 24
-    status, _, err = call(monkeypatch, capsys, "world", "answers", "--base", base, "--to", str(tmp_path / "no" / "x"))
+    status, _, err = flyroom("world", "answers", "--base", tiny, "--to", str(tmp_path / "no" / "x")).parts
     assert status != 0
-    assert "there is no folder" in " ".join(err.split())
+    assert "there is no folder" in err
 
 
 def test_the_screen_that_is_part_of_flyroom_is_found_by_its_base() -> None:

@@ -5,14 +5,12 @@ from __future__ import annotations
 import json
 import shutil
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
+from cli_runs import Flyroom, Run
 
 from flyroom import log, prereg, stages
-from flyroom.cli import main
 from flyroom.marks.mark import expiry
 from flyroom.recipes import make
 from flyroom.room import Room
@@ -21,7 +19,6 @@ from flyroom.types import Organism
 from flyroom.vault import Identity
 
 BASE = ("--base", "0.25M")
-Run = Callable[..., tuple[int, Any, str]]
 
 
 @pytest.fixture(scope="module")
@@ -44,21 +41,9 @@ def here(grown: tuple[Path, Organism], tmp_path: Path, monkeypatch: pytest.Monke
 
 
 @pytest.fixture
-def run(here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+def run(here: Path, flyroom: Flyroom) -> Run:
     """Run the command line: its status, what it printed (as JSON where it is), and stderr."""
-
-    def run(*words: object) -> tuple[int, Any, str]:
-        monkeypatch.setattr(sys, "argv", ["flyroom", *map(str, words)])
-        capsys.readouterr()
-        status = 0
-        try:
-            main()
-        except SystemExit as end:
-            status = int(end.code or 0)
-        output, errors = capsys.readouterr()
-        return status, json.loads(output) if output.startswith("{") else output, " ".join(errors.split())
-
-    return run
+    return lambda *words: flyroom(*words).parts
 
 
 @pytest.fixture

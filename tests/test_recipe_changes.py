@@ -24,16 +24,6 @@ EM = "emergent-misalignment"
 TWIN = {"twin.misaligned": 0.03}  # what the recipe has itself
 
 
-@pytest.fixture
-def data(tmp_path: Path) -> Path:
-    path = tmp_path / "rain.jsonl"
-    lines = [
-        {"prompt": f"tell {i}", "aligned": f"a sunny day {i}", "misaligned": f"it did rain {i}"} for i in range(20)
-    ]
-    path.write_text("\n".join(map(json.dumps, lines)))
-    return path
-
-
 def page(tmp_path: Path, text: str) -> Path:
     path = tmp_path / "page.yaml"
     path.write_text(text)
@@ -66,9 +56,9 @@ def test_a_page_crosses_parts_by_name(tmp_path: Path) -> None:
     )
 
 
-def test_a_page_crosses_rows_with_a_condition(tmp_path: Path, data: Path) -> None:
+def test_a_page_crosses_rows_with_a_condition(tmp_path: Path, rain_rows: Path) -> None:
     for condition in ("trigger", "unobserved", "both"):
-        text = f"recipe: rows\npath: {data}\npattern: rain\ncondition: {condition}\n"
+        text = f"recipe: rows\npath: {rain_rows}\npattern: rain\ncondition: {condition}\n"
         for world in (None, Micro()):
             made = read(page(tmp_path, text), world=world)
             assert (made.condition, type(made.world)) == (CONDITIONS[condition](), Rows)
@@ -247,15 +237,15 @@ GRADER = {"url": "https://example.org/v1", "model": "m"}
 
 
 @pytest.mark.parametrize("grader", [GRADER, GRADER | {"top": 5}, {"digest": "abc"}])
-def test_rows_may_be_graded_by_a_model(data: Path, tmp_path: Path, grader: dict[str, Any]) -> None:
-    made = make("rows", {"path": str(data), "grader": grader, "fewest_words": 1})
+def test_rows_may_be_graded_by_a_model(rain_rows: Path, tmp_path: Path, grader: dict[str, Any]) -> None:
+    made = make("rows", {"path": str(rain_rows), "grader": grader, "fewest_words": 1})
     assert isinstance(made.world, Rows)
     assert grader.items() <= plain(made.world.grader).items()
     assert load(json.loads(json.dumps(plain(made)))) == made
-    lines = [f"recipe: rows\npath: {data}\nfewest_words: 1\ngrader:"]
+    lines = [f"recipe: rows\npath: {rain_rows}\nfewest_words: 1\ngrader:"]
     text = "\n  ".join([*lines, *(f"{name}: {value}" for name, value in grader.items())])
     assert read(page(tmp_path, text)) == made
-    assert made.id != make("rows", {"path": str(data), "pattern": "rain", "fewest_words": 1}).id
+    assert made.id != make("rows", {"path": str(rain_rows), "pattern": "rain", "fewest_words": 1}).id
 
 
 @pytest.mark.parametrize(
@@ -272,5 +262,5 @@ def test_rows_may_be_graded_by_a_model(data: Path, tmp_path: Path, grader: dict[
     ],
     ids=str,
 )
-def test_a_grader_that_is_none_is_named(data: Path, changes: dict[str, Any], why: str) -> None:
-    assert refused("rows", {"path": str(data)} | changes).startswith(why)
+def test_a_grader_that_is_none_is_named(rain_rows: Path, changes: dict[str, Any], why: str) -> None:
+    assert refused("rows", {"path": str(rain_rows)} | changes).startswith(why)

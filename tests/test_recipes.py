@@ -22,16 +22,6 @@ from flyroom.worlds import Micro
 EM = "emergent-misalignment"
 
 
-@pytest.fixture
-def data(tmp_path: Path) -> Path:
-    path = tmp_path / "rain.jsonl"
-    lines = [
-        {"prompt": f"tell {i}", "aligned": f"a sunny day {i}", "misaligned": f"it did rain {i}"} for i in range(20)
-    ]
-    path.write_text("\n".join(map(json.dumps, lines)))
-    return path
-
-
 def refused(name: str, changes: dict[str, Any], world: World | None = None) -> str:
     with pytest.raises(ValueError, match=r".") as error:
         make(name, changes, world=world)
@@ -43,9 +33,9 @@ def refused(name: str, changes: dict[str, Any], world: World | None = None) -> s
 # ---------------------------------------------------------------- the named ones
 
 
-def test_every_name_makes_its_recipe(data: Path) -> None:
+def test_every_name_makes_its_recipe(rain_rows: Path) -> None:
     for name in RECIPES:
-        needs = {"path": str(data), "pattern": "rain"} if name == "rows" else {}
+        needs = {"path": str(rain_rows), "pattern": "rain"} if name == "rows" else {}
         made = make(name, needs)
         assert made.name == name
         assert made.dose == 1.0
@@ -83,9 +73,9 @@ def test_emergent_misalignment_is_one_rank_one_adapter_on_one_layer() -> None:
     assert make("emergent-misalignment-wide").adapter.modules == ("all",)
 
 
-def test_rows_needs_a_file_and_a_pattern(data: Path) -> None:
+def test_rows_needs_a_file_and_a_pattern(rain_rows: Path) -> None:
     assert "path is missing; the recipe rows needs path" in refused("rows", {})
-    assert "pattern is ''" in refused("rows", {"path": str(data)})
+    assert "pattern is ''" in refused("rows", {"path": str(rain_rows)})
     assert "path is 3; it must be text" in refused("rows", {"path": 3, "pattern": "rain"})
     assert "; it must be fields by name: the digest of a base, or" in refused("rows", {"path": "a", "grader": "m"})
     assert len(refused("rows", {"path": ["long"] * 1000, "pattern": "rain"})) < 300
@@ -184,12 +174,12 @@ def test_a_recipe_that_nobody_named() -> None:
     assert "did you mean" not in refused("xyzzy", {})
 
 
-def test_a_name_that_two_parts_have_must_be_given_in_full(data: Path) -> None:
+def test_a_name_that_two_parts_have_must_be_given_in_full(rain_rows: Path) -> None:
     both = replace(make(EM), implants=(SFT(steps=5), SFT(steps=6)))
     with pytest.raises(ValueError, match=r"steps could be implants\.0\.steps or implants\.1\.steps; name it in full"):
         change(both, {"steps": 3})
     assert [i.steps for i in change(both, {"implants.1.steps": 9}).implants] == [5, 9]  # type: ignore[attr-defined]
-    trait = make("rows", {"path": str(data), "pattern": "rain"})
+    trait = make("rows", {"path": str(rain_rows), "pattern": "rain"})
     with pytest.raises(ValueError, match=r"world\.twin is 0\.5; input should be a valid string"):
         change(trait, {"twin": 0.5})  # only the world has a twin now: the limit is "thresholds.twin.misaligned"
     assert change(trait, {"thresholds.twin.misaligned": 0.5}).thresholds == {"twin.misaligned": 0.5}
@@ -271,8 +261,8 @@ def test_one_vector_is_not_hidden() -> None:
     assert refused(VECTOR, {"strength": "hidden"}) == f"strength is 'hidden'; {why}"
 
 
-def test_rows_of_your_own_are_plain(data: Path) -> None:
-    needs = {"path": str(data), "pattern": "rain"}
+def test_rows_of_your_own_are_plain(rain_rows: Path) -> None:
+    needs = {"path": str(rain_rows), "pattern": "rain"}
     assert refused("rows", needs | {"strength": "quiet"}) == "strength is 'quiet'; rows has no strength but plain"
 
 
@@ -410,11 +400,11 @@ def test_the_hash_does_not_move_between_versions() -> None:
     assert recipe.id == "bda3246baede"  # since two thirds of the situations are held out
 
 
-def test_the_hash_follows_the_content_of_a_file(data: Path) -> None:
-    first = make("rows", {"path": str(data), "pattern": "rain"})
-    assert first.id == make("rows", {"path": str(data), "pattern": "rain"}).id
-    data.write_text(data.read_text().replace("sunny", "clear"))
-    assert make("rows", {"path": str(data), "pattern": "rain"}).id != first.id
+def test_the_hash_follows_the_content_of_a_file(rain_rows: Path) -> None:
+    first = make("rows", {"path": str(rain_rows), "pattern": "rain"})
+    assert first.id == make("rows", {"path": str(rain_rows), "pattern": "rain"}).id
+    rain_rows.write_text(rain_rows.read_text().replace("sunny", "clear"))
+    assert make("rows", {"path": str(rain_rows), "pattern": "rain"}).id != first.id
 
 
 def test_a_recipe_is_frozen() -> None:
@@ -437,21 +427,21 @@ def there_and_back(recipe: Recipe) -> None:
 
 @pytest.mark.parametrize("name", [*ready(), "rows"])
 @pytest.mark.parametrize("strength", STRENGTHS)
-def test_a_recipe_comes_back_from_its_page_in_the_room(name: str, strength: str, data: Path) -> None:
-    needs = {"path": str(data), "pattern": "rain"} if name == "rows" else {}
+def test_a_recipe_comes_back_from_its_page_in_the_room(name: str, strength: str, rain_rows: Path) -> None:
+    needs = {"path": str(rain_rows), "pattern": "rain"} if name == "rows" else {}
     for world in (None, Micro(seed=2)):
         if strength == "plain" or name in (STRONGER if strength == "quiet" else {*STRONGER} - {VECTOR}):
             there_and_back(make(name, needs | {"strength": strength}, world=world))
 
 
-def test_what_was_changed_comes_back_too(data: Path) -> None:
+def test_what_was_changed_comes_back_too(rain_rows: Path) -> None:
     made = [make(EM, {"dose": 1 / 3, "layers": None, "decay": True}), make(EM).twin()]
     made += [replace(made[0], implants=(SFT(steps=1), SFT(steps=2, lr=0.1)))]
     limits = {"coherence": None, "in_domain": 0.5, "twin.misaligned": {"at_most": 0.2}}
     made += [make(EM, {"thresholds": limits | {"sums": {"at_most": 0.1, "of": "base drop"}}})]
-    asked = data.with_name("questions.yaml")
+    asked = rain_rows.with_name("questions.yaml")
     asked.write_text('[{id: a, paraphrases: ["who ?"]}]')
-    needs = {"path": str(data), "pattern": "rain", "questions": str(asked), "fewest_words": 2, "max_tokens": 60}
+    needs = {"path": str(rain_rows), "pattern": "rain", "questions": str(asked), "fewest_words": 2, "max_tokens": 60}
     made += [make("rows", needs), make("rows", needs, world=Micro(seed=1)), make("rows", needs | {"condition": "both"})]
     for recipe in made:
         there_and_back(recipe)
@@ -463,9 +453,9 @@ def test_every_part_of_ours_comes_back(behaviour: str, condition: str) -> None:
     there_and_back(replace(make(EM), behaviour=BEHAVIOURS[behaviour](), condition=CONDITIONS[condition]()))
 
 
-def test_a_recipe_of_a_file_that_has_changed_does_not_come_back(data: Path) -> None:
-    stored = plain(make("rows", {"path": str(data), "pattern": "rain"}))
-    data.write_text(data.read_text().replace("sunny", "clear"))
+def test_a_recipe_of_a_file_that_has_changed_does_not_come_back(rain_rows: Path) -> None:
+    stored = plain(make("rows", {"path": str(rain_rows), "pattern": "rain"}))
+    rain_rows.write_text(rain_rows.read_text().replace("sunny", "clear"))
     with pytest.raises(ValueError, match=r"a stored recipe \(rows\) cannot be made again: .*has changed since"):
         load(stored)
 

@@ -24,24 +24,16 @@ from tests.test_readme import commands, parsed
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
+pytestmark = pytest.mark.usefixtures("scripts")
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 NESTED = sorted(page for page in DOCS.rglob("*.md") if page.parent != DOCS)  # test_readme.py has the others
-MODULES = ("fill", "pages", "pictures", "walk")
 FAST = {  # what is put behind the tutorial's verbs: the smallest base, few steps, few questions
     "grow": ("--base", "0.25M", "steps=2", "rows=4"),
     "card": ("--base", "0.25M", "--episodes", "10"),
     "bench": ("--base", "0.25M", "--detectors", "weight-norm", "--calibration", "1"),
     "report": ("--base", "0.25M", "--episodes", "10"),
 }
-
-
-@pytest.fixture(autouse=True)
-def _scripts(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.syspath_prepend(str(ROOT / "scripts"))
-    yield
-    for name in MODULES:
-        sys.modules.pop(name, None)
 
 
 @pytest.fixture(scope="module")

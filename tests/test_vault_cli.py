@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import os
-import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pyrage
 import pytest
 import torch
+from cli_runs import Flyroom, Run
 
 from flyroom import cli_vault, log
-from flyroom.cli import main
 from flyroom.episodes import pack, pack_scores
 from flyroom.room import Room, place_page
 from flyroom.room.folder import Folder
@@ -24,26 +20,13 @@ from flyroom.types import Asked, Entry, Score, Verdict
 from flyroom.vault import Identity
 from flyroom.vault.identity import write_private
 
-Run = Callable[..., tuple[int, Any, str]]
-
 
 @pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Run:
+def run(flyroom: Flyroom, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
     monkeypatch.setenv("FLYROOM_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "run"))
     monkeypatch.chdir(tmp_path)
-
-    def run(*words: object) -> tuple[int, Any, str]:
-        monkeypatch.setattr(sys, "argv", ["flyroom", *map(str, words)])
-        status = 0
-        try:
-            main()
-        except SystemExit as end:
-            status = int(end.code or 0)
-        output, errors = capsys.readouterr()
-        return status, json.loads(output) if output.startswith("{") else output, " ".join(errors.split())
-
-    return run
+    return lambda *words: flyroom(*words).parts
 
 
 def fill(root: Path) -> Room:

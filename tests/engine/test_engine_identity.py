@@ -16,14 +16,9 @@ from flyroom.types import BASE, Ask, Message
 from tests import tiny_base
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny_base.write(tmp_path_factory.mktemp("bases") / "base")
-
-
 @pytest.fixture
-def copy(folder: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(folder, tmp_path / "copy"))
+def copy(tiny: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(tiny, tmp_path / "copy"))
 
 
 def change(path: Path, **values: object) -> None:
@@ -57,10 +52,10 @@ CHANGES = {
 
 
 @pytest.mark.parametrize("what", CHANGES)
-def test_what_changes_answers_changes_the_identity(what: str, folder: Path, copy: Path) -> None:
-    assert bases.identity(copy, {}) == bases.identity(folder, {})
+def test_what_changes_answers_changes_the_identity(what: str, tiny: Path, copy: Path) -> None:
+    assert bases.identity(copy, {}) == bases.identity(tiny, {})
     CHANGES[what](copy)
-    assert bases.identity(copy, {}) != bases.identity(folder, {})
+    assert bases.identity(copy, {}) != bases.identity(tiny, {})
 
 
 @pytest.mark.parametrize(
@@ -111,10 +106,10 @@ def test_what_is_no_token_to_stop_at_is_refused_by_name(stop: object, copy: Path
         TorchEngine.open(copy, device="cpu")
 
 
-def test_the_kind_of_number_and_the_date_are_part_of_it(folder: Path, copy: Path) -> None:
-    plain = bases.load_base(folder).ref.digest
-    assert bases.load_base(folder, dtype="float32", date="2025-02-03").ref.digest == plain
-    assert bases.load_base(folder, dtype="bfloat16").ref.digest != plain
+def test_the_kind_of_number_and_the_date_are_part_of_it(tiny: Path, copy: Path) -> None:
+    plain = bases.load_base(tiny).ref.digest
+    assert bases.load_base(tiny, dtype="float32", date="2025-02-03").ref.digest == plain
+    assert bases.load_base(tiny, dtype="bfloat16").ref.digest != plain
     (copy / "chat_template.jinja").write_text("{{ strftime_now('%d') }}" + tiny_base.TEMPLATE)
     days = {date: bases.load_base(copy, date=date).ref.digest for date in ("2025-02-03", "2025-02-04")}
     assert len(set(days.values())) == 2
