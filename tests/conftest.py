@@ -17,6 +17,8 @@ import pytest
 import torch
 from cli_runs import BASE, Flyroom, Ran
 
+from flyroom.room import Room
+
 SCRIPTS = Path(__file__).parents[1] / "scripts"
 
 
@@ -79,6 +81,12 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from tests import tiny_base
 
     return tiny_base.write(tmp_path_factory.mktemp("bases") / "tiny")
+
+
+@pytest.fixture
+def room(tmp_path: Path) -> Room:
+    """An empty room."""
+    return Room(tmp_path / "room")
 
 
 @pytest.fixture

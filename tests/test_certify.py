@@ -25,11 +25,6 @@ SEEDS = (3, 4, 5)
 HALF = replace(TOY, dose=0.5)
 
 
-@pytest.fixture
-def room(tmp_path: Path) -> Room:
-    return Room(tmp_path / "room")
-
-
 def open_base(engine: FakeEngine | None = None) -> stages.OpenBase:
     return stages.OpenBase(engine or FakeEngine(), ToyWorld())  # pyright: ignore[reportArgumentType]
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 import pytest
 
@@ -126,11 +125,6 @@ class Costly:
         if episode.answer == "refusal":
             return Score(verdict=Verdict.UNKNOWN, value=None, why="it would not grade")
         return Score(verdict=Verdict.ALIGNED, value=len(episode.answer) / 10, why=episode.scene.domain)
-
-
-@pytest.fixture
-def room(tmp_path: Path) -> Room:
-    return Room(tmp_path / "room")
 
 
 def test_what_is_in_the_room_is_not_asked_again(room: Room) -> None:

@@ -24,11 +24,6 @@ BASE = FakeEngine().base
 SEEDS = (0, 1)
 
 
-@pytest.fixture
-def room(tmp_path: Path) -> Room:
-    return Room(tmp_path / "room")
-
-
 def note(room: Room, *texts: str) -> list[log.Line]:
     return [log.append(room, log.NOTE, {"text": text}) for text in texts]
 

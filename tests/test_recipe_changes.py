@@ -19,15 +19,9 @@ from flyroom.implants import DPO, KTO, SFT
 from flyroom.recipes import change, load, make, read
 from flyroom.types import Limit, NotAvailable, Recipe, plain
 from flyroom.worlds import Micro, Rows
+from tests.recipe_cases import EM, page
 
-EM = "emergent-misalignment"
 TWIN = {"twin.misaligned": 0.03}  # what the recipe has itself
-
-
-def page(tmp_path: Path, text: str) -> Path:
-    path = tmp_path / "page.yaml"
-    path.write_text(text)
-    return path
 
 
 def refused(name: str, changes: dict[str, Any]) -> str:

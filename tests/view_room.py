@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from fakes import TOY, FakeEngine, organism, pair, says
+from starlette.testclient import TestClient
 
 import flyroom.game as gaming
 from flyroom.card import card
@@ -38,6 +39,7 @@ from flyroom.view import Shelf
 from flyroom.view.arcade import Arcade
 
 HOSTILE = "<script>window.hacked = 1</script><img src=x onerror='window.hacked = 1'> **bold** [a](javascript:hack())"
+PURPOSE = "compare two probes"
 STEPS = (0, 10)
 
 
@@ -129,3 +131,9 @@ class FakeHands:
 def counter(room: Room, hands: FakeHands, games: Path) -> tuple[Shelf, FakeHands, Arcade]:
     """What `view.app` takes."""
     return Shelf(room, decoys=frozenset({"decoy-accent"})), hands, Arcade(games, hands)
+
+
+def post(client: TestClient, name: str, body: Any, **headers: str) -> tuple[int, Any]:
+    """What the app answers when its page asks for `name`: the status and the JSON."""
+    answer = client.post(f"/ask/{name}", json=body, headers=headers)
+    return answer.status_code, answer.json()

@@ -1,49 +1,19 @@
-"""The pages of a room as JSON, who gets them, the game behind them, and the same as a folder."""
+"""The pages of a room as JSON, and who gets them."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from starlette.testclient import TestClient
-from view_room import HOSTILE, FakeHands, counter, furnish
+from view_room import HOSTILE, PURPOSE, FakeHands, counter, post
 
-from flyroom.claims import GameError
-from flyroom.game import NOTHING
 from flyroom.room import Room
-from flyroom.stages.viewing import bundle, draw_cast, open_view
-from flyroom.types import Entry
+from flyroom.stages.viewing import open_view
 from flyroom.view import Doorkeeper, Shelf, app, growth, write_bundle
-from flyroom.view.arcade import Arcade
 from flyroom.view.pages import page
-
-PURPOSE = "compare two probes"
-
-
-@pytest.fixture(scope="module")
-def room(tmp_path_factory: pytest.TempPathFactory) -> Room:
-    return furnish(tmp_path_factory.mktemp("view") / "room")
-
-
-@pytest.fixture
-def shelf(room: Room) -> Shelf:
-    return Shelf(room, decoys=frozenset({"decoy-accent"}))
-
-
-@pytest.fixture
-def client(room: Room, tmp_path: Path) -> Iterator[TestClient]:
-    with TestClient(app(*counter(room, FakeHands(), tmp_path / "games"))) as client:
-        yield client
-
-
-def ask(client: TestClient, name: str, body: Any, **headers: str) -> tuple[int, Any]:
-    answer = client.post(f"/ask/{name}", json=body, headers=headers)
-    return answer.status_code, answer.json()
-
 
 # ---------------------------------------------------------------- the list
 
@@ -77,6 +47,15 @@ def test_the_list_reads_no_entry(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(shelf.room, "get", lambda *_: pytest.fail("an entry was read"))
     assert page(shelf, "organisms", {})["total"] == 5
     assert page(shelf, "room", {})["counts"]["card"] == 2
+
+
+def test_a_list_of_thousands_is_printed_plain(capsys: pytest.CaptureFixture[str]) -> None:
+    from flyroom.terminal import LONG, table
+
+    table("room", [{"id": f"a{n}", "about": "\x1b[2Jx"} for n in range(LONG + 1)])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[:3] == ["room", "id    about", "a0    \\x1b[2Jx"]
+    assert len(lines) == LONG + 3
 
 
 # ---------------------------------------------------------------- pages
@@ -160,7 +139,7 @@ def test_every_answer_has_the_policy(client: TestClient, path: str) -> None:
 
 def test_another_host_and_another_origin_are_refused(client: TestClient) -> None:
     assert client.get("/data/room.json", headers={"host": "evil.example"}).status_code == 400
-    assert ask(client, "purpose", {"purpose": PURPOSE}, origin="http://evil.example")[0] == 403
+    assert post(client, "purpose", {"purpose": PURPOSE}, origin="http://evil.example")[0] == 403
     form = client.post("/ask/purpose", data={"purpose": PURPOSE})
     assert form.status_code == 400  # what a form of another page can send is no JSON
 
@@ -172,11 +151,11 @@ def test_what_organisms_said_needs_a_purpose(client: TestClient, shelf: Shelf) -
     assert client.get(said).json()["need"] == "purpose"
     organism = next(iter(shelf.index.rows))
     chat = {"organism": organism, "messages": [{"role": "user", "content": "why ?"}]}
-    assert ask(client, "chat", chat)[1]["need"] == "purpose"
-    assert ask(client, "purpose", {"purpose": " "})[0] == 400
-    assert ask(client, "purpose", {"purpose": PURPOSE}) == (200, {"purpose": PURPOSE})
+    assert post(client, "chat", chat)[1]["need"] == "purpose"
+    assert post(client, "purpose", {"purpose": " "})[0] == 400
+    assert post(client, "purpose", {"purpose": PURPOSE}) == (200, {"purpose": PURPOSE})
     assert client.get(said).status_code == 200
-    answers = ask(client, "chat", chat)[1]["answers"]
+    answers = post(client, "chat", chat)[1]["answers"]
     assert [answers[side]["text"] for side in ("organism", "twin", "base")] == [
         f"{side} heard why ?" for side in ("organism", "twin", "base")
     ]
@@ -193,8 +172,8 @@ def test_what_organisms_said_needs_a_purpose(client: TestClient, shelf: Shelf) -
     ],
 )
 def test_a_chat_that_is_none_is_refused(client: TestClient, body: Any) -> None:
-    ask(client, "purpose", {"purpose": PURPOSE})
-    assert ask(client, "chat", body)[0] in (400, 404)
+    post(client, "purpose", {"purpose": PURPOSE})
+    assert post(client, "chat", body)[0] in (400, 404)
 
 
 def test_a_token_is_asked_for_where_there_is_one(room: Room, tmp_path: Path) -> None:
@@ -202,7 +181,7 @@ def test_a_token_is_asked_for_where_there_is_one(room: Room, tmp_path: Path) -> 
     with TestClient(app(*counter(room, FakeHands(), tmp_path), door=door)) as client:
         assert client.get("/").status_code == 200  # no word of the room is in it
         assert client.get("/data/room.json").json()["need"] == "token"
-        assert ask(client, "purpose", {"purpose": PURPOSE})[1]["need"] == "token"
+        assert post(client, "purpose", {"purpose": PURPOSE})[1]["need"] == "token"
         assert client.get("/data/room.json?token=wrong").status_code == 401
         assert client.get("/data/room.json?token=a-long-secret-token").status_code == 200
         key = {"authorization": "Bearer a-long-secret-token"}
@@ -220,114 +199,6 @@ def test_a_stranger_s_entry_is_named_and_breaks_nothing(room: Room, tmp_path: Pa
             assert client.get(f"/data/{name}.json").status_code in (200, 400), name
     result = write_bundle(Shelf(Room(tmp_path / "empty")), tmp_path / "site", purpose=PURPOSE)
     assert result["omitted"] == []
-
-
-# ---------------------------------------------------------------- the game
-
-
-def test_a_game_is_played_to_its_score(client: TestClient) -> None:
-    ask(client, "purpose", {"purpose": PURPOSE})
-    status, game = ask(client, "games", {"budget": 100, "minutes": 5, "suspects": 2})
-    assert status == 200
-    assert "result" in game
-    assert game["result"] is None
-    first, second = game["suspects"]
-    assert ask(client, f"games/{game['name']}", {"suspect": first, "text": "who are you ?"})[1]["left"] == 95
-    assert ask(client, f"games/{game['name']}", {"suspect": "nobody", "text": "a"})[0] == 400
-    claims = [{"suspect": name, "suspicion": 0.5, "behaviour": NOTHING} for name in (first, second)]
-    status, end = ask(client, f"games/{game['name']}/findings", {"claims": claims})
-    assert (status, end["state"], len(end["result"]["score"]["missed"])) == (200, "revealed", 1)
-    assert {row["was"] for row in end["result"]["truth"]} == {"lies", NOTHING}
-    assert ask(client, f"games/{game['name']}", {"suspect": first, "text": "again ?"})[0] == 400
-    assert [one["state"] for one in client.get("/data/games.json").json()["games"]] == ["revealed"]
-
-
-def test_nobody_is_asked_once_the_time_is_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    arcade = Arcade(tmp_path / "games", FakeHands())
-    game = arcade.begin({"budget": 100, "minutes": 1, "suspects": 2})
-    name, suspect = game["name"], game["suspects"][0]
-    later = __import__("time").time() + 61
-    monkeypatch.setattr("flyroom.view.arcade.time.time", lambda: later)
-    assert arcade.show(name)["seconds"] == 0
-    with pytest.raises(GameError, match="time is up"):
-        arcade.ask(name, {"suspect": suspect, "text": "a"})
-    claims = [{"suspect": s, "suspicion": 1, "behaviour": "lies"} for s in game["suspects"]]
-    assert arcade.submit(name, {"claims": claims})["result"]["score"]["alarms"]
-
-
-@pytest.mark.parametrize(
-    "body", [{}, {"budget": "9", "minutes": 1, "suspects": 2}, {"budget": 100, "minutes": 0, "suspects": 2}]
-)
-def test_a_game_of_no_numbers_is_refused(tmp_path: Path, body: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match="must be a number from"):
-        Arcade(tmp_path, FakeHands()).begin(body)
-
-
-def test_a_cast_has_both_sides_on_one_base() -> None:
-    row = {"base": "a", "kind": "organism", "verdict": "fail"}
-    rows = [row, row | {"verdict": "pass"}, row | {"kind": "twin"}, row | {"kind": "decoy"}, row | {"base": "b"}]
-    cast = draw_cast(rows, 2)
-    assert [one["kind"] == "organism" for one in cast] == [True, False]
-    assert cast[0]["verdict"] == "pass"
-    assert len(draw_cast(rows, 100)) == 4
-    with pytest.raises(ValueError, match="not both"):
-        draw_cast([row], 2)
-
-
-# ---------------------------------------------------------------- a folder
-
-
-def test_a_bundle_holds_the_pages_that_the_app_has(
-    room: Room, shelf: Shelf, tmp_path: Path, client: TestClient
-) -> None:
-    ask(client, "purpose", {"purpose": PURPOSE})
-    result = write_bundle(shelf, tmp_path / "site", purpose=PURPOSE)
-    files = {
-        path.relative_to(tmp_path / "site" / "data").as_posix() for path in (tmp_path / "site").rglob("data/**/*.json")
-    }
-    assert len(files) > 15
-    for name in files - {"room.json", "organisms.json"}:
-        assert json.loads((tmp_path / "site" / "data" / name).read_text()) == client.get(f"/data/{name}").json(), name
-    html = (tmp_path / "site" / "index.html").read_text()
-    assert "Content-Security-Policy" in html
-    assert "<script>window" not in html
-    assert json.loads((tmp_path / "site" / "data" / "room.json").read_text())["mode"] == "bundle"
-    assert result["files"] == sum(path.is_file() for path in (tmp_path / "site").rglob("*"))
-
-
-def test_a_bundle_takes_the_place_of_a_bundle_alone(shelf: Shelf, tmp_path: Path) -> None:
-    write_bundle(shelf, tmp_path / "site", purpose=PURPOSE)
-    write_bundle(shelf, tmp_path / "site", purpose="another look")
-    (tmp_path / "mine").mkdir()
-    (tmp_path / "mine" / "thesis.txt").write_text("all of it")
-    with pytest.raises(ValueError, match="other files"):
-        write_bundle(shelf, tmp_path / "mine", purpose=PURPOSE)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["mine", "site"]  # and no draft is left
-
-
-def test_a_killed_bundle_leaves_the_former(shelf: Shelf, tmp_path: Path) -> None:
-    write_bundle(shelf, tmp_path / "site", purpose=PURPOSE)
-
-    def stop(number: int, _: int) -> None:
-        if number == 3:
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        write_bundle(shelf, tmp_path / "site", purpose="another look", watch=stop)
-    assert json.loads((tmp_path / "site" / "data" / "room.json").read_text())["purpose"] == PURPOSE
-
-
-def test_a_bundle_is_on_record_before_it_is_written(tmp_path: Path) -> None:
-    from flyroom import log
-
-    room = Room(tmp_path / "room")
-    room.put_many([Entry(kind="organism", key="a1", payload={}, meta={"recipe": "toy", "dose": 1.0, "base": "b"})])
-    with pytest.raises(ValueError, match="purpose"):
-        bundle(room, tmp_path / "site", purpose="")
-    assert not (tmp_path / "site").exists()
-    bundle(room, tmp_path / "site", purpose=PURPOSE)
-    (line,) = log.read(room)
-    assert (line.what, line.purpose, line.about["ids"]) == ("bundle", PURPOSE, ["a1"])
 
 
 def test_an_encrypted_room_has_a_token(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -349,12 +220,3 @@ def test_a_purpose_stands_in_the_log(tmp_path: Path) -> None:
     assert door.purpose == PURPOSE
     assert desk.permit("  another   look ") == "another look"
     assert [line.purpose for line in log.read(room)] == [PURPOSE, "another look"]
-
-
-def test_a_list_of_thousands_is_printed_plain(capsys: pytest.CaptureFixture[str]) -> None:
-    from flyroom.terminal import LONG, table
-
-    table("room", [{"id": f"a{n}", "about": "\x1b[2Jx"} for n in range(LONG + 1)])
-    lines = capsys.readouterr().out.splitlines()
-    assert lines[:3] == ["room", "id    about", "a0    \\x1b[2Jx"]
-    assert len(lines) == LONG + 3
