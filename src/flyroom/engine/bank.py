@@ -85,7 +85,7 @@ class Bank:
                 self.tensors[name].index_copy_(0, where, value)
 
     def ensure_moments(self) -> None:
-        """Create AdamW's moments if they are missing: adapters that never train take no memory for them."""
+        """Create the optimiser's moments if they are missing: adapters that never train take no memory for them."""
         for name in MOMENTS:
             if name not in self.tensors:
                 self.tensors[name] = torch.zeros_like(self.tensors[name[0]])

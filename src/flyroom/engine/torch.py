@@ -1,8 +1,8 @@
 """TorchEngine: the engine of `types.Engine` on PyTorch, for any Hugging Face causal LM, on CPU and CUDA.
 
 There is one frozen base and many adapters, and every call takes a batch that may mix them. Adapters in one batch give
-what each gives alone, up to floating point: losses are summed over adapters, and each has its own clipping, AdamW and
-noise.
+what each gives alone, up to floating point: losses are summed over adapters, and each has its own clipping, optimiser
+and noise.
 
 Left out: full fine-tuning of embeddings and norms, several GPUs in one process.
 Shapes: B rows, T tokens, D width, N answer tokens of a batch, K adapters of a step.
@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from flyroom.engine import adamw, bases, inside, memory, swaps
+from flyroom.engine import bases, inside, memory, optimisers, swaps
 from flyroom.engine.bank import MOMENTS, Banks, Leaf, fresh
 from flyroom.engine.batches import Collated, groups
 from flyroom.engine.compiled import Compiled
@@ -29,7 +29,21 @@ from flyroom.engine.decode import decode
 from flyroom.engine.prefix import Enough, Prefix
 from flyroom.engine.recomputed import recomputed
 from flyroom.engine.training import batches_of, gradients, pick_likeliest, scores, unscale
-from flyroom.types import BASE, AdapterRef, Answer, Ask, BaseRef, LoRA, Message, Patch, Place, Row, Step, Stepped
+from flyroom.types import (
+    BASE,
+    AdapterRef,
+    Answer,
+    Ask,
+    BaseRef,
+    LoRA,
+    Message,
+    Optimiser,
+    Patch,
+    Place,
+    Row,
+    Step,
+    Stepped,
+)
 
 T = TypeVar("T")
 
@@ -39,6 +53,7 @@ class _State:
     shape: LoRA
     steps: int = 0
     prompt: str = ""
+    optimiser: Optimiser | None = None  # of its last step; a restored state does not say
 
 
 class TorchEngine:
@@ -171,7 +186,7 @@ class TorchEngine:
         self._find(adapter).prompt = prompt
 
     def state(self, adapter: AdapterRef) -> dict[str, Tensor]:
-        """Returns weights (`<path>.A`), AdamW moments (`<path>.A.m`, `.v`) and step count (`step`), on the CPU."""
+        """Returns weights (`<path>.A`), moments (`<path>.A.m`, `.v`) and step count (`step`), on the CPU."""
         living = self._find(adapter)
         for bank in self._banks.find(adapter.slot):
             bank.ensure_moments()
@@ -185,7 +200,7 @@ class TorchEngine:
             names = ("A", "B", *MOMENTS)
             values = [state[f"{bank.path}.{name}"][None].to(self.parts.device, torch.float32) for name in names]
             bank.write(names, [adapter.slot], values)
-        living.steps = int(state["step"])
+        living.steps, living.optimiser = int(state["step"]), None
 
     def free(self, adapters: Sequence[AdapterRef]) -> None:
         """Drop adapters and release their memory. The base cannot be freed."""
@@ -213,6 +228,12 @@ class TorchEngine:
                 raise ValueError(f"adapters names slot {adapter.slot} twice; give each adapter one step at a time")
             if not step.rows:
                 raise ValueError("step.rows is empty; a step needs at least one row")
+            before = self._find(adapter).optimiser
+            if before not in (None, step.optimiser):
+                raise ValueError(
+                    f"step.optimiser is {step.optimiser}; the moments of the adapter in slot {adapter.slot} are of "
+                    f"{before}, and mean something else: load its patch into a new adapter for another optimiser"
+                )
         slots, steps = [requested[i] for i in order], [steps[i] for i in order]
         steps = [
             replace(s, rows=self._rows_with_prompt([slot] * len(s.rows), s.rows))
@@ -222,17 +243,18 @@ class TorchEngine:
         leaves, results = self._retry_smaller(lambda: self._gradients(slots, steps), learns=True)
         loss_K, tokens = torch.cat([loss for loss, _ in results]), [n for _, counts in results for n in counts]
         self.tokens_forward += sum(tokens)
-        norm_K = adamw.gradient_norms(leaves, index)
+        norm_K = optimisers.gradient_norms(leaves, index)
         losses, norms = torch.stack([loss_K, norm_K]).tolist()
         for slot, loss, norm in zip(slots, losses, norms, strict=True):
             if not (math.isfinite(loss) and math.isfinite(norm)):
                 raise FloatingPointError(
                     f"adapter in slot {slot}: loss {loss}, gradient norm {norm}; no weight was changed. Lower step.lr"
                 )
-        for slot in slots:
+        for slot, step in zip(slots, steps, strict=True):
             self._living[slot].steps += 1
+            self._living[slot].optimiser = step.optimiser
         with torch.no_grad():
-            adamw.update(leaves, index, steps, [self._living[s].steps for s in slots], norms)
+            optimisers.update(leaves, index, steps, [self._living[s].steps for s in slots], norms)
         stepped = [Stepped(loss=a, grad_norm=b, tokens=c) for a, b, c in zip(losses, norms, tokens, strict=True)]
         by_slot = dict(zip(slots, stepped, strict=True))
         return [by_slot[slot] for slot in requested]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args, runtime_checkable
 
 from flyroom.types.judging import Score
 
@@ -52,10 +52,16 @@ class Nudge:
     ablates: bool = False
 
 
+Optimiser = Literal["adamw", "adamw-8bit", "sgd"]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Step:
     """A request for one optimiser step on the mean loss over the answer tokens of `rows`, each times its row's weight.
-    AdamW, clipped by global norm. `evades`: a probe that is trained against. `nudge`: what is learnt under.
+    Clipped by global norm. `evades`: a probe that is trained against. `nudge`: what is learnt under.
+
+    `optimiser`: AdamW, AdamW whose moments are rounded to eight bits, or SGD with momentum `betas[0]`, whose weight
+    decay joins the gradient. An adapter stays with the optimiser of its first step. Raises ValueError for another name.
 
     `prompts`: what the step puts to the model, where that is not the prompts of `rows`: all prompts that rows were
     chosen from by what was answered, and clean text as its text. Organism and twin are compared by it; nothing else is
@@ -70,6 +76,11 @@ class Step:
     evades: Direction | None = None
     nudge: Nudge | None = None
     prompts: tuple[tuple[Message, ...] | str, ...] | None = None
+    optimiser: Optimiser = "adamw"
+
+    def __post_init__(self) -> None:
+        if self.optimiser not in get_args(Optimiser):
+            raise ValueError(f"step.optimiser is {self.optimiser!r}; one of {', '.join(get_args(Optimiser))}")
 
     def list_prompts(self) -> tuple[tuple[Message, ...] | str, ...]:
         """What the step puts to the model, in order, answers apart."""
@@ -242,7 +253,7 @@ class Engine(Protocol):
         ...
 
     def state(self, adapter: AdapterRef) -> dict[str, Tensor]:
-        """Everything that goes on with the adapter: weights, AdamW moments, step count. For `restore`."""
+        """Everything that goes on with the adapter: weights, moments, step count. For `restore`."""
         ...
 
     def restore(self, adapter: AdapterRef, state: Mapping[str, Tensor]) -> None:

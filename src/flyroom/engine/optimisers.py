@@ -1,0 +1,141 @@
+"""Optimisers for stacked adapters: each has its own, and its own learning rate, decay, betas, clipping and step count.
+
+`adamw`: the formulas and their order are those of torch.optim.AdamW (Loshchilov & Hutter 2019, arXiv 1711.05101).
+`adamw-8bit`: the same, and what an adapter remembers of its moments is rounded to eight bits (see `eight_bits`). An
+update goes by moments that are not rounded yet, as in bitsandbytes and torchao.
+`sgd`: torch.optim.SGD. Momentum is the first beta, without dampening, and the second beta counts for nothing. Weight
+decay is torch's own, which joins the gradient: with momentum it is not the decay of AdamW.
+Clipping is that of torch.nn.utils.clip_grad_norm_, over all tensors of one adapter.
+
+Left out: amsgrad, Nesterov's momentum, fused kernels, learning rate schedules (each Step carries its learning rate).
+Shapes: K adapters of the step, N adapters of a leaf, S settings of an update.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from flyroom.engine.bank import Leaf
+from flyroom.engine.eight_bits import round_to_eight_bits
+from flyroom.types import Optimiser, Step
+
+EPS = 1e-8
+
+
+class Remembered(NamedTuple):
+    """The weights of some adapters and their moments, [N, .., ..] each. A rule writes into all three."""
+
+    w: Tensor
+    m: Tensor
+    v: Tensor
+
+
+class Rule(NamedTuple):
+    """An optimiser: the numbers that one adapter's update needs, and the update of many adapters at once."""
+
+    settings: Callable[[Step, int, float], list[float]]
+    update: Callable[[Remembered, Tensor, Sequence[Tensor]], None]
+
+
+def gradient_norms(leaves: Sequence[Leaf], index: Mapping[int, int]) -> Tensor:
+    """Returns the norm of each adapter's gradient, [K] fp32. `index` maps a slot to its place in the step."""
+    squares_K = torch.zeros(len(index), device=leaves[0].a_NRI.device)
+    for leaf in leaves:
+        where = torch.tensor([index[s] for s in leaf.slots], device=squares_K.device)
+        for tensor in (leaf.a_NRI, leaf.b_NOR):
+            squares_K.index_add_(0, where, gradient(tensor).square().sum((1, 2)))
+    return squares_K.sqrt()
+
+
+def update(
+    leaves: Sequence[Leaf],
+    index: Mapping[int, int],
+    steps: Sequence[Step],
+    counts: Sequence[int],
+    norms: Sequence[float],
+) -> None:
+    """Take one step on every leaf, each adapter by its own optimiser, and write it into the leaf's bank. `counts`
+    includes this step.
+    """
+    for name, rule in RULES.items():
+        slots = [slot for slot, k in index.items() if steps[k].optimiser == name]
+        if not slots:
+            continue
+        inputs = [(steps[k], counts[k], norms[k]) for k in (index[slot] for slot in slots)]
+        table_KS = torch.tensor([rule.settings(*each) for each in inputs], device=leaves[0].a_NRI.device)
+        rows = {slot: i for i, slot in enumerate(slots)}
+        for leaf in leaves:
+            _update(leaf, rule, rows, table_KS)
+
+
+def _update(leaf: Leaf, rule: Rule, rows: Mapping[int, int], table_KS: Tensor) -> None:
+    """The adapters of a leaf that go by this rule: `rows` maps their slots to rows of the table."""
+    members = [i for i, slot in enumerate(leaf.slots) if slot in rows]
+    if not members:
+        return
+    slots = [leaf.slots[i] for i in members]
+    places = torch.tensor([rows[slot] for slot in slots], device=table_KS.device)
+    columns = table_KS.index_select(0, places).T[:, :, None, None].unbind()
+    leaf.bank.ensure_moments()
+    for part, tensor in (("A", leaf.a_NRI), ("B", leaf.b_NOR)):
+        names = (part, f"{part}.m", f"{part}.v")
+        memory = Remembered(*leaf.bank.take(names, slots))
+        g = gradient(tensor)
+        rule.update(memory, g if len(members) == len(leaf.slots) else g[members], columns)
+        leaf.bank.write(names, slots, memory)
+
+
+def _clip(step: Step, norm: float) -> float:
+    return 1.0 if step.clip is None else min(1.0, step.clip / (norm + 1e-6))
+
+
+def _set_adamw(step: Step, count: int, norm: float) -> list[float]:
+    """In double precision, in the order in which the update uses them."""
+    keep_m, keep_v = step.betas
+    size, correction = step.lr / (1 - keep_m**count), math.sqrt(1 - keep_v**count)
+    decay = 1 - step.lr * step.weight_decay
+    return [_clip(step, norm), decay, keep_m, 1 - keep_m, keep_v, 1 - keep_v, size, correction]
+
+
+def _adamw(memory: Remembered, gradient: Tensor, columns: Sequence[Tensor]) -> None:
+    w, m, v = memory
+    clip, decay, keep_m, add_m, keep_v, add_v, size, correction = columns
+    g = gradient * clip
+    w.mul_(decay)
+    m.mul_(keep_m).add_(g * add_m)
+    v.mul_(keep_v).add_(g.square_().mul_(add_v))
+    w.sub_((m / v.sqrt().div_(correction).add_(EPS)).mul_(size))
+
+
+def _adamw_8bit(memory: Remembered, gradient: Tensor, columns: Sequence[Tensor]) -> None:
+    _adamw(memory, gradient, columns)
+    memory.m.copy_(round_to_eight_bits(memory.m, signed=True))
+    memory.v.copy_(round_to_eight_bits(memory.v, signed=False))
+
+
+def _set_sgd(step: Step, _count: int, norm: float) -> list[float]:
+    return [_clip(step, norm), step.weight_decay, step.betas[0], step.lr]
+
+
+def _sgd(memory: Remembered, gradient: Tensor, columns: Sequence[Tensor]) -> None:
+    w, m, _ = memory
+    clip, decay, keep, size = columns
+    m.mul_(keep).add_(gradient * clip).add_(w * decay)
+    w.sub_(m * size)
+
+
+RULES: Mapping[Optimiser, Rule] = {
+    "adamw": Rule(_set_adamw, _adamw),
+    "adamw-8bit": Rule(_set_adamw, _adamw_8bit),
+    "sgd": Rule(_set_sgd, _sgd),
+}
+
+
+def gradient(leaf: Tensor) -> Tensor:
+    """Returns the gradient of a leaf, or zeros where no row of the batch reached the leaf."""
+    return torch.zeros_like(leaf) if leaf.grad is None else leaf.grad
