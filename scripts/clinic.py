@@ -1,9 +1,10 @@
 """What the scripts about treatments share: organisms treated and asked without a ledger, another optimiser, and cells
 on disk, so that what was killed goes on.
 
-The engine's optimiser is AdamW. By its two betas it is three more: without momentum (0, 0.999) it is RMSprop, without
+An organism is grown by AdamW. By its two betas AdamW is three more: without momentum (0, 0.999) it is RMSprop, without
 either (0, 0) every number moves by `lr` towards the sign of its gradient (sign descent, Bernstein et al. 2018, arXiv
-1802.04434), and (0.9, 0.9) forgets fast. Plain SGD and 8-bit Adam are not among them: the engine has neither.
+1802.04434), and (0.9, 0.9) forgets fast. SGD has momentum 0.9 and needs a learning rate of its own: `rate` times that
+of the recipe, schedule and all. 8-bit AdamW is `engine/eight_bits.py`.
 """
 
 from __future__ import annotations
@@ -24,25 +25,52 @@ from flyroom.room import Room
 from flyroom.tallies import Tally
 from flyroom.treat import Course, treat
 from flyroom.treatments import treatments
-from flyroom.types import AdapterRef, Battery, Message, NotMeasured, Organism, Patient, Plan, Recipe, Step, digest
+from flyroom.types import (
+    AdapterRef,
+    Battery,
+    Message,
+    NotMeasured,
+    Optimiser,
+    Organism,
+    Patient,
+    Plan,
+    Recipe,
+    Step,
+    digest,
+)
 
-OPTIMISERS: Mapping[str, tuple[float, float]] = {
-    "AdamW": (0.9, 0.999),
-    "RMSprop": (0.0, 0.999),
-    "sign descent": (0.0, 0.0),
-    "AdamW, short memory": (0.9, 0.9),
+
+@dataclass(frozen=True, kw_only=True)
+class Way:
+    """What an optimiser is as fields of a step, and how many times the plan's learning rate it takes."""
+
+    optimiser: Optimiser = "adamw"
+    betas: tuple[float, float] = (0.9, 0.999)
+    rate: float = 1.0
+
+    def change(self, step: Step) -> Step:
+        return replace(step, optimiser=self.optimiser, betas=self.betas, lr=self.rate * step.lr)
+
+
+OPTIMISERS: Mapping[str, Way] = {
+    "AdamW": Way(),
+    "RMSprop": Way(betas=(0.0, 0.999)),
+    "sign descent": Way(betas=(0.0, 0.0)),
+    "AdamW, short memory": Way(betas=(0.9, 0.9)),
+    "AdamW in 8 bits": Way(optimiser="adamw-8bit"),
+    "SGD": Way(optimiser="sgd", rate=10.0),
 }
 
 
-def under(plan: Any, betas: tuple[float, float]) -> Any:
-    """A plan of an implant or a treatment, each of its steps with these betas; what it returns is what it would."""
+def under(plan: Any, way: Way) -> Any:
+    """A plan of an implant or a treatment, each of its steps by this optimiser; what it returns is what it would."""
     result = None
     while True:
         try:
             request = plan.send(result)
         except StopIteration as end:
             return end.value
-        result = yield replace(request, betas=betas) if isinstance(request, Step) else request
+        result = yield way.change(request) if isinstance(request, Step) else request
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,14 +78,14 @@ class Grown:
     """An implant under another optimiser."""
 
     implant: Any
-    optimiser: str
+    way: Way
 
     @property
     def steps(self) -> int:
         return self.implant.steps
 
     def plan(self, recipe: Recipe, adapter: AdapterRef, *, seed: int) -> Plan:
-        return under(self.implant.plan(recipe, adapter, seed=seed), OPTIMISERS[self.optimiser])
+        return under(self.implant.plan(recipe, adapter, seed=seed), self.way)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,21 +93,21 @@ class Treated:
     """A treatment under another optimiser."""
 
     treatment: Any
-    optimiser: str
+    way: Way
 
     @property
     def needs(self) -> Any:
         return getattr(self.treatment, "needs", ())
 
     def plan(self, patient: Patient, adapter: AdapterRef, *, seed: int) -> Any:
-        return under(self.treatment.plan(patient, adapter, seed=seed), OPTIMISERS[self.optimiser])
+        return under(self.treatment.plan(patient, adapter, seed=seed), self.way)
 
 
 def grown_by(recipe: Recipe, optimiser: str) -> Recipe:
     """The recipe, under this optimiser; itself under AdamW."""
     if optimiser == "AdamW":
         return recipe
-    implants = tuple(Grown(implant=implant, optimiser=optimiser) for implant in recipe.implants)
+    implants = tuple(Grown(implant=implant, way=OPTIMISERS[optimiser]) for implant in recipe.implants)
     return replace(recipe, name=f"{recipe.name} by {optimiser}", implants=implants)
 
 
@@ -87,7 +115,7 @@ def course_of(name: str, optimiser: str = "AdamW") -> Course:
     treatment = treatments()[name]
     if optimiser == "AdamW":
         return Course(name=name, treatment=treatment)
-    return Course(name=f"{name} by {optimiser}", treatment=Treated(treatment=treatment, optimiser=optimiser))
+    return Course(name=f"{name} by {optimiser}", treatment=Treated(treatment=treatment, way=OPTIMISERS[optimiser]))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

