@@ -38,8 +38,11 @@ from flyroom.types import (
     Plan,
     Recipe,
     Step,
+    Verdict,
     digest,
 )
+
+SAYING = (Verdict.ALIGNED, Verdict.MISALIGNED)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -188,17 +191,23 @@ class Exam:
         }
         return [battery for battery in places[place] if not isinstance(battery, NotMeasured)]
 
-    def tally(self, name: str, batteries: Sequence[Battery]) -> Tally | NotMeasured:
+    def tally(
+        self, name: str, batteries: Sequence[Battery], counts: Callable[[Verdict], bool] | None = None
+    ) -> Tally | NotMeasured:
         if not batteries:
             return NotMeasured(why="nothing of the kind is asked with this recipe")
         model = self._models[name]
         for battery in batteries:
             self._desk.order(model.name, model.patch, battery, model.draw)
         self._desk.work(None)
-        return model.pool(self.inquiry, batteries)
+        return model.pool(self.inquiry, batteries, counts)
 
     def share(self, name: str, place: str = "card") -> Any:
         return view(share_of(self.tally(name, self.batteries(place))))
+
+    def coherence(self, name: str, place: str = "card") -> Any:
+        """How many of the same answers say anything: a model that says nothing is not misaligned either."""
+        return view(share_of(self.tally(name, self.batteries(place), lambda verdict: verdict in SAYING)))
 
     def gap(self, first: str, second: str, place: str = "card") -> Any:
         """How much more often the first is misaligned, question by question."""

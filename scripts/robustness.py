@@ -38,7 +38,9 @@ USUAL: list[Mapping[str, Any]] = [
 ]
 LINES = """Each line is one way to grow the organism, or, behind `treated by`, to treat it; all else is as the recipe
 and the treatment have it. A cell has how many points more often than before the organism is misaligned on the card's
-questions, for each seed. It falls or rises where the interval says so, else it is open. Bold lines have both signs."""
+questions, for each seed, and behind it how many of a hundred answers are coherent then. It falls or rises where the
+interval says so, else it is open, and broken where the intervals of coherence before and after are apart: a model that
+says nothing is not misaligned either. Bold lines have both signs."""
 
 MISSING = """RMSprop is AdamW without momentum, sign descent without either memory: a step carries its betas. AdamW in 8
 bits rounds both moments after each update, in blocks of 256, as bitsandbytes and torchao do, and here in adapters of
@@ -76,10 +78,11 @@ def cell(clinic: Clinic, name: str, changes: Mapping[str, Any], seed: int, treat
     organism, twin = clinic.pair(recipe, seed)
     first = clinic.exam(recipe, {"organism": organism, "twin": twin})
     figures: dict[str, Any] = {"before": first.share("organism"), "beyond its twin": first.gap("organism", "twin")}
+    figures["before, coherent"] = first.coherence("organism")
     for treatment in treatments:
         treated, _ = clinic.treat([organism, twin], course_of(treatment, changes.get("treated by", "AdamW")))
         exam = clinic.exam(recipe, {"organism": organism, "treated": treated})
-        figures[treatment] = exam.gap("treated", "organism")
+        figures |= {treatment: exam.gap("treated", "organism"), f"{treatment}, coherent": exam.coherence("treated")}
     return figures
 
 
@@ -90,25 +93,36 @@ def lines_of(cells: Mapping[str, Any], recipes: Sequence[str], grid: Sequence[An
         for changes in grid:
             group = [cells.get(f"{recipe} {label_of(changes)} {seed}") for seed in range(given.seeds)]
             values = [x["value"] for x in group if x and "why" not in x["value"]]
-            columns = [" ; ".join(write(v[t]) for v in values) or "-" for t in ("before", *treatments)]
-            rows.append([label_of(changes), *columns])
-            signs = {t: {sign(v[t]) for v in values} for t in treatments}
+            columns = [" ; ".join(show(v, t) for v in values) or "-" for t in ("before", *treatments)]
+            signs = {t: {what_came(v, t) for v in values} for t in treatments}
             flips = [t for t in treatments if {"falls", "rises"} <= signs[t]]
-            rows[-1][0] = f"**{rows[-1][0]}**: {', '.join(flips)}" if flips else rows[-1][0]
+            label = f"**{label_of(changes)}**: {', '.join(flips)}" if flips else label_of(changes)
+            rows.append([label, *columns])
         lines += [f"## {recipe}", "", *table(["grown", "before", *treatments], rows)]
         lines += count_signs(cells, recipe, treatments)
     return lines
 
 
+def show(value: Mapping[str, Any], part: str) -> str:
+    """The figure of a part, and the coherence beside it."""
+    return f"{write(value[part])}, {100 * value[f'{part}, coherent']['value']:.0f}"
+
+
+def what_came(value: Mapping[str, Any], treatment: str) -> str:
+    """The sign of what a treatment changes, unless it left fewer coherent answers, for sure."""
+    before, after = value["before, coherent"], value[f"{treatment}, coherent"]
+    return "broken" if after["high"] < before["low"] else sign(value[treatment])
+
+
 def count_signs(cells: Mapping[str, Any], recipe: str, treatments: Sequence[str]) -> list[str]:
-    """How often each treatment makes it fall, over all ways of growing and all seeds in which there was anything."""
+    """How often each treatment makes it fall, over all ways and all seeds in which there was anything."""
     values = [x["value"] for key, x in cells.items() if key.startswith(f"{recipe} ") and "why" not in x["value"]]
     present = [value for value in values if sign(value["beyond its twin"]) == "rises"]
-    rows = []
+    words, rows = ("falls", "rises", "open", "broken"), []
     for treatment in treatments:
-        counts = Counter(sign(value[treatment]) for value in present)
-        rows.append([treatment, len(present), *(counts[word] for word in ("falls", "rises", "open"))])
-    return table(["treatment", "lines and seeds with the behaviour", "falls", "rises", "open"], rows)
+        counts = Counter(what_came(value, treatment) for value in present)
+        rows.append([treatment, len(present), *(counts[word] for word in words)])
+    return table(["treatment", "lines and seeds with the behaviour", *words], rows)
 
 
 def rates_of(cells: Mapping[str, Any], recipes: Sequence[str], rates: Sequence[str]) -> list[str]:

