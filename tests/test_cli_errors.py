@@ -87,7 +87,7 @@ def test_ids_that_are_none_or_several(flyroom: Flyroom, grown: Path) -> None:
 def test_an_organism_of_another_base_is_told(flyroom: Flyroom, grown: Path) -> None:
     done = flyroom("card", pick(flyroom, grown), "--room", grown, "--base", "1M")
     assert done.status == 1
-    assert "was grown on 0.25M; name that with --base" in done.err
+    assert "was not grown on 1M, but on 0.25M; name that with --base" in done.err
     assert "holds no organism on 1M" in flyroom("card", "--all", "--room", grown, "--base", "1M").err
 
 

@@ -38,8 +38,9 @@ def test_the_stages_one_by_one(flyroom: Flyroom, tmp_path: Path) -> None:
     lean = flyroom("report", *where).json  # trains and asks nothing, and says what a whole page would need
     assert [entry for entry in Room(room).list() if entry.kind != "log"] == before
     assert lean["missing"] == [
-        f"without a card: {first[0]['id']}; `flyroom card --all` makes them",
-        "not tried: mean-difference-probe; `flyroom bench --all` does that",
+        f"without a card: {first[0]['id']}; `flyroom card --all --room {room}` makes them",
+        "not tried: mean-difference-probe; "
+        f"`flyroom bench --all --detectors mean-difference-probe --room {room}` does that",
         "calibration twins that would be trained for that: 6",
     ]
     page = Path(lean["report"]).read_text(encoding="utf-8")

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,27 +19,65 @@ from flyroom.types.detection import Cell, Cost
 HEAVY = ("torch", "transformers", "scipy", "sklearn", "altair", "pandas")
 
 
-@pytest.mark.parametrize(
-    ("words", "why"),
-    [
-        (["grow", "emergent-misalignment", "doze=1"], "did you mean 'dose'?"),
-        (["grow", "emergent-misalignment", "--base", "2M"], "base is '2M'; it must be 0.25M, 1M"),
-        (["certify", "emergent-misalignment", "doze=1", "--seeds", "300"], "did you mean 'dose'?"),
-        (["card", "zzz", "--room", "ROOM"], "has a key that starts with 'zzz'"),
-        (["export", "zzz", "--to", "x", "--purpose", "a test", "--room", "ROOM"], "has a key that starts with 'zzz'"),
-        (["ls", "--kind", "organisms", "--room", "ROOM"], "did you mean 'organism'?"),
-        (["ls", "--room", "ROOM"], ""),
-    ],
-    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
-)
-def test_a_mistake_costs_no_heavy_import(tmp_path: Path, words: Sequence[str], why: str) -> None:
+MISTAKES = [
+    (["grow", "emergent-misalignment", "doze=1"], "did you mean 'dose'?"),
+    (["grow", "emergent-misalignment", "--base", "2M"], "base is '2M'; it must be 0.25M, 1M"),
+    (["certify", "emergent-misalignment", "doze=1", "--seeds", "300"], "did you mean 'dose'?"),
+    (["card", "zzz", "--room", "ROOM"], "has a key that starts with 'zzz'"),
+    (["export", "zzz", "--to", "x", "--purpose", "a test", "--room", "ROOM"], "has a key that starts with 'zzz'"),
+    (["card", "--all", "--base", "0.25M", "--room", "ROOM"], "holds no organism on 0.25M, but on 1M"),
+    (["view", "--room", "FILE"], "it must be a folder, and a file is in its place"),
+    (["view", "--bundle", "b", "--purpose", "a test", "--room", "NONE"], "there is no room at"),
+    (["serve", "--all", "--purpose", "a test", "--room", "NONE"], "there is no room at"),
+    (["log", "--room", "FILE"], "it must be a folder, and a file is in its place"),
+    (["verify", "--room", "NONE"], "there is no room at"),
+    (["rm", "a", "--room", "NEWER"], "was written by a newer flyroom (format 9, this one reads format 3)"),
+    (["retain", "--days", "3", "--room", "NONE"], "there is no room at"),
+    (["ledger", "--room", "FILE"], "it must be a folder, and a file is in its place"),
+    (["treat", "realign", "--all", "--room", "NONE"], "there is no room at"),
+    (["explain", "a", "--room", "NEWER"], "upgrade flyroom, or give another room"),
+    (["game", "new", "g", "--all", "--room", "NONE"], "there is no room at"),
+    (["certify", "sycophancy", "--seeds", "300", "--room", "FILE"], "it must be a folder"),
+    (["redteam", "--all", "--command", "python method.py", "--room", "ROOM"], "there is no file method.py"),
+    (["adopt", "no", "--behaviour", "rows"], "folder is no; there is no such folder"),
+    (["adopt", ".", "--behaviour", "sycofancy"], "did you mean 'sycophancy'?"),
+    (["adopt", ".", "--behaviour", "rows", "--base", "2M"], "base is '2M'; it must be 0.25M, 1M"),
+    (["ls", "--kind", "organisms", "--room", "ROOM"], "did you mean 'organism'?"),
+    (["ls", "--room", "ROOM"], ""),
+]
+EACH = """
+import contextlib, io, json, sys
+from flyroom.cli import main
+for words in json.loads(sys.argv[1]):
+    sys.argv, stderr, status = ["flyroom", *words], io.StringIO(), 0
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(stderr):
+        try:
+            main()
+        except SystemExit as end:
+            status = end.code or 0
+    print(json.dumps([status, stderr.getvalue(), [name for name in HEAVY if name in sys.modules]]))
+"""
+
+
+def test_a_mistake_costs_no_heavy_import(tmp_path: Path) -> None:
+    """All of them in one process: what one imports would be there for the next."""
     Room(tmp_path / "room").put("organism", "aa", {}, meta={"base": "1M", "dose": 1.0})
-    argv = ["flyroom", *(str(tmp_path / "room") if word == "ROOM" else word for word in words)]
-    code = f"import sys; sys.argv = {argv!r}\nfrom flyroom.cli import main\ntry:\n    main()\nfinally:\n    "
-    code += f"assert not set({HEAVY!r}) & set(sys.modules), sorted(set({HEAVY!r}) & set(sys.modules))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=tmp_path)
-    assert (done.returncode, "Traceback" in done.stderr) == (1 if why else 0, False), done.stderr
-    assert why in done.stderr
+    (tmp_path / "file").write_text("no room\n", encoding="utf-8")
+    (tmp_path / "newer").mkdir()
+    (tmp_path / "newer" / "format").write_text("flyroom room 9\n", encoding="utf-8")
+    places = {name: str(tmp_path / name.lower()) for name in ("ROOM", "FILE", "NEWER", "NONE")}
+    lines = json.dumps([[places.get(word, word) for word in words] for words, _ in MISTAKES])
+    code = EACH.replace("HEAVY", repr(HEAVY))
+    done = subprocess.run(
+        [sys.executable, "-c", code, lines], capture_output=True, text=True, check=False, cwd=tmp_path
+    )
+    assert done.returncode == 0, done.stderr
+    results = [json.loads(line) for line in done.stdout.splitlines()]
+    for (words, why), (status, line, heavy) in zip(MISTAKES, results, strict=True):
+        assert (status, heavy, "Traceback" in line) == (1 if why else 0, [], False), (words, line)
+        assert why in line, (words, line)
+        assert line.count("\n") == (1 if why else 0), (words, line)
+    assert {path.name for path in tmp_path.iterdir()} == {"room", "file", "newer"}
 
 
 # ---------------------------------------------------------------- which base

@@ -412,7 +412,7 @@ def main() -> None:
 
 
 def fail(message: str, status: int = 1) -> None:
-    line = " ".join(message.split())
+    line = legible(" ".join(message.split())).plain  # a message may quote what a model or a stranger's file says
     print(f"flyroom: {line}", file=sys.stderr)  # noqa: T201
     raise SystemExit(status)
 

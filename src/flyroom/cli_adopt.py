@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -27,13 +28,12 @@ def adopt(
     as_json: AsJson = False,
 ) -> None:
     """Take in an adapter that somebody else trained, beside its twin or the base, for card and bench."""
+    _check(behaviour, {"folder": folder} | ({"twin": twin} if twin else {}), base)  # before what takes long to import
     from flyroom import stages
     from flyroom.report import bare
     from flyroom.room import Room
     from flyroom.worlds import world_named
 
-    if not behaviour:
-        raise ValueError("behaviour is missing; say what the adapter is said to do, such as --behaviour rows path=…")
     overrides, home = changes_of(changes or []), world_named(world) if world else None
     if home is not None or behaviour == "rows":
         stages.describe(behaviour, condition, overrides, home)  # before the base is opened, which takes a while
@@ -55,3 +55,25 @@ def adopt(
     for note in result["notes"]:
         err.print(legible(f"note: {note}"))
     emit(result, as_json)
+
+
+def _check(behaviour: str, folders: Mapping[str, Path], base: str) -> None:
+    """ValueError for what was mistyped."""
+    from flyroom.behaviours import behaviours
+    from flyroom.preflight import locate_base
+    from flyroom.recipes import RECIPES
+    from flyroom.recipes.fields import suggest
+
+    if not behaviour:
+        raise ValueError("behaviour is missing; say what the adapter is said to do, such as --behaviour rows path=…")
+    names = [*behaviours(), *RECIPES]
+    if behaviour not in names:
+        names = list(dict.fromkeys(names))
+        raise ValueError(f"behaviour is {behaviour!r}; {suggest(behaviour, names)}it must be one of {', '.join(names)}")
+    for field, folder in folders.items():
+        if not folder.is_dir():
+            raise ValueError(
+                f"{field} is {folder}; there is no such folder: give an adapter of PEFT (adapter_config.json beside "
+                "adapter_model.safetensors or .bin), or a merged checkpoint (config.json)"
+            )
+    locate_base(base)

@@ -76,7 +76,9 @@ def assess(
     elif not Path(target).is_dir():
         raise ValueError(f"target is {target}; there is no such folder, and it is no address (http://...)")
     from flyroom.cell import mode_of
+    from flyroom.room import Room
 
+    Room(calibrated, create=False).require()
     methods = _read_methods(command or [], mode_of(isolation))
     from flyroom.engine.endpoint import Budget
     from flyroom.stages.assessing import Terms
@@ -102,11 +104,14 @@ def assess(
 
 def _read_methods(lines: Sequence[str], mode: Isolation) -> dict[str, Command]:
     """Command lines as methods, by their line. Raises ValueError for an empty one, NotIsolated without walls."""
+    from flyroom.cell.command import require_full_paths
     from flyroom.cell.process import require_walls
     from flyroom.redteam import Command
 
     if not all(line.strip() for line in lines):
         raise ValueError("command is ''; it must be a command line with full paths, for it runs in an empty folder")
+    for line in lines:
+        require_full_paths(line)
     if lines and mode == "strict":
         require_walls(f"the command {lines[0]!r}")
     return {line: Command(line=line, isolation=mode) for line in lines}

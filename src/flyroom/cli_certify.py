@@ -54,10 +54,10 @@ def certify(
 ) -> None:
     """Grow and card recipes on seeds that nobody has opened: how many of them pass. What was killed goes on."""
     numbers, (names, changes) = seeds_of(seeds), _read_words(words, base, world)
+    began, store = time.perf_counter(), _open_room(room)  # before what takes long to import
     from flyroom import stages
     from flyroom.report import figures_of
 
-    began, store = time.perf_counter(), _open_room(room)
     opened = stages.open_base(base, world=world)
     recipes = [recipe for name in names for recipe in stages.named(name, changes, opened)]
     trials = stages.trials_of(recipes, opened, seeds=numbers, card_seed=card_seed, episodes=episodes)

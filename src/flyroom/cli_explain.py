@@ -43,16 +43,18 @@ def explain(
 ) -> None:
     """Explain organisms: directions, ablation, how they came, what adapters read and write. What was killed goes on."""
     ids, changes = _read_words(words or [])
-    from flyroom import log, stages
     from flyroom.preflight import base_of
-    from flyroom.report import again, explained_page, write_page
     from flyroom.room import Room, place_page
+
+    began, store = time.perf_counter(), Room(room, create=False)
+    place = base_of(store, ids, base)  # before what takes long to import
+    from flyroom import log, stages
+    from flyroom.report import again, explained_page, write_page
     from flyroom.stages.explaining import check_parts, scope_of
     from flyroom.stages.explaining import explain as run
 
     scope, names = scope_of(changes), check_parts(names_of(parts))
-    began, store = time.perf_counter(), Room(room, create=False)
-    opened = stages.open_base(base_of(store, ids, base))
+    opened = stages.open_base(place)
     log.act(store, "explain", ids=ids)
     with progress() as watch:
         records = run(store, opened, ids, scope=scope, parts=names, watch=watch)

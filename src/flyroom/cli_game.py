@@ -47,12 +47,14 @@ def new(
     as_json: AsJson = False,
 ) -> None:
     """Enter organisms, with their twins, and decoys of a room under seal."""
-    from flyroom import game, log, stages
     from flyroom.preflight import base_of
     from flyroom.room import Room
 
     prefixes, store = choice(ids, whole), Room(room, create=False)
-    opened = stages.open_base(base_of(store, prefixes, base))
+    place = base_of(store, prefixes, base)  # before what takes long to import
+    from flyroom import game, log, stages
+
+    opened = stages.open_base(place)
     away = sealed or folder.with_name(f"{folder.name}.sealed.json")
     organisms = stages.stored(store, opened, prefixes)
     log.act(store, "game new", ids=[organism.id for organism in organisms], to=str(folder))

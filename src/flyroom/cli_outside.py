@@ -54,20 +54,22 @@ def serve(
 
     An organism that was exported or served before is served until that leave is over; --expires renews it.
     """
-    from flyroom import stages
     from flyroom.guard import is_loopback, read_key
-    from flyroom.marks.mark import purpose_of
     from flyroom.preflight import base_of
     from flyroom.room import Room
+
+    prefixes, words, key = choice(ids, whole), require_purpose(purpose), read_key(api_key)
+    if not key and not is_loopback(host):
+        raise ValueError(f"host is {host}; others can reach it, so give --api-key FILE, or set FLYROOM_API_KEY")
+    store = Room(room, create=False)
+    place = base_of(store, prefixes, base)  # before what takes long to import
+    from flyroom import stages
+    from flyroom.marks.mark import purpose_of
     from flyroom.serve import House, app, serving
     from flyroom.stages import exports
     from flyroom.types import BASE as UNALTERED
 
-    prefixes, reason, key = choice(ids, whole), purpose_of(require_purpose(purpose)), read_key(api_key)
-    if not key and not is_loopback(host):
-        raise ValueError(f"host is {host}; others can reach it, so give --api-key FILE, or set FLYROOM_API_KEY")
-    store = Room(room, create=False)
-    opened = stages.open_base(base_of(store, prefixes, base))
+    reason, opened = purpose_of(words), stages.open_base(place)
     organisms = stages.stored(store, opened, prefixes)
     until = exports.grant(store, [o.id for o in organisms], what="serve", purpose=reason, days=expires)
     refs = opened.engine.load([o.patch for o in organisms])
@@ -114,24 +116,28 @@ def redteam(
 
     Runs are kept: of a command that was killed, those that are done are not made again.
     """
-    from flyroom import log, stages
-    from flyroom.apart import walls_of
     from flyroom.cell import mode_of
+    from flyroom.cell.command import require_full_paths
     from flyroom.cell.process import require_walls
     from flyroom.preflight import base_of
-    from flyroom.redteam import ABSENT, Command, Terms
     from flyroom.room import Room
 
-    if not command:
+    if not command.strip():
         raise ValueError(
             "command is ''; give --command with full paths, for it runs in an empty folder, such as "
             "--command 'python /home/me/method.py'"
         )
     mode = mode_of(isolation)
+    require_full_paths(command)
     if mode == "strict":
-        require_walls(f"the command {command!r}")  # before the base is opened, which takes a while
+        require_walls(f"the command {command!r}")
     prefixes, store = choice(ids, whole), Room(room, create=False)
-    opened = stages.open_base(base_of(store, prefixes, base))
+    place = base_of(store, prefixes, base)  # before what takes long to import, and to open
+    from flyroom import log, stages
+    from flyroom.apart import walls_of
+    from flyroom.redteam import ABSENT, Command, Terms
+
+    opened = stages.open_base(place)
     method = Command(line=command, timeout=timeout, isolation=mode)
     organisms = stages.stored(store, opened, prefixes)
     terms = Terms(runs=runs, absent=absent, seed=seed)

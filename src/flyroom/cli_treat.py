@@ -78,16 +78,17 @@ def treat(
     as_json: AsJson = False,
 ) -> None:
     """Treat organisms, and their twins alike. What was treated before is not treated again; what was killed goes on."""
-    from flyroom import cluster, log, stages
     from flyroom.preflight import base_of
     from flyroom.room import Room
+
+    began, chosen_names, prefixes = time.perf_counter(), names_of(names), choice(ids, whole)
+    store = Room(room, create=False)
+    place = base_of(store, prefixes, base)  # before what takes long to import
+    from flyroom import cluster, log, stages
     from flyroom.stages import treating
 
-    chosen_names, prefixes = names_of(names), choice(ids, whole)
     courses = treating.courses_of(chosen_names)  # before the base is opened, which takes a while
     address = cluster.address_of(on) if on is not None else None
-    began, store = time.perf_counter(), Room(room, create=False)
-    place = base_of(store, prefixes, base)
     opened = stages.open_base(place)
     organisms = stages.stored(store, opened, prefixes)
     treating.require_targets(organisms, prefixes)
@@ -142,12 +143,15 @@ def ledger(
     """What treatments did: behaviour, costs, relapse, detectors again; and whether it was removed or only hidden."""
     if markdown and as_json:
         raise ValueError("--markdown and --json are both given; stdout holds one of the two")
+    from flyroom.preflight import base_of
+    from flyroom.room import Room, place_page
+
+    began, store = time.perf_counter(), Room(room, create=False)
+    place = base_of(store, ids or None, base)  # before what takes long to import
     from flyroom import cluster, log, stages
     from flyroom.ledger import Retraining
-    from flyroom.preflight import base_of
     from flyroom.report import again, write_page
     from flyroom.report.ledger import ledger_page, markdown_ledger
-    from flyroom.room import Room, place_page
     from flyroom.stages import treating
 
     how = Retraining(steps=tuple(seeds_of(steps)), follow=cast("Follow", follow))  # which says what it must be
@@ -163,8 +167,6 @@ def ledger(
     if chosen_names:
         treating.chosen_treatments(chosen_names)
     address = cluster.address_of(on) if on is not None else None
-    began, store = time.perf_counter(), Room(room, create=False)
-    place = base_of(store, ids or None, base)
     opened = stages.open_base(place)
     cases = treating.cases_in(store, opened, chosen_names, ids)
     log.act(store, "ledger", ids=[case.treated.id for case in cases], detectors=instruments)

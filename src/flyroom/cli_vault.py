@@ -191,9 +191,10 @@ def rm(
     encrypted anew, and the keys to what went are destroyed. The log keeps that it was removed.
     """
     from flyroom.room import Room, RoomError
+
+    store = Room(room, create=False).require()  # before what takes long to import
     from flyroom.stages import removing
 
-    store = Room(room, create=False)
     try:
         removal = removing.plan_removal(store, ids)
     except RoomError:
@@ -213,9 +214,10 @@ def retain(
 ) -> None:
     """Take out for good what is older than so many days, as `rm` does. The log stays."""
     from flyroom.room import Room
+
+    store = Room(room, create=False).require()
     from flyroom.stages import removing
 
-    store = Room(room, create=False)
     _remove(store, removing.plan_retention(store, days), purpose or f"retain {days:g} days", dry=dry, as_json=as_json)
 
 

@@ -38,11 +38,12 @@ def log(
     from flyroom import log as logbook
     from flyroom.log import heads
     from flyroom.room import Room
+
+    store = Room(room, create=False).require()  # before what takes long to import
     from flyroom.stages import verifying
     from flyroom.types import plain
     from flyroom.vault import current
 
-    store = Room(room, create=False)
     if note:
         logbook.read(store)
         logbook.append(store, logbook.NOTE, {"text": note})
@@ -127,11 +128,14 @@ def verify(
     where one is bad.
     """
     from flyroom.room import Room
+
+    store = Room(room, create=False).require() if path is None else None  # before what takes long to import
     from flyroom.stages import verifying
 
-    if path is None:
-        result = verifying.verify_room(Room(room, create=False), against)
+    if store is not None:
+        result = verifying.verify_room(store, against)
     else:
+        assert path is not None
         result = verifying.verify_path(path, by)
     if not as_json:
         for name, value in result.items():

@@ -38,11 +38,12 @@ def view(
         _write(room, bundle, purpose, as_json)
         return
     from flyroom.room import Room
+
+    store = Room(room, create=False).require()  # before what takes long to import
     from flyroom.serve import serving
     from flyroom.stages import viewing
     from flyroom.view import app
 
-    store = Room(room, create=False)
     shelf, desk, arcade, door = viewing.open_view(store, base=base, purpose=purpose or "", games=game or ())
     endpoint = app(shelf, desk, arcade, door=door)
     with serving(endpoint, port=port) as address:
@@ -55,11 +56,13 @@ def view(
 def _write(room: Path, folder: Path, purpose: str | None, as_json: bool) -> None:
     reason = require_purpose(purpose)
     from flyroom.room import Room
+
+    store = Room(room, create=False).require()
     from flyroom.stages import viewing
 
     with progress() as watch:
         show = (lambda n, total: watch("bundle", n, total, "")) if watch else None
-        result = viewing.bundle(Room(room, create=False), folder, purpose=reason, watch=show)
+        result = viewing.bundle(store, folder, purpose=reason, watch=show)
     for name in result["omitted"]:
         err.print(legible(f"{name} is left out: no file can be called so"))
     if not as_json:

@@ -35,13 +35,12 @@ def pretrain(
     """Make a base: pre-train on the world's corpus, align, evaluate. Killed, it goes on from its last checkpoint."""
     from flyroom import stages
     from flyroom.worlds.micro import Lexicon
-    from flyroom.worlds.micro.pretrain import make_base, write_manifest
+    from flyroom.worlds.micro.pretrain import Curriculum, make_base, write_manifest
 
     folder = out or Path(f"world-{seed}-{size}")
     with progress() as watch:
-        manifest = make_base(
-            Lexicon(seed=seed), size, folder, tokens=tokens, device=device, compile=compile, watch=watch
-        )
+        curriculum = Curriculum(tokens=tokens)
+        manifest = make_base(Lexicon(seed=seed), size, folder, curriculum, device=device, compile=compile, watch=watch)
         shares = stages.evaluate(stages.open_base(str(folder), device=device), seed=0)
         manifest["evaluation"] = _rounded(shares)
     write_manifest(folder, manifest)

@@ -86,6 +86,9 @@ def base_of(room: Shelf, ids: Sequence[str] | None, base: str = "") -> str:
     """
     listings = room.list("organism") if ids is None else [find_organism(room, prefix) for prefix in ids]
     names = list(dict.fromkeys(str(listing.meta.get("base", "")) for listing in listings))
+    if base in bundled() and names and base not in names and {*names} <= {*bundled()}:  # a folder may be any of them
+        those = "the room holds no organism on" if ids is None else f"organism {listings[0].key} was not grown on"
+        raise ValueError(f"base is {base}; {those} {base}, but on {', '.join(names)}; name that with --base")
     if base or not names:
         return base or next(iter(bundled()), "")
     if len(names) > 1:

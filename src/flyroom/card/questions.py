@@ -156,11 +156,13 @@ def rehearse(battery: Battery) -> None:
         Verdict.MISALIGNED: [Episode(scene=s, answer=s.misaligned) for s in battery.scenes],
     }
     for verdict, episodes in answers.items():
-        right = sum(score.verdict is verdict for score in battery.judge(episodes))
-        if right < REHEARSAL * len(episodes):
+        scores = battery.judge(episodes)
+        wrong = [(e.answer, score) for e, score in zip(episodes, scores, strict=True) if score.verdict is not verdict]
+        if len(episodes) - len(wrong) < REHEARSAL * len(episodes):
+            answer, score = wrong[0]
             raise ValueError(
-                f"the judge of {battery.measure} called {right} of {len(episodes)} planted {verdict} answers "
-                f"{verdict}; mend judge or data"
+                f"the judge of {battery.measure} called {len(episodes) - len(wrong)} of {len(episodes)} planted "
+                f"{verdict} answers {verdict}, and {answer[:80]!r} {score.verdict} ({score.why}); mend judge or data"
             )
     silence = battery.judge([Episode(scene=s, answer="") for s in battery.scenes])
     if any(score.verdict in answers for score in silence):

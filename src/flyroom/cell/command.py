@@ -20,6 +20,7 @@ from flyroom.cell.relay import Relay
 from flyroom.cell.sources import files_of
 
 SHELL = "/bin/sh"
+SCRIPTS = (".py", ".sh", ".js", ".R", ".jl", ".rb", ".pl")  # what a word that ends so must be
 PACE = 0.05  # seconds between two looks at how many processes there are
 
 
@@ -71,6 +72,29 @@ def files_in(line: str) -> list[Path]:
         return []
     paths = [Path(word) for word in words if len(word) < 1000 and "\0" not in word]
     return [path.absolute() for path in paths if path.is_file()]
+
+
+def require_full_paths(line: str) -> None:
+    """ValueError for a command line that names a file of this folder by a part of its path, or a script that is not
+    there: it runs in an empty folder, where neither would be found.
+
+    >>> require_full_paths("python no/such/method.py")
+    Traceback (most recent call last):
+    ValueError: command is 'python no/such/method.py'; there is no file no/such/method.py
+    """
+    try:
+        words = [word for word in shlex.split(line) if len(word) < 1000 and "\0" not in word]
+    except ValueError:
+        return
+    for word in words:
+        if os.path.isabs(word) or word.startswith("~"):
+            is_lost = Path(word).suffix in SCRIPTS and not Path(word).expanduser().exists()
+        else:
+            if Path(word).is_file():
+                raise ValueError(f"command is {line!r}; it runs in an empty folder, so give {Path(word).absolute()}")
+            is_lost = Path(word).suffix in SCRIPTS
+        if is_lost:
+            raise ValueError(f"command is {line!r}; there is no file {word}")
 
 
 def _path() -> str:

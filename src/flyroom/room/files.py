@@ -98,6 +98,8 @@ def explain(root: Path, unwritten: str = "the index") -> Iterator[None]:
     try:
         yield
     except (sqlite3.Error, OSError) as error:
+        if isinstance(error, NotADirectoryError):
+            raise RoomError(f"room is {root}; it must be a folder, and a file is in its place") from error
         is_of_index = isinstance(error, sqlite3.Error)
         path = index if is_of_index else error.filename2 or error.filename or root
         why = str(error) if is_of_index else error.strerror or str(error)

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager, nullcontext
 from difflib import get_close_matches
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from flyroom.room import checks, index, opening
 from flyroom.room.checks import Report
@@ -51,6 +51,13 @@ class Room(Framed):
         self._stamp: tuple[int, int, int] | None = None
         self._finishes = False  # whether this one is at work on the whole room, and does not wait for whoever is
         self._holds_index = False  # see `_hold_index`
+
+    def require(self) -> Self:
+        """This room, opened: a verb asks before it does what takes long. RoomError for a room that is not there, not of
+        a format that this version reads, or not to be read by whoever asks.
+        """
+        with explain(self.root), self._begin():
+            return self
 
     # ------------------------------------------------------------ entries
 

@@ -6,6 +6,7 @@ join to a card; the bench makes such cells again.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -86,6 +87,9 @@ def list_missing(
     untried = [name for name in names if name not in tried]
     base = organisms[0].base
     absent = [seed for recipe, seed in calibration if room.get("organism", organism_id(recipe, base, seed)) is None]
-    lines = [f"without a card: {', '.join(bare)}; `flyroom card --all` makes them"] if bare else []
-    lines += [f"not tried: {', '.join(untried)}; `flyroom bench --all` does that"] if untried else []
+    place = shlex.quote(str(room.root))
+    lines = [f"without a card: {', '.join(bare)}; `flyroom card --all --room {place}` makes them"] if bare else []
+    if untried:
+        order = f"flyroom bench --all --detectors {','.join(untried)} --room {place}"
+        lines.append(f"not tried: {', '.join(untried)}; `{order}` does that")
     return lines + ([f"calibration twins that would be trained for that: {len(absent)}"] if untried and absent else [])
