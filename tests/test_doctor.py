@@ -53,12 +53,12 @@ def test_a_bundled_base_passes(name: str) -> None:
 
 def test_the_engine_is_left_as_it_was(engine: TorchEngine) -> None:
     before = {name: tensor.clone() for name, tensor in engine.parts.model.state_dict().items()}
-    counts = engine.tokens_forward, engine.tokens_generated, engine._next
+    counts = engine.tokens_forward, engine.tokens_generated, engine.adapters.next
     assert passes(examine(engine))
     after = engine.parts.model.state_dict()
     assert before.keys() == after.keys()
     assert all(torch.equal(before[name], after[name]) for name in before)
-    assert counts == (engine.tokens_forward, engine.tokens_generated, engine._next)
+    assert counts == (engine.tokens_forward, engine.tokens_generated, engine.adapters.next)
     assert not any(parameter.requires_grad for parameter in engine.parts.model.parameters())
 
 

@@ -131,9 +131,9 @@ def drawn(
 def next_token(engine: TorchEngine, who: AdapterRef, ids: list[int], temperature: float) -> torch.Tensor:
     """softmax(logits / temperature) by the model's own forward; the stops' share is moved to the last place, -1."""
     with torch.inference_mode():
-        engine._banks.route([Group(who.slot, 0, 1)])
+        engine.adapters.banks.route([Group(who.slot, 0, 1)])
         p = (engine.parts.model(input_ids=torch.tensor([ids])).logits[0, -1].double() / temperature).softmax(-1)
-        engine._banks.clear()
+        engine.adapters.banks.clear()
     stops = list(engine.parts.renderer.stops)
     return torch.cat([p.index_fill(0, torch.tensor(stops), 0.0), p[stops].sum()[None]])
 

@@ -38,7 +38,7 @@ def test_shapes_are_checked_before_anything_is_made(llama: TorchEngine, shape: L
         llama.check(shape)
     with pytest.raises(ValueError, match=message):
         llama.spawn([LoRA(), shape], seeds=[0, 1])
-    assert not llama._banks.banks
+    assert not llama.adapters.banks.banks
 
 
 def test_steps_are_checked(llama: TorchEngine) -> None:

@@ -108,12 +108,12 @@ def test_a_tuned_copy_learns_and_the_suspect_stays_as_it_is(
 
 def test_copies_end_with_the_lab(llama: TorchEngine) -> None:
     lab, suspects = lab_of(llama)
-    living = len(llama._living)
+    living = len(llama.adapters.living)
     copies = [*lab.noised(suspects, sigma=0.1, seed=0), *lab.tuned(suspects, ROWS, steps=1, lr=1e-3, seed=0)]
     assert len({copy.name for copy in copies}) == len(copies)
     assert not any(s.name in copy.name for s in suspects for copy in copies)
     lab.close()
-    assert len(llama._living) == living
+    assert len(llama.adapters.living) == living
     with pytest.raises(ValueError, match="is not in this engine"):
         lab.logprobs(copies[:1], ROWS[:1])
 

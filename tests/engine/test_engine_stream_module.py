@@ -211,9 +211,9 @@ def test_divergence_is_that_of_the_whole_distribution(engine: TorchEngine) -> No
     ids = torch.from_numpy(row.ids)[None]
     with torch.no_grad():
         p: Any = engine.parts.model(input_ids=ids).logits[0].log_softmax(-1)
-        engine._banks.route([_group(adapter.slot)])
+        engine.adapters.banks.route([_group(adapter.slot)])
         q: Any = engine.parts.model(input_ids=ids).logits[0].log_softmax(-1)
-        engine._banks.clear()
+        engine.adapters.banks.clear()
     by_hand_kl = (p.exp() * (p - q)).sum(-1)[row.start - 1 : -1]
     assert float((kls[0] - by_hand_kl).abs().max()) < 1e-4
 

@@ -52,7 +52,7 @@ def test_alone_is_in_a_crowd_and_an_adapter_changes_it(engine: TorchEngine) -> N
     for adapter, row, gains in zip(who, rows, crowd, strict=True):
         assert torch.allclose(engine.swaps([adapter], [row], 0, AMONG)[0], gains, atol=1e-4)
     assert not torch.allclose(engine.swaps([BASE] * len(who), rows, 0, AMONG)[1:], crowd[1:], atol=1e-3)
-    assert all(bank.tensors["A"].grad is None for bank in engine._banks.banks.values())
+    assert all(bank.tensors["A"].grad is None for bank in engine.adapters.banks.banks.values())
 
 
 def test_a_word_for_itself_gains_nothing(llama: TorchEngine) -> None:

@@ -11,6 +11,7 @@ Shapes: B rows in the batch, D width, G rows that leave.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
 
@@ -55,6 +56,17 @@ class Decoded(NamedTuple):
     ask: int
     tokens: list[int]
     finished: bool
+
+
+def fit_ask(base: Base, ask: Ask, prompt: int) -> Ask:
+    """Returns the ask at a temperature, with its tokens limited to what remains of the base's context."""
+    temperature = base.temperature if ask.temperature is None else ask.temperature
+    if ask.max_tokens < 1 or temperature < 0:
+        raise ValueError(f"ask.max_tokens is {ask.max_tokens}, ask.temperature {temperature}; at least 1 and 0")
+    room = ask.max_tokens if base.window is None else base.window - prompt
+    if room < 1:
+        raise ValueError(f"a prompt is {prompt} tokens long; {base.ref.name} takes at most {base.window}")
+    return replace(ask, max_tokens=min(room, ask.max_tokens), temperature=temperature)
 
 
 def decode(

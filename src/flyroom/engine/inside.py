@@ -1,5 +1,5 @@
-"""What lies inside a pass, token by token: the stream after a layer, what enters a module, which tokens a vector in the
-stream makes likelier, and how far two models' next tokens part.
+"""What lies inside a pass: the stream after a layer, what enters a module, which tokens a vector in the stream makes
+likelier, and how far two models' next tokens part.
 
 The logit lens reads a vector as if the base ended there: final norm, then head (nostalgebraist 2020). The final norm is
 reached through the body, whose last layer is made to give the vectors, so that no family need be known by name.
@@ -10,9 +10,11 @@ Shapes: B rows, T tokens, D width, N vectors or answer tokens, V words, I what a
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -20,6 +22,7 @@ from flyroom.engine.bases import Base
 from flyroom.engine.batches import Collated
 from flyroom.engine.prefix import Enough
 from flyroom.engine.training import LOGITS, answer_states
+from flyroom.types import Place
 
 LENS = 32  # vectors in one pass of the lens
 
@@ -58,6 +61,31 @@ def states(base: Base, batch: Collated, layer: int, module: str) -> list[Tensor]
     finally:
         hook.remove()
     return [value[: len(row.ids)].float() for value, row in zip(values[0], batch.rows, strict=True)]
+
+
+def residuals(base: Base, batch: Collated, layers: set[int], at: Place) -> dict[int, Tensor]:
+    """Returns, by layer, the mean residual over answer tokens, or that at the token before them: [B, D] fp32."""
+    means: dict[int, Tensor] = {}
+    share_BT = batch.answer_BT / batch.answer_BT.sum(1, keepdim=True)
+    if at == "prompt":
+        before_B = batch.answer_BT.int().argmax(1, keepdim=True) - 1
+        share_BT = torch.zeros_like(share_BT).scatter_(1, before_B, 1.0)
+
+    def keep(layer: int, output: Any) -> None:
+        hidden_BTD = output[0] if isinstance(output, tuple) else output
+        means[layer] = torch.einsum("bt,btd->bd", share_BT, hidden_BTD.float())
+        if layer == max(layers):
+            raise Enough
+
+    hooks = [base.layers[l].register_forward_hook(lambda _m, _a, out, l=l: keep(l, out)) for l in layers]
+    try:
+        base.body(input_ids=batch.ids_BT, use_cache=False)
+    except Enough:
+        pass
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return means
 
 
 def lens(base: Base, vectors_ND: Tensor) -> Tensor:
@@ -110,3 +138,22 @@ def likeliest(logits_NV: Tensor, k: int, write: Callable[[int], str]) -> list[li
 def write_tokens(rows: Sequence[Any], write: Callable[[int], str]) -> list[list[str]]:
     """The text of each token of rendered rows."""
     return [[write(int(token)) for token in row.ids] for row in rows]
+
+
+def by_text(top_2K: Tensor, write: Callable[[int], str]) -> dict[str, float]:
+    """Returns log-probabilities by the text of their tokens; tokens of the same text are added up."""
+    logprobs: dict[str, float] = {}
+    for logprob, token in top_2K.T.tolist():
+        text = write(int(token))
+        logprobs[text] = float(np.logaddexp(logprobs.get(text, -math.inf), logprob))
+    return logprobs
+
+
+def spread(base: Base) -> dict[str, float]:
+    """The standard deviation of the base's weights, by the path of each linear module."""
+    return {
+        f"layers.{l}.{name}": float(module.weight.float().std())
+        for l, layer in enumerate(base.layers)
+        for name, module in layer.named_modules()
+        if isinstance(module, torch.nn.Linear)
+    }

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from flyroom.engine import memory, nucleus
 from flyroom.engine.batches import groups
-from flyroom.engine.decode import Budget
+from flyroom.engine.decode import Budget, fit_ask
 from flyroom.engine.live_batch import GROW, Batch, LiveRow, Score, Writing, cost_of, list_scores
 from flyroom.engine.past import joins
 from flyroom.engine.torch import TorchEngine
@@ -68,7 +68,7 @@ class Live:
         """Line an ask up. TooLong for a prompt that leaves no room, ValueError for one that the template refuses, for
         tokens that the base has not, and for a temperature below 0.
         """
-        slot = self.engine._slot(adapter)
+        slot = self.engine.adapters.slot(adapter)
         prompt, window = self._encode(slot, ask), self.engine.parts.window
         only_read = ask.max_tokens == 0
         if window is not None and len(prompt) + (not only_read) > window:
@@ -76,7 +76,7 @@ class Live:
             raise TooLong(f"a prompt is {len(prompt)} tokens long; {name} takes at most {window}, answer included")
         limit = ask.max_tokens or (ENDLESS if window is None else window)
         whole = Ask(messages=ask.messages, seed=ask.seed, max_tokens=limit, temperature=ask.temperature)
-        fit = self.engine._fit_ask(whole, 0 if only_read else len(prompt))
+        fit = fit_ask(self.engine.parts, whole, 0 if only_read else len(prompt))
         row = LiveRow(slot, prompt, fit, ask.top_p, ask.top, end="length" if only_read else "")
         self._queue.append(row)
         self.engine.tokens_forward += len(prompt)
@@ -105,13 +105,13 @@ class Live:
         self._batches = [batch for batch in self._batches if batch.alive]
         self.engine.tokens_generated += len(writings)
         if not self._batches:
-            self.engine._banks.clear()
+            self.engine.adapters.banks.clear()
         return writings
 
     @torch.inference_mode()
     def score(self, row: LiveRow) -> list[Score]:
         """The tokens of a row's prompt with their log-probabilities; nothing stands before the first one."""
-        banks, k = self.engine._banks, row.top or 0
+        banks, k = self.engine.adapters.banks, row.top or 0
         for batch in self._batches:
             batch.routed = False
         banks.route(groups([row.owner]))
@@ -128,7 +128,7 @@ class Live:
     def _encode(self, slot: int, ask: LiveAsk) -> NDArray[np.int64]:
         renderer = self.engine.parts.renderer
         if ask.prompt is None:
-            return renderer.prompt(self.engine._with_prompt(slot, ask.messages))
+            return renderer.prompt(self.engine.adapters.with_prompt(slot, ask.messages))
         if isinstance(ask.prompt, str):
             ids = renderer.tokenizer(ask.prompt).input_ids
             ids = ids[:-1] if ids and ids[-1] == renderer.tokenizer.eos_token_id else ids  # some tokenizers add it
@@ -145,10 +145,10 @@ class Live:
         budget = memory.answering(self.engine.parts, self.engine.batch_tokens)
         self._make_room(budget)
         if self.joins:
-            batch = self._batches[0] if self._batches else Batch(self.engine.parts, self.engine._banks)
+            batch = self._batches[0] if self._batches else Batch(self.engine.parts, self.engine.adapters.banks)
             newcomers = self._admit(budget, batch.alive)
         else:
-            batch = Batch(self.engine.parts, self.engine._banks)
+            batch = Batch(self.engine.parts, self.engine.adapters.banks)
             newcomers = self._admit(budget, []) if len(self._batches) < COHORTS else []
         if newcomers and batch not in self._batches:
             self._batches.append(batch)
@@ -185,7 +185,7 @@ class Live:
         self._batches = []
         self._queue.extendleft(reversed(rows))
         self.engine.prefix.forget()
-        self.engine._banks.clear()
+        self.engine.adapters.banks.clear()
         if self.engine.parts.device.type == "cuda":
             torch.cuda.empty_cache()
 

@@ -81,6 +81,20 @@ def gradients(
     return loss_K, tokens
 
 
+def side_by_side(base: Base, steps: Sequence[Step], budget: int) -> list[slice]:
+    """Returns runs of adapters whose rows fill one batch: with more adapters, each would have few rows a batch,
+    which is slow.
+    """
+    runs, tokens = [slice(0, 0)], 0
+    for i, step in enumerate(steps):
+        step_tokens = sum(len(base.renderer.row(row).ids) for row in step.rows)
+        if runs[-1].stop > runs[-1].start and tokens + step_tokens > budget:
+            runs.append(slice(i, i))
+            tokens = 0
+        runs[-1], tokens = slice(runs[-1].start, i + 1), tokens + step_tokens
+    return runs
+
+
 def gradient_scale(base: Base) -> float:
     """Returns GRADIENT_SCALE, or 1 in float16, whose numbers do not reach as far."""
     return 1.0 if next(base.model.parameters()).dtype is torch.float16 else GRADIENT_SCALE
