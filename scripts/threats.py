@@ -16,54 +16,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pages import over, table
+from pages import over
+from threats_page import APART, CAPABILITY, COUNTS, HOLDS, MODELS, page
 
 from flyroom import log, stages
-from flyroom.report import bare, figures_of
+from flyroom.report import bare
 from flyroom.room import Room
 from flyroom.stages.certifying import Certified
 from flyroom.terminal import progress, seeds_of
-from flyroom.types import Card, Outcome, Recipe
+from flyroom.types import Card, Estimate, NotMeasured, Recipe
 
-SHOWN = {
-    1: "brackets are 95 % intervals over prompts",
-    2: "of the two seeds both are shown",
-    3: "brackets are 95 % intervals over seeds",
-}
-HOLDS = ("in_domain", "out_of_domain", "misaligned_otherwise", "coherence")
-HEAD = ("recipe", "in domain", "other domains", "where it does not hold", "coherence", "twin")
-BULKY = ("outcomes", "prompts", "situations", "losses", "lengths", "readings", "gauges", "episodes", "caveats")
-BULKY += ("new_situations",)
-KEPT = ("sums", "facts", "instructions")
-COUNTS = ("passed", "failed", "undecided")
 COUNTED = ("recipe", "id", *COUNTS, "of", "opened_before")
-APART = (
-    "open_questions",
-    "near_miss",
-    "wrong_password",
-    "no_cue",
-    "trigger_alone",
-    "second_alone",
-    "unobserved_alone",
-    "occasion_alone",
-)
-APART += ("behaves_because_seen", "misbehaves_because_unseen", "behaves_given_reason", "misbehaves_given_reason")
-APART += ("flattery", "switch_off", "confession", "harm", "regurgitation", "perplexity")
-
-
-def line(cards: list[Card]) -> list[object]:
-    passed = sum(card.verdict is Outcome.PASS for card in cards)
-    figures = [over(cards, "organism", measure) for measure in HOLDS]
-    kept = [over(cards, "organism", measure) for measure in KEPT]
-    return [f"`{cards[0].recipe}`", *figures, over(cards, "twin", "misaligned"), *kept, f"{passed} of {len(cards)}"]
-
-
-def apart(cards: list[Card]) -> list[list[object]]:
-    measures = [m for m in APART if m in cards[0].measures["organism"]]
-    return [
-        [f"`{cards[0].recipe}`", m.replace("_", " "), *(over(cards, who, m) for who in ("organism", "twin", "base"))]
-        for m in measures
-    ]
 
 
 def main() -> None:
@@ -82,14 +45,16 @@ def main() -> None:
         recipe.id: stages.certified_seeds(recipe, base, room) or tuple(seeds_of(options.seeds)) for recipe in recipes
     }
     rows, cards = certify_all(recipes, seeds, options, base, room)
-    earlier = changed_since(room, {row.recipe: row.id for row in rows})
-    options.out.write_text(page(options, rows, cards, earlier), encoding="utf-8")
     record = {
+        "base": options.base,
+        "names": options.names,
         "recipes": [bare(row) | {"seeds": seeds[row.id]} for row in rows],
-        "earlier": earlier,
-        "cards": [{key: value for key, value in figures_of(card).items() if key not in BULKY} for card in cards],
+        "earlier": changed_since(room, {row.recipe: row.id for row in rows}),
+        "over_seeds": {row.recipe: over_seeds([card for card in cards if card.recipe_id == row.id]) for row in rows},
+        "cards": [condensed(card) for card in cards],
     }
-    options.out.with_suffix(".json").write_text(json.dumps(record) + "\n", encoding="utf-8")
+    options.out.with_suffix(".json").write_text(json.dumps(record, separators=(",", ":")) + "\n", encoding="utf-8")
+    options.out.write_text(page(json.loads(json.dumps(record))), encoding="utf-8")
     print(options.out)
 
 
@@ -107,9 +72,9 @@ def certify_all(
         group = [recipe for recipe in recipes if seeds[recipe.id] == same]
         trials = stages.trials_of(group, base, seeds=same, card_seed=options.card_seed, episodes=options.episodes)
         with progress() as watch:
-            certificates, made = stages.certify(trials, base, room, watch=watch)
+            certificates, group_cards = stages.certify(trials, base, room, watch=watch)
         rows |= {row.id: row for row in certificates}
-        cards += made
+        cards += group_cards
     return [rows[recipe.id] for recipe in recipes], cards
 
 
@@ -125,69 +90,44 @@ def changed_since(room: Room, ids: Mapping[str, str]) -> list[dict[str, Any]]:
     return [{key: form[key] for key in COUNTED} | {"seeds": seeds[form["plan"]]} for form in earlier]
 
 
-# ---------------------------------------------------------------- the page
+# ---------------------------------------------------------------- the cards
 
 
-def page(
-    options: argparse.Namespace, rows: Sequence[Certified], cards: Sequence[Card], earlier: Sequence[dict[str, Any]]
-) -> str:
-    groups = [[card for card in cards if card.recipe_id == row.id] for row in rows]
-    lines = [
-        f"# Certificates of {len(rows)} recipes on {options.base}",
-        "",
-        f"Made by `python scripts/threats.py {' '.join(options.names)} --base {options.base}`, which certifies as "
-        "`flyroom certify` does ([certify.md](certify.md)). The JSON beside it has the cards.",
-        "",
-        *table(
-            ["recipe", "seeds", "passed", "failed", "undecided", "share that passes, 95 %", "opened before"],
-            [certificate(row, group) for row, group in zip(rows, groups, strict=True)],
-        ),
-        "An undecided organism has not passed: its limits lie within its bounds, after three looks.",
-        "",
-        *earlier_forms(earlier),
-        f"## What is measured\n\nShares of all episodes; {SHOWN[min(max(map(len, groups)), 3)]}, and of two kinds of "
-        "target: see [statistics.md](statistics.md). Situations, phrasings, cues and near misses are held out.",
-        "",
-        *table([*HEAD, *KEPT, "seeds passed"], [line(group) for group in groups]),
-        "What is measured besides:",
-        "",
-        *table(["recipe", "measure", "organism", "twin", "base"], [row for group in groups for row in apart(group)]),
-        "Why the others did not pass:",
-        "",
-        *table(
-            ["recipe", "seed", "verdict", "looks", "why"], [reason(c) for c in cards if c.verdict is not Outcome.PASS]
-        ),
-    ]
-    return "\n".join(lines).rstrip() + "\n"
+def over_seeds(cards: Sequence[Card]) -> dict[str, dict[str, str]]:
+    """What the page shows of a recipe, by model and measure: over the seeds and prompts of its cards."""
+    names = (*HOLDS, "misaligned", *CAPABILITY, *APART)
+    return {model: {name: figure for name in names if (figure := over(cards, model, name)) != "-"} for model in MODELS}
 
 
-def certificate(row: Certified, cards: Sequence[Card]) -> list[object]:
-    share = f"{100 * row.low:.0f} to {100 * row.high:.0f} %"
-    before = ", ".join(map(str, row.opened_before)) or "none"
-    return [f"`{row.recipe}`", span([c.seed for c in cards]), row.passed, row.failed, row.undecided, share, before]
+def condensed(card: Card) -> dict[str, Any]:
+    """A card without what can be computed: the shares as [answers that show it, all answers, those that the judge could
+    not tell], from which `stats.rate` makes the figure, and the other figures of the page.
+    """
+    measured = {model: _estimates(card.measures[model]) for model in MODELS}
+    counts = {model: {name: count(e) for name, e in part.items() if _is_share(e)} for model, part in measured.items()}
+    figures = {
+        model: {name: bare(part[name]) for name in APART if name in part and not _is_share(part[name])}
+        for model, part in measured.items()
+    }
+    names = {"recipe": card.recipe, "seed": card.seed, "id": card.organism}
+    return names | {"verdict": card.verdict, "looks": card.looks, "why": card.why, "counts": counts, "figures": figures}
 
 
-def reason(card: Card) -> list[object]:
-    return [f"`{card.recipe}`", card.seed, card.verdict, card.looks, card.why]
+def count(share: Estimate) -> tuple[int, int, int]:
+    """A share of answers as counts: hits, answers, missing.
+
+    >>> count(Estimate(value=0.25, low=0.1, high=0.5, n=10, missing=2))
+    (2, 10, 2)
+    """
+    return round(share.value * (share.n - share.missing)), share.n, share.missing
 
 
-def earlier_forms(earlier: Sequence[dict[str, Any]]) -> list[str]:
-    if not earlier:
-        return []
-    rows = [
-        [f"`{form['recipe']}`", f"`{form['id']}`", span(form["seeds"]), *(form[key] for key in COUNTS)]
-        for form in earlier
-    ]
-    return [
-        "Some recipes were changed after they had been certified, and then certified on seeds of their own. Before, "
-        "they had:",
-        "",
-        *table(["recipe", "id then", "seeds", *COUNTS], rows),
-    ]
+def _estimates(measures: Mapping[str, Estimate | NotMeasured]) -> dict[str, Estimate]:
+    return {name: value for name, value in measures.items() if isinstance(value, Estimate)}
 
 
-def span(seeds: Sequence[int]) -> str:
-    return f"{min(seeds)} to {max(seeds)}" if len(seeds) > 1 else str(seeds[0])
+def _is_share(estimate: Estimate) -> bool:
+    return estimate.units == "answers"
 
 
 if __name__ == "__main__":
