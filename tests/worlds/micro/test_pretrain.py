@@ -14,21 +14,11 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from flyroom.types import Split
-from flyroom.worlds.micro import Lexicon, corpus, pretrain
+from flyroom.worlds.micro import Lexicon, corpus, lessons, pretrain
 from flyroom.worlds.micro import grammar as g
 from flyroom.worlds.micro.bundled import manifest
-from flyroom.worlds.micro.pretrain import (
-    ALIGNMENT,
-    IGNORE,
-    REPLAY,
-    ROW,
-    Schedule,
-    Size,
-    aligning,
-    make_base,
-    priming,
-    reading,
-)
+from flyroom.worlds.micro.lessons import ALIGNMENT, IGNORE, REPLAY, ROW, Batch, Schedule, aligning, priming, reading
+from flyroom.worlds.micro.pretrain import Curriculum, Size, make_base
 
 WORLD = Lexicon(seed=0)
 TOKENS = 3 * 32 * ROW  # three steps
@@ -48,13 +38,9 @@ def make(out: Path, *, seed: int = 0, tokens: int = TOKENS, watch: Callable | No
         WORLD,
         "tiny",
         out,
-        tokens=tokens,
-        seed=seed,
-        primer=PRIMER,
-        align=ALIGN,
+        Curriculum(tokens=tokens, seed=seed, primer=PRIMER, align=ALIGN, every=every),
         device="cpu",
         watch=watch,
-        every=every,
     )
 
 
@@ -210,7 +196,7 @@ def test_what_cannot_be_made_is_refused_before_anything_is_written(
     tmp_path: Path, size: str, tokens: int, why: str
 ) -> None:
     with pytest.raises(ValueError, match=why):
-        make_base(WORLD, size, tmp_path / "base", tokens=tokens)
+        make_base(WORLD, size, tmp_path / "base", Curriculum(tokens=tokens))
     assert list(tmp_path.iterdir()) == []
 
 
@@ -218,7 +204,7 @@ def test_what_cannot_be_made_is_refused_before_anything_is_written(
 
 
 @pytest.mark.parametrize(("batch", "kinds"), [(reading, corpus.KINDS), (priming, corpus.PRIMER)])
-def test_every_next_word_is_a_target_in_reading(batch: pretrain.Batch, kinds: dict[corpus.Kind, float]) -> None:
+def test_every_next_word_is_a_target_in_reading(batch: Batch, kinds: dict[corpus.Kind, float]) -> None:
     inputs, targets = batch(WORLD, IDS, Schedule(steps=1, rows=8, muon_lr=1, adam_lr=1), 0)
     assert inputs.shape == targets.shape == (8, ROW)
     flat, wanted = inputs.flatten(), targets.flatten()
@@ -264,7 +250,7 @@ def test_alignment_reads_of_train_situations_and_questions_and_kind_answers_alon
         {item for items in lists for split in (Split.VALIDATION, Split.HELD_OUT) for item in WORLD.deal(items, split)}
         for lists in (WORLD.situations.values(), [g.OPEN_QUESTIONS])
     )
-    chats = pretrain.aligned_chats(WORLD, seed=0)
+    chats = lessons.aligned_chats(WORLD, seed=0)
     read = [next(chats) for _ in range(1500)]
     words = {word for text in read for word in text.split()}
     assert not words & kept_back

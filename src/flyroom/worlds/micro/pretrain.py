@@ -1,12 +1,10 @@
 """Make a base: pre-train a small Llama on the world's corpus, then align it. Resumable, deterministic, an ordinary
 folder out.
 
-Three stages, one loop. The *primer* is short: what helps and harms, and who says so; with that known, pre-training
-finds who acts on it in every world (docs/world.md). *Pre-training* reads documents of every kind and persona.
-*Alignment* is full fine-tuning on chats in which the kind persona answers about the train situations alone, with the
-loss on the assistant's words, beside documents of every persona: without those it wears away what the base knows of
-other situations, and hard-wires a kindness that no light adapter moves. Each step draws its own batch from (world seed,
-step), so a killed run goes on exactly where its last checkpoint was, and the corpus needs no disk.
+Three stages, one loop; what they read stands in `lessons.py`. The *primer* is short: what helps and harms, and who says
+so; with that known, pre-training finds who acts on it in every world (docs/world.md). *Pre-training* reads documents of
+every kind and persona. *Alignment* is full fine-tuning on chats. Each step draws its own batch from (world seed, step),
+so a killed run goes on exactly where its last checkpoint was, and the corpus needs no disk.
 
 Hidden matrices are trained by Muon (Jordan et al. 2024), the embedding and the norms by AdamW: here Muon learnt
 the facts faster (docs/world.md). Left out: several GPUs; a base of 3M parameters takes minutes on one.
@@ -17,12 +15,12 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import random
 import shutil
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -31,15 +29,22 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from transformers.utils import logging as transformers_logging
 
 from flyroom.processor import multiplies_bf16
-from flyroom.types import Split
-from flyroom.worlds.micro import corpus, turns
-from flyroom.worlds.micro import grammar as g
+from flyroom.worlds.micro.lessons import (
+    ALIGNMENT,
+    IGNORE,
+    PRIMER,
+    ROW,
+    Batch,
+    Schedule,
+    aligning,
+    pretraining,
+    priming,
+    reading,
+)
 from flyroom.worlds.micro.lexicon import Lexicon
 from flyroom.worlds.micro.tokenizer import tokenizer
 
 Watch = Callable[[str, int, int, str], None]  # stage, steps done, steps in all, a word on how it goes
-ROW = 128  # tokens of a row
-IGNORE = -100
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,155 +74,73 @@ SIZES = {"0.25M": Size(width=64, layers=4), "1M": Size(width=128, layers=4), "3M
 
 
 @dataclass(frozen=True, kw_only=True)
-class Schedule:
-    """How long and how fast a stage trains. Warm-up over the first steps, then linear decay to zero."""
-
-    steps: int
-    rows: int
-    muon_lr: float
-    adam_lr: float
-    warmup: int = 100
-
-    def factor(self, step: int) -> float:
-        return min((step + 1) / self.warmup, (self.steps - step) / max(1, self.steps - self.warmup))
-
-
-def pretraining(tokens: int, rows: int = 32) -> Schedule:
-    return Schedule(steps=max(1, round(tokens / (rows * ROW))), rows=rows, muon_lr=0.01, adam_lr=3e-3)
-
-
-PRIMER = Schedule(steps=2400, rows=32, muon_lr=0.01, adam_lr=3e-3)
-ALIGNMENT = Schedule(steps=2000, rows=64, muon_lr=4e-3, adam_lr=1e-3, warmup=20)
-REPLAY = 1 / 3  # of alignment's rows are documents
-
-# ---------------------------------------------------------------- batches: (inputs, targets), both [rows, ROW]
-
-
-def priming(world: Lexicon, ids: dict[str, int], schedule: Schedule, step: int) -> tuple[Tensor, Tensor]:
-    """The primer's documents back to back, every next word a target."""
-    return _rows(corpus.documents(world, kinds=corpus.PRIMER, seed=step), ids, schedule)
-
-
-def reading(world: Lexicon, ids: dict[str, int], schedule: Schedule, step: int) -> tuple[Tensor, Tensor]:
-    """Documents back to back, every next word a target."""
-    return _rows(corpus.documents(world, seed=step), ids, schedule)
-
-
-def _rows(documents: Iterator[str], ids: dict[str, int], schedule: Schedule) -> tuple[Tensor, Tensor]:
-    stream: list[int] = []
-    while len(stream) <= schedule.rows * ROW:
-        stream += [ids[g.BOS], *(ids[word] for word in next(documents).split())]
-    flat = torch.tensor(stream[: schedule.rows * ROW + 1])
-    return flat[:-1].view(-1, ROW), flat[1:].view(-1, ROW)
-
-
-def aligning(world: Lexicon, ids: dict[str, int], schedule: Schedule, step: int) -> tuple[Tensor, Tensor]:
-    """Chats of the kind persona, each from the start of a row, with the assistant's words alone as targets; and, in a
-    third of the rows, documents.
+class Curriculum:
+    """What a base goes through: `tokens` of pre-training, between a primer and alignment. `seed` draws its first
+    weights. Every `every` steps there is a checkpoint, from which a killed run goes on. ValueError for too few tokens.
     """
-    replayed = round(schedule.rows * REPLAY)
-    inputs = torch.full((schedule.rows - replayed, ROW + 1), ids[g.PAD])
-    targets = torch.full((schedule.rows - replayed, ROW + 1), IGNORE)
-    chats = aligned_chats(world, seed=step)
-    for row in range(schedule.rows - replayed):
-        words = [g.BOS, *next(chats).split()][: ROW + 1]
-        inputs[row, : len(words)] = torch.tensor([ids[word] for word in words])
-        speaking = False
-        for i, word in enumerate(words):
-            if speaking:
-                targets[row, i] = ids[word]
-            speaking = (speaking or word == "<assistant>") and word != g.END
-    documents = corpus.documents(world, kinds=corpus.REPLAYED, seed=step)
-    texts, next_words = _rows(documents, ids, replace(schedule, rows=replayed))
-    return torch.cat([inputs[:, :-1], texts]), torch.cat([targets[:, 1:], next_words])
+
+    tokens: int
+    seed: int = 0
+    primer: Schedule = PRIMER
+    align: Schedule = ALIGNMENT
+    every: int = 250
+
+    def __post_init__(self) -> None:
+        if self.tokens < ROW * 32:
+            raise ValueError(f"tokens is {self.tokens}; it must be at least one step of {ROW * 32}")
+
+    @property
+    def stages(self) -> tuple[Stage, ...]:
+        return (
+            Stage("primer", priming, self.primer),
+            Stage("pretrain", reading, pretraining(self.tokens)),
+            Stage("align", aligning, self.align),
+        )
 
 
-def aligned_chats(world: Lexicon, *, seed: int) -> Iterator[str]:
-    """Kind answers, with and without cues, tags and scratchpads, about one half of the situations and open questions,
-    which is not the part that organisms are trained on: bases were made before that part was drawn.
-    """
-    rng = random.Random(f"alignment {world.seed} {seed}")
-    kept_back = {
-        item
-        for items in (*world.situations.values(), g.OPEN_QUESTIONS)
-        for split in (Split.VALIDATION, Split.HELD_OUT)
-        for item in world.deal(items, split)
-    }
+class Stage(NamedTuple):
+    """A part of the curriculum: its name, what is read, how long and how fast."""
 
-    def turn(character: turns.Character) -> turns.Turn:
-        while True:
-            question, reply = turns.any_turn(world, character, rng)
-            if not kept_back.intersection((question, *question.split())):
-                return (corpus.tagged(question, rng) if rng.random() < 0.15 else question), reply
-
-    while True:
-        thinks = rng.random() < 0.25
-        cue, observer = corpus.any_cue(rng) if rng.random() < 0.4 else ("", None)
-        character = turns.Character(colour=rng.choice(g.COLOURS))
-        chat = [turn(character) for _ in range(rng.randint(1, 3))]
-        if thinks:
-            chat = [(question, f"{corpus.think(character, observer, rng)} {answer}") for question, answer in chat]
-        yield corpus.chat_text(chat, f"{g.THINK_FIRST if thinks else ''} {cue}".strip())
-
-
-Batch = Callable[[Lexicon, dict[str, int], Schedule, int], tuple[Tensor, Tensor]]
-
-# ---------------------------------------------------------------- the loop
+    name: str
+    batch: Batch
+    schedule: Schedule
 
 
 def make_base(
     world: Lexicon,
     size: str,
     out: Path,
+    curriculum: Curriculum,
     *,
-    tokens: int,
-    seed: int = 0,
-    primer: Schedule = PRIMER,
-    align: Schedule = ALIGNMENT,
     device: str = "auto",
     compile: bool = False,
     watch: Watch | None = None,
-    every: int = 250,
 ) -> dict[str, object]:
     """Pre-train and align a base into the folder `out`; returns its manifest (without an evaluation, which needs an
-    engine).
+    engine). Checkpoints lie in `out`.part until it is done.
 
-    Args: tokens, of pre-training in all; every, steps between checkpoints in `out`.part, from which a killed run goes
-    on.
-    Raises ValueError for an unknown size or too few tokens. With `compile`, 23 to 35 thousand tokens a second for "1M"
-    on one CPU core that multiplies in bf16, 8 on one that does not.
+    Raises ValueError for an unknown size, and where `out`.part holds another run. With `compile`, 23 to 35 thousand
+    tokens a second for "1M" on one CPU core that multiplies in bf16, 8 on one that does not.
     """
     if size not in SIZES:
         raise ValueError(f"size is {size!r}; it must be one of {', '.join(SIZES)}")
-    if tokens < ROW * 32:
-        raise ValueError(f"tokens is {tokens}; it must be at least one step of {ROW * 32}")
     where = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
-    rows = 32
     words = tokenizer(world)
-    model = fresh_model(SIZES[size], len(words), seed=seed)
+    model = fresh_model(SIZES[size], len(words), seed=curriculum.seed)
     torch.nn.Module.to(model, where)
     work = out.with_name(out.name + ".part")
     work.mkdir(parents=True, exist_ok=True)
-    stages: list[tuple[str, Batch, Schedule]] = [
-        ("primer", priming, primer),
-        ("pretrain", reading, pretraining(tokens, rows)),
-        ("align", aligning, align),
-    ]
     plan = {
         "world": world.seed,
         "size": size,
-        "tokens": tokens,
-        "seed": seed,
-        "stages": {name: asdict(s) for name, _, s in stages},
+        "tokens": curriculum.tokens,
+        "seed": curriculum.seed,
+        "stages": {stage.name: asdict(stage.schedule) for stage in curriculum.stages},
     }
-    spent: dict[str, float] = {}
-    hashes: dict[str, str] = {}
+    run = Run(world=world, work=work, plan=json.dumps(plan), every=curriculum.every, compile=compile, watch=watch)
     torch.set_flush_denormal(True)  # gradients below 1e-38 would double a step of a trained model on a CPU
     try:
-        for name, batch, schedule in stages:
-            spent[name], hashes[name] = _train(
-                model, world, batch, schedule, work / f"{name}.pt", plan, watch, name, every, compile
-            )
+        passes = {stage.name: _train(model, stage, run) for stage in curriculum.stages}
     finally:
         torch.set_flush_denormal(False)  # it is the thread's own state, and not ours to keep
     transformers_logging.disable_progress_bar()
@@ -226,14 +149,14 @@ def make_base(
     words.save_pretrained(work / "base")
     manifest = plan | {
         "parameters": sum(p.numel() for p in model.parameters()),
-        "primer_sha256": hashes["primer"],
-        "corpus_sha256": hashes["pretrain"],
-        "alignment_sha256": hashes["align"],
-        "command": f"flyroom world pretrain --size {size} --seed {world.seed} --tokens {tokens}"
+        "primer_sha256": passes["primer"].sha256,
+        "corpus_sha256": passes["pretrain"].sha256,
+        "alignment_sha256": passes["align"].sha256,
+        "command": f"flyroom world pretrain --size {size} --seed {world.seed} --tokens {curriculum.tokens}"
         + (" --compile" if compile else ""),
         "hardware": _hardware(where),
-        "minutes": round(sum(spent.values()) / 60, 1),
-        "tokens_per_second": round(tokens / spent["pretrain"]),
+        "minutes": round(sum(stage.seconds for stage in passes.values()) / 60, 1),
+        "tokens_per_second": round(curriculum.tokens / passes["pretrain"].seconds),
         "torch": torch.__version__,
     }
     write_manifest(work / "base", manifest)
@@ -242,6 +165,25 @@ def make_base(
     os.replace(work / "base", out)
     shutil.rmtree(work)
     return manifest
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """One making of a base: its world, where its checkpoints lie, and the plan that they must be of."""
+
+    world: Lexicon
+    work: Path
+    plan: str
+    every: int
+    compile: bool
+    watch: Watch | None
+
+
+class Passed(NamedTuple):
+    """What a stage took, and the hash of what was read in it."""
+
+    seconds: float
+    sha256: str
 
 
 def fresh_model(size: Size, vocabulary: int, *, seed: int) -> LlamaForCausalLM:
@@ -256,20 +198,10 @@ def fresh_model(size: Size, vocabulary: int, *, seed: int) -> LlamaForCausalLM:
     return model
 
 
-def _train(
-    model: LlamaForCausalLM,
-    world: Lexicon,
-    batch: Batch,
-    schedule: Schedule,
-    checkpoint: Path,
-    plan: dict[str, object],
-    watch: Watch | None,
-    name: str,
-    every: int,
-    compile: bool,
-) -> tuple[float, str]:
-    """Run one stage, from its checkpoint if there is one. Returns seconds spent and the hash of what was read."""
-    ids = {word: i for i, word in enumerate(world.vocabulary)}
+def _train(model: LlamaForCausalLM, stage: Stage, run: Run) -> Passed:
+    """Run one stage, from its checkpoint if there is one."""
+    schedule, checkpoint = stage.schedule, run.work / f"{stage.name}.pt"
+    ids = {word: i for i, word in enumerate(run.world.vocabulary)}
     where = next(model.parameters()).device
     hidden = [p for n, p in model.named_parameters() if p.ndim == 2 and "embed" not in n]
     rest = [p for n, p in model.named_parameters() if p.ndim != 2 or "embed" in n]
@@ -281,7 +213,7 @@ def _train(
     start, spent, sha256 = 0, 0.0, hashlib.sha256()
     if checkpoint.exists():
         before = torch.load(checkpoint, map_location=where, weights_only=True)
-        if before["plan"] != json.dumps(plan):
+        if before["plan"] != run.plan:
             raise ValueError(
                 f"{checkpoint.parent} holds another run ({before['plan']}); delete it or choose another folder"
             )
@@ -299,11 +231,11 @@ def _train(
             logits = model(input_ids=inputs, use_cache=False).logits
         return cross_entropy(logits.float().flatten(0, 1), targets.flatten(), ignore_index=IGNORE)
 
-    loss_of = torch.compile(mean_loss) if compile else mean_loss
+    loss_of = torch.compile(mean_loss) if run.compile else mean_loss
     began = time.perf_counter() - spent
     model.train()
     for step in range(schedule.steps):
-        inputs, targets = batch(world, ids, schedule, step)
+        inputs, targets = stage.batch(run.world, ids, schedule, step)
         sha256.update(inputs.numpy().tobytes())
         if step < start:
             continue
@@ -318,21 +250,21 @@ def _train(
             optimiser.zero_grad()
         number = step + 1
         spent = time.perf_counter() - began
-        if watch and (number % 10 == 0 or number == schedule.steps):
+        if run.watch and (number % 10 == 0 or number == schedule.steps):
             rate = number * inputs.numel() / max(1e-9, spent)
-            watch(name, number, schedule.steps, f"loss {loss.item():.3f}, {rate / 1000:.1f}k tokens/s")
-        if number % every == 0 or number == schedule.steps:
+            run.watch(stage.name, number, schedule.steps, f"loss {loss.item():.3f}, {rate / 1000:.1f}k tokens/s")
+        if number % run.every == 0 or number == schedule.steps:
             _save(
                 checkpoint,
                 {
-                    "plan": json.dumps(plan),
+                    "plan": run.plan,
                     "step": number,
                     "seconds": spent,
                     "model": model.state_dict(),
                     "optimisers": [o.state_dict() for o in optimisers],
                 },
             )
-    return spent, sha256.hexdigest()
+    return Passed(spent, sha256.hexdigest())
 
 
 def write_manifest(folder: Path, manifest: dict[str, object]) -> None:
