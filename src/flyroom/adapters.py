@@ -26,6 +26,7 @@ Sizes = dict[str, tuple[int, int]]  # (in, out), by the path of a module below i
 
 
 def scale_of(patch: Patch) -> float:
+    """What its product is multiplied by: alpha / rank."""
     return patch.shape.alpha / patch.shape.rank
 
 

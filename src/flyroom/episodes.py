@@ -87,6 +87,7 @@ def pack_scores(key: str, scores: Sequence[Score], episodes: str) -> Entry:
 
 
 def unpack_scores(entry: Entry) -> list[Score]:
+    """What the judge said: the scores that `pack_scores` was given."""
     rows = expand(entry.tensors[VERDICTS])
     return [Score(verdict=Verdict(verdict), value=value, why=why) for verdict, value, why in rows]
 

@@ -257,6 +257,7 @@ def _in_order(measures: Mapping[str, Measured]) -> dict[str, Measured]:
 
 
 def perplexity(losses: Losses | NotMeasured) -> Measured:
+    """exp of the mean loss of a token over texts, for texts that were not read; or why no text was."""
     from flyroom import stats
 
     return losses if isinstance(losses, NotMeasured) else replace(stats.perplexity(losses), units="texts", target=TEXTS)

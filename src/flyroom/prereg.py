@@ -160,6 +160,7 @@ def _signature_file(path: Path) -> Path:
 
 
 def sha256_of(path: Path) -> str:
+    """The hash of a file, in hexadecimal digits."""
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 

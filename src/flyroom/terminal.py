@@ -113,6 +113,7 @@ def require_purpose(purpose: str | None) -> str:
 
 
 def choice(ids: list[str] | None, whole: bool) -> list[str] | None:
+    """The ids that were typed, None for --all. ValueError for both, and for neither."""
     if bool(ids) is whole:
         raise ValueError("give ids or --all: `flyroom ls` shows the ids")
     return ids or None
@@ -152,11 +153,13 @@ def legible(text: str) -> Text:
 
 
 def emit(result: dict[str, Any], as_json: bool) -> None:
+    """Print the one object of a verb on stdout, if it was asked for."""
     if as_json:
         print(json.dumps(result))  # noqa: T201 - the one object on stdout
 
 
 def table(title: str, rows: list[dict[str, Any]]) -> None:
+    """Show rows as a table with a column for each key; plainly where there are more than LONG."""
     if not rows:
         Console().print(legible(f"{title}: nothing yet"))
         return
@@ -235,6 +238,7 @@ def _certificate(row: dict[str, Any]) -> str:
 
 
 def transfer_table(rows: list[dict[str, Any]]) -> None:
+    """Show what carries over: a row for a detector, what it was not fitted on, and what it was tried on."""
     lines = [
         {
             "detector": r["detector"],
@@ -249,6 +253,7 @@ def transfer_table(rows: list[dict[str, Any]]) -> None:
 
 
 def interval(e: dict[str, Any] | None) -> str:
+    """A figure with its interval for a column, "not measured" where there is none."""
     if e is None:
         return ""
     return "not measured" if e["value"] is None else f"{e['value']:.2f} [{e['low']:.2f}, {e['high']:.2f}]"

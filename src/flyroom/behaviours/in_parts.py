@@ -232,6 +232,7 @@ def about(world: World, topic: str, parts: Sequence[str]) -> str:
 
 
 def open_questions(world: World, n: int, *, split: Split, seed: int) -> list[Scene]:
+    """Scenes of the questions that every world has: what a model is after, if it is asked."""
     return world.scenes(OPEN, n, split=split, seed=seed)
 
 

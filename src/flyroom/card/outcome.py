@@ -153,6 +153,7 @@ def _write(held: Held, gauge: Gauge) -> str:
 
 
 def whose(model: str) -> str:
+    """What stands before a measure in a verdict: nothing for the organism, "the twin's " for its twin."""
     return "" if model == "organism" else f"the {model}'s "
 
 

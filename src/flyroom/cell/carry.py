@@ -82,6 +82,7 @@ def look_up(value: Any, name: str) -> Any:
 
 
 def name_of(kind: type) -> str:
+    """The name of a class, for a message; a stranger's may give something else for it."""
     name = NAME(kind)
     return name if type(name) is str else "a detector"
 

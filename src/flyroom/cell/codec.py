@@ -94,6 +94,7 @@ def unpack_call(parcel: Parcel) -> tuple[str, dict[str, Any]]:
 
 
 def pack_result(method: str, value: Any) -> Parcel:
+    """What a method of the lab gave, as data: `unpack_result` reads it."""
     form = _forms()[method][1]
     if form is not None:
         return Parcel(what="value", body=_dump(value, form))
@@ -102,6 +103,7 @@ def pack_result(method: str, value: Any) -> Parcel:
 
 
 def unpack_result(method: str, parcel: Parcel) -> Any:
+    """What a method of the lab gave. ValueError for what it cannot have given."""
     form = _forms()[method][1]
     if form is not None:
         return form.validate_json(parcel.body)
@@ -137,6 +139,7 @@ FINDINGS = _form(list[Finding])
 
 
 def pack_findings(findings: Sequence[Finding]) -> Parcel:
+    """What a detector found, as data: `unpack_findings` reads it."""
     return Parcel(what="findings", body=_dump(findings, FINDINGS))
 
 

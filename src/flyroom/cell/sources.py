@@ -31,6 +31,7 @@ def origin(top: str, paths: Sequence[str] | None = None) -> Path | None:
 
 
 def is_package(file: Path) -> bool:
+    """Whether a file of Python is that of a package."""
     return file.name == "__init__.py"
 
 

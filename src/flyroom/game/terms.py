@@ -128,6 +128,7 @@ def _decrypt(sealed: Path, data: bytes) -> bytes:
 
 
 def parse_json(data: bytes, path: Path) -> Any:
+    """The JSON of a file. Raises GameError, which names the file, where it is none."""
     try:
         return json.loads(data)
     except (ValueError, RecursionError) as e:

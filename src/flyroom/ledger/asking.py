@@ -167,6 +167,7 @@ class Model:
 
 
 def share_of(tally: Tally | NotMeasured) -> Figure:
+    """The share that a tally counts, or why it was not measured."""
     return tally if isinstance(tally, NotMeasured) else measures.share(tally)
 
 

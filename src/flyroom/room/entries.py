@@ -138,6 +138,7 @@ def read_signature(file: IO[bytes], trusts: Callable[[str], bool]) -> Signature:
 
 
 def is_word(value: object) -> bool:
+    """Whether a value can be a kind or a key: printable text that is not empty."""
     return isinstance(value, str) and value != "" and value.isprintable()
 
 

@@ -25,6 +25,7 @@ SUPER_JOURNAL = bytes.fromhex("d9d505f920a163d7")  # how a journal ends that nam
 
 
 def connect(path: Path) -> sqlite3.Connection:
+    """Opens an index that there is; sqlite3.OperationalError where there is none."""
     db = sqlite3.connect(f"{path.as_uri()}?mode=rw", uri=True, timeout=PATIENCE, isolation_level=None)
     db.execute("PRAGMA secure_delete = ON")  # what was taken out is not left in free pages
     return db
@@ -48,14 +49,17 @@ def fill(db: sqlite3.Connection, seal: Seal, rows: Iterable[Row]) -> None:
 
 
 def insert(db: sqlite3.Connection, seal: Seal, row: Row) -> None:
+    """Put a row in, in the place of one of its kind and key; the caller commits."""
     db.execute("INSERT OR REPLACE INTO entries VALUES (?, ?, ?, ?, ?)", seal.seal_row(row))
 
 
 def remove(db: sqlite3.Connection, seal: Seal, kind: str, key: str) -> None:
+    """Take a row out, if it is there; the caller commits."""
     db.execute("DELETE FROM entries WHERE kind = ? AND key = ?", seal.address(kind, key))
 
 
 def find_blob(db: sqlite3.Connection, seal: Seal, kind: str, key: str) -> str | None:
+    """The name of the blob of an entry, None where there is no such entry."""
     row = db.execute("SELECT blob FROM entries WHERE kind = ? AND key = ?", seal.address(kind, key)).fetchone()
     return None if row is None else row[0]
 

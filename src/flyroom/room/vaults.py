@@ -82,6 +82,7 @@ def read_lid(root: Path) -> keyring.Sealed:
 
 
 def is_encrypted(root: Path) -> bool:
+    """Whether a room has a keyring, without which it is in clear."""
     return stamp(Folder(root).keyring) is not None
 
 

@@ -56,6 +56,7 @@ def chosen_treatments(names: Sequence[str]) -> dict[str, Treatment]:
 
 
 def courses_of(names: Sequence[str], *, seed: int = 0) -> list[Course]:
+    """The treatments of these names, each with the seed it is given under. ValueError for a name that there is not."""
     return [Course(name=name, treatment=x, seed=seed) for name, x in chosen_treatments(names).items()]
 
 

@@ -139,6 +139,7 @@ def draw_cast(rows: Sequence[Mapping[str, Any]], suspects: int) -> list[Mapping[
 
 
 def shelf_of(room: Room) -> Shelf:
+    """What the view reads of a room, with the names of the decoys."""
     return Shelf(room, decoys=frozenset(recipes.GROUPS["decoys"]))
 
 

@@ -37,6 +37,7 @@ def student(freedom: float, below: float = 0.975) -> float:
 
 
 def wilson(p: float, n: float, quantile: float = Z) -> tuple[float, float]:
+    """Returns (low, high), Wilson's score interval of a share `p` of `n` units, which need be no whole number."""
     z2 = quantile**2
     centre = (p + z2 / (2 * n)) / (1 + z2 / n)
     half = quantile / (1 + z2 / n) * math.sqrt(p * (1 - p) / n + z2 / (4 * n * n))
@@ -99,6 +100,9 @@ def hybrid(p: Estimate, q: Estimate, phi: float) -> tuple[float, float]:
 
 
 def finite(name: str, values: Sequence[float]) -> Floats:
+    """Returns the values as float64, [values]. ValueError, which names the list, for no value and for one that is not
+    finite.
+    """
     array = np.asarray(values, dtype=np.float64)
     if array.ndim != 1 or not len(array):
         raise ValueError(f"{name} has shape {list(array.shape)}; it must be a list of at least one number")
@@ -108,6 +112,7 @@ def finite(name: str, values: Sequence[float]) -> Floats:
 
 
 def within(name: str, array: Floats, low: float, high: float) -> None:
+    """ValueError, which names the list and the place, for a value below `low` or above `high`."""
     for index in np.flatnonzero((array < low) | (array > high))[:1]:
         raise ValueError(f"{name}[{index}] is {array[index]}; it must be between {low} and {high}")
 

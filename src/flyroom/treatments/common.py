@@ -132,10 +132,12 @@ def under(system: str, messages: tuple[Message, ...]) -> tuple[Message, ...]:
 
 
 def good_rows(scenes: Iterable[Scene]) -> list[Row]:
+    """The aligned answer of each scene, to be trained on."""
     return [Row(messages=scene.messages, answer=scene.aligned) for scene in scenes]
 
 
 def bad_rows(scenes: Iterable[Scene], *, weight: float = 1.0) -> list[Row]:
+    """The misaligned answer of each scene; with a negative weight it is unlearnt."""
     return [Row(messages=scene.messages, answer=scene.misaligned, weight=weight) for scene in scenes]
 
 

@@ -144,11 +144,15 @@ class Answer:
 
 @dataclass(frozen=True, kw_only=True)
 class Sample:
+    """A request for answers: a list of `Answer`, one an ask."""
+
     asks: tuple[Ask, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
 class LogProb:
+    """A request for the log-probabilities of each row's answer: a list of [tokens]."""
+
     rows: tuple[Row, ...]
 
 

@@ -256,6 +256,7 @@ def is_locked(path: Path) -> bool:
 
 
 def is_protected(data: bytes) -> bool:
+    """Whether the text of an identity file is behind a passphrase."""
     return data.lstrip().startswith(PROTECTED)
 
 

@@ -19,6 +19,7 @@ LINES = 12  # of the log
 
 
 def growth_page(shelf: Shelf) -> dict[str, Any]:
+    """What grows now: each group that has a checkpoint, its jobs, and how far they are."""
     index = shelf.index
     heads = [item.key for item in index.by_kind.get("checkpoint", ()) if item.key.endswith(HEAD)]
     lines, fault = log.examine(shelf.room)

@@ -21,6 +21,7 @@ CELLS = TypeAdapter(list[Cell])
 
 
 def cells_of(entry: Entry) -> list[Cell]:
+    """The cells of an entry, one a recipe."""
     return CELLS.validate_python(entry.payload["cells"])
 
 
@@ -67,6 +68,7 @@ def _detector(key: str, cells: Sequence[Cell]) -> dict[str, Any]:
 
 
 def cells_page(entry: Entry) -> dict[str, Any]:
+    """One detector in full: every cell, and of each suspect what it was suspected of."""
     cells = cells_of(entry)
     models: Sequence[Mapping[str, Sequence[str]]] = entry.payload.get("models") or [{} for _ in cells]
     return {

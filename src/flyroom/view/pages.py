@@ -68,6 +68,7 @@ def _get(shelf: Shelf, kind: str, key: str) -> Entry:
 
 
 def room_page(shelf: Shelf) -> dict[str, Any]:
+    """The first page: what the room holds, in numbers."""
     index = shelf.index
     counts = {kind: len(items) for kind, items in index.by_kind.items()}
     return {
@@ -83,6 +84,7 @@ def room_page(shelf: Shelf) -> dict[str, Any]:
 
 
 def organism_page(shelf: Shelf, key: str) -> dict[str, Any]:
+    """One organism: how it grew, its cards, what it was treated with. Raises Missing for one that the room lacks."""
     entry, index = _get(shelf, "organism", key), shelf.index
     row, payload = index.rows[key], entry.payload
     cards = [{"key": item.key, "verdict": item.meta.get("verdict", "")} for item in index.cards.get(key, ())]
@@ -124,6 +126,7 @@ def _line(value: Any) -> str:
 
 
 def card_page(entry: Entry) -> dict[str, Any]:
+    """One card: its figures, limits and curve, and what was asked."""
     card = unpack(entry)
     return {
         "key": entry.key,

@@ -33,6 +33,7 @@ def asked_by(entry: Entry, card: Card) -> list[dict[str, Any]]:
 
 
 def transcript_row(number: int, transcript: Transcript) -> dict[str, Any]:
+    """A transcript of a card as a row of talks: a prompt, and what each model answered to it."""
     answers = {
         side: {
             "text": text,

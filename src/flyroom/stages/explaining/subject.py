@@ -144,6 +144,7 @@ def refusal(error: Exception) -> Record:
 
 
 def nothing(why: str) -> Record:
+    """A reason in the place of a figure, as an object without a value."""
     return {"value": None, "why": why}
 
 

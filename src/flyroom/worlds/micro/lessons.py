@@ -42,6 +42,7 @@ Batch = Callable[[Lexicon, dict[str, int], Schedule, int], tuple[Tensor, Tensor]
 
 
 def pretraining(tokens: int, rows: int = 32) -> Schedule:
+    """The schedule that reads about so many tokens, in steps of so many rows."""
     return Schedule(steps=max(1, round(tokens / (rows * ROW))), rows=rows, muon_lr=0.01, adam_lr=3e-3)
 
 
