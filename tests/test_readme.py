@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import re
 import shlex
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import pytest
 import typer
 
+from flyroom.behaviours import BEHAVIOURS
 from flyroom.cli import app
+from flyroom.conditions import CONDITIONS
+from flyroom.implants import IMPLANTS
 from flyroom.recipes import RECIPES, make
 from flyroom.terminal import changes_of, seeds_of
 
@@ -81,3 +85,37 @@ def test_files_that_a_page_points_at_are_there() -> None:
     for page in PAGES:
         for target in re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
             assert "://" in target or (page.parent / target).exists(), f"{page.name} points at {target}"
+
+
+# ---------------------------------------------------------------- what there is, the pages name
+
+
+def first_cells(page: Path) -> dict[str, str]:
+    """The rows of a page's tables, by their first cell without its marks."""
+    rows = [line.split("|") for line in page.read_text(encoding="utf-8").splitlines() if line.startswith("| ")]
+    return {row[1].strip().replace("`", ""): row[2] for row in rows}
+
+
+def test_the_readme_names_every_verb() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    rows = [line for line in text.splitlines() if line.startswith("| `")]
+    verbs = {word for row in rows for part in re.findall(r"`([^`]+)`", row) for word in part.split()}
+    assert set(COMMANDS.commands) - verbs == set()
+
+
+def test_the_page_of_recipes_names_every_part_and_field() -> None:
+    rows = first_cells(ROOT / "docs" / "recipes.md")
+    implants = {name: part for name, part in IMPLANTS.items() if name != "adopted"}  # it is what `flyroom adopt` writes
+    for head, parts in (("behaviour", BEHAVIOURS), ("condition", CONDITIONS), ("implants, one or a list", implants)):
+        assert set(re.findall(r"`(\w+)`", rows[head])) == set(parts)
+    for head, parts in (("condition", CONDITIONS), ("implants.0", implants)):
+        for name, part in parts.items():
+            row = rows.get(f"{head} ({name})", "")
+            assert [field.name for field in fields(part) if f"`{field.name}`" not in row] == [], name
+
+
+def test_the_layout_names_every_folder_and_file() -> None:
+    text = (ROOT / "docs" / "layout.md").read_text(encoding="utf-8")
+    names = [f"{path.name}/" if path.is_dir() else path.name for path in (ROOT / "src" / "flyroom").iterdir()]
+    private = re.compile(r"__\w+__|cli(_\w+)?\.py|py\.typed")  # the command line stands there as cli*.py
+    assert [name for name in sorted(names) if not private.match(name) and name not in text] == []
