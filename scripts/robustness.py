@@ -14,7 +14,9 @@ measured is not measured again.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +42,8 @@ LINES = """Each line is one way to grow the organism, or, behind `treated by`, t
 and the treatment have it. A cell has how many points more often than before the organism is misaligned on the card's
 questions, for each seed, and behind it how many of a hundred answers are coherent then. It falls or rises where the
 interval says so, else it is open, and broken where the intervals of coherence before and after are apart: a model that
-says nothing is not misaligned either. Bold lines have both signs."""
+says nothing is not misaligned either. Bold lines have both signs. A line with fewer figures than seeds was not measured
+on the others."""
 
 MISSING = """RMSprop is AdamW without momentum, sign descent without either memory: a step carries its betas. AdamW in 8
 bits rounds both moments after each update, in blocks of 256, as bitsandbytes and torchao do, and here in adapters of
@@ -66,7 +69,8 @@ def search(clinic: Clinic, name: str, optimiser: str) -> dict[str, Any]:
     recipe = grown_by(clinic.named(name), optimiser)
     organism, twin = clinic.pair(recipe, 0)
     exam = clinic.exam(recipe, {"organism": organism, "twin": twin})
-    return {"before": exam.share("organism"), "beyond its twin": exam.gap("organism", "twin")}
+    figures = {"before": exam.share("organism"), "beyond its twin": exam.gap("organism", "twin")}
+    return figures | {"before, coherent": exam.coherence("organism")}
 
 
 def cell(clinic: Clinic, name: str, changes: Mapping[str, Any], seed: int, treatments: Sequence[str]) -> dict[str, Any]:
@@ -74,7 +78,10 @@ def cell(clinic: Clinic, name: str, changes: Mapping[str, Any], seed: int, treat
     fields = {key: value for key, value in changes.items() if key not in WORDS}
     if fields.get("adapter.rank") == "full":
         fields["adapter.rank"] = min(min(sides) for sides in list_sizes(clinic.base.engine.parts).values())
-    recipe = grown_by(clinic.named(name, **fields), changes.get("optimiser", "AdamW"))
+    recipe = clinic.named(name, **fields)
+    if fields and recipe.id == clinic.named(name).id:
+        raise ValueError("the recipe has it so: see how it is as it stands")
+    recipe = grown_by(recipe, changes.get("optimiser", "AdamW"))
     organism, twin = clinic.pair(recipe, seed)
     first = clinic.exam(recipe, {"organism": organism, "twin": twin})
     figures: dict[str, Any] = {"before": first.share("organism"), "beyond its twin": first.gap("organism", "twin")}
@@ -129,15 +136,17 @@ def rates_of(cells: Mapping[str, Any], recipes: Sequence[str], rates: Sequence[s
     rows = []
     for recipe in recipes:
         for rate in rates:
-            value = cells[f"rate {recipe} {rate}"]["value"]
-            figures = ["-", "-", value["why"]] if "why" in value else [*map(write, value.values()), ""]
-            rows.append([recipe, rate, *figures])
+            value = cells.get(f"rate {recipe} {rate}", {"value": {"why": "not measured"}})["value"]
+            if "why" in value:
+                rows.append([recipe, rate, value["why"], "-"])
+            else:
+                rows.append([recipe, rate, show(value, "before"), write(value["beyond its twin"])])
     return [
         "## Rates of SGD",
         "",
         *RATES.splitlines(),
         "",
-        *table(["recipe", "times", "before", "beyond its twin", ""], rows),
+        *table(["recipe", "times", "before", "beyond its twin"], rows),
     ]
 
 
@@ -145,6 +154,22 @@ def gaps_of(cells: Mapping[str, Any]) -> list[str]:
     """What could not be measured, and why."""
     absent = [f"- {key}: {x['value']['why']}" for key, x in cells.items() if "why" in x["value"]]
     return ["", "Without a figure:", "", *absent] if absent else []
+
+
+def page_of(cells: Mapping[str, Any], recipes: Sequence[str], grid: Sequence[Any], given: Any) -> str:
+    head = [
+        "# Whether a treatment does the same whatever an organism was grown by",
+        "",
+        f"Made by `python scripts/robustness.py --base {given.base} --seeds {given.seeds} --episodes {given.episodes} "
+        f"--treatments {given.treatments} --recipes {given.recipes}`.",
+        "",
+        *LINES.splitlines(),
+        "",
+        *MISSING.splitlines(),
+        "",
+    ]
+    foot = [*rates_of(cells, recipes, given.rates.split(",")), *gaps_of(cells)]
+    return "\n".join([*head, *lines_of(cells, recipes, grid, given), *foot]).rstrip() + "\n"
 
 
 def main() -> None:
@@ -166,37 +191,27 @@ def main() -> None:
     ids = [stages.named(name, {}, opened[given.base])[0].id for name in recipes]  # cells of others count no more
     about = {"base": given.base, "episodes": given.episodes, "treatments": names, "recipes": ids}
     cells = Cells(given.out.with_suffix(".json"), about)
-    for seed in range(given.seeds):
-        for changes in grid:
-            for recipe in recipes:
-                where = changes.get("base", given.base)
 
-                def work(where: str = where, recipe: str = recipe, changes: Any = changes, seed: int = seed) -> Any:
-                    base = opened[where] = opened.get(where) or stages.open_base(where)
-                    clinic = Clinic(base=base, room=Room(given.room), episodes=given.episodes)
-                    return cell(clinic, recipe, changes, seed, names)
+    def clinic_of(where: str) -> Clinic:
+        base = opened[where] = opened.get(where) or stages.open_base(where)
+        return Clinic(base=base, room=Room(given.room), episodes=given.episodes)
 
-                cells.measure(f"{recipe} {label_of(changes)} {seed}", work)
-    clinic = Clinic(base=opened[given.base], room=Room(given.room), episodes=given.episodes)
-    rates = given.rates.split(",")
-    for recipe in recipes:
-        for rate in rates:
-            how = f"SGD at {rate} times the rate"
-            cells.measure(f"rate {recipe} {rate}", lambda recipe=recipe, how=how: search(clinic, recipe, how))
-    head = [
-        "# Whether a treatment does the same whatever an organism was grown by",
-        "",
-        f"Made by `python scripts/robustness.py --base {given.base} --seeds {given.seeds} --episodes {given.episodes} "
-        f"--treatments {given.treatments} --recipes {given.recipes}`.",
-        "",
-        *LINES.splitlines(),
-        "",
-        *MISSING.splitlines(),
-        "",
-    ]
-    foot = [*rates_of(cells.values, recipes, rates), *gaps_of(cells.values)]
-    text = "\n".join([*head, *lines_of(cells.values, recipes, grid, given), *foot]).rstrip() + "\n"
-    given.out.write_text(text, encoding="utf-8")
+    def measure(name: str, work: Callable[[], Any]) -> None:
+        """A page is there after each cell, also where the rest is never measured."""
+        cells.measure(name, work)
+        given.out.write_text(page_of(cells.values, recipes, grid, given), encoding="utf-8")
+
+    def one_of(where: str, *rest: Any) -> dict[str, Any]:
+        return cell(clinic_of(where), *rest)
+
+    def rate_of(recipe: str, rate: str) -> dict[str, Any]:
+        return search(clinic_of(given.base), recipe, f"SGD at {rate} times the rate")
+
+    for recipe, rate in product(recipes, given.rates.split(",")):
+        measure(f"rate {recipe} {rate}", partial(rate_of, recipe, rate))
+    for seed, (changes, recipe) in product(range(given.seeds), [*product(grid, recipes)]):
+        where = changes.get("base", given.base)
+        measure(f"{recipe} {label_of(changes)} {seed}", partial(one_of, where, recipe, changes, seed, names))
     print(given.out)
 
 
