@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from json import dumps, loads
 from pathlib import Path
@@ -15,7 +16,7 @@ from fakes import FakeEngine
 
 from flyroom import client
 from flyroom.client import Address
-from flyroom.engine.endpoint import EMPTY, REMOTE, SPENT, Budget, EndpointEngine
+from flyroom.engine.endpoint import EMPTY, REMOTE, SPENT, UNCOUNTED, Budget, EndpointEngine
 from flyroom.room import Room
 from flyroom.types import BASE, Ask, Message, NotAvailable
 
@@ -23,8 +24,8 @@ Says = Callable[[int, dict[str, Any]], tuple[int, Any, dict[str, str]]]
 
 
 @contextmanager
-def endpoint(says: Says) -> Iterator[tuple[str, list[dict[str, Any]]]]:
-    """An endpoint that answers by script, and the requests that it had."""
+def endpoint(says: Says, pause: float = 0) -> Iterator[tuple[str, list[dict[str, Any]]]]:
+    """An endpoint that answers by script, and the requests that it had. With a pause it sends a byte at a time."""
     requests: list[dict[str, Any]] = []
     turn = threading.Lock()
 
@@ -40,7 +41,10 @@ def endpoint(says: Says) -> Iterator[tuple[str, list[dict[str, Any]]]]:
             for name, value in {"Content-Length": str(len(text)), **headers}.items():
                 self.send_header(name, value)
             self.end_headers()
-            self.wfile.write(text)
+            with suppress(BrokenPipeError, ConnectionResetError):  # of a client that waits no longer
+                for part in [text] if pause == 0 else [text[i : i + 1] for i in range(len(text))]:
+                    self.wfile.write(part)
+                    time.sleep(pause)
 
         def log_message(self, format: str, *args: Any) -> None:
             pass
@@ -108,6 +112,9 @@ def test_an_ask_goes_out_as_it_is_and_comes_back_once(tmp_path: Path) -> None:
         ((200, {"choices": []}, {}), "the reply holds no answer"),
         ((200, [], {}), "the reply holds no answer"),
         ((200, "<html>", {}), "the reply is not JSON"),
+        ((200, {"error": {"message": "out of credits"}}, {}), "the endpoint reports an error: out of credits"),
+        ((200, '{"choices": [{"mess', {"Content-Length": "60"}), "no reply: its answer ends 41 bytes before its end"),
+        ((200, "1" * ((1 << 20) + 1), {}), "no reply: its answer is longer than 1,048,576 bytes"),
         ((400, {"error": "no such thing"}, {}), "HTTP 400"),
         ((500, {"error": "boom"}, {}), "HTTP 500"),
     ],
@@ -148,6 +155,51 @@ def test_everybody_waits_for_a_rate_limit(monkeypatch: pytest.MonkeyPatch) -> No
     line._back_off(0, client.Reply(after=30.0))
     line._take_turn()
     assert waits[-1] > 29
+
+
+def test_a_reply_that_comes_in_drops_is_not_waited_for() -> None:
+    with endpoint(lambda n, body: reply(), pause=0.1) as (url, requests):
+        model = engine(url, timeout=0.3, retries=0)
+        (answer,) = model.sample([REMOTE], asks(1))
+    assert (answer.text, len(requests)) == ("", 1)
+    assert dict(model.account.faults) == {"no reply: its answer took longer than 0.3 s": 1}
+
+
+@pytest.mark.parametrize(
+    ("refusal", "why"),
+    [
+        ((401, {"error": "who are you"}, {}), "(no key was sent: OPENAI_API_KEY is not set)"),
+        ((402, {"error": "pay first"}, {}), "HTTP 402"),
+        ((429, {"error": "tomorrow"}, {"Retry-After": "7200"}), "it asks to come again in 7200 s"),
+    ],
+)
+def test_what_every_request_would_meet_is_met_once(refusal: Any, why: str) -> None:
+    with endpoint(lambda n, body: refusal) as (url, requests):
+        model = engine(url)
+        assert [a.text for a in model.sample([REMOTE] * 3, asks(3))] == [""] * 3
+    assert (len(requests), model.account.faults.total()) == (1, 3)
+    first, rest = model.account.faults
+    assert why in first
+    assert rest == f"not asked, after: {first}"
+
+
+def test_a_key_that_is_refused_is_named_and_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MINE", "sk-secret")
+    with endpoint(lambda n, body: (401, {"error": "no such key: sk-secret"}, {})) as (url, _):
+        model = engine(url, key_env="MINE")
+        model.sample([REMOTE], asks(1))
+    (fault,) = model.account.faults
+    assert fault.endswith("(the key sent is that of MINE)")
+    assert "sk-secret" not in fault
+
+
+def test_a_budget_holds_where_nobody_counts_tokens() -> None:
+    with endpoint(lambda n, body: (200, {"choices": reply()[1]["choices"]}, {})) as (url, requests):
+        model = engine(url, budget=Budget(tokens=200))
+        answers = model.sample([REMOTE] * 20, asks(20))
+    assert 0 < len(requests) == sum(a.text == "fine" for a in answers) < 5
+    assert 0 < model.account.forward + model.account.generated <= 200
+    assert model.notes == [UNCOUNTED]
 
 
 def test_a_field_that_is_refused_by_name_is_left_out() -> None:

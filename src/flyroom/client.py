@@ -3,7 +3,8 @@
 What is worth another try (429, 408, 5xx, a line that breaks, a reply that is no JSON) is tried again, later and later,
 or when the endpoint says (Retry-After, in seconds or as a date); then everybody on the line waits. `per_minute` spaces
 requests out. A request that gets no answer has a fault and never a number. After a refusal that every request would
-meet (401, 403, 404), or `give_up` requests in a row without an answer, the rest are not sent.
+meet (401, 402, 403, 404), after `give_up` requests in a row without an answer, and where the endpoint asks for a wait
+of more than PATIENCE, the rest are not sent. A reply that comes in drops may take `timeout` as a whole.
 
 The key is read from an environment variable when the line is opened. It stands in no record, message or digest, and
 goes over https alone, or to this machine.
@@ -16,6 +17,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import threading
 import time
 import urllib.error
@@ -28,8 +30,9 @@ from typing import Any
 from urllib.parse import urlsplit
 
 AGAIN = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
-CLOSED = frozenset({401, 403, 404})
+CLOSED = frozenset({401, 402, 403, 404})
 WAIT, LONGEST = 1.0, 60.0  # seconds before the first new try, and at most
+PATIENCE = 600.0  # seconds that are waited at most where the endpoint says how long
 GIVE_UP = 5
 BODY = 1 << 20  # bytes that are read of a reply
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
@@ -138,7 +141,7 @@ class Line:
 
     def _back_off(self, attempt: int, reply: Reply) -> None:
         """Wait before another try; where the endpoint says how long, everybody does."""
-        wait = min(LONGEST, WAIT * 2**attempt if reply.after is None else reply.after)
+        wait = min(LONGEST, WAIT * 2**attempt) if reply.after is None else reply.after
         if reply.after is not None:
             with self._lock:
                 self._next = max(self._next, time.monotonic() + wait)
@@ -152,7 +155,7 @@ class Line:
             request.add_unredirected_header("Authorization", f"Bearer {self._key}")
         try:
             with self._opener.open(request, timeout=self.address.timeout) as response:
-                return Reply(body=json.loads(response.read(BODY)))
+                return Reply(body=json.loads(read_whole(response, self.address.timeout)))
         except urllib.error.HTTPError as error:
             return self._explain(error)
         except (OSError, HTTPException) as error:  # also URLError and timeouts
@@ -163,11 +166,17 @@ class Line:
     def _explain(self, error: urllib.error.HTTPError) -> Reply:
         with error:
             try:
-                text = error.read(BODY).decode(errors="replace")
+                text = read_whole(error, self.address.timeout).decode(errors="replace")
             except (OSError, HTTPException):
                 text = ""
-        fault, after = f"HTTP {error.code}: {' '.join(text.split())[:200]}", error.headers.get("Retry-After", "")
-        return Reply(fault=self._clean(fault), status=error.code, again=error.code in AGAIN, after=seconds_until(after))
+        fault, again = f"HTTP {error.code}: {' '.join(text.split())[:200]}", error.code in AGAIN
+        seconds = seconds_until(error.headers.get("Retry-After", ""))
+        if error.code == 401:
+            name = self.address.key_env
+            fault += f" (the key sent is that of {name})" if self._key else f" (no key was sent: {name} is not set)"
+        if again and seconds is not None and seconds > PATIENCE:
+            fault, again = f"{fault}; it asks to come again in {seconds:.0f} s", False
+        return Reply(fault=self._clean(fault), status=error.code, again=again, after=seconds)
 
     def _clean(self, text: str) -> str:
         return text.replace(self._key, "***") if self._key else text
@@ -175,17 +184,33 @@ class Line:
     def _count(self, reply: Reply) -> None:
         with self._lock:
             self._failures = self._failures + 1 if reply.again else 0
-        if reply.status in CLOSED or self._failures >= self.address.give_up:
+        is_put_off = reply.after is not None and reply.after > PATIENCE
+        if reply.status in CLOSED or is_put_off or self._failures >= self.address.give_up:
             self.close(reply.fault)
+
+
+def read_whole(response: Any, seconds: float) -> bytes:
+    """The body of a reply. Raises OSError for one that takes longer, is longer than BODY, or ends before its end."""
+    parts, size, until = list[bytes](), 0, time.monotonic() + seconds
+    while part := response.read1(BODY):
+        parts.append(part)
+        size += len(part)
+        if size > BODY:
+            raise OSError(f"its answer is longer than {BODY:,} bytes")
+        if time.monotonic() > until:
+            raise TimeoutError(f"its answer took longer than {seconds:g} s")
+    if getattr(response, "length", None):  # what was announced and did not come
+        raise OSError(f"its answer ends {response.length} bytes before its end")
+    return b"".join(parts)
 
 
 def seconds_until(text: str) -> float | None:
     """What a Retry-After header asks for; None for one that says nothing.
 
-    >>> seconds_until("3"), seconds_until("soon"), seconds_until("Thu, 01 Jan 1970 00:00:00 GMT")
-    (3.0, None, 0.0)
+    >>> seconds_until("3"), seconds_until("0.5"), seconds_until("soon"), seconds_until("Thu, 01 Jan 1970 00:00:00 GMT")
+    (3.0, 0.5, None, 0.0)
     """
-    if text.strip().isdecimal():
+    if re.fullmatch(r"\d{1,9}(\.\d{1,9})?", text.strip(), re.ASCII):
         return float(text)
     try:
         return max(0.0, parsedate_to_datetime(text).timestamp() - time.time())

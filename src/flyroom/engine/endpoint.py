@@ -9,7 +9,8 @@ reason: whoever judges it must call it unknown. Fields that an endpoint refuses 
 out from then on, and that is noted; `max_tokens` becomes `max_completion_tokens` where that is asked for.
 
 No request begins that could take what is spent above the budget; what it may cost is reckoned from the longest prompt
-so far and from the most tokens that its answer may have.
+so far and from the most tokens that its answer may have. Where an endpoint counts no tokens they are reckoned in the
+same way, so that a budget holds there too, and that is noted.
 
 Left out: log-probabilities, prefilled answers, tools. Asking for them raises NotAvailable.
 """
@@ -35,6 +36,7 @@ FIELDS = ("seed", "temperature")  # an endpoint that refuses one of these is ask
 SPENT = "the budget is used up"
 EMPTY = "the answer is empty"
 REFUSED = "the endpoint refused"
+UNCOUNTED = "some replies count no tokens: theirs are reckoned from the prompt's length and the longest answer"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -181,7 +183,7 @@ class EndpointEngine:
         finally:
             with self._lock:
                 self._open = _less(self._open, reserve)
-        self._count(reply)
+        self._count(reply, ask)
         return self._fail(reply.fault) if reply.fault else self._read(reply.body)
 
     def _reserve(self, reserve: Cost) -> bool:
@@ -219,9 +221,12 @@ class EndpointEngine:
             self.notes += [f"the endpoint takes no {name}" for name in fresh if name in FIELDS]
         return bool(names)
 
-    def _count(self, reply: Reply) -> None:
+    def _count(self, reply: Reply, ask: Ask) -> None:
         forward, generated = count_tokens(reply.body)
         with self._lock:
+            if not reply.fault and not forward + generated:
+                forward, generated = _guess(ask), ask.max_tokens
+                self.notes += [UNCOUNTED] if UNCOUNTED not in self.notes else []
             self.account.requests += 1
             self.account.retries += reply.retries
             self.account.forward += forward
@@ -236,7 +241,7 @@ class EndpointEngine:
             text, refusal = _text_of(message.get("content")), message.get("refusal")
             ends = choice.get("finish_reason")
         except (KeyError, IndexError, TypeError, AttributeError):
-            return self._fail("the reply holds no answer (choices[0].message.content)")
+            return self._fail(_complaint(body) or "the reply holds no answer (choices[0].message.content)")
         if refusal or ends == "content_filter":
             with self._lock:
                 self.account.refusals += 1
@@ -250,6 +255,13 @@ class EndpointEngine:
         with self._lock:
             self.account.faults[fault] += 1
         return Answer(text="", tokens=0, prompt_tokens=0, finished=False)
+
+
+def _complaint(body: Any) -> str:
+    """What a reply of status 200 says of an error, as routers in front of other endpoints do; "" where it says none."""
+    error = body.get("error") if isinstance(body, dict) else None
+    words = error.get("message", error) if isinstance(error, dict) else error
+    return f"the endpoint reports an error: {str(words)[:200]}" if error else ""
 
 
 def _text_of(content: Any) -> str:
