@@ -16,6 +16,11 @@ from flyroom.types import BASE, AdapterRef, LoRA, Step
 ROWS = make_rows(30, seed=5)
 
 
+@pytest.fixture(autouse=True)
+def _small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("flyroom.engine.stream.BLOCK", 7)
+
+
 @pytest.fixture
 def who(llama: TorchEngine) -> list[AdapterRef]:
     adapters = llama.spawn([LoRA(rank=1)] * 2, seeds=range(2))
@@ -44,7 +49,7 @@ def dying(monkeypatch: pytest.MonkeyPatch, engine: TorchEngine, at: int) -> None
 def test_the_file_holds_what_trace_gives(
     llama: TorchEngine, who: list[AdapterRef], tmp_path: Path, dtype: torch.dtype
 ) -> None:
-    path = stream(llama, who, ROWS, [2, 0], tmp_path / "it.safetensors", dtype=dtype, block=7)
+    path = stream(llama, who, ROWS, [2, 0], tmp_path / "it.safetensors", dtype=dtype)
     found, wanted = read(path), llama.trace(who, ROWS, [2, 0])
     assert found.dtype == dtype
     assert torch.allclose(found.float(), wanted, atol=1e-5 if dtype == torch.float32 else 0.02, rtol=0.01)
@@ -57,17 +62,17 @@ def test_a_killed_run_goes_on(
     llama: TorchEngine, who: list[AdapterRef], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "it.safetensors"
-    whole = read(stream(llama, who, ROWS, [1], path, block=7))
+    whole = read(stream(llama, who, ROWS, [1], path))
     path.unlink()
     with monkeypatch.context() as patched:
         dying(patched, llama, at=4)  # one row for the shape, two blocks, and in the third
         with pytest.raises(KeyboardInterrupt):
-            stream(llama, who, ROWS, [1], path, block=7)
+            stream(llama, who, ROWS, [1], path)
     assert not path.exists()
     part = tmp_path / "it.safetensors.part"
     part.write_bytes(part.read_bytes() + b"half a row")
     before = llama.tokens_forward
-    assert torch.equal(read(stream(llama, who, ROWS, [1], path, block=7)), whole)
+    assert torch.equal(read(stream(llama, who, ROWS, [1], path)), whole)
     left = [ROWS[0], *ROWS[14:]]
     assert llama.tokens_forward - before == sum(len(llama.parts.renderer.row(row).ids) for row in left)
 
@@ -80,12 +85,12 @@ def test_an_unfinished_file_of_another_call_is_not_gone_on_with(
     with monkeypatch.context() as patched:
         dying(patched, llama, at=4)
         with pytest.raises(KeyboardInterrupt):
-            stream(llama, who, ROWS, [1], path, block=7)
+            stream(llama, who, ROWS, [1], path)
     rows = ROWS[::-1] if change == "rows" else ROWS
     adapters = who[::-1] if change == "adapters" else who
     layers = [2] if change == "layers" else [1]
     place, dtype = "prompt" if change == "place" else "answer", torch.float16 if change == "dtype" else torch.float32
-    found = read(stream(llama, adapters, rows, layers, path, block=7, at=place, dtype=dtype))
+    found = read(stream(llama, adapters, rows, layers, path, at=place, dtype=dtype))
     assert torch.allclose(found.float(), llama.trace(adapters, rows, layers, at=place), atol=1e-2)
 
 

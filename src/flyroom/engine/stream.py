@@ -15,7 +15,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -25,7 +25,6 @@ from flyroom.types import BASE, AdapterRef, Engine, Place, Row, digest
 
 BLOCK = 4096  # rows in memory at once
 NAMES = {torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16"}  # the names of dtypes in safetensors
-Watch = Callable[[str, int, int, str], None]
 
 
 def stream(
@@ -37,8 +36,6 @@ def stream(
     *,
     at: Place = "answer",
     dtype: torch.dtype = torch.float32,
-    block: int = BLOCK,
-    watch: Watch | None = None,
 ) -> Path:
     """Write `Engine.trace` into a file, as "residuals", [rows, layers, width]. Returns the path of the file.
 
@@ -63,16 +60,12 @@ def stream(
             file.write(header)
         file.truncate(len(header) + (finished or 0) * size)
         file.seek(0, os.SEEK_END)
-        for start in range(finished or 0, len(rows), block):
-            if watch:
-                watch("trace", start, len(rows), "rows")
-            block_rows = slice(start, start + block)
+        for start in range(finished or 0, len(rows), BLOCK):
+            block_rows = slice(start, start + BLOCK)
             file.write(_bytes(engine.trace(adapters[block_rows], rows[block_rows], layers, at=at).to(dtype)))
             file.flush()
             os.fsync(file.fileno())  # the length of the file must be right also after a power cut
     part.replace(path)
-    if watch:
-        watch("trace", len(rows), len(rows), "")
     return path
 
 
