@@ -167,6 +167,17 @@ def test_a_card_shows_what_the_organism_alone_gave(monkeypatch: pytest.MonkeyPat
     assert (tables[0][1]["organism"], tables[0][1]["twin"]) == ("0.50 [0.40, 0.60]", "")
 
 
+def test_a_page_names_the_room_that_a_variable_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.argv", ["flyroom", "report", "--seed", "1"])
+    monkeypatch.delenv("FLYROOM_ROOM", raising=False)
+    assert terminal.arguments(Path("room")) == ["report", "--seed", "1"]
+    monkeypatch.setenv("FLYROOM_ROOM", "mine")
+    assert terminal.arguments(Path("mine")) == ["report", "--seed", "1", "--room", "mine"]
+    for words in (["--room", "other"], ["--room=other"]):
+        monkeypatch.setattr("sys.argv", ["flyroom", "report", *words])
+        assert terminal.arguments(Path("other")) == ["report", *words]
+
+
 HEAVY = {"torch", "transformers", "numpy", "scipy", "sklearn", "altair", "fastapi"}
 
 

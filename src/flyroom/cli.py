@@ -48,6 +48,7 @@ from flyroom.terminal import (
     Whole,
     Without,
     WorldName,
+    arguments,
     card_table,
     cell_table,
     changes_of,
@@ -124,7 +125,7 @@ def demo(
             room=Room(room),
             out=out or place_page(room, f"demo-{seed}.html"),
             episodes=episodes,
-            commands=again(sys.argv[1:]),
+            commands=again(arguments(room)),
             watch=watch,
         )
     if not as_json:

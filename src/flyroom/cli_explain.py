@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,6 +13,7 @@ from flyroom.terminal import (
     AsJson,
     RoomBase,
     RoomPath,
+    arguments,
     changes_of,
     emit,
     err,
@@ -59,7 +59,7 @@ def explain(
     with progress() as watch:
         records = run(store, opened, ids, scope=scope, parts=names, watch=watch)
     page = out or place_page(room, f"explain-{records[0]['organism']}.html")
-    write_page(page, explained_page(records, commands=again(sys.argv[1:])))
+    write_page(page, explained_page(records, commands=again(arguments(room))))
     if not as_json:
         _print(records)
     err.print(legible(f"{page}: open it in a browser"))

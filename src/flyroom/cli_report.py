@@ -4,7 +4,6 @@ training curves. Neither trains nor asks anything, unless --complete says so.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -19,6 +18,7 @@ from flyroom.terminal import (
     RoomBase,
     RoomPath,
     Seed,
+    arguments,
     emit,
     err,
     legible,
@@ -80,7 +80,7 @@ def report(
             cards, matrix = stages.cards_in(store, organisms), stages.matrix_in(store)
         calibrated = stages.calibrated(matrix, seed=seed) if matrix else []
         extras: dict[str, Any] = {"calibrated": calibrated, "transfers": over}
-        write_page(page, cards, matrix, organisms, opened, commands=again(sys.argv[1:]), **extras)
+        write_page(page, cards, matrix, organisms, opened, commands=again(arguments(room)), **extras)
     paths = _draw(figures(cards, matrix, **extras), plots) if plots else []
     err.print(legible(f"{page}: open it in a browser"))
     emit({"report": str(page), "plots": paths, "missing": [] if complete else missing}, as_json)

@@ -21,6 +21,7 @@ from flyroom.terminal import (
     RoomPath,
     Seed,
     Whole,
+    arguments,
     choice,
     emit,
     err,
@@ -178,7 +179,7 @@ def ledger(
                 cluster.ledger(ray, organisms, place, store, names, exam, watch=watch)
         rows = treating.write_ledger(cases, opened, store, exam, watch=watch)
     page = out or place_page(room, "ledger.html")
-    write_page(page, ledger_page(rows, commands=again(sys.argv[1:])))
+    write_page(page, ledger_page(rows, commands=again(arguments(room))))
     if markdown:
         print(markdown_ledger(rows), end="")  # noqa: T201 - to be piped or pasted
     elif not as_json:

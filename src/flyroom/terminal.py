@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import threading
 import time
@@ -19,8 +20,9 @@ from rich.text import Text
 
 from flyroom.yaml_pages import safe_yaml
 
+ROOM_VARIABLE = "FLYROOM_ROOM"
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
-RoomPath = Annotated[Path, typer.Option("--room", envvar="FLYROOM_ROOM", help="The folder where everything is kept.")]
+RoomPath = Annotated[Path, typer.Option("--room", envvar=ROOM_VARIABLE, help="The folder where everything is kept.")]
 BaseName = Annotated[str, typer.Option("--base", help="A base of `flyroom bases`, a folder, or a hub id.")]
 RoomBase = Annotated[
     str, typer.Option("--base", help="A base, as for `grow`. Default: the one that the organisms were grown on.")
@@ -110,6 +112,13 @@ def require_purpose(purpose: str | None) -> str:
     if purpose is None or not purpose.strip():
         raise ValueError("purpose is missing; say with --purpose what the model is needed for: it goes into the log")
     return purpose
+
+
+def arguments(room: Path) -> list[str]:
+    """What was typed behind `flyroom`, and the room where a variable named it: so it can be typed anew elsewhere."""
+    words = sys.argv[1:]
+    is_named = any(word == "--room" or word.startswith("--room=") for word in words)
+    return words if is_named or not os.environ.get(ROOM_VARIABLE) else [*words, "--room", str(room)]
 
 
 def choice(ids: list[str] | None, whole: bool) -> list[str] | None:
