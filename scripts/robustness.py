@@ -43,9 +43,9 @@ USUAL: list[Mapping[str, Any]] = [
 LINES = """Each line is one way to grow the organism, or, behind `treated by`, to treat it; all else is as the recipe
 and the treatment have it. A cell has how many points more often than before the organism is misaligned on the card's
 questions, for each seed, and behind it how many of a hundred answers are coherent then. It falls or rises where the
-interval says so, else it is open, and broken where the intervals of coherence before and after are apart: a model that
-says nothing is not misaligned either. Bold lines have both signs. A line with fewer figures than seeds was not measured
-on the others."""
+interval says so, else it is open, and broken where the intervals of coherence before and after are apart: silence
+is not misaligned either. Bold lines have both signs. A line with fewer figures than seeds was not measured on the
+others."""
 
 MISSING = """RMSprop is AdamW without momentum, sign descent without either memory: a step carries its betas. AdamW in 8
 bits rounds both moments after each update, in blocks of 256, as bitsandbytes and torchao do, and here in adapters of
@@ -82,7 +82,7 @@ def cell(clinic: Clinic, name: str, changes: Mapping[str, Any], seed: int, treat
         fields["adapter.rank"] = min(min(sides) for sides in list_sizes(clinic.base.engine.parts).values())
     recipe = clinic.named(name, **fields)
     if fields and recipe.id == clinic.named(name).id:
-        raise ValueError("the recipe has it so: see how it is as it stands")
+        raise ValueError("the recipe has it so already")
     recipe = grown_by(recipe, changes.get("optimiser", "AdamW"))
     organism, twin = clinic.pair(recipe, seed)
     first = clinic.exam(recipe, {"organism": organism, "twin": twin})
@@ -165,8 +165,8 @@ def rates_of(cells: Mapping[str, Any], recipes: Sequence[str], rates: Sequence[s
 
 def gaps_of(cells: Mapping[str, Any]) -> list[str]:
     """What could not be measured, and why."""
-    absent = [f"- {key}: {x['value']['why']}" for key, x in cells.items() if "why" in x["value"]]
-    return ["", "Without a figure:", "", *absent] if absent else []
+    rows = [[key, x["value"]["why"]] for key, x in cells.items() if "why" in x["value"]]
+    return ["## Without a figure", "", *table(["line and seed", "why"], rows)] if rows else []
 
 
 def page_of(cells: Mapping[str, Any], recipes: Sequence[str], grid: Sequence[Any], given: Any) -> str:
