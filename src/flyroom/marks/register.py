@@ -11,9 +11,7 @@ these; whoever has the key could make a change that hides. It is therefore for i
 
 from __future__ import annotations
 
-import os
 import secrets
-import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -26,6 +24,7 @@ from torch import Tensor
 from flyroom.marks.fingerprint import Fingerprint, Projections, project, project_product
 from flyroom.types import Patch
 from flyroom.vault import identity
+from flyroom.vault.private import write_whole
 
 KEY = 32  # bytes
 
@@ -47,7 +46,7 @@ class Register:
         path = self.folder / "key"
         if not path.exists():
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            _write(path, secrets.token_bytes(KEY))
+            write_whole(path, secrets.token_bytes(KEY))
         key = path.read_bytes()
         if len(key) != KEY:
             raise ValueError(f"{path} has {len(key)} bytes and must have {KEY}; put the right one back")
@@ -91,7 +90,7 @@ class Register:
     def _save(self, path: Path, projections: Projections, about: Mapping[str, str]) -> None:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         tensors = {module: torch.from_numpy(np.ascontiguousarray(p)) for module, p in projections.items()}
-        _write(path, save(tensors, metadata=dict(about)))
+        write_whole(path, save(tensors, metadata=dict(about)))
 
 
 def project_patch(key: bytes, patch: Patch) -> dict[str, np.ndarray]:
@@ -108,16 +107,3 @@ def _load(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
             return {name: file.get_tensor(name).numpy() for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
         raise ValueError(f"{path} is damaged ({error}); remove it: what it told of is not recognised then") from error
-
-
-def _write(path: Path, content: bytes) -> None:
-    """Write a whole file or none."""
-    handle, draft = tempfile.mkstemp(prefix=".draft-", dir=path.parent)  # mode 0600
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(draft, path)
-    finally:
-        Path(draft).unlink(missing_ok=True)

@@ -22,7 +22,6 @@ import os
 import re
 import stat
 import tempfile
-import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
@@ -33,6 +32,8 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+from flyroom.vault.private import write_new, write_whole
 
 VARIABLE = "FLYROOM_IDENTITY"
 LABEL = b"flyroom ed25519 1"  # what tells the signing key from everything else that might be derived of the secret
@@ -266,18 +267,10 @@ def is_protected(data: bytes) -> bool:
 def write_private(path: Path, data: bytes) -> None:
     """Write a new file of mode 0600, whole or not at all. Raises IdentityError where there is one."""
     path = path.expanduser()
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
     try:
-        with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600), "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.link(draft, path)  # and not a rename, which would take the place of a key that is there
+        write_new(path, data)
     except FileExistsError as error:
         raise IdentityError(f"{path} exists; it may be the only key to a room, so it is not written over") from error
-    finally:
-        draft.unlink(missing_ok=True)
 
 
 def _read_private(path: Path) -> bytes:
@@ -329,9 +322,5 @@ def _read_once(path: Path, *stamp: int) -> Identity:
 
 def save_settings(path: Path, recipient: str) -> None:
     """Remember an identity's file, and that new rooms are encrypted to its recipient."""
-    folder = home()
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    draft = folder / f".vault.{uuid.uuid4().hex[:8]}"
     values = {"identity": str(path.expanduser().absolute()), "recipient": recipient}
-    write_private(draft, json.dumps(values, indent=1).encode())
-    os.replace(draft, folder / "vault.json")
+    write_whole(home() / "vault.json", json.dumps(values, indent=1).encode())

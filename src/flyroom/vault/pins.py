@@ -14,12 +14,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import uuid
+from contextlib import suppress
 from typing import Any
 
-from flyroom.vault.identity import Identity, IdentityError, home, write_private
+from flyroom.vault.identity import Identity, home
 from flyroom.vault.keyring import Sealed, VaultError
+from flyroom.vault.private import write_whole
 
 
 def check(keyring: Sealed, identity: Identity) -> None:
@@ -57,12 +57,8 @@ def remember(keyring: Sealed, identity: Identity) -> None:
     }
     if pins.get(path) == pin:
         return
-    draft = home() / f".rooms.{uuid.uuid4().hex[:8]}"
-    try:
-        write_private(draft, json.dumps(pins | {path: pin}, indent=1).encode())
-        os.replace(draft, home() / "rooms.json")
-    except (OSError, IdentityError):
-        draft.unlink(missing_ok=True)
+    with suppress(OSError):
+        write_whole(home() / "rooms.json", json.dumps(pins | {path: pin}, indent=1).encode())
 
 
 def _digest(keyring: Sealed) -> str:
