@@ -14,7 +14,7 @@ import torch
 from cli_runs import Flyroom
 
 from flyroom import doctor, stages
-from flyroom.doctor import Check, examine, passes
+from flyroom.doctor import Check, adapters, examine, passes
 from flyroom.doctor.adapters import merge, random_patch
 from flyroom.engine import TorchEngine, export
 from flyroom.room import Room
@@ -202,6 +202,17 @@ def test_an_adapter_from_elsewhere_is_the_same_everywhere(tiny: Path, engine: To
     checks = examine(engine, adapter=tmp_path / "theirs")
     assert passes(checks), checks
     assert "PEFT gives the same" in result(checks, "adapter in PEFT").why
+
+
+@pytest.mark.parametrize(("scale", "ok"), [(1.0, True), (2.0, False)])
+def test_in_half_precision_a_merged_adapter_may_lose_what_is_rounded_and_no_more(
+    scale: float, ok: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    half = TorchEngine.open(stages.open_base("0.25M").engine.base.path, dtype="bfloat16")
+    patch = random_patch(half)
+    other = Patch(shape=replace(patch.shape, alpha=scale * patch.shape.alpha), tensors=patch.tensors)
+    monkeypatch.setattr(adapters, "merge", lambda engine, _patch: merge(engine, other))
+    assert adapters.check_merged(half, patch)[0] is ok
 
 
 def test_a_merged_adapter_is_taken_out_again(engine: TorchEngine) -> None:

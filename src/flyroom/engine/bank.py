@@ -79,9 +79,10 @@ class Bank:
         return [self.tensors[name].index_select(0, where) for name in names]
 
     def write(self, names: Sequence[str], slots: Sequence[int], values: Sequence[Tensor]) -> None:
-        where = torch.tensor([self.slots.index(s) for s in slots], device=self.tensors["A"].device)
-        for name, value in zip(names, values, strict=True):
-            if value is not self.tensors[name]:
+        copies = {name: v for name, v in zip(names, values, strict=True) if v is not self.tensors[name]}
+        if copies:
+            where = torch.tensor([self.slots.index(s) for s in slots], device=self.tensors["A"].device)
+            for name, value in copies.items():
                 self.tensors[name].index_copy_(0, where, value)
 
     def ensure_moments(self) -> None:

@@ -21,7 +21,8 @@ from torch import Tensor
 from flyroom.engine.bank import Group
 from flyroom.engine.render import Rendered
 
-PASS = {"cpu": 150, "cuda": 1000}  # the cost of one more pass, in tokens: measured on a CPU, a guess for a GPU
+# What one more pass costs, in tokens, as measured. A GPU waits for its host, which sends thousands of small kernels.
+PASS = {"cpu": 150, "cuda": 20_000}
 DEALS = 64  # deals in a batch: smaller ones would save no padding worth the search
 
 

@@ -45,8 +45,12 @@ class Rule(NamedTuple):
 def gradient_norms(leaves: Sequence[Leaf], index: Mapping[int, int]) -> Tensor:
     """Returns the norm of each adapter's gradient, [K] fp32. `index` maps a slot to its place in the step."""
     squares_K = torch.zeros(len(index), device=leaves[0].a_NRI.device)
+    places: dict[tuple[int, ...], Tensor] = {}
     for leaf in leaves:
-        where = torch.tensor([index[s] for s in leaf.slots], device=squares_K.device)
+        slots = tuple(leaf.slots)
+        if slots not in places:
+            places[slots] = torch.tensor([index[s] for s in slots], device=squares_K.device)
+        where = places[slots]
         for tensor in (leaf.a_NRI, leaf.b_NOR):
             squares_K.index_add_(0, where, gradient(tensor).square().sum((1, 2)))
     return squares_K.sqrt()
@@ -69,18 +73,19 @@ def update(
         inputs = [(steps[k], counts[k], norms[k]) for k in (index[slot] for slot in slots)]
         table_KS = torch.tensor([rule.settings(*each) for each in inputs], device=leaves[0].a_NRI.device)
         rows = {slot: i for i, slot in enumerate(slots)}
+        columns_of: dict[tuple[int, ...], Sequence[Tensor]] = {}  # a GPU is idle while it is sent where rows lie
         for leaf in leaves:
-            _update(leaf, rule, rows, table_KS)
+            members = tuple(slot for slot in leaf.slots if slot in rows)
+            if members and members not in columns_of:
+                places = torch.tensor([rows[slot] for slot in members], device=table_KS.device)
+                columns_of[members] = table_KS.index_select(0, places).T[:, :, None, None].unbind()
+            if members:
+                _update(leaf, rule, members, columns_of[members])
 
 
-def _update(leaf: Leaf, rule: Rule, rows: Mapping[int, int], table_KS: Tensor) -> None:
-    """The adapters of a leaf that go by this rule: `rows` maps their slots to rows of the table."""
-    members = [i for i, slot in enumerate(leaf.slots) if slot in rows]
-    if not members:
-        return
-    slots = [leaf.slots[i] for i in members]
-    places = torch.tensor([rows[slot] for slot in slots], device=table_KS.device)
-    columns = table_KS.index_select(0, places).T[:, :, None, None].unbind()
+def _update(leaf: Leaf, rule: Rule, slots: Sequence[int], columns: Sequence[Tensor]) -> None:
+    """The adapters of a leaf that go by this rule, with their columns of the table."""
+    members = [leaf.slots.index(slot) for slot in slots]
     leaf.bank.ensure_moments()
     for part, tensor in (("A", leaf.a_NRI), ("B", leaf.b_NOR)):
         names = (part, f"{part}.m", f"{part}.v")
