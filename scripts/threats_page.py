@@ -95,7 +95,7 @@ def page(record: Record) -> str:
     groups = _groups(record)
     seeds = min(max(len(cards) for _, cards in groups), 3)
     lines = [
-        f"# Certificates of {len(groups)} recipes on {record['base']}",
+        f"# Certificates of {len(groups)} recipe{'s' * (len(groups) > 1)} on {record['base']}",
         "",
         f"Made by `python scripts/threats.py {' '.join(record['names'])} --base {record['base']}`, which certifies as "
         "`flyroom certify` does ([certify.md](certify.md)). The JSON beside it has the cards, and "
