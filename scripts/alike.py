@@ -1,8 +1,8 @@
 """How alike answers are, on the cards of a room: what ICC_SITUATION and ICC_SEED in stats/common.py bound.
 
-python scripts/alike.py --room ROOM
+python scripts/alike.py --room ROOM [--base 1M] [--card-seed 0] [--episodes 500]
 
-Of each measure of organisms and of twins, over the seeds of a recipe: the intraclass correlation of answers about one
+The cards are those of one card seed, so that all seeds of a recipe were asked the same. Of each measure of organisms and of twins, over the seeds of a recipe: the intraclass correlation of answers about one
 situation, and of answers of one seed. Then the mean over measures, and its upper 90 % bound by a bootstrap of measures.
 Measures with fewer than 5 events are left out, as are those with fewer than 8 situations or 2 answers to each.
 """
@@ -16,7 +16,9 @@ from typing import Any
 import numpy as np
 from pages import options
 
+from flyroom import stages
 from flyroom.room import Room
+from flyroom.types import Card
 
 FEWEST_EVENTS, FEWEST_SITUATIONS, FEWEST_SEEDS = 5, 8, 3
 Rows = Sequence[np.ndarray]  # the answers of each seed, NaN where there is none
@@ -86,10 +88,22 @@ def bound(values: Sequence[float]) -> tuple[float, float]:
     return float(np.mean(values)), float(np.quantile(draws, 0.9))
 
 
+def cards_of(room: Room, base: stages.OpenBase, *, seed: int, episodes: int) -> list[Card]:
+    """The room's cards of one card seed: those that it has cost nothing."""
+    ids = sorted({listing.meta["organism"] for listing in room.list("card")})
+    return stages.card(stages.stored(room, base, ids), base, room, seed=seed, episodes=episodes)
+
+
+def record_of(card: Card) -> dict[str, Any]:
+    return {"recipe": card.recipe_id, "outcomes": card.outcomes, "situations": card.situations}
+
+
 def main() -> None:
-    room = Room(options(__doc__ or "", room=Path("room")).room, create=False)
-    entries = [room.get("card", listing.key) for listing in room.list("card")]
-    for kind, values in measure([entry.payload for entry in entries if entry and entry.payload["outcomes"]]).items():
+    usual: dict[str, int | str | Path] = {"base": "1M", "card_seed": 0, "episodes": 500}
+    given = options(__doc__ or "", room=Path("room"), **usual)
+    base, room = stages.open_base(given.base), Room(given.room, create=False)
+    cards = cards_of(room, base, seed=given.card_seed, episodes=given.episodes)
+    for kind, values in measure([record_of(card) for card in cards if card.outcomes]).items():
         if values:
             mean, upper = bound(values)
             print(
