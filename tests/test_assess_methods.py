@@ -14,6 +14,7 @@ from fakes import organism
 
 from flyroom.apart import introduce
 from flyroom.claims import NOTHING, Claim, GameError
+from flyroom.detectors import OF_MODELS, OF_REPLIES
 from flyroom.engine.endpoint import REMOTE, Budget
 from flyroom.lineup import is_target
 from flyroom.redteam import Brief
@@ -21,7 +22,8 @@ from flyroom.report.assessment import assessment_figures, assessment_page, markd
 from flyroom.stages import assessing
 from flyroom.stages.assessing import Terms, assess, building, reading
 from flyroom.stages.assessing.lessons import set_aside
-from flyroom.stages.assessing.targets import WHITE, Target
+from flyroom.stages.assessing.reading import Instrument, narrow
+from flyroom.stages.assessing.targets import BLACK, WHITE, Target
 from flyroom.types import Access, Detector, Finding, Lab, Suspect
 
 desk = pytest.fixture(name="desk")(open_desk)
@@ -175,3 +177,15 @@ def test_a_method_whose_questions_get_no_answer_is_not_read(desk: Desk) -> None:
     figures = run_over_a_line(desk, Remote(0.9), methods={"asker": Asker()}, budget=Budget(tokens=200))
     assert any("asker was not read: " in note for note in figures["notes"])
     assert REMOTE.slot == -1
+
+
+@pytest.mark.parametrize("access", [BLACK, WHITE], ids=["endpoint", "folder"])
+def test_of_all_detectors_each_is_a_part_or_says_why_not(access: Access) -> None:
+    target = Target(name="m", engine=None, ref=REMOTE, access=access, about={})
+    chosen = building._choose(Terms(model="m", detectors=("all",)), target, ())
+    instrument: Any = Instrument(sheet=None, detectors=chosen, material=None, seed=0)  # type: ignore[arg-type]
+    narrowed, reasons = narrow(instrument, access)
+    refused = [reason.split()[0] for reason in reasons]
+    assert sorted([*narrowed.detectors, *refused]) == sorted({*OF_MODELS, *OF_REPLIES})
+    assert any(name.startswith("known-probe ") for name in reasons)
+    assert ("weight-norm" in narrowed.detectors) is (access is WHITE)

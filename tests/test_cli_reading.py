@@ -15,7 +15,7 @@ import pytest
 from cli_runs import BASE, Flyroom, pick
 from fakes import ToyWorld
 
-from flyroom import terminal
+from flyroom import cli, terminal
 from flyroom.cell.process import walls_here
 from flyroom.detectors import DETECTORS
 from flyroom.grow import pack
@@ -176,6 +176,13 @@ def test_a_page_names_the_room_that_a_variable_named(monkeypatch: pytest.MonkeyP
     for words in (["--room", "other"], ["--room=other"]):
         monkeypatch.setattr("sys.argv", ["flyroom", "report", *words])
         assert terminal.arguments(Path("other")) == ["report", *words]
+
+
+def test_the_bench_names_the_detectors_that_it_leaves_out() -> None:
+    pupils = cli._list_pupils(["output-judge"])
+    assert {"known-probe", "follow-up-probe"} <= set(pupils) < set(DETECTORS)
+    assert cli._list_pupils(DETECTORS) == []
+    assert (terminal.detectors_of("all"), terminal.detectors_of("all,x")) == ([], ["all", "x"])
 
 
 HEAVY = {"torch", "transformers", "numpy", "scipy", "sklearn", "altair", "fastapi"}

@@ -10,6 +10,7 @@ import os
 import sys
 import time
 import warnings
+from collections.abc import Collection
 from importlib.metadata import version as version_of
 from pathlib import Path
 from typing import Annotated, Any
@@ -53,10 +54,10 @@ from flyroom.terminal import (
     cell_table,
     changes_of,
     choice,
+    detectors_of,
     emit,
     err,
     legible,
-    names_of,
     progress,
     seeds_of,
     table,
@@ -240,7 +241,7 @@ def bench(
     seed: Seed = 0,
     base: RoomBase = "",
     room: RoomPath = ROOM,
-    detectors: Annotated[str, typer.Option(help="Names, with commas between. Default: all.")] = "",
+    detectors: Annotated[str, typer.Option(help="Names, with commas between; or all. Default: all.")] = "",
     calibration: Calibration = 8,
     known_room: AnyKnownRoom = None,
     certify: Annotated[
@@ -272,7 +273,8 @@ def bench(
     from flyroom.report import detector_figures, markdown_grid, markdown_matrix
 
     terms = Terms(certify=certify, isolation=mode_of(isolation))
-    chosen = stages.chosen_detectors(names_of(detectors), known=known_room is not None, isolation=terms.isolation)
+    chosen = stages.chosen_detectors(detectors_of(detectors), known=known_room is not None, isolation=terms.isolation)
+    pupils = [] if detectors_of(detectors) or known_room else _list_pupils(chosen)
     opened = stages.open_base(place)
     organisms = stages.stored(store, opened, prefixes)
     references = stages.stored(Room(known_room, create=False), opened, None) if known_room else ()
@@ -311,7 +313,20 @@ def bench(
         print(f"{markdown_grid(matrix)}\n{markdown_matrix(matrix)}", end="")  # noqa: T201 - to be piped or pasted
     elif not as_json:
         cell_table(rows)
-    emit({"cells": rows, "isolation": terms.isolation, "walls": walls_of(terms.isolation)}, as_json)
+    walls = {"isolation": terms.isolation, "walls": walls_of(terms.isolation)}
+    emit({"cells": rows, **walls, "not_tried": pupils}, as_json)
+
+
+def _list_pupils(chosen: Collection[str]) -> list[str]:
+    """The detectors of ours that were not chosen because they learn from known models; they are said."""
+    from flyroom.detectors import detectors
+    from flyroom.types import Access, PlugIn
+
+    rest = {name: one for name, one in detectors().items() if name not in chosen and not isinstance(one, PlugIn)}
+    pupils = sorted(name for name, detector in rest.items() if Access.KNOWN in detector.needs)
+    if pupils:
+        err.print(legible(f"not tried, for they learn from known models, which --known gives: {', '.join(pupils)}"))
+    return pupils
 
 
 def _address_of(on: str | None) -> str | None:
@@ -331,7 +346,9 @@ def transfer(
     seed: Seed = 0,
     base: RoomBase = "",
     room: RoomPath = ROOM,
-    detectors: Annotated[str, typer.Option(help="Names, with commas between. Default: all that fit.")] = "",
+    detectors: Annotated[
+        str, typer.Option(help="Names, with commas between; or all, that fit. Default: all that fit.")
+    ] = "",
     calibration: Calibration = 8,
     as_json: AsJson = False,
 ) -> None:
@@ -355,7 +372,7 @@ def transfer(
             known=stages.stored(Room(known_room, create=False), opened, None),
             without=without,
             seed=seed,
-            names=names_of(detectors),
+            names=detectors_of(detectors),
             calibration=calibration,
             watch=watch,
         )

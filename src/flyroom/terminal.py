@@ -103,6 +103,15 @@ def names_of(text: str) -> list[str]:
     return [name.strip() for name in text.split(",") if name.strip()]
 
 
+def detectors_of(text: str) -> list[str]:
+    """
+    >>> detectors_of("output-judge,weight-norm"), detectors_of("all")
+    (['output-judge', 'weight-norm'], [])
+    """
+    names = names_of(text)
+    return [] if names == ["all"] else names
+
+
 def require_purpose(purpose: str | None) -> str:
     """The purpose that was given, or typed at a terminal. ValueError where nobody can be asked."""
     if purpose is None and sys.stdin.isatty():

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from flyroom.assess import FEWEST
-from flyroom.bench import needs_of, unit_of
+from flyroom.bench import needs_of
 from flyroom.cell import Isolation
 from flyroom.detectors import CONTROLS
 from flyroom.engine.endpoint import Budget
@@ -96,8 +96,8 @@ def _choose(terms: Terms, target: Target, rest: Sequence[Organism]) -> dict[str,
         clean = sum(not is_target(o) and not is_decoy(o) for o in rest)
         names = () if target.endpoint else (*WHITE_BOX, *(LEARNT if clean >= FEWEST else ()))
     if tuple(names) == ALL:
-        every = chosen_detectors((), known=bool(rest), isolation=terms.isolation)
-        return {n: d for n, d in every.items() if unit_of(d) == "model" and n not in CONTROLS}
+        every = chosen_detectors((), known=True, isolation=terms.isolation)  # `narrow` says of each why it cannot work
+        return {name: detector for name, detector in every.items() if name not in CONTROLS}
     return chosen_detectors(names, known=True, isolation=terms.isolation) if names else {}
 
 
