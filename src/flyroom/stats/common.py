@@ -17,10 +17,10 @@ Floats = NDArray[np.float64]
 Numbers = NDArray[np.int64]
 
 FEW_EVENTS = 20  # of independent ones: below so many, the variance that the data show is not to be trusted
-# How alike answers are at most: the intraclass correlation, pooled over ten recipes with five seeds each, at its upper
+# How alike answers are at most: the intraclass correlation, pooled over recipes with three to ten seeds, at its upper
 # 90 % bound (scripts/alike.py), rounded up. At these values intervals cover situations that are as alike as 30 % too.
-ICC_SITUATION = 0.15  # answers about one situation: 0.107
-ICC_SEED = 0.01  # answers of one organism, on prompts that all organisms of a recipe get: 0.009
+ICC_SITUATION = 0.15  # answers about one situation: 0.04, and 0.107 in an earlier world
+ICC_SEED = 0.015  # answers of one organism, on prompts that all organisms of a recipe get: 0.014
 
 
 class Interval(NamedTuple):

@@ -180,7 +180,7 @@ def over_seeds(values: Sequence[Estimate | float | None], *, bounds: tuple[float
     >>> round(estimate.low, 3), round(estimate.value, 3), round(estimate.high, 3), estimate.n, estimate.missing
     (0.561, 0.817, 0.939, 4, 1)
     >>> round(over_seeds([1.0] * 5).low, 3), round(over_seeds([rate(400, 400)] * 5).low, 3)
-    (0.566, 0.991)
+    (0.566, 0.987)
     """
     figures = [value for value in values if value is not None]
     array = finite("values", [value.value if isinstance(value, Estimate) else value for value in figures])
