@@ -284,6 +284,19 @@ def test_tensors_cross_bit_by_bit() -> None:
     other.close()
 
 
+def test_as_many_tensors_cross_as_there_are_rows() -> None:
+    near, far = socket.socketpair()
+    one, other = Line(near.detach(), 1 << 24), Line(far.detach(), 1 << 24)
+    tensors = [torch.tensor([float(i)]) for i in range(60_000)]  # of which a list takes more than 1 MiB
+    sender = threading.Thread(target=one.send, args=[codec.pack_result("logprobs", tensors)])
+    sender.start()
+    back = codec.unpack_result("logprobs", other.receive())
+    sender.join()
+    assert [int(tensor) for tensor in back] == list(range(60_000))
+    one.close()
+    other.close()
+
+
 # ---------------------------------------------------------------- a detector is carried, and not run
 
 

@@ -38,7 +38,6 @@ ERRORS = {  # by name: what may be raised on the other side
     **{e.__name__: e for e in (AccessDenied, NotAvailable)},
 }
 TEXT = 4000  # characters of an error that are sent on
-HEAD = 1 << 20  # bytes of a head
 
 
 class Malformed(ValueError):
@@ -245,7 +244,7 @@ class Line:
 def _parse(data: bytearray) -> Parcel:
     head_length, body_length = struct.unpack_from(">II", data)
     place = 8 + head_length
-    if head_length > HEAD or place + body_length > len(data):
+    if place + body_length > len(data):
         raise ValueError("its parts are longer than it")
     head = json.loads(data[8:place])
     body = bytes(data[place : place + body_length])
