@@ -222,7 +222,7 @@ def test_what_is_not_a_room_is_refused(tmp_path: Path):
     with pytest.raises(RoomError, match=r"is not a room: it holds other files \(thesis.tex\)"):
         Room(tmp_path).list()
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
-    with pytest.raises(RoomError, match="Not a directory"):
+    with pytest.raises(RoomError, match="it must be a folder, and a file is in its place"):
         Room(tmp_path / "thesis.tex").list()
 
 
