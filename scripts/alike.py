@@ -2,10 +2,10 @@
 
 python scripts/alike.py --room ROOM [--base 1M] [--card-seed 0] [--episodes 500]
 
-The cards are those of one card seed, so that all seeds of a recipe were asked the same. Of each measure of organisms and
-of twins, over the seeds of a recipe: the intraclass correlation of answers about one situation, and of answers of one
-seed. Then the mean over measures, and its upper 90 % bound by a bootstrap of measures. Measures with fewer than 5 events
-are left out, as are those with fewer than 8 situations or 2 answers to each.
+The cards are those of one card seed, so that all seeds of a recipe were asked the same. Of each measure of organisms
+and of twins, over the seeds of a recipe: the intraclass correlation of answers about one situation, and of answers of
+one seed. Then the mean over measures, and its upper 90 % bound by a bootstrap of measures. Measures with fewer than 5
+events are left out, as are those with fewer than 8 situations or 2 answers to each.
 """
 
 from __future__ import annotations
