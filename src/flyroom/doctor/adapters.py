@@ -22,7 +22,7 @@ from flyroom.types import BASE, LoRA, Patch
 
 # The standard deviation of a random B, by the bytes of a weight: loud enough to be heard through rounding.
 LOUD = {4: 0.02, 2: 1.0}
-ROUNDING = 0.25  # of what an adapter changes, its sum with the weights may lose where they are kept in half precision
+ROUNDING = 0.25  # of what an adapter changes, as much as another way of adding it may round off in half precision
 
 
 class Case(NamedTuple):
@@ -72,6 +72,16 @@ def _scores(engine: TorchEngine, patch: Patch) -> list[Tensor]:
         engine.free([adapter])
 
 
+def _allowance(engine: TorchEngine, scores: list[Tensor]) -> float:
+    """By how much an adapter's log-probabilities may differ where it is added in another way: in half precision the sum
+    is rounded elsewhere, so a part of what it changes may be lost.
+    """
+    if _bytes(engine) >= 4:
+        return tolerance(engine)
+    effect = farthest(scores, engine.logprobs([BASE] * 2, rows_of(engine)))
+    return max(tolerance(engine), ROUNDING * effect)
+
+
 def _differs(engine: TorchEngine, patch: Patch) -> Answer:
     difference = farthest(_scores(engine, patch), engine.logprobs([BASE] * 2, rows_of(engine)))
     if difference <= 1e-6:
@@ -88,16 +98,14 @@ def _in_crowd(engine: TorchEngine, patch: Patch) -> Answer:
 
 
 def check_merged(engine: TorchEngine, patch: Patch) -> Answer:
-    """Whether the base answers alike with the adapter in its weights and with the adapter beside it. Where weights are
-    kept in half precision their sum is rounded, so a part of what the adapter changes may be lost.
-    """
+    """Whether the base answers alike with the adapter in its weights and with the adapter beside it."""
     if patch.prompt or any(key.split(".")[2] in OF_LAYERS for key in patch.tensors):
         return None, "it is a system message or a steering vector, which cannot be merged into weights"
-    alone, base = _scores(engine, patch), engine.logprobs([BASE] * 2, rows_of(engine))
+    alone = _scores(engine, patch)
+    allowance = _allowance(engine, alone)
     with merge(engine, patch):
         difference = farthest(alone, engine.logprobs([BASE] * 2, rows_of(engine)))
-    rounding = ROUNDING * farthest(alone, base) if _bytes(engine) < 4 else 0.0
-    if difference > max(tolerance(engine), rounding):
+    if difference > allowance:
         return False, f"merged into the weights, a log-probability differs by {difference:.2g}"
     return True, f"merged into the weights, log-probabilities differ by {difference:.2g} at most"
 
@@ -152,6 +160,7 @@ def _in_peft(engine: TorchEngine, case: Case) -> Answer:
     if case.folder is not None and not (case.folder / "adapter_config.json").is_file():
         return None, f"{case.folder} is no PEFT folder"
     ours = _scores(engine, case.patch)
+    allowance = _allowance(engine, ours)
     with tempfile.TemporaryDirectory() as place:
         folder = case.folder or export(case.patch, engine.base, Path(place) / "a", prefix=engine.parts.prefix)
         model: Any = PeftModel.from_pretrained(engine.parts.model, folder).eval()  # pyright: ignore[reportArgumentType]
@@ -161,7 +170,7 @@ def _in_peft(engine: TorchEngine, case: Case) -> Answer:
         model.unload()
         engine.parts.model.requires_grad_(False)
     difference = farthest(ours, theirs)
-    if difference > tolerance(engine):
+    if difference > allowance:
         return False, f"PEFT gives log-probabilities that differ by {difference:.2g}"
     return True, f"PEFT gives the same log-probabilities; they differ by {difference:.2g} at most"
 
