@@ -27,7 +27,7 @@ from flyroom.types import Optimiser, Step
 EPS = 1e-8
 
 
-class Remembered(NamedTuple):
+class Memory(NamedTuple):
     """The weights of some adapters and their moments, [N, .., ..] each. A rule writes into all three."""
 
     w: Tensor
@@ -39,7 +39,7 @@ class Rule(NamedTuple):
     """An optimiser: the numbers that one adapter's update needs, and the update of many adapters at once."""
 
     settings: Callable[[Step, int, float], list[float]]
-    update: Callable[[Remembered, Tensor, Sequence[Tensor]], None]
+    update: Callable[[Memory, Tensor, Sequence[Tensor]], None]
 
 
 def gradient_norms(leaves: Sequence[Leaf], index: Mapping[int, int]) -> Tensor:
@@ -76,11 +76,12 @@ def update(
         columns_of: dict[tuple[int, ...], Sequence[Tensor]] = {}  # a GPU is idle while it is sent where rows lie
         for leaf in leaves:
             members = tuple(slot for slot in leaf.slots if slot in rows)
-            if members and members not in columns_of:
+            if not members:
+                continue
+            if members not in columns_of:
                 places = torch.tensor([rows[slot] for slot in members], device=table_KS.device)
                 columns_of[members] = table_KS.index_select(0, places).T[:, :, None, None].unbind()
-            if members:
-                _update(leaf, rule, members, columns_of[members])
+            _update(leaf, rule, members, columns_of[members])
 
 
 def _update(leaf: Leaf, rule: Rule, slots: Sequence[int], columns: Sequence[Tensor]) -> None:
@@ -89,7 +90,7 @@ def _update(leaf: Leaf, rule: Rule, slots: Sequence[int], columns: Sequence[Tens
     leaf.bank.ensure_moments()
     for part, tensor in (("A", leaf.a_NRI), ("B", leaf.b_NOR)):
         names = (part, f"{part}.m", f"{part}.v")
-        memory = Remembered(*leaf.bank.take(names, slots))
+        memory = Memory(*leaf.bank.take(names, slots))
         g = gradient(tensor)
         rule.update(memory, g if len(members) == len(leaf.slots) else g[members], columns)
         leaf.bank.write(names, slots, memory)
@@ -107,7 +108,7 @@ def _set_adamw(step: Step, count: int, norm: float) -> list[float]:
     return [_clip(step, norm), decay, keep_m, 1 - keep_m, keep_v, 1 - keep_v, size, correction]
 
 
-def _adamw(memory: Remembered, gradient: Tensor, columns: Sequence[Tensor]) -> None:
+def _adamw(memory: Memory, gradient: Tensor, columns: Sequence[Tensor]) -> None:
     w, m, v = memory
     clip, decay, keep_m, add_m, keep_v, add_v, size, correction = columns
     g = gradient * clip
@@ -117,7 +118,7 @@ def _adamw(memory: Remembered, gradient: Tensor, columns: Sequence[Tensor]) -> N
     w.sub_((m / v.sqrt().div_(correction).add_(EPS)).mul_(size))
 
 
-def _adamw_8bit(memory: Remembered, gradient: Tensor, columns: Sequence[Tensor]) -> None:
+def _adamw_8bit(memory: Memory, gradient: Tensor, columns: Sequence[Tensor]) -> None:
     _adamw(memory, gradient, columns)
     memory.m.copy_(round_to_eight_bits(memory.m, signed=True))
     memory.v.copy_(round_to_eight_bits(memory.v, signed=False))
@@ -127,7 +128,7 @@ def _set_sgd(step: Step, _count: int, norm: float) -> list[float]:
     return [_clip(step, norm), step.weight_decay, step.betas[0], step.lr]
 
 
-def _sgd(memory: Remembered, gradient: Tensor, columns: Sequence[Tensor]) -> None:
+def _sgd(memory: Memory, gradient: Tensor, columns: Sequence[Tensor]) -> None:
     w, m, _ = memory
     clip, decay, keep, size = columns
     m.mul_(keep).add_(gradient * clip).add_(w * decay)
