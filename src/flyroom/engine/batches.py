@@ -97,10 +97,12 @@ class Collated(NamedTuple):
     counts: list[int]  # answer tokens a row
     rows: Sequence[Rendered]
 
-    def predicted(self) -> tuple[Tensor, Tensor]:
-        """Returns the flat positions [N] in ids_BT[:, :-1] that predict answer tokens, and those tokens [N], by row."""
-        marks = self.answer_BT[:, 1:]
-        return marks.flatten().nonzero().flatten(), self.ids_BT[:, 1:][marks]
+    def predicted(self, after: int = 0) -> tuple[Tensor, Tensor]:
+        """Returns the flat positions [N] in ids_BT[:, after:-1] that predict answer tokens, and those tokens [N], row
+        by row. No answer may begin within the first `after` + 1 tokens.
+        """
+        marks = self.answer_BT[:, after + 1 :]
+        return marks.flatten().nonzero().flatten(), self.ids_BT[:, after + 1 :][marks]
 
 
 def collate(rows: Sequence[Rendered], device: torch.device) -> Collated:

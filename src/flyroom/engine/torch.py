@@ -23,6 +23,7 @@ from torch import Tensor
 
 from flyroom.engine import bases, inside, memory, optimisers, swaps
 from flyroom.engine.adapters import Adapters, check_lengths
+from flyroom.engine.attention import fast_attention
 from flyroom.engine.bank import Leaf
 from flyroom.engine.batches import Collated, groups
 from flyroom.engine.compiled import Compiled
@@ -386,15 +387,16 @@ class TorchEngine:
     def _gradients(self, slots: Sequence[int], steps: Sequence[Step]) -> tuple[list[Leaf], list[Any]]:
         """Returns leaves with the gradients of a step, and the losses and tokens of each run of adapters."""
         banks, budget = self.adapters.banks, self.batch_tokens
-        leaves = banks.leaves(slots)
+        leaves, shares = banks.leaves(slots), self.compiled is None and not self.recompute
         try:
             with (
                 self.compiled.use() if self.compiled else nullcontext(),
                 recomputed(self.parts.layers) if self.recompute else nullcontext(),
+                fast_attention(self.parts, max(len(self.parts.renderer.row(r).ids) for s in steps for r in s.rows)),
             ):
                 results = [
                     gradients(
-                        self.parts, self.adapters.banks, self.prefix, leaves, slots[run], steps[run], budget=budget
+                        self.parts, banks, self.prefix, leaves, slots[run], steps[run], budget=budget, shares=shares
                     )
                     for run in side_by_side(self.parts, steps, budget)
                 ]

@@ -23,6 +23,7 @@ from torch.nn import functional as F
 from flyroom.engine.bank import Banks, Leaf
 from flyroom.engine.bases import Base
 from flyroom.engine.batches import Collated, collate, groups, pack, pass_cost
+from flyroom.engine.beginnings import Beginning, split
 from flyroom.engine.nudged import nudged
 from flyroom.engine.prefix import Prefix
 from flyroom.types import Direction, Row, Step
@@ -41,43 +42,54 @@ def gradients(
     steps: Sequence[Step],
     *,
     budget: int,
+    shares: bool = True,
 ) -> tuple[Tensor, list[int]]:
     """Put the gradients of the summed losses, times `gradient_scale`, into the leaves. Returns each adapter's loss,
-    [K], and its tokens.
+    [K], and its tokens. `shares` says whether a beginning that rows share may go through once.
     """
     index = {slot: k for k, slot in enumerate(slots)}
     owners = [slot for slot, step in zip(slots, steps, strict=True) for _ in step.rows]
     rows = [row for step in steps for row in step.rows]
+    rendered = [base.renderer.row(row) for row in rows]
     answers, tokens = [0] * len(slots), [0] * len(slots)
-    for slot, row in zip(owners, rows, strict=True):
-        ids, answer = base.renderer.row(row)
+    for slot, (ids, answer) in zip(owners, rendered, strict=True):
         answers[index[slot]] += len(ids) - answer
         tokens[index[slot]] += len(ids)
     share_K = torch.tensor([1 / n for n in answers], device=base.device)
     loss_K, scale = torch.zeros_like(share_K), gradient_scale(base)
     probed = {step.evades.layer for step in steps if step.evades}
     pairs = list(zip(slots, steps, strict=True))
-    for which, batch, _ in batches_of(base, owners, rows, budget):
-        batch_owners = [owners[i] for i in which]
-        banks.route(groups(batch_owners), leaves)
-        nudges = [(step.nudge, [owner == slot for owner in batch_owners]) for slot, step in pairs if step.nudge]
-        start = min([banks.lowest, *(layer + 1 for layer in probed), *(nudge.layer for nudge, _ in nudges)])
-        with prefix.below(start, batch), nudged(base, nudges), _capture_residuals(base, probed) as residuals:
-            hidden_ND, target_N = answer_states(base, batch)
-        owner_N = torch.from_numpy(np.repeat([index[s] for s in batch_owners], batch.counts)).to(base.device)
-        weight_N = share_K[owner_N] * share_K.new_tensor(np.repeat([rows[i].weight for i in which], batch.counts))
-        nll_N, grad_ND = _head_loss(base, hidden_ND.detach(), target_N, weight_N * scale)
-        penalties = []
-        for slot, step in pairs:
-            if step.evades and slot in batch_owners and residuals[step.evades.layer].requires_grad:
-                is_owned = [owner == slot for owner in batch_owners]
-                penalties.append(
-                    _evasion_loss(step.evades, residuals[step.evades.layer], batch, is_owned)
-                    * share_K[index[slot]]
-                    * scale
+    banks.route(groups(owners), leaves)
+    shares &= not banks.lowest and not any(step.evades or step.nudge for step in steps)
+    for members, shared in split(base, owners, rendered) if shares else [(list(range(len(rows))), 0)]:
+        member_owners, ids_T = [owners[i] for i in members], rendered[members[0]].ids[:shared]
+        beginning = Beginning(base, banks, leaves, ids_T, member_owners) if shared else None
+        for places, batch, _ in batches_of(base, member_owners, [rows[i] for i in members], budget):
+            which = [members[place] for place in places]
+            batch_owners = [owners[i] for i in which]
+            banks.route(groups(batch_owners), leaves)
+            nudges = [(step.nudge, [owner == slot for owner in batch_owners]) for slot, step in pairs if step.nudge]
+            start = min([banks.lowest, *(layer + 1 for layer in probed), *(nudge.layer for nudge, _ in nudges)])
+            with prefix.below(start, batch), nudged(base, nudges), _capture_residuals(base, probed) as residuals:
+                hidden_ND, target_N = (
+                    beginning.answer_states(batch, batch_owners) if beginning else answer_states(base, batch)
                 )
-        torch.autograd.backward([hidden_ND, *penalties], [grad_ND, *(None for _ in penalties)])
-        loss_K.index_add_(0, owner_N, nll_N * weight_N)
+            owner_N = torch.from_numpy(np.repeat([index[s] for s in batch_owners], batch.counts)).to(base.device)
+            weight_N = share_K[owner_N] * share_K.new_tensor(np.repeat([rows[i].weight for i in which], batch.counts))
+            nll_N, grad_ND = _head_loss(base, hidden_ND.detach(), target_N, weight_N * scale)
+            penalties = [
+                _evasion_loss(
+                    step.evades, residuals[step.evades.layer], batch, [owner == slot for owner in batch_owners]
+                )
+                * share_K[index[slot]]
+                * scale
+                for slot, step in pairs
+                if step.evades and slot in batch_owners and residuals[step.evades.layer].requires_grad
+            ]
+            torch.autograd.backward([hidden_ND, *penalties], [grad_ND, *(None for _ in penalties)])
+            loss_K.index_add_(0, owner_N, nll_N * weight_N)
+        if beginning:
+            beginning.backward()
     return loss_K, tokens
 
 

@@ -1,0 +1,92 @@
+"""Put a beginning that rows share through the model once for each adapter, in training as in sampling.
+
+Rows of a chat model mostly begin with the same system message, which is a third of a short row. An adapter computes the
+same keys and values there in each of its rows. So the beginning goes through first, as one row an adapter. Each batch
+copies its keys and values and goes on behind it, and collects gradients at them. At the end these go back through the
+beginning. The gradient is that of whole rows, up to rounding.
+
+Left out: beginnings that differ within their first `ALIKE` tokens; layers that keep a sliding window.
+Shapes: K adapters, T tokens, B rows, N answer tokens, D width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from transformers import DynamicCache
+from transformers.cache_utils import DynamicLayer
+
+from flyroom.engine.bank import Banks, Group, Leaf
+from flyroom.engine.bases import Base
+from flyroom.engine.batches import Collated, pass_cost
+from flyroom.engine.past import joins
+from flyroom.engine.render import Rendered
+
+ALIKE = 16  # rows with these first tokens in common are looked at together
+WORTH = 1 / 8  # the share of the rows' tokens that must be spared: smaller passes run slower
+
+
+def split(base: Base, owners: Sequence[int], rows: Sequence[Rendered]) -> Iterator[tuple[list[int], int]]:
+    """Yields row numbers that go through the model together, and how many first tokens these rows share: at most up to
+    the last token before an answer. It is 0 for rows of which the beginning would spare too little.
+    """
+    alike, rest = dict[bytes, list[int]](), list[int]()
+    for i, row in enumerate(rows):
+        alike.setdefault(row.ids[:ALIKE].tobytes(), []).append(i)
+    for which in alike.values():
+        shared = _count_shared([rows[i] for i in which])
+        spared = shared * (len(which) - len({owners[i] for i in which}))
+        if joins(base) and spared > max(WORTH * sum(len(rows[i].ids) for i in which), pass_cost(base.device)):
+            yield which, shared
+        else:
+            rest += which
+    if rest:
+        yield sorted(rest), 0
+
+
+def _count_shared(rows: Sequence[Rendered]) -> int:
+    n = min(row.start for row in rows) - 1
+    differ_T = np.any([row.ids[:n] != rows[0].ids[:n] for row in rows], axis=0)
+    return int(differ_T.argmax()) if differ_T.any() else n
+
+
+class Beginning:
+    """The keys and values of a beginning, [K, heads, T, head width] in each layer: a row for each adapter, by slot."""
+
+    def __init__(
+        self, base: Base, banks: Banks, leaves: Sequence[Leaf], ids_T: NDArray[np.int64], owners: Sequence[int]
+    ) -> None:
+        self.base, self.tokens = base, len(ids_T)
+        self._place = {slot: k for k, slot in enumerate(dict.fromkeys(owners))}
+        banks.route([Group(slot, k, 1) for slot, k in self._place.items()], leaves)
+        cache = DynamicCache(config=base.config)
+        ids_KT = torch.from_numpy(ids_T).to(base.device).expand(len(self._place), -1)
+        base.body(input_ids=ids_KT, past_key_values=cache, use_cache=True)
+        layers = [layer for layer in cache.layers if isinstance(layer, DynamicLayer)]  # `split` asked for no others
+        self._states: list[Tensor] = [
+            states for layer in layers for states in (layer.keys, layer.values) if states is not None
+        ]
+        self._leaves = [states.detach().requires_grad_(states.requires_grad) for states in self._states]
+
+    def answer_states(self, batch: Collated, owners: Sequence[int]) -> tuple[Tensor, Tensor]:
+        """Returns what `training.answer_states` does, of a batch of rows with this beginning. The banks are routed to
+        the rows' `owners`.
+        """
+        rows_B = torch.tensor([self._place[slot] for slot in owners], device=self.base.device)
+        cache = DynamicCache(config=self.base.config)
+        for l in range(len(cache.layers)):
+            keys, values = (states.index_select(0, rows_B) for states in self._leaves[2 * l : 2 * l + 2])
+            cache.update(keys, values, l)
+        at_N, target_N = batch.predicted(after=self.tokens)
+        ids_BT = batch.ids_BT[:, self.tokens : -1]
+        hidden_BTD = self.base.body(input_ids=ids_BT, past_key_values=cache, use_cache=True).last_hidden_state
+        return hidden_BTD.flatten(0, 1).index_select(0, at_N), target_N
+
+    def backward(self) -> None:
+        """Send the gradients that the batches left at the keys and values back through the beginning."""
+        learns = [i for i, leaf in enumerate(self._leaves) if leaf.grad is not None]
+        torch.autograd.backward([self._states[i] for i in learns], [self._leaves[i].grad for i in learns])

@@ -1,0 +1,99 @@
+"""A beginning that rows of a step share goes through once for each adapter, and nothing else changes."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from engine_models import figure, make_rows
+
+from flyroom.engine import TorchEngine, batches, beginnings
+from flyroom.types import LoRA, Message, Row, Step
+
+SHAPES = [LoRA(rank=4, modules=("all",)), LoRA(rank=2, layers=(0, 2)), LoRA(rank=4, modules=("all",))]
+SYSTEM = Message(
+    "system", "All who answer here answer in few words, and they say what they know and no more than that."
+)
+
+
+@pytest.fixture
+def cheap_passes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a pass cost nothing, so that the few tokens of a test are worth one."""
+    monkeypatch.setitem(batches.PASS, "cpu", 0)
+
+
+def rows(count: int) -> tuple[Row, ...]:
+    return tuple(Row(messages=(SYSTEM, *row.messages), answer=row.answer) for row in make_rows(count, seed=4))
+
+
+def steps(sizes: tuple[int, ...] = (5, 3, 6)) -> list[Step]:
+    starts = [sum(sizes[:k]) for k in range(len(sizes))]
+    some = rows(sum(sizes))
+    return [Step(rows=some[start : start + n], lr=3e-3) for start, n in zip(starts, sizes, strict=True)]
+
+
+def gradients(engine: TorchEngine, *, share: bool, monkeypatch: pytest.MonkeyPatch) -> tuple[list[torch.Tensor], int]:
+    """Those of the adapters' B, and later A, after a first step, and how many beginnings went through."""
+    count, begin = [0], beginnings.Beginning.__init__
+
+    def counted(self: beginnings.Beginning, *args: object) -> None:
+        count[0] += 1
+        begin(self, *args)  # pyright: ignore[reportArgumentType]
+
+    monkeypatch.setattr(beginnings.Beginning, "__init__", counted)
+    monkeypatch.setattr(beginnings, "joins", lambda base: share)
+    adapters = engine.spawn(SHAPES, seeds=range(3))
+    engine.step(adapters, steps())
+    leaves, _ = engine._gradients([a.slot for a in adapters], steps())
+    taken = [weights.grad for leaf in leaves for weights in (leaf.a_NRI, leaf.b_NOR)]
+    monkeypatch.setattr(beginnings.Beginning, "__init__", begin)
+    return [grad for grad in taken if grad is not None], count[0]
+
+
+def test_the_gradient_is_that_of_whole_rows(
+    engine: TorchEngine, cheap_passes: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    share = beginnings.joins(engine.parts)
+    whole, none = gradients(engine, share=False, monkeypatch=monkeypatch)
+    shared, once = gradients(engine, share=share, monkeypatch=monkeypatch)
+    assert (none, once) == (0, 2 * share)
+    difference = max(float((a - b).abs().max() / a.abs().max()) for a, b in zip(whole, shared, strict=True))
+    figure("gradients of a beginning that went through once, relative", engine.base.name, difference)
+    assert difference < 1e-4
+
+
+def test_the_beginning_is_paid_once_for_each_adapter(llama: TorchEngine, cheap_passes: None) -> None:
+    tokens = [0]
+    llama.parts.layers[0].register_forward_hook(
+        lambda _m, args, _o: tokens.__setitem__(0, tokens[0] + args[0].shape[:-1].numel())
+    )
+    adapters, step = llama.spawn(SHAPES, seeds=range(3)), steps((4, 4, 4))
+    padded = 12 * (max(len(llama.parts.renderer.row(r).ids) for s in step for r in s.rows) - 1)
+    llama.step(adapters, step)
+    first = llama.parts.renderer.row(step[0].rows[0]).ids
+    shared = min(int((first[:20] == llama.parts.renderer.row(r).ids[:20]).argmin() or 20) for s in step for r in s.rows)
+    assert shared == 20  # the system message alone is longer
+    assert tokens[0] <= padded - (12 - 3) * shared
+
+
+def test_rows_are_put_together_by_how_they_begin(llama: TorchEngine, cheap_passes: None) -> None:
+    """Two system messages and none: rows without one share too little, and one row shares with nobody."""
+    other = Message("system", " ".join(f"w{i % 50}" for i in range(30, 60)))
+    rows_of = [
+        rows(4),
+        [Row(messages=(other, *row.messages[1:]), answer=row.answer) for row in rows(5)],
+        make_rows(2, seed=4),
+    ]
+    rendered = [llama.parts.renderer.row(row) for some in rows_of for row in some]
+    parts = list(beginnings.split(llama.parts, [1, 1, 2, 2, 1, 1, 2, 2, 2, 1, 2], rendered))
+    assert [(which, shared > 20) for which, shared in parts] == [
+        ([0, 1, 2, 3], True),
+        ([4, 5, 6, 7, 8], True),
+        ([9, 10], False),
+    ]
+
+
+@pytest.mark.parametrize("size", [1, 40])
+def test_no_pass_for_what_spares_little(llama: TorchEngine, size: int) -> None:
+    """A single row shares with nobody; rows of the micro-world share a few tokens."""
+    some = [llama.parts.renderer.row(row) for row in make_rows(size, seed=4)]
+    assert list(beginnings.split(llama.parts, [1] * size, some)) == [(list(range(size)), 0)]
