@@ -394,10 +394,9 @@ class TorchEngine:
                 recomputed(self.parts.layers) if self.recompute else nullcontext(),
                 fast_attention(self.parts, max(len(self.parts.renderer.row(r).ids) for s in steps for r in s.rows)),
             ):
+                by_slot = list(zip(slots, steps, strict=True))
                 results = [
-                    gradients(
-                        self.parts, banks, self.prefix, leaves, slots[run], steps[run], budget=budget, shares=shares
-                    )
+                    gradients(self.parts, banks, self.prefix, leaves, dict(by_slot[run]), budget=budget, shares=shares)
                     for run in side_by_side(self.parts, steps, budget)
                 ]
         finally:

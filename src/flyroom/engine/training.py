@@ -11,8 +11,9 @@ Shapes: D width, N answer tokens of a batch, K adapters of a step.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,7 @@ from flyroom.engine.batches import Collated, collate, groups, pack, pass_cost
 from flyroom.engine.beginnings import Beginning, split
 from flyroom.engine.nudged import nudged
 from flyroom.engine.prefix import Prefix
+from flyroom.engine.render import Rendered
 from flyroom.types import Direction, Row, Step
 
 # Scale the loss by 2^64 in the backward pass so that no gradient is denormal: a CPU computes those very slowly.
@@ -38,59 +40,76 @@ def gradients(
     banks: Banks,
     prefix: Prefix,
     leaves: Sequence[Leaf],
-    slots: Sequence[int],
-    steps: Sequence[Step],
+    steps: Mapping[int, Step],
     *,
     budget: int,
     shares: bool = True,
 ) -> tuple[Tensor, list[int]]:
     """Put the gradients of the summed losses, times `gradient_scale`, into the leaves. Returns each adapter's loss,
-    [K], and its tokens. `shares` says whether a beginning that rows share may go through once.
+    [K], and its tokens. `steps` are by slot; `shares` says whether a beginning that rows share may go through once.
     """
-    index = {slot: k for k, slot in enumerate(slots)}
-    owners = [slot for slot, step in zip(slots, steps, strict=True) for _ in step.rows]
-    rows = [row for step in steps for row in step.rows]
+    owners = [slot for slot, step in steps.items() for _ in step.rows]
+    rows = [row for step in steps.values() for row in step.rows]
     rendered = [base.renderer.row(row) for row in rows]
-    answers, tokens = [0] * len(slots), [0] * len(slots)
-    for slot, (ids, answer) in zip(owners, rendered, strict=True):
-        answers[index[slot]] += len(ids) - answer
-        tokens[index[slot]] += len(ids)
-    share_K = torch.tensor([1 / n for n in answers], device=base.device)
-    loss_K, scale = torch.zeros_like(share_K), gradient_scale(base)
-    probed = {step.evades.layer for step in steps if step.evades}
-    pairs = list(zip(slots, steps, strict=True))
+    losses, probed = Losses(base, steps, rendered), {step.evades.layer for step in steps.values() if step.evades}
     banks.route(groups(owners), leaves)
-    shares &= not banks.lowest and not any(step.evades or step.nudge for step in steps)
+    shares &= not banks.lowest and not any(step.evades or step.nudge for step in steps.values())
     for members, shared in split(base, owners, rendered) if shares else [(list(range(len(rows))), 0)]:
-        member_owners, ids_T = [owners[i] for i in members], rendered[members[0]].ids[:shared]
+        ids_T, member_owners = rendered[members[0]].ids[:shared], [owners[i] for i in members]
         beginning = Beginning(base, banks, leaves, ids_T, member_owners) if shared else None
         for places, batch, _ in batches_of(base, member_owners, [rows[i] for i in members], budget):
             which = [members[place] for place in places]
             batch_owners = [owners[i] for i in which]
             banks.route(groups(batch_owners), leaves)
-            nudges = [(step.nudge, [owner == slot for owner in batch_owners]) for slot, step in pairs if step.nudge]
+            nudges = [(s.nudge, [owner == slot for owner in batch_owners]) for slot, s in steps.items() if s.nudge]
             start = min([banks.lowest, *(layer + 1 for layer in probed), *(nudge.layer for nudge, _ in nudges)])
             with prefix.below(start, batch), nudged(base, nudges), _capture_residuals(base, probed) as residuals:
-                hidden_ND, target_N = (
-                    beginning.answer_states(batch, batch_owners) if beginning else answer_states(base, batch)
-                )
-            owner_N = torch.from_numpy(np.repeat([index[s] for s in batch_owners], batch.counts)).to(base.device)
-            weight_N = share_K[owner_N] * share_K.new_tensor(np.repeat([rows[i].weight for i in which], batch.counts))
-            nll_N, grad_ND = _head_loss(base, hidden_ND.detach(), target_N, weight_N * scale)
-            penalties = [
-                _evasion_loss(
-                    step.evades, residuals[step.evades.layer], batch, [owner == slot for owner in batch_owners]
-                )
-                * share_K[index[slot]]
-                * scale
-                for slot, step in pairs
-                if step.evades and slot in batch_owners and residuals[step.evades.layer].requires_grad
-            ]
-            torch.autograd.backward([hidden_ND, *penalties], [grad_ND, *(None for _ in penalties)])
-            loss_K.index_add_(0, owner_N, nll_N * weight_N)
+                states = beginning.answer_states(batch, batch_owners) if beginning else answer_states(base, batch)
+            losses.backward(batch, batch_owners, [rows[i].weight for i in which], *states, residuals)
         if beginning:
             beginning.backward()
-    return loss_K, tokens
+    tokens = [sum(len(base.renderer.row(row).ids) for row in step.rows) for step in steps.values()]
+    return losses.loss_K, tokens
+
+
+class Losses:
+    """The losses of the adapters of a step, `loss_K`, summed over batches: each is the mean over its answer tokens."""
+
+    def __init__(self, base: Base, steps: Mapping[int, Step], rendered: Sequence[Rendered]) -> None:
+        self.base, self.steps, self.scale = base, steps, gradient_scale(base)
+        lengths = iter(len(row.ids) - row.start for row in rendered)
+        answers = [sum(islice(lengths, len(step.rows))) for step in steps.values()]
+        self.share_K = torch.tensor([1 / n for n in answers], device=base.device)
+        self.loss_K = torch.zeros_like(self.share_K)
+        self._place = {slot: k for k, slot in enumerate(steps)}
+
+    def backward(
+        self,
+        batch: Collated,
+        owners: Sequence[int],
+        weights: Sequence[float],
+        hidden_ND: Tensor,
+        target_N: Tensor,
+        residuals: Mapping[int, Tensor],
+    ) -> None:
+        """Add a batch, whose rows have these owners and weights, and send the gradients of its losses back."""
+        owner_N = torch.from_numpy(np.repeat([self._place[slot] for slot in owners], batch.counts)).to(self.base.device)
+        weight_N = self.share_K[owner_N] * self.share_K.new_tensor(np.repeat(weights, batch.counts))
+        nll_N, grad_ND = _head_loss(self.base, hidden_ND.detach(), target_N, weight_N * self.scale)
+        penalties = self._penalties(batch, owners, residuals)
+        torch.autograd.backward([hidden_ND, *penalties], [grad_ND, *(None for _ in penalties)])
+        self.loss_K.index_add_(0, owner_N, nll_N * weight_N)
+
+    def _penalties(self, batch: Collated, owners: Sequence[int], residuals: Mapping[int, Tensor]) -> list[Tensor]:
+        """Of the adapters that evade a probe."""
+        probes = {slot: step.evades for slot, step in self.steps.items() if step.evades and slot in owners}
+        return [
+            _evasion_loss(probe, residuals[probe.layer], batch, [owner == slot for owner in owners])
+            * self.share_K[self._place[slot]]
+            * self.scale
+            for slot, probe in probes.items()
+            if residuals[probe.layer].requires_grad
+        ]
 
 
 def side_by_side(base: Base, steps: Sequence[Step], budget: int) -> list[slice]:
