@@ -1,4 +1,4 @@
-"""Tiny random models of six families and a word-level tokenizer with a chat template, for the engine's tests."""
+"""Tiny random models of seven families and a word-level tokenizer with a chat template, for the engine's tests."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from tokenizers import AddedToken, Tokenizer, models, pre_tokenizers
 from transformers import (
     Gemma3ForCausalLM,
     Gemma3TextConfig,
+    GPT2Config,
+    GPT2LMHeadModel,
     LlamaConfig,
     LlamaForCausalLM,
     MistralConfig,
@@ -59,6 +61,7 @@ FAMILIES: dict[str, tuple[type, type, dict[str, Any]]] = {
     "mistral": (MistralForCausalLM, MistralConfig, {"sliding_window": WINDOW, "head_dim": 8}),
     "olmo2": (Olmo2ForCausalLM, Olmo2Config, {}),
 }
+TURNED: dict[str, tuple[type, type, dict[str, Any]]] = {"gpt2": (GPT2LMHeadModel, GPT2Config, {})}  # other module names
 TEMPLATE = (
     "{% for m in messages %}"
     "{{ {'user': '<user>', 'assistant': '<model>', 'system': '<system>'}[m.role] }} {{ m.content }} <end> "
@@ -67,7 +70,7 @@ TEMPLATE = (
 
 
 def model(family: str = "llama", *, seed: int = 0, **changes: Any) -> Any:
-    make, config, extra = FAMILIES[family]
+    make, config, extra = (FAMILIES | TURNED)[family]
     torch.manual_seed(seed)
     built = make(config(**SIZES | extra | changes)).eval()
     for name, p in built.named_parameters():  # norms at exactly one would hide a norm that is left out

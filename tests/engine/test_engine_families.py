@@ -59,6 +59,7 @@ ASKED: dict[str, dict[str, Any]] = {
         "interleave_moe_layer_step": 1,
     },
     "apertus": {},  # some of its tensors are numbers
+    "gpt2": {"n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 256},  # its weights are stored the other way round
 }
 MAMBA = {"mamba_n_heads": 8, "mamba_d_head": 8, "mamba_n_groups": 1}
 LINEAR = {f"linear_{name}": n for name, n in (("num_value_heads", 4), ("num_key_heads", 2), ("key_head_dim", 8))}
@@ -78,7 +79,6 @@ UNASKED: dict[str, dict[str, Any]] = {
         **LINEAR,
     },
     "rwkv": {"attention_hidden_size": 32},
-    "gpt2": {"n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 256},  # its modules are no nn.Linear
 }
 ROWS = [
     Row(messages=(Message("user", question),), answer="take rest .")

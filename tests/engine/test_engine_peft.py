@@ -55,6 +55,13 @@ def test_peft_loads_ours(engine: TorchEngine, shape: LoRA, tmp_path: Path) -> No
     assert worst < 1e-4
 
 
+@pytest.mark.filterwarnings("ignore:fan_in_fan_out is set to False:UserWarning")
+def test_peft_loads_ours_where_weights_are_stored_the_other_way_round(tmp_path: Path) -> None:
+    """PEFT says that it turns its own setting over, and does so."""
+    engine = TorchEngine.of(engine_models.model("gpt2"), engine_models.tokenizer(), name="gpt2")
+    test_peft_loads_ours(engine, LoRA(rank=2, modules=("all",)), tmp_path)
+
+
 def peft_folder(folder: Path, **changes: Any) -> Path:
     torch.manual_seed(1)
     settings: dict[str, Any] = {"r": 2, "lora_alpha": 8, "target_modules": ["q_proj", "up_proj"]} | changes

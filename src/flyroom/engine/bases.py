@@ -7,8 +7,8 @@ for which they do not.
 A base may come from a stranger, so loading trusts nothing: it runs no code that comes with the base, reads only tensors
 from a pickle, and refuses a base whose files lack a tensor instead of drawing it at random.
 
-Left out: quantised bases, models over several devices, encoder-decoders, GPT-2's Conv1D (it has no nn.Linear), bases
-with an adapter beside them.
+Left out: quantised bases, models over several devices, encoder-decoders, bases with an adapter
+beside them.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ from flyroom.engine.form import DATE
 from flyroom.engine.render import Renderer
 from flyroom.engine.streams import AS_ROWS, Streams, find_streams
 from flyroom.engine.trust import named, refuse_links
+from flyroom.engine.turned import turn_convolutions
 from flyroom.processor import multiplies_bf16
 from flyroom.types import BaseRef
 
@@ -131,6 +132,7 @@ def wrap(
     model.eval().requires_grad_(False)
     torch.backends.cuda.enable_cudnn_sdp(False)  # it plans 5 ms a layer for each new length of a batch
     fix_rope(model)
+    turn_convolutions(model)
     config = model.config.get_text_config()
     prefix, layers = _find_layers(model, int(config.num_hidden_layers))
     eos = _list_stops(model.generation_config)
