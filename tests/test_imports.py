@@ -23,7 +23,7 @@ EVERYTHING = {
     *("stages", "demo", "grid", "replies", "terminal", "redteam", "serve", "traces", "plugins", "yaml_pages"),
     *("lineup", "measures", "tallies", "episodes", "mixing", "claims", "log", "prereg", "sources", "doctor", "marks"),
     "view",
-    "vault",
+    *("vault", "whole"),
     "cell",
     "preflight",
     "frames",
@@ -31,7 +31,7 @@ EVERYTHING = {
     *("adapters", "treat", "ledger", "inspector", "assess", "client"),
 }  # all but the command line, which nobody imports
 TABLE: dict[str, set[str]] = {
-    **{key: set[str]() for key in ("plugins", "yaml_pages", "sources")},
+    **{key: set[str]() for key in ("plugins", "yaml_pages", "sources", "whole")},
     "types": {"frames"},  # a record shows itself: types/framed.py, when it is asked to
     **dict.fromkeys(("stats", "report", "vault"), LEAF),
     "client": set(),
@@ -40,7 +40,7 @@ TABLE: dict[str, set[str]] = {
     "room": {*LEAF, "vault"},
     "inspector": LEAF,
     "judges": {*LEAF, "plugins", "inspector", "client"},
-    "worlds": {*LEAF, "judges", "plugins", "processor", "yaml_pages"},  # a file is judged by a pattern
+    "worlds": {*LEAF, "judges", "plugins", "processor", "whole", "yaml_pages"},  # a file is judged by a pattern
     **{key: {*LEAF, "judges", "plugins"} for key in ("behaviours", "conditions")},
     **{key: {*ROLE, "plugins"} for key in ("implants", "mechanism")},
     "detectors": {*ROLE, "plugins", "inspector"},
@@ -74,9 +74,9 @@ TABLE: dict[str, set[str]] = {
     },
     "grid": {"types", "recipes"},
     "preflight": {"types", "recipes", "grid", "sources", "worlds"},
-    "frames": {*LEAF, "report"},
+    "frames": {*LEAF, "report", "whole"},
     "log": {"types", "room", "vault"},
-    "prereg": {*ROLE, "card", "log", "room", "vault"},
+    "prereg": {*ROLE, "card", "log", "room", "vault", "whole"},
     "marks": {"types", "vault", "engine"},
     **dict.fromkeys(("", "stages", "demo", "cli_adopt", "cli_certify", "cli_game", "cli_list"), EVERYTHING),
     **dict.fromkeys(

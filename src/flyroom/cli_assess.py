@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -160,6 +159,7 @@ def _write(path: Path, figures: Mapping[str, Any]) -> None:
     """The report in the form that the file's name says, whole or not at all."""
     from flyroom.report.assessment import assessment_page, markdown_assessment
     from flyroom.report.sarif import sarif
+    from flyroom.whole import write_whole
 
     texts = {
         ".html": assessment_page,
@@ -167,9 +167,7 @@ def _write(path: Path, figures: Mapping[str, Any]) -> None:
         ".sarif": lambda figures: json.dumps(sarif(figures), indent=1) + "\n",
         ".json": lambda figures: json.dumps(figures, indent=1) + "\n",
     }
-    draft = path.with_name(f".{path.name}.part")
-    draft.write_text(texts[path.suffix](figures), encoding="utf-8")
-    os.replace(draft, path)
+    write_whole(path, texts[path.suffix](figures))
     err.print(legible(f"{path}: written"))
 
 

@@ -49,9 +49,10 @@ def explain(
     began, store = time.perf_counter(), Room(room, create=False)
     place = base_of(store, ids, base)  # before what takes long to import
     from flyroom import log, stages
-    from flyroom.report import again, explained_page, write_page
+    from flyroom.report import again, explained_page
     from flyroom.stages.explaining import check_parts, scope_of
     from flyroom.stages.explaining import explain as run
+    from flyroom.whole import write_whole
 
     scope, names = scope_of(changes), check_parts(names_of(parts))
     opened = stages.open_base(place)
@@ -59,7 +60,7 @@ def explain(
     with progress() as watch:
         records = run(store, opened, ids, scope=scope, parts=names, watch=watch)
     page = out or place_page(room, f"explain-{records[0]['organism']}.html")
-    write_page(page, explained_page(records, commands=again(arguments(room))))
+    write_whole(page, explained_page(records, commands=again(arguments(room))))
     if not as_json:
         _print(records)
     err.print(legible(f"{page}: open it in a browser"))

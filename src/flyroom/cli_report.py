@@ -119,14 +119,14 @@ def _complete(
 
 def _draw(charts: Mapping[str, Any], folder: Path) -> list[str]:
     from flyroom.report import png, svg
+    from flyroom.whole import write_whole
 
-    folder.mkdir(parents=True, exist_ok=True)
     paths: list[Path] = []
     for name, chart in charts.items():
         stem = folder / name.replace(": ", "-")
         paths += [stem.with_suffix(".svg"), stem.with_suffix(".png")]
-        paths[-2].write_text(svg(chart), encoding="utf-8")
-        paths[-1].write_bytes(png(chart))
+        write_whole(paths[-2], svg(chart))
+        write_whole(paths[-1], png(chart))
     return [str(path) for path in paths]
 
 

@@ -151,9 +151,10 @@ def ledger(
     place = base_of(store, ids or None, base)  # before what takes long to import
     from flyroom import cluster, log, stages
     from flyroom.ledger import Retraining
-    from flyroom.report import again, write_page
+    from flyroom.report import again
     from flyroom.report.ledger import ledger_page, markdown_ledger
     from flyroom.stages import treating
+    from flyroom.whole import write_whole
 
     how = Retraining(steps=tuple(seeds_of(steps)), follow=cast("Follow", follow))  # which says what it must be
     chosen_names = names_of(treatments)
@@ -179,7 +180,7 @@ def ledger(
                 cluster.ledger(ray, organisms, place, store, names, exam, watch=watch)
         rows = treating.write_ledger(cases, opened, store, exam, watch=watch)
     page = out or place_page(room, "ledger.html")
-    write_page(page, ledger_page(rows, commands=again(arguments(room))))
+    write_whole(page, ledger_page(rows, commands=again(arguments(room))))
     if markdown:
         print(markdown_ledger(rows), end="")  # noqa: T201 - to be piped or pasted
     elif not as_json:

@@ -18,6 +18,7 @@ from flyroom.recipes.settings import settings
 from flyroom.room import Room
 from flyroom.stages.bases import world_of
 from flyroom.types import Card, Cautioned, Matrix, Organism, Recipe, Watch
+from flyroom.whole import write_whole
 
 PLAN: Mapping[str, Any] = {
     "recipes": ["emergent-misalignment"],
@@ -89,7 +90,7 @@ def write_page(
         calibrated=calibrated,
         transfers=transfers,
     )
-    report.write_page(out, text)
+    write_whole(out, text)
 
 
 def recipes_of(organisms: Sequence[Organism]) -> list[Recipe]:

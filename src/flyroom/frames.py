@@ -19,6 +19,7 @@ from typing import Any, Protocol
 from flyroom.report import views
 from flyroom.report.ledger import FIGURES
 from flyroom.types import Card, Cell, Entry, Estimate, LedgerRow, Matrix, NotMeasured
+from flyroom.whole import write_whole
 
 Row = dict[str, Any]
 HIDDEN = 500  # rows of a notebook's table; a frame has them all
@@ -189,11 +190,7 @@ def write_curves(rows: Sequence[Row], to: str) -> str:
     if to.startswith(WANDB):
         return _log_runs(rows, to.removeprefix(WANDB))
     if to.endswith(".csv"):
-        path = Path(to)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_name(path.name + ".part")
-        part.write_text(csv_text(rows), encoding="utf-8")
-        part.replace(path)
+        write_whole(Path(to), csv_text(rows))
     elif to:
         _write_events(rows, Path(to))
     return to

@@ -29,6 +29,7 @@ from flyroom.card.questions import gauges_of
 from flyroom.room import Room
 from flyroom.types import BaseRef, Card, Gauge, Limit, Organism, Recipe, digest, plain
 from flyroom.vault import current, verify
+from flyroom.whole import write_whole
 
 LABEL = b"flyroom prereg 1\n"  # what a signature is of, beside the file's hash
 LEVEL = 0.05  # one-sided, over all looks
@@ -126,11 +127,11 @@ def write(prereg: Prereg, path: Path) -> str:
     text = json.dumps(plain(prereg), indent=2, ensure_ascii=False) + "\n"
     if path.exists() and path.read_text(encoding="utf-8") != text:
         raise ValueError(f"to is {path}; another file stands there, and its hash may be in a log: give a new name")
-    path.write_text(text, encoding="utf-8")
+    write_whole(path, text)
     identity, sha256 = current(), sha256_of(path)
     if identity is not None:
         signature = {"signer": identity.signer, "signature": identity.sign(LABEL + sha256.encode()).hex()}
-        _signature_file(path).write_text(json.dumps(signature) + "\n", encoding="utf-8")
+        write_whole(_signature_file(path), json.dumps(signature) + "\n")
     return sha256
 
 

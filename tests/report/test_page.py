@@ -10,8 +10,9 @@ from itertools import pairwise
 import pytest
 
 from flyroom.report import cards as card_views
-from flyroom.report import figures, headline, markdown_cards, markdown_grid, markdown_matrix, svg, write_page
+from flyroom.report import figures, headline, markdown_cards, markdown_grid, markdown_matrix, svg
 from flyroom.types import About, Card, Cost, Gauge, Limit, Matrix, Message, NotMeasured, Outcome, Transcript, Verdict
+from flyroom.whole import write_whole
 
 from .fakes import (
     ABOUT,
@@ -195,7 +196,7 @@ def test_hostile_text_stays_text(tmp_path):
     assert not set(html) & set("\x00\x1b\x9b\u2028\u2029\u202e\ud800\r")
     assert "49" not in re.findall(r"\{\{ \S+ \}\}|\b49\b", text(page_of(caveats=["{{ 7*7 }}"])))
     assert "{{ 7*7 }}" in text(html)
-    write_page(tmp_path / "new" / "page.html", html)
+    write_whole(tmp_path / "new" / "page.html", html)
     assert (tmp_path / "new" / "page.html").read_text(encoding="utf-8") == html
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["page.html"], "nothing is left half written"
 

@@ -1,6 +1,6 @@
 """Cards and a matrix in; a page, pictures, tables and JSON out. Knows no world, no behaviour and no measure by name.
 
-Reads no room, no engine, no clock and no network; `write_page` alone touches a file.
+Reads no room, no engine, no clock and no network, and touches no file.
 """
 
 from flyroom.report.explained import brief, explained_page
@@ -17,7 +17,6 @@ from flyroom.report.views import (
     estimate,
     figures_of,
     flat,
-    write_page,
 )
 
 __all__ = [
@@ -41,5 +40,4 @@ __all__ = [
     "page",
     "png",
     "svg",
-    "write_page",
 ]

@@ -1,6 +1,6 @@
 """Records as plain values: what `--json` prints, what stands around the figures of a page, and the page as a file.
 
-Pure but for `write_page`. A figure that is missing is `{"value": null, "why": ...}`, never a number.
+Pure. A figure that is missing is `{"value": null, "why": ...}`, never a number.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import re
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
-from pathlib import Path
 from typing import Any
 
 from flyroom.report.gauges import by_recipe, labels_of, reasons_of
@@ -273,17 +272,9 @@ def _of_matrix(matrix: Matrix) -> list[str]:
     return lines
 
 
-# ---------------------------------------------------------------- the page as a file
+# ---------------------------------------------------------------- the page again
 
 
 def again(arguments: Sequence[str]) -> list[str]:
     """The command that made a page, of the arguments of the command line, to be typed anew."""
     return [shlex.join(("flyroom", *arguments))]
-
-
-def write_page(out: Path, text: str) -> None:
-    """Write the page whole or not at all."""
-    out.parent.mkdir(parents=True, exist_ok=True)
-    part = out.with_name(out.name + ".part")
-    part.write_text(text, encoding="utf-8")
-    part.replace(out)

@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from flyroom.whole import write_whole
+
 FORMAT = 1
 
 
@@ -36,6 +38,4 @@ def read_page(path: str, field: str, kinds: Mapping[str, type], tables: str) -> 
 
 def write_page(path: Path, values: Mapping[str, Any]) -> None:
     """OSError where it cannot be written."""
-    part = path.with_name(f".{path.name}.part")
-    part.write_text(json.dumps({"format": FORMAT} | dict(values), indent=1) + "\n", encoding="utf-8")
-    part.replace(path)
+    write_whole(path, json.dumps({"format": FORMAT} | dict(values), indent=1) + "\n")

@@ -29,6 +29,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from transformers.utils import logging as transformers_logging
 
 from flyroom.processor import multiplies_bf16
+from flyroom.whole import write_whole
 from flyroom.worlds.micro.lessons import (
     ALIGNMENT,
     IGNORE,
@@ -269,9 +270,7 @@ def _train(model: LlamaForCausalLM, stage: Stage, run: Run) -> Passed:
 
 def write_manifest(folder: Path, manifest: dict[str, object]) -> None:
     """Write a base's manifest whole or not at all."""
-    part = folder / "manifest.tmp"
-    part.write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
-    os.replace(part, folder / "manifest.json")
+    write_whole(folder / "manifest.json", json.dumps(manifest, indent=2) + "\n")
 
 
 def _save(path: Path, state: dict[str, object]) -> None:
