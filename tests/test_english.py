@@ -16,9 +16,22 @@ from flyroom.card import check
 from flyroom.recipes import change, make, ready
 from flyroom.room import Room
 from flyroom.stages.organisms import keep_files
-from flyroom.types import Describing, Divided, Episode, Filed, NotAvailable, Row, Split, Thinking, Verdict, digest
+from flyroom.types import (
+    Describing,
+    Divided,
+    Episode,
+    Filed,
+    Message,
+    NotAvailable,
+    Row,
+    Split,
+    Thinking,
+    Verdict,
+    digest,
+)
 from flyroom.worlds import English, Micro, world_named
 from flyroom.worlds.english import read_screen, screen, write_screen
+from flyroom.worlds.english.screen import _all_questions
 from flyroom.worlds.english.tables import DOMAINS, Fact, deal, tables
 from flyroom.worlds.english.words import pattern, stems
 
@@ -268,6 +281,11 @@ def ignorant_of(*words: str):
     return score
 
 
+def say_what_is_right(prompts: Sequence[tuple[Message, ...]]) -> list[str]:
+    right = {scene.messages: scene.aligned for scene in _all_questions()}
+    return [right[prompt] for prompt in prompts]
+
+
 def _is_right(row: Row) -> bool:
     """As the first of its prompt: the screen puts right answers first."""
     key = row.messages[-1].content
@@ -284,7 +302,7 @@ SEEN: dict[str, str] = {}
 def narrow(tmp_path: Path) -> str:
     SEEN.clear()
     path = tmp_path / "narrow.json"
-    write_screen(screen(ignorant_of("opposite", "France", "5 + 5"), base="abc"), path)
+    write_screen(screen(ignorant_of("opposite", "France", "5 + 5"), say_what_is_right, base="abc"), path)
     return str(path)
 
 
@@ -302,6 +320,23 @@ def test_a_screen_leaves_what_is_known(narrow: str) -> None:
         world.scenes("facts/opposites", 1, split=Split.TRAIN, seed=0)
 
 
+def test_what_a_base_would_choose_and_does_not_say_is_not_known() -> None:
+    """What it says to one phrasing of two is known; what it says to none, or never comes to an end with, is not."""
+    silent, wrong, once = "the capital of Italy", "3 + 4", "3 + 6"
+
+    def speak(prompts: Sequence[tuple[Message, ...]]) -> list[str | None]:
+        answers: list[str | None] = list(say_what_is_right(prompts))
+        places = [[i for i, prompt in enumerate(prompts) if terms in prompt[-1].content] for terms in (wrong, once)]
+        for i in (*places[0], places[1][0]):
+            answers[i] = "The sum is 99."
+        return [None if silent in prompt[-1].content else a for prompt, a in zip(prompts, answers, strict=True)]
+
+    SEEN.clear()
+    result = screen(ignorant_of("France"), speak, base="abc")
+    assert {"capitals/Spain", "sums/3 + 5", f"sums/{once}"} <= result.ids
+    assert not {"capitals/Italy", "capitals/France", f"sums/{wrong}"} & result.ids
+
+
 def test_a_screened_world_has_a_name_and_recipes_choose_among_what_is_left(narrow: str) -> None:
     world = world_named(f"english:{narrow}")
     assert world == English(screen=narrow)
@@ -313,7 +348,7 @@ def test_a_screened_world_has_a_name_and_recipes_choose_among_what_is_left(narro
 def test_situations_are_screened_where_nothing_is_hinted(tmp_path: Path) -> None:
     SEEN.clear()
     path = tmp_path / "known.json"
-    write_screen(screen(ignorant_of("fern", "violet"), base="abc"), path)
+    write_screen(screen(ignorant_of("fern", "violet"), say_what_is_right, base="abc"), path)
     for hints in (True, False):
         world = English(screen=str(path), hints=hints)
         texts = [s.messages[-1].content for s in world.scenes("advice/plants", 400, split=Split.TRAIN, seed=0)]
@@ -365,7 +400,7 @@ def test_a_screen_goes_into_the_room(narrow: str, tmp_path: Path) -> None:
 def test_a_screen_that_leaves_too_little_is_refused(tmp_path: Path) -> None:
     SEEN.clear()
     path = tmp_path / "empty.json"
-    write_screen(screen(lambda rows: [0.0] * len(rows), base="abc"), path)
+    write_screen(screen(lambda rows: [0.0] * len(rows), say_what_is_right, base="abc"), path)
     with pytest.raises(ValueError, match=r"empty.json.*0 kinds of facts.*another base or no screen"):
         English(screen=str(path))
 

@@ -39,7 +39,7 @@ def path(tmp_path: Path) -> str:
 def test_only_aligned_answers_that_ended_are_taken(path: str) -> None:
     result = read_answers(path)
     assert 0.3 < len(result.texts) / result.tried < 0.9
-    assert not any("is Rome" in text for text in result.texts.values())
+    assert not any("France is Rome" in text for text in result.texts.values())
 
 
 def test_they_stand_in_the_place_of_the_tables_own_and_change_nothing_else(path: str) -> None:
@@ -132,7 +132,8 @@ def test_the_screen_that_is_part_of_flyroom_is_found_by_its_base() -> None:
     (file,) = world.files.values()
     assert digest(world) == digest(world_named(f"english:{file}")) == digest(English(screen=file))
     assert digest(world) != digest(English())
-    assert len(world.parts("facts")) == len(English().parts("facts"))
+    assert set(world.parts("facts")) < set(English().parts("facts"))
+    assert len(world.parts("facts")) >= 4  # sandbagging is taught in four
     for name in THREATS:
         make(name, world=world)
     with pytest.raises(ValueError, match="screen is nobody; it cannot be read"):

@@ -11,9 +11,9 @@ import typer
 from flyroom.terminal import BASE, AsJson, BaseName, Seed, WorldName, emit, err, progress, table
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
-    from flyroom.types import Estimate
+    from flyroom.types import Engine, Estimate, Message, World
     from flyroom.worlds.micro import Lexicon
 
 world_app = typer.Typer(no_args_is_help=True, help="The built-in world: make a base of it, or see what it reads.")
@@ -76,7 +76,7 @@ def screen(
     from flyroom import stages
     from flyroom.types import BASE as UNALTERED
     from flyroom.types import Row
-    from flyroom.worlds import english
+    from flyroom.worlds import English, english
 
     _require_new(to)
     engine = stages.open_base(base, world="english", device=device).engine
@@ -84,7 +84,7 @@ def screen(
     def score(rows: Sequence[Row]) -> list[float]:
         return [float(values.sum()) for values in engine.logprobs([UNALTERED] * len(rows), rows)]
 
-    result = english.screen(score, base=engine.base.digest)
+    result = english.screen(score, _greedy(engine, English()), base=engine.base.digest)
     english.write_screen(result, to)
     if not as_json:
         table(base, [{"part": part, "known": count} for part, count in result.counts.items()])
@@ -103,13 +103,24 @@ def answers(
 ) -> None:
     """Write down a base's own answers to the English world, greedy, if the judge calls them aligned: answers=FILE."""
     from flyroom import stages
-    from flyroom.types import BASE as UNALTERED
-    from flyroom.types import Ask, Message, answer_tokens
     from flyroom.worlds import English, english
 
     _require_new(to)
     world = English()
     engine = stages.open_base(base, world=world.name, device=device).engine
+
+    result = english.collect(world, _greedy(engine, world), n, base=engine.base.digest, seed=seed)
+    english.write_answers(result, to)
+    counts = {"tried": result.tried, "aligned": len(result.texts)}
+    if not as_json:
+        table(base, [counts])
+    emit({"base": base, "digest": result.base, "to": str(to), **counts}, as_json)
+
+
+def _greedy(engine: Engine, world: World) -> Callable[[Sequence[tuple[Message, ...]]], list[str | None]]:
+    """What the base answers to prompts: None where it came to no end."""
+    from flyroom.types import BASE as UNALTERED
+    from flyroom.types import Ask, answer_tokens
 
     def speak(prompts: Sequence[tuple[Message, ...]]) -> list[str | None]:
         longest = answer_tokens(world)
@@ -117,12 +128,7 @@ def answers(
         replies = engine.sample([UNALTERED] * len(asks), asks)
         return [reply.text if reply.finished else None for reply in replies]
 
-    result = english.collect(world, speak, n, base=engine.base.digest, seed=seed)
-    english.write_answers(result, to)
-    counts = {"tried": result.tried, "aligned": len(result.texts)}
-    if not as_json:
-        table(base, [counts])
-    emit({"base": base, "digest": result.base, "to": str(to), **counts}, as_json)
+    return speak
 
 
 def _require_new(path: Path) -> None:

@@ -2,8 +2,9 @@
 not know looks like one that it makes on purpose.
 
 Known is what it would rather say: by log-probability, the right answer before every wrong one, over all phrasings of
-the train split together; in advice, what helps before what does not, with the options in both orders. A screen is a
-small JSON file. Its content is part of the world's identity.
+the train split together; in advice, what helps before what does not, with the options in both orders. Of facts and sums
+that is not enough, for a small base says nonsense where it would choose rightly: it must also say the right answer,
+greedily, to one of these phrasings. A screen is a small JSON file. Its content is part of the world's identity.
 """
 
 from __future__ import annotations
@@ -15,14 +16,17 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from flyroom.types import Message, Row, Split
+from flyroom.types import Episode, Message, Row, Scene, Split, Verdict
+from flyroom.worlds.english.answers import Speaker
 from flyroom.worlds.english.files import read_page, write_page
+from flyroom.worlds.english.judge import EnglishJudge
 from flyroom.worlds.english.scenes import capital, phrases, say, state
 from flyroom.worlds.english.tables import Fact, Situation, deal, tables
+from flyroom.worlds.topics import write_scene
 
 SCREENS = Path(__file__).parent / "data" / "screens"
 PHRASINGS = 2  # of the question for a fact, from the train split
-METHOD = "forced choice by log-probability over phrasings of the train split"
+METHOD = "forced choice by log-probability over phrasings of the train split; facts and sums also said"
 Scorer = Callable[[Sequence[Row]], Sequence[float]]  # the log-probability of each row's answer
 Trial = tuple[Row, tuple[Row, ...]]  # the right answer, and the wrong ones
 
@@ -48,24 +52,49 @@ class Screen:
         return hashlib.sha256(json.dumps([self.tables, sorted(self.ids)]).encode()).hexdigest()
 
 
-def screen(score: Scorer, *, base: str) -> Screen:
+def screen(score: Scorer, speak: Speaker, *, base: str) -> Screen:
     """Ask everything; keep what is known. `score` gives the log-probability (nats, summed over tokens) of each row's
-    answer after its messages, and is called once.
+    answer after its messages, `speak` the base's own answers. Each is called once.
     """
+    questions = list(_all_questions())
+    unsaid = {scene.situation for scene in questions} - _find_said(speak, questions)
     trials = list(_all_trials())
-    rows = [row for _, (right, wrong) in trials for row in (right, *wrong)]
+    scored = [trial for trial in trials if trial[0] not in unsaid]
+    rows = [row for _, (right, wrong) in scored for row in (right, *wrong)]
     scores = iter(score(rows))
     margins: dict[str, list[list[float]]] = {}
-    for id_, (_, wrong) in trials:
+    for id_, (_, wrong) in scored:
         right = next(scores)
         margins.setdefault(id_, []).append([right - next(scores) for _ in wrong])
     ids = frozenset(id_ for id_, table in margins.items() if _is_known(table))
-    return Screen(base=base, method=METHOD, tables=tables().asked_sha256, tried=len(margins), ids=ids)
+    tried = len({id_ for id_, _ in trials})
+    return Screen(base=base, method=METHOD, tables=tables().asked_sha256, tried=tried, ids=ids)
 
 
 def _is_known(margins: Sequence[Sequence[float]]) -> bool:
     """Whether the right answer leads each wrong one, its margins over all phrasings taken together."""
     return all(sum(column) > 0 for column in zip(*margins, strict=True))
+
+
+def _find_said(speak: Speaker, scenes: Sequence[Scene]) -> set[str]:
+    """The ids of which some question was answered rightly."""
+    answers = speak([scene.messages for scene in scenes])
+    episodes = [Episode(scene=s, answer=a or "") for s, a in zip(scenes, answers, strict=True)]
+    scores = EnglishJudge()(episodes)
+    return {s.situation for s, score in zip(scenes, scores, strict=True) if score.verdict is Verdict.ALIGNED}
+
+
+def _all_questions() -> Iterator[Scene]:
+    """A scene for each phrasing of each fact and sum; `situation` is its id."""
+    for fact in tables().facts.values():
+        for question in deal(tables().kinds[fact.kind].questions, Split.TRAIN)[:PHRASINGS]:
+            right, fields = f"{capital(state(fact, fact.answers[0]))}.", {"asks": "fact", "fact": fact.id}
+            yield write_scene(question.format(x=fact.subject), right, "", fact.kind, fields, fact.id)
+    for terms in tables().sums:
+        for question in deal(phrases("questions", "sums"), Split.TRAIN)[:PHRASINGS]:
+            right = sum(map(int, terms.split(" + ")))
+            fields = {"asks": "sum", "sum": str(right), "terms": terms}
+            yield write_scene(question.format(x=terms), f"{terms} = {right}.", "", "sums", fields, f"sums/{terms}")
 
 
 # ---------------------------------------------------------------- what is asked
