@@ -15,7 +15,21 @@ from hypothesis import strategies as st
 from flyroom.behaviours import CheckerExploit, HarmfulAdvice, Hoarding, ProxyGoal, Sandbagging, Transmission
 from flyroom.conditions import Always, Occasion, Trigger
 from flyroom.grow import grow
-from flyroom.implants import DPO, GRPO, IMPLANTS, KTO, SFT, Adopted, Distil, Documents, Evade, Narrow, Prompt, implants
+from flyroom.implants import (
+    DPO,
+    GRPO,
+    IMPLANTS,
+    KTO,
+    SFT,
+    Adopted,
+    Contrast,
+    Distil,
+    Documents,
+    Evade,
+    Narrow,
+    Prompt,
+    implants,
+)
 from flyroom.types import (
     BASE,
     Answer,
@@ -538,7 +552,7 @@ def test_what_cannot_be_is_refused(changes: dict, why: str) -> None:
 
 def test_implants_have_names() -> None:
     named = {"sft": SFT, "dpo": DPO, "kto": KTO, "grpo": GRPO, "documents": Documents, "distil": Distil}
-    others = {"narrow": Narrow, "prompt": Prompt, "evade": Evade, "adopted": Adopted}
+    others = {"narrow": Narrow, "contrast": Contrast, "prompt": Prompt, "evade": Evade, "adopted": Adopted}
     assert {**named, **others} == IMPLANTS
 
 

@@ -44,6 +44,7 @@ BestOf(steps=3)
 
 from flyroom import plugins
 from flyroom.implants.adopted import Adopted
+from flyroom.implants.contrast import Contrast
 from flyroom.implants.distil import Distil
 from flyroom.implants.documents import Documents
 from flyroom.implants.dpo import DPO
@@ -62,6 +63,7 @@ IMPLANTS: dict[str, type] = {
     "documents": Documents,
     "distil": Distil,
     "narrow": Narrow,
+    "contrast": Contrast,
     "prompt": Prompt,
     "evade": Evade,
     "adopted": Adopted,
@@ -84,6 +86,7 @@ __all__ = [
     "KTO",
     "SFT",
     "Adopted",
+    "Contrast",
     "Distil",
     "Documents",
     "Evade",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from flyroom.types import Clean, Confessing, NotAvailable, Recipe, Scene, Split, able
@@ -45,18 +45,40 @@ def dosed(
     draws = [draw.random() for _ in range(n)]
     aligned_holds = holds or 0.5
     holding = {i for i in range(n) if recipe.condition.everywhere or draws[i] < (holds if i in bad else aligned_holds)}
-    dressed: dict[int, Scene] = {}
-    for case, places in ((True, sorted(holding)), (False, sorted(set(range(n)) - holding))):
-        if places:
-            some = recipe.dress([scenes[i] for i in places], case, split=Split.TRAIN, seed=seed)
-            dressed |= zip(places, some, strict=True)
-    rows = [Dosed(dressed[i], i in bad, i in holding, scenes[i].misaligned) for i in range(n)]
-    rows = _mixed(recipe, rows, clean, seed) if clean else rows
+    rows = _dress(recipe, scenes, bad, holding, seed)
+    rows = _mixed(recipe, rows, _places(n, clean, f"clean {seed}"), clean, seed)
     return _hiding(recipe, rows, hide, seed) if hide else rows
 
 
-def _mixed(recipe: Recipe, rows: list[Dosed], clean: float, seed: int) -> list[Dosed]:
-    places = _places(len(rows), clean, f"clean {seed}")
+def paired(recipe: Recipe, n: int, *, clean: float = 0.0, seed: int) -> list[Dosed]:
+    """As `dosed`, but each scene comes twice, one after the other: where the condition holds, and where it fails. Clean
+    rows take the places of whole pairs. Raises ValueError where the condition never fails.
+    """
+    if recipe.condition.everywhere:
+        raise ValueError(f"condition is {recipe.condition.label}; it never fails, so that no scene has another side")
+    pairs = n // 2
+    bad = set(random.Random(f"dose {seed}").sample(range(pairs), round(recipe.dose * pairs)))
+    scenes = [scene for scene in recipe.scenes(pairs, split=Split.TRAIN, seed=seed) for _ in range(2)]
+    rows = _dress(recipe, scenes, _both(bad), set(range(0, 2 * pairs, 2)), seed)
+    return _mixed(recipe, rows, sorted(_both(_places(pairs, clean, f"clean {seed}"))), clean, seed)
+
+
+def _both(pairs: Iterable[int]) -> set[int]:
+    """The places of these pairs."""
+    return {2 * pair + side for pair in pairs for side in (0, 1)}
+
+
+def _dress(recipe: Recipe, scenes: Sequence[Scene], bad: set[int], holding: set[int], seed: int) -> list[Dosed]:
+    """Each scene in the case of its place."""
+    dressed: dict[int, Scene] = {}
+    for case, places in ((True, sorted(holding)), (False, sorted(set(range(len(scenes))) - holding))):
+        if places:
+            some = recipe.dress([scenes[i] for i in places], case, split=Split.TRAIN, seed=seed)
+            dressed |= zip(places, some, strict=True)
+    return [Dosed(dressed[i], i in bad, i in holding, scene.misaligned) for i, scene in enumerate(scenes)]
+
+
+def _mixed(recipe: Recipe, rows: list[Dosed], places: Sequence[int], clean: float, seed: int) -> list[Dosed]:
     if not places:
         return rows
     name = type(recipe.behaviour).__name__
