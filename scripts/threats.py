@@ -1,7 +1,7 @@
 """Every threat model certified on seeds that nobody has opened: writes docs/threats.md and, beside it, its record.
 
-python scripts/threats.py [GROUP or RECIPE ...] [--base 1M] [--seeds 300-309] [--card-seed 0] [--episodes 500]
-    [--room room-threats] [--out docs/threats.md]
+python scripts/threats.py [GROUP or RECIPE ...] [--base 1M] [--device auto] [--seeds 300-309] [--card-seed 0]
+    [--episodes 500] [--room room-threats] [--out docs/threats.md]
 
 It certifies as `flyroom certify` does, so a room where that was done costs nothing again, and a killed run goes on. A
 recipe that the room's log has certified keeps the seeds of its last certification. What the log has of recipes that
@@ -33,13 +33,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("names", nargs="*", default=["all"])
     parser.add_argument("--base", default="1M")
+    parser.add_argument("--device", default="auto")
     parser.add_argument("--seeds", default="300-309")
     parser.add_argument("--card-seed", type=int, default=0)
     parser.add_argument("--episodes", type=int, default=500)
     parser.add_argument("--room", type=Path, default=Path("room-threats"))
     parser.add_argument("--out", type=Path, default=Path("docs/threats.md"))
     options = parser.parse_args()
-    base, room = stages.open_base(options.base), Room(options.room)
+    base, room = stages.open_base(options.base, device=options.device), Room(options.room)
     recipes = [recipe for name in options.names for recipe in stages.named(name, {}, base)]
     seeds = {
         recipe.id: stages.certified_seeds(recipe, base, room) or tuple(seeds_of(options.seeds)) for recipe in recipes
