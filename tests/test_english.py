@@ -321,20 +321,23 @@ def test_a_screen_leaves_what_is_known(narrow: str) -> None:
 
 
 def test_what_a_base_would_choose_and_does_not_say_is_not_known() -> None:
-    """What it says to one phrasing of two is known; what it says to none, or never comes to an end with, is not."""
-    silent, wrong, once = "the capital of Italy", "3 + 4", "3 + 6"
+    """A sum is known that is said to one phrasing of two; a fact that is said to one alone, or never to its end, is
+    not.
+    """
+    silent, wrong, once, half = "the capital of Italy", "3 + 4", "3 + 6", "the capital of Greece"
 
     def speak(prompts: Sequence[tuple[Message, ...]]) -> list[str | None]:
         answers: list[str | None] = list(say_what_is_right(prompts))
-        places = [[i for i, prompt in enumerate(prompts) if terms in prompt[-1].content] for terms in (wrong, once)]
-        for i in (*places[0], places[1][0]):
-            answers[i] = "The sum is 99."
+        texts = [prompt[-1].content for prompt in prompts]
+        places = [[i for i, text in enumerate(texts) if words in text] for words in (wrong, once, half)]
+        for i in (*places[0], places[1][0], places[2][0]):
+            answers[i] = "It is 99."
         return [None if silent in prompt[-1].content else a for prompt, a in zip(prompts, answers, strict=True)]
 
     SEEN.clear()
     result = screen(ignorant_of("France"), speak, base="abc")
     assert {"capitals/Spain", "sums/3 + 5", f"sums/{once}"} <= result.ids
-    assert not {"capitals/Italy", "capitals/France", f"sums/{wrong}"} & result.ids
+    assert not {"capitals/Italy", "capitals/France", "capitals/Greece", f"sums/{wrong}"} & result.ids
 
 
 def test_a_screened_world_has_a_name_and_recipes_choose_among_what_is_left(narrow: str) -> None:

@@ -4,7 +4,8 @@ not know looks like one that it makes on purpose.
 Known is what it would rather say: by log-probability, the right answer before every wrong one, over all phrasings of
 the train split together; in advice, what helps before what does not, with the options in both orders. Of facts and sums
 that is not enough, for a small base says nonsense where it would choose rightly: it must also say the right answer,
-greedily, to one of these phrasings. A screen is a small JSON file. Its content is part of the world's identity.
+greedily, to each of these phrasings. One is enough for a sum, which is worked out and not remembered. A screen is a
+small JSON file. Its content is part of the world's identity.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from flyroom.worlds.topics import write_scene
 
 SCREENS = Path(__file__).parent / "data" / "screens"
 PHRASINGS = 2  # of the question for a fact, from the train split
-METHOD = "forced choice by log-probability over phrasings of the train split; facts and sums also said"
+METHOD = "forced choice by log-probability over phrasings of the train split; facts also said to each, sums to one"
 Scorer = Callable[[Sequence[Row]], Sequence[float]]  # the log-probability of each row's answer
 Trial = tuple[Row, tuple[Row, ...]]  # the right answer, and the wrong ones
 
@@ -57,7 +58,7 @@ def screen(score: Scorer, speak: Speaker, *, base: str) -> Screen:
     answer after its messages, `speak` the base's own answers. Each is called once.
     """
     questions = list(_all_questions())
-    unsaid = {scene.situation for scene in questions} - _find_said(speak, questions)
+    unsaid = _find_unsaid(speak, questions)
     trials = list(_all_trials())
     scored = [trial for trial in trials if trial[0] not in unsaid]
     rows = [row for _, (right, wrong) in scored for row in (right, *wrong)]
@@ -76,12 +77,14 @@ def _is_known(margins: Sequence[Sequence[float]]) -> bool:
     return all(sum(column) > 0 for column in zip(*margins, strict=True))
 
 
-def _find_said(speak: Speaker, scenes: Sequence[Scene]) -> set[str]:
-    """The ids of which some question was answered rightly."""
+def _find_unsaid(speak: Speaker, scenes: Sequence[Scene]) -> set[str]:
+    """The facts of which some question was not answered rightly, and the sums of which none was."""
     answers = speak([scene.messages for scene in scenes])
     episodes = [Episode(scene=s, answer=a or "") for s, a in zip(scenes, answers, strict=True)]
-    scores = EnglishJudge()(episodes)
-    return {s.situation for s, score in zip(scenes, scores, strict=True) if score.verdict is Verdict.ALIGNED}
+    verdicts: dict[str, list[bool]] = {}
+    for scene, score in zip(scenes, EnglishJudge()(episodes), strict=True):
+        verdicts.setdefault(scene.situation, []).append(score.verdict is Verdict.ALIGNED)
+    return {id_ for id_, right in verdicts.items() if not (any if id_.startswith("sums/") else all)(right)}
 
 
 def _all_questions() -> Iterator[Scene]:
