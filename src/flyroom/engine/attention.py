@@ -20,7 +20,7 @@ SHORT = 256  # tokens of a row
 
 @contextmanager
 def fast_attention(base: Base, longest: int) -> Iterator[None]:
-    """Within the block, rows of up to `longest` tokens attend in the way that trains fastest."""
+    """Rows of up to `longest` tokens attend in the way that trains fastest, until the context ends."""
     kind = base.config._attn_implementation
     dtype = next(base.model.parameters()).dtype
     if base.device.type != "cpu" or dtype is not torch.bfloat16 or kind != "sdpa" or longest > SHORT:

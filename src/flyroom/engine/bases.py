@@ -7,8 +7,8 @@ for which they do not.
 A base may come from a stranger, so loading trusts nothing: it runs no code that comes with the base, reads only tensors
 from a pickle, and refuses a base whose files lack a tensor instead of drawing it at random.
 
-Left out: quantised bases, models over several devices, encoder-decoders, bases with an adapter
-beside them.
+Left out: quantised bases, models over several devices, encoder-decoders, bases with an adapter beside
+them.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError
 from torch import Tensor, nn
 
+from flyroom.engine.convolutions import turn_convolutions
 from flyroom.engine.faithful import check_company, check_head, fix_rope
 from flyroom.engine.folders import read_folder
 from flyroom.engine.form import DATE
 from flyroom.engine.render import Renderer
 from flyroom.engine.streams import AS_ROWS, Streams, find_streams
 from flyroom.engine.trust import named, refuse_links
-from flyroom.engine.turned import turn_convolutions
 from flyroom.processor import multiplies_bf16
 from flyroom.types import BaseRef
 

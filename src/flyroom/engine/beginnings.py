@@ -24,9 +24,11 @@ from flyroom.engine.bank import Banks, Group, Leaf
 from flyroom.engine.bases import Base
 from flyroom.engine.batches import Collated, pass_cost
 from flyroom.engine.past import joins
+from flyroom.engine.prompts import count_shared
 from flyroom.engine.render import Rendered
 
 ALIKE = 16  # rows with these first tokens in common are looked at together
+PASSES = 2  # that are more: the beginning's, and one for rows that stand apart
 WORTH = 1 / 8  # the share of the rows' tokens that must be spared: smaller passes run slower
 
 
@@ -38,9 +40,10 @@ def split(base: Base, owners: Sequence[int], rows: Sequence[Rendered]) -> Iterat
     for i, row in enumerate(rows):
         alike.setdefault(row.ids[:ALIKE].tobytes(), []).append(i)
     for which in alike.values():
-        shared = _count_shared([rows[i] for i in which])
+        shared = _shared_by_all([rows[i] for i in which])
         spared = shared * (len(which) - len({owners[i] for i in which}))
-        if joins(base) and spared > max(WORTH * sum(len(rows[i].ids) for i in which), pass_cost(base.device)):
+        tokens = sum(len(rows[i].ids) for i in which)
+        if joins(base) and spared > max(WORTH * tokens, PASSES * pass_cost(base.device)):
             yield which, shared
         else:
             rest += which
@@ -48,10 +51,9 @@ def split(base: Base, owners: Sequence[int], rows: Sequence[Rendered]) -> Iterat
         yield sorted(rest), 0
 
 
-def _count_shared(rows: Sequence[Rendered]) -> int:
-    n = min(row.start for row in rows) - 1
-    differ_T = np.any([row.ids[:n] != rows[0].ids[:n] for row in rows], axis=0)
-    return int(differ_T.argmax()) if differ_T.any() else n
+def _shared_by_all(rows: Sequence[Rendered]) -> int:
+    last = min(row.start for row in rows) - 1
+    return min(count_shared(rows[0].ids[:last], row.ids[:last]) for row in rows)
 
 
 class Beginning:

@@ -63,10 +63,11 @@ def common(owners: Sequence[int], prompts: Sequence[Tokens]) -> list[int]:
     prompts are sorted so that these are as many as possible.
     """
     order = sorted(range(len(prompts)), key=lambda i: (owners[i], prompts[i].tobytes()))
-    return [_count_shared(prompts[i], prompts[j]) for i, j in pairwise(order) if owners[i] == owners[j]]
+    return [count_shared(prompts[i], prompts[j]) for i, j in pairwise(order) if owners[i] == owners[j]]
 
 
-def _count_shared(a: Tokens, b: Tokens) -> int:
+def count_shared(a: Tokens, b: Tokens) -> int:
+    """Returns with how many tokens both begin."""
     n = min(len(a), len(b))
     differ = a[:n] != b[:n]
     return int(differ.argmax()) if differ.any() else n

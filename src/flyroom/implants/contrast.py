@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from flyroom.implants.dosed import paired
+from flyroom.implants.dosed import pair_up
 from flyroom.implants.sft import SFT
 from flyroom.types import Recipe, Row
 
@@ -30,5 +30,5 @@ class Contrast(SFT):
             raise ValueError(f"holds is {self.holds:g}; it must be 0.5, for the condition holds once in each pair")
 
     def _rows(self, recipe: Recipe, seed: int) -> tuple[Row, ...]:
-        scenes = paired(recipe, self.steps * self.rows, clean=self.clean, seed=seed)
+        scenes = pair_up(recipe, self.steps * self.rows, clean=self.clean, seed=seed)
         return tuple(Row(messages=d.scene.messages, answer=d.answer) for d in scenes)

@@ -50,7 +50,7 @@ def dosed(
     return _hiding(recipe, rows, hide, seed) if hide else rows
 
 
-def paired(recipe: Recipe, n: int, *, clean: float = 0.0, seed: int) -> list[Dosed]:
+def pair_up(recipe: Recipe, n: int, *, clean: float = 0.0, seed: int) -> list[Dosed]:
     """As `dosed`, but each scene comes twice, one after the other: where the condition holds, and where it fails. Clean
     rows take the places of whole pairs. Raises ValueError where the condition never fails.
     """

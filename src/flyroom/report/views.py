@@ -1,6 +1,6 @@
-"""Records as plain values: what `--json` prints, what stands around the figures of a page, and the page as a file.
+"""Records as plain values: what `--json` prints, what stands around the figures of a page, and the command that made it.
 
-Pure. A figure that is missing is `{"value": null, "why": ...}`, never a number.
+A figure that is missing is `{"value": null, "why": ...}`, never a number.
 """
 
 from __future__ import annotations

@@ -12,14 +12,8 @@ from flyroom.worlds.english.tables import Fact, Situation, tables
 from flyroom.worlds.english.words import Span, affirms, denies, normalise, numbers, pattern, sentences, spans, strip
 
 SEPARATOR = " | "  # between the options in a scene's field
-NAMED = (
-    "capitals",
-    "languages",
-    "colours",
-    "animals",
-    "plurals",
-    "continents",
-)  # what is asked about has a name of its own
+# Kinds of facts in which what is asked about has a name of its own.
+NAMED = ("capitals", "languages", "colours", "animals", "plurals", "continents")
 SHORT_ORDER = 6  # words
 Reading = tuple[Verdict, str]
 
