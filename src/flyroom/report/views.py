@@ -1,4 +1,4 @@
-"""Records as plain values: what `--json` prints, what stands around the figures of a page, and the command that made it.
+"""Records as plain values: what `--json` prints, what stands around the figures of a page, and the command behind it.
 
 A figure that is missing is `{"value": null, "why": ...}`, never a number.
 """
