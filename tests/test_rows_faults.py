@@ -47,7 +47,7 @@ def test_a_line_may_be_long_and_hold_any_letter(tmp_path: Path) -> None:
         (b'{"messages": [{"role": "user", "role": "x", "content": "q"}]}', "line 1 has 'role' twice"),
         (b'{"prompt": "q", "completion": "a \\ud83d"}', "line 1 has half of a letter"),
         (LINE.encode("utf-16"), "is not UTF-8 text"),
-        (gzip.compress(LINE.encode()), "is not UTF-8 text"),
+        (gzip.compress(LINE.encode(), mtime=0), "is not UTF-8 text"),
         (b'{"prompt": "\xe9", "completion": "a"}', "is not UTF-8 text"),
         (b"prompt,completion\nq,a\n", "line 1 is not JSON"),
         (b"[]", "line 1 is list; it must be a JSON object"),
