@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 import pytest
 import torch
 from engine_models import figure, make_rows
 
 from flyroom.engine import TorchEngine, batches, beginnings
-from flyroom.types import LoRA, Message, Row, Step
+from flyroom.types import AdapterRef, LoRA, Message, Row, Step
 
 SHAPES = [LoRA(rank=4, modules=("all",)), LoRA(rank=2, layers=(0, 2)), LoRA(rank=4, modules=("all",))]
 SYSTEM = Message(
@@ -17,8 +20,8 @@ SYSTEM = Message(
 
 @pytest.fixture
 def cheap_passes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let a pass cost nothing, so that the few tokens of a test are worth one."""
-    monkeypatch.setitem(batches.PASS, "cpu", 0)
+    """Let a pass cost little, so that the few tokens of a test are worth one."""
+    monkeypatch.setitem(batches.PASS, "cpu", 10)
 
 
 def rows(count: int) -> tuple[Row, ...]:
@@ -31,8 +34,23 @@ def steps(sizes: tuple[int, ...] = (5, 3, 6)) -> list[Step]:
     return [Step(rows=some[start : start + n], lr=3e-3) for start, n in zip(starts, sizes, strict=True)]
 
 
-def gradients(engine: TorchEngine, *, share: bool, monkeypatch: pytest.MonkeyPatch) -> tuple[list[torch.Tensor], int]:
-    """Those of the adapters' B, and later A, after a first step, and how many beginnings went through."""
+def gradients(engine: TorchEngine, adapters: Sequence[AdapterRef]) -> list[torch.Tensor]:
+    leaves, _ = engine._gradients([adapter.slot for adapter in adapters], steps())
+    every = [weights.grad for leaf in leaves for weights in (leaf.a_NRI, leaf.b_NOR)]
+    return [grad for grad in every if grad is not None]
+
+
+@pytest.mark.parametrize("layers", [None, (1, 2)], ids=["from the first layer", "above others"])
+def test_the_gradient_is_that_of_whole_rows(
+    engine: TorchEngine, layers: tuple[int, ...] | None, cheap_passes: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of the same adapters: a first step would make of the smallest gradients' rounding what it makes of large ones."""
+    shapes = [replace(shape, layers=layers or shape.layers) for shape in SHAPES]
+    adapters, share = engine.spawn(shapes, seeds=range(3)), beginnings.joins(engine.parts)
+    engine.step(adapters, steps())  # before it B is zero, and A learns nothing
+    with monkeypatch.context() as patch:
+        patch.setattr(beginnings, "joins", lambda base: False)
+        whole = gradients(engine, adapters)
     count, begin = [0], beginnings.Beginning.__init__
 
     def counted(self: beginnings.Beginning, *args: object) -> None:
@@ -40,25 +58,29 @@ def gradients(engine: TorchEngine, *, share: bool, monkeypatch: pytest.MonkeyPat
         begin(self, *args)  # pyright: ignore[reportArgumentType]
 
     monkeypatch.setattr(beginnings.Beginning, "__init__", counted)
-    monkeypatch.setattr(beginnings, "joins", lambda base: share)
-    adapters = engine.spawn(SHAPES, seeds=range(3))
-    engine.step(adapters, steps())
-    leaves, _ = engine._gradients([a.slot for a in adapters], steps())
-    taken = [weights.grad for leaf in leaves for weights in (leaf.a_NRI, leaf.b_NOR)]
-    monkeypatch.setattr(beginnings.Beginning, "__init__", begin)
-    return [grad for grad in taken if grad is not None], count[0]
-
-
-def test_the_gradient_is_that_of_whole_rows(
-    engine: TorchEngine, cheap_passes: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    share = beginnings.joins(engine.parts)
-    whole, none = gradients(engine, share=False, monkeypatch=monkeypatch)
-    shared, once = gradients(engine, share=share, monkeypatch=monkeypatch)
-    assert (none, once) == (0, 2 * share)
+    shared = gradients(engine, adapters)
+    assert count == [share]
     difference = max(float((a - b).abs().max() / a.abs().max()) for a, b in zip(whole, shared, strict=True))
     figure("gradients of a beginning that went through once, relative", engine.base.name, difference)
     assert difference < 1e-4
+
+
+def test_what_lies_below_the_adapters_is_computed_once_for_each_beginning_too(
+    llama: TorchEngine, cheap_passes: None
+) -> None:
+    """And is kept: in a second step of the same rows nothing goes through the first layer."""
+    tokens = [0]
+    mlp: torch.nn.Module = llama.parts.layers[0].get_submodule("mlp")  # a layer that is left out is still called
+    mlp.register_forward_hook(lambda _m, args, _o: tokens.__setitem__(0, tokens[0] + args[0].shape[:-1].numel()))
+    adapters, step = llama.spawn([replace(shape, layers=(1, 2)) for shape in SHAPES], seeds=range(3)), steps((4, 4, 4))
+    longest = max(len(llama.parts.renderer.row(r).ids) for s in step for r in s.rows)
+    llama.step(adapters, step)
+    first, counts = tokens[0], (llama.prefix.computed, llama.prefix.reused)
+    assert 0 < first <= 12 * (longest - 20) + 2 * 20  # the beginning for its keys and values, and for its residual
+    llama.step(adapters, step)
+    assert tokens[0] == first
+    assert llama.prefix.computed == counts[0]
+    assert llama.prefix.reused > counts[1]
 
 
 def test_the_beginning_is_paid_once_for_each_adapter(llama: TorchEngine, cheap_passes: None) -> None:

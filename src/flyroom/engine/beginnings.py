@@ -12,6 +12,7 @@ Shapes: K adapters, T tokens, B rows, N answer tokens, D width.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import chain
 
 import numpy as np
 import torch
@@ -22,8 +23,9 @@ from transformers.cache_utils import DynamicLayer
 
 from flyroom.engine.bank import Banks, Group, Leaf
 from flyroom.engine.bases import Base
-from flyroom.engine.batches import Collated, pass_cost
+from flyroom.engine.batches import Collated, collate, pass_cost
 from flyroom.engine.past import joins
+from flyroom.engine.prefix import Prefix
 from flyroom.engine.prompts import count_shared
 from flyroom.engine.render import Rendered
 
@@ -57,32 +59,46 @@ def _shared_by_all(rows: Sequence[Rendered]) -> int:
 
 
 class Beginning:
-    """The keys and values of a beginning, [K, heads, T, head width] in each layer: a row for each adapter, by slot."""
+    """The keys and values of a beginning, [K, heads, T, head width] in each layer from the lowest with an adapter on: a
+    row for each adapter, by slot. The `prefix` has what lies below.
+    """
 
     def __init__(
-        self, base: Base, banks: Banks, leaves: Sequence[Leaf], ids_T: NDArray[np.int64], owners: Sequence[int]
+        self,
+        base: Base,
+        banks: Banks,
+        prefix: Prefix,
+        leaves: Sequence[Leaf],
+        ids_T: NDArray[np.int64],
+        owners: Sequence[int],
     ) -> None:
         self.base, self.tokens = base, len(ids_T)
         self._place = {slot: k for k, slot in enumerate(dict.fromkeys(owners))}
         banks.route([Group(slot, k, 1) for slot, k in self._place.items()], leaves)
         cache = DynamicCache(config=base.config)
-        ids_KT = torch.from_numpy(ids_T).to(base.device).expand(len(self._place), -1)
-        base.body(input_ids=ids_KT, past_key_values=cache, use_cache=True)
-        layers = [layer for layer in cache.layers if isinstance(layer, DynamicLayer)]  # `split` asked for no others
-        self._states: list[Tensor] = [
-            states for layer in layers for states in (layer.keys, layer.values) if states is not None
-        ]
-        self._leaves = [states.detach().requires_grad_(states.requires_grad) for states in self._states]
+        batch = collate([Rendered(ids_T, self.tokens)] * len(self._place), base.device)
+        with prefix.below(banks.lowest, batch):
+            base.body(input_ids=batch.ids_BT, past_key_values=cache, use_cache=True)
+        self._states: dict[int, tuple[Tensor, Tensor]] = {  # `split` asked for layers of this kind
+            l: (layer.keys, layer.values)
+            for l, layer in enumerate(cache.layers)
+            if isinstance(layer, DynamicLayer) and layer.keys is not None and layer.values is not None
+        }
+        self._leaves = {
+            l: [states.detach().requires_grad_(states.requires_grad) for states in pair]
+            for l, pair in self._states.items()
+        }
 
     def answer_states(self, batch: Collated, owners: Sequence[int]) -> tuple[Tensor, Tensor]:
         """Returns what `training.answer_states` does, of a batch of rows with this beginning. The banks are routed to
-        the rows' `owners`.
+        the rows' `owners`, and the prefix is below.
         """
         rows_B = torch.tensor([self._place[slot] for slot in owners], device=self.base.device)
         cache = DynamicCache(config=self.base.config)
-        for l in range(len(cache.layers)):
-            keys, values = (states.index_select(0, rows_B) for states in self._leaves[2 * l : 2 * l + 2])
-            cache.update(keys, values, l)
+        for l, pair in self._leaves.items():
+            cache.update(*(states.index_select(0, rows_B) for states in pair), l)
+        if min(self._leaves):  # the body reads from the first layer's cache where the rows go on
+            cache.update(*(states.detach().index_select(0, rows_B) for states in self._leaves[min(self._leaves)]), 0)
         at_N, target_N = batch.predicted(after=self.tokens)
         ids_BT = batch.ids_BT[:, self.tokens : -1]
         hidden_BTD = self.base.body(input_ids=ids_BT, past_key_values=cache, use_cache=True).last_hidden_state
@@ -90,5 +106,6 @@ class Beginning:
 
     def backward(self) -> None:
         """Send the gradients that the batches left at the keys and values back through the beginning."""
-        learns = [i for i, leaf in enumerate(self._leaves) if leaf.grad is not None]
-        torch.autograd.backward([self._states[i] for i in learns], [self._leaves[i].grad for i in learns])
+        pairs = zip(chain(*self._states.values()), chain(*self._leaves.values()), strict=True)
+        learnt = [(states, leaf.grad) for states, leaf in pairs if leaf.grad is not None]
+        torch.autograd.backward([states for states, _ in learnt], [grad for _, grad in learnt])

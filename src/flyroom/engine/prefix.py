@@ -6,6 +6,8 @@ the output of the layers below. Epochs, and organisms that share their rows, the
 residuals on the device, then in pinned memory, then in a mapped file that has no name any more. Rows that came first
 stay; a row for which there is no space is computed anew each time. The engine drops everything when it has no adapter.
 
+Where rows share a beginning (`beginnings`), the layers below compute that once, too, and rows are kept without it.
+
 Results differ by rounding alone: a row is computed in the batch in which it came first.
 Left out: what lies below the adapter within its layer; keys and values for sampling.
 Shapes: B rows, T tokens, D width, M tokens of a block.
@@ -25,7 +27,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
+from transformers import DynamicCache
 
 from flyroom.engine.bases import Base, instead
 from flyroom.engine.batches import Collated, collate
@@ -34,7 +38,7 @@ from flyroom.engine.render import Rendered
 SHARE = 0.25  # of the memory, and of the disk, that is free at the start
 BLOCK = 1 << 26  # bytes that are reserved together
 
-Key = tuple[int, bytes]  # the layer that the residual enters, and a digest of the row's ids
+Key = tuple[int, int, bytes]  # the layer that the residual enters, the first token kept, and a digest of the row's ids
 
 
 class Enough(Exception):
@@ -70,6 +74,7 @@ class Prefix:
         self._rows: dict[Key, Location] = {}
         self._blocks: list[tuple[Tier, Tensor]] = []
         self._lines = 0  # lines of the last block
+        self._begun: dict[Key, list[tuple[Tensor, Tensor]]] = {}  # keys and values of beginnings that rows share
         self._tuples = False  # whether the layers of this family return tuples
 
     @property
@@ -84,17 +89,17 @@ class Prefix:
         """Drop everything that is stored."""
         for tier, block in self._blocks:
             tier.free += block.nbytes
-        self._rows, self._blocks, self._lines = {}, [], 0
+        self._rows, self._blocks, self._lines, self._begun = {}, [], 0, {}
 
     @contextmanager
-    def below(self, layer: int, batch: Collated) -> Iterator[None]:
+    def below(self, layer: int, batch: Collated, after: int = 0) -> Iterator[None]:
         """Make the body's passes over this batch begin at `layer`, with the residual that enters it. Does nothing for
-        layer 0.
+        layer 0. The passes leave out the first `after` tokens, which all rows share.
         """
         if not layer or not self.tiers:
             yield
             return
-        entering_BTD = self._entering(layer, batch)
+        entering_BTD = self._entering(layer, batch, after)
         skipped = self.base.layers[:layer]
 
         def give(hidden_BTD: Tensor, *_: Any, **__: Any) -> Any:
@@ -104,33 +109,58 @@ class Prefix:
         with instead(skipped, [give] * layer):
             yield
 
-    def _entering(self, layer: int, batch: Collated) -> Tensor:
-        """Returns the residuals that enter a layer, [B, T, D], zero at padding."""
-        keys = [(layer, hashlib.blake2b(row.ids.tobytes(), digest_size=16).digest()) for row in batch.rows]
+    def _entering(self, layer: int, batch: Collated, after: int) -> Tensor:
+        """Returns the residuals that enter a layer, [B, T, D], zero at padding. T begins behind `after` tokens."""
+        keys = [_key(layer, after, row.ids) for row in batch.rows]
         new = {key: row for key, row in zip(keys, batch.rows, strict=True) if key not in self._rows}
-        self.computed += sum(len(row.ids) for row in new.values())
-        self.reused += sum(len(row.ids) for row in batch.rows) - sum(len(row.ids) for row in new.values())
+        computed = sum(len(row.ids) - after for row in new.values())
+        self.computed += computed
+        self.reused += sum(len(row.ids) - after for row in batch.rows) - computed
+        longest = batch.ids_BT.shape[1] - after
         with torch.inference_mode(False), torch.no_grad():  # training cannot use inference tensors
-            locations = {key: self._rows[key] for key in keys if key in self._rows} | self._compute(layer, new)
-            shape, dtype = (*batch.ids_BT.shape, self.base.width), locations[keys[0]].block.dtype
+            locations = {key: self._rows[key] for key in keys if key in self._rows} | self._compute(layer, new, after)
+            shape, dtype = (len(keys), longest, self.base.width), locations[keys[0]].block.dtype
             out_BTD = torch.zeros(shape, dtype=dtype, device=self.base.device)
             sources: dict[int, tuple[Tensor, list[Any], list[Any]]] = {}
             for i, (key, row) in enumerate(zip(keys, batch.rows, strict=True)):
                 block, start = locations[key]
                 _, source, target = sources.setdefault(id(block), (block, [], []))
-                place = np.arange(len(row.ids))
+                place = np.arange(len(row.ids) - after)
                 source.append(start + place)
-                target.append(i * batch.ids_BT.shape[1] + place)
+                target.append(i * longest + place)
             for block, source, target in sources.values():
                 lines = block.index_select(0, torch.from_numpy(np.concatenate(source)).to(block.device))
                 where = torch.from_numpy(np.concatenate(target)).to(out_BTD.device)
                 out_BTD.flatten(0, 1).index_copy_(0, where, lines.to(out_BTD.device))
         return out_BTD
 
-    def _compute(self, layer: int, new: Mapping[Key, Rendered]) -> dict[Key, Location]:
+    def _compute(self, layer: int, new: Mapping[Key, Rendered], after: int) -> dict[Key, Location]:
         if not new:
             return {}
-        batch = collate(list(new.values()), self.base.device)
+        rows = list(new.values())
+        ids_BT, cache = collate(rows, self.base.device).ids_BT, None
+        if after:
+            cache = DynamicCache(config=self.base.config)
+            for l, (keys, values) in enumerate(self._begin(layer, rows[0].ids[:after])):
+                cache.update(*(states.expand(len(rows), -1, -1, -1) for states in (keys, values)), l)
+        hidden_BTD = self._pass(layer, ids_BT[:, after:], cache)
+        lines, locations = hidden_BTD.flatten(0, 1), dict[Key, Location]()
+        for i, (key, row) in enumerate(new.items()):
+            n, start = len(row.ids) - after, i * hidden_BTD.shape[1]
+            locations[key] = self._store(key, lines[start : start + n]) or Location(lines, start)
+        return locations
+
+    def _begin(self, layer: int, ids_T: NDArray[np.int64]) -> list[tuple[Tensor, Tensor]]:
+        """Returns the keys and values of a beginning in the layers below, each [1, heads, T, head width]."""
+        key = _key(layer, len(ids_T), ids_T)
+        if key not in self._begun:
+            cache = DynamicCache(config=self.base.config)
+            self._pass(layer, torch.from_numpy(ids_T).to(self.base.device)[None], cache)
+            self._begun[key] = [(below.keys, below.values) for below in cache.layers[:layer]]
+        return self._begun[key]
+
+    def _pass(self, layer: int, ids_BT: Tensor, cache: DynamicCache | None) -> Tensor:
+        """Returns the residual that enters a layer, [B, T, D], and leaves the keys and values below it in the cache."""
         outputs: list[Tensor] = []
 
         def catch(_module: Any, _args: Any, output: Any) -> None:
@@ -140,17 +170,12 @@ class Prefix:
 
         hook = self.base.layers[layer - 1].register_forward_hook(catch)
         try:
-            self.base.body(input_ids=batch.ids_BT, use_cache=False)
+            self.base.body(input_ids=ids_BT, past_key_values=cache, use_cache=cache is not None)
         except Enough:
             pass
         finally:
             hook.remove()
-        (hidden_BTD,) = outputs
-        lines, locations = hidden_BTD.flatten(0, 1), dict[Key, Location]()
-        for i, (key, row) in enumerate(new.items()):
-            n, start = len(row.ids), i * hidden_BTD.shape[1]
-            locations[key] = self._store(key, lines[start : start + n]) or Location(lines, start)
-        return locations
+        return outputs[0]
 
     def _store(self, key: Key, lines_TD: Tensor) -> Location | None:
         """Copy the residuals of a row into the first tier that has space. Returns None where no tier has any."""
@@ -169,6 +194,10 @@ class Prefix:
         self._lines += len(lines_TD)
         self._rows[key] = Location(block, start)
         return self._rows[key]
+
+
+def _key(layer: int, after: int, ids_T: NDArray[np.int64]) -> Key:
+    return layer, after, hashlib.blake2b(ids_T.tobytes(), digest_size=16).digest()
 
 
 def _tiers(device: torch.device) -> list[Tier]:

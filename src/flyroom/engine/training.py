@@ -33,6 +33,7 @@ from flyroom.types import Direction, Row, Step
 # Scale the loss by 2^64 in the backward pass so that no gradient is denormal: a CPU computes those very slowly.
 GRADIENT_SCALE = 2.0**64
 LOGITS = 1 << 26  # elements of logits in memory at once
+RUN = 3  # passes that one more run of adapters takes: its rows, the beginning that they share, and what stands apart
 
 
 def gradients(
@@ -53,17 +54,18 @@ def gradients(
     rendered = [base.renderer.row(row) for row in rows]
     losses, probed = Losses(base, steps, rendered), {step.evades.layer for step in steps.values() if step.evades}
     banks.route(groups(owners), leaves)
-    shares &= not banks.lowest and not any(step.evades or step.nudge for step in steps.values())
+    shares &= not any(step.evades or step.nudge for step in steps.values())
     for members, shared in split(base, owners, rendered) if shares else [(list(range(len(rows))), 0)]:
         ids_T, member_owners = rendered[members[0]].ids[:shared], [owners[i] for i in members]
-        beginning = Beginning(base, banks, leaves, ids_T, member_owners) if shared else None
+        beginning = Beginning(base, banks, prefix, leaves, ids_T, member_owners) if shared else None
         for places, batch, _ in batches_of(base, member_owners, [rows[i] for i in members], budget):
             which = [members[place] for place in places]
             batch_owners = [owners[i] for i in which]
             banks.route(groups(batch_owners), leaves)
             nudges = [(s.nudge, [owner == slot for owner in batch_owners]) for slot, s in steps.items() if s.nudge]
             start = min([banks.lowest, *(layer + 1 for layer in probed), *(nudge.layer for nudge, _ in nudges)])
-            with prefix.below(start, batch), nudged(base, nudges), _capture_residuals(base, probed) as residuals:
+            below = prefix.below(start, batch, after=shared)
+            with below, nudged(base, nudges), _capture_residuals(base, probed) as residuals:
                 states = beginning.answer_states(batch, batch_owners) if beginning else answer_states(base, batch)
             losses.backward(batch, batch_owners, [rows[i].weight for i in which], *states, residuals)
         if beginning:
@@ -113,17 +115,24 @@ class Losses:
 
 
 def side_by_side(base: Base, steps: Sequence[Step], budget: int) -> list[slice]:
-    """Returns runs of adapters whose rows fill one batch: with more adapters, each would have few rows a batch,
-    which is slow.
+    """Returns runs of adapters whose rows fill one batch, and are alike in length. With more adapters, each would have
+    few rows a batch, which is slow; short rows beside long ones would be padded, which costs more than a run of theirs.
     """
-    runs, tokens = [slice(0, 0)], 0
+    runs, tokens, lengths = [slice(0, 0)], 0, list[float]()
     for i, step in enumerate(steps):
-        step_tokens = sum(len(base.renderer.row(row).ids) for row in step.rows)
-        if runs[-1].stop > runs[-1].start and tokens + step_tokens > budget:
+        own = [len(base.renderer.row(row).ids) for row in step.rows]
+        means = [sum(own) / len(own)] * len(own)
+        padding = _padding([*lengths, *means]) - _padding(lengths)
+        if lengths and (tokens + sum(own) > budget or padding > RUN * pass_cost(base.device)):
             runs.append(slice(i, i))
-            tokens = 0
-        runs[-1], tokens = slice(runs[-1].start, i + 1), tokens + step_tokens
+            tokens, lengths = 0, []
+        runs[-1], tokens, lengths = slice(runs[-1].start, i + 1), tokens + sum(own), lengths + means
     return runs
+
+
+def _padding(lengths: Sequence[float]) -> float:
+    """Tokens that rows of these lengths need to be as long as the longest."""
+    return max(lengths, default=0) * len(lengths) - sum(lengths)
 
 
 def gradient_scale(base: Base) -> float:
