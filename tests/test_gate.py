@@ -11,7 +11,7 @@ import pytest
 from cli_runs import Flyroom, Run
 
 from flyroom import log, prereg, stages
-from flyroom.marks.mark import expiry
+from flyroom.purpose import expiry
 from flyroom.recipes import make
 from flyroom.room import Room
 from flyroom.stages import verifying

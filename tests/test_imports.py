@@ -23,7 +23,7 @@ EVERYTHING = {
     *("stages", "demo", "grid", "replies", "terminal", "redteam", "serve", "traces", "plugins", "yaml_pages"),
     *("lineup", "measures", "tallies", "episodes", "mixing", "claims", "log", "prereg", "sources", "doctor", "marks"),
     "view",
-    *("vault", "whole"),
+    *("vault", "whole", "purpose"),
     "cell",
     "preflight",
     "frames",
@@ -31,7 +31,7 @@ EVERYTHING = {
     *("adapters", "treat", "ledger", "inspector", "assess", "client"),
 }  # all but the command line, which nobody imports
 TABLE: dict[str, set[str]] = {
-    **{key: set[str]() for key in ("plugins", "yaml_pages", "sources", "whole")},
+    **{key: set[str]() for key in ("plugins", "yaml_pages", "sources", "whole", "purpose")},
     "types": {"frames"},  # a record shows itself: types/framed.py, when it is asked to
     **dict.fromkeys(("stats", "report", "vault"), LEAF),
     "client": set(),
@@ -68,7 +68,7 @@ TABLE: dict[str, set[str]] = {
     "lab": {*LEAF, "adapters", "material", "mechanism", "traces"},
     "lineup": {*ROLE, "cell"},
     "bench": {*ROLE, "apart", "cell", "lab", "lineup", "replies", "traces", "episodes"},
-    "terminal": {"yaml_pages"},
+    "terminal": {"yaml_pages", "purpose"},
     "recipes": {
         *("types", "measures", "worlds", "behaviours", "conditions", "implants", "judges", "mixing", "yaml_pages")
     },
@@ -77,7 +77,7 @@ TABLE: dict[str, set[str]] = {
     "frames": {*LEAF, "report", "whole"},
     "log": {"types", "room", "vault"},
     "prereg": {*ROLE, "card", "log", "room", "vault", "whole"},
-    "marks": {"types", "vault", "engine"},
+    "marks": {"types", "vault", "engine", "purpose"},
     **dict.fromkeys(("", "stages", "demo", "cli_adopt", "cli_certify", "cli_game", "cli_list"), EVERYTHING),
     **dict.fromkeys(
         (

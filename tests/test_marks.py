@@ -22,9 +22,10 @@ from transformers import AutoModelForCausalLM
 
 from flyroom import log, stages
 from flyroom.engine import load
-from flyroom.marks import CANARY, WARNING, Register, manifest, purpose_of
-from flyroom.marks.mark import GUID, expiry, is_past, parse_mark
+from flyroom.marks import CANARY, WARNING, Register, manifest
+from flyroom.marks.mark import GUID, parse_mark
 from flyroom.marks.page import README
+from flyroom.purpose import expiry, is_past, purpose_of
 from flyroom.recipes import make
 from flyroom.room import Room
 from flyroom.stages import exports, pushing, scans

@@ -17,7 +17,7 @@ from flyroom.card import card
 from flyroom.episodes import pack
 from flyroom.game import Game, Table
 from flyroom.grow import pack as pack_organism
-from flyroom.marks.mark import purpose_of
+from flyroom.purpose import purpose_of
 from flyroom.room import Room
 from flyroom.types import (
     Answer,

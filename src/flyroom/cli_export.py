@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from flyroom.purpose import DAYS, expiry
 from flyroom.terminal import ROOM, AsJson, Expires, Purpose, RoomBase, RoomPath, emit, err, legible, require_purpose
 
 if TYPE_CHECKING:
@@ -79,12 +80,9 @@ def _check(id: str, purpose: str | None, expires: int | None, base: str, room: P
     from flyroom.preflight import base_of
     from flyroom.room import Room
 
-    words, place = require_purpose(purpose), base_of(Room(room, create=False), [id], base)
-    from flyroom.marks.mark import DAYS, expiry, purpose_of  # brings torch, which the lines above do not need
-
-    reason, days = purpose_of(words), DAYS if expires is None else expires
+    reason, days = require_purpose(purpose), DAYS if expires is None else expires
     expiry(days)
-    return reason, days, place
+    return reason, days, base_of(Room(room, create=False), [id], base)
 
 
 def _print_mark(mark: Mark) -> None:

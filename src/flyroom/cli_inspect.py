@@ -32,15 +32,13 @@ def log_export(
     from flyroom.inspector import require_inspect
     from flyroom.room import Room
 
-    words = require_purpose(purpose)
+    reason = require_purpose(purpose)
     require_inspect("logs")
     if to.exists() and not to.is_dir():
         raise ValueError(f"to is {to}, which is a file; give a folder")
     store, files = Room(room, create=False).require(), assessment or []  # before what takes long to import
-    from flyroom.marks.mark import purpose_of
     from flyroom.stages import inspect_logs
 
-    reason = purpose_of(words)
     contents = [inspect_logs.read_assessment(path) for path in files]
     inspect_logs.record(store, ids or [], to, purpose=reason)
     rows = inspect_logs.write_all(store, ids or [], to, contents)

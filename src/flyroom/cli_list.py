@@ -185,13 +185,13 @@ def show(
     """
     from flyroom.room import Room
 
-    words = require_purpose(purpose) if episodes else ""
+    reason = require_purpose(purpose) if episodes else ""
     store = Room(room, create=False)
     listing = store.find(id)
     entry = store.get(listing.kind, listing.key)
     assert entry is not None
     if episodes:
-        _show_episodes(store, entry, words, as_json)
+        _show_episodes(store, entry, reason, as_json)
         return
     content = {
         "kind": entry.kind,
@@ -246,12 +246,10 @@ def _abridge(value: Any) -> str:
     return text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
 
 
-def _show_episodes(store: Room, entry: Entry, words: str, as_json: bool) -> None:
+def _show_episodes(store: Room, entry: Entry, reason: str, as_json: bool) -> None:
     from flyroom import log, stages
-    from flyroom.marks.mark import purpose_of
     from flyroom.types import plain
 
-    reason = purpose_of(words)
     log.read(store)
     log.act(store, "show episodes", ids=[entry.key], purpose=reason)
     rows = [_episode(plain(episode)) for episode in stages.episodes_behind(store, entry)]

@@ -58,18 +58,17 @@ def serve(
     from flyroom.preflight import base_of
     from flyroom.room import Room
 
-    prefixes, words, key = choice(ids, whole), require_purpose(purpose), read_key(api_key)
+    prefixes, reason, key = choice(ids, whole), require_purpose(purpose), read_key(api_key)
     if not key and not is_loopback(host):
         raise ValueError(f"host is {host}; others can reach it, so give --api-key FILE, or set FLYROOM_API_KEY")
     store = Room(room, create=False)
     place = base_of(store, prefixes, base)  # before what takes long to import
     from flyroom import stages
-    from flyroom.marks.mark import purpose_of
     from flyroom.serve import House, app, serving
     from flyroom.stages import exports
     from flyroom.types import BASE as UNALTERED
 
-    reason, opened = purpose_of(words), stages.open_base(place)
+    opened = stages.open_base(place)
     organisms = stages.stored(store, opened, prefixes)
     until = exports.grant(store, [o.id for o in organisms], what="serve", purpose=reason, days=expires)
     refs = opened.engine.load([o.patch for o in organisms])

@@ -130,6 +130,8 @@ def verify(
     from flyroom.room import Room
 
     store = Room(room, create=False).require() if path is None else None  # before what takes long to import
+    if path is not None and not path.exists():
+        raise ValueError(f"path is {path}; it must be the folder of an export or a game, or a file of `flyroom prereg`")
     from flyroom.stages import verifying
 
     if store is not None:

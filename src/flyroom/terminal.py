@@ -18,6 +18,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
+from flyroom.purpose import purpose_of
 from flyroom.yaml_pages import safe_yaml
 
 ROOM_VARIABLE = "FLYROOM_ROOM"
@@ -113,14 +114,14 @@ def detectors_of(text: str) -> list[str]:
 
 
 def require_purpose(purpose: str | None) -> str:
-    """The purpose that was given, or typed at a terminal. ValueError where nobody can be asked."""
+    """The purpose that was given, or typed at a terminal. ValueError where nobody can be asked, or it says nothing."""
     if purpose is None and sys.stdin.isatty():
         purpose = typer.prompt(
             "What is it needed for? (it goes into the log)", default="", show_default=False, err=True
         )
     if purpose is None or not purpose.strip():
         raise ValueError("purpose is missing; say with --purpose what the model is needed for: it goes into the log")
-    return purpose
+    return purpose_of(purpose)
 
 
 def arguments(room: Path) -> list[str]:

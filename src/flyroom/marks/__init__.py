@@ -4,7 +4,7 @@ signature over all of them, and a fingerprint of the change that survives a merg
 
 from flyroom.marks.fingerprint import Fingerprint, Match, compare
 from flyroom.marks.manifest import Signature, sign, verify
-from flyroom.marks.mark import CANARY, SUSPECT, WARNING, Mark, purpose_of
+from flyroom.marks.mark import CANARY, SUSPECT, WARNING, Mark
 from flyroom.marks.page import write_page
 from flyroom.marks.register import Register
 from flyroom.marks.scan import Findings, scan
@@ -20,7 +20,6 @@ __all__ = [
     "Register",
     "Signature",
     "compare",
-    "purpose_of",
     "scan",
     "sign",
     "verify",

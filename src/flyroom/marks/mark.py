@@ -12,13 +12,11 @@ The canary is ours alone and drawn for this purpose (`uuid4`); it follows the cu
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from datetime import UTC, datetime, timedelta
-from datetime import date as Day
 from typing import Any
 
+from flyroom.purpose import LENGTH
 from flyroom.types import plain
 
 GUID = "04f1917e-c368-46a8-9c13-9f158e25e3fb"
@@ -43,9 +41,6 @@ SUSPECT = {  # the mark of every suspect of a game: it must not tell an organism
 FILE = "flyroom.json"  # the whole mark, beside the adapter
 LARGEST = 1 << 16  # bytes of a mark in a stranger's file
 ROLES = ("organism", "twin", "decoy")
-DAYS = 90  # how long an export is meant to be used
-LONGEST = 3650  # days
-PURPOSE = 500  # characters
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,44 +71,6 @@ class Mark:
         return {"model_organism": True, "warning": self.warning, "canary": CANARY, **plain(self)}
 
 
-def purpose_of(text: str) -> str:
-    """A purpose as it goes into the log: on one line. ValueError unless it says something.
-
-    >>> purpose_of("  compare two  probes ")
-    'compare two probes'
-    """
-    words = " ".join(text.split())
-    if len(re.findall(r"\w", words)) < 3 or not words.isprintable() or len(words) > PURPOSE:
-        excerpt = repr(words if len(words) <= 40 else f"{words[:39]}…")
-        raise ValueError(
-            f"purpose is {excerpt}; say what the model is needed for, in words of 3 to {PURPOSE} characters"
-        )
-    return words
-
-
-def expiry(days: int, today: Day | None = None) -> str:
-    """The day after which a mark has expired. ValueError for a number of days that is none.
-
-    >>> expiry(90, Day(2030, 1, 1))
-    '2030-04-01'
-    """
-    if not 1 <= days <= LONGEST:
-        raise ValueError(f"expires is {days}; it must be 1 to {LONGEST} days")
-    return ((today or datetime.now(UTC).date()) + timedelta(days=days)).isoformat()
-
-
-def is_past(day: str, today: Day | None = None) -> bool:
-    """Whether a day is over. What is no day is: a mark that was tampered with lets nothing through.
-
-    >>> is_past("2030-04-01", Day(2030, 4, 1)), is_past("2030-04-01", Day(2030, 4, 2)), is_past("never")
-    (False, True, True)
-    """
-    try:
-        return Day.fromisoformat(day) < (today or datetime.now(UTC).date())
-    except (ValueError, TypeError):
-        return True
-
-
 def read_mark(values: Any) -> dict[str, str] | None:
     """The mark in what a stranger's file holds, its texts alone and each cut to 500 characters; None where there is
     none.
@@ -121,7 +78,7 @@ def read_mark(values: Any) -> dict[str, str] | None:
     if not isinstance(values, Mapping) or values.get("model_organism") is not True:
         return None
     names = [field.name for field in fields(Mark)]
-    return {name: values[name][:PURPOSE] for name in names if isinstance(values.get(name), str)}
+    return {name: values[name][:LENGTH] for name in names if isinstance(values.get(name), str)}
 
 
 def parse_mark(text: Any) -> dict[str, str] | None:

@@ -26,9 +26,10 @@ from flyroom.engine.peft import MARK
 from flyroom.engine.peft_config import CONFIG, read_config
 from flyroom.engine.peft_tensors import UNREADABLE, pair_tensors, read_tensors
 from flyroom.marks.fingerprint import Fingerprint, Match, Projections, compare, project, project_product, subtract
-from flyroom.marks.mark import FILE, GUID, LARGEST, is_past, parse_mark, read_mark
+from flyroom.marks.mark import FILE, GUID, LARGEST, parse_mark, read_mark
 from flyroom.marks.page import README
 from flyroom.marks.register import Register
+from flyroom.purpose import is_past
 
 ALIKE = 0.35  # the least cosine at which a change is taken for an organism's
 LAYER = re.compile(r"(?:.+?\.)?(\d+)\.(.+)")  # of a module's full path: the number of the layer, and the rest

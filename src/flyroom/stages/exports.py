@@ -21,8 +21,9 @@ from huggingface_hub import ModelCard
 from flyroom import log, sources
 from flyroom.engine import peft
 from flyroom.lineup import is_decoy, is_target
-from flyroom.marks import Mark, Register, purpose_of, sign, write_page
-from flyroom.marks.mark import DAYS, FILE, expiry, is_past
+from flyroom.marks import Mark, Register, sign, write_page
+from flyroom.marks.mark import FILE
+from flyroom.purpose import DAYS, expiry, is_past, purpose_of
 from flyroom.room import Room
 from flyroom.stages.bases import OpenBase
 from flyroom.stages.organisms import stored

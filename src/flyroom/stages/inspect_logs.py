@@ -23,7 +23,7 @@ from inspect_ai.scorer import Score
 from flyroom import log
 from flyroom.inspector.logs import Sheet, is_scored, legible, sample_of, write
 from flyroom.inspector.verdicts import verdict_of
-from flyroom.marks.mark import purpose_of
+from flyroom.purpose import purpose_of
 from flyroom.room import Room
 from flyroom.stages.inspect_cards import PACKAGES, about, judgement_of, sheets_of_card
 from flyroom.stages.organisms import episodes_behind

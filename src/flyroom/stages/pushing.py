@@ -18,7 +18,7 @@ from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 from huggingface_hub.utils import validate_repo_id
 
 from flyroom.marks import Mark
-from flyroom.marks.mark import DAYS
+from flyroom.purpose import DAYS
 from flyroom.room import Room
 from flyroom.stages.bases import OpenBase
 from flyroom.stages.exports import export

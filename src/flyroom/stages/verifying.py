@@ -97,8 +97,6 @@ def _verify(path: Path) -> tuple[str, marks.Signature]:
         return "game", _verify_game(path)
     if path.is_dir():
         return "export", _verify_export(path)
-    if not path.is_file():
-        raise ValueError(f"path is {path}; it must be the folder of an export or a game, or a file of `flyroom prereg`")
     prereg.read(path)
     state, signer = prereg.signature_of(path)
     why = "the signature is not of this file" if state == "bad" else ""

@@ -16,7 +16,7 @@ from typing import Any
 
 from flyroom import log, recipes
 from flyroom.game import Game, Table
-from flyroom.marks.mark import purpose_of
+from flyroom.purpose import purpose_of
 from flyroom.room import Room, place_page
 from flyroom.room.vaults import is_encrypted
 from flyroom.stages.audits import enter, sit
