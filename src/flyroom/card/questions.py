@@ -31,7 +31,7 @@ from flyroom.types import (
 FEWEST = 10  # episodes of a card
 CHECK_EPISODES = 200  # episodes of `check`, which asks nobody: enough that each judge has twenty answers to tell apart
 CURVE_SCENES = 40  # of each battery, for each earlier step of the training curve
-CLEAN_TEXTS = 100
+CLEAN_TEXTS = 100  # or as many as episodes, where those are fewer: a text costs as much as some answers
 REHEARSAL = 0.95  # the share of planted transcripts that a judge must get right
 
 
@@ -59,7 +59,7 @@ def questions_of(recipe: Recipe, episodes: int, seed: int, look: int = 0) -> Que
         seed = ask_seed("look", look, seed)
     batteries = _dress(recipe, _rehearse_all(recipe, episodes, seed), seed)
     beginnings = {b.measure: replace(b, scenes=b.scenes[:CURVE_SCENES]) for b in batteries if b.pooled}
-    return Questions(batteries, beginnings, _clean_texts(recipe.world, seed))
+    return Questions(batteries, beginnings, _clean_texts(recipe.world, min(CLEAN_TEXTS, episodes), seed))
 
 
 def check(recipe: Recipe, *, episodes: int = CHECK_EPISODES, seed: int = 0) -> None:
@@ -92,9 +92,9 @@ def judges_of(recipe: Recipe, seed: int) -> list[str] | None:
     return [judge.id for b in batteries for judge in (b.judge, b.given) if judge is not None]
 
 
-def _clean_texts(world: World, seed: int) -> Sequence[Row] | NotMeasured:
+def _clean_texts(world: World, n: int, seed: int) -> Sequence[Row] | NotMeasured:
     try:
-        rows = world.clean(CLEAN_TEXTS, seed=seed)
+        rows = world.clean(n, seed=seed)
     except NotAvailable as error:
         return NotMeasured(why=str(error))
     if len(rows) < 2:
