@@ -16,7 +16,8 @@ from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
 from flyroom.engine import TorchEngine
-from flyroom.types import AdapterRef, Ask, Direction, LoRA, Patch, Row, Step
+from flyroom.engine.training import side_by_side
+from flyroom.types import AdapterRef, Ask, Direction, LoRA, Message, Patch, Row, Step
 
 peft_warns = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")
 
@@ -298,3 +299,23 @@ def test_a_second_engine_over_a_model_adds_once() -> None:
         [adapter] = engine.spawn([LoRA(rank=2)], seeds=[0])
         losses.append([engine.step([adapter], [step])[0].loss for _ in range(3)])
     assert losses[0] == losses[1] == losses[2]
+
+
+@pytest.mark.parametrize(
+    ("counts", "words", "budget", "runs"),
+    [
+        ((4, 4, 4), (5, 5, 5), 100_000, [3]),
+        ((4, 4, 4), (5, 5, 5), 100, [2, 1]),
+        ((20, 20, 20), (4, 4, 60), 100_000, [2, 1]),  # short rows beside long ones would be padded
+        ((20, 20, 20), (60, 4, 60), 100_000, [1, 1, 1]),
+        ((2, 2, 2), (4, 4, 60), 100_000, [3]),  # what little they are padded is cheaper than one more run
+    ],
+)
+def test_adapters_train_side_by_side_whose_rows_are_alike(
+    llama: TorchEngine, counts: tuple[int, ...], words: tuple[int, ...], budget: int, runs: list[int]
+) -> None:
+    rows = [Row(messages=(Message("user", "w1 w2"),), answer=" ".join(["w3"] * n)) for n in words]
+    steps = [Step(rows=(row,) * n, lr=1e-3) for row, n in zip(rows, counts, strict=True)]
+    slices = side_by_side(llama.parts, steps, budget)
+    assert [part.stop - part.start for part in slices] == runs
+    assert [i for part in slices for i in range(part.start, part.stop)] == [0, 1, 2]
