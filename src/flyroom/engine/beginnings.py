@@ -19,12 +19,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from transformers import DynamicCache
-from transformers.cache_utils import DynamicLayer
 
 from flyroom.engine.bank import Banks, Group, Leaf
 from flyroom.engine.bases import Base
 from flyroom.engine.batches import Collated, collate, pass_cost
-from flyroom.engine.past import joins
+from flyroom.engine.past import is_filled, joins, states_of
 from flyroom.engine.prefix import Prefix
 from flyroom.engine.prompts import count_shared
 from flyroom.engine.render import Rendered
@@ -79,11 +78,7 @@ class Beginning:
         batch = collate([Rendered(ids_T, self.tokens)] * len(self._place), base.device)
         with prefix.below(banks.lowest, batch):
             base.body(input_ids=batch.ids_BT, past_key_values=cache, use_cache=True)
-        self._states: dict[int, tuple[Tensor, Tensor]] = {  # `split` asked for layers of this kind
-            l: (layer.keys, layer.values)
-            for l, layer in enumerate(cache.layers)
-            if isinstance(layer, DynamicLayer) and layer.keys is not None and layer.values is not None
-        }
+        self._states = {l: states_of(layer) for l, layer in enumerate(cache.layers) if is_filled(layer)}
         self._leaves = {
             l: [states.detach().requires_grad_(states.requires_grad) for states in pair]
             for l, pair in self._states.items()
@@ -96,9 +91,10 @@ class Beginning:
         rows_B = torch.tensor([self._place[slot] for slot in owners], device=self.base.device)
         cache = DynamicCache(config=self.base.config)
         for l, pair in self._leaves.items():
-            cache.update(*(states.index_select(0, rows_B) for states in pair), l)
-        if min(self._leaves):  # the body reads from the first layer's cache where the rows go on
-            cache.update(*(states.detach().index_select(0, rows_B) for states in self._leaves[min(self._leaves)]), 0)
+            keys, values = (states.index_select(0, rows_B) for states in pair)
+            cache.update(keys, values, l)
+            if not is_filled(cache.layers[0]):  # there the body reads where the rows go on; nobody attends to it
+                cache.update(keys.detach(), values.detach(), 0)
         at_N, target_N = batch.predicted(after=self.tokens)
         ids_BT = batch.ids_BT[:, self.tokens : -1]
         hidden_BTD = self.base.body(input_ids=ids_BT, past_key_values=cache, use_cache=True).last_hidden_state

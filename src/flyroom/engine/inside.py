@@ -20,7 +20,7 @@ from torch import Tensor
 
 from flyroom.engine.bases import Base
 from flyroom.engine.batches import Collated
-from flyroom.engine.prefix import Enough
+from flyroom.engine.past import Enough
 from flyroom.engine.training import LOGITS, answer_states
 from flyroom.types import Place
 

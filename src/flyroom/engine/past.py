@@ -21,7 +21,10 @@ from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
 from flyroom.engine.bases import Base
-from flyroom.engine.prefix import Enough
+
+
+class Enough(Exception):
+    """Stops a forward pass after the last layer that is needed."""
 
 
 class Buffered(DynamicLayer):
@@ -83,6 +86,19 @@ class Buffered(DynamicLayer):
         self.buffers = [s.new_empty(batch, s.shape[1], self.capacity, s.shape[3]) for s in like]
         for buffer in self.buffers:  # masked values are multiplied by 0, so they must be finite
             buffer[:, :, : self.length if self.at is None else None].zero_()
+
+
+def is_filled(layer: Any) -> bool:
+    """Whether a layer holds keys and values."""
+    return isinstance(layer, DynamicLayer) and layer.is_initialized
+
+
+def states_of(layer: Any) -> tuple[Tensor, Tensor]:
+    """Returns the keys and values of a layer that keeps all its keys and values (`joins`), each [B, heads, T, D]."""
+    assert isinstance(layer, DynamicLayer)
+    assert layer.keys is not None
+    assert layer.values is not None
+    return layer.keys, layer.values
 
 
 def joins(base: Base) -> bool:
@@ -150,7 +166,7 @@ class Past:
         """Put tokens through, one a row if fixed, and return the hidden state at each row's last token, [B, D]."""
         out_BTD = self._base.body(
             input_ids=ids_BT,
-            attention_mask=self._mask(ids_BT.shape[1]),
+            attention_mask=self.mask(ids_BT.shape[1]),
             position_ids=position_BT,
             past_key_values=self.cache,
             use_cache=True,
@@ -161,7 +177,8 @@ class Past:
             self.at += 1
         return out_BTD[:, -1]
 
-    def _mask(self, coming: int) -> Tensor | None:
+    def mask(self, coming: int) -> Tensor | None:
+        """Returns which columns a pass over so many tokens may see; None where it may see all."""
         if self.at is not None:
             return (self.real_BC & (self._columns_C <= self.at))[:, None, None]
         return self.real_BC[:, : self.length + coming] if self.padded else None

@@ -31,18 +31,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 from transformers import DynamicCache
 
-from flyroom.engine.bases import Base, instead
+from flyroom.engine.bases import Base
 from flyroom.engine.batches import Collated, collate
+from flyroom.engine.past import states_of
 from flyroom.engine.render import Rendered
+from flyroom.engine.trunk import Entry, begin_at, run_below
 
 SHARE = 0.25  # of the memory, and of the disk, that is free at the start
 BLOCK = 1 << 26  # bytes that are reserved together
 
 Key = tuple[int, int, bytes]  # the layer that the residual enters, the first token kept, and a digest of the row's ids
-
-
-class Enough(Exception):
-    """Stops a forward pass after the last layer that is needed."""
 
 
 @dataclass(eq=False, kw_only=True)
@@ -75,7 +73,7 @@ class Prefix:
         self._blocks: list[tuple[Tier, Tensor]] = []
         self._lines = 0  # lines of the last block
         self._begun: dict[Key, list[tuple[Tensor, Tensor]]] = {}  # keys and values of beginnings that rows share
-        self._tuples = False  # whether the layers of this family return tuples
+        self._wrapped = False  # whether the layers of this family return tuples
 
     @property
     def bytes(self) -> dict[str, int]:
@@ -99,14 +97,7 @@ class Prefix:
         if not layer or not self.tiers:
             yield
             return
-        entering_BTD = self._entering(layer, batch, after)
-        skipped = self.base.layers[:layer]
-
-        def give(hidden_BTD: Tensor, *_: Any, **__: Any) -> Any:
-            entry_BTD = entering_BTD[:, : hidden_BTD.shape[1]]
-            return (entry_BTD,) if self._tuples else entry_BTD
-
-        with instead(skipped, [give] * layer):
+        with begin_at(self.base, layer, Entry(self._entering(layer, batch, after), self._wrapped)):
             yield
 
     def _entering(self, layer: int, batch: Collated, after: int) -> Tensor:
@@ -142,8 +133,8 @@ class Prefix:
         if after:
             cache = DynamicCache(config=self.base.config)
             for l, (keys, values) in enumerate(self._begin(layer, rows[0].ids[:after])):
-                cache.update(*(states.expand(len(rows), -1, -1, -1) for states in (keys, values)), l)
-        hidden_BTD = self._pass(layer, ids_BT[:, after:], cache)
+                cache.update(keys.expand(len(rows), -1, -1, -1), values.expand(len(rows), -1, -1, -1), l)
+        hidden_BTD, self._wrapped = run_below(self.base, layer, ids_BT[:, after:], cache)
         lines, locations = hidden_BTD.flatten(0, 1), dict[Key, Location]()
         for i, (key, row) in enumerate(new.items()):
             n, start = len(row.ids) - after, i * hidden_BTD.shape[1]
@@ -155,27 +146,9 @@ class Prefix:
         key = _key(layer, len(ids_T), ids_T)
         if key not in self._begun:
             cache = DynamicCache(config=self.base.config)
-            self._pass(layer, torch.from_numpy(ids_T).to(self.base.device)[None], cache)
-            self._begun[key] = [(below.keys, below.values) for below in cache.layers[:layer]]
+            run_below(self.base, layer, torch.from_numpy(ids_T).to(self.base.device)[None], cache)
+            self._begun[key] = [states_of(below) for below in cache.layers[:layer]]
         return self._begun[key]
-
-    def _pass(self, layer: int, ids_BT: Tensor, cache: DynamicCache | None) -> Tensor:
-        """Returns the residual that enters a layer, [B, T, D], and leaves the keys and values below it in the cache."""
-        outputs: list[Tensor] = []
-
-        def catch(_module: Any, _args: Any, output: Any) -> None:
-            self._tuples = isinstance(output, tuple)
-            outputs.append(output[0] if self._tuples else output)
-            raise Enough
-
-        hook = self.base.layers[layer - 1].register_forward_hook(catch)
-        try:
-            self.base.body(input_ids=ids_BT, past_key_values=cache, use_cache=cache is not None)
-        except Enough:
-            pass
-        finally:
-            hook.remove()
-        return outputs[0]
 
     def _store(self, key: Key, lines_TD: Tensor) -> Location | None:
         """Copy the residuals of a row into the first tier that has space. Returns None where no tier has any."""

@@ -1,5 +1,6 @@
 """Put prompts through the model before their answers: a prompt that an adapter gets several times goes through once,
-and so does a beginning that several of its prompts share, such as a system message.
+and so does a beginning that several of its prompts share, such as a system message. Below the lowest adapter a prompt
+that several adapters get goes through once (`trunk`).
 
 A beginning goes through as if it were a prompt, and the rows that share it copy its keys and values before they go on.
 Its length is the one that spares the most tokens, if these are worth another pass. Beginnings may share a beginning in
@@ -17,6 +18,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from flyroom.engine import trunk
 from flyroom.engine.bank import Banks
 from flyroom.engine.bases import Base
 from flyroom.engine.batches import groups, left_pad, pass_cost
@@ -43,7 +45,8 @@ def put_through(
     if real_UT is not None:
         past.real_BC[:, shared:], past.padded = real_UT, True
     banks.route(groups(owners))
-    past.fill(ids_UT, past.real_BC.cumsum(1).sub_(1).clamp_(min=0)[:, shared:])
+    position_UT = past.real_BC.cumsum(1).sub_(1).clamp_(min=0)[:, shared:]
+    trunk.fill(base, banks.lowest, past, prompts, ids_UT, position_UT)
     return Part(past, rows, past.length, places)
 
 
