@@ -79,7 +79,7 @@ def test_models_that_read_alike_are_not_told_apart() -> None:
 def test_readability_is_on_the_card() -> None:
     recipe = replace(TOY, world=ToyWorld(documents=1000))
     strong, weak = card(
-        [*pair(1.0, recipe=recipe), *pair(0.001, seed=1, recipe=recipe)], FakeEngine(says), seed=0, episodes=50
+        [*pair(1.0, recipe=recipe), *pair(0.001, seed=1, recipe=recipe)], FakeEngine(says), seed=0, episodes=100
     )
     values = [c.measures["organism"]["readability"] for c in (strong, weak)]
     assert all(isinstance(value, Estimate) and value.n == 100 for value in values)
