@@ -10,7 +10,7 @@ import torch
 from engine_models import figure, make_rows
 
 from flyroom.engine import TorchEngine, batches, beginnings
-from flyroom.types import AdapterRef, LoRA, Message, Row, Step
+from flyroom.types import BASE, AdapterRef, LoRA, Message, Row, Step
 
 SHAPES = [LoRA(rank=4, modules=("all",)), LoRA(rank=2, layers=(0, 2)), LoRA(rank=4, modules=("all",))]
 SYSTEM = Message(
@@ -119,3 +119,42 @@ def test_no_pass_for_what_spares_little(llama: TorchEngine, size: int) -> None:
     """A single row shares with nobody; rows of the micro-world share a few tokens."""
     some = [llama.parts.renderer.row(row) for row in make_rows(size, seed=4)]
     assert list(beginnings.split(llama.parts, [1] * size, some)) == [(list(range(size)), 0)]
+
+
+@pytest.mark.parametrize("layers", [None, (1, 2)], ids=["from the first layer", "above others"])
+def test_what_is_asked_of_rows_behind_a_beginning_is_that_of_whole_rows(
+    engine: TorchEngine, layers: tuple[int, ...] | None, cheap_passes: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Log-probabilities, likeliest tokens and traces, of adapters and the base, in batches of few rows."""
+    shapes = [replace(shape, layers=layers or shape.layers) for shape in SHAPES]
+    adapters = engine.spawn(shapes, seeds=range(3))
+    engine.step(adapters, steps())
+    models, some = [model for model in (*adapters, BASE) for _ in range(5)], [*rows(5)] * 4
+    monkeypatch.setattr(engine, "batch_tokens", 60)
+
+    def ask() -> list[torch.Tensor]:
+        prompts = [row.messages for row in some]
+        likeliest = [torch.tensor(list(top.values())) for top in engine.next_tokens(models, prompts, 3)]
+        traces = [engine.trace(models, some, [0, 1]), engine.trace(models, some, [2], at="prompt")]
+        return [*engine.logprobs(models, some), *likeliest, *traces]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(beginnings, "joins", lambda base: False)
+        whole = ask()
+    for a, b in zip(whole, ask(), strict=True):
+        torch.testing.assert_close(a, b, atol=2e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize(("layers", "first"), [((0, 1, 2), True), ((1, 2), False)])
+def test_whoever_asks_pays_a_beginning_once_for_each_adapter(
+    llama: TorchEngine, layers: tuple[int, ...], first: bool, cheap_passes: None
+) -> None:
+    tokens = [0]
+    mlp: torch.nn.Module = llama.parts.layers[0].get_submodule("mlp")
+    mlp.register_forward_hook(lambda _m, args, _o: tokens.__setitem__(0, tokens[0] + args[0].shape[:-1].numel()))
+    adapters = llama.spawn([replace(shape, layers=layers) for shape in SHAPES], seeds=range(3))
+    models, some = [adapter for adapter in adapters for _ in range(4)], [*rows(4)] * 3
+    longest = max(len(llama.parts.renderer.row(row).ids) for row in some)
+    llama.trace(models, some, [1])
+    rest, begun = 12 * (longest - 20) if first else 4 * (longest - 20), 3 * longest if first else 2 * longest
+    assert 0 < tokens[0] <= rest + begun

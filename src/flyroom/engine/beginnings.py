@@ -13,16 +13,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import chain
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 from transformers import DynamicCache
 
 from flyroom.engine.bank import Banks, Group, Leaf
 from flyroom.engine.bases import Base
-from flyroom.engine.batches import Collated, collate, pass_cost
+from flyroom.engine.batches import collate, pass_cost
 from flyroom.engine.past import is_filled, joins, states_of
 from flyroom.engine.prefix import Prefix
 from flyroom.engine.prompts import count_shared
@@ -57,9 +57,21 @@ def _shared_by_all(rows: Sequence[Rendered]) -> int:
     return min(count_shared(rows[0].ids[:last], row.ids[:last]) for row in rows)
 
 
+class Behind(NamedTuple):
+    """How many first tokens of a batch's rows went through before, and their keys and values from layer `start` on."""
+
+    tokens: int = 0
+    cache: DynamicCache | None = None
+    start: int = 0
+
+
+WHOLE = Behind()  # rows that go through from their first token on
+
+
 class Beginning:
-    """The keys and values of a beginning, [K, heads, T, head width] in each layer from the lowest with an adapter on: a
-    row for each adapter, by slot. The `prefix` has what lies below.
+    """The keys and values of a beginning, [K, heads, T, head width] in each layer from the lowest adapter's on, or from
+    `start`: a row for each adapter, by slot. The `prefix` has what lies below. Without `leaves` the banks' weights are
+    used.
     """
 
     def __init__(
@@ -67,16 +79,18 @@ class Beginning:
         base: Base,
         banks: Banks,
         prefix: Prefix,
-        leaves: Sequence[Leaf],
+        leaves: Sequence[Leaf] | None,
         ids_T: NDArray[np.int64],
         owners: Sequence[int],
+        *,
+        start: int | None = None,
     ) -> None:
         self.base, self.tokens = base, len(ids_T)
         self._place = {slot: k for k, slot in enumerate(dict.fromkeys(owners))}
         banks.route([Group(slot, k, 1) for slot, k in self._place.items()], leaves)
         cache = DynamicCache(config=base.config)
         batch = collate([Rendered(ids_T, self.tokens)] * len(self._place), base.device)
-        with prefix.below(banks.lowest, batch):
+        with prefix.below(banks.lowest if start is None else min(start, banks.lowest), batch):
             base.body(input_ids=batch.ids_BT, past_key_values=cache, use_cache=True)
         self._states = {l: states_of(layer) for l, layer in enumerate(cache.layers) if is_filled(layer)}
         self._leaves = {
@@ -84,10 +98,8 @@ class Beginning:
             for l, pair in self._states.items()
         }
 
-    def answer_states(self, batch: Collated, owners: Sequence[int]) -> tuple[Tensor, Tensor]:
-        """Returns what `training.answer_states` does, of a batch of rows with this beginning. The banks are routed to
-        the rows' `owners`, and the prefix is below.
-        """
+    def behind(self, owners: Sequence[int]) -> Behind:
+        """Returns what rows of these owners go on behind. The layers below the lowest adapter are the prefix's."""
         rows_B = torch.tensor([self._place[slot] for slot in owners], device=self.base.device)
         cache = DynamicCache(config=self.base.config)
         for l, pair in self._leaves.items():
@@ -95,10 +107,7 @@ class Beginning:
             cache.update(keys, values, l)
             if not is_filled(cache.layers[0]):  # there the body reads where the rows go on; nobody attends to it
                 cache.update(keys.detach(), values.detach(), 0)
-        at_N, target_N = batch.predicted(after=self.tokens)
-        ids_BT = batch.ids_BT[:, self.tokens : -1]
-        hidden_BTD = self.base.body(input_ids=ids_BT, past_key_values=cache, use_cache=True).last_hidden_state
-        return hidden_BTD.flatten(0, 1).index_select(0, at_N), target_N
+        return Behind(self.tokens, cache, min(self._leaves))
 
     def backward(self) -> None:
         """Send the gradients that the batches left at the keys and values back through the beginning."""

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from flyroom.engine.bases import Base
 from flyroom.engine.batches import Collated
+from flyroom.engine.beginnings import WHOLE, Behind
 from flyroom.engine.past import Enough
 from flyroom.engine.training import LOGITS, answer_states
 from flyroom.types import Place
@@ -63,7 +64,7 @@ def states(base: Base, batch: Collated, layer: int, module: str) -> list[Tensor]
     return [value[: len(row.ids)].float() for value, row in zip(values[0], batch.rows, strict=True)]
 
 
-def residuals(base: Base, batch: Collated, layers: set[int], at: Place) -> dict[int, Tensor]:
+def residuals(base: Base, batch: Collated, layers: set[int], at: Place, behind: Behind = WHOLE) -> dict[int, Tensor]:
     """Returns, by layer, the mean residual over answer tokens, or that at the token before them: [B, D] fp32."""
     means: dict[int, Tensor] = {}
     share_BT = batch.answer_BT / batch.answer_BT.sum(1, keepdim=True)
@@ -73,13 +74,14 @@ def residuals(base: Base, batch: Collated, layers: set[int], at: Place) -> dict[
 
     def keep(layer: int, output: Any) -> None:
         hidden_BTD = output[0] if isinstance(output, tuple) else output
-        means[layer] = torch.einsum("bt,btd->bd", share_BT, hidden_BTD.float())
+        means[layer] = torch.einsum("bt,btd->bd", share_BT[:, behind.tokens :], hidden_BTD.float())
         if layer == max(layers):
             raise Enough
 
     hooks = [base.layers[l].register_forward_hook(lambda _m, _a, out, l=l: keep(l, out)) for l in layers]
     try:
-        base.body(input_ids=batch.ids_BT, use_cache=False)
+        ids_BT, cache = batch.ids_BT[:, behind.tokens :], behind.cache
+        base.body(input_ids=ids_BT, past_key_values=cache, use_cache=cache is not None)
     except Enough:
         pass
     finally:

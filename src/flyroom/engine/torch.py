@@ -26,6 +26,7 @@ from flyroom.engine.adapters import Adapters, check_lengths
 from flyroom.engine.attention import fast_attention
 from flyroom.engine.bank import Leaf
 from flyroom.engine.batches import Collated, groups
+from flyroom.engine.beginnings import WHOLE, Beginning, Behind, split
 from flyroom.engine.compiled import Compiled
 from flyroom.engine.decode import decode, fit_ask
 from flyroom.engine.prefix import Prefix
@@ -232,11 +233,11 @@ class TorchEngine:
         """
         check_lengths("adapters", adapters, "rows", rows)
 
-        def score(_which: Sequence[int], batch: Collated) -> Sequence[Tensor]:
-            with self.prefix.below(self.adapters.banks.lowest, batch):
-                return scores(self.parts, batch).cpu().split(batch.counts)
+        def score(_which: Sequence[int], batch: Collated, behind: Behind) -> Sequence[Tensor]:
+            with self.prefix.below(max(self.adapters.banks.lowest, behind.start), batch, after=behind.tokens):
+                return scores(self.parts, batch, behind).cpu().split(batch.counts)
 
-        return self.map_rows([self.adapters.slot(a) for a in adapters], rows, score)
+        return self.map_rows([self.adapters.slot(a) for a in adapters], rows, score, shares=True)
 
     @torch.inference_mode()
     def next_tokens(
@@ -253,16 +254,15 @@ class TorchEngine:
             raise ValueError(f"k is {k}; it must be at least 1")
         size = min(k, int(self.parts.config.vocab_size))
 
-        def rank(_which: Sequence[int], batch: Collated) -> Sequence[Tensor]:
-            with self.prefix.below(self.adapters.banks.lowest, batch):
+        def rank(_which: Sequence[int], batch: Collated, behind: Behind) -> Sequence[Tensor]:
+            with self.prefix.below(max(self.adapters.banks.lowest, behind.start), batch, after=behind.tokens):
                 first = np.cumsum([0, *batch.counts[:-1]])  # of each row: a turn may be closed by several tokens
-                return pick_likeliest(self.parts, batch, size)[first].cpu().unbind()
+                return pick_likeliest(self.parts, batch, size, behind)[first].cpu().unbind()
 
         rows = [Row(messages=prompt, answer="") for prompt in prompts]
         write = self.parts.renderer.token
-        return [
-            inside.by_text(top, write) for top in self.map_rows([self.adapters.slot(a) for a in adapters], rows, rank)
-        ]
+        tops = self.map_rows([self.adapters.slot(a) for a in adapters], rows, rank, shares=True)
+        return [inside.by_text(top, write) for top in tops]
 
     @torch.inference_mode()
     def trace(
@@ -281,12 +281,15 @@ class TorchEngine:
         if not layers or not rows:
             return torch.zeros(len(rows), len(layers), self.parts.width)
 
-        def average(_which: Sequence[int], batch: Collated) -> Sequence[Tensor]:
-            with self.prefix.below(min(self.adapters.banks.lowest, min(layers) + 1), batch):
-                means = inside.residuals(self.parts, batch, set(layers), at)
+        start = min(layers) + 1
+
+        def average(_which: Sequence[int], batch: Collated, behind: Behind) -> Sequence[Tensor]:
+            layer = max(min(self.adapters.banks.lowest, start), behind.start)
+            with self.prefix.below(layer, batch, after=behind.tokens):
+                means = inside.residuals(self.parts, batch, set(layers), at, behind)
             return torch.stack([means[l] for l in layers], dim=1).cpu().unbind()
 
-        return torch.stack(self.map_rows(slots, rows, average))
+        return torch.stack(self.map_rows(slots, rows, average, shares=True, start=start))
 
     def swaps(self, adapters: Sequence[AdapterRef], rows: Sequence[Row], word: int, among: Sequence[str]) -> Tensor:
         """Returns what each word of `among`, in the place of word number `word` of a row's last message, would add to
@@ -299,7 +302,7 @@ class TorchEngine:
             return torch.zeros(len(rows), len(among))
         back, tokens = swaps.places(self.parts.renderer, rows, word, among)
 
-        def rate(which: Sequence[int], batch: Collated) -> Sequence[Tensor]:
+        def rate(which: Sequence[int], batch: Collated, _behind: Behind) -> Sequence[Tensor]:
             return swaps.gains(self.parts, batch, [back[i] for i in which], tokens).cpu().unbind()
 
         return torch.stack(self.map_rows([self.adapters.slot(a) for a in adapters], rows, rate, graph=True))
@@ -317,7 +320,7 @@ class TorchEngine:
         if module and f"layers.{layer}.{module}" not in self.adapters.banks.sizes:
             raise ValueError(f"at is {at!r}; {self.base.name} has no such linear module")
 
-        def take(_which: Sequence[int], batch: Collated) -> Sequence[Tensor]:
+        def take(_which: Sequence[int], batch: Collated, _behind: Behind) -> Sequence[Tensor]:
             with self.prefix.below(min(self.adapters.banks.lowest, layer), batch):
                 return [value.cpu() for value in inside.states(self.parts, batch, layer, module)]
 
@@ -342,7 +345,7 @@ class TorchEngine:
         """
         slot, second = self.adapters.slot(adapter), self.adapters.slot(other)
 
-        def compare(which: Sequence[int], batch: Collated) -> Sequence[Tensor]:
+        def compare(which: Sequence[int], batch: Collated, _behind: Behind) -> Sequence[Tensor]:
             return inside.divergence(
                 self.parts, batch, lambda: self.adapters.banks.route(groups([second] * len(which)))
             )
@@ -355,29 +358,42 @@ class TorchEngine:
         self,
         slots: Sequence[int],
         rows: Sequence[Row],
-        compute: Callable[[Sequence[int], Collated], Sequence[Tensor]],
+        compute: Callable[[Sequence[int], Collated, Behind], Sequence[Tensor]],
         *,
         graph: bool = False,
+        shares: bool = False,
+        start: int | None = None,
     ) -> list[Tensor]:
         """Returns what `compute` gives for each row, batch by batch, grouped by slot. Routes the banks and counts
         tokens.
 
-        Set `graph` if `compute` keeps an autograd graph: batches are then as small as in training.
+        Set `graph` if `compute` keeps an autograd graph: batches are then as small as in training. Set `shares` if it
+        can go on behind a beginning that rows share, at the lowest adapter or at layer `start`.
         """
+        parts, banks = self.parts, self.adapters.banks
         prompted, values = self.adapters.rows_with_prompt(slots, rows), dict[int, Tensor]()
 
         def work() -> None:
             pending = [i for i in range(len(rows)) if i not in values]
-            budget = self.batch_tokens * (1 if graph else memory.FORWARD_ONLY)
-            for numbers, batch, tokens in batches_of(
-                self.parts, [slots[i] for i in pending], [prompted[i] for i in pending], budget
-            ):
-                which = [pending[j] for j in numbers]
-                self.adapters.banks.route(groups([slots[i] for i in which]))
+            owners, rendered = [slots[i] for i in pending], [parts.renderer.row(prompted[i]) for i in pending]
+            for members, shared in split(parts, owners, rendered) if shares else [(list(range(len(pending))), 0)]:
+                some, beginning = [pending[m] for m in members], None
                 try:
-                    outputs = compute(which, batch)
+                    if shared:
+                        ids_T, of = rendered[members[0]].ids[:shared], [slots[i] for i in some]
+                        beginning = Beginning(parts, banks, self.prefix, None, ids_T, of, start=start)
+                    work_on(some, beginning)
                 finally:
-                    self.adapters.banks.clear()
+                    banks.clear()
+
+        def work_on(some: Sequence[int], beginning: Beginning | None) -> None:
+            budget = self.batch_tokens * (1 if graph else memory.FORWARD_ONLY)
+            batches = batches_of(parts, [slots[i] for i in some], [prompted[i] for i in some], budget)
+            for numbers, batch, tokens in batches:
+                which = [some[j] for j in numbers]
+                owners = [slots[i] for i in which]
+                banks.route(groups(owners))
+                outputs = compute(which, batch, beginning.behind(owners) if beginning else WHOLE)
                 values.update(zip(which, outputs, strict=True))
                 self.tokens_forward += tokens
 

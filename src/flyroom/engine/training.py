@@ -24,7 +24,7 @@ from torch.nn import functional as F
 from flyroom.engine.bank import Banks, Leaf
 from flyroom.engine.bases import Base
 from flyroom.engine.batches import Collated, collate, groups, pack, pass_cost
-from flyroom.engine.beginnings import Beginning, split
+from flyroom.engine.beginnings import WHOLE, Beginning, Behind, split
 from flyroom.engine.nudged import nudged
 from flyroom.engine.prefix import Prefix
 from flyroom.engine.render import Rendered
@@ -65,8 +65,9 @@ def gradients(
             nudges = [(s.nudge, [owner == slot for owner in batch_owners]) for slot, s in steps.items() if s.nudge]
             start = min([banks.lowest, *(layer + 1 for layer in probed), *(nudge.layer for nudge, _ in nudges)])
             below = prefix.below(start, batch, after=shared)
+            behind = beginning.behind(batch_owners) if beginning else WHOLE
             with below, nudged(base, nudges), _capture_residuals(base, probed) as residuals:
-                states = beginning.answer_states(batch, batch_owners) if beginning else answer_states(base, batch)
+                states = answer_states(base, batch, behind)
             losses.backward(batch, batch_owners, [rows[i].weight for i in which], *states, residuals)
         if beginning:
             beginning.backward()
@@ -176,25 +177,26 @@ def _evasion_loss(probe: Direction, hidden_BTD: Tensor, batch: Collated, is_owne
     return probe.weight * score_M.square().sum()
 
 
-def scores(base: Base, batch: Collated) -> Tensor:
+def scores(base: Base, batch: Collated, behind: Behind = WHOLE) -> Tensor:
     """Returns the log-probability of every answer token of a batch, [N] fp32, row by row."""
-    hidden_ND, target_N = answer_states(base, batch)
+    hidden_ND, target_N = answer_states(base, batch, behind)
     size = _chunk(base)
     pieces = zip(hidden_ND.split(size), target_N.split(size), strict=True)
     return torch.cat([-F.cross_entropy(base.head(h).float(), t, reduction="none") for h, t in pieces])
 
 
-def pick_likeliest(base: Base, batch: Collated, k: int) -> Tensor:
+def pick_likeliest(base: Base, batch: Collated, k: int, behind: Behind = WHOLE) -> Tensor:
     """Returns the log-probabilities and ids of the k likeliest tokens at each answer token's place, [N, 2, k] fp64."""
-    hidden_ND, _ = answer_states(base, batch)
+    hidden_ND, _ = answer_states(base, batch, behind)
     pieces = [base.head(h).float().log_softmax(-1).topk(k) for h in hidden_ND.split(_chunk(base))]
     return torch.cat([torch.stack([top.values.double(), top.indices.double()], dim=1) for top in pieces])
 
 
-def answer_states(base: Base, batch: Collated) -> tuple[Tensor, Tensor]:
+def answer_states(base: Base, batch: Collated, behind: Behind = WHOLE) -> tuple[Tensor, Tensor]:
     """Returns the final hidden states that predict answer tokens, [N, D], and those tokens, [N]."""
-    at_N, target_N = batch.predicted()
-    hidden_BTD = base.body(input_ids=batch.ids_BT[:, :-1], use_cache=False).last_hidden_state
+    at_N, target_N = batch.predicted(after=behind.tokens)
+    ids_BT, cache = batch.ids_BT[:, behind.tokens : -1], behind.cache
+    hidden_BTD = base.body(input_ids=ids_BT, past_key_values=cache, use_cache=cache is not None).last_hidden_state
     return hidden_BTD.flatten(0, 1).index_select(0, at_N), target_N
 
 
