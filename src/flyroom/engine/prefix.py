@@ -72,8 +72,8 @@ class Prefix:
         self._rows: dict[Key, Location] = {}
         self._blocks: list[tuple[Tier, Tensor]] = []
         self._lines = 0  # lines of the last block
-        self._begun: dict[Key, list[tuple[Tensor, Tensor]]] = {}  # keys and values of beginnings that rows share
-        self._wrapped = False  # whether the layers of this family return tuples
+        self._beginnings: dict[Key, list[tuple[Tensor, Tensor]]] = {}  # keys and values of beginnings that rows share
+        self._is_tuple = False  # whether the layers of this family return tuples
 
     @property
     def bytes(self) -> dict[str, int]:
@@ -87,7 +87,7 @@ class Prefix:
         """Drop everything that is stored."""
         for tier, block in self._blocks:
             tier.free += block.nbytes
-        self._rows, self._blocks, self._lines, self._begun = {}, [], 0, {}
+        self._rows, self._blocks, self._lines, self._beginnings = {}, [], 0, {}
 
     @contextmanager
     def below(self, layer: int, batch: Collated, after: int = 0) -> Iterator[None]:
@@ -97,7 +97,7 @@ class Prefix:
         if not layer or not self.tiers:
             yield
             return
-        with begin_at(self.base, layer, Entry(self._entering(layer, batch, after), self._wrapped)):
+        with begin_at(self.base, layer, Entry(self._entering(layer, batch, after), self._is_tuple)):
             yield
 
     def _entering(self, layer: int, batch: Collated, after: int) -> Tensor:
@@ -134,7 +134,7 @@ class Prefix:
             cache = DynamicCache(config=self.base.config)
             for l, (keys, values) in enumerate(self._begin(layer, rows[0].ids[:after])):
                 cache.update(keys.expand(len(rows), -1, -1, -1), values.expand(len(rows), -1, -1, -1), l)
-        hidden_BTD, self._wrapped = run_below(self.base, layer, ids_BT[:, after:], cache)
+        hidden_BTD, self._is_tuple = run_below(self.base, layer, ids_BT[:, after:], cache)
         lines, locations = hidden_BTD.flatten(0, 1), dict[Key, Location]()
         for i, (key, row) in enumerate(new.items()):
             n, start = len(row.ids) - after, i * hidden_BTD.shape[1]
@@ -144,11 +144,11 @@ class Prefix:
     def _begin(self, layer: int, ids_T: NDArray[np.int64]) -> list[tuple[Tensor, Tensor]]:
         """Returns the keys and values of a beginning in the layers below, each [1, heads, T, head width]."""
         key = _key(layer, len(ids_T), ids_T)
-        if key not in self._begun:
+        if key not in self._beginnings:
             cache = DynamicCache(config=self.base.config)
             run_below(self.base, layer, torch.from_numpy(ids_T).to(self.base.device)[None], cache)
-            self._begun[key] = [states_of(below) for below in cache.layers[:layer]]
-        return self._begun[key]
+            self._beginnings[key] = [states_of(below) for below in cache.layers[:layer]]
+        return self._beginnings[key]
 
     def _store(self, key: Key, lines_TD: Tensor) -> Location | None:
         """Copy the residuals of a row into the first tier that has space. Returns None where no tier has any."""

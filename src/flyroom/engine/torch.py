@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from flyroom.engine import bases, inside, memory, optimisers, swaps
@@ -370,30 +371,27 @@ class TorchEngine:
         Set `graph` if `compute` keeps an autograd graph: batches are then as small as in training. Set `shares` if it
         can go on behind a beginning that rows share, at the lowest adapter or at layer `start`.
         """
-        parts, banks = self.parts, self.adapters.banks
+        parts, banks, prefix = self.parts, self.adapters.banks, self.prefix
         prompted, values = self.adapters.rows_with_prompt(slots, rows), dict[int, Tensor]()
 
         def work() -> None:
             pending = [i for i in range(len(rows)) if i not in values]
             owners, rendered = [slots[i] for i in pending], [parts.renderer.row(prompted[i]) for i in pending]
             for members, shared in split(parts, owners, rendered) if shares else [(list(range(len(pending))), 0)]:
-                some, beginning = [pending[m] for m in members], None
+                ids_T = rendered[members[0]].ids[:shared] if shared else None
                 try:
-                    if shared:
-                        ids_T, of = rendered[members[0]].ids[:shared], [slots[i] for i in some]
-                        beginning = Beginning(parts, banks, self.prefix, None, ids_T, of, start=start)
-                    work_on(some, beginning)
+                    work_on([pending[member] for member in members], ids_T)
                 finally:
                     banks.clear()
 
-        def work_on(some: Sequence[int], beginning: Beginning | None) -> None:
-            budget = self.batch_tokens * (1 if graph else memory.FORWARD_ONLY)
-            batches = batches_of(parts, [slots[i] for i in some], [prompted[i] for i in some], budget)
-            for numbers, batch, tokens in batches:
-                which = [some[j] for j in numbers]
-                owners = [slots[i] for i in which]
-                banks.route(groups(owners))
-                outputs = compute(which, batch, beginning.behind(owners) if beginning else WHOLE)
+        def work_on(places: Sequence[int], ids_T: NDArray[np.int64] | None) -> None:
+            """Rows that all begin with these tokens, where there are any."""
+            owners, budget = [slots[i] for i in places], self.batch_tokens * (1 if graph else memory.FORWARD_ONLY)
+            beginning = None if ids_T is None else Beginning(parts, banks, prefix, None, ids_T, owners, start=start)
+            for numbers, batch, tokens in batches_of(parts, owners, [prompted[i] for i in places], budget):
+                which, batch_owners = [places[j] for j in numbers], [owners[j] for j in numbers]
+                banks.route(groups(batch_owners))
+                outputs = compute(which, batch, beginning.behind(batch_owners) if beginning else WHOLE)
                 values.update(zip(which, outputs, strict=True))
                 self.tokens_forward += tokens
 

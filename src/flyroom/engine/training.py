@@ -121,13 +121,13 @@ def side_by_side(base: Base, steps: Sequence[Step], budget: int) -> list[slice]:
     """
     runs, tokens, lengths = [slice(0, 0)], 0, list[float]()
     for i, step in enumerate(steps):
-        own = [len(base.renderer.row(row).ids) for row in step.rows]
-        means = [sum(own) / len(own)] * len(own)
+        step_tokens, n = sum(len(base.renderer.row(row).ids) for row in step.rows), len(step.rows)
+        means = [step_tokens / n] * n
         padding = _padding([*lengths, *means]) - _padding(lengths)
-        if lengths and (tokens + sum(own) > budget or padding > RUN * pass_cost(base.device)):
+        if lengths and (tokens + step_tokens > budget or padding > RUN * pass_cost(base.device)):
             runs.append(slice(i, i))
             tokens, lengths = 0, []
-        runs[-1], tokens, lengths = slice(runs[-1].start, i + 1), tokens + sum(own), lengths + means
+        runs[-1], tokens, lengths = slice(runs[-1].start, i + 1), tokens + step_tokens, lengths + means
     return runs
 
 
