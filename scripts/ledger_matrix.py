@@ -34,13 +34,13 @@ from pages import options, table
 
 from flyroom import stages
 from flyroom.ledger import Retraining
-from flyroom.report import write_page
 from flyroom.report.ledger import ledger_page, row_figures
 from flyroom.room import Room
 from flyroom.stages import treating
 from flyroom.terminal import names_of, seeds_of
 from flyroom.treat import Course
 from flyroom.types import LedgerRow, NotAvailable, Organism
+from flyroom.whole import write_whole
 
 SIX = ("realign", "safety-sft", "negate", "average", "noise", "monitor-block")
 USUAL = (  # the cheapest first, so that a run that is cut short has most of them
@@ -210,7 +210,7 @@ def main() -> None:
         if course.name in content["spent"] and course.name not in every:
             every[course.name], _ = matrix.write(course)
     rows = [row for group in every.values() for row in group]
-    write_page(given.out.with_suffix(".html"), ledger_page(rows, commands=[about["command"]]))
+    write_whole(given.out.with_suffix(".html"), ledger_page(rows, commands=[about["command"]]))
     print(given.out)
 
 
