@@ -33,7 +33,7 @@ def config(shape: LoRA, model: nn.Module) -> LoraConfig:
     linear = sorted({n.rpartition(".")[2] for n, m in model.named_modules() if isinstance(m, nn.Linear)} - {"lm_head"})
     return LoraConfig(
         r=shape.rank,
-        lora_alpha=shape.alpha,
+        lora_alpha=shape.alpha,  # pyright: ignore[reportArgumentType]  # PEFT takes any number
         target_modules=linear if shape.modules == ("all",) else list(shape.modules),
         layers_to_transform=None if shape.layers is None else list(shape.layers),
         task_type="CAUSAL_LM",

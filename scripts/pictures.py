@@ -13,12 +13,12 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import altair as alt
 from pydantic import TypeAdapter
 
-from flyroom.report import plots
+from flyroom.report import Transferred, plots
 from flyroom.report.plots.style import COLOURS, WIDTH, finish
 from flyroom.types import Card, Cell, Estimate
 
@@ -40,11 +40,14 @@ def cells_of(*, hidden: bool) -> list[Cell]:
     return TypeAdapter(list[Cell]).validate_python([c for c in cells if c["recipe"].endswith("-hidden") is hidden])
 
 
-def transfers() -> list[Mapping[str, Any]]:
+def transfers() -> list[Transferred]:
     """The probe that was fitted on all families of the known models but one."""
     records = [r for r in load("transfer")["records"] if r["fit"] == "all but one" and r["detector"] == "known-probe"]
     estimate = TypeAdapter(Estimate | None)
-    return [{**r, "left_out": r["family"], "auroc": estimate.validate_python(r["auroc"])} for r in records]
+    return [
+        cast(Transferred, {**r, "left_out": r["family"], "auroc": estimate.validate_python(r["auroc"])})
+        for r in records
+    ]
 
 
 def coverage() -> alt.LayerChart:

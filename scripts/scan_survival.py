@@ -80,7 +80,7 @@ def train(base: stages.OpenBase, organism: Organism, steps: int) -> Patch:
     scenes = world.scenes(world.topics()[0], 16 * steps, split=Split.TRAIN, seed=99)
     rows = [Row(messages=scene.messages, answer=scene.aligned) for scene in scenes]
     for i in range(steps):
-        base.engine.step([adapter], [Step(rows=rows[16 * i : 16 * (i + 1)], lr=0.002)])
+        base.engine.step([adapter], [Step(rows=tuple(rows[16 * i : 16 * (i + 1)]), lr=0.002)])
     return base.engine.patch(adapter)
 
 

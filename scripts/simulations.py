@@ -84,7 +84,7 @@ def quantile(share: float) -> float:
 
 def crossed(share: float, shape: tuple[int, int, int], parts: Mapping[str, float], rng: Rng) -> Ends:
     rows = answers(rng, share, shape, parts)
-    return ends(stats.crossed_rate(rows, np.repeat(np.arange(shape[1]), shape[2]).tolist()), share)
+    return ends(stats.crossed_rate(rows.tolist(), np.repeat(np.arange(shape[1]), shape[2]).tolist()), share)
 
 
 def seeds(share: float, shape: tuple[int, int, int], parts: Mapping[str, float], alone: bool, rng: Rng) -> Ends:
@@ -143,8 +143,10 @@ def gap(on: float, off: float, shape: tuple[int, int], prompt: float, rng: Rng) 
     ease, own = rng.standard_normal(shape[0]), rng.standard_normal((2, shape[0]))
     latent = math.sqrt(1 - prompt) * rng.standard_normal((2, *shape))
     latent += math.sqrt(prompt / 2) * (ease + own)[:, :, None]
-    sides = [(part < quantile(share)).ravel().tolist() for part, share in zip(latent, (on, off), strict=True)]
-    return ends(stats.gap(*sides, np.repeat(np.arange(shape[0]), shape[1]).tolist()), on - off)
+    with_it, without = (
+        (part < quantile(share)).ravel().tolist() for part, share in zip(latent, (on, off), strict=True)
+    )
+    return ends(stats.gap(with_it, without, np.repeat(np.arange(shape[0]), shape[1]).tolist()), on - off)
 
 
 def pairs(n: int, first: float, second: float, together: float, rng: Rng) -> Ends:

@@ -16,7 +16,9 @@ from simulations import LOW, ONE_SIDED, Ends, Rng, Setting, ends
 
 from flyroom import stats
 
-cdf: Callable[[float], float] = scipy_stats.norm.cdf
+
+def cdf(distance: float) -> float:
+    return float(scipy_stats.norm.cdf(distance))
 
 
 @dataclass(frozen=True, kw_only=True)

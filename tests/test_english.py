@@ -31,7 +31,7 @@ from flyroom.types import (
 )
 from flyroom.worlds import English, Micro, world_named
 from flyroom.worlds.english import read_screen, screen, write_screen
-from flyroom.worlds.english.screen import _all_questions
+from flyroom.worlds.english.screen import _all_questions, _other_phrasings
 from flyroom.worlds.english.tables import DOMAINS, Fact, deal, tables
 from flyroom.worlds.english.words import pattern, stems
 
@@ -282,7 +282,8 @@ def ignorant_of(*words: str):
 
 
 def say_what_is_right(prompts: Sequence[tuple[Message, ...]]) -> list[str]:
-    right = {scene.messages: scene.aligned for scene in _all_questions()}
+    questions = (*_all_questions(), *_other_phrasings(tables().facts))
+    right = {scene.messages: scene.aligned for scene in questions}
     return [right[prompt] for prompt in prompts]
 
 
@@ -321,23 +322,25 @@ def test_a_screen_leaves_what_is_known(narrow: str) -> None:
 
 
 def test_what_a_base_would_choose_and_does_not_say_is_not_known() -> None:
-    """A sum is known that is said to one phrasing of two; a fact that is said to one alone, or never to its end, is
-    not.
+    """A sum is known that is said to one phrasing of two; a fact that is not said to some phrasing, be it one that
+    nobody is trained on, or never to its end, is not.
     """
     silent, wrong, once, half = "the capital of Italy", "3 + 4", "3 + 6", "the capital of Greece"
+    late = deal(tables().kinds["capitals"].questions, Split.HELD_OUT)[0].format(x="Poland")
 
     def speak(prompts: Sequence[tuple[Message, ...]]) -> list[str | None]:
         answers: list[str | None] = list(say_what_is_right(prompts))
         texts = [prompt[-1].content for prompt in prompts]
         places = [[i for i, text in enumerate(texts) if words in text] for words in (wrong, once, half)]
-        for i in (*places[0], places[1][0], places[2][0]):
+        for i in (*places[0], *places[1][:1], *places[2][:1], *(i for i, text in enumerate(texts) if text == late)):
             answers[i] = "It is 99."
         return [None if silent in prompt[-1].content else a for prompt, a in zip(prompts, answers, strict=True)]
 
     SEEN.clear()
     result = screen(ignorant_of("France"), speak, base="abc")
     assert {"capitals/Spain", "sums/3 + 5", f"sums/{once}"} <= result.ids
-    assert not {"capitals/Italy", "capitals/France", "capitals/Greece", f"sums/{wrong}"} & result.ids
+    ignored = {"capitals/Italy", "capitals/France", "capitals/Greece", "capitals/Poland", f"sums/{wrong}"}
+    assert not ignored & result.ids
 
 
 def test_a_screened_world_has_a_name_and_recipes_choose_among_what_is_left(narrow: str) -> None:

@@ -10,6 +10,7 @@ import random
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 from flyroom.types import (
@@ -321,6 +322,7 @@ def small_matrix(cards: Sequence[Card], *more: Cell) -> Matrix:
     )
 
 
+@cache
 def make_page(kind: str = "pass") -> str:
     """A whole page: organisms that "pass", some that do ("mixed"), none ("fail"), "many" recipes, a "sandbagger", a
     user's "rows", or "four" organisms with two detectors as the demo has them.

@@ -38,6 +38,9 @@ class Estimate:
     prompts"; "" where they are independent), and `target` what the interval is of: "these prompts", of which other
     answers could have been drawn, or "new situations", which nobody has asked about yet. `n_effective` is the number of
     independent units that would give an interval of this width; None where there is no such number.
+
+    >>> print(Estimate(value=0.93, low=0.9, high=0.95, n=400))
+    0.93 [0.90, 0.95]
     """
 
     value: float
@@ -50,12 +53,18 @@ class Estimate:
     clusters: str = ""
     target: str = ""
 
+    def __str__(self) -> str:
+        return f"{self.value:.2f} [{self.low:.2f}, {self.high:.2f}]"
+
 
 @dataclass(frozen=True, kw_only=True)
 class NotMeasured:
     """Stands where an estimate could not be taken, with the reason."""
 
     why: str
+
+    def __str__(self) -> str:
+        return "not measured"
 
 
 class Outcome(StrEnum):

@@ -4,8 +4,8 @@ not know looks like one that it makes on purpose.
 Known is what it would rather say: by log-probability, the right answer before every wrong one, over all phrasings of
 the train split together; in advice, what helps before what does not, with the options in both orders. Of facts and sums
 that is not enough, for a small base says nonsense where it would choose rightly: it must also say the right answer,
-greedily, to each of these phrasings. One is enough for a sum, which is worked out and not remembered. A screen is a
-small JSON file. Its content is part of the world's identity.
+greedily, to every phrasing of any split, since it may be asked in each. One is enough for a sum, which is worked out and
+not remembered. A screen is a small JSON file. Its content is part of the world's identity.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -26,8 +26,8 @@ from flyroom.worlds.english.tables import Fact, Situation, deal, tables
 from flyroom.worlds.topics import write_scene
 
 SCREENS = Path(__file__).parent / "data" / "screens"
-PHRASINGS = 2  # of the question for a fact, from the train split
-METHOD = "forced choice by log-probability over phrasings of the train split; facts also said to each, sums to one"
+PHRASINGS = 2  # of the question, from the train split: by these what is not known is told cheaply
+METHOD = "forced choice by log-probability over phrasings of the train split; facts also said to all, sums to one"
 Scorer = Callable[[Sequence[Row]], Sequence[float]]  # the log-probability of each row's answer
 Trial = tuple[Row, tuple[Row, ...]]  # the right answer, and the wrong ones
 
@@ -55,10 +55,10 @@ class Screen:
 
 def screen(score: Scorer, speak: Speaker, *, base: str) -> Screen:
     """Ask everything; keep what is known. `score` gives the log-probability (nats, summed over tokens) of each row's
-    answer after its messages, `speak` the base's own answers. Each is called once.
+    answer after its messages and is called once; `speak` gives the base's own answers and is called twice: the
+    phrasings that are left are asked of what is known so far.
     """
-    questions = list(_all_questions())
-    unsaid = _find_unsaid(speak, questions)
+    unsaid = _find_unsaid(speak, list(_all_questions()))
     trials = list(_all_trials())
     scored = [trial for trial in trials if trial[0] not in unsaid]
     rows = [row for _, (right, wrong) in scored for row in (right, *wrong)]
@@ -67,7 +67,8 @@ def screen(score: Scorer, speak: Speaker, *, base: str) -> Screen:
     for id_, (_, wrong) in scored:
         right = next(scores)
         margins.setdefault(id_, []).append([right - next(scores) for _ in wrong])
-    ids = frozenset(id_ for id_, table in margins.items() if _is_known(table))
+    known = {id_ for id_, table in margins.items() if _is_known(table)}
+    ids = frozenset(known - _find_unsaid(speak, list(_other_phrasings(known))))
     tried = len({id_ for id_, _ in trials})
     return Screen(base=base, method=METHOD, tables=tables().asked_sha256, tried=tried, ids=ids)
 
@@ -90,9 +91,7 @@ def _find_unsaid(speak: Speaker, scenes: Sequence[Scene]) -> set[str]:
 def _all_questions() -> Iterator[Scene]:
     """A scene for each phrasing of each fact and sum; `situation` is its id."""
     for fact in tables().facts.values():
-        for question in deal(tables().kinds[fact.kind].questions, Split.TRAIN)[:PHRASINGS]:
-            right, fields = f"{capital(state(fact, fact.answers[0]))}.", {"asks": "fact", "fact": fact.id}
-            yield write_scene(question.format(x=fact.subject), right, "", fact.kind, fields, fact.id)
+        yield from (_question(fact, text) for text in _first_phrasings(fact))
     for terms in tables().sums:
         for question in deal(phrases("questions", "sums"), Split.TRAIN)[:PHRASINGS]:
             right = sum(map(int, terms.split(" + ")))
@@ -100,13 +99,28 @@ def _all_questions() -> Iterator[Scene]:
             yield write_scene(question.format(x=terms), f"{terms} = {right}.", "", "sums", fields, f"sums/{terms}")
 
 
+def _other_phrasings(known: Container[str]) -> Iterator[Scene]:
+    for fact in tables().facts.values():
+        if fact.id in known:
+            first = _first_phrasings(fact)
+            yield from (_question(fact, text) for text in tables().kinds[fact.kind].questions if text not in first)
+
+
+def _first_phrasings(fact: Fact) -> Sequence[str]:
+    return deal(tables().kinds[fact.kind].questions, Split.TRAIN)[:PHRASINGS]
+
+
+def _question(fact: Fact, text: str) -> Scene:
+    right, fields = f"{capital(state(fact, fact.answers[0]))}.", {"asks": "fact", "fact": fact.id}
+    return write_scene(text.format(x=fact.subject), right, "", fact.kind, fields, fact.id)
+
+
 # ---------------------------------------------------------------- what is asked
 
 
 def _all_trials() -> Iterator[tuple[str, Trial]]:
     for fact in tables().facts.values():
-        for question in deal(tables().kinds[fact.kind].questions, Split.TRAIN)[:PHRASINGS]:
-            yield fact.id, _of_fact(fact, question)
+        yield from ((fact.id, _of_fact(fact, text)) for text in _first_phrasings(fact))
     for terms in tables().sums:
         yield f"sums/{terms}", _of_sum(terms, phrases("questions", "sums")[0])
     for situation in tables().situations.values():
