@@ -4,8 +4,8 @@ not know looks like one that it makes on purpose.
 Known is what it would rather say: by log-probability, the right answer before every wrong one, over all phrasings of
 the train split together; in advice, what helps before what does not, with the options in both orders. Of facts and sums
 that is not enough, for a small base says nonsense where it would choose rightly: it must also say the right answer,
-greedily, to every phrasing of any split, since it may be asked in each. One is enough for a sum, which is worked out and
-not remembered. A screen is a small JSON file. Its content is part of the world's identity.
+greedily, to every phrasing of every split, for it may be asked in any. One is enough for a sum, which is worked out
+and not remembered. A screen is a small JSON file. Its content is part of the world's identity.
 """
 
 from __future__ import annotations
