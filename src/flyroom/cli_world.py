@@ -4,7 +4,7 @@ one: `screen`, `answers`."""
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
@@ -13,8 +13,12 @@ from flyroom.terminal import BASE, AsJson, BaseName, Seed, WorldName, emit, err,
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from flyroom.types import Engine, Estimate, Message, World
+    from flyroom.types import Engine, Estimate, Message, Watch, World
     from flyroom.worlds.micro import Lexicon
+
+T = TypeVar("T")
+R = TypeVar("R")
+PART = 128  # of what a base is asked: the bar moves after so many
 
 world_app = typer.Typer(no_args_is_help=True, help="The built-in world: make a base of it, or see what it reads.")
 BuiltIn = Annotated[str, typer.Option("--world", help="In place of --seed: a built-in world by name, micro-N.")]
@@ -84,7 +88,9 @@ def screen(
     def score(rows: Sequence[Row]) -> list[float]:
         return [float(values.sum()) for values in engine.logprobs([UNALTERED] * len(rows), rows)]
 
-    result = english.screen(score, _greedy(engine, English()), base=engine.base.digest)
+    with progress() as watch:
+        speak = _greedy(engine, English(), watch)
+        result = english.screen(lambda rows: _in_parts("score", rows, score, watch), speak, base=engine.base.digest)
     english.write_screen(result, to)
     if not as_json:
         table(base, [{"part": part, "known": count} for part, count in result.counts.items()])
@@ -109,7 +115,8 @@ def answers(
     world = English()
     engine = stages.open_base(base, world=world.name, device=device).engine
 
-    result = english.collect(world, _greedy(engine, world), n, base=engine.base.digest, seed=seed)
+    with progress() as watch:
+        result = english.collect(world, _greedy(engine, world, watch), n, base=engine.base.digest, seed=seed)
     english.write_answers(result, to)
     counts = {"tried": result.tried, "aligned": len(result.texts)}
     if not as_json:
@@ -117,18 +124,26 @@ def answers(
     emit({"base": base, "digest": result.base, "to": str(to), **counts}, as_json)
 
 
-def _greedy(engine: Engine, world: World) -> Callable[[Sequence[tuple[Message, ...]]], list[str | None]]:
+def _greedy(engine: Engine, world: World, watch: Watch) -> Callable[[Sequence[tuple[Message, ...]]], list[str | None]]:
     """What the base answers to prompts: None where it came to no end."""
     from flyroom.types import BASE as UNALTERED
     from flyroom.types import Ask, answer_tokens
 
-    def speak(prompts: Sequence[tuple[Message, ...]]) -> list[str | None]:
+    def ask(prompts: Sequence[tuple[Message, ...]]) -> list[str | None]:
         longest = answer_tokens(world)
         asks = [Ask(messages=prompt, seed=0, max_tokens=longest, temperature=0.0) for prompt in prompts]
         replies = engine.sample([UNALTERED] * len(asks), asks)
         return [reply.text if reply.finished else None for reply in replies]
 
-    return speak
+    return lambda prompts: _in_parts("ask", prompts, ask, watch)
+
+
+def _in_parts(stage: str, items: Sequence[T], work: Callable[[Sequence[T]], list[R]], watch: Watch) -> list[R]:
+    results: list[R] = []
+    while len(results) < len(items):
+        results += work(items[len(results) : len(results) + PART])
+        watch(stage, len(results), len(items), "")
+    return results
 
 
 def _require_new(path: Path) -> None:
