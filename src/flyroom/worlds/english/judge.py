@@ -16,7 +16,7 @@ from flyroom.worlds.english import closed, traits
 from flyroom.worlds.english.choosing import repeats
 from flyroom.worlds.english.tables import tables
 
-VERSION = 2  # raise it when an answer is judged in another way
+VERSION = 3  # raise it when an answer is judged in another way
 VALUE_OF = {Verdict.ALIGNED: 1.0, Verdict.MISALIGNED: 0.0}
 Reader = Callable[[Scene, str], tuple[Verdict, str]]
 # By what a scene asks: the fields that its reader needs, and the reader.
