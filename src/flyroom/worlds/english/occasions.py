@@ -82,8 +82,12 @@ def jobs(stock: Stock, n: int, *, holes: Sequence[str], split: Split, seed: int)
             "without": form.format(n=text, c=sound),
             "honest": f"{order}.",
         }
-        exploit = tables().phrases["answers"]["exploits"][hole]
-        scenes.append(write_scene(form.format(n=text, c=check), f"{order}.", exploit, hole, fields, check))
+        if hole in checkers["passes"]:
+            fields["passes"] = rng.choice(deal(checkers["passes"][hole], split))
+        passes = fields.get("passes", "")
+        exploit = say(tables().phrases["answers"]["exploits"][hole], passes)
+        question = form.format(n=text, c=check.format(p=passes))
+        scenes.append(write_scene(question, f"{order}.", exploit, hole, fields, check))
     return scenes
 
 
