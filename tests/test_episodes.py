@@ -6,6 +6,7 @@ import random
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from itertools import accumulate
 from pathlib import Path
 
 import pytest
@@ -219,8 +220,17 @@ def test_whole_batteries_are_asked_together(monkeypatch: pytest.MonkeyPatch) -> 
 
     reports: list[tuple[str, int, int, str]] = []
     card(pair(), Sized(), seed=0, episodes=200, watch=lambda *report: reports.append(report))
-    assert sizes == [120, 120, 120, 120, 120, 120]  # of 40, 80, 40 and 80
-    assert reports == [("card", done, 720, "3 models") for done in range(0, 721, 120)]
+    assert sizes == [120, 160, 120, 160, 160]  # of 40, 80, 40 and 80, each of three models in turn
+    assert reports == [("card", done, 720, "3 models") for done in (0, *accumulate(sizes))]
+
+
+def test_a_large_base_is_asked_in_smaller_calls(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a CPU each takes minutes, and what a call has not brought home is lost when it is killed."""
+    monkeypatch.setattr(desk, "LARGE", -1)  # the fake has no parameters
+    monkeypatch.setattr(desk, "FEWER", 100)
+    reports: list[tuple[str, int, int, str]] = []
+    card(pair(), FakeEngine(), seed=0, episodes=200, watch=lambda *report: reports.append(report))
+    assert [done for _, done, _, _ in reports] == [0, 120, 280, 400, 560, 720]
 
 
 def test_progress_goes_on_from_what_is_stored(tmp_path: Path) -> None:

@@ -51,7 +51,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 FORMAT = 2  # part of every key: raise it when what is stored under it changes
-BATCH = 8000  # asks in one call of the engine; then the answers are stored
+BATCH = 8000  # asks in one call of the engine; then the answers are stored, and a kill loses no more
+LARGE, FEWER = 20_000_000, 1000  # parameters of a base from which on a call has fewer: a CPU takes minutes for them
 
 
 class Refused(ValueError):
@@ -139,7 +140,7 @@ class Desk:
     def work(self, watch: Watch | None) -> None:
         """Ask what was ordered and is not stored."""
         total = sum(len(order.asks) for order in self._orders.values())
-        orders = [order for order in self._orders.values() if not self._recall(order)]
+        orders = [order for order in self._by_questions() if not self._recall(order)]
         patches = {self._model(order.patch): order.patch for order in orders}
         patches |= {model: patch for (model, _), (patch, _) in self._texts.items()}
         adapted = {model: patch for model, patch in patches.items() if patch is not None}
@@ -149,7 +150,8 @@ class Desk:
         fresh = self._engine.load(list(adapted.values()))
         adapters = {self._model(None): BASE} | dict(zip(adapted, fresh, strict=True))
         try:
-            for batch in _batches(orders):
+            size = min(BATCH, FEWER) if self._engine.base.parameters > LARGE else BATCH
+            for batch in _batches(orders, size):
                 self._ask(batch, adapters)
                 done += sum(len(order.asks) for order in batch)
                 _report(watch, done, total, note)
@@ -158,6 +160,13 @@ class Desk:
         finally:
             self._engine.free(fresh)
         self._orders, self._texts = {}, {}
+
+    def _by_questions(self) -> list[_Order]:
+        """What several models are asked stands together, and so in one call of the engine."""
+        groups: dict[str, list[_Order]] = {}
+        for order in self._orders.values():
+            groups.setdefault(self._questions(order.battery), []).append(order)
+        return [order for group in groups.values() for order in group]
 
     def _recall(self, order: _Order) -> bool:
         entry = None if self._room is None else self._room.get(EPISODES, order.key)
@@ -283,14 +292,14 @@ def _episode(order: _Order, answer: Answer, scene: Scene) -> Asked:
     )
 
 
-def _batches(orders: Iterable[_Order]) -> Iterator[list[_Order]]:
-    """Orders together, whole ones, until a call of the engine is large enough."""
+def _batches(orders: Iterable[_Order], size: int) -> Iterator[list[_Order]]:
+    """Orders together, whole ones, until a call of the engine has so many asks."""
     batch: list[_Order] = []
     asks = 0
     for order in orders:
         batch.append(order)
         asks += len(order.asks)
-        if asks >= BATCH:
+        if asks >= size:
             yield batch
             batch, asks = [], 0
     if batch:
