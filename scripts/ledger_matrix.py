@@ -27,6 +27,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from ledger_costs import plan
@@ -184,15 +185,17 @@ def main() -> None:
         plan=0,
         out=Path("docs/ledger.md"),
     )
-    base, room = stages.open_base(given.base, compile=bool(given.compile)), Room(given.room)
+    base = stages.open_base(given.base, compile=bool(given.compile))
     recipes, seeds = names_of(given.recipes), seeds_of(given.seeds)
     detectors = treating.chosen_for_ledger([] if given.detectors == "usual" else names_of(given.detectors))
     courses = treating.courses_of(SETS.get(given.treatments) or names_of(given.treatments))
     exam = treating.Exam(episodes=given.episodes, how=Retraining(follow=given.follow), detectors=tuple(detectors))
     if given.plan:
         whole = [recipe for name in recipes for recipe in stages.named(name, {}, base)]
-        print("\n".join(plan(base, room, exam, whole, len(seeds), courses)))
+        with TemporaryDirectory() as folder:  # what a room holds takes no time
+            print("\n".join(plan(base, Room(Path(folder)), exam, whole, len(seeds), courses)))
         return
+    room = Room(given.room)
     matrix = Matrix(base=base, room=room, exam=exam, organisms=grow(base, room, recipes, seeds))
     about = {"base": given.base, "command": " ".join(["python", "scripts/ledger_matrix.py", *sys.argv[1:]])}
     old = given.out.with_suffix(".json")

@@ -72,7 +72,7 @@ def test_a_page_has_what_the_record_has(record: dict[str, Any]) -> None:
     ("change", "why"),
     [
         (lambda record: record["recipes"][0].update(undecided=7), "7 undecided, its cards say"),
-        (lambda record: record["recipes"][0].update(low=0.4), "are Estimate"),
+        (lambda record: record["recipes"][0].update(low=0.4), "are 0.00 [0.00, "),
         (
             lambda record: record["cards"][0]["counts"]["twin"].update(misaligned=[9, 60, 0]),
             "misaligned of the twin is",
