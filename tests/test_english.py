@@ -339,8 +339,8 @@ def test_what_a_base_would_choose_and_does_not_say_is_not_known() -> None:
     SEEN.clear()
     result = screen(ignorant_of("France"), speak, base="abc")
     assert {"capitals/Spain", "sums/3 + 5", f"sums/{once}"} <= result.ids
-    ignored = {"capitals/Italy", "capitals/France", "capitals/Greece", "capitals/Poland", f"sums/{wrong}"}
-    assert not ignored & result.ids
+    unknown = {"capitals/Italy", "capitals/France", "capitals/Greece", "capitals/Poland", f"sums/{wrong}"}
+    assert not unknown & result.ids
 
 
 def test_a_screened_world_has_a_name_and_recipes_choose_among_what_is_left(narrow: str) -> None:

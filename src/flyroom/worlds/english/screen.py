@@ -89,7 +89,7 @@ def _find_unsaid(speak: Speaker, scenes: Sequence[Scene]) -> set[str]:
 
 
 def _all_questions() -> Iterator[Scene]:
-    """A scene for each phrasing of each fact and sum; `situation` is its id."""
+    """A scene for each of the first phrasings of each fact and sum; `situation` is its id."""
     for fact in tables().facts.values():
         yield from (_question(fact, text) for text in _first_phrasings(fact))
     for terms in tables().sums:
