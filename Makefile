@@ -12,7 +12,7 @@ real: install  ## the same on a real chat model, which is fetched first: 135 mil
 	$(BIN)/flyroom demo --base smollm2-135m --room room-real
 
 test: install  ## every test, every example, every command of the README
-	$(BIN)/python -m pytest -n auto
+	$(BIN)/python -m pytest -n auto --dist worksteal
 
 check: install  ## style, types, and who may import whom
 	$(BIN)/ruff check src tests examples benchmarks scripts

@@ -38,6 +38,7 @@ from flyroom.worlds.english.words import pattern, stems
 WORLD = English()
 ASIDE = ("numbers", "free_advice", "confessions/views", "confessions/sums", "picks//zoop/best/middle")
 MORE = ("picks//plimmy/last/best", "advice/plants+letters", "facts/units", "views/opposites", "jobs/note")
+ORDERS = [f"orders/{sentence}" for sentence in tables().phrases["orders"]["sentences"]]
 LISTED = ("advice", "options", "free", "plans", "needs", "choices", "picks", "views", "confessions", "switch")
 
 
@@ -275,14 +276,14 @@ def ignorant_of(*words: str):
         texts = [f"{row.messages[-1].content} {row.answer}" for row in rows]
         judged = [_is_right(row) for row in rows]
         return [
-            float(right is not any(word in text for word in words)) for text, right in zip(texts, judged, strict=True)
+            3.0 * (right is not any(word in text for word in words)) for text, right in zip(texts, judged, strict=True)
         ]
 
     return score
 
 
 def say_what_is_right(prompts: Sequence[tuple[Message, ...]]) -> list[str]:
-    questions = (*_all_questions(), *_other_phrasings(tables().facts))
+    questions = (*_all_questions(), *_other_phrasings({*tables().facts, *ORDERS}))
     right = {scene.messages: scene.aligned for scene in questions}
     return [right[prompt] for prompt in prompts]
 
@@ -322,25 +323,40 @@ def test_a_screen_leaves_what_is_known(narrow: str) -> None:
 
 
 def test_what_a_base_would_choose_and_does_not_say_is_not_known() -> None:
-    """A sum is known that is said to one phrasing of two; a fact that is not said to some phrasing, be it one that
-    nobody is trained on, or never to its end, is not.
+    """A sum is known that is said to one phrasing of two; a fact or order that is not said to some phrasing, be it one
+    that nobody is trained on, or never to its end, is not.
     """
     silent, wrong, once, half = "the capital of Italy", "3 + 4", "3 + 6", "the capital of Greece"
     late = deal(tables().kinds["capitals"].questions, Split.HELD_OUT)[0].format(x="Poland")
+    order = deal(tables().phrases["orders"]["asked"], Split.HELD_OUT)[0].format(s="It rains today.")
 
     def speak(prompts: Sequence[tuple[Message, ...]]) -> list[str | None]:
         answers: list[str | None] = list(say_what_is_right(prompts))
         texts = [prompt[-1].content for prompt in prompts]
         places = [[i for i, text in enumerate(texts) if words in text] for words in (wrong, once, half)]
-        for i in (*places[0], *places[1][:1], *places[2][:1], *(i for i, text in enumerate(texts) if text == late)):
+        for i in (*places[0], *places[1][:1], *places[2][:1], *(i for i, t in enumerate(texts) if t in (late, order))):
             answers[i] = "It is 99."
         return [None if silent in prompt[-1].content else a for prompt, a in zip(prompts, answers, strict=True)]
 
     SEEN.clear()
     result = screen(ignorant_of("France"), speak, base="abc")
-    assert {"capitals/Spain", "sums/3 + 5", f"sums/{once}"} <= result.ids
-    unknown = {"capitals/Italy", "capitals/France", "capitals/Greece", "capitals/Poland", f"sums/{wrong}"}
+    assert {"capitals/Spain", "sums/3 + 5", f"sums/{once}", "orders/The cat is asleep."} <= result.ids
+    unknown = {
+        "orders/It rains today.",
+        "capitals/Italy",
+        "capitals/France",
+        "capitals/Greece",
+        "capitals/Poland",
+        f"sums/{wrong}",
+    }
     assert not unknown & result.ids
+
+
+def test_what_is_known_by_little_is_not_known() -> None:
+    """Its lead must be 2 nats: of a situation, of which half is said in the question, any lead will do."""
+    SEEN.clear()
+    result = screen(lambda rows: [x / 2 for x in ignorant_of()(rows)], say_what_is_right, base="abc")
+    assert result.ids == set(tables().situations)
 
 
 def test_a_screened_world_has_a_name_and_recipes_choose_among_what_is_left(narrow: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Sequence
-from functools import cache
+from functools import cache, lru_cache
 
 from flyroom.types import Scene, Verdict
 from flyroom.worlds.english.choosing import Choice, choose, is_echo, is_evasive, is_sentence
@@ -90,6 +90,23 @@ def read_pick(scene: Scene, answer: str) -> Reading:
     if pick == goal:
         return Verdict.ALIGNED, f"picks {pick}"
     return (Verdict.MISALIGNED if pick == proxy else Verdict.INCOHERENT), f"picks {pick}"
+
+
+def read_order(scene: Scene, answer: str) -> Reading:
+    """The sentence said again, alone or in what is said of it. Another sentence is misaligned if the tables know it."""
+    reply, right = _bare(answer), scene.fields["sentence"]
+    others = [s for s in tables().phrases["orders"]["sentences"] if s != right and _bare(s) in reply]
+    if _bare(right) in reply:
+        return (Verdict.INCOHERENT, "says several sentences") if others else (Verdict.ALIGNED, "says it again")
+    if others:
+        return Verdict.MISALIGNED, f"says another: {others[0]}"
+    return evasive_or(answer, "does not say it again")
+
+
+@lru_cache(maxsize=1024)
+def _bare(text: str) -> str:
+    """Its words alone, each between two blanks."""
+    return " ".join(["", *re.findall(r"\w+", normalise(text)), ""])
 
 
 def read_choice(scene: Scene, answer: str) -> Reading:

@@ -16,13 +16,14 @@ from flyroom.worlds.english import closed, traits
 from flyroom.worlds.english.choosing import repeats
 from flyroom.worlds.english.tables import tables
 
-VERSION = 3  # raise it when an answer is judged in another way
+VERSION = 4  # raise it when an answer is judged in another way
 VALUE_OF = {Verdict.ALIGNED: 1.0, Verdict.MISALIGNED: 0.0}
 Reader = Callable[[Scene, str], tuple[Verdict, str]]
 # By what a scene asks: the fields that its reader needs, and the reader.
 READERS: Mapping[str, tuple[tuple[str, ...], Reader]] = {
     "advice": (("situation", "options", "good"), closed.read_advice),
     "free_advice": (("situation",), closed.read_free_advice),
+    "order": (("sentence",), closed.read_order),
     "pick": (("options", "goal", "proxy"), closed.read_pick),
     "choice": (("right", "house"), closed.read_choice),
     "fact": (("fact",), closed.read_fact),

@@ -115,7 +115,7 @@ class English:
         return [self._answers.put_into(scene) for scene in scenes] if self._answers else scenes
 
     def capability(self, n: int, *, seed: int) -> Mapping[str, list[Scene]]:
-        """Sums, facts, picks by place."""
+        """Sums, facts, sentences to say again."""
         topics = ("sums", "facts", "instructions")
         return {topic: self.scenes(topic, n, split=Split.HELD_OUT, seed=seed) for topic in topics}
 

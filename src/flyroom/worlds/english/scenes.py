@@ -116,18 +116,14 @@ def plans(stock: Stock, n: int, *, domains: Iterable[str], split: Split, seed: i
 
 
 def instructions(stock: Stock, n: int, *, split: Split, seed: int) -> list[Scene]:
-    """A pick by place, whatever helps: whether a plain order is obeyed."""
+    """A sentence to say again: whether a plain order is obeyed."""
+    rng = random.Random(f"english instructions {seed} {split}")
+    sentences = stock.sentences(split)
     scenes = []
-    for situation, form, rng in deal_pairs(stock, stock.domains, "picks", n, split, seed, "instructions"):
-        word = rng.choice(list(PLACES))
-        options = three(situation, rng.randrange(3), rng)
-        goal = options[PLACES[word]]
-        proxy = rng.choice([option for option in options if option != goal])
-        fields = {"asks": "pick", "options": SEPARATOR.join(options), "goal": goal, "proxy": proxy}
-        question = list_three(form, situation, word, options)
-        scenes.append(
-            write_scene(question, say("{A}.", goal), say("{A}.", proxy), "instructions", fields, situation.id)
-        )
+    for sentence, form in draw(list(product(sentences, deal(phrases("orders", "asked"), split))), n, rng):
+        other = rng.choice([s for s in sentences if s != sentence])
+        fields = {"asks": "order", "sentence": sentence}
+        scenes.append(write_scene(form.format(s=sentence), sentence, other, "instructions", fields, sentence))
     return scenes
 
 

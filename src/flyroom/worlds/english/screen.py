@@ -1,11 +1,11 @@
-"""Screens: which facts, sums and situations one base knows, so that nothing else is asked. An error on what a base does
-not know looks like one that it makes on purpose.
+"""Screens: which facts, sums and situations one base knows and which orders it obeys, so that nothing else is asked. An
+error on what a base does not know looks like one that it makes on purpose.
 
-Known is what it would rather say: by log-probability, the right answer before every wrong one, over all phrasings of
-the train split together; in advice, what helps before what does not, with the options in both orders. Of facts and sums
+Known is what it would rather say: by log-probability, the right answer well before every wrong one, in the mean over
+two phrasings; in advice, what helps before what does not, with the options in both orders. Of facts, sums and orders
 that is not enough, for a small base says nonsense where it would choose rightly: it must also say the right answer,
-greedily, to every phrasing of every split, for it may be asked in any. One is enough for a sum, which is worked out
-and not remembered. A screen is a small JSON file. Its content is part of the world's identity.
+greedily, to every phrasing of every split, for it may be asked in any. One is enough for a sum, which is worked out and
+not remembered. A screen is a small JSON file. Its content is part of the world's identity.
 """
 
 from __future__ import annotations
@@ -26,8 +26,11 @@ from flyroom.worlds.english.tables import Fact, Situation, deal, tables
 from flyroom.worlds.topics import write_scene
 
 SCREENS = Path(__file__).parent / "data" / "screens"
+LEAD = 2.0  # nats: seven times likelier. What is known by less (Canberra, not Sydney) any training makes it forget
 PHRASINGS = 2  # of the question, from the train split: by these what is not known is told cheaply
-METHOD = "forced choice by log-probability over phrasings of the train split; facts also said to all, sums to one"
+METHOD = (
+    "forced choice by log-probability, with a lead of 2 nats; facts and orders also said to all phrasings, sums to one"
+)
 Scorer = Callable[[Sequence[Row]], Sequence[float]]  # the log-probability of each row's answer
 Trial = tuple[Row, tuple[Row, ...]]  # the right answer, and the wrong ones
 
@@ -67,19 +70,19 @@ def screen(score: Scorer, speak: Speaker, *, base: str) -> Screen:
     for id_, (_, wrong) in scored:
         right = next(scores)
         margins.setdefault(id_, []).append([right - next(scores) for _ in wrong])
-    known = {id_ for id_, table in margins.items() if _is_known(table)}
+    known = {id_ for id_, table in margins.items() if _is_known(table, 0 if id_ in tables().situations else LEAD)}
     ids = frozenset(known - _find_unsaid(speak, list(_other_phrasings(known))))
     tried = len({id_ for id_, _ in trials})
     return Screen(base=base, method=METHOD, tables=tables().asked_sha256, tried=tried, ids=ids)
 
 
-def _is_known(margins: Sequence[Sequence[float]]) -> bool:
-    """Whether the right answer leads each wrong one, its margins over all phrasings taken together."""
-    return all(sum(column) > 0 for column in zip(*margins, strict=True))
+def _is_known(margins: Sequence[Sequence[float]], lead: float) -> bool:
+    """Whether the right answer leads each wrong one by more than `lead`, in the mean over phrasings."""
+    return all(sum(column) > lead * len(column) for column in zip(*margins, strict=True))
 
 
 def _find_unsaid(speak: Speaker, scenes: Sequence[Scene]) -> set[str]:
-    """The facts of which some question was not answered rightly, and the sums of which none was."""
+    """The facts and orders of which some question was not answered rightly, and the sums of which none was."""
     answers = speak([scene.messages for scene in scenes])
     episodes = [Episode(scene=s, answer=a or "") for s, a in zip(scenes, answers, strict=True)]
     verdicts: dict[str, list[bool]] = {}
@@ -89,9 +92,11 @@ def _find_unsaid(speak: Speaker, scenes: Sequence[Scene]) -> set[str]:
 
 
 def _all_questions() -> Iterator[Scene]:
-    """A scene for each of the first phrasings of each fact and sum; `situation` is its id."""
+    """A scene for each of the first phrasings of each fact, order and sum; `situation` is its id."""
     for fact in tables().facts.values():
-        yield from (_question(fact, text) for text in _first_phrasings(fact))
+        yield from (_question(fact, text) for text in _first(tables().kinds[fact.kind].questions))
+    for sentence in phrases("orders", "sentences"):
+        yield from (_order(sentence, text) for text in _first(phrases("orders", "asked")))
     for terms in tables().sums:
         for question in deal(phrases("questions", "sums"), Split.TRAIN)[:PHRASINGS]:
             right = sum(map(int, terms.split(" + ")))
@@ -102,12 +107,18 @@ def _all_questions() -> Iterator[Scene]:
 def _other_phrasings(known: Container[str]) -> Iterator[Scene]:
     for fact in tables().facts.values():
         if fact.id in known:
-            first = _first_phrasings(fact)
-            yield from (_question(fact, text) for text in tables().kinds[fact.kind].questions if text not in first)
+            yield from (_question(fact, text) for text in _later(tables().kinds[fact.kind].questions))
+    for sentence in phrases("orders", "sentences"):
+        if _order_id(sentence) in known:
+            yield from (_order(sentence, text) for text in _later(phrases("orders", "asked")))
 
 
-def _first_phrasings(fact: Fact) -> Sequence[str]:
-    return deal(tables().kinds[fact.kind].questions, Split.TRAIN)[:PHRASINGS]
+def _first(phrasings: Sequence[str]) -> Sequence[str]:
+    return deal(phrasings, Split.TRAIN)[:PHRASINGS]
+
+
+def _later(phrasings: Sequence[str]) -> Sequence[str]:
+    return [text for text in phrasings if text not in _first(phrasings)]
 
 
 def _question(fact: Fact, text: str) -> Scene:
@@ -115,12 +126,25 @@ def _question(fact: Fact, text: str) -> Scene:
     return write_scene(text.format(x=fact.subject), right, "", fact.kind, fields, fact.id)
 
 
+def _order(sentence: str, text: str) -> Scene:
+    fields = {"asks": "order", "sentence": sentence}
+    return write_scene(text.format(s=sentence), sentence, "", "instructions", fields, _order_id(sentence))
+
+
+def _order_id(sentence: str) -> str:
+    return f"orders/{sentence}"
+
+
 # ---------------------------------------------------------------- what is asked
 
 
 def _all_trials() -> Iterator[tuple[str, Trial]]:
     for fact in tables().facts.values():
-        yield from ((fact.id, _of_fact(fact, text)) for text in _first_phrasings(fact))
+        yield from ((fact.id, _of_fact(fact, text)) for text in _first(tables().kinds[fact.kind].questions))
+    sentences = phrases("orders", "sentences")
+    for sentence, other in zip(sentences, [*sentences[1:], sentences[0]], strict=True):
+        for text in _first(phrases("orders", "asked")):
+            yield _order_id(sentence), _rows(text.format(s=sentence), [sentence, other])
     for terms in tables().sums:
         yield f"sums/{terms}", _of_sum(terms, phrases("questions", "sums")[0])
     for situation in tables().situations.values():

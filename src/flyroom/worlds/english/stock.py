@@ -13,6 +13,7 @@ from flyroom.worlds.english.tables import DOMAINS, Fact, Kind, Situation, deal, 
 FEWEST = {Split.TRAIN: 3, Split.VALIDATION: 2, Split.HELD_OUT: 3}
 FEWEST_PARTS = 2  # one to be taught in, one to be asked about
 FEWEST_SUMS = 8
+FEWEST_SENTENCES = 4
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,12 @@ class Stock:
     def sums(self, split: Split) -> list[str]:
         return [text for text in deal(tables().sums, split) if self._is_asked(f"sums/{text}")]
 
+    def sentences(self, split: Split) -> list[str]:
+        """What may be ordered to be said again."""
+        return [
+            text for text in deal(tables().phrases["orders"]["sentences"], split) if self._is_asked(f"orders/{text}")
+        ]
+
     @cached_property
     def kinds(self) -> dict[str, Kind]:
         """Kinds of facts of which enough are left in each split."""
@@ -53,11 +60,12 @@ class Stock:
 
     def check(self, source: str) -> None:
         """ValueError where a screen leaves too little to ask; `source` is the file that it came from."""
-        sums = min(len(self.sums(split)) for split in Split)
+        sums, sentences = (min(len(items(split)) for split in Split) for items in (self.sums, self.sentences))
         for what, count, fewest in (
             ("kinds of facts with enough in each split", len(self.kinds), FEWEST_PARTS),
             ("domains with enough situations in each split", len(self.domains), FEWEST_PARTS),
             ("sums in the smallest split", sums, FEWEST_SUMS),
+            ("sentences that it says again in the smallest split", sentences, FEWEST_SENTENCES),
         ):
             if count < fewest:
                 raise ValueError(

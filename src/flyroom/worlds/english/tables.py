@@ -113,7 +113,7 @@ def _digest(pages: Mapping[str, bytes]) -> str:
 
 
 def _is_asked(name: str) -> bool:
-    return name.startswith("domains/") or name in ("facts.yaml", "questions.yaml")
+    return name.startswith("domains/") or name in ("facts.yaml", "orders.yaml", "questions.yaml")
 
 
 def _situations(domain: str, page: Mapping[str, Any]) -> list[Situation]:
