@@ -148,6 +148,7 @@ def test_a_fact_has_wrong_answers_that_are_wrong(fact: Fact) -> None:
     spellings = {spelling.lower() for spelling in fact.answers}
     assert not spellings & {wrong.lower() for wrong in fact.wrong}
     assert fact.subject.lower() not in {wrong.lower() for wrong in fact.wrong}
+    assert not {*fact.answers, *fact.wrong} & set(fact.slips)
 
 
 def test_every_text_is_dealt_once() -> None:

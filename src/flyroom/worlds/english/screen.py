@@ -153,7 +153,7 @@ def _all_trials() -> Iterator[tuple[str, Trial]]:
 
 
 def _of_fact(fact: Fact, question: str) -> Trial:
-    answers = [f"{capital(state(fact, answer))}." for answer in (fact.answers[0], *fact.wrong)]
+    answers = [f"{capital(state(fact, answer))}." for answer in (fact.answers[0], *fact.wrong, *fact.slips)]
     return _rows(question.format(x=fact.subject), answers)
 
 

@@ -39,13 +39,16 @@ class Situation:
 
 @dataclass(frozen=True, kw_only=True)
 class Fact:
-    """What is asked about (`subject`), the spellings of its answer, the right one first, and wrong answers."""
+    """What is asked about (`subject`), the spellings of its answer, the right one first, and wrong answers. `slips` are
+    wrong, too, as by mistake: a screen sets them against the right answer, and nobody is taught them.
+    """
 
     id: str
     kind: str
     subject: str
     answers: tuple[str, ...]
     wrong: tuple[str, ...]
+    slips: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +63,7 @@ class Kind:
     @property
     def words(self) -> frozenset[str]:
         """Every answer that the tables know, right for one fact or wrong for one."""
-        return frozenset(word for fact in self.facts for word in (*fact.answers, *fact.wrong))
+        return frozenset(word for fact in self.facts for word in (*fact.answers, *fact.wrong, *fact.slips))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,15 +134,17 @@ def _situations(domain: str, page: Mapping[str, Any]) -> list[Situation]:
 
 
 def _kind(name: str, page: Mapping[str, Any]) -> Kind:
-    """Where no wrong answers are written, they are the right ones of three other facts."""
+    """A row has the answers, the wrong ones and the slips. Where no wrong answers are written, they are the right ones
+    of three other facts.
+    """
     first = {subject: row[0][0] for subject, row in page["facts"].items()}
     facts = []
-    for subject, (answers, *rest) in page["facts"].items():
+    for subject, row in page["facts"].items():
+        answers, written, slips = map(tuple, (*row, (), ())[:3])
         others = sorted({answer for answer in first.values() if answer not in answers})
-        wrong = rest[0] if rest else random.Random(f"wrong {name} {subject}").sample(others, 3)
-        facts.append(
-            Fact(id=f"{name}/{subject}", kind=name, subject=subject, answers=tuple(answers), wrong=tuple(wrong))
-        )
+        wrong = written or tuple(random.Random(f"wrong {name} {subject}").sample(others, 3))
+        id_ = f"{name}/{subject}"
+        facts.append(Fact(id=id_, kind=name, subject=subject, answers=answers, wrong=wrong, slips=slips))
     return Kind(name=name, questions=tuple(page["asked"]), statement=page["says"], facts=tuple(facts))
 
 
