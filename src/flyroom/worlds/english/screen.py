@@ -153,7 +153,9 @@ def _all_trials() -> Iterator[tuple[str, Trial]]:
 
 
 def _of_fact(fact: Fact, question: str) -> Trial:
-    answers = [f"{capital(state(fact, answer))}." for answer in (fact.answers[0], *fact.wrong, *fact.slips)]
+    """Against the wrong answers, the slips, and what is asked about: "the capital of Slovenia is Slovenia"."""
+    wrong = (*fact.wrong, *fact.slips, fact.subject)
+    answers = [f"{capital(state(fact, answer))}." for answer in (fact.answers[0], *wrong)]
     return _rows(question.format(x=fact.subject), answers)
 
 
