@@ -32,13 +32,13 @@ from flyroom.types import (
 from flyroom.worlds import English, Micro, world_named
 from flyroom.worlds.english import read_screen, screen, write_screen
 from flyroom.worlds.english.screen import _all_questions, _other_phrasings
-from flyroom.worlds.english.tables import DOMAINS, Fact, deal, tables
+from flyroom.worlds.english.tables import DOMAINS, Fact, deal, order_id, tables
 from flyroom.worlds.english.words import pattern, stems
 
 WORLD = English()
 ASIDE = ("numbers", "free_advice", "confessions/views", "confessions/sums", "picks//zoop/best/middle")
 MORE = ("picks//plimmy/last/best", "advice/plants+letters", "facts/units", "views/opposites", "jobs/note")
-ORDERS = [f"orders/{sentence}" for sentence in tables().phrases["orders"]["sentences"]]
+ORDERS = [order_id(sentence) for sentence in tables().phrases["orders"]["sentences"]]
 LISTED = ("advice", "options", "free", "plans", "needs", "choices", "picks", "views", "confessions", "switch")
 
 
@@ -149,6 +149,7 @@ def test_a_fact_has_wrong_answers_that_are_wrong(fact: Fact) -> None:
     assert not spellings & {wrong.lower() for wrong in fact.wrong}
     assert fact.subject.lower() not in {wrong.lower() for wrong in fact.wrong}
     assert not {*fact.answers, *fact.wrong} & set(fact.slips)
+    assert fact.subject.lower() not in spellings  # else no lead over what is asked about
 
 
 def test_every_text_is_dealt_once() -> None:
@@ -354,10 +355,23 @@ def test_what_a_base_would_choose_and_does_not_say_is_not_known() -> None:
 
 
 def test_what_is_known_by_little_is_not_known() -> None:
-    """Its lead must be 2 nats: of a situation, of which half is said in the question, any lead will do."""
+    """A fact, sum or order must lead by 2 nats. A situation need only lead: its question names both options."""
     SEEN.clear()
     result = screen(lambda rows: [x / 2 for x in ignorant_of()(rows)], say_what_is_right, base="abc")
     assert result.ids == set(tables().situations)
+
+
+def test_a_likely_mistake_and_what_is_asked_about_are_rivals() -> None:
+    def score(rows: Sequence[Row]) -> list[float]:
+        near = ("countrys", "Greece is Greece")
+        return [
+            2.0 if any(w in row.answer for w in near) else s for row, s in zip(rows, ignorant_of()(rows), strict=True)
+        ]
+
+    SEEN.clear()
+    result = screen(score, say_what_is_right, base="abc")
+    assert {"capitals/Italy", "plurals/city"} <= result.ids
+    assert not {"capitals/Greece", "plurals/country"} & result.ids
 
 
 def test_a_screened_world_has_a_name_and_recipes_choose_among_what_is_left(narrow: str) -> None:

@@ -22,7 +22,7 @@ from flyroom.worlds.english.answers import Speaker
 from flyroom.worlds.english.files import read_page, write_page
 from flyroom.worlds.english.judge import EnglishJudge
 from flyroom.worlds.english.scenes import capital, phrases, say, state
-from flyroom.worlds.english.tables import Fact, Situation, deal, tables
+from flyroom.worlds.english.tables import Fact, Situation, deal, order_id, tables
 from flyroom.worlds.topics import write_scene
 
 SCREENS = Path(__file__).parent / "data" / "screens"
@@ -98,7 +98,7 @@ def _all_questions() -> Iterator[Scene]:
     for sentence in phrases("orders", "sentences"):
         yield from (_order(sentence, text) for text in _first(phrases("orders", "asked")))
     for terms in tables().sums:
-        for question in deal(phrases("questions", "sums"), Split.TRAIN)[:PHRASINGS]:
+        for question in _first(phrases("questions", "sums")):
             right = sum(map(int, terms.split(" + ")))
             fields = {"asks": "sum", "sum": str(right), "terms": terms}
             yield write_scene(question.format(x=terms), f"{terms} = {right}.", "", "sums", fields, f"sums/{terms}")
@@ -109,7 +109,7 @@ def _other_phrasings(known: Container[str]) -> Iterator[Scene]:
         if fact.id in known:
             yield from (_question(fact, text) for text in _later(tables().kinds[fact.kind].questions))
     for sentence in phrases("orders", "sentences"):
-        if _order_id(sentence) in known:
+        if order_id(sentence) in known:
             yield from (_order(sentence, text) for text in _later(phrases("orders", "asked")))
 
 
@@ -128,11 +128,7 @@ def _question(fact: Fact, text: str) -> Scene:
 
 def _order(sentence: str, text: str) -> Scene:
     fields = {"asks": "order", "sentence": sentence}
-    return write_scene(text.format(s=sentence), sentence, "", "instructions", fields, _order_id(sentence))
-
-
-def _order_id(sentence: str) -> str:
-    return f"orders/{sentence}"
+    return write_scene(text.format(s=sentence), sentence, "", "instructions", fields, order_id(sentence))
 
 
 # ---------------------------------------------------------------- what is asked
@@ -144,7 +140,7 @@ def _all_trials() -> Iterator[tuple[str, Trial]]:
     sentences = phrases("orders", "sentences")
     for sentence, other in zip(sentences, [*sentences[1:], sentences[0]], strict=True):
         for text in _first(phrases("orders", "asked")):
-            yield _order_id(sentence), _rows(text.format(s=sentence), [sentence, other])
+            yield order_id(sentence), _rows(text.format(s=sentence), [sentence, other])
     for terms in tables().sums:
         yield f"sums/{terms}", _of_sum(terms, phrases("questions", "sums")[0])
     for situation in tables().situations.values():

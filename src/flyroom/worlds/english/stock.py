@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from flyroom.types import Split
-from flyroom.worlds.english.tables import DOMAINS, Fact, Kind, Situation, deal, tables
+from flyroom.worlds.english.tables import DOMAINS, Fact, Kind, Situation, deal, order_id, tables
 
 # Items of a part in each split: with fewer the part is left out.
 FEWEST = {Split.TRAIN: 3, Split.VALIDATION: 2, Split.HELD_OUT: 3}
@@ -41,9 +41,8 @@ class Stock:
 
     def sentences(self, split: Split) -> list[str]:
         """What may be ordered to be said again."""
-        return [
-            text for text in deal(tables().phrases["orders"]["sentences"], split) if self._is_asked(f"orders/{text}")
-        ]
+        sentences = tables().phrases["orders"]["sentences"]
+        return [text for text in deal(sentences, split) if self._is_asked(order_id(text))]
 
     @cached_property
     def kinds(self) -> dict[str, Kind]:

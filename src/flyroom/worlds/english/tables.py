@@ -40,7 +40,7 @@ class Situation:
 @dataclass(frozen=True, kw_only=True)
 class Fact:
     """What is asked about (`subject`), the spellings of its answer, the right one first, and wrong answers. `slips` are
-    wrong, too, as by mistake: a screen sets them against the right answer, and nobody is taught them.
+    likely mistakes ("countrys"): a screen sets them against the right answer, and nobody is taught them.
     """
 
     id: str
@@ -85,6 +85,11 @@ class Tables:
     def sums(self) -> tuple[str, ...]:
         terms = range(1, LARGEST_TERM + 1)
         return tuple(f"{a} + {b}" for a in terms for b in terms)
+
+
+def order_id(sentence: str) -> str:
+    """By what name a screen knows the order to say a sentence again."""
+    return f"orders/{sentence}"
 
 
 @cache
