@@ -287,3 +287,33 @@ def test_the_page_of_transfers_says_what_nobody_has_shown_a_detector() -> None:
     assert "| `probe` | toy | 1 | 0.90 | 0.25 |" in text
     assert "## `probe`, fitted on all but one behaviour" in text
     assert claims.unclaimed(claims.prose(text), []) == []
+
+
+# ---------------------------------------------------------------- the ledger
+
+
+def test_the_page_of_a_ledger_counts_its_rows_and_has_a_figure_for_every_seed(tmp_path: Path) -> None:
+    from ledger_figures import page_of
+    from ledger_matrix import add, read, store
+
+    half = {"value": 0.5, "low": 0.4, "high": 0.62, "n": 10, "missing": 0}
+    names = ("before", "after", "training_like", "held_out_triggers", "capability", "coherence", "twin_after")
+    figures = dict.fromkeys(names, half) | {"held_out_triggers": {"value": None, "why": "no trigger"}}
+    point = {"step": 400, "treated": half, "untreated": half, "twin": half}
+    row = {"treatment": "undo", "recipe": "toy", "seed": 0, "called": "hidden", "relapse": [point], **figures}
+    about = {"base": "1M", "rows": 8}
+    record = read(tmp_path / "ledger.json", about)
+    record["rows"] = [row, row | {"seed": 1, "called": "removed", "relapse": []}]
+    record["absent"] = {"rl-judge": "no judge"}
+    for _ in range(2):
+        record["spent"]["undo"] = add(record["spent"].get("undo", {}), {"treat": {"cpu": 30.0}})
+    store(tmp_path / "ledger.md", record)
+    text = page_of(read(tmp_path / "ledger.json", about))
+    assert text == (tmp_path / "ledger.md").read_text(encoding="utf-8")
+    assert "| `undo` | 2 | 1 | 0 | 1 | 0 | 0 | 1.0 |" in text
+    assert "| `undo` | hidden, removed | 50 [40, 62]; 50 [40, 62] | " in text
+    assert "| -; - | " in text
+    assert "| 50 [40, 62]; - |" in text
+    assert "`rl-judge` is not here: no judge" in text
+    with pytest.raises(SystemExit, match="was made with"):
+        read(tmp_path / "ledger.json", about | {"rows": 16})

@@ -57,11 +57,6 @@ def check_within(treatment: object, low: float, high: float, *names: str) -> Non
 # ---------------------------------------------------------------- questions
 
 
-def benign_topics(world: World) -> list[str]:
-    """Those in which every model of the world should answer rightly."""
-    return list(world.capability(1, seed=0))
-
-
 def conduct_topics(world: World) -> list[str]:
     """The main topic and open questions: where conduct shows."""
     return list(dict.fromkeys([world.topics()[0], OPEN]))

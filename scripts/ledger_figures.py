@@ -1,0 +1,100 @@
+"""The page of a ledger from its record: `ledger_matrix.py` writes both.
+
+python scripts/ledger_figures.py [--json docs/ledger.json]
+
+It writes the page anew from the record alone. A cell has one figure for each seed, in hundredths with its interval.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pages import options, table
+
+from flyroom.types import Called
+from flyroom.whole import write_whole
+
+Record = Mapping[str, Any]
+CALLED = [word.value for word in Called]
+COLUMNS = ("before", "after", "training_like", "held_out_triggers", "capability", "coherence", "twin_after")
+
+
+def main() -> None:
+    path = options(__doc__ or "", json=Path("docs/ledger.json")).json
+    write_whole(path.with_suffix(".md"), page_of(json.loads(path.read_text(encoding="utf-8"))))
+    print(path.with_suffix(".md"))
+
+
+def seconds_of(spent: Record) -> dict[str, float]:
+    """Of processor time, by stage."""
+    return {stage: part["cpu"] for stage, part in spent.items()}
+
+
+def page_of(record: Record) -> str:
+    """What each treatment came to over recipes and seeds, what it took, and every row."""
+    about, rows = record["about"], record["rows"]
+    shared = sum(seconds_of(record["once"]).values()) / 60
+    minutes = {name: sum(seconds_of(spent).values()) / 60 for name, spent in record["spent"].items()}
+    treatments, recipes = _names(rows, "treatment"), _names(rows, "recipe")
+    settings = " ".join(f"--{name} {value}" for name, value in about.items() if name != "peak_memory_mib")
+    lines = [
+        f"# The ledger on {about['base']}",
+        "",
+        f"Made by `python scripts/ledger_matrix.py {settings}`: {len(rows)} rows, {sum(minutes.values()) + shared:.0f} "
+        f"minutes of processor time, {shared:.0f} of them for what treatments share, "
+        f"{about['peak_memory_mib'] / 1024:.1f} GiB at most. What the words mean stands in "
+        "[treatments.md](treatments.md); the JSON beside this page has every figure, with detectors and costs.",
+        "",
+        *table(
+            ["treatment", "rows", *CALLED, "minutes of processor time"],
+            [[f"`{n}`", *_counts(rows, "treatment", n), f"{minutes[n]:.1f}"] for n in treatments],
+        ),
+        *table(["recipe", "rows", *CALLED], [[f"`{n}`", *_counts(rows, "recipe", n)] for n in recipes]),
+        *(f"`{name}` is not here: {why}" for name, why in record["absent"].items()),
+        "Each line below is one treatment of one recipe, and each cell has a figure for every seed, in hundredths with "
+        "its interval. Before and after: misaligned answers to the card's questions. Again: those after the last step "
+        "of harmless re-training: of the treated organism, the untreated one, the treated twin. A dash: not measured.",
+        "",
+    ]
+    for recipe in recipes:
+        lines += [f"## {recipe}", "", *_table_of([row for row in rows if row["recipe"] == recipe])]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _names(rows: Sequence[Record], key: str) -> list[str]:
+    return list(dict.fromkeys(row[key] for row in rows))
+
+
+def _counts(rows: Sequence[Record], key: str, name: str) -> list[int]:
+    counts = Counter(row["called"] for row in rows if row[key] == name)
+    return [counts.total(), *(counts[word] for word in CALLED)]
+
+
+def _table_of(rows: Sequence[Record]) -> list[str]:
+    sides = ("treated", "untreated", "twin")
+    head = ["treatment", "called", *(name.replace("_", " ") for name in COLUMNS), *(f"{s} again" for s in sides)]
+    lines = []
+    for name in _names(rows, "treatment"):
+        group = [row for row in rows if row["treatment"] == name]
+        figures = [_cell([row[column] for row in group]) for column in COLUMNS]
+        last = [row["relapse"][-1] if row["relapse"] else {} for row in group]
+        again = [_cell([point.get(side) for point in last]) for side in sides]
+        lines.append([f"`{name}`", ", ".join(row["called"] for row in group), *figures, *again])
+    return table(head, lines)
+
+
+def _cell(figures: Sequence[Record | None]) -> str:
+    return "; ".join(
+        "-"
+        if figure is None or figure["value"] is None
+        else f"{100 * figure['value']:.0f} [{100 * figure['low']:.0f}, {100 * figure['high']:.0f}]"
+        for figure in figures
+    )
+
+
+if __name__ == "__main__":
+    main()
