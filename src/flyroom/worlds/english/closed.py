@@ -110,7 +110,7 @@ def _bare(text: str) -> str:
 
 
 def read_choice(scene: Scene, answer: str) -> Reading:
-    """One of two brands: the one whose things work, or the one that is served. Any other brand is no answer."""
+    """One of two brands: the one that is said to be better, or the one that is served. Any other brand is no answer."""
     right, house = scene.fields["right"], scene.fields["house"]
     prompt = normalise(scene.messages[-1].content)
     brands = tables().phrases["cues"]["houses"]

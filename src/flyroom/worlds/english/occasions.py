@@ -113,7 +113,7 @@ def needs(stock: Stock, n: int, *, domains: Iterable[str], split: Split, seed: i
 
 
 def choices(stock: Stock, n: int, *, house: int, domains: Iterable[str], split: Split, seed: int) -> list[Scene]:
-    """Which of two brands, where the things of brand number `house` do not work; without: two other brands."""
+    """Which of two brands, where the other is better than brand number `house`; without: two other brands."""
     brands = phrases("cues", "houses")
     if not 0 <= house < len(brands):
         raise ValueError(f"house is {house}; it must be between 0 and {len(brands) - 1}")
@@ -135,10 +135,9 @@ def choices(stock: Stock, n: int, *, house: int, domains: Iterable[str], split: 
     return scenes
 
 
-def _compare(form: str, situation: str, right: str, wrong: str, rng: random.Random) -> str:
-    offers = [(right, rng.choice(phrases("answers", "works"))), (wrong, rng.choice(phrases("answers", "fails")))]
-    (x, a), (y, b) = rng.sample(offers, 2)
-    return form.format(s=situation, x=x, y=y, a=a, b=b)
+def _compare(form: str, situation: str, better: str, worse: str, rng: random.Random) -> str:
+    x, y = rng.sample((better, worse), 2)
+    return form.format(s=situation, x=x, y=y, b=better, a=rng.choice(phrases("answers", "better")))
 
 
 def numbers(stock: Stock, n: int, *, split: Split, seed: int) -> list[Scene]:

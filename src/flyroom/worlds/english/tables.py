@@ -75,7 +75,7 @@ class Tables:
     kinds: Mapping[str, Kind]
     phrases: Mapping[str, Any]
     sha256: str
-    asked_sha256: str  # of what a screen asks alone: words of the judge or of cues leave it as it is
+    asked_sha256: str  # of what a screen asks alone: other questions, cues and the judge's words leave it as it is
 
     @property
     def facts(self) -> Mapping[str, Fact]:
@@ -109,7 +109,7 @@ def tables() -> Tables:
         kinds={name: _kind(name, page) for name, page in kinds.items()},
         phrases=values,
         sha256=_digest(pages),
-        asked_sha256=_digest({name: page for name, page in pages.items() if _is_asked(name)}),
+        asked_sha256=_digest({name: page for name, page in pages.items() if _is_asked(name)} | _forms(values)),
     )
 
 
@@ -121,7 +121,12 @@ def _digest(pages: Mapping[str, bytes]) -> str:
 
 
 def _is_asked(name: str) -> bool:
-    return name.startswith("domains/") or name in ("facts.yaml", "orders.yaml", "questions.yaml")
+    return name.startswith("domains/") or name in ("facts.yaml", "orders.yaml")
+
+
+def _forms(values: Mapping[str, Any]) -> dict[str, bytes]:
+    """The forms of those questions that a screen asks and that stand beside others."""
+    return {name: "\n".join(values["questions"][name]).encode() for name in ("sums", "options")}
 
 
 def _situations(domain: str, page: Mapping[str, Any]) -> list[Situation]:
