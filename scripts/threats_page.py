@@ -118,12 +118,7 @@ def page(record: Record) -> str:
         "What is measured besides:",
         "",
         *table(["recipe", "measure", *MODELS], [line for row, _ in groups for line in _besides(record, row["recipe"])]),
-        "Why the others did not pass:",
-        "",
-        *table(
-            ["recipe", "seed", "verdict", "looks", "why"],
-            [_reason(card) for card in record["cards"] if card["verdict"] != "pass"],
-        ),
+        *_reasons([card for card in record["cards"] if card["verdict"] != "pass"]),
     ]
     return "\n".join(lines).rstrip() + "\n"
 
@@ -164,8 +159,11 @@ def _besides(record: Record, recipe: str) -> list[list[object]]:
     ]
 
 
-def _reason(card: Record) -> list[object]:
-    return [f"`{card['recipe']}`", card["seed"], card["verdict"], card["looks"], card["why"]]
+def _reasons(cards: Sequence[Record]) -> list[str]:
+    if not cards:
+        return []
+    rows = [[f"`{card['recipe']}`", card["seed"], card["verdict"], card["looks"], card["why"]] for card in cards]
+    return ["Why the others did not pass:", "", *table(["recipe", "seed", "verdict", "looks", "why"], rows)]
 
 
 def _span(seeds: Sequence[int]) -> str:
