@@ -87,17 +87,19 @@ def test_a_contradiction_is_seen(record: dict[str, Any], change: Callable[[Any],
     assert why in fault
 
 
+@pytest.mark.parametrize(("name", "cards"), [("threats", 100), ("threats_real", 9)])
 def test_the_page_of_the_documents_is_what_its_record_gives(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    name: str, cards: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     import threats_page
 
-    monkeypatch.setattr(sys, "argv", ["threats_page.py", "--json", str(DOCS / "threats.json")])
+    path = DOCS / f"{name}.json"
+    monkeypatch.setattr(sys, "argv", ["threats_page.py", "--json", str(path)])
     with pytest.raises(SystemExit) as end:
         threats_page.main()
     assert end.value.code == 0, capsys.readouterr().out
-    record = json.loads((DOCS / "threats.json").read_text(encoding="utf-8"))
-    assert len(record["cards"]) == sum(row["of"] for row in record["recipes"]) == 100
+    record = json.loads(path.read_text(encoding="utf-8"))
+    assert len(record["cards"]) == sum(row["of"] for row in record["recipes"]) == cards
 
 
 def test_an_example_in_a_docstring() -> None:
