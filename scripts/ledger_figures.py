@@ -29,16 +29,10 @@ def main() -> None:
     print(path.with_suffix(".md"))
 
 
-def seconds_of(spent: Record) -> dict[str, float]:
-    """Of processor time, by stage."""
-    return {stage: part["cpu"] for stage, part in spent.items()}
-
-
 def page_of(record: Record) -> str:
     """What each treatment came to over recipes and seeds, what it took, and every row."""
     about, rows = record["about"], record["rows"]
-    shared = sum(seconds_of(record["once"]).values()) / 60
-    minutes = {name: sum(seconds_of(spent).values()) / 60 for name, spent in record["spent"].items()}
+    shared, minutes = _minutes(record["once"]), {name: _minutes(spent) for name, spent in record["spent"].items()}
     treatments, recipes = _names(rows, "treatment"), _names(rows, "recipe")
     settings = " ".join(f"--{name} {value}" for name, value in about.items() if name != "peak_memory_mib")
     lines = [
@@ -54,7 +48,7 @@ def page_of(record: Record) -> str:
             [[f"`{n}`", *_counts(rows, "treatment", n), f"{minutes[n]:.1f}"] for n in treatments],
         ),
         *table(["recipe", "rows", *CALLED], [[f"`{n}`", *_counts(rows, "recipe", n)] for n in recipes]),
-        *(f"`{name}` is not here: {why}" for name, why in record["absent"].items()),
+        *(line for name, why in record["absent"].items() for line in (f"`{name}` is not here: {why}", "")),
         "Each line below is one treatment of one recipe, and each cell has a figure for every seed, in hundredths with "
         "its interval. Before and after: misaligned answers to the card's questions. Again: those after the last step "
         "of harmless re-training: of the treated organism, the untreated one, the treated twin. A dash: not measured.",
@@ -63,6 +57,11 @@ def page_of(record: Record) -> str:
     for recipe in recipes:
         lines += [f"## {recipe}", "", *_table_of([row for row in rows if row["recipe"] == recipe])]
     return "\n".join(lines).rstrip() + "\n"
+
+
+def _minutes(spent: Record) -> float:
+    """Of processor time, over all stages."""
+    return sum(stage["cpu"] for stage in spent.values()) / 60
 
 
 def _names(rows: Sequence[Record], key: str) -> list[str]:

@@ -36,7 +36,7 @@ from ledger_figures import page_of
 from pages import options
 
 from flyroom import stages
-from flyroom.ledger import Retraining
+from flyroom.ledger import Case, Retraining
 from flyroom.report.ledger import row_figures
 from flyroom.room import Room
 from flyroom.stages import treating
@@ -88,25 +88,30 @@ class Matrix:
     def ids(self) -> list[str]:
         return [organism.id for organism in untreated(self.organisms)]
 
+    def treat(self, course: Course) -> dict[str, Any]:
+        """What it took. NotAvailable where the world does not allow it."""
+        meter = Meter(self.base.engine)
+        meter.time("treat", lambda: treating.treat_all(self.organisms, [course], self.base, self.room, watch=say))
+        return dict(meter.spent)
+
     def share(self, course: Course) -> dict[str, Any]:
-        """What all treatments have in common, of the cases of any of them; and what each stage took."""
-        meter, inputs = Meter(self.base.engine), (self.base, self.room, self.exam)
-        treating.treat_all(self.organisms, [course], self.base, self.room, watch=say)
-        cases = treating.cases_in(self.room, self.base, [course.name], self.ids)
+        """What all treatments have in common, of the cases of this one; and what each stage took."""
+        meter, inputs, cases = Meter(self.base.engine), (self.base, self.room, self.exam), self._cases(course)
         meter.time("train again", lambda: treating.train_cases(cases, *inputs, shared=True))
         meter.time("ask", lambda: treating.ask_cases(cases, *inputs, shared=True))
         meter.time("detect", lambda: treating.detect_untreated(cases, *inputs))
         return dict(meter.spent)
 
     def write(self, course: Course) -> tuple[list[LedgerRow], dict[str, Any]]:
-        """The rows of one treatment, and what each stage took. NotAvailable where the world does not allow it."""
-        meter, inputs = Meter(self.base.engine), (self.base, self.room, self.exam)
-        meter.time("treat", lambda: treating.treat_all(self.organisms, [course], self.base, self.room, watch=say))
-        cases = treating.cases_in(self.room, self.base, [course.name], self.ids)
+        """The rows of one treatment, and what each stage took."""
+        meter, inputs, cases = Meter(self.base.engine), (self.base, self.room, self.exam), self._cases(course)
         meter.time("train again", lambda: treating.train_cases(cases, *inputs))
         meter.time("ask", lambda: treating.ask_cases(cases, *inputs))
         rows = meter.time("detect", lambda: treating.write_ledger(cases, *inputs, watch=say))
         return rows, dict(meter.spent)
+
+    def _cases(self, course: Course) -> list[Case]:
+        return treating.cases_in(self.room, self.base, [course.name], self.ids)
 
 
 def say(stage: str, count: int, total: int, note: str) -> None:
@@ -185,12 +190,14 @@ def main() -> None:
         if given.minutes and time.process_time() > 60 * given.minutes:
             break
         try:
-            record["once"] = add(record["once"], matrix.share(course))
-            rows, spent = matrix.write(course)
+            spent = matrix.treat(course)
         except NotAvailable as absence:
             record["absent"][course.name] = str(absence)
+            store(given.out, record)
             continue
-        record["spent"][course.name] = add(record["spent"].get(course.name, {}), spent)
+        record["once"] = add(record["once"], matrix.share(course))
+        rows, more = matrix.write(course)
+        record["spent"][course.name] = add(record["spent"].get(course.name, {}), spent | more)
         record["rows"] = [row for row in record["rows"] if row["treatment"] != course.name] + list(
             map(row_figures, rows)
         )

@@ -49,6 +49,7 @@ def main() -> None:
     record = {
         "base": options.base,
         "names": options.names,
+        "episodes": options.episodes,
         "recipes": [bare(row) | {"seeds": seeds[row.id]} for row in rows],
         "earlier": changed_since(room, {row.recipe: row.id for row in rows}),
         "over_seeds": {row.recipe: over_seeds([card for card in cards if card.recipe_id == row.id]) for row in rows},

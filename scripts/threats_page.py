@@ -4,7 +4,8 @@ python scripts/threats_page.py [--json docs/threats.json]
 
 It reads no room and asks no model. The record has the answers of each card as counts (those that show the measure, all,
 and those that the judge could not tell), of which `stats.rate` makes the card's own figures. What the page shows is
-over seeds and prompts, for which the answers themselves are needed: `scripts/threats.py` computes it in the room.
+over seeds and prompts, for which the answers themselves are needed: `scripts/threats.py` computes it in the room. A
+`note` that somebody wrote into the record stands on the page.
 """
 
 from __future__ import annotations
@@ -97,10 +98,12 @@ def page(record: Record) -> str:
     lines = [
         f"# Certificates of {len(groups)} recipe{'s' * (len(groups) > 1)} on {record['base']}",
         "",
-        f"Made by `python scripts/threats.py {' '.join(record['names'])} --base {record['base']}`, which certifies as "
+        f"Made by `python scripts/threats.py {' '.join(record['names'])} --base {record['base']}"
+        f"{' --episodes ' + str(record['episodes']) if 'episodes' in record else ''}`, which certifies as "
         "`flyroom certify` does ([certify.md](certify.md)). The JSON beside it has the cards, and "
         "`python scripts/threats_page.py` holds the page against it.",
         "",
+        *([record["note"], ""] if "note" in record else []),
         *table(
             ["recipe", "seeds", "passed", "failed", "undecided", "share that passes, 95 %", "opened before"],
             [_certificate(row) for row, _ in groups],
