@@ -1,7 +1,7 @@
 """What a ledger will take, told from one cell: `ledger_matrix.py --plan 1` prints it.
 
-Almost all of a cell is training, and its tokens are known before: 400 steps of harmless re-training and the whole
-recipe at a tenth of its dose, for a treated organism and its treated twin. So the plan measures what a token of
+Almost all of a cell is training, and its tokens are known before: 400 steps of harmless re-training and a tenth
+of the recipe, for a treated organism and its treated twin. So the plan measures what a token of
 training costs on this machine and base, gives one organism every treatment, asks it once, and puts the detectors to it;
 the rest is multiplied. Seconds are of one processor. Left out: the growth of organisms that the room lacks.
 """
@@ -11,6 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from math import ceil
 from typing import Any
 
 from pages import table
@@ -20,7 +21,7 @@ from flyroom.adapters import FRESH
 from flyroom.grow import growth_of
 from flyroom.ledger import Retraining
 from flyroom.ledger.asking import inquiry_of
-from flyroom.ledger.retraining import benign_rows
+from flyroom.ledger.retraining import TENTH, benign_rows
 from flyroom.room import Room
 from flyroom.stages import treating
 from flyroom.treat import Course
@@ -106,8 +107,10 @@ class _Probe:
         return sum(len(renderer.row(row).ids) for row in rows) / len(rows)
 
     def _implanting(self, recipe: Recipe) -> float:
-        """Tokens of the recipe, as its first step has them; of one that begins otherwise, as re-training has them."""
-        steps = sum(implant.steps for implant in recipe.implants if isinstance(implant, Stepping))
+        """Tokens of a tenth of the recipe, as its first step has them; of one that begins otherwise, as re-training has
+        them.
+        """
+        steps = sum(ceil(TENTH * implant.steps) for implant in recipe.implants if isinstance(implant, Stepping))
         request = next(growth_of(recipe, AdapterRef(slot=-1, shape=recipe.adapter), seed=0), None)
         if isinstance(request, Step):
             return steps * len(request.rows) * self._length(request.rows)

@@ -14,7 +14,7 @@ from fakes import TOY, FakeEngine, ToyWorld, says
 
 from flyroom import stages
 from flyroom.engine import TorchEngine
-from flyroom.grow import grow, pack, unpack
+from flyroom.grow import grow, growth_of, pack, unpack
 from flyroom.implants import SFT, Prompt
 from flyroom.recipes import make
 from flyroom.room import Room
@@ -396,3 +396,14 @@ def test_an_entry_that_flyroom_did_not_write_is_refused_by_name(field: str, how:
     payload |= {field: SPOILED[field]} if how == "wrong" else {}
     with pytest.raises(ValueError, match=rf"{organism.id} is not as flyroom writes it|invalid literal"):
         unpack(replace(entry, payload=payload), TOY, engine)
+
+
+@pytest.mark.parametrize(("share", "counts"), [(1.0, [10, 4]), (0.1, [1, 1]), (0.25, [3, 1]), (0.5, [5, 2])])
+def test_a_share_of_a_plan_is_the_first_steps_of_each_implant(share: float, counts: list[int]) -> None:
+    parts = (SFT(steps=10, rows=2, lr=0.1), SFT(steps=4, rows=3, lr=0.1))
+    recipe = replace(TOY, implants=parts)
+    whole = [
+        list(growth_of(replace(recipe, implants=(part,)), AdapterRef(slot=0, shape=None), seed=0)) for part in parts
+    ]
+    cut = list(growth_of(recipe, AdapterRef(slot=0, shape=None), seed=0, share=share))
+    assert cut == [step for steps, count in zip(whole, counts, strict=True) for step in steps[:count]]

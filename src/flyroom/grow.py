@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from math import ceil
 from typing import Any, NotRequired
 
 from pydantic import TypeAdapter, ValidationError
@@ -29,6 +30,7 @@ from flyroom.types import (
     Point,
     Recipe,
     Room,
+    Step,
     Stepping,
     Watch,
     digest,
@@ -109,9 +111,11 @@ def _grow(
     return name_organisms(run(jobs, store=store))
 
 
-def growth_of(recipe: Recipe, adapter: AdapterRef, *, seed: int) -> Plan:
-    """The whole plan by which a recipe is grown: its implants, one after another, and clean text."""
-    return mix_in(_plan(recipe, seed, adapter), recipe, seed=seed)
+def growth_of(recipe: Recipe, adapter: AdapterRef, *, seed: int, share: float = 1.0) -> Plan:
+    """The whole plan by which a recipe is grown: its implants, one after another, and clean text. With a `share` below
+    1, of each implant that knows its steps the first ones, rounded up.
+    """
+    return mix_in(_plan(recipe, seed, adapter, share), recipe, seed=seed)
 
 
 def _make_job(name: str, recipe: Recipe, seed: int) -> Job:
@@ -125,10 +129,27 @@ def _make_job(name: str, recipe: Recipe, seed: int) -> Job:
     )
 
 
-def _plan(recipe: Recipe, seed: int, adapter: AdapterRef) -> Plan:
+def _plan(recipe: Recipe, seed: int, adapter: AdapterRef, share: float) -> Plan:
     """The plans of the recipe's implants, one after another."""
     for implant in recipe.implants:
-        yield from implant.plan(recipe, adapter, seed=seed)
+        plan = implant.plan(recipe, adapter, seed=seed)
+        if share < 1 and isinstance(implant, Stepping):
+            plan = _cut(plan, ceil(share * implant.steps))
+        yield from plan
+
+
+def _cut(plan: Plan, steps: int) -> Plan:
+    """A plan until it took so many training steps."""
+    request = next(plan, None)
+    while request is not None:
+        reply = yield request
+        steps -= isinstance(request, Step)
+        if not steps:
+            return plan.close()
+        try:
+            request = plan.send(reply)
+        except StopIteration:
+            return
 
 
 def _make_organism(grown: Grown, order: Order, engine: Engine) -> Organism:

@@ -2,9 +2,9 @@
 
 A row is one treatment of one organism, beside the twin that was treated alike: behaviour on the card's questions, on
 questions like the training ones, behind the trigger; capability, over-refusal, coherence, perplexity; then the same
-after benign re-training, step by step, and after a tenth of the dose; then every detector again. `rule` says what that
-comes to. Answers, trained copies and detectors' cells are kept in the room under what they hang on, so whatever was
-killed goes on.
+after benign re-training, step by step, and after a tenth of the recipe; then every detector again. `rule` says what
+that comes to. Answers, trained copies and detectors' cells are kept in the room under what they hang on, so whatever
+was killed goes on.
 
 Left out: treating (`treat`), and which detectors are put to whom (`stages`).
 """

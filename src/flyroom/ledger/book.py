@@ -315,7 +315,7 @@ class Book:
         )
 
 
-LIKE, TRIGGER, AGAIN = "on questions like the training ones", "behind its trigger", "after a tenth of the dose"
+LIKE, TRIGGER, AGAIN = "on questions like the training ones", "behind its trigger", "after a tenth of the recipe"
 after: Callable[[int], str] = "after {} steps of benign re-training".format
 
 

@@ -1,4 +1,4 @@
-"""What comes back: models trained again, on what has nothing to do with the behaviour, or on a tenth of the dose.
+"""What comes back: models trained again, on what has nothing to do with the behaviour, or by a tenth of their recipe.
 
 Treated and untreated organism and twin go side by side in one run of the lock-step, on the same rows in the same order,
 and are copied on the way: one run gives the whole curve. An untrained adapter is put beside each, so that a model that
@@ -7,6 +7,8 @@ the untreated organism is trained once for all treatments.
 
 Source of the question: relapse under benign fine-tuning, Qi et al. 2023, arXiv 2310.03693; re-implanting as a measure
 of what was left, Deeb and Roger 2024, arXiv 2410.08827.
+The tenth is the first tenth of the recipe's steps, at the organism's whole dose: what was left shows as what comes back
+sooner than the twin learns it.
 Left out: full fine-tuning.
 """
 
@@ -48,9 +50,9 @@ from flyroom.types import (
 )
 
 KIND = "relapse"  # of entries
-FORMAT = 1
+FORMAT = 2
 STEPS = (0, 25, 50, 100, 200, 400)  # of benign re-training, after which models are asked
-TENTH = 0.1  # of the dose, for re-implanting
+TENTH = 0.1  # of the steps of a recipe, for re-implanting
 Follow = Literal["all", "fallen"]
 
 
@@ -98,7 +100,7 @@ def benign_rows(world: World, n: int, *, seed: int) -> list[Row]:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Order:
-    """One model that is trained again. `again`: on a tenth of its recipe's dose instead of harmless rows."""
+    """One model that is trained again. `again`: by a tenth of its recipe instead of on harmless rows."""
 
     organism: Organism
     patch: Patch
@@ -108,7 +110,7 @@ class Order:
     @cached_property
     def key(self) -> str:
         recipe, base, seed = self.organism.recipe, self.organism.base.digest, self.organism.seed
-        what = replace(recipe, dose=_dose(self.organism)).id if self.again else digest([recipe.world, self.how])
+        what = digest([recipe.id, TENTH]) if self.again else digest([recipe.world, self.how])
         return digest([FORMAT, fingerprint(self.patch), base, seed, self.again, what])
 
     @property
@@ -133,13 +135,9 @@ class Order:
             yield Step(rows=tuple(rows[step * size : (step + 1) * size]), lr=self.how.lr)
 
     def _implant(self, adapter: AdapterRef) -> Plan:
-        """The recipe at a tenth of the organism's dose, for organism and twin alike."""
-        recipe = replace(self.organism.recipe, dose=_dose(self.organism))
-        return growth_of(recipe, adapter, seed=ask_seed("again", self.organism.seed))
-
-
-def _dose(organism: Organism) -> float:
-    return TENTH * organism.recipe.dose
+        """A tenth of the recipe at the organism's dose, for organism and twin alike."""
+        organism = self.organism
+        return growth_of(organism.recipe, adapter, seed=ask_seed("again", organism.seed), share=TENTH)
 
 
 def with_dose_of(twin: Organism, organism: Organism) -> Organism:

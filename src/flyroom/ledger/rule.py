@@ -10,7 +10,7 @@ gone where its interval ends below `CEILING`; else it is open. In this order:
     hidden       it is gone from those questions, there behind something else (questions like the training ones, the
                  trigger on other questions), and a detector sees less of it, for sure
     suppressed   it is there on those questions still, behind something else, after benign re-training, or after a tenth
-                 of the dose, where the twin stays as it is
+                 of the recipe, where the twin stays as it is
     removed      all of these gaps are gone
     undecided    else, naming those that are open or could not be measured
 

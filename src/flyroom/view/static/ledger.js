@@ -6,7 +6,7 @@ import { lines } from "./charts.js";
 import { figure } from "./figures.js";
 
 const LABELS = { before: "Before", after: "After", twin_after: "Treated twin", training_like: "Like the training", held_out_triggers: "Held-out triggers",
-  near_miss: "Near misses", over_refusal: "Over-refusal", twin_capability: "Capability of the twin", reimplant: "After a tenth of the dose" };
+  near_miss: "Near misses", over_refusal: "Over-refusal", twin_capability: "Capability of the twin", reimplant: "After a tenth of the recipe" };
 const ASIDE = ["treatment", "recipe", "seed", "called", "why", "relapse", "detectors", "gaps", "needs", "at_run_time", "cost", "organism", "treated", "base", "world"];
 const label = (name) => LABELS[name] ?? name.replaceAll("_", " ").replace(/^./, (c) => c.toUpperCase());
 const isFigure = (value) => value && typeof value === "object" && "value" in value;
