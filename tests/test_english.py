@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import re
+import sys
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
@@ -31,8 +32,9 @@ from flyroom.types import (
 )
 from flyroom.worlds import English, Micro, world_named
 from flyroom.worlds.english import read_screen, screen, write_screen
-from flyroom.worlds.english.screen import _all_questions, _other_phrasings
-from flyroom.worlds.english.tables import DOMAINS, Fact, deal, order_id, tables
+from flyroom.worlds.english.scenes import phrases
+from flyroom.worlds.english.screen import Screen, _all_questions, _other_phrasings
+from flyroom.worlds.english.tables import DOMAINS, Fact, _forms, deal, order_id, tables
 from flyroom.worlds.english.words import pattern, stems
 
 WORLD = English()
@@ -453,6 +455,19 @@ def test_a_screen_that_is_none_is_refused(tmp_path: Path, text: str, why: str) -
         English(screen=str(path))
     with pytest.raises(ValueError, match=r"nowhere.json.*cannot be read"):
         English(screen=str(tmp_path / "nowhere.json"))
+
+
+def test_the_digest_of_a_screen_is_of_every_form_that_it_asks_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other files are in it whole."""
+    forms: set[str] = set()
+
+    def read(page: str, name: str) -> Sequence[str]:
+        forms.update([name] if page not in ("facts", "orders") else [])
+        return phrases(page, name)
+
+    monkeypatch.setattr(sys.modules[Screen.__module__], "phrases", read)  # the function screen hides its module
+    screen(lambda rows: [0.0] * len(rows), lambda prompts: [""] * len(prompts), base="none")
+    assert forms == set(_forms(tables().phrases))
 
 
 def test_a_screen_of_other_tables_is_refused(narrow: str, tmp_path: Path) -> None:
