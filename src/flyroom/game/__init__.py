@@ -43,7 +43,7 @@ from flyroom.game.terms import (
 from flyroom.types import ANSWER_TOKENS, Answer, Ask, Message
 from flyroom.vault import current
 from flyroom.vault.identity import encrypt
-from flyroom.vault.private import write_whole
+from flyroom.vault.private import write_over
 
 __all__ = [
     "FINDINGS",
@@ -118,11 +118,11 @@ def seal(
     }
     game = Game(**terms, commitment=commit(salt, truth, terms))
     secret = json.dumps({"salt": salt, "truth": [asdict(entry) for entry in truth]}, indent=1).encode()
-    write_whole(sealed, encrypt(secret, [identity.recipient]) if identity else secret)
+    write_over(sealed, encrypt(secret, [identity.recipient]) if identity else secret)
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     (folder / LOG).unlink(missing_ok=True)  # a killed call may have left one
     append(folder, lambda lines: ("sealed", asdict(game)))
-    write_whole(folder / GAME, json.dumps(asdict(game), indent=1).encode())
+    write_over(folder / GAME, json.dumps(asdict(game), indent=1).encode())
     return game
 
 
@@ -225,7 +225,7 @@ def submit(folder: Path, claims: Sequence[Claim]) -> str:
         head = lines[-1]["hash"]  # a call was killed between the log and the file
     else:
         head = append(folder, hand_in)["hash"]
-    write_whole(folder / FINDINGS, json.dumps(findings, indent=1).encode())
+    write_over(folder / FINDINGS, json.dumps(findings, indent=1).encode())
     return head
 
 

@@ -24,7 +24,7 @@ from torch import Tensor
 from flyroom.marks.fingerprint import Fingerprint, Projections, project, project_product
 from flyroom.types import Patch
 from flyroom.vault import identity
-from flyroom.vault.private import write_whole
+from flyroom.vault.private import write_over
 
 KEY = 32  # bytes
 
@@ -46,7 +46,7 @@ class Register:
         path = self.folder / "key"
         if not path.exists():
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            write_whole(path, secrets.token_bytes(KEY))
+            write_over(path, secrets.token_bytes(KEY))
         key = path.read_bytes()
         if len(key) != KEY:
             raise ValueError(f"{path} has {len(key)} bytes and must have {KEY}; put the right one back")
@@ -90,7 +90,7 @@ class Register:
     def _save(self, path: Path, projections: Projections, about: Mapping[str, str]) -> None:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         tensors = {module: torch.from_numpy(np.ascontiguousarray(p)) for module, p in projections.items()}
-        write_whole(path, save(tensors, metadata=dict(about)))
+        write_over(path, save(tensors, metadata=dict(about)))
 
 
 def project_patch(key: bytes, patch: Patch) -> dict[str, np.ndarray]:

@@ -56,7 +56,7 @@ def manifest(folder: str | Path) -> dict[str, Any] | None:
     return values
 
 
-def write_whole(name: str, fill: Callable[[Path], dict[str, Any]]) -> Path:
+def write_folder(name: str, fill: Callable[[Path], dict[str, Any]]) -> Path:
     """Make the folder of a base: `fill` writes the files into a draft and returns the manifest. A base that is there
     already under this name gives way once the new one is whole.
     """

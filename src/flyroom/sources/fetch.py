@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from flyroom.sources import cache
-from flyroom.sources.cache import require_name, write_whole
+from flyroom.sources.cache import require_name, write_folder
 
 SPOKEN = "english"  # the world of a chat model, where nothing else is said
 COPIES = ("*.safetensors", "*.json", "*.jinja", "*.model", "*.txt", "*.tiktoken", "pytorch_model*.bin", "LICENSE*")
@@ -163,7 +163,7 @@ def _keep_gguf(
             _add(draft / "generation_config.json", generation)
         return licence | {"dtype": "bfloat16", "world": _world(world, draft)}
 
-    return write_whole(name, fill)
+    return write_folder(name, fill)
 
 
 def _add(file: Path, fields: Mapping[str, Any]) -> None:
@@ -187,7 +187,7 @@ def _keep_folder(folder: Path, name: str, facts: dict[str, Any], world: str, *, 
             copy(file, draft / NAMED / file.name)
         return facts | {"world": _world(world, draft)}
 
-    return write_whole(name, fill)
+    return write_folder(name, fill)
 
 
 def _fetch_hub(source: str, name: str, world: str) -> Path:

@@ -33,7 +33,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from flyroom.vault.private import write_new, write_whole
+from flyroom.vault.private import write_new, write_over
 
 VARIABLE = "FLYROOM_IDENTITY"
 LABEL = b"flyroom ed25519 1"  # what tells the signing key from everything else that might be derived of the secret
@@ -323,4 +323,4 @@ def _read_once(path: Path, *stamp: int) -> Identity:
 def save_settings(path: Path, recipient: str) -> None:
     """Remember an identity's file, and that new rooms are encrypted to its recipient."""
     values = {"identity": str(path.expanduser().absolute()), "recipient": recipient}
-    write_whole(home() / "vault.json", json.dumps(values, indent=1).encode())
+    write_over(home() / "vault.json", json.dumps(values, indent=1).encode())

@@ -19,7 +19,7 @@ from typing import Any
 
 from flyroom.vault.identity import Identity, home
 from flyroom.vault.keyring import Sealed, VaultError
-from flyroom.vault.private import write_whole
+from flyroom.vault.private import write_over
 
 
 def check(keyring: Sealed, identity: Identity) -> None:
@@ -58,7 +58,7 @@ def remember(keyring: Sealed, identity: Identity) -> None:
     if pins.get(path) == pin:
         return
     with suppress(OSError):
-        write_whole(home() / "rooms.json", json.dumps(pins | {path: pin}, indent=1).encode())
+        write_over(home() / "rooms.json", json.dumps(pins | {path: pin}, indent=1).encode())
 
 
 def _digest(keyring: Sealed) -> str:

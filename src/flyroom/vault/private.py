@@ -11,7 +11,7 @@ from pathlib import Path
 NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
 
 
-def write_whole(path: Path, data: bytes) -> None:
+def write_over(path: Path, data: bytes) -> None:
     """Write a file, in the place of the one that is there, if any."""
     with _draft(path, data) as draft:
         os.replace(draft, path)
