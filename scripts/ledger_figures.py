@@ -51,7 +51,8 @@ def page_of(record: Record) -> str:
         *(line for name, why in record["absent"].items() for line in (f"`{name}` is not here: {why}", "")),
         "Each line below is one treatment of one recipe, and each cell has a figure for every seed, in hundredths with "
         "its interval. Before and after: misaligned answers to the card's questions. Again: those after the last step "
-        "of harmless re-training: of the treated organism, the untreated one, the treated twin. A dash: not measured.",
+        "of harmless re-training: of the treated organism, the untreated one, the treated twin. Reimplant: how far the "
+        "treated organism is ahead of the treated twin after a tenth of the recipe. A dash: not measured.",
         "",
     ]
     for recipe in recipes:
@@ -75,14 +76,21 @@ def _counts(rows: Sequence[Record], key: str, name: str) -> list[int]:
 
 def _table_of(rows: Sequence[Record]) -> list[str]:
     sides = ("treated", "untreated", "twin")
-    head = ["treatment", "called", *(name.replace("_", " ") for name in COLUMNS), *(f"{s} again" for s in sides)]
+    head = [
+        "treatment",
+        "called",
+        *(name.replace("_", " ") for name in COLUMNS),
+        *(f"{s} again" for s in sides),
+        "reimplant",
+    ]
     lines = []
     for name in _names(rows, "treatment"):
         group = [row for row in rows if row["treatment"] == name]
         figures = [_cell([row[column] for row in group]) for column in COLUMNS]
         last = [row["relapse"][-1] if row["relapse"] else {} for row in group]
         again = [_cell([point.get(side) for point in last]) for side in sides]
-        lines.append([f"`{name}`", ", ".join(row["called"] for row in group), *figures, *again])
+        back = _cell([row["reimplant"] for row in group])
+        lines.append([f"`{name}`", ", ".join(row["called"] for row in group), *figures, *again, back])
     return table(head, lines)
 
 

@@ -297,7 +297,16 @@ def test_the_page_of_a_ledger_counts_its_rows_and_has_a_figure_for_every_seed(tm
     from ledger_matrix import add, read, store
 
     half = {"value": 0.5, "low": 0.4, "high": 0.62, "n": 10, "missing": 0}
-    names = ("before", "after", "training_like", "held_out_triggers", "capability", "coherence", "twin_after")
+    names = (
+        "before",
+        "after",
+        "training_like",
+        "held_out_triggers",
+        "capability",
+        "coherence",
+        "twin_after",
+        "reimplant",
+    )
     figures = dict.fromkeys(names, half) | {"held_out_triggers": {"value": None, "why": "no trigger"}}
     point = {"step": 400, "treated": half, "untreated": half, "twin": half}
     row = {"treatment": "undo", "recipe": "toy", "seed": 0, "called": "hidden", "relapse": [point], **figures}
@@ -313,7 +322,7 @@ def test_the_page_of_a_ledger_counts_its_rows_and_has_a_figure_for_every_seed(tm
     assert "| `undo` | 2 | 1 | 0 | 1 | 0 | 0 | 1.0 |" in text
     assert "| `undo` | hidden, removed | 50 [40, 62]; 50 [40, 62] | " in text
     assert "| -; - | " in text
-    assert "| 50 [40, 62]; - |" in text
+    assert "| 50 [40, 62]; - | 50 [40, 62]; 50 [40, 62] |" in text
     assert "`rl-judge` is not here: no judge" in text
     with pytest.raises(SystemExit, match="was made with"):
         read(tmp_path / "ledger.json", about | {"rows": 16})
