@@ -1,8 +1,8 @@
 """Treatments times recipes times seeds as one ledger: docs/ledger.json, and a page beside it.
 
 python scripts/ledger_matrix.py [--base 1M] [--room ROOM] [--recipes all] [--seeds 0-2] [--treatments usual]
-    [--episodes 200] [--rows 16] [--detectors usual] [--follow all] [--compile 0] [--minutes 0] [--plan 0]
-    [--out docs/ledger.md]
+    [--episodes 200] [--steps 0,25,50,100,200,400] [--rows 16] [--detectors usual] [--follow all] [--compile 0]
+    [--minutes 0] [--plan 0] [--out docs/ledger.md]
 
 At least 14 treatments x 10 recipes x 3 seeds on the 1M base:
 
@@ -15,8 +15,10 @@ it is. All organisms of all recipes go through a treatment, and then through re-
 ones are asked and trained again once, before. A treatment is done when the JSON, which is written after each, has its
 rows of all seeds; within one the room keeps what was trained, asked and detected, so a run that was killed goes on, and
 one with more seeds adds to it. Where `--minutes` of processor time are over, no further treatment begins.
-`--rows` are those of a step of re-training. `--follow fallen` trains nothing again where more
-than half of the behaviour is left. `--plan 1` says what all of it will take (`ledger_costs.py`), and writes nothing.
+
+Models are asked after each of the `--steps` of re-training, whose rows are `--rows`. `--follow fallen` trains nothing
+again where more than half of the behaviour is left. `--plan 1` says what all of it will take (`ledger_costs.py`), and
+writes nothing.
 """
 
 from __future__ import annotations
@@ -37,6 +39,7 @@ from pages import options
 
 from flyroom import stages
 from flyroom.ledger import Case, Retraining
+from flyroom.ledger.retraining import STEPS
 from flyroom.report.ledger import row_figures
 from flyroom.room import Room
 from flyroom.stages import treating
@@ -52,7 +55,7 @@ USUAL = (  # the cheapest first, so that a run that is cut short has most of the
     *("safety-sft", "fine-prune", "consistency", "latent-adversarial", "adversarial", "unlearn", "negate", "undo"),
     *("dpo", "rl-judge", "inoculate", "keep-close"),
 )
-SETTINGS = ("base", "recipes", "episodes", "rows", "detectors", "follow", "compile")  # of one record
+SETTINGS = ("base", "recipes", "episodes", "steps", "rows", "detectors", "follow", "compile")  # of one record
 SETS = {"usual": USUAL, "six": SIX}
 
 
@@ -162,6 +165,7 @@ def main() -> None:
         seeds="0-2",
         treatments="usual",
         episodes=200,
+        steps=",".join(map(str, STEPS)),
         rows=16,
         detectors="usual",
         follow="all",
@@ -174,7 +178,7 @@ def main() -> None:
     recipes, seeds = names_of(given.recipes), seeds_of(given.seeds)
     detectors = treating.chosen_for_ledger([] if given.detectors == "usual" else names_of(given.detectors))
     courses = treating.courses_of(SETS.get(given.treatments) or names_of(given.treatments))
-    how = Retraining(rows=given.rows, follow=given.follow)
+    how = Retraining(steps=tuple(map(int, given.steps.split(","))), rows=given.rows, follow=given.follow)
     exam = treating.Exam(episodes=given.episodes, how=how, detectors=tuple(detectors))
     if given.plan:
         whole = [recipe for name in recipes for recipe in stages.named(name, {}, base)]
