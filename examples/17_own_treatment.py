@@ -28,10 +28,11 @@ class TakeBack:
 with tempfile.TemporaryDirectory() as scratch:
     room = Room(os.environ.get("FLYROOM_ROOM", scratch))
     base = open_base("0.25M", device="cpu")
-    organism, twin = stages.grow([make("emergent-misalignment", {"steps": 60, "rows": 8})], base, room, seeds=[0])
+    recipe = make("emergent-misalignment", {"steps": 100, "rows": 8, "lr": 6e-3})
+    organism, twin = stages.grow([recipe], base, room, seeds=[0])
     for share in (0.0, 0.9):
         course = Course(name=f"take back to {share}", treatment=TakeBack(share=share))
         treated, treated_twin = treat([organism, twin], course, base.engine, room=room)
         case = Case(course=course, organism=organism, twin=twin, treated=treated, treated_twin=treated_twin)
-        (row,) = ledger([case], base.engine, seed=0, episodes=60, how=Retraining(steps=(0, 20)), room=room)
+        (row,) = ledger([case], base.engine, seed=0, episodes=120, how=Retraining(steps=(0, 20)), room=room)
         print(f"{course.name}: {row.called}, because {row.why}")
