@@ -1,11 +1,12 @@
 """Every threat model certified on seeds that nobody has opened: writes docs/threats.md and, beside it, its record.
 
 python scripts/threats.py [GROUP or RECIPE ...] [--base 1M] [--device auto] [--seeds 300-309] [--card-seed 0]
-    [--episodes 500] [--room room-threats] [--out docs/threats.md]
+    [--episodes 500] [--room room-threats] [--out docs/threats.md] [--add]
 
 It certifies as `flyroom certify` does, so a room where that was done costs nothing again, and a killed run goes on. A
 recipe that the room's log has certified keeps the seeds of its last certification. What the log has of recipes that
-were changed since stands on the page, too: every attempt does.
+were changed since stands on the page, too: every attempt does. `--add` keeps what the record has of other recipes, so
+that there may be a call for each.
 """
 
 from __future__ import annotations
@@ -39,25 +40,43 @@ def main() -> None:
     parser.add_argument("--episodes", type=int, default=500)
     parser.add_argument("--room", type=Path, default=Path("room-threats"))
     parser.add_argument("--out", type=Path, default=Path("docs/threats.md"))
+    parser.add_argument("--add", action="store_true")
     options = parser.parse_args()
+    path = options.out.with_suffix(".json")
+    earlier = json.loads(path.read_text(encoding="utf-8")) if options.add and path.exists() else {}
+    about = {"base": options.base, "episodes": options.episodes}
+    if any(earlier.get(name, value) != value for name, value in about.items()):
+        raise SystemExit(
+            f"{options.out} has {[earlier[name] for name in about]}; only {[*about.values()]} can be added"
+        )
     base, room = stages.open_base(options.base, device=options.device), Room(options.room)
     recipes = [recipe for name in options.names for recipe in stages.named(name, {}, base)]
     seeds = {
         recipe.id: stages.certified_seeds(recipe, base, room) or tuple(seeds_of(options.seeds)) for recipe in recipes
     }
     rows, cards = certify_all(recipes, seeds, options, base, room)
-    record = {
-        "base": options.base,
+    record = about | {
         "names": options.names,
-        "episodes": options.episodes,
         "recipes": [bare(row) | {"seeds": seeds[row.id]} for row in rows],
         "earlier": changed_since(room, {row.recipe: row.id for row in rows}),
         "over_seeds": {row.recipe: over_seeds([card for card in cards if card.recipe_id == row.id]) for row in rows},
         "cards": [condensed(card) for card in cards],
     }
-    options.out.with_suffix(".json").write_text(json.dumps(record, separators=(",", ":")) + "\n", encoding="utf-8")
+    record = joined(earlier, record) if earlier else record
+    path.write_text(json.dumps(record, separators=(",", ":")) + "\n", encoding="utf-8")
     options.out.write_text(page(json.loads(json.dumps(record))), encoding="utf-8")
     print(options.out)
+
+
+def joined(earlier: Mapping[str, Any], record: Mapping[str, Any]) -> dict[str, Any]:
+    """The record, behind what an earlier one has of recipes that are not in it."""
+    names = {row["recipe"] for row in record["recipes"]}
+    parts = {
+        key: [row for row in earlier[key] if row["recipe"] not in names] + record[key]
+        for key in ("recipes", "earlier", "cards")
+    }
+    over = {name: part for name, part in earlier["over_seeds"].items() if name not in names} | record["over_seeds"]
+    return {**earlier, **parts, "over_seeds": over, "names": [row["recipe"] for row in parts["recipes"]]}
 
 
 def certify_all(

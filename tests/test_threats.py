@@ -102,6 +102,20 @@ def test_the_page_of_the_documents_is_what_its_record_gives(
     assert len(record["cards"]) == sum(row["of"] for row in record["recipes"]) == cards
 
 
+def test_recipes_that_were_certified_by_a_call_of_their_own_are_joined(record: dict[str, Any]) -> None:
+    """One that is certified again takes the place of its former self."""
+    import threats
+    import threats_page
+
+    text = json.dumps(record)
+    other = json.loads(text.replace(f'"{record["cards"][0]["recipe"]}"', '"other"')) | {"note": "It has a note."}
+    both = threats.joined(other, record)
+    assert both["names"] == ["other", record["cards"][0]["recipe"]]
+    assert (len(both["cards"]), both["note"]) == (4, "It has a note.")
+    assert list(threats_page.faults(both)) == []
+    assert threats.joined(both, record) == both
+
+
 def test_an_example_in_a_docstring() -> None:
     import threats
 
