@@ -34,22 +34,33 @@ def page_of(record: Record) -> str:
     about, rows = record["about"], record["rows"]
     shared, minutes = _minutes(record["once"]), {name: _minutes(spent) for name, spent in record["spent"].items()}
     treatments, recipes = _names(rows, "treatment"), _names(rows, "recipe")
-    settings = " ".join(f"--{name} {value}" for name, value in about.items() if name != "peak_memory_mib")
+    given = {"seeds": ",".join(_names(rows, "seed")), "treatments": ",".join(treatments)}
+    given |= {name: value for name, value in about.items() if name != "peak_memory_mib"}
+    settings = " ".join(f"--{name} {value}" for name, value in given.items())
     lines = [
         f"# The ledger on {about['base']}",
         "",
-        f"Made by `python scripts/ledger_matrix.py {settings}`: {len(rows)} rows, {sum(minutes.values()) + shared:.0f} "
-        f"minutes of processor time, {shared:.0f} of them for what treatments share, "
-        f"{about['peak_memory_mib'] / 1024:.1f} GiB at most. What the words mean stands in "
-        "[treatments.md](treatments.md); the JSON beside this page has every figure, with detectors and costs.",
+        f"Made by `python scripts/ledger_matrix.py {settings}`. What the words mean stands in "
+        "[treatments.md](treatments.md); the JSON beside this page has the detectors and costs, too.",
         "",
+        *table(
+            ["rows", "minutes of processor time", "of them for what treatments share", "GiB of memory, at most"],
+            [
+                [
+                    len(rows),
+                    f"{sum(minutes.values()) + shared:.0f}",
+                    f"{shared:.0f}",
+                    f"{about['peak_memory_mib'] / 1024:.1f}",
+                ]
+            ],
+        ),
         *table(
             ["treatment", "rows", *CALLED, "minutes of processor time"],
             [[f"`{n}`", *_counts(rows, "treatment", n), f"{minutes[n]:.1f}"] for n in treatments],
         ),
         *table(["recipe", "rows", *CALLED], [[f"`{n}`", *_counts(rows, "recipe", n)] for n in recipes]),
         *(line for name, why in record["absent"].items() for line in (f"`{name}` is not here: {why}", "")),
-        "Each line below is one treatment of one recipe, and each cell has a figure for every seed, in hundredths with "
+        "A line below is one treatment of one recipe, and a cell has a figure for each seed, in hundredths with "
         "its interval. Before and after: misaligned answers to the card's questions. Again: those after the last step "
         "of harmless re-training: of the treated organism, the untreated one, the treated twin. Reimplant: how far the "
         "treated organism is ahead of the treated twin after a tenth of the recipe. A dash: not measured.",
@@ -66,7 +77,7 @@ def _minutes(spent: Record) -> float:
 
 
 def _names(rows: Sequence[Record], key: str) -> list[str]:
-    return list(dict.fromkeys(row[key] for row in rows))
+    return list(dict.fromkeys(str(row[key]) for row in rows))
 
 
 def _counts(rows: Sequence[Record], key: str, name: str) -> list[int]:

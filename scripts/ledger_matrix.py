@@ -137,14 +137,30 @@ def read(path: Path, about: dict[str, Any]) -> dict[str, Any]:
 
 
 def store(out: Path, record: dict[str, Any]) -> None:
-    """Everything so far, written whole; a row a line."""
+    """Everything so far, written whole; a row a line, figures to four places."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     record["about"]["peak_memory_mib"] = round(max(peak, record["about"]["peak_memory_mib"]), 1)
     parts = {name: json.dumps(record[name], ensure_ascii=False) for name in ("about", "spent", "once", "absent")}
-    parts["rows"] = "[\n" + ",\n".join(json.dumps(row, ensure_ascii=False) for row in record["rows"]) + "\n]"
+    parts["rows"] = "[\n" + ",\n".join(json.dumps(brief(row), ensure_ascii=False) for row in record["rows"]) + "\n]"
     text = "{\n" + ",\n".join(f'"{name}": {part}' for name, part in parts.items()) + "\n}\n"
     write_whole(out.with_suffix(".json"), text)
     write_whole(out, page_of(json.loads(text)))
+
+
+def brief(value: Any) -> Any:
+    """A row without what its page does not need: a figure's target, its clusters, more than four places.
+
+    >>> brief({"after": {"value": 0.123456, "low": 0.1, "high": 0.2, "n": 9, "missing": 0, "target": "new texts"}})
+    {'after': {'value': 0.1235, 'low': 0.1, 'high': 0.2, 'n': 9, 'missing': 0}}
+    """
+    if isinstance(value, list):
+        return [brief(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    if "low" not in value:
+        return {name: brief(item) for name, item in value.items()}
+    bounds = {name: round(value[name], 4) for name in ("value", "low", "high")}
+    return bounds | {name: value[name] for name in ("n", "missing")}
 
 
 def add(spent: dict[str, Any], more: dict[str, Any]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import doctest
 import json
 import random
 import sys
@@ -319,6 +320,8 @@ def test_the_page_of_a_ledger_counts_its_rows_and_has_a_figure_for_every_seed(tm
     store(tmp_path / "ledger.md", record)
     text = page_of(read(tmp_path / "ledger.json", about))
     assert text == (tmp_path / "ledger.md").read_text(encoding="utf-8")
+    assert "`python scripts/ledger_matrix.py --seeds 0,1 --treatments undo --base 1M --rows 8`" in text
+    assert doctest.testmod(sys.modules[store.__module__]).failed == 0
     assert "| `undo` | 2 | 1 | 0 | 1 | 0 | 0 | 1.0 |" in text
     assert "| `undo` | hidden, removed | 50 [40, 62]; 50 [40, 62] | " in text
     assert "| -; - | " in text
