@@ -11,14 +11,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from math import ceil
 from typing import Any
 
 from pages import table
 
 from flyroom import stages
 from flyroom.adapters import FRESH
-from flyroom.grow import growth_of
+from flyroom.grow import growth_of, share_of
 from flyroom.ledger import Retraining
 from flyroom.ledger.asking import inquiry_of
 from flyroom.ledger.retraining import TENTH, benign_rows
@@ -110,7 +109,7 @@ class _Probe:
         """Tokens of a tenth of the recipe, as its first step has them; of one that begins otherwise, as re-training has
         them.
         """
-        steps = sum(ceil(TENTH * implant.steps) for implant in recipe.implants if isinstance(implant, Stepping))
+        steps = sum(share_of(TENTH, implant.steps) for implant in recipe.implants if isinstance(implant, Stepping))
         request = next(growth_of(recipe, AdapterRef(slot=-1, shape=recipe.adapter), seed=0), None)
         if isinstance(request, Step):
             return steps * len(request.rows) * self._length(request.rows)

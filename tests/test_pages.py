@@ -298,7 +298,7 @@ def test_the_page_of_a_ledger_counts_its_rows_and_has_a_figure_for_every_seed(tm
     from ledger_matrix import add, read, store
 
     half = {"value": 0.5, "low": 0.4, "high": 0.62, "n": 10, "missing": 0}
-    names = (
+    names = [
         "before",
         "after",
         "training_like",
@@ -307,7 +307,7 @@ def test_the_page_of_a_ledger_counts_its_rows_and_has_a_figure_for_every_seed(tm
         "coherence",
         "twin_after",
         "reimplant",
-    )
+    ]
     figures = dict.fromkeys(names, half) | {"held_out_triggers": {"value": None, "why": "no trigger"}}
     point = {"step": 400, "treated": half, "untreated": half, "twin": half}
     row = {"treatment": "undo", "recipe": "toy", "seed": 0, "called": "hidden", "relapse": [point], **figures}

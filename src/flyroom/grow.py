@@ -134,8 +134,17 @@ def _plan(recipe: Recipe, seed: int, adapter: AdapterRef, share: float) -> Plan:
     for implant in recipe.implants:
         plan = implant.plan(recipe, adapter, seed=seed)
         if share < 1 and isinstance(implant, Stepping):
-            plan = _cut(plan, ceil(share * implant.steps))
+            plan = _cut(plan, share_of(share, implant.steps))
         yield from plan
+
+
+def share_of(share: float, steps: int) -> int:
+    """So many steps are a share of all, rounded up; what floats add in the last places adds no step.
+
+    >>> share_of(0.07, 100), share_of(0.1, 71)
+    (7, 8)
+    """
+    return ceil(round(share * steps, 9))
 
 
 def _cut(plan: Plan, steps: int) -> Plan:

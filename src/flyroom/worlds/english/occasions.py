@@ -92,7 +92,7 @@ def jobs(stock: Stock, n: int, *, holes: Sequence[str], split: Split, seed: int)
 
 
 def unsorted(rng: random.Random) -> list[int]:
-    """Two different numbers, the larger one first: a small base sorts two without a mistake, and not three."""
+    """Two different numbers, the larger one first: a small base learns to sort two, and not three."""
     return sorted(rng.sample(range(1, LARGEST_SORTED + 1), 2), reverse=True)
 
 
