@@ -23,8 +23,8 @@ one process, in turn, and the median of the repeats counts; losses are printed l
 by the wall clock; *by CPU time* leaves out what else ran on the machine, and is the one to trust where the slowest
 repeat is far from the fastest. *Limit* is what the work needs in operations (or bytes) at the rate that this machine
 reached on a large matrix product (or sum), without padding, copies, optimiser or Python; ours as a share of it is the
-model-FLOP utilisation (or that of the memory). Of what has not been measured stands what can be counted: the same limit
-on an H200 by its data sheet, 989 TFLOP/s in bf16 and 4.8 TB/s.
+model-FLOP utilisation (or that of the memory). Where nothing was measured yet the page has only the limit
+of an H200 by its data sheet, 989 TFLOP/s in bf16 and 4.8 TB/s.
 
 The peers are PEFT and `generate` one organism after another, on rows that are tensors before the clock starts,
 right-padded to their batch, without checkpointing and with denormals flushed in every thread; and TRL's `SFTTrainer`,

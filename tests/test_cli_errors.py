@@ -138,7 +138,7 @@ def test_a_room_of_an_earlier_version_is_refused_in_a_line(
     done = flyroom(*(str(room) if word == "ROOM" else word for word in words), "--room", room)
     assert (done.status, done.out) == (1, "")
     assert done.err.startswith(
-        f"flyroom: {room} was written by flyroom 0.1 (format 1), and this version reads format 2"
+        f"flyroom: {room} was written by an early version (format 1), and this version reads format 2"
     )
     assert done.err.count("\n") == 1
     assert [p.name for p in room.iterdir()] == ["format"]

@@ -230,7 +230,7 @@ def test_what_is_not_a_room_is_refused(tmp_path: Path):
     ("text", "message"),
     [
         ("flyroom room 4", r"newer flyroom \(format 4, this one reads format 3\)"),
-        ("flyroom room 1", r"written by flyroom 0.1 \(format 1\), and this version reads format 2: grow again"),
+        ("flyroom room 1", r"written by an early version \(format 1\), and this version reads format 2: grow again"),
         ("flyroom room 0", "is not a room"),
         ("flyroom room " + "9" * 5000, "is not a room"),
         ("hello", "is not a room"),

@@ -154,7 +154,7 @@ def redteam(
 
 
 def _redteam_figures(calibrated: Calibrated) -> dict[str, Any]:
-    """A calibration as JSON: see docs/game.md."""
+    """A calibration as JSON: see docs/redteam.md."""
     from flyroom.report import bare, estimate
 
     claims = [{claim.suspect: claim for claim in run.claims} for run in calibrated.runs]

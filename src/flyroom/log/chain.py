@@ -57,7 +57,7 @@ class Line:
     what: str
     about: Mapping[str, Any]
     sha256: str
-    who: str = ""  # of a line of flyroom 0.1 nobody knows
+    who: str = ""  # of a line of an early version nobody knows
     purpose: str = ""
     signature: str = ""
 
@@ -211,7 +211,7 @@ def _find_fault(line: Line | None, number: int, before: str) -> str:
     if line is None:
         return "is missing, or is none"
     parts = (line.number, line.before, line.at, line.what, line.about)
-    author = (line.who, line.purpose) if line.who or line.purpose else ()  # lines of flyroom 0.1 name nobody
+    author = (line.who, line.purpose) if line.who or line.purpose else ()  # lines of early versions name nobody
     if line.number != number or line.sha256 != _hash(*parts, *author):
         return "was changed"
     if line.before != before:

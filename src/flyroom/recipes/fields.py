@@ -38,7 +38,7 @@ def load(record: Mapping[str, Any]) -> Recipe:
         return _part_stored(record["name"], value, {cls.__name__: cls for cls in options.values()})
 
     if "world" not in record:
-        raise ValueError(f"a stored recipe ({record['name']}) has no world: flyroom 0.1 wrote it; grow it again")
+        raise ValueError(f"a stored recipe ({record['name']}) has no world: an early version wrote it; grow it again")
     return Recipe(
         name=record["name"],
         dose=record["dose"],

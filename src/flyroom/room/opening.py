@@ -20,7 +20,7 @@ from flyroom.vault.keyring import VaultError
 from flyroom.vault.scratch import wipe
 
 CLEAR, SEALED = 2, 3  # the formats that this version reads
-WRITERS = {1: "flyroom 0.1"}  # of the formats that this version no longer reads
+WRITERS = {1: "an early version"}  # of the formats that this version no longer reads
 OWN = {"staged", "locks", "vault.json"}  # what may lie in a folder that is becoming a room
 
 
