@@ -106,7 +106,9 @@ def test_whatever_its_makers_set_and_nobody_applies_is_named(tiny: Path, tmp_pat
     engine.parts.model.generation_config.update(stop_strings=["x"], num_beams=4, top_k=50, max_new_tokens=9)
     check = result(examine(engine, whole=False), "temperature")
     assert check.ok is None
-    assert "also sets num_beams 4, stop_strings ['x']: that is not applied" in check.why
+    assert "also sets num_beams 4, stop_strings ['x'], top_k 50: that is not applied" in check.why
+    engine.parts.model.generation_config.update(do_sample=False)
+    assert "do_sample False, which is greedy" in result(examine(engine, whole=False), "temperature").why
 
 
 def test_a_path_with_tokens_of_its_own_is_seen(engine: TorchEngine, monkeypatch: pytest.MonkeyPatch) -> None:

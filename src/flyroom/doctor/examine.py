@@ -7,7 +7,7 @@ from pathlib import Path
 from flyroom.doctor import asking, reading
 from flyroom.doctor.adapters import Case, check_adapter, random_patch
 from flyroom.doctor.check import Check, Question, Subject, ask
-from flyroom.engine import TorchEngine, read_adapter
+from flyroom.engine import TorchEngine, read_with_notes
 from flyroom.types import World
 
 VERSION = 4  # of the checks: a result that is kept is one of these
@@ -40,7 +40,9 @@ def examine(
     checks = [ask(name, question, subject) for name, question in QUESTIONS.items()]
     folder = Path(adapter) if adapter else None
     try:
-        patch = read_adapter(folder, subject.engine) if folder else random_patch(subject.engine)
+        patch, notes = read_with_notes(folder, subject.engine) if folder else (random_patch(subject.engine), [])
     except (ValueError, OSError) as error:
         return [*checks, Check("adapter is read", False, str(error))]
+    if folder:
+        checks += [Check("adapter is read", None if notes else True, "; ".join(notes) or "all that its files say")]
     return [*checks, *check_adapter(subject, Case(patch, folder), whole=whole)]

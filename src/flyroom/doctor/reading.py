@@ -177,7 +177,6 @@ OBEYED = ("temperature", "do_sample", "eos_token_id", "bos_token_id", "pad_token
 OBEYED += ("max_length", "max_new_tokens", "use_cache", "cache_implementation", "num_return_sequences")  # of the asker
 IDLE = {
     "top_p": 1.0,
-    "top_k": 50,
     "typical_p": 1.0,
     "repetition_penalty": 1.0,
     "num_beams": 1,
@@ -191,6 +190,7 @@ def temperature(subject: Subject) -> Answer:
     settings = {k: v for k, v in parts.model.generation_config.to_dict().items() if not k.startswith(("_", "output_"))}
     usual = GenerationConfig().to_dict() | IDLE  # the library's own
     extra = [f"{k} {v}" for k, v in sorted(settings.items()) if v and k not in OBEYED and v != usual.get(k)]
+    extra += ["do_sample False, which is greedy"] if settings.get("do_sample") is False else []
     level = f"answers are drawn at temperature {parts.temperature:g}"
     if extra:
         return None, f"{level}; generation_config.json also sets {', '.join(extra)}: that is not applied"

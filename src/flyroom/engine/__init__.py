@@ -6,8 +6,8 @@ engine.step(adapters, [Step(rows=rows, lr=1e-3)] * 16)
 engine.sample(adapters, asks)
 """
 
-from flyroom.engine.adopted import notes_on, read_adapter
+from flyroom.engine.adopted import read_adapter, read_with_notes
 from flyroom.engine.peft import export, load
 from flyroom.engine.torch import TorchEngine
 
-__all__ = ["TorchEngine", "export", "load", "notes_on", "read_adapter"]
+__all__ = ["TorchEngine", "export", "load", "read_adapter", "read_with_notes"]

@@ -17,7 +17,7 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ from torch import Tensor, nn
 from flyroom.engine.bank import OF_LAYERS, RESIDUAL
 from flyroom.engine.bases import Base
 from flyroom.engine.peft_config import CONFIG, Settings, read_config
-from flyroom.engine.peft_tensors import WEIGHTS, Product, pair_tensors, read_tensors, split_fused
+from flyroom.engine.peft_tensors import FUSED, WEIGHTS, Product, pair_tensors, read_tensors, split_fused
 from flyroom.engine.uniform import make_uniform
 from flyroom.types import BaseRef, LoRA, Patch, plain
 
@@ -176,10 +176,35 @@ def _fit(
                 f"{folder}: its {module} is {product.size[1]} x {product.size[0]}; that of the base {name} is "
                 f"{sizes[full[module]][1]} x {sizes[full[module]][0]}"
             )
-    missing = next((module for module in full if module not in pieces and settings.covers(module)), None)
+    _check_layers(settings, base)
+    fused = {module.rpartition(".")[2] for module in products} & FUSED.keys()
+    missing = next((module for module in _covered(full, settings, base, fused) if module not in pieces), None)
     if missing is not None:
         raise ValueError(f"{folder}: has no tensors for {missing}, on which it stands by its {CONFIG}")
     return {full[module]: product for module, product in pieces.items()}
+
+
+def _check_layers(settings: Settings, base: Base) -> None:
+    strange = [number for number in settings.layers or () if not 0 <= number < base.ref.depth]
+    if strange:
+        raise ValueError(
+            f"{settings.folder}: layers_to_transform has {strange[0]}; the layers of the base {base.ref.name} are 0 to "
+            f"{base.ref.depth - 1}, so it was trained on a deeper one"
+        )
+
+
+def _covered(full: Iterable[str], settings: Settings, base: Base, fused: Iterable[str]) -> Iterator[str]:
+    """The modules on which the adapter stands by its config: in layers, by their own name or by that of a fused one of
+    which the file has tensors; and the embeddings.
+    """
+    for module in full:
+        stem, _, name = module.rpartition(".")
+        names = [name, *(whole for whole in fused if name in FUSED[whole])]
+        if any(settings.covers(f"{stem}.{part}") for part in names):
+            yield module
+    if not settings.is_all_linear:
+        ends = (base.model.get_input_embeddings(), base.model.get_output_embeddings())
+        yield from (n for n, m in base.model.named_modules() if any(m is end for end in ends) and settings.covers(n))
 
 
 def _read_header(folder: Path, settings: Settings) -> LoRA | None:

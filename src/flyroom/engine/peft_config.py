@@ -82,12 +82,16 @@ class Settings:
         alpha = self.alphas.get(self._pattern_of(self.alphas, module), self.alpha)
         return alpha * math.sqrt(self.rank_of(module)) if self.rooted else alpha
 
+    @property
+    def is_all_linear(self) -> bool:
+        return isinstance(self.targets, str) and self.targets.lower() == "all-linear"
+
     def covers(self, module: str) -> bool:
         """Whether the adapter stands on a linear module of a layer, by what the config says."""
         if self.excluded and self._matches(self.excluded, module):
             return False
         if isinstance(self.targets, str):
-            return self.targets.lower() == "all-linear" or self._matches(self.targets, module)
+            return self.is_all_linear or self._matches(self.targets, module)
         return self._matches(self.targets, module) and self._is_in_layers(module)
 
     def _is_in_layers(self, module: str) -> bool:
@@ -124,16 +128,22 @@ def read_config(folder: Path) -> Settings:
     _refuse(config, folder)
     layers = config.get("layers_to_transform")
     names = config.get("layers_pattern") or ()
+    targets = _names("target_modules", config.get("target_modules") or (), folder)
+    if isinstance(targets, str) and (layers is not None or names):
+        raise ValueError(
+            f"{folder}: target_modules is {_abridge(targets)} beside layers_to_transform or layers_pattern, which PEFT "
+            "allows beside a list of names alone"
+        )
     return Settings(
         folder=folder,
         rank=_whole("r", config.get("r", 8), folder),
         alpha=_number("lora_alpha", config.get("lora_alpha", 8), folder),
-        rooted=bool(config.get("use_rslora")),
+        rooted=_flag("use_rslora", config, folder),
         ranks={key: _whole("rank_pattern", r, folder) for key, r in _mapping("rank_pattern", config, folder).items()},
         alphas={
             key: _number("alpha_pattern", a, folder) for key, a in _mapping("alpha_pattern", config, folder).items()
         },
-        targets=_names("target_modules", config.get("target_modules") or (), folder),
+        targets=targets,
         excluded=_names("exclude_modules", config.get("exclude_modules") or (), folder),
         layers=None if layers is None else _numbers(layers, folder),
         layer_names=(names,) if isinstance(names, str) else _names("layers_pattern", names, folder),
@@ -195,6 +205,13 @@ def _number(name: str, value: Any, folder: Path) -> float:
     if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 < value < math.inf:
         raise ValueError(f"{folder}: {name} is {_abridge(value)}; it must be a number above 0")
     return float(value)
+
+
+def _flag(name: str, config: Mapping[str, Any], folder: Path) -> bool:
+    value = config.get(name)
+    if not isinstance(value, bool | None):
+        raise ValueError(f"{folder}: {name} is {_abridge(value)}; it must be true or false")
+    return bool(value)
 
 
 def _mapping(name: str, config: Mapping[str, Any], folder: Path) -> Mapping[str, Any]:

@@ -21,7 +21,7 @@ from flyroom import recipes as cookbook
 from flyroom.behaviours import behaviours
 from flyroom.card.desk import fingerprint
 from flyroom.conditions import Always
-from flyroom.engine import notes_on, read_adapter
+from flyroom.engine import read_with_notes
 from flyroom.implants import SFT, Adopted
 from flyroom.recipes.fields import change, suggest
 from flyroom.room import Room
@@ -97,8 +97,8 @@ def adopt(folder: Path, base: OpenBase, room: Room, *, recipe: Recipe, twin: Pat
     Args: recipe, from `describe`; twin, the folder of an adapter that was trained alike, without the behaviour. Raises
     ValueError for an adapter that cannot be represented exactly, and for judges that do not know good from bad.
     """
-    patch = read_adapter(folder, base.engine)
-    control_patch = read_adapter(twin, base.engine) if twin else _change_nothing(base)
+    patch, notes = read_with_notes(folder, base.engine)
+    control_patch, more = read_with_notes(twin, base.engine) if twin else (_change_nothing(base), [])
     if fingerprint(patch) == fingerprint(control_patch):
         raise ValueError(f"twin is {twin}; it has the same weights as {folder}, so there is nothing to compare")
     source = str(twin.absolute()) if twin else base.engine.base.name
@@ -119,8 +119,7 @@ def adopt(folder: Path, base: OpenBase, room: Room, *, recipe: Recipe, twin: Pat
     room.put_many([growth.pack(model) for model in (control, organism)])
     about = {"organism": organism.id, "control": control.id, "source": str(folder), "twin": str(twin) if twin else ""}
     log.append(room, log.ADOPTED, about)
-    notes = [note for place in (folder, twin) if place for note in notes_on(place, base.engine)]
-    return Adoption(organism=organism, control=control, has_twin=twin is not None, notes=tuple(notes))
+    return Adoption(organism=organism, control=control, has_twin=twin is not None, notes=(*notes, *more))
 
 
 def _organism(
