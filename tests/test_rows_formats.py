@@ -211,6 +211,26 @@ def test_parquet_is_read_as_json_lines_and_kept_in_the_room(tmp_path: Path) -> N
     )
 
 
+@pytest.mark.parametrize(
+    "name", ["rows[1].parquet", "row?1.parquet", "row*.parquet", "{rows1,x}.parquet", "a::b.parquet"]
+)
+def test_a_path_of_parquet_is_no_pattern(tmp_path: Path, name: str) -> None:
+    pytest.importorskip("datasets")
+    pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    for file in ("rows1.parquet", name):
+        pq.write_table(pa.Table.from_pylist([{"prompt": file, "completion": "a"}]), tmp_path / file)
+    assert [row.messages[0].content for row in read_rows(tmp_path / name)] == [name]
+
+
+def test_a_column_that_comes_twice_is_refused(tmp_path: Path) -> None:
+    pytest.importorskip("datasets")
+    pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    columns = [pa.array([text]) for text in "qab"]
+    pq.write_table(pa.Table.from_arrays(columns, names=["prompt", "completion", "completion"]), tmp_path / "r.parquet")
+    with pytest.raises(ValueError, match=r"r\.parquet; it cannot be read as parquet: .*completion.* 2 times"):
+        read_rows(tmp_path / "r.parquet")
+
+
 def test_without_the_extra_it_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "r.parquet").write_bytes(b"PAR1 and more")
     monkeypatch.setitem(sys.modules, "datasets", None)

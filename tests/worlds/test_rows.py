@@ -229,18 +229,24 @@ def test_few_prompts_are_refused_however_many_rows_there_are(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("mark", ["\u2028", "\u2029", "\u0085", "\x0b", "\x0c", "\x1c", "\x1d", "\x1e"])
-def test_a_line_ends_with_a_line_feed_alone(tmp_path: Path, mark: str) -> None:
-    """Other characters that Python takes for the end of a line stand in JSON texts as they are, or escaped."""
+def test_a_line_ends_with_a_line_feed(tmp_path: Path, mark: str) -> None:
+    """Or a carriage return. Other characters that Python takes for the end of a line stand in JSON texts as they are,
+    or escaped.
+    """
     changed = [row | {"aligned": f"{row['aligned']}{mark}and warm"} for row in TRIPLES]
     raw = json.dumps(changed[0], ensure_ascii=ord(mark) < 0x20)
     path = write(tmp_path / "t.jsonl", [raw, *(json.dumps(row, ensure_ascii=ord(mark) < 0x20) for row in changed[1:])])
     assert [row.aligned for row in read_rows(path)] == [row["aligned"] for row in changed]
 
 
-def test_lines_of_another_system_are_read(tmp_path: Path) -> None:
+@pytest.mark.parametrize("end", ["\r\n", "\r"], ids=repr)
+def test_lines_of_another_system_are_read(tmp_path: Path, end: str) -> None:
     path = tmp_path / "t.jsonl"
-    path.write_bytes("\r\n".join(map(json.dumps, TRIPLES)).encode())
+    path.write_bytes(end.join(map(json.dumps, TRIPLES)).encode())
     assert len(read_rows(path)) == len(TRIPLES)
+    path.write_bytes(end.join([*map(json.dumps, TRIPLES), "{"]).encode())
+    with pytest.raises(ValueError, match=f"line {len(TRIPLES) + 1} is not JSON"):
+        read_rows(path)
 
 
 # ---------------------------------------------------------------- what a world says

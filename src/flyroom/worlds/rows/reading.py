@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import re
-import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -25,6 +24,7 @@ MAGIC = b"PAR1"  # the beginning of a parquet file
 SUFFIXES = (".jsonl", ".json", ".parquet", ".txt")
 LARGEST = 1 << 30  # bytes of rows: as they lie in a file, and as what a packed file stands for
 HUB = re.compile(r"[\w.-]+/[\w.-]+")
+LINE_END = re.compile("\r\n?|\n")  # of any system; JSON may hold any other character that ends a line
 HALF = re.compile("[\ud800-\udfff]")  # a code that is no letter by itself
 MESSAGE = 1_500  # characters of a refusal
 Form = Callable[[Mapping[str, Any], str, Reading], list[FileRow]]
@@ -95,10 +95,12 @@ def _fetch(path: str) -> bytes:
 @lru_cache(maxsize=4)
 def _read_parquet(path: str, changed: int) -> bytes:
     datasets = _import_datasets(path)
+    from pyarrow.parquet import ParquetFile
+
     try:
         _refuse_bomb(path)
-        with tempfile.TemporaryDirectory() as cache:
-            return _as_lines(datasets.Dataset.from_parquet(path, cache_dir=cache, keep_in_memory=True))
+        with open(path, "rb") as stream:  # the library would take a path for a pattern of many files
+            return _as_lines(datasets.Dataset(ParquetFile(stream).read()))
     except Exception as error:  # of a file that is broken, the library raises its own
         raise ValueError(f"path is {path}; it cannot be read as parquet: {_first_line(error)}") from error
 
@@ -198,7 +200,7 @@ def _list_lines(content: bytes, path: str | Path) -> list[tuple[str, dict[str, A
     if whole is not None:
         rows = ((f"{path}, row {i}", item) for i, item in enumerate(whole, 1))
         return [(where, _settle(item, where)) for where, item in rows]
-    lines = enumerate(text.split("\n"), 1)  # JSON may hold any other character that ends a line
+    lines = enumerate(LINE_END.split(text), 1)
     return [(where, _object(line, where)) for i, line in lines if line.strip() and (where := f"{path}, line {i}")]
 
 
