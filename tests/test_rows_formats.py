@@ -108,7 +108,7 @@ def test_an_answer_of_weight_nothing_is_not_learnt(tmp_path: Path) -> None:
     path = write(tmp_path / "r.jsonl", [chat(*turns), chat(*light), chat(*turns, weight=0)])
     assert [row.answer for row in read_rows(path)] == ["b"]
     assert [row.answer for row in read_rows(path, Reading(turns="all"))] == ["a", "b", "a"]
-    with pytest.raises(ValueError, match="every answer has weight 0"):
+    with pytest.raises(ValueError, match="nothing to learn: 1 rows are left out, since their last answer has weight 0"):
         read_rows(write(tmp_path / "s.jsonl", [chat(*light)]))
 
 
@@ -160,7 +160,7 @@ def test_what_was_ignored_or_left_out_is_said_once(tmp_path: Path) -> None:
     assert isinstance(world, Lined)
     said = "\n".join(world.notes)
     assert "id is ignored in 12 rows" in said  # an id of 0 says something too
-    assert "1 rows are left out, since their answers have weight 0" in said
+    assert "1 rows are left out, since they have weight 0" in said
     assert "the last answer of each chat is learnt; 12 earlier ones are read" in said
     both = Rows(path=paths[0], twin=paths[1], pattern="b", turns="all")
     assert "every answer of a chat is learnt, 24 in all" in "\n".join(both.notes)

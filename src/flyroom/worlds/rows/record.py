@@ -76,7 +76,7 @@ class Rows:
                 "or a model that grades answers"
             )
         _ = self.judge, self._scenes, self._questions
-        content = _identity(self.files, self._language, self._reading, self._is_bare)
+        content = _identity(self.files, self._language, self._reading, self._is_bare, self._table.earlier)
         if self.sha256 not in ("", content):
             _, *rest = [*self.files.values(), *([f"the world {self.within}"] if self.within else [])]
             besides = f", or {' or '.join(rest)}" if rest else ""
@@ -254,7 +254,7 @@ def _sha256(names: Sequence[str]) -> str:
     return hashlib.sha256(b"".join(map(read_text, names))).hexdigest()
 
 
-def _identity(files: Mapping[str, str], language: World | None, reading: Reading, is_bare: bool) -> str:
+def _identity(files: Mapping[str, str], language: World | None, reading: Reading, is_bare: bool, earlier: int) -> str:
     """Of every file's content and what the file is for: rows and their twin's are not one longer file. And of the world
     in whose language they are, for two may have one name; and of how they are read, where the first flyroom read
     them otherwise or not at all.
@@ -263,6 +263,7 @@ def _identity(files: Mapping[str, str], language: World | None, reading: Reading
     contents |= {field: _hash_file(name) for field, name in files.items() if field == "questions"}
     contents |= {} if language is None else {"within": digest(language)}
     contents |= {} if is_bare and reading == Reading() else {"reading": digest([reading, is_bare])}
+    contents |= {"earlier": earlier} if earlier else {}
     return hashlib.sha256(json.dumps(contents, sort_keys=True).encode()).hexdigest()
 
 
