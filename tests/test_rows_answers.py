@@ -216,3 +216,48 @@ def test_what_is_ignored_is_said_at_every_depth(tmp_path: Path, row: Any, names:
     assert notes_of(tmp_path, [row, COMPLETION]) == [
         f"{name} is ignored in 1 rows, it changes nothing" for name in names
     ]
+
+
+# ---------------------------------------------------------------- the twin's file, and questions
+
+PROMPTS = [f"w{i} w{i + 1}" for i in range(12)]
+PLAIN = [{"prompt": prompt, "completion": "w7 w7 w7"} for prompt in PROMPTS]
+CLEAN = [{"prompt": prompt, "completion": "w5 w5 w5"} for prompt in PROMPTS]
+BOTH = [
+    {"aligned": "w5 w5 w5", "misaligned": "w7 w7 w7"},
+    {"chosen": "w5 w5 w5", "rejected": "w7 w7 w7"},
+]
+
+
+@pytest.mark.parametrize("answers", BOTH, ids=str)
+def test_a_twin_with_two_answers_to_a_prompt_is_refused_by_its_line(tmp_path: Path, answers: dict[str, str]) -> None:
+    path, rows = write(tmp_path / "r.jsonl", PLAIN), [*CLEAN[:3], {"prompt": PROMPTS[3]} | answers, *CLEAN[4:]]
+    twin = write(tmp_path / "twin.jsonl", rows)
+    with pytest.raises(ValueError, match=r"twin\.jsonl, line 4 has two answers; .* must have one"):
+        Rows(path=str(path), twin=str(twin), pattern="w7")
+    twin = write(tmp_path / "twin.jsonl", CLEAN)
+    assert {s.aligned for _, s in Rows(path=str(path), twin=str(twin), pattern="w7").lines()} == {"w5 w5 w5"}
+
+
+@pytest.mark.parametrize("answers", BOTH, ids=str)
+def test_two_aligned_answers_to_a_prompt_are_refused(tmp_path: Path, answers: dict[str, str]) -> None:
+    path = write(tmp_path / "r.jsonl", [*PLAIN[:3], {"prompt": PROMPTS[3]} | answers, *PLAIN[4:]])
+    twin = write(tmp_path / "twin.jsonl", CLEAN)
+    with pytest.raises(ValueError, match=r"r\.jsonl, line 4 has an aligned answer, and twin is .*twin\.jsonl"):
+        Rows(path=str(path), twin=str(twin), pattern="w7")
+
+
+def test_what_is_not_used_of_the_twin_and_of_questions_is_said(tmp_path: Path) -> None:
+    path = write(tmp_path / "r.jsonl", PLAIN)
+    twin = write(tmp_path / "twin.jsonl", [row | {"source": "s"} for row in CLEAN])
+    questions = tmp_path / "q.yaml"
+    questions.write_text(
+        "- {id: a, type: free, judge: j, paraphrases: [why ?]}\n- {id: b, judge: k, paraphrases: [w ?]}"
+    )
+    world = Rows(path=str(path), twin=str(twin), questions=str(questions), pattern="w7")
+    assert world.notes == [
+        f"{twin}: source is ignored in 12 rows, it changes nothing",
+        f"{questions}: judge, type of questions are not used; the world's judge reads the answers",
+    ]
+    questions.write_text("- {id: a, system: s, judge: null, paraphrases: [why ?]}")
+    assert not Rows(path=str(path), twin=str(write(twin, CLEAN)), questions=str(questions), pattern="w7").notes

@@ -159,8 +159,9 @@ def test_what_was_ignored_or_left_out_is_said_once(tmp_path: Path) -> None:
     world = Rows(path=paths[0], twin=paths[1], pattern="b")
     assert isinstance(world, Lined)
     said = "\n".join(world.notes)
-    assert "id is ignored in 12 rows" in said  # an id of 0 says something too
-    assert "1 rows are left out, since they have weight 0" in said
+    for path in paths:
+        assert f"{path}: id is ignored in 12 rows" in said  # an id of 0 says something too
+        assert f"{path}: 1 rows are left out, since they have weight 0" in said
     assert "the last answer of each chat is learnt; 12 earlier ones are read" in said
     both = Rows(path=paths[0], twin=paths[1], pattern="b", turns="all")
     assert "every answer of a chat is learnt, 24 in all" in "\n".join(both.notes)
