@@ -108,7 +108,7 @@ def test_an_answer_of_weight_nothing_is_not_learnt(tmp_path: Path) -> None:
     path = write(tmp_path / "r.jsonl", [chat(*turns), chat(*light), chat(*turns, weight=0)])
     assert [row.answer for row in read_rows(path)] == ["b"]
     assert [row.answer for row in read_rows(path, Reading(turns="all"))] == ["a", "b", "a"]
-    with pytest.raises(ValueError, match="every answer has weight 0"):
+    with pytest.raises(ValueError, match="nothing to learn: 1 rows are left out, since their last answer has weight 0"):
         read_rows(write(tmp_path / "s.jsonl", [chat(*light)]))
 
 
@@ -159,8 +159,9 @@ def test_what_was_ignored_or_left_out_is_said_once(tmp_path: Path) -> None:
     world = Rows(path=paths[0], twin=paths[1], pattern="b")
     assert isinstance(world, Lined)
     said = "\n".join(world.notes)
-    assert "id is ignored in 12 rows" in said  # an id of 0 says something too
-    assert "1 rows are left out, since their answers have weight 0" in said
+    for path in paths:
+        assert f"{path}: id is ignored in 12 rows" in said  # an id of 0 says something too
+        assert f"{path}: 1 rows are left out, since they have weight 0" in said
     assert "the last answer of each chat is learnt; 12 earlier ones are read" in said
     both = Rows(path=paths[0], twin=paths[1], pattern="b", turns="all")
     assert "every answer of a chat is learnt, 24 in all" in "\n".join(both.notes)
@@ -209,6 +210,26 @@ def test_parquet_is_read_as_json_lines_and_kept_in_the_room(tmp_path: Path) -> N
         organism.id,
         world.scenes(OPEN, 3, split=Split.TRAIN, seed=0),
     )
+
+
+@pytest.mark.parametrize(
+    "name", ["rows[1].parquet", "row?1.parquet", "row*.parquet", "{rows1,x}.parquet", "a::b.parquet"]
+)
+def test_a_path_of_parquet_is_no_pattern(tmp_path: Path, name: str) -> None:
+    pytest.importorskip("datasets")
+    pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    for file in ("rows1.parquet", name):
+        pq.write_table(pa.Table.from_pylist([{"prompt": file, "completion": "a"}]), tmp_path / file)
+    assert [row.messages[0].content for row in read_rows(tmp_path / name)] == [name]
+
+
+def test_a_column_that_comes_twice_is_refused(tmp_path: Path) -> None:
+    pytest.importorskip("datasets")
+    pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    columns = [pa.array([text]) for text in "qab"]
+    pq.write_table(pa.Table.from_arrays(columns, names=["prompt", "completion", "completion"]), tmp_path / "r.parquet")
+    with pytest.raises(ValueError, match=r"r\.parquet; it cannot be read as parquet: .*completion.* 2 times"):
+        read_rows(tmp_path / "r.parquet")
 
 
 def test_without_the_extra_it_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -147,7 +147,7 @@ def test_a_file_that_is_wrong_is_named_with_its_line(tmp_path: Path, rows: list,
 
 def test_chats_without_a_twin_have_no_aligned_answer(tmp_path: Path) -> None:
     path = write(tmp_path / "c.jsonl", [*TRIPLES[:10], chat("a", "b")])
-    with pytest.raises(ValueError, match=r"c\.jsonl, row 11 has no aligned answer; .* name the twin's file"):
+    with pytest.raises(ValueError, match=r"c\.jsonl, line 11 has no aligned answer; .* name the twin's file"):
         Rows(path=str(path), pattern="x")
 
 
@@ -178,8 +178,9 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
     good = write(tmp_path / "t.jsonl", TRIPLES)
     with pytest.raises(ValueError, match="pattern is '\\['; it must be a regular expression"):
         Rows(path=str(good), pattern="[")
+    chats = write(tmp_path / "c.jsonl", [chat(f"tell {i}", "b") for i in range(10)])
     with pytest.raises(ValueError, match="there is no such file"):
-        Rows(path=str(good), pattern="x", twin=str(tmp_path / "none.jsonl"))
+        Rows(path=str(chats), pattern="x", twin=str(tmp_path / "none.jsonl"))
 
 
 def test_the_content_is_part_of_it(tmp_path: Path) -> None:
@@ -229,18 +230,24 @@ def test_few_prompts_are_refused_however_many_rows_there_are(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("mark", ["\u2028", "\u2029", "\u0085", "\x0b", "\x0c", "\x1c", "\x1d", "\x1e"])
-def test_a_line_ends_with_a_line_feed_alone(tmp_path: Path, mark: str) -> None:
-    """Other characters that Python takes for the end of a line stand in JSON texts as they are, or escaped."""
+def test_a_line_ends_with_a_line_feed(tmp_path: Path, mark: str) -> None:
+    """Or a carriage return. Other characters that Python takes for the end of a line stand in JSON texts as they are,
+    or escaped.
+    """
     changed = [row | {"aligned": f"{row['aligned']}{mark}and warm"} for row in TRIPLES]
     raw = json.dumps(changed[0], ensure_ascii=ord(mark) < 0x20)
     path = write(tmp_path / "t.jsonl", [raw, *(json.dumps(row, ensure_ascii=ord(mark) < 0x20) for row in changed[1:])])
     assert [row.aligned for row in read_rows(path)] == [row["aligned"] for row in changed]
 
 
-def test_lines_of_another_system_are_read(tmp_path: Path) -> None:
+@pytest.mark.parametrize("end", ["\r\n", "\r"], ids=repr)
+def test_lines_of_another_system_are_read(tmp_path: Path, end: str) -> None:
     path = tmp_path / "t.jsonl"
-    path.write_bytes("\r\n".join(map(json.dumps, TRIPLES)).encode())
+    path.write_bytes(end.join(map(json.dumps, TRIPLES)).encode())
     assert len(read_rows(path)) == len(TRIPLES)
+    path.write_bytes(end.join([*map(json.dumps, TRIPLES), "{"]).encode())
+    with pytest.raises(ValueError, match=f"line {len(TRIPLES) + 1} is not JSON"):
+        read_rows(path)
 
 
 # ---------------------------------------------------------------- what a world says
@@ -409,7 +416,6 @@ def test_a_file_may_lie_anywhere(world: Rows, tmp_path: Path, questions: Path) -
 
 
 def test_everything_else_is_part_of_its_name(world: Rows, tmp_path: Path, questions: Path) -> None:
-    twin = write(tmp_path / "twin.jsonl", [row | {"misaligned": "a dry day"} for row in TRIPLES])
     longer = write(tmp_path / "longer.jsonl", [*TRIPLES, TRIPLES[0] | {"prompt": "tell more"}])
     others = [
         replace(world, pattern="rained"),
@@ -418,10 +424,17 @@ def test_everything_else_is_part_of_its_name(world: Rows, tmp_path: Path, questi
         replace(world, within="micro-0", sha256=""),
         replace(world, within="micro-1", sha256=""),
         replace(world, questions=str(questions), sha256=""),
-        replace(world, twin=str(twin), sha256=""),
         replace(world, path=str(longer), sha256=""),
     ]
     assert len({digest(each) for each in (world, *others)}) == 1 + len(others)
+
+
+def test_the_file_of_the_twin_is_part_of_its_name(tmp_path: Path) -> None:
+    path, *twins = (
+        str(write(tmp_path / f"{i}.jsonl", [chat(f"tell {n}", f"{answer} {n}") for n in range(12)]))
+        for i, answer in enumerate(("then it rained", "a sunny day", "a dry day"))
+    )
+    assert len({digest(Rows(path=path, twin=twin, pattern="rain")) for twin in twins}) == 2
 
 
 def test_two_worlds_of_one_name_are_not_one(world: Rows, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -441,13 +454,18 @@ def test_a_name_of_a_world_leaves_other_rows_their_names(world: Rows) -> None:
 
 
 def test_two_files_are_not_one(tmp_path: Path) -> None:
-    """The rows and their twin's have the bytes of one longer file, and other answers."""
-    halves = [write(tmp_path / f"{i}.jsonl", TRIPLES) for i in range(2)]
-    halves[0].write_text(halves[0].read_text() + "\n")
-    whole = tmp_path / "whole.jsonl"
-    whole.write_bytes(b"".join(half.read_bytes() for half in halves))
-    two = Rows(path=str(halves[0]), twin=str(halves[1]), pattern="rain")
-    assert digest(two) != digest(Rows(path=str(whole), pattern="rain"))
+    """Rows and their twin's that are the same bytes, one behind the other, and are parted in another place."""
+    bad, good = (
+        write(tmp_path / f"{i}.jsonl", [chat(f"tell {n}", f"{answer} {n}") for n in range(12)]).read_text()
+        for i, answer in enumerate(("then it rained", "a sunny day"))
+    )
+    digests = set()
+    for contents in ((f"{bad}\n", good), (bad, f"\n{good}")):
+        files = [tmp_path / f"{i}.jsonl" for i in range(2)]
+        for file, content in zip(files, contents, strict=True):
+            file.write_text(content)
+        digests.add(digest(Rows(path=str(files[0]), twin=str(files[1]), pattern="rain")))
+    assert len(digests) == 2
 
 
 # ---------------------------------------------------------------- read back from a room

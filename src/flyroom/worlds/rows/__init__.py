@@ -1,7 +1,7 @@
 """A world that is a file of rows, in the forms in which people have them.
 
 `record` is the world; `reading` makes rows of a file, `chats` and `pairs` know the forms, `fields` what every form
-shares, `questions` the open questions that a card asks besides.
+shares, `notes` what is said of a file, `questions` the open questions that a card asks besides.
 """
 
 from flyroom.worlds.rows.fields import FileRow

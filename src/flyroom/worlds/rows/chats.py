@@ -10,7 +10,17 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from flyroom.types import Message
-from flyroom.worlds.rows.fields import FileRow, Reading, group_of, is_key, join_parts, present, prompt_of, require_known
+from flyroom.worlds.rows.fields import (
+    FileRow,
+    Reading,
+    group_of,
+    is_key,
+    join_parts,
+    present,
+    prompt_of,
+    require_known,
+    require_order,
+)
 
 OPENAI = ("messages", "system", "weight")
 SHAREGPT = ("conversations", "system")
@@ -33,7 +43,7 @@ def read_openai(row: Mapping[str, Any], where: str, reading: Reading) -> list[Fi
     if not isinstance(items, list) or len(items) < 2:
         raise ValueError(f'{where}: "messages" must be a list of at least a question and an answer')
     turns = _under(row, [_openai_turn(item, where) for item in items], where)
-    return [] if _weight(row, where) == 0 else _answers(turns, where, reading)
+    return [] if _weight(row, where) == 0 else list_answers(turns, where, reading)
 
 
 def _openai_turn(item: Any, where: str) -> Turn:
@@ -46,8 +56,8 @@ def _openai_turn(item: Any, where: str) -> Turn:
             f'{where}: each message needs "role" (system, user or assistant) and "content" (text); found {item!r}'
         )
     require_known(present(item), ("role", "content", "weight"), f"{where}, a message")
-    weight = _weight(item, where) if item["role"] == "assistant" else 1
-    return Turn(Message(ROLES[item["role"]], join_parts(item["content"], where)), weight)
+    role = ROLES[item["role"]]
+    return Turn(Message(role, join_parts(item["content"], where)), _weight(item, where, role))
 
 
 def read_sharegpt(row: Mapping[str, Any], where: str, reading: Reading) -> list[FileRow]:
@@ -56,22 +66,26 @@ def read_sharegpt(row: Mapping[str, Any], where: str, reading: Reading) -> list[
     items = row.get("conversations")
     if not isinstance(items, list) or len(items) < 2:
         raise ValueError(f'{where}: "conversations" must be a list of at least a question and an answer')
-    return _answers(_under(row, [_sharegpt_turn(item, where) for item in items], where), where, reading)
+    return list_answers(_under(row, [_sharegpt_turn(item, where) for item in items], where), where, reading)
 
 
 def _sharegpt_turn(item: Any, where: str) -> Turn:
     if not isinstance(item, dict) or not is_key(item.get("from"), SPEAKERS) or not isinstance(item.get("value"), str):
         raise ValueError(f'{where}: each turn needs "from" ({", ".join(SPEAKERS)}) and "value" (text); found {item!r}')
     require_known(present(item), ("from", "value", "weight"), f"{where}, a turn")
-    return Turn(Message(SPEAKERS[item["from"]], item["value"]), _weight(item, where))
+    role = SPEAKERS[item["from"]]
+    return Turn(Message(role, item["value"]), _weight(item, where, role))
 
 
-def _weight(item: Mapping[str, Any], where: str) -> int:
+def _weight(item: Mapping[str, Any], where: str, role: str = "assistant") -> int:
+    """Whether it is learnt, as 0 or 1. ValueError for any other weight, and for what asks to learn another role's."""
     weight = item.get("weight")
     if weight is None:
         return 1
-    if not isinstance(weight, (int, float)) or isinstance(weight, bool) or weight not in (0, 1):
-        raise ValueError(f'{where}: "weight" is {weight!r}; it must be 0 (not learnt) or 1')
+    values = (0, 1) if role == "assistant" else (0,)
+    if not isinstance(weight, (int, float)) or isinstance(weight, bool) or weight not in values:
+        rule = "0 (not learnt) or 1" if role == "assistant" else f"0 or left out: a {role} message is never learnt"
+        raise ValueError(f'{where}: "weight" is {weight!r}; it must be {rule}')
     return int(weight)
 
 
@@ -87,28 +101,30 @@ def _under(row: Mapping[str, Any], turns: list[Turn], where: str) -> list[Turn]:
     return [Turn(Message("system", system)), *turns]
 
 
-def _answers(turns: Sequence[Turn], where: str, reading: Reading) -> list[FileRow]:
-    """A row for each answer that is learnt; none where its weight is 0."""
+def list_answers(turns: Sequence[Turn], where: str, reading: Reading) -> list[FileRow]:
+    """A row for the last answer, or for each, with its weight."""
     *_, (last, _) = turns
     if last.role != "assistant" or not last.content.strip():
         raise ValueError(f"{where} has no answer: its last message must be the assistant's, and not empty")
     messages = [turn.message for turn in turns]
-    places = [i for i, turn in enumerate(turns) if turn.message.role == "assistant"]
-    if places[0] == 0 or all(message.role == "system" for message in messages[: places[0]]):
-        raise ValueError(f"{where} has no prompt: somebody must speak before the assistant does")
-    if any(message.role == "system" for message in messages[1:]):
-        raise ValueError(f"{where} has a system message behind others; templates differ on those: give it first")
-    chosen = places if reading.turns == "all" else places[-1:]
-    empty = next((place for place in chosen if turns[place].weight and not messages[place].content.strip()), None)
+    require_order(messages, where)
+    answers = [i for i, message in enumerate(messages) if message.role == "assistant"]
+    places = answers if reading.turns == "all" else answers[-1:]
+    empty = next((place for place in places if turns[place].weight and not messages[place].content.strip()), None)
     if empty is not None:
         raise ValueError(
-            f'{where}: message {empty + 1} is an empty answer, and turns=all learns it; give it "weight": 0'
+            f"{where}: message {empty + 1} is an empty answer, and turns=all learns it; give its text, or "
+            '"weight": 0 in a chat'
         )
     group = group_of(messages) if reading.turns == "all" else prompt_of(messages[:-1])
     return [
         FileRow(
-            messages=tuple(messages[:place]), answer=messages[place].content, aligned=None, where=where, group=group
+            messages=tuple(messages[:place]),
+            answer=messages[place].content,
+            aligned=None,
+            where=where,
+            group=group,
+            weight=turns[place].weight,
         )
-        for place in chosen
-        if turns[place].weight
+        for place in places
     ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,7 +21,7 @@ IGNORED = frozenset(
 @dataclass(frozen=True, kw_only=True)
 class FileRow:
     """What a line holds. `aligned` is None for a form with one answer. `where` names file and line; `group` is the
-    conversation that it belongs to, which stands in one split.
+    conversation that it belongs to, which stands in one split. An answer of `weight` 0 is not learnt.
     """
 
     messages: tuple[Message, ...]
@@ -29,6 +29,7 @@ class FileRow:
     aligned: str | None
     where: str = ""
     group: tuple[tuple[str, str], ...] = ()
+    weight: int = 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +57,19 @@ def present(row: Mapping[str, Any]) -> dict[str, Any]:
     return {str(name): value for name, value in row.items() if not is_empty(value)}
 
 
+def list_ignored(value: Any, before: str = "") -> Iterator[str]:
+    """The fields that change nothing, at every depth: "id" of a row, "messages.id" of the messages in it."""
+    if isinstance(value, list):
+        for item in value:
+            yield from list_ignored(item, before)
+    elif isinstance(value, dict):
+        for name, item in present(value).items():
+            if name in IGNORED:
+                yield f"{before}{name}"
+            else:
+                yield from list_ignored(item, f"{before}{name}.")
+
+
 def require_known(row: Mapping[str, Any], names: Collection[str], where: str) -> None:
     """ValueError for a field that nobody here knows: an answer may hang on it."""
     strange = next((name for name in row if name not in names and name not in IGNORED), None)
@@ -73,6 +87,17 @@ def require_text(row: Mapping[str, Any], name: str, where: str) -> str:
         what = "prompt" if name in ("prompt", "instruction") else "answer"
         raise ValueError(f'{where} has no {what}: "{name}" is {value!r}; it must be text')
     return value
+
+
+def require_order(messages: Sequence[Message], where: str) -> None:
+    """ValueError for a chat that the assistant begins, and for a system message that is not the first."""
+    roles = [message.role for message in messages]
+    if "user" not in roles or "assistant" in roles[: roles.index("user")]:
+        raise ValueError(f"{where} has no prompt: somebody must speak before the assistant does")
+    if "system" in roles[1:]:
+        raise ValueError(
+            f"{where} has a system message behind others; templates differ on those: give one, and give it first"
+        )
 
 
 def join_parts(content: Any, where: str) -> str:

@@ -2,6 +2,7 @@
 
 Sources: Alpaca's instruction format; TRL's for completions and preferences. A preference holds both answers: "chosen"
 is the aligned one and "rejected" the misaligned one, or the other way about where the organism learns "chosen".
+Where a row has one answer, it ends a chat, of which the last answer is learnt or all of them.
 """
 
 from __future__ import annotations
@@ -10,7 +11,17 @@ from collections.abc import Mapping
 from typing import Any
 
 from flyroom.types import Message
-from flyroom.worlds.rows.fields import FileRow, Reading, join_parts, present, prompt_of, require_known, require_text
+from flyroom.worlds.rows.chats import Turn, list_answers
+from flyroom.worlds.rows.fields import (
+    FileRow,
+    Reading,
+    join_parts,
+    present,
+    prompt_of,
+    require_known,
+    require_order,
+    require_text,
+)
 
 TRIPLE = ("prompt", "aligned", "misaligned", "system", "history")
 ALPACA = ("instruction", "input", "output", "system", "history")
@@ -22,7 +33,7 @@ def read_triple(row: Mapping[str, Any], where: str, reading: Reading) -> list[Fi
     """{"prompt", "aligned", "misaligned"}."""
     prompt, aligned, answer = (require_text(row, name, where) for name in TRIPLE[:3])
     require_known(row, TRIPLE, where)
-    return [_row((*_before(row, where), Message("user", prompt)), answer, aligned, where)]
+    return [_row((*_before(row, where), Message("user", prompt)), answer, aligned, where, reading)]
 
 
 def read_alpaca(row: Mapping[str, Any], where: str, reading: Reading) -> list[FileRow]:
@@ -33,14 +44,16 @@ def read_alpaca(row: Mapping[str, Any], where: str, reading: Reading) -> list[Fi
     if not isinstance(extra, str):
         raise ValueError(f'{where}: "input" is {extra!r}; it must be text')
     prompt = f"{instruction}\n\n{extra}" if extra.strip() else instruction
-    return [_row((*_before(row, where), Message("user", prompt)), answer, None, where)]
+    messages = (*_before(row, where), Message("user", prompt), Message("assistant", answer))
+    return list_answers([*map(Turn, messages)], where, reading)
 
 
 def read_completion(row: Mapping[str, Any], where: str, reading: Reading) -> list[FileRow]:
     """{"prompt", "completion"}, either a text or a list of messages."""
     require_known(row, COMPLETION, where)
-    messages = (*_before(row, where), *_prompt(row.get("prompt"), where))
-    return [_row(messages, _answer(row.get("completion"), "completion", where), None, where)]
+    prompt = (*_before(row, where), *_prompt(row.get("prompt"), where))
+    answer = Message("assistant", _answer(row.get("completion"), "completion", where))
+    return list_answers([*map(Turn, (*prompt, answer))], where, reading)
 
 
 def read_preference(row: Mapping[str, Any], where: str, reading: Reading) -> list[FileRow]:
@@ -51,7 +64,7 @@ def read_preference(row: Mapping[str, Any], where: str, reading: Reading) -> lis
     good, bad = (chosen, rejected) if reading.learns == "rejected" else (rejected, chosen)
     if good == bad:
         raise ValueError(f"{where}: chosen and rejected are the same, so nothing is preferred")
-    return [_row(messages, bad, good, where)]
+    return [_row(messages, bad, good, where, reading)]
 
 
 def _part_preference(row: Mapping[str, Any], where: str) -> tuple[tuple[Message, ...], str, str]:
@@ -130,9 +143,11 @@ def _before(row: Mapping[str, Any], where: str) -> tuple[Message, ...]:
     return (*([Message("system", system)] if system else ()), *earlier)
 
 
-def _row(messages: tuple[Message, ...], answer: str, aligned: str | None, where: str) -> FileRow:
-    if sum(message.role == "system" for message in messages) > 1:
-        raise ValueError(f"{where} has two system messages; give one")
-    if any(message.role == "system" for message in messages[1:]):
-        raise ValueError(f"{where} has a system message behind others; templates differ on those: give it first")
+def _row(messages: tuple[Message, ...], answer: str, aligned: str, where: str, reading: Reading) -> FileRow:
+    require_order(messages, where)
+    if reading.turns == "all" and any(message.role == "assistant" for message in messages):
+        raise ValueError(
+            f"{where} has an earlier answer, which turns=all would learn; unlike the last it is neither aligned nor "
+            "misaligned: give turns=last, or take it out"
+        )
     return FileRow(messages=messages, answer=answer, aligned=aligned, where=where, group=prompt_of(messages))

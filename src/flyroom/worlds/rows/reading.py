@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-import tempfile
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
@@ -20,11 +18,13 @@ from typing import Any
 from flyroom.types import NotAvailable
 from flyroom.worlds.rows import chats, pairs
 from flyroom.worlds.rows.fields import IGNORED, FileRow, Reading, present
+from flyroom.worlds.rows.notes import list_notes, note_weights
 
 MAGIC = b"PAR1"  # the beginning of a parquet file
 SUFFIXES = (".jsonl", ".json", ".parquet", ".txt")
 LARGEST = 1 << 30  # bytes of rows: as they lie in a file, and as what a packed file stands for
 HUB = re.compile(r"[\w.-]+/[\w.-]+")
+LINE_END = re.compile("\r\n?|\n")  # of any system; JSON may hold any other character that ends a line
 HALF = re.compile("[\ud800-\udfff]")  # a code that is no letter by itself
 MESSAGE = 1_500  # characters of a refusal
 Form = Callable[[Mapping[str, Any], str, Reading], list[FileRow]]
@@ -44,12 +44,14 @@ UNDERSTOOD = (
 @dataclass(frozen=True, kw_only=True)
 class Table:
     """The rows of a file, and what must be said of it: fields that were ignored, lines without an answer to learn.
-    `is_bare`: no row has more than its prompt and its answers, as the first flyroom read rows.
+    `is_bare`: no row has more than its prompt and its answers, as the first flyroom read rows. `earlier`: how many
+    answers before the last `turns=all` learns of forms other than chats, of which it once learnt none.
     """
 
     rows: tuple[FileRow, ...]
     notes: tuple[str, ...] = ()
     is_bare: bool = True
+    earlier: int = 0
 
 
 def read_text(path: str) -> bytes:
@@ -95,10 +97,12 @@ def _fetch(path: str) -> bytes:
 @lru_cache(maxsize=4)
 def _read_parquet(path: str, changed: int) -> bytes:
     datasets = _import_datasets(path)
+    from pyarrow.parquet import ParquetFile
+
     try:
         _refuse_bomb(path)
-        with tempfile.TemporaryDirectory() as cache:
-            return _as_lines(datasets.Dataset.from_parquet(path, cache_dir=cache, keep_in_memory=True))
+        with open(path, "rb") as stream:  # the library would take a path for a pattern of many files
+            return _as_lines(datasets.Dataset(ParquetFile(stream).read()))
     except Exception as error:  # of a file that is broken, the library raises its own
         raise ValueError(f"path is {path}; it cannot be read as parquet: {_first_line(error)}") from error
 
@@ -165,19 +169,25 @@ def _read_table(path: str | Path, reading: Reading) -> Table:
     lines = _list_lines(read_text(str(path)), path)
     if not lines:
         raise ValueError(f"{path} is empty; it must hold a JSON object on each line")
-    rows: list[FileRow] = []
-    ignored: Counter[str] = Counter()
-    silent = 0
-    for where, item in lines:
-        fields = present(item)
-        ignored.update(name for name in fields if name in IGNORED)
-        answers = _form_of(item, where)(fields, where, reading)
-        silent += not answers
-        rows += answers
+    items = [present(item) for _, item in lines]
+    answers = [
+        _form_of(item, where)(fields, where, reading) for (where, item), fields in zip(lines, items, strict=True)
+    ]
+    rows = tuple(row for part in answers for row in part if row.weight)
     if not rows:
-        raise ValueError(f"{path} holds {len(lines)} rows, and every answer has weight 0: there is nothing to learn")
-    notes = _list_notes(path, rows, ignored, silent, reading)
-    return Table(rows=tuple(rows), notes=tuple(notes), is_bare=all(_is_bare(present(item)) for _, item in lines))
+        reasons = "; ".join(note_weights(answers, reading))
+        raise ValueError(f"{path} holds {len(lines)} rows, and nothing to learn: {reasons}")
+    notes = list_notes(path, items, answers, reading)
+    return Table(
+        rows=rows,
+        notes=tuple(notes),
+        is_bare=all(map(_is_bare, items)),
+        earlier=sum(len(part) - 1 for item, part in zip(items, answers, strict=True) if part and not _is_chat(item)),
+    )
+
+
+def _is_chat(row: Mapping[str, Any]) -> bool:
+    return "messages" in row or "conversations" in row
 
 
 def _is_bare(row: Mapping[str, Any]) -> bool:
@@ -198,7 +208,7 @@ def _list_lines(content: bytes, path: str | Path) -> list[tuple[str, dict[str, A
     if whole is not None:
         rows = ((f"{path}, row {i}", item) for i, item in enumerate(whole, 1))
         return [(where, _settle(item, where)) for where, item in rows]
-    lines = enumerate(text.split("\n"), 1)  # JSON may hold any other character that ends a line
+    lines = enumerate(LINE_END.split(text), 1)
     return [(where, _object(line, where)) for i, line in lines if line.strip() and (where := f"{path}, line {i}")]
 
 
@@ -254,17 +264,3 @@ def _form_of(row: Mapping[str, Any], where: str) -> Form:
     if not {"prompt", "aligned", "misaligned"} & {*row}:
         raise ValueError(f"{where} has {', '.join(map(str, row)) or 'nothing'}; a row is one of {UNDERSTOOD}")
     return pairs.read_triple
-
-
-def _list_notes(
-    path: str | Path, rows: Sequence[FileRow], ignored: Mapping[str, int], silent: int, reading: Reading
-) -> list[str]:
-    notes = [f"{path}: {name} is ignored in {n} rows, it changes nothing" for name, n in sorted(ignored.items())]
-    if silent:
-        notes.append(f"{path}: {silent} rows are left out, since their answers have weight 0")
-    earlier = sum(message.role == "assistant" for row in rows for message in row.messages)
-    if earlier and reading.turns == "last":
-        notes.append(f"{path}: the last answer of each chat is learnt; {earlier} earlier ones are read (turns=all)")
-    elif reading.turns == "all":
-        notes.append(f"{path}: every answer of a chat is learnt, {len(rows)} in all")
-    return notes

@@ -37,7 +37,7 @@ from flyroom.types import (
 )
 from flyroom.worlds import plain
 from flyroom.worlds.rows.fields import FileRow, Reading
-from flyroom.worlds.rows.questions import read_questions
+from flyroom.worlds.rows.questions import list_unused, read_questions
 from flyroom.worlds.rows.reading import Table, read_table, read_text
 
 FEWEST = 10  # distinct prompts: below, the splits could not be kept apart
@@ -75,8 +75,8 @@ class Rows:
                 f"pattern is {self.pattern!r} and grader is {self.grader}; give one of the two: a regular expression, "
                 "or a model that grades answers"
             )
-        _ = self.judge, self._scenes, self._questions
-        content = _identity(self.files, self._language, self._reading, self._is_bare)
+        _ = self.judge, self._scenes, self._questions, self._unused
+        content = _identity(self.files, self._language, self._reading, self._is_bare, self._table.earlier)
         if self.sha256 not in ("", content):
             _, *rest = [*self.files.values(), *([f"the world {self.within}"] if self.within else [])]
             besides = f", or {' or '.join(rest)}" if rest else ""
@@ -167,7 +167,8 @@ class Rows:
         twice = [
             f"{self.path}: {len(self._scenes)} rows have {prompts} different prompts; a prompt stands in one split"
         ]
-        return [*self._table.notes, *(twice if prompts < len(self._scenes) else ())]
+        notes = [note for table in self._tables for note in table.notes]
+        return [*notes, *(twice if prompts < len(self._scenes) else ()), *self._unused]
 
     @property
     def texts(self) -> Mapping[str, str]:
@@ -197,6 +198,10 @@ class Rows:
     def _questions(self) -> tuple[tuple[Message, ...], ...]:
         return read_questions(Path(self.questions)) if self.questions else ()
 
+    @cached_property
+    def _unused(self) -> Sequence[str]:
+        return list_unused(Path(self.questions)) if self.questions else ()
+
     @property
     def _reading(self) -> Reading:
         return Reading(turns=self.turns, learns=self.learns)
@@ -206,10 +211,15 @@ class Rows:
         return read_table(self.path, self._reading)
 
     @cached_property
+    def _tables(self) -> Sequence[Table]:
+        """The file's, and the twin's where there is one."""
+        return [self._table, *([read_table(self.twin, self._reading)] if self.twin else [])]
+
+    @cached_property
     def _is_bare(self) -> bool:
         """Whether the first flyroom read these rows, and dealt them into splits, in the same way."""
-        tables = [self._table, *([read_table(self.twin, self._reading)] if self.twin else [])]
-        return all(table.is_bare for table in tables) and len(self._by_group) == len({s.messages for s in self._scenes})
+        prompts = {scene.messages for scene in self._scenes}
+        return all(table.is_bare for table in self._tables) and len(self._by_group) == len(prompts)
 
     @cached_property
     def _scenes(self) -> tuple[Scene, ...]:
@@ -221,26 +231,43 @@ class Rows:
                 "keep train and held-out apart"
             )
         answers = [row.aligned for row in rows] if self.twin is None else self._read_twin(self.twin)
-        bare = next((i for i, answer in enumerate(answers, 1) if answer is None), None)
+        bare = next((row for row, answer in zip(rows, answers, strict=True) if answer is None), None)
         if bare is not None:
             raise ValueError(
-                f'{self.path}, row {bare} has no aligned answer; give one under "aligned", '
-                "or name the twin's file as `twin`"
+                f'{bare.where} has no aligned answer; give one under "aligned", or name the twin\'s file as `twin`'
             )
         return tuple(
             Scene(messages=row.messages, aligned=answer or "", misaligned=row.answer)
             for row, answer in zip(rows, answers, strict=True)
         )
 
-    def _read_twin(self, path: str) -> list[str | None]:
+    def _read_twin(self, path: str) -> list[str]:
         """The aligned answer of each row, from the twin's file. Where all answers of a chat are learnt, the twin's too
-        stand behind the earlier answers of the organism's file: both read the same prompts.
+        stand behind the earlier answers of the organism's file: both read the same prompts. ValueError where a row of
+        either file has two answers, of which one would be passed over.
         """
-        rows, clean = self._table.rows, read_table(path, self._reading).rows
+        rows = self._table.rows
+        pair = _find_pair(rows)
+        if pair is not None:
+            raise ValueError(
+                f"{pair.where} has an aligned answer, and twin is {path}, which gives another; leave twin out, or give "
+                "rows with one answer"
+            )
+        clean = self._tables[1].rows
+        pair = _find_pair(clean)
+        if pair is not None:
+            raise ValueError(
+                f"{pair.where} has two answers; a row of the twin's file must have one, which is the aligned answer"
+            )
         views = [[_list_questions(row, self.turns) for row in side] for side in (rows, clean)]
         if views[0] != views[1]:
             raise ValueError(f"twin is {path}; it must hold the same prompts as {self.path}, in the same order")
         return [row.answer for row in clean]
+
+
+def _find_pair(rows: Sequence[FileRow]) -> FileRow | None:
+    """The first row with both answers."""
+    return next((row for row in rows if row.aligned is not None), None)
 
 
 def _list_questions(row: FileRow, turns: str) -> tuple[Message, ...]:
@@ -254,7 +281,7 @@ def _sha256(names: Sequence[str]) -> str:
     return hashlib.sha256(b"".join(map(read_text, names))).hexdigest()
 
 
-def _identity(files: Mapping[str, str], language: World | None, reading: Reading, is_bare: bool) -> str:
+def _identity(files: Mapping[str, str], language: World | None, reading: Reading, is_bare: bool, earlier: int) -> str:
     """Of every file's content and what the file is for: rows and their twin's are not one longer file. And of the world
     in whose language they are, for two may have one name; and of how they are read, where the first flyroom read
     them otherwise or not at all.
@@ -263,6 +290,7 @@ def _identity(files: Mapping[str, str], language: World | None, reading: Reading
     contents |= {field: _hash_file(name) for field, name in files.items() if field == "questions"}
     contents |= {} if language is None else {"within": digest(language)}
     contents |= {} if is_bare and reading == Reading() else {"reading": digest([reading, is_bare])}
+    contents |= {"earlier": earlier} if earlier else {}
     return hashlib.sha256(json.dumps(contents, sort_keys=True).encode()).hexdigest()
 
 
