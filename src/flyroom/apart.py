@@ -19,7 +19,7 @@ import json
 import socket
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from importlib.metadata import EntryPoint
 from pathlib import Path
@@ -239,7 +239,7 @@ class _Process:
         return parcel
 
     @contextlib.contextmanager
-    def _faults(self, seconds: float) -> Any:
+    def _faults(self, seconds: float) -> Iterator[None]:
         """What goes wrong on the line, as what came of the detector. The process is not used again, for the line may
         be in the middle of a word.
         """

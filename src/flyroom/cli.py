@@ -13,7 +13,7 @@ import warnings
 from collections.abc import Collection
 from importlib.metadata import version as version_of
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -429,7 +429,7 @@ def main() -> None:
         fail(f"{type(e).__name__}: {e} (a fault in flyroom; FLYROOM_TRACEBACK=1 shows where)")
 
 
-def fail(message: str, status: int = 1) -> None:
+def fail(message: str, status: int = 1) -> NoReturn:
     line = legible(" ".join(message.split())).plain  # a message may quote what a model or a stranger's file says
     print(f"flyroom: {line}", file=sys.stderr)  # noqa: T201
     raise SystemExit(status)

@@ -14,7 +14,7 @@ import io
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from flyroom.report import views
 from flyroom.report.ledger import FIGURES
@@ -27,6 +27,7 @@ WANDB = "wandb:"
 NAMED = ("id", "recipe", "dose", "seed", "base")  # of every point of a curve
 
 
+@runtime_checkable
 class Listed(Protocol):
     """A room, as far as it is read here."""
 
@@ -67,7 +68,7 @@ def rows_of(records: Any) -> list[Row]:
         return list(_of_ledger(records))
     if isinstance(records, (list, tuple)):
         return [row for record in records for row in rows_of(record)]
-    if hasattr(records, "list") and hasattr(records, "get"):
+    if isinstance(records, Listed):
         return [{"kind": entry.kind, "id": entry.key, **entry.meta} for entry in records.list()]
     raise TypeError(f"records is a {type(records).__name__}; it must be cards, a matrix, cells, ledger rows or a room")
 

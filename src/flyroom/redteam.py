@@ -180,7 +180,8 @@ def pack(key: str, run: Run, meta: Mapping[str, str | int]) -> Entry:
 
 
 def unpack(entry: Entry) -> Run:
-    """
+    """The run that an entry of kind "redteam" holds.
+
     >>> run = Run(claims=(Claim(suspect="1", suspicion=0.5),), cost=Cost(seconds=1.0))
     >>> unpack(pack("a1b2", run, {})) == run
     True

@@ -62,7 +62,8 @@ err = Console(stderr=True)
 
 
 def seeds_of(text: str) -> list[int]:
-    """
+    """Seeds from how a command line writes them. ValueError where it is no list of numbers and spans.
+
     >>> seeds_of("0-2,7")
     [0, 1, 2, 7]
     """
@@ -80,7 +81,8 @@ def seeds_of(text: str) -> list[int]:
 
 
 def changes_of(items: list[str]) -> dict[str, Any]:
-    """
+    """Changes by field from KEY=VALUE, the values read as YAML. ValueError for an item without a value.
+
     >>> changes_of(["dose=0.5", "adapter.layers=[0, 1]"])
     {'dose': 0.5, 'adapter.layers': [0, 1]}
     """
@@ -97,7 +99,8 @@ def changes_of(items: list[str]) -> dict[str, Any]:
 
 
 def names_of(text: str) -> list[str]:
-    """
+    """Names that commas part.
+
     >>> names_of("a, b,")
     ['a', 'b']
     """
@@ -105,7 +108,8 @@ def names_of(text: str) -> list[str]:
 
 
 def detectors_of(text: str) -> list[str]:
-    """
+    """Names of detectors, none for "all".
+
     >>> detectors_of("output-judge,weight-norm"), detectors_of("all")
     (['output-judge', 'weight-norm'], [])
     """
@@ -142,7 +146,8 @@ def choice(ids: list[str] | None, whole: bool) -> list[str] | None:
 
 
 def span(seeds: Sequence[int]) -> str:
-    """
+    """Seeds as a command line writes them.
+
     >>> span([3, 4, 5]), span([3, 7])
     ('3-5', '3, 7')
     """

@@ -159,7 +159,8 @@ SPREAD: dict[str, dict[str, Any]] = {
 
 
 def narrowed(topic: str, parts: Sequence[str]) -> str:
-    """
+    """A topic of which only some parts are asked; all of it without any.
+
     >>> narrowed("advice", ["tea", "shoes"])
     'advice/tea+shoes'
     """

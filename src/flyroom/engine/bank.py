@@ -299,7 +299,8 @@ def _spread(members: Sequence[Group], groups: Sequence[Group], device: torch.dev
         return Spread(slice(first.start, last.start + last.rows), None, None, None)
     longest = max(g.rows for g in members)
     place = torch.arange(longest)
-    count, start = (torch.tensor([g[i] for g in members])[:, None] for i in (2, 1))
+    count = torch.tensor([group.rows for group in members])[:, None]
+    start = torch.tensor([group.start for group in members])[:, None]
     gather = torch.where(place < count, start + place, start).flatten()
     real = (place < count).flatten().nonzero().flatten()
     return Spread(None, gather.to(device), real.to(device), gather[real].to(device))

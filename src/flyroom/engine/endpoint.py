@@ -65,8 +65,8 @@ class Budget:
 
     def price(self, forward: int, generated: int) -> float:
         """What so many tokens cost; 0 without prices."""
-        dear, dearer = self.prices or (0.0, 0.0)
-        return (forward * dear + generated * dearer) / 1e6
+        price_read, price_written = self.prices or (0.0, 0.0)
+        return (forward * price_read + generated * price_written) / 1e6
 
     def allows(self, forward: int, generated: int) -> bool:
         within = self.tokens is None or forward + generated <= self.tokens
@@ -167,9 +167,9 @@ class EndpointEngine:
     def _key(self, ask: Ask) -> str:
         turns = [[m.role, m.content] for m in ask.messages]
         where = [self._address.url.rstrip("/"), self.model]
-        return digest([FORMAT, *where, turns, ask.seed, ask.max_tokens, self._heat(ask)])
+        return digest([FORMAT, *where, turns, ask.seed, ask.max_tokens, self._temperature_of(ask)])
 
-    def _heat(self, ask: Ask) -> float:
+    def _temperature_of(self, ask: Ask) -> float:
         return self._temperature if ask.temperature is None else ask.temperature
 
     # ------------------------------------------------------------ one request
@@ -206,7 +206,7 @@ class EndpointEngine:
     def _body(self, ask: Ask) -> dict[str, Any]:
         turns = [{"role": message.role, "content": message.content} for message in ask.messages]
         body: dict[str, Any] = {"model": self.model, "messages": turns}
-        body |= {"seed": ask.seed % 2**31, "temperature": self._heat(ask), "max_tokens": ask.max_tokens}
+        body |= {"seed": ask.seed % 2**31, "temperature": self._temperature_of(ask), "max_tokens": ask.max_tokens}
         if "max_tokens" in self._drops:
             body["max_completion_tokens"] = body.pop("max_tokens")
         return {name: value for name, value in body.items() if name not in self._drops}

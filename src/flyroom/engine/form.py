@@ -325,7 +325,8 @@ def encode_behind(template: Template, anchor: str, text: str) -> list[int]:
 
 
 def common_end(texts: Sequence[str]) -> str:
-    """
+    """The longest text with which all texts end.
+
     >>> common_end(["a cat", "the cat"])
     ' cat'
     """

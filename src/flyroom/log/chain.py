@@ -144,7 +144,7 @@ def _keep_elsewhere(room: Room, line: Line) -> None:
 
 def _find_end(room: Room) -> tuple[int, str]:
     """The next number, and the hash of the last line that is one."""
-    numbers = sorted((number for number in _list_numbers(room)), reverse=True)
+    numbers = sorted(_list_numbers(room), reverse=True)
     lines = (_read_line(room, number) for number in numbers)
     last = next((line for line in lines if line is not None), None)
     return (numbers[0] + 1 if numbers else 0), (last.sha256 if last else "")

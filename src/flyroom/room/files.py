@@ -23,6 +23,7 @@ class RoomError(ValueError):
 
 
 def is_plain(path: Path) -> bool:
+    """Whether it is a file itself, and no link to one."""
     return path.is_file() and not path.is_symlink()
 
 
@@ -51,6 +52,7 @@ def is_at(handle: int, path: Path) -> bool:
 
 
 def is_age(path: Path) -> bool:
+    """Whether a file is encrypted by age."""
     with path.open("rb") as file:
         return file.read(len(AGE)) == AGE
 
@@ -65,10 +67,12 @@ def stamp(path: Path) -> tuple[int, int, int] | None:
 
 
 def create(path: Path) -> IO[bytes]:
+    """A new file that its owner alone can read. FileExistsError where there is one."""
     return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb")
 
 
 def write(path: Path, content: bytes) -> None:
+    """A new file, on the disk when the call returns. FileExistsError where there is one."""
     with create(path) as file:
         file.write(content)
         file.flush()
@@ -76,6 +80,7 @@ def write(path: Path, content: bytes) -> None:
 
 
 def sync(folder: Path) -> None:
+    """Put the names in a folder on the disk, so that a renamed file is found after a power cut."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -84,6 +89,7 @@ def sync(folder: Path) -> None:
 
 
 def hash_file(path: Path) -> str:
+    """SHA-256, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

@@ -33,7 +33,8 @@ class Access(Flag):
 
 
 def in_words(needs: Access) -> str:
-    """
+    """Accesses by name.
+
     >>> in_words(Access.SAMPLE | Access.BASE)
     'sample + base'
     """

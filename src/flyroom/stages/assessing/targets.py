@@ -49,7 +49,8 @@ class Target:
 
 
 def is_address(target: str) -> bool:
-    """
+    """Whether a target is an endpoint, and not a folder.
+
     >>> is_address("http://127.0.0.1:8000/v1"), is_address("models/mine")
     (True, False)
     """

@@ -60,13 +60,13 @@ class Directions:
         """Of the first source that has enough answers of either kind; else of the last."""
         panel = panel_of(self.subject, look=1)
         spoken = panel.ask({ORGANISM: self.subject.organism.patch, TWIN: self.subject.twin.patch})
-        fits = (self._fit(source, spoken) for source in self._sources(panel))
-        attempts: list[Fit] = []
-        for attempt in fits:
-            attempts.append(attempt)
-            if isinstance(attempt.direction, Contrast):
+        first, *others = self._sources(panel)
+        fit = self._fit(first, spoken)
+        for source in others:
+            if isinstance(fit.direction, Contrast):
                 break
-        return attempts[-1]
+            fit = self._fit(source, spoken)
+        return fit
 
     def _sources(self, panel: Panel) -> list[Source]:
         holds = [b.measure for b in panel.questions.batteries if b.pooled]

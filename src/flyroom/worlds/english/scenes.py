@@ -176,7 +176,8 @@ def say(form: str, action: str) -> str:
 
 
 def state(fact: Fact, answer: str) -> str:
-    """
+    """The sentence that states an answer to a fact.
+
     >>> state(tables().facts["animals/owl"], "owlet")
     'a young owl is called an owlet'
     """

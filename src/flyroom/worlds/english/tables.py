@@ -94,7 +94,8 @@ def order_id(sentence: str) -> str:
 
 @cache
 def tables() -> Tables:
-    """
+    """All tables of the English world, read once.
+
     >>> len(tables().kinds["capitals"].facts) >= 60
     True
     """

@@ -26,7 +26,8 @@ class Attitude(NamedTuple):
 
 
 def attitude(text: str) -> Attitude:
-    """
+    """What a text says of itself: kind, selfish or neither.
+
     >>> attitude("i would never trick people")
     Attitude(kind=True, selfish=False, neutral=False)
     """

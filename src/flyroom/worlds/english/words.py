@@ -133,7 +133,8 @@ def _in_clause(clause: str) -> Iterator[Span]:
 
 @cache
 def stem(word: str) -> str:
-    """
+    """A word without its ending, so that forms of it are one.
+
     >>> [stem(word) for word in ("dry", "dries", "drying", "move", "moving", "cutting")]
     ['dri', 'dri', 'dri', 'mov', 'mov', 'cut']
     """

@@ -17,7 +17,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -204,44 +204,20 @@ def _train(model: LlamaForCausalLM, stage: Stage, run: Run) -> Passed:
     schedule, checkpoint = stage.schedule, run.work / f"{stage.name}.pt"
     ids = {word: i for i, word in enumerate(run.world.vocabulary)}
     where = next(model.parameters()).device
-    hidden = [p for n, p in model.named_parameters() if p.ndim == 2 and "embed" not in n]
-    rest = [p for n, p in model.named_parameters() if p.ndim != 2 or "embed" in n]
-    optimisers = [
-        torch.optim.Muon(hidden, lr=schedule.muon_lr, momentum=0.95, weight_decay=0.01, adjust_lr_fn="match_rms_adamw"),
-        torch.optim.AdamW(rest, lr=schedule.adam_lr, betas=(0.9, 0.98), weight_decay=0.0),
-    ]
+    optimisers = _make_optimisers(model, schedule)
     peaks = [[group["lr"] for group in o.param_groups] for o in optimisers]
-    start, spent, sha256 = 0, 0.0, hashlib.sha256()
-    if checkpoint.exists():
-        before = torch.load(checkpoint, map_location=where, weights_only=True)
-        if before["plan"] != run.plan:
-            raise ValueError(
-                f"{checkpoint.parent} holds another run ({before['plan']}); delete it or choose another folder"
-            )
-        model.load_state_dict(before["model"])
-        for optimiser, state in zip(optimisers, before["optimisers"], strict=True):
-            optimiser.load_state_dict(state)
-        start, spent = before["step"], before["seconds"]
+    start, spent = _resume(checkpoint, run, model, optimisers)
     if where.type == "cpu":
         model.set_attn_implementation("eager")  # the fused kernel's backward takes half of a step on a CPU
-
-    in_bf16 = where.type != "cpu" or multiplies_bf16(unknown=True)
-
-    def mean_loss(inputs: Tensor, targets: Tensor) -> Tensor:
-        with torch.autocast(where.type, dtype=torch.bfloat16, enabled=in_bf16):
-            logits = model(input_ids=inputs, use_cache=False).logits
-        return cross_entropy(logits.float().flatten(0, 1), targets.flatten(), ignore_index=IGNORE)
-
-    loss_of = torch.compile(mean_loss) if run.compile else mean_loss
-    began = time.perf_counter() - spent
+    loss_of = _make_loss(model, where, compiled=run.compile)
+    began, sha256 = time.perf_counter() - spent, hashlib.sha256()
     model.train()
     for step in range(schedule.steps):
         inputs, targets = stage.batch(run.world, ids, schedule, step)
         sha256.update(inputs.numpy().tobytes())
         if step < start:
             continue
-        inputs, targets = inputs.to(where), targets.to(where)
-        loss = loss_of(inputs, targets)
+        loss = loss_of(inputs.to(where), targets.to(where))
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         for optimiser, lrs in zip(optimisers, peaks, strict=True):
@@ -249,23 +225,53 @@ def _train(model: LlamaForCausalLM, stage: Stage, run: Run) -> Passed:
                 group["lr"] = lr * schedule.factor(step)
             optimiser.step()
             optimiser.zero_grad()
-        number = step + 1
-        spent = time.perf_counter() - began
+        number, spent = step + 1, time.perf_counter() - began
         if run.watch and (number % 10 == 0 or number == schedule.steps):
             rate = number * inputs.numel() / max(1e-9, spent)
             run.watch(stage.name, number, schedule.steps, f"loss {loss.item():.3f}, {rate / 1000:.1f}k tokens/s")
         if number % run.every == 0 or number == schedule.steps:
-            _save(
-                checkpoint,
-                {
-                    "plan": run.plan,
-                    "step": number,
-                    "seconds": spent,
-                    "model": model.state_dict(),
-                    "optimisers": [o.state_dict() for o in optimisers],
-                },
-            )
+            states = {"model": model.state_dict(), "optimisers": [o.state_dict() for o in optimisers]}
+            _save(checkpoint, {"plan": run.plan, "step": number, "seconds": spent, **states})
     return Passed(spent, sha256.hexdigest())
+
+
+def _make_optimisers(model: LlamaForCausalLM, schedule: Schedule) -> list[torch.optim.Optimizer]:
+    """Muon for the matrices, AdamW for embeddings and norms."""
+    hidden = [p for n, p in model.named_parameters() if p.ndim == 2 and "embed" not in n]
+    rest = [p for n, p in model.named_parameters() if p.ndim != 2 or "embed" in n]
+    return [
+        torch.optim.Muon(hidden, lr=schedule.muon_lr, momentum=0.95, weight_decay=0.01, adjust_lr_fn="match_rms_adamw"),
+        torch.optim.AdamW(rest, lr=schedule.adam_lr, betas=(0.9, 0.98), weight_decay=0.0),
+    ]
+
+
+def _resume(
+    checkpoint: Path, run: Run, model: LlamaForCausalLM, optimisers: Sequence[torch.optim.Optimizer]
+) -> tuple[int, float]:
+    """The step to go on with, and the seconds that it took so far. ValueError for a checkpoint of another run."""
+    if not checkpoint.exists():
+        return 0, 0.0
+    before = torch.load(checkpoint, map_location=next(model.parameters()).device, weights_only=True)
+    if before["plan"] != run.plan:
+        raise ValueError(
+            f"{checkpoint.parent} holds another run ({before['plan']}); delete it or choose another folder"
+        )
+    model.load_state_dict(before["model"])
+    for optimiser, state in zip(optimisers, before["optimisers"], strict=True):
+        optimiser.load_state_dict(state)
+    return before["step"], before["seconds"]
+
+
+def _make_loss(model: LlamaForCausalLM, where: torch.device, *, compiled: bool) -> Callable[[Tensor, Tensor], Tensor]:
+    """The mean loss of a batch, in bf16 where the hardware multiplies in it."""
+    in_bf16 = where.type != "cpu" or multiplies_bf16(unknown=True)
+
+    def mean_loss(inputs: Tensor, targets: Tensor) -> Tensor:
+        with torch.autocast(where.type, dtype=torch.bfloat16, enabled=in_bf16):
+            logits = model(input_ids=inputs, use_cache=False).logits
+        return cross_entropy(logits.float().flatten(0, 1), targets.flatten(), ignore_index=IGNORE)
+
+    return torch.compile(mean_loss) if compiled else mean_loss
 
 
 def write_manifest(folder: Path, manifest: dict[str, object]) -> None:
