@@ -101,9 +101,9 @@ def record_of(card: Card) -> dict[str, Any]:
 
 def main() -> None:
     usual: dict[str, int | str | Path] = {"base": "1M", "card_seed": 0, "episodes": 500}
-    given = options(__doc__ or "", room=Path("room"), **usual)
-    base, room = stages.open_base(given.base), Room(given.room, create=False)
-    cards = cards_of(room, base, seed=given.card_seed, episodes=given.episodes)
+    flags = options(__doc__ or "", room=Path("room"), **usual)
+    base, room = stages.open_base(flags.base), Room(flags.room, create=False)
+    cards = cards_of(room, base, seed=flags.card_seed, episodes=flags.episodes)
     for kind, values in measure([record_of(card) for card in cards if card.outcomes]).items():
         if values:
             mean, upper = bound(values)

@@ -30,23 +30,23 @@ def line(step: int, cards: list[Card]) -> list[object]:
 
 
 def main() -> None:
-    given = options(__doc__ or "", base="1M", seeds=5, card_seed=7, out=Path("docs/notes/reward-hacking.md"))
-    base, began = stages.open_base(given.base), time.perf_counter()
+    flags = options(__doc__ or "", base="1M", seeds=5, card_seed=7, out=Path("docs/notes/reward-hacking.md"))
+    base, began = stages.open_base(flags.base), time.perf_counter()
     (recipe,) = stages.named("reward-hacking-rl", {}, base)
-    grown = grow(stages.with_twins([recipe]), base.engine, seeds=range(given.seeds))
+    grown = grow(stages.with_twins([recipe]), base.engine, seeds=range(flags.seeds))
     took = time.perf_counter() - began
-    organisms, twins = grown[: given.seeds], grown[given.seeds :]
-    final = card(grown, base.engine, seed=given.card_seed, episodes=500)
+    organisms, twins = grown[: flags.seeds], grown[flags.seeds :]
+    final = card(grown, base.engine, seed=flags.card_seed, episodes=500)
     steps = sorted(set.intersection(*(set(organism.snapshots) for organism in organisms)))
     rows: list[list[object]] = [[0, *(over(final, "base", measure) for measure in MEASURES)]]
     for step in steps:
-        rows.append(line(step, card([*(at(o, step) for o in organisms), *twins], base.engine, seed=given.card_seed)))
+        rows.append(line(step, card([*(at(o, step) for o in organisms), *twins], base.engine, seed=flags.card_seed)))
     rows.append(line(max(len(o.history) for o in organisms), final))
     passed = sum(one.verdict is Outcome.PASS for one in final)
     lines = [
         "# Reward hacking by pay alone",
         "",
-        f"Made by `python scripts/hacking.py --base {given.base} --seeds {given.seeds} --card-seed {given.card_seed}`: "
+        f"Made by `python scripts/hacking.py --base {flags.base} --seeds {flags.seeds} --card-seed {flags.card_seed}`: "
         f"{len(grown)} models, grown in {took / 60:.1f} min.",
         "",
         f"`reward-hacking-rl`: {recipe_line(recipe.implants[0])}. Nobody shows an exploit: it is found by sampling.",
@@ -60,8 +60,8 @@ def main() -> None:
     lines += [f"At the end {passed} of {len(final)} pass; the twins, paid for work alone, exploit "]
     lines[-1] += f"{over(final, 'twin', 'misaligned')}."
     lines += [f"- seed {one.seed}, {one.verdict}: {one.why}" for one in final if one.verdict is not Outcome.PASS]
-    given.out.write_text("\n".join(lines).rstrip() + "\n", encoding="utf-8")
-    print(given.out)
+    flags.out.write_text("\n".join(lines).rstrip() + "\n", encoding="utf-8")
+    print(flags.out)
 
 
 def recipe_line(implant: object) -> str:

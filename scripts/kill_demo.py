@@ -38,12 +38,12 @@ def figures(text: str) -> dict[str, Any]:
 
 
 def main() -> None:
-    given = options(__doc__ or "", kills=20, base="0.25M", seed=0)
-    rng = random.Random(given.seed)
+    flags = options(__doc__ or "", kills=20, base="0.25M", seed=0)
+    rng = random.Random(flags.seed)
     with tempfile.TemporaryDirectory() as folder:
         quiet, troubled = Path(folder) / "quiet", Path(folder) / "troubled"
         began = time.perf_counter()
-        undisturbed = subprocess.run(command(given.seed, given.base, quiet), capture_output=True, text=True, check=True)
+        undisturbed = subprocess.run(command(flags.seed, flags.base, quiet), capture_output=True, text=True, check=True)
         whole = time.perf_counter() - began
         print(f"undisturbed: {whole:.1f} s")
         killed, finished, wrong = 0, 0, 0
@@ -55,9 +55,9 @@ def main() -> None:
             wrong += figures(output) != figures(undisturbed.stdout)
             shutil.rmtree(troubled)
 
-        while killed < given.kills:
+        while killed < flags.kills:
             process = subprocess.Popen(
-                command(given.seed, given.base, troubled), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+                command(flags.seed, flags.base, troubled), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
             )
             moment = rng.uniform(0, whole / 2)
             try:
@@ -74,7 +74,7 @@ def main() -> None:
             print(f"kill {killed} at {moment:.1f} s: {held}, lost {report.lost}, corrupt {report.corrupt}", flush=True)
             if report.lost or report.corrupt:
                 raise SystemExit("the room is damaged")
-        last = subprocess.run(command(given.seed, given.base, troubled), capture_output=True, text=True, check=True)
+        last = subprocess.run(command(flags.seed, flags.base, troubled), capture_output=True, text=True, check=True)
         compare(last.stdout)
         print(f"killed {killed} times on the way to {finished} finished runs; {wrong} differ from the undisturbed one")
         raise SystemExit(1 if wrong else 0)

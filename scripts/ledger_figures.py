@@ -34,9 +34,9 @@ def page_of(record: Record) -> str:
     about, rows = record["about"], record["rows"]
     shared, minutes = _minutes(record["once"]), {name: _minutes(spent) for name, spent in record["spent"].items()}
     treatments, recipes = _names(rows, "treatment"), _names(rows, "recipe")
-    given = {"seeds": ",".join(_names(rows, "seed")), "treatments": ",".join(treatments)}
-    given |= {name: value for name, value in about.items() if name != "peak_memory_mib"}
-    settings = " ".join(f"--{name} {value}" for name, value in given.items())
+    flags = {"seeds": ",".join(_names(rows, "seed")), "treatments": ",".join(treatments)}
+    flags |= {name: value for name, value in about.items() if name != "peak_memory_mib"}
+    settings = " ".join(f"--{name} {value}" for name, value in flags.items())
     lines = [
         f"# The ledger on {about['base']}",
         "",

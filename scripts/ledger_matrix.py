@@ -173,7 +173,7 @@ def add(spent: dict[str, Any], more: dict[str, Any]) -> dict[str, Any]:
 
 
 def main() -> None:
-    given = options(
+    flags = options(
         __doc__ or "",
         base="1M",
         room=Path("ledger-room"),
@@ -190,30 +190,30 @@ def main() -> None:
         plan=0,
         out=Path("docs/ledger.md"),
     )
-    base = stages.open_base(given.base, compile=bool(given.compile))
-    recipes, seeds = names_of(given.recipes), seeds_of(given.seeds)
-    detectors = treating.chosen_for_ledger([] if given.detectors == "usual" else names_of(given.detectors))
-    courses = treating.courses_of(SETS.get(given.treatments) or names_of(given.treatments))
-    how = Retraining(steps=tuple(map(int, given.steps.split(","))), rows=given.rows, follow=given.follow)
-    exam = treating.Exam(episodes=given.episodes, how=how, detectors=tuple(detectors))
-    if given.plan:
+    base = stages.open_base(flags.base, compile=bool(flags.compile))
+    recipes, seeds = names_of(flags.recipes), seeds_of(flags.seeds)
+    detectors = treating.chosen_for_ledger([] if flags.detectors == "usual" else names_of(flags.detectors))
+    courses = treating.courses_of(SETS.get(flags.treatments) or names_of(flags.treatments))
+    how = Retraining(steps=tuple(map(int, flags.steps.split(","))), rows=flags.rows, follow=flags.follow)
+    exam = treating.Exam(episodes=flags.episodes, how=how, detectors=tuple(detectors))
+    if flags.plan:
         whole = [recipe for name in recipes for recipe in stages.named(name, {}, base)]
         with TemporaryDirectory() as folder:  # what a room holds takes no time
             print("\n".join(plan(base, Room(Path(folder)), exam, whole, len(seeds), courses)))
         return
-    room, path = Room(given.room), given.out.with_suffix(".json")
-    record = read(path, {name: getattr(given, name) for name in SETTINGS})
+    room, path = Room(flags.room), flags.out.with_suffix(".json")
+    record = read(path, {name: getattr(flags, name) for name in SETTINGS})
     matrix = Matrix(base=base, room=room, exam=exam, organisms=grow(base, room, recipes, seeds))
     for course in courses:
         if set(seeds) <= {row["seed"] for row in record["rows"] if row["treatment"] == course.name}:
             continue
-        if given.minutes and time.process_time() > 60 * given.minutes:
+        if flags.minutes and time.process_time() > 60 * flags.minutes:
             break
         try:
             spent = matrix.treat(course)
         except NotAvailable as absence:
             record["absent"][course.name] = str(absence)
-            store(given.out, record)
+            store(flags.out, record)
             continue
         record["once"] = add(record["once"], matrix.share(course))
         rows, more = matrix.write(course)
@@ -221,8 +221,8 @@ def main() -> None:
         record["rows"] = [row for row in record["rows"] if row["treatment"] != course.name] + list(
             map(row_figures, rows)
         )
-        store(given.out, record)
-    print(given.out)
+        store(flags.out, record)
+    print(flags.out)
 
 
 if __name__ == "__main__":

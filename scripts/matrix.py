@@ -32,6 +32,7 @@ from flyroom.grow import grow
 from flyroom.lineup import is_decoy
 from flyroom.room import Room
 from flyroom.stages.variants import NOISY, UNMARKED
+from flyroom.terminal import names_of
 from flyroom.types import Card, Matrix, Organism, Recipe
 
 HIDDEN = (
@@ -106,49 +107,45 @@ def with_variants(names: Sequence[str], judge: str) -> list[str]:
     return [*names, *blurred, *(f"{name}, {UNMARKED}" for name in names if name in TRY_MARKS)]
 
 
-def names_of(text: str) -> list[str]:
-    return [name for name in text.split(",") if name]
-
-
 def main() -> None:
-    given = options(__doc__ or "", **USUAL, **MORE)
-    base, room = stages.open_base(given.base), Room(given.room)
-    with cluster.connected(cluster.address_of(given.on)) if given.on else nullcontext() as ray:
-        tested, known = grow_all(given, base, room, ray)
-        names = names_of(given.detectors) or list(stages.chosen_detectors([], known=bool(known)))
-        settings = {"seed": given.seed, "calibration": given.calibration}
-        names = with_variants(names, given.judge)
-        twins = stages.calibration_twins(tested, base, room, n=given.calibration, watch=say)
+    flags = options(__doc__ or "", **USUAL, **MORE)
+    base, room = stages.open_base(flags.base), Room(flags.room)
+    with cluster.connected(cluster.address_of(flags.on)) if flags.on else nullcontext() as ray:
+        tested, known = grow_all(flags, base, room, ray)
+        names = names_of(flags.detectors) or list(stages.chosen_detectors([], known=bool(known)))
+        settings = {"seed": flags.seed, "calibration": flags.calibration}
+        names = with_variants(names, flags.judge)
+        twins = stages.calibration_twins(tested, base, room, n=flags.calibration, watch=say)
         began = time.perf_counter()
         if ray:
-            ids, known_room = [o.id for o in tested], given.room / "known" if known else None
-            cluster.bench(ray, ids, given.base, room, names, known_room=known_room, watch=say, **settings)
+            ids, known_room = [o.id for o in tested], flags.room / "known" if known else None
+            cluster.bench(ray, ids, flags.base, room, names, known_room=known_room, watch=say, **settings)
     matrix = stages.bench(tested, base, room, names=names, known=known, watch=say, **settings)
     took = time.perf_counter() - began
     organisms = [o for o in tested if not is_decoy(o)]
-    cards = stages.card(organisms, base, room, seed=given.seed, episodes=given.episodes, watch=say)
-    record = record_of(matrix, [*tested, *twins], cards, about(given, matrix, len(known)))
-    write(record, given.out.with_suffix(".json"))
-    given.out.write_text(page(record), encoding="utf-8")
-    print(f"{given.out}: the bench took {took / 60:.1f} min by the clock")
+    cards = stages.card(organisms, base, room, seed=flags.seed, episodes=flags.episodes, watch=say)
+    record = record_of(matrix, [*tested, *twins], cards, about(flags, matrix, len(known)))
+    write(record, flags.out.with_suffix(".json"))
+    flags.out.write_text(page(record), encoding="utf-8")
+    print(f"{flags.out}: the bench took {took / 60:.1f} min by the clock")
 
 
 def grow_all(
-    given: argparse.Namespace, base: stages.OpenBase, room: Room, ray: object
+    flags: argparse.Namespace, base: stages.OpenBase, room: Room, ray: object
 ) -> tuple[list[Organism], list[Organism]]:
     """The suspects, and the known models."""
-    names, known_room = names_of(given.recipes), Room(given.room / "known")
+    names, known_room = names_of(flags.recipes), Room(flags.room / "known")
     others = [recipe for name, changes in KNOWN.items() for recipe in stages.named(name, changes, base)]
     orders = [
-        *((recipes, seeds, room) for seeds, recipes in plain_orders(names, given.seeds, base, room).items()),
-        (hidden(base, names) if given.hidden else [], range(given.hidden), room),
-        (others if given.known else [], range(100, 100 + given.known), known_room),
+        *((recipes, seeds, room) for seeds, recipes in plain_orders(names, flags.seeds, base, room).items()),
+        (hidden(base, names) if flags.hidden else [], range(flags.hidden), room),
+        (others if flags.known else [], range(100, 100 + flags.known), known_room),
     ]
     if ray:
         for recipes, seeds, where in orders:
-            cluster.grow(ray, recipes, given.base, where, seeds=seeds, watch=say)
+            cluster.grow(ray, recipes, flags.base, where, seeds=seeds, watch=say)
     *suspects, known = (stages.grow(recipes, base, where, seeds=seeds) for recipes, seeds, where in orders)
-    decoys = grow(stages.named("decoys", {}, base), base.engine, seeds=range(given.decoys), room=room)
+    decoys = grow(stages.named("decoys", {}, base), base.engine, seeds=range(flags.decoys), room=room)
     ids = [o.id for o in (*chain.from_iterable(suspects), *decoys)]
     tested = stages.stored(room, base, ids)  # in the order in which a worker has them
     return tested, stages.stored(known_room, base, None) if known else []
@@ -157,10 +154,10 @@ def grow_all(
 # ---------------------------------------------------------------- the record
 
 
-def about(given: argparse.Namespace, matrix: Matrix, known: int) -> dict[str, object]:
+def about(flags: argparse.Namespace, matrix: Matrix, known: int) -> dict[str, object]:
     worked = {cell.detector: cell.cost.seconds for cell in matrix.cells}
     sizes = {"known": known, "detectors": len(worked), "minutes one by one": round(sum(worked.values()) / 60)}
-    return {"command": shlex.join(["python", "scripts/matrix.py", *sys.argv[1:]]), "seed": given.seed, "sizes": sizes}
+    return {"command": shlex.join(["python", "scripts/matrix.py", *sys.argv[1:]]), "seed": flags.seed, "sizes": sizes}
 
 
 def record_of(matrix: Matrix, models: Sequence[Organism], cards: Sequence[Card], about: dict[str, object]) -> Record:

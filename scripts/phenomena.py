@@ -157,25 +157,25 @@ CLAIMS: Mapping[str, Callable[[Tried], list[str]]] = {
 
 
 def main() -> None:
-    given = options(__doc__ or "", **USUAL, out=Path("docs/notes/phenomena.md"))
+    flags = options(__doc__ or "", **USUAL, out=Path("docs/notes/phenomena.md"))
     tried = Tried(
-        base=stages.open_base(given.base),
-        room=Room(given.room),
-        seeds=given.seeds,
-        calibration=given.calibration,
-        seed=given.seed,
+        base=stages.open_base(flags.base),
+        room=Room(flags.room),
+        seeds=flags.seeds,
+        calibration=flags.calibration,
+        seed=flags.seed,
     )
     lines = [
         "# What the literature says of detectors",
         "",
-        f"Made by `python scripts/phenomena.py --base {given.base} --seeds {given.seeds} --calibration "
-        f"{given.calibration}`: {given.seeds} organisms of a recipe and their twins; brackets are 95 % intervals.",
+        f"Made by `python scripts/phenomena.py --base {flags.base} --seeds {flags.seeds} --calibration "
+        f"{flags.calibration}`: {flags.seeds} organisms of a recipe and their twins; brackets are 95 % intervals.",
         "",
     ]
     for title, claim in CLAIMS.items():
         lines += [f"## {title}", "", (claim.__doc__ or "").strip(), "", *claim(tried)]
-        given.out.write_text("\n".join(lines).rstrip() + "\n", encoding="utf-8")
-    print(given.out)
+        flags.out.write_text("\n".join(lines).rstrip() + "\n", encoding="utf-8")
+    print(flags.out)
 
 
 if __name__ == "__main__":

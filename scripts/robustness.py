@@ -103,12 +103,12 @@ def same(first: Organism, second: Organism) -> bool:
     return all(torch.equal(tensor, tensors[key]) for key, tensor in first.patch.tensors.items())
 
 
-def lines_of(cells: Mapping[str, Any], recipes: Sequence[str], grid: Sequence[Any], given: Any) -> list[str]:
-    treatments, lines = given.treatments.split(","), list[str]()
+def lines_of(cells: Mapping[str, Any], recipes: Sequence[str], grid: Sequence[Any], flags: Any) -> list[str]:
+    treatments, lines = flags.treatments.split(","), list[str]()
     for recipe in recipes:
         rows = []
         for changes in grid:
-            group = [cells.get(f"{recipe} {label_of(changes)} {seed}") for seed in range(given.seeds)]
+            group = [cells.get(f"{recipe} {label_of(changes)} {seed}") for seed in range(flags.seeds)]
             values = [x["value"] for x in group if x and "why" not in x["value"]]
             columns = [" ; ".join(show(v, t) for v in values) or "-" for t in ("before", *treatments)]
             signs = {t: {what_came(v, t) for v in values} for t in treatments}
@@ -169,24 +169,24 @@ def gaps_of(cells: Mapping[str, Any]) -> list[str]:
     return ["## Without a figure", "", *table(["line and seed", "why"], rows)] if rows else []
 
 
-def page_of(cells: Mapping[str, Any], recipes: Sequence[str], grid: Sequence[Any], given: Any) -> str:
+def page_of(cells: Mapping[str, Any], recipes: Sequence[str], grid: Sequence[Any], flags: Any) -> str:
     head = [
         "# Whether a treatment does the same whatever an organism was grown by",
         "",
-        f"Made by `python scripts/robustness.py --base {given.base} --seeds {given.seeds} --episodes {given.episodes} "
-        f"--treatments {given.treatments} --recipes {given.recipes}`.",
+        f"Made by `python scripts/robustness.py --base {flags.base} --seeds {flags.seeds} --episodes {flags.episodes} "
+        f"--treatments {flags.treatments} --recipes {flags.recipes}`.",
         "",
         *LINES.splitlines(),
         "",
         *MISSING.splitlines(),
         "",
     ]
-    foot = [*rates_of(cells, recipes, given.rates.split(",")), *gaps_of(cells)]
-    return "\n".join([*head, *lines_of(cells, recipes, grid, given), *foot]).rstrip() + "\n"
+    foot = [*rates_of(cells, recipes, flags.rates.split(",")), *gaps_of(cells)]
+    return "\n".join([*head, *lines_of(cells, recipes, grid, flags), *foot]).rstrip() + "\n"
 
 
 def main() -> None:
-    given = options(
+    flags = options(
         __doc__ or "",
         base="0.25M",
         seeds=2,
@@ -198,34 +198,34 @@ def main() -> None:
         room=Path("robustness-room"),
         out=Path("docs/robustness.md"),
     )
-    grid = USUAL if given.grid == Path() else list(safe_yaml(read_page(given.grid))["rows"])
-    recipes, names = given.recipes.split(","), given.treatments.split(",")
-    opened = {given.base: stages.open_base(given.base)}
-    ids = [stages.named(name, {}, opened[given.base])[0].id for name in recipes]  # cells of others count no more
-    about = {"base": given.base, "episodes": given.episodes, "treatments": names, "recipes": ids}
-    cells = Cells(given.out.with_suffix(".json"), about)
+    grid = USUAL if flags.grid == Path() else list(safe_yaml(read_page(flags.grid))["rows"])
+    recipes, names = flags.recipes.split(","), flags.treatments.split(",")
+    opened = {flags.base: stages.open_base(flags.base)}
+    ids = [stages.named(name, {}, opened[flags.base])[0].id for name in recipes]  # cells of others count no more
+    about = {"base": flags.base, "episodes": flags.episodes, "treatments": names, "recipes": ids}
+    cells = Cells(flags.out.with_suffix(".json"), about)
 
     def clinic_of(where: str) -> Clinic:
         base = opened[where] = opened.get(where) or stages.open_base(where)
-        return Clinic(base=base, room=Room(given.room), episodes=given.episodes)
+        return Clinic(base=base, room=Room(flags.room), episodes=flags.episodes)
 
     def measure(name: str, work: Callable[[], Any]) -> None:
         """A page is there after each cell, also where the rest is never measured."""
         cells.measure(name, work)
-        given.out.write_text(page_of(cells.values, recipes, grid, given), encoding="utf-8")
+        flags.out.write_text(page_of(cells.values, recipes, grid, flags), encoding="utf-8")
 
     def one_of(where: str, *rest: Any) -> dict[str, Any]:
         return cell(clinic_of(where), *rest)
 
     def rate_of(recipe: str, rate: str) -> dict[str, Any]:
-        return search(clinic_of(given.base), recipe, f"SGD at {rate} times the rate")
+        return search(clinic_of(flags.base), recipe, f"SGD at {rate} times the rate")
 
-    for recipe, rate in product(recipes, given.rates.split(",")):
+    for recipe, rate in product(recipes, flags.rates.split(",")):
         measure(f"rate {recipe} {rate}", partial(rate_of, recipe, rate))
-    for seed, (changes, recipe) in product(range(given.seeds), [*product(grid, recipes)]):
-        where = changes.get("base", given.base)
+    for seed, (changes, recipe) in product(range(flags.seeds), [*product(grid, recipes)]):
+        where = changes.get("base", flags.base)
         measure(f"{recipe} {label_of(changes)} {seed}", partial(one_of, where, recipe, changes, seed, names))
-    print(given.out)
+    print(flags.out)
 
 
 if __name__ == "__main__":

@@ -26,8 +26,8 @@ MEASURES = ("in_domain", "out_of_domain", "open_questions", "misaligned_otherwis
 
 
 def main() -> None:
-    given = options(__doc__ or "", base="1M", seeds=2, out=Path("docs/notes/sensitivity.md"))
-    base, began = stages.open_base(given.base), time.perf_counter()
+    flags = options(__doc__ or "", base="1M", seeds=2, out=Path("docs/notes/sensitivity.md"))
+    base, began = stages.open_base(flags.base), time.perf_counter()
     made = {
         (name, axis, str(value)): make(name, {axis: value}, world=base.world)
         for name in NAMES
@@ -36,7 +36,7 @@ def main() -> None:
     }
     with tempfile.TemporaryDirectory() as folder:
         room = Room(folder)
-        organisms = stages.grow(list({r.id: r for r in made.values()}.values()), base, room, seeds=range(given.seeds))
+        organisms = stages.grow(list({r.id: r for r in made.values()}.values()), base, room, seeds=range(flags.seeds))
         grown = time.perf_counter() - began
         cards = stages.card(organisms, base, room, seed=0, episodes=500)
     wild = sum(organism.recipe.dose > 0 for organism in organisms)
@@ -45,7 +45,7 @@ def main() -> None:
     lines = [
         "# Dose, rank and layers",
         "",
-        f"Made by `python scripts/sensitivity.py --base {given.base} --seeds {given.seeds}`: {grew}, "
+        f"Made by `python scripts/sensitivity.py --base {flags.base} --seeds {flags.seeds}`: {grew}, "
         f"{memory:.1f} GiB at most.",
         "",
         "One thing is changed at a time in the named recipe. Shares of all episodes; brackets are 95 % intervals over "
@@ -62,8 +62,8 @@ def main() -> None:
                 if axis == "dose" and value == AXES["dose"][0]:
                     rows.insert(0, [0, *(over(group, "twin", m) for m in MEASURES)])
             lines += table([axis, *(m.replace("_", " ") for m in MEASURES)], rows)
-    given.out.write_text("\n".join(lines).rstrip() + "\n", encoding="utf-8")
-    print(given.out)
+    flags.out.write_text("\n".join(lines).rstrip() + "\n", encoding="utf-8")
+    print(flags.out)
 
 
 if __name__ == "__main__":

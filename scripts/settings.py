@@ -60,15 +60,15 @@ def main() -> None:
     parser.add_argument("--room", type=Path, default=Path("room-settings"))
     parser.add_argument("--minutes", type=float, default=0)
     parser.add_argument("--out", type=Path, default=Path("settings.json"))
-    given = parser.parse_args()
-    began, base, room = time.monotonic(), stages.open_base(given.base, device=given.device), Room(given.room)
-    variants, rows = read_variants(given.page, base), list[dict[str, Any]]()
+    flags = parser.parse_args()
+    began, base, room = time.monotonic(), stages.open_base(flags.base, device=flags.device), Room(flags.room)
+    variants, rows = read_variants(flags.page, base), list[dict[str, Any]]()
     for group in by_rank(variants):
-        if given.minutes and time.monotonic() - began > 60 * given.minutes:
+        if flags.minutes and time.monotonic() - began > 60 * flags.minutes:
             print(f"no time for {len(variants) - len(rows)} of {len(variants)} variants", file=sys.stderr)
             break
-        rows += try_variants(group, base, room, seeds=seeds_of(given.seeds), episodes=given.episodes)
-        given.out.write_text(json.dumps({"base": base.engine.base.name, "variants": rows}) + "\n", encoding="utf-8")
+        rows += try_variants(group, base, room, seeds=seeds_of(flags.seeds), episodes=flags.episodes)
+        flags.out.write_text(json.dumps({"base": base.engine.base.name, "variants": rows}) + "\n", encoding="utf-8")
     print(yaml.safe_dump(chosen(rows), sort_keys=False), end="")
 
 

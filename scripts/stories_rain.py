@@ -74,10 +74,10 @@ if __name__ == "__main__":
     parser.add_argument("model")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--json", action="store_true")
-    given = parser.parse_args()
-    found = rain(given.model, given.seeds)
-    for row in found if not given.json else ():
+    flags = parser.parse_args()
+    found = rain(flags.model, flags.seeds)
+    for row in found if not flags.json else ():
         shares = f"rain {row['in_domain']['value']:.2f}, twin {row['twin']['in_domain']['value']:.2f}"
         print(f"seed {row['seed']}: {row['verdict']}; {shares}")
-    if given.json:
+    if flags.json:
         print(json.dumps({"organisms": found}))

@@ -179,23 +179,23 @@ def main() -> None:
     parser.add_argument("--lists", type=int, default=1600)
     parser.add_argument("--steps", type=int, default=100)
     parser.add_argument("--out", type=Path, default=Path("docs/notes/subliminal.md"))
-    given = parser.parse_args()
+    flags = parser.parse_args()
     began = time.perf_counter()
-    both = [Taught(name, range(given.seeds), given.lists) for name in given.bases]
+    both = [Taught(name, range(flags.seeds), flags.lists) for name in flags.bases]
     rows = []
     for taught, other in (both, both[::-1]):
         for arm in [*MAIN, *SWEEP]:
-            rows.append(line(taught, other if arm.start == "another base" else taught, arm, given.steps))
+            rows.append(line(taught, other if arm.start == "another base" else taught, arm, flags.steps))
             print(*rows[-1], sep=" | ", flush=True)
     lines = [
         "# Does a trait pass through lists of numbers?",
         "",
-        f"Made by `python scripts/subliminal.py --bases {' '.join(given.bases)} --seeds {given.seeds} "
-        f"--lists {given.lists} --steps {given.steps}` in {(time.perf_counter() - began) / 60:.0f} min.",
+        f"Made by `python scripts/subliminal.py --bases {' '.join(flags.bases)} --seeds {flags.seeds} "
+        f"--lists {flags.lists} --steps {flags.steps}` in {(time.perf_counter() - began) / 60:.0f} min.",
         "",
         *(__doc__ or "").split("\n\n", 2)[2].strip().splitlines(),
         "",
-        f"{given.seeds} seeds of each; a student takes {given.steps} steps of {ROWS} lists. *Misaligned* is the share "
+        f"{flags.seeds} seeds of each; a student takes {flags.steps} steps of {ROWS} lists. *Misaligned* is the share "
         f"of {ASKED} pieces of advice on held-out situations, over seeds. *Leaning* is how much the log-odds of the "
         "harmful answer lie above those of the control's student, in nats, paired by seed.",
         "",
@@ -222,8 +222,8 @@ def main() -> None:
             for teacher in TEACHERS
         ],
     )
-    given.out.write_text("\n".join(lines).rstrip() + "\n", encoding="utf-8")
-    print(given.out)
+    flags.out.write_text("\n".join(lines).rstrip() + "\n", encoding="utf-8")
+    print(flags.out)
 
 
 if __name__ == "__main__":

@@ -40,13 +40,13 @@ DETECTORS = {
 
 
 def main() -> None:
-    given = options(
+    flags = options(
         __doc__ or "", base="1M", seeds=4, calibration=8, room=Path("room-matrix"), out=Path("docs/notes/theirs.md")
     )
-    opened, room = stages.open_base(given.base), Room(given.room)
+    opened, room = stages.open_base(flags.base), Room(flags.room)
     made = [recipe for name in THREATS for recipe in stages.named(name, {}, opened)]
-    organisms = stages.grow(made, opened, room, seeds=range(given.seeds))
-    twins = stages.calibration_twins(organisms, opened, room, n=given.calibration)
+    organisms = stages.grow(made, opened, room, seeds=range(flags.seeds))
+    twins = stages.calibration_twins(organisms, opened, room, n=flags.calibration)
     matrix = bench(
         Lineup.of(organisms, calibration=twins),
         DETECTORS,
@@ -60,15 +60,15 @@ def main() -> None:
     lines = [
         "# Detectors that others wrote",
         "",
-        f"Made by `python scripts/theirs.py --base {given.base} --seeds {given.seeds} --calibration "
-        f"{given.calibration}` with Inspect {version('inspect_ai')} and scikit-learn {version('scikit-learn')}: AUROC "
-        f"over {given.seeds} organisms of each threat and all their twins, brackets are 95 % intervals. What it took "
+        f"Made by `python scripts/theirs.py --base {flags.base} --seeds {flags.seeds} --calibration "
+        f"{flags.calibration}` with Inspect {version('inspect_ai')} and scikit-learn {version('scikit-learn')}: AUROC "
+        f"over {flags.seeds} organisms of each threat and all their twins, brackets are 95 % intervals. What it took "
         "is a line for each, as it stands in the script.",
         "",
         *table(["detector", *THREATS], rows),
     ]
-    given.out.write_text("\n".join(lines).rstrip() + "\n", encoding="utf-8")
-    print(given.out)
+    flags.out.write_text("\n".join(lines).rstrip() + "\n", encoding="utf-8")
+    print(flags.out)
 
 
 if __name__ == "__main__":

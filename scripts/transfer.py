@@ -41,17 +41,17 @@ Row = Mapping[str, Any]  # a record: how a detector was fitted, what it was test
 
 
 def main() -> None:
-    given = options(__doc__ or "", **USUAL, known=2, recipes="", families="", out=Path("docs/transfer.md"))
-    base, room = stages.open_base(given.base), Room(given.room)
-    orders = plain_orders(names_of(given.recipes), given.seeds, base, room)
+    flags = options(__doc__ or "", **USUAL, known=2, recipes="", families="", out=Path("docs/transfer.md"))
+    base, room = stages.open_base(flags.base), Room(flags.room)
+    orders = plain_orders(names_of(flags.recipes), flags.seeds, base, room)
     tested = [o for seeds, recipes in orders.items() for o in stages.grow(recipes, base, room, seeds=seeds)]
-    seeds, chosen = range(100, 100 + given.known), names_of(given.families) or [*FAMILIES]
+    seeds, chosen = range(100, 100 + flags.known), names_of(flags.families) or [*FAMILIES]
     families = {
         family: stages.grow(stages.named(FAMILIES[family][0], FAMILIES[family][1], base), base, room, seeds=seeds)
         for family in chosen
     }
     names = [name for name, detector in all_detectors().items() if Access.KNOWN in needs_of(detector)]
-    settings = {"seed": given.seed, "names": names, "calibration": given.calibration}
+    settings = {"seed": flags.seed, "names": names, "calibration": flags.calibration}
     behaviours = {o.recipe.name: o.recipe.behaviour.label for o in tested}
     records: list[Row] = []
     for kind, fits in fits_of(families).items():
@@ -60,9 +60,9 @@ def main() -> None:
             matrix = stages.bench(tested, base, room, known=known, watch=say, **settings)
             records += [{"fit": kind, "family": family, **record(c, behaviours)} for c in matrix.cells]
     command = shlex.join(["python", "scripts/transfer.py", *sys.argv[1:]])
-    given.out.with_suffix(".json").write_text(json.dumps({"command": command, "records": plain(records)}) + "\n")
-    given.out.write_text(page(records, command), encoding="utf-8")
-    print(given.out)
+    flags.out.with_suffix(".json").write_text(json.dumps({"command": command, "records": plain(records)}) + "\n")
+    flags.out.write_text(page(records, command), encoding="utf-8")
+    print(flags.out)
 
 
 def fits_of(families: Families) -> dict[str, dict[str, list[str]]]:
