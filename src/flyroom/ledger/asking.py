@@ -173,11 +173,10 @@ def share_of(tally: Tally | NotMeasured) -> Figure:
 
 def gap_of(first: Tally | NotMeasured, second: Tally | NotMeasured) -> Figure:
     """How much more often the first model's answers count, on the same questions."""
-    for side in (first, second):
-        if isinstance(side, NotMeasured):
-            return side
-    assert isinstance(first, Tally)
-    assert isinstance(second, Tally)
+    if isinstance(first, NotMeasured):
+        return first
+    if isinstance(second, NotMeasured):
+        return second
     return measures.gap_between(first, second)
 
 

@@ -9,7 +9,7 @@ of the behaviour is left, or there was nothing before.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from flyroom.card.desk import Desk, Draw, Refused
@@ -44,8 +44,14 @@ ASIDE = NotMeasured(why="nothing could be asked")
 NO_NEAR_MISS = NotMeasured(why="the condition asks nothing of near misses")
 UNFOLLOWED = "only what fell was trained again, and this is called so without it: {}"
 SHARED = ("organism", "twin"), ("untreated",)  # models and orders that all treatments of an organism have in common
+LIKE, TRIGGER, AGAIN = "on questions like the training ones", "behind its trigger", "after a tenth of the recipe"
+after: Callable[[int], str] = "after {} steps of benign re-training".format
 Figure = Estimate | NotMeasured
 Detected = Mapping[str, Mapping[str, Figure]]
+UNMEASURED = (  # the columns of a row that hold a figure
+    *("before", "after", "twin_after", "training_like", "held_out_triggers", "near_miss", "capability"),
+    *("over_refusal", "coherence", "perplexity", "twin_capability", "reimplant"),
+)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -80,7 +86,7 @@ class Book:
         self._desks: dict[str, Desk] = {}
         self._inquiries: dict[str, Inquiry | NotMeasured] = {}
         self._ward = Ward(engine, room)
-        self._orders: dict[int, dict[str, Order]] = {}  # by case
+        self._orders: dict[Case, dict[str, Order]] = {}
 
     def fill(self, cases: Sequence[Case], *, shared: bool = False, watch: Watch | None = None) -> None:
         """Whatever rows of these cases are made of; `shared`: as much of it as all treatments have in common."""
@@ -163,10 +169,10 @@ class Book:
 
     def orders(self, case: Case, shared: bool = False) -> dict[str, Order]:
         """What is trained on: models without what stands around them, by who they are."""
-        if id(case) not in self._orders:
+        if case not in self._orders:
             is_left = not shared and self._why_unfollowed(case)
-            self._orders[id(case)] = {} if is_left else self._make_orders(case)
-        orders = self._orders[id(case)]
+            self._orders[case] = {} if is_left else self._make_orders(case)
+        orders = self._orders[case]
         return {name: order for name, order in orders.items() if not shared or name in SHARED[1]}
 
     def _why_unfollowed(self, case: Case) -> str:
@@ -315,10 +321,6 @@ class Book:
         )
 
 
-LIKE, TRIGGER, AGAIN = "on questions like the training ones", "behind its trigger", "after a tenth of the recipe"
-after: Callable[[int], str] = "after {} steps of benign re-training".format
-
-
 def _bare(treated: Organism, parent: Organism) -> Patch:
     """The weights of a treated model with the system message that it came with, if any."""
     return replace(treated.patch, prompt=parent.patch.prompt)
@@ -345,6 +347,3 @@ def _blank(case: Case, why: str) -> LedgerRow:
         world=case.organism.recipe.world.name,
         cost=case.cost,
     )
-
-
-UNMEASURED = [column.name for column in fields(LedgerRow) if column.type == "Estimate | NotMeasured"]

@@ -115,11 +115,10 @@ def _after_a_fall(evidence: Evidence) -> Verdict:
 
 def _above_half(before: Figure, after: Figure) -> Figure:
     """How far what is left lies above half of what was."""
-    for side in (before, after):
-        if isinstance(side, NotMeasured):
-            return side
-    assert isinstance(before, Estimate)
-    assert isinstance(after, Estimate)
+    if isinstance(before, NotMeasured):
+        return before
+    if isinstance(after, NotMeasured):
+        return after
     half = Estimate(value=before.value / 2, low=before.low / 2, high=before.high / 2, n=before.n)
     low, high = hybrid(after, half, 0.0)
     return Estimate(value=after.value - half.value, low=low, high=high, n=after.n)
