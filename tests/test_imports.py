@@ -61,7 +61,7 @@ TABLE: dict[str, set[str]] = {
     "card": {*ROLE, "tallies", "measures", "episodes"},
     "redteam": {*ROLE, "claims", "cell"},
     **{key: set() for key in ("guard", "processor")},
-    "serve": {*LEAF, "guard", "engine"},
+    "serve": {*LEAF, "guard", "engine", "purpose"},
     "view": {*LEAF, "card", "claims", "episodes", "game", "guard", "log", "report", "room", "serve", "whole"},
     **dict.fromkeys(("cell", "replies", "traces"), LEAF),
     "apart": {*LEAF, "cell"},

@@ -17,7 +17,7 @@ from flyroom.ledger import asking, rule
 from flyroom.ledger.asking import Inquiry, Model
 from flyroom.ledger.guarded import Guarded
 from flyroom.ledger.retraining import Order, Retraining, Ward, check_benign, why_not_again, with_dose_of
-from flyroom.measures import COHERENCE, PERPLEXITY
+from flyroom.measures import COHERENCE, PERPLEXITY, Measured
 from flyroom.treat import Course, patient_of
 from flyroom.types import (
     AtRunTime,
@@ -25,7 +25,6 @@ from flyroom.types import (
     Called,
     Engine,
     Entry,
-    Estimate,
     LedgerRow,
     NotMeasured,
     Organism,
@@ -46,8 +45,7 @@ UNFOLLOWED = "only what fell was trained again, and this is called so without it
 SHARED = ("organism", "twin"), ("untreated",)  # models and orders that all treatments of an organism have in common
 LIKE, TRIGGER, AGAIN = "on questions like the training ones", "behind its trigger", "after a tenth of the recipe"
 after: Callable[[int], str] = "after {} steps of benign re-training".format
-Figure = Estimate | NotMeasured
-Detected = Mapping[str, Mapping[str, Figure]]
+Detected = Mapping[str, Mapping[str, Measured]]
 UNMEASURED = (  # the columns of a row that hold a figure
     *("before", "after", "twin_after", "training_like", "held_out_triggers", "near_miss", "capability"),
     *("over_refusal", "coherence", "perplexity", "twin_capability", "reimplant"),
@@ -275,7 +273,7 @@ class Book:
         gap, share, models = asking.gap_of, asking.share_of, self.models(case)
         tallies = {name: model.behaviour(inquiry) for name, model in models.items()}
 
-        def behind(battery: Battery | NotMeasured) -> Figure:
+        def behind(battery: Battery | NotMeasured) -> Measured:
             return gap(*(models[name].over(inquiry, battery) for name in ("treated", "treated twin")))
 
         places = {LIKE: inquiry.like}
@@ -293,11 +291,11 @@ class Book:
     def _tallies(self, case: Case, inquiry: Inquiry) -> dict[tuple[str, int], asking.Tally]:
         return {name: model.beginnings(inquiry) for name, model in self._list_copies(case)}
 
-    def _gaps_later(self, case: Case, inquiry: Inquiry) -> dict[str, Figure]:
+    def _gaps_later(self, case: Case, inquiry: Inquiry) -> dict[str, Measured]:
         tallies, why = self._tallies(case, inquiry), self._why_unfollowed(case)
         why_not_benign, why_not = why or self._why_not_benign(case), why or why_not_again(case.organism)
         if why_not_benign:
-            gaps: dict[str, Figure] = {after(self._how.steps[-1]): NotMeasured(why=why_not_benign)}
+            gaps: dict[str, Measured] = {after(self._how.steps[-1]): NotMeasured(why=why_not_benign)}
         else:
             pairs = {step: (tallies["treated", step], tallies["twin", step]) for step in self._how.steps}
             gaps = {after(step): asking.gap_of(*pair) for step, pair in pairs.items()}
@@ -310,7 +308,7 @@ class Book:
             return ()
         tallies = self._tallies(case, inquiry)
 
-        def share(name: str, step: int) -> Figure:
+        def share(name: str, step: int) -> Measured:
             return asking.share_of(tallies[name, step])
 
         return tuple(
