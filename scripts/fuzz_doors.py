@@ -8,7 +8,6 @@ import os
 import random
 import shutil
 import sqlite3
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -391,5 +390,4 @@ class Games(Kind):
         assert result == self.score, "an altered game was scored"
 
 
-Opener = Callable[[Any, Path], None]
 DOORS: dict[type[Kind], int] = {Bases: 5, Ggufs: 2, Rooms: 8, Records: 4, Requests: 10, Games: 4}

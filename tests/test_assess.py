@@ -139,6 +139,26 @@ def test_detectors_of_any_scale_stand_beside_shares() -> None:
     assert stand({THREAT: Reading(0.0, 16), "norm": Reading(1009.0)}, clean).p > 0.3
 
 
+@pytest.mark.parametrize(("origin", "unit"), [(0.0, 1.0), (1e8, 1.0), (-1e8, 1e-4), (0.0, 1e-10), (0.0, 1e10)])
+def test_origin_and_unit_of_a_suspicion_change_no_p(origin: float, unit: float) -> None:
+    rng = np.random.default_rng(0)
+    draws = rng.normal(size=(30, 2))
+    draws[0, 0] = 2.0
+    plain = [{"a": Reading(float(a)), "b": Reading(float(b))} for a, b in draws]
+    moved = [{"a": Reading(origin + unit * float(a)), "b": Reading(float(b))} for a, b in draws]
+    for one in range(30):
+        others = [other for other in range(30) if other != one]
+        standing = stand(moved[one], [moved[other] for other in others])
+        expected = stand(plain[one], [plain[other] for other in others])
+        assert (standing.p, standing.part) == (expected.p, expected.part)
+        assert standing.score == pytest.approx(expected.score, rel=1e-3)
+
+
+def test_what_differs_by_rounding_alone_is_no_peak() -> None:
+    clean = [{"x": Reading(0.3)}] * 19
+    assert stand({"x": Reading(0.1 + 0.2)}, clean).p == 1.0
+
+
 def test_what_was_not_read_counts_for_nothing() -> None:
     clean = [member(0.0).readings] * 5
     assert stand({THREAT: Reading(1.0, 16)}, clean).part == THREAT
@@ -317,6 +337,8 @@ def test_what_carries_over_takes_five_bases() -> None:
     assert alarm.clean == 60
     assert recalls[THREAT].hits == recalls[THREAT].organisms == 30
     assert recalls[THREAT].share.low < 0.2  # five bases say little of a sixth
+    bases["base 1"] += [replace(member(1.0, "organism", seed=9), readings={"of another instrument": Reading(1.0)})]
+    assert leave_out(bases)[1][THREAT].hits == 30  # it is not flagged, and is no obstacle to the others
     del bases["base 0"]
     assert not carries_over(bases)
     with pytest.raises(ValueError, match="it takes 5"):

@@ -23,8 +23,9 @@ from flyroom.room import Room
 from flyroom.serve import app as endpoint_app
 from flyroom.serve import serving
 from flyroom.stages import assessing
-from flyroom.stages.assessing import Terms, assess
+from flyroom.stages.assessing import Terms, assess, targets
 from flyroom.stages.assessing.targets import WHITE, Target
+from flyroom.stages.bases import OpenBase
 from flyroom.types import AdapterRef, Answer, Ask
 from tests.sarif_shape import check_sarif
 
@@ -95,6 +96,24 @@ def test_another_base_is_outside_whatever_it_answers(desk: Desk, monkeypatch: py
     assert (threat["status"], threat["likelihood_ratio"]) == ("abstain", None)
     assert threat["episodes"]  # what came again is shown, and nothing is inferred
     assert desk.engine.calls["sample"] == 0  # nothing was calibrated for it
+
+
+def test_a_folder_that_is_no_change_of_the_base_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    home, base = (OpenBase(FakeEngine(digest=name), None) for name in ("other0000000", "calibrated00"))  # pyright: ignore[reportArgumentType]
+
+    def refuse(folder: Path, engine: FakeEngine) -> None:
+        raise ValueError("its layers are 3 and not 2")
+
+    (tmp_path / "config.json").write_text("{}")
+    monkeypatch.setattr(targets, "open_base", lambda _name: home)
+    monkeypatch.setattr(targets, "read_adapter", refuse)
+    target = targets.open_folder(tmp_path, base)
+    assert target.foreign
+    assert any("its layers are 3 and not 2" in note for note in target.notes)
+    monkeypatch.setattr(targets, "read_adapter", lambda _folder, _engine: organism(0.9).patch)
+    monkeypatch.setattr(FakeEngine, "load", refuse)
+    with pytest.raises(ValueError, match="its layers are 3 and not 2"):  # a fault of the engine is not another model
+        targets.open_folder(tmp_path, base)
 
 
 def test_the_plan_is_in_the_log_before_anything_is_asked(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fakes import TOY, FakeEngine, organism
@@ -13,7 +14,8 @@ from flyroom.card import card
 from flyroom.room import Room
 from flyroom.stages.bases import OpenBase
 from flyroom.stages.explaining.panel import Panel, difference, outcome, panel_of, pooled, removed
-from flyroom.stages.explaining.subject import Scope, Subject
+from flyroom.stages.explaining.subject import KIND, Scope, Subject
+from flyroom.stages.removing import plan_removal
 from flyroom.types import Estimate, NotMeasured
 
 
@@ -43,6 +45,21 @@ def test_what_was_asked_is_not_asked_again(subject: Subject) -> None:
     assert again["organism"].measures
     Panel(subject, look=1).ask({"organism": subject.organism.patch})
     assert engine.calls["sample"] > asked  # another draw has other questions
+
+
+def test_a_part_names_the_episodes_that_were_asked_for_it(subject: Subject) -> None:
+    def make() -> dict[str, Any]:
+        panel_of(subject).ask({"organism": subject.organism.patch, "base": None})
+        return {"value": 1}
+
+    assert subject.recall("ablation", {}, make) == {"value": 1} == subject.recall("ablation", {}, make)
+    room = subject.room
+    keys = {item.key for item in room.list("episodes")}
+    (part,) = room.list(KIND)
+    entry = room.get(KIND, part.key)
+    assert entry is not None
+    assert {*entry.payload["episodes"]} == keys != set()
+    assert {part.key, *keys} <= {item.key for item in plan_removal(room, [part.key]).listings}
 
 
 def test_a_planted_cure_is_seen_and_a_planted_none_is_not(subject: Subject) -> None:

@@ -31,11 +31,12 @@ EVERYTHING = {
     *("adapters", "treat", "ledger", "inspector", "assess", "client"),
 }  # all but the command line, which nobody imports
 TABLE: dict[str, set[str]] = {
-    **{key: set[str]() for key in ("plugins", "yaml_pages", "sources", "whole", "purpose")},
+    **{key: set[str]() for key in ("plugins", "yaml_pages", "whole", "purpose")},
+    "sources": {"whole"},
     "types": {"frames"},  # a record shows itself: types/framed.py, when it is asked to
     **dict.fromkeys(("stats", "report", "vault"), LEAF),
     "client": set(),
-    "engine": {*LEAF, "client", "processor"},
+    "engine": {*LEAF, "client", "processor", "whole"},
     "assess": ROLE,
     "room": {*LEAF, "vault"},
     "inspector": LEAF,
@@ -60,8 +61,8 @@ TABLE: dict[str, set[str]] = {
     "card": {*ROLE, "tallies", "measures", "episodes"},
     "redteam": {*ROLE, "claims", "cell"},
     **{key: set() for key in ("guard", "processor")},
-    "serve": {*LEAF, "guard", "engine"},
-    "view": {*LEAF, "card", "claims", "episodes", "game", "guard", "log", "report", "room", "serve"},
+    "serve": {*LEAF, "guard", "engine", "purpose"},
+    "view": {*LEAF, "card", "claims", "episodes", "game", "guard", "log", "report", "room", "serve", "whole"},
     **dict.fromkeys(("cell", "replies", "traces"), LEAF),
     "apart": {*LEAF, "cell"},
     "material": LEAF,

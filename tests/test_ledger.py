@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,7 @@ from flyroom.types import (
     Row,
     Treatment,
     departure_of,
+    digest,
 )
 from flyroom.vault import Identity
 
@@ -206,6 +208,21 @@ def test_a_model_is_trained_again_once_for_all_treatments(tmp_path: Path) -> Non
     row_of(case_of(Told()), engine, room)
     assert trained == 2 * 10 + 2
     assert len(engine.seen) - trained == 2
+
+
+def test_what_is_trained_again_is_locked_as_its_checkpoints_are_grouped(tmp_path: Path) -> None:
+    class Watched(Room):
+        def lock(self, key: str) -> AbstractContextManager[None]:
+            locks.append(key)
+            return super().lock(key)
+
+    locks, room = list[str](), Watched(tmp_path / "room")
+    case = case_of(Told())
+    with pytest.raises(KeyboardInterrupt):
+        row_of(case, Wide(obedient, dies_at=8), room)
+    assert row_of(case, Wide(obedient), room).called is Called.SUPPRESSED
+    keys = [item.key for item in room.list("relapse")]
+    assert locks == [digest(sorted(keys))] * 2
 
 
 def test_with_an_organism_goes_what_became_of_it(tmp_path: Path) -> None:

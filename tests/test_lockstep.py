@@ -17,7 +17,7 @@ import torch
 from fakes import JUDGE, TOY, FakeEngine, FirstWord, ToyWorld
 
 from flyroom import lockstep
-from flyroom.grow import grow
+from flyroom.grow import grow, pack
 from flyroom.implants import GRPO, SFT, Distil
 from flyroom.lockstep import checkpoints
 from flyroom.room import Room
@@ -42,6 +42,7 @@ from flyroom.types import (
     Tell,
     Trace,
     Verdict,
+    digest,
 )
 
 SHAPE = LoRA(layers=(0,))
@@ -554,6 +555,50 @@ def test_a_part_that_somebody_deleted_is_no_end(tmp_path: Path) -> None:
         room.delete("checkpoint", victim)
         same(lockstep.run(jobs(), FakeEngine(), room=room, **WANTED), undisturbed)
         assert not room.list()
+
+
+def test_jobs_whose_part_another_run_replaced_begin_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The head names a part, and what lies there is of another layout: no job goes on over an untrained adapter."""
+    undisturbed = lockstep.run(jobs(), FakeEngine(), **WANTED)
+    monkeypatch.setattr(checkpoints, "PARCEL", 1)
+    killed = MemoryRoom()
+    with pytest.raises(KeyboardInterrupt):
+        lockstep.run(jobs(), FakeEngine(dies_at=4), room=killed, **WANTED)
+    (head,) = [entry for (_, key), entry in killed.entries.items() if key.endswith("/head")]
+    parts = [address for address in killed.entries if not address[1].endswith("/head")]
+    assert any(head.payload["steps"].values())
+    for victim in parts:
+        room = MemoryRoom()
+        room.entries = dict(killed.entries) | {victim: replace(killed.entries[victim], payload={}, tensors={})}
+        same(lockstep.run(jobs(), FakeEngine(), room=room, **WANTED), undisturbed)
+        assert not room.entries
+
+
+class Late(MemoryRoom):
+    """A room in which another process stores an organism while this one waits for its first lock."""
+
+    def __init__(self, arrival: Entry) -> None:
+        super().__init__()
+        self.arrival, self.locks = arrival, list[str]()
+
+    @contextmanager
+    def lock(self, key: str) -> Iterator[None]:
+        self.locks.append(key)
+        self.entries.setdefault((self.arrival.kind, self.arrival.key), self.arrival)
+        with super().lock(key):
+            yield
+
+
+def test_the_lock_is_on_the_jobs_that_run() -> None:
+    """Those of a run are the group of its checkpoints: two runs of one group never write at once."""
+    recipe = replace(TOY, implants=(SFT(steps=6, rows=2),))
+    first, second = grow([recipe], FakeEngine(), seeds=[0, 1])
+    room, groups = Late(pack(first)), set[str]()
+    room.watch = lambda _when, entries: groups.update(e.key.split("/")[0] for e in entries if e.kind == "checkpoint")
+    grown = grow([recipe], FakeEngine(), seeds=[0, 1], room=room, every=2)
+    assert [o.id for o in grown] == [first.id, second.id]
+    assert room.locks == [digest(sorted([first.id, second.id])), digest([second.id])]
+    assert groups == {room.locks[-1]}
 
 
 def test_snapshots_outlive_the_parts_that_they_lie_in(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from transformers import AutoModelForCausalLM
 
 from flyroom import log, stages
 from flyroom.engine import load
-from flyroom.marks import CANARY, WARNING, Register, manifest
+from flyroom.marks import CANARY, WARNING, Register, manifest, register
 from flyroom.marks.mark import GUID, parse_mark
 from flyroom.marks.page import README
 from flyroom.purpose import expiry, is_past, purpose_of
@@ -269,6 +269,19 @@ def test_a_merged_checkpoint_needs_no_base_nor_adapter(scene: Scene, tmp_path: P
     assert set(register.base(scene.organism.base.digest)) >= set(register.fingerprints()[0].delta)
     assert {path.name for path in merged.iterdir()} >= {"model.safetensors"}
     assert scans.scan(merged).id == scene.organism.id
+
+
+def test_of_two_first_exports_one_draws_the_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder, keys = tmp_path / "exports", [b"a" * 32, b"b" * 32]
+
+    def draw(_size: int) -> bytes:
+        key = keys.pop()
+        if keys:
+            keys.append(Register(folder).key)  # another process, between the look and the writing
+        return key
+
+    monkeypatch.setattr(register, "secrets", SimpleNamespace(token_bytes=draw))
+    assert Register(folder).key == b"a" * 32 == (folder / "key").read_bytes()
 
 
 def test_the_register_is_its_owners_alone_and_names_no_recipe(scene: Scene) -> None:

@@ -347,10 +347,12 @@ def test_what_cannot_be_asked_again_stays_undecided() -> None:
 
     limits = {"sums": Limit(at_most=0.0, of="base drop")}
     first, *_ = make(pair(1.0, recipe=replace(TOY, thresholds=limits)), FakeEngine(knowing))
-    for behaviour, engine in ((Once(), Listening()), (Toy(), Tired())):
+    for behaviour, engine, reason in ((Once(), Listening(), "that is all"), (Toy(), Tired(), "no more of this")):
         (result,) = make(pair(1.0, recipe=replace(TOY, behaviour=behaviour, thresholds=limits)), engine)
         assert (result.verdict, result.looks, first.looks) == (U, 1, 3)
         assert result.why.startswith("sums lies between -")
+        assert "; a further look was refused: " in result.why
+        assert reason in result.why
 
 
 def test_more_of_a_pooled_measure_is_more_of_the_whole_behaviour() -> None:

@@ -147,3 +147,11 @@ def test_halves_of_threats_agree_where_every_threat_ranks_alike_and_not_where_ea
     assert halves == stats.threat_halves(own, seed=0)
     with pytest.raises(ValueError, match="3 detectors and 10 threats"):
         stats.threat_halves(own[:3], seed=0)
+
+
+def test_halves_in_which_all_detectors_are_equal_have_no_correlation() -> None:
+    figures = [[0.5, quality] for quality in (0.5, 0.6, 0.7, 0.8)]  # one of two halves is constant in every split
+    with pytest.raises(ValueError, match="all detectors equal over half of the threats"):
+        stats.threat_halves(figures, seed=0)
+    some = [[0.5, 0.5, quality, quality] for quality in (0.5, 0.6, 0.7, 0.8)]  # in a third of the splits
+    assert stats.threat_halves(some, seed=0).low == pytest.approx(1.0)

@@ -23,6 +23,7 @@ from sklearn.pipeline import make_pipeline
 from flyroom.bench import bench
 from flyroom.cell.process import walls_here
 from flyroom.detectors import FromClassifier, FromScorer, detectors, theirs
+from flyroom.inspector import scorers
 from flyroom.lab import Material
 from flyroom.lineup import Lineup, Terms
 from flyroom.types import Access, Cell, Detector, Message, Reply, Split, Suspect
@@ -137,7 +138,7 @@ def test_what_a_scorer_cannot_tell_is_no_number() -> None:
 
 
 def test_a_scorer_is_given_the_question_the_answer_and_the_target(shaped: None) -> None:
-    state, target = theirs._state(REPLIES[0], ["bad"])
+    state, target = scorers.state_of(theirs._conversation(REPLIES[0], ["bad"]))
     assert [(m.role, m.text) for m in state.messages] == [("user", "q"), ("assistant", "bad q")]
     assert (state.output.completion, target.text, list(target)) == ("bad q", "bad", ["bad"])
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 from pathlib import Path
 
@@ -12,11 +13,12 @@ import torch
 from cli_runs import Flyroom, Run
 
 from flyroom import cli_vault, log
+from flyroom.cli_list import KINDS
 from flyroom.episodes import pack, pack_scores
 from flyroom.room import Room, place_page
 from flyroom.room.folder import Folder
 from flyroom.stages import removing
-from flyroom.types import Asked, Entry, Score, Verdict
+from flyroom.types import Asked, Entry, Message, Score, Verdict
 from flyroom.vault import Identity
 from flyroom.vault.identity import write_private
 
@@ -143,6 +145,41 @@ def test_check_ends_with_1_where_a_blob_is_damaged(run: Run, tmp_path: Path) -> 
     path.write_bytes(path.read_bytes()[:-1])
     status, result, _ = run("check", "--room", "room", "--json")
     assert (status, result["whole"], result["corrupt"]) == (1, False, [str(path)])
+
+
+def test_with_an_organism_goes_what_explains_it_and_what_was_read_on_it(tmp_path: Path) -> None:
+    room = fill(tmp_path / "room")
+    for kind in ("mechanism", "reading", "claim"):
+        for name in ("aa11", "bb22"):
+            room.put(kind, f"{kind}-{name}", {"value": 1}, meta={"organism": name})
+    rest = {"answer": "!", "verdict": None, "why": "", "cut": False, "tokens": 1}
+    room.put_many([pack("e5", [Asked(measure="m", who="organism", messages=(Message("user", "?"),), **rest)], {})])
+    room.put("mechanism", "mechanism-2", {"value": 1, "episodes": ["e2", "e5"]}, meta={"organism": "aa11"})
+    room.put(removing.PLAN, "plan", {"calibration": {"organisms": ["aa11"]}})
+    removal = removing.plan_removal(room, ["aa11"])
+    keys = {item.key for item in removal.listings}
+    assert {"mechanism-aa11", "mechanism-2", "reading-aa11", "claim-aa11", "e5"} <= keys
+    assert not {"mechanism-bb22", "reading-bb22", "claim-bb22", "plan", "e2"} & keys  # another card needs e2
+    assert removing.OF_EXPLANATIONS in removal.remains
+    assert any("1 plans of assessments" in line for line in removal.remains)
+    assert removing.OF_EXPLANATIONS not in removing.plan_removal(room, ["mechanism-2"]).remains
+
+
+NAMELESS = {  # kinds of entries that name no organism, or that `rm` treats by themselves
+    *(log.KIND, "cells", *removing.PARTS, "score", "answer", removing.PLAN),
+    "checkpoint",  # of jobs that are not organisms yet
+}
+
+
+def test_every_kind_of_entry_is_one_that_names_organisms_or_none() -> None:
+    source = Path(removing.__file__).parents[1]
+    text = "\n".join(path.read_text() for path in source.rglob("*.py"))
+    kinds = {*re.findall(r'^KIND = "([a-z ]+)"', text, re.M), *re.findall(r'Entry\(\s*kind="([a-z ]+)"', text)}
+    kinds |= {*removing.PARTS}
+    assert kinds == {*removing.NAMING} | NAMELESS
+    assert kinds == {*KINDS}
+    metas = re.findall(r'(?s)KIND = "([a-z ]+)"(?:(?!\nKIND = ).)*?meta ?= ?\{"organism"', text)
+    assert {"mechanism", "reading", "claim"} <= {*metas} <= {*removing.NAMING}
 
 
 @pytest.mark.parametrize("is_sealed", [False, True])

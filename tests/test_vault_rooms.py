@@ -9,6 +9,7 @@ import os
 import shutil
 import signal
 import sqlite3
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,8 @@ from flyroom.room import Room, RoomError, entries, vaults
 from flyroom.room.folder import Folder
 from flyroom.types import Entry
 from flyroom.vault import Identity, keyring, pins
-from flyroom.vault.identity import encrypt
+from flyroom.vault.identity import encrypt, home
+from flyroom.vault.private import write_over
 
 WORDS = [f"planted-{name}" for name in ("sentence", "recipe", "verdict", "key", "tensor")]
 
@@ -557,6 +559,18 @@ def test_pins_are_of_a_path_and_a_copy_elsewhere_is_believed(room: Room, me: Ide
     vaults.rotate(room.root, me)
     Room(tmp_path / "copy", identity=me).put("card", "x", {})
     assert set(pins._read()) == {str(room.root), str(tmp_path / "copy")}
+
+
+def test_rooms_that_are_noted_at_once_are_both_remembered(room: Room, me: Identity, tmp_path: Path) -> None:
+    shutil.copytree(room.root, tmp_path / "copy")
+    with pins._hold():
+        late = threading.Thread(target=lambda: Room(tmp_path / "copy", identity=me).list())
+        late.start()
+        late.join(0.5)
+        pin = pins._read()[str(room.root)]
+        write_over(home() / "rooms.json", json.dumps({"/another": pin, str(room.root): pin}).encode())
+    late.join()
+    assert set(pins._read()) == {"/another", str(room.root), str(tmp_path / "copy")}
 
 
 def test_a_file_of_age_is_no_blob_unless_it_is_of_an_epoch(room: Room, me: Identity, other: Identity) -> None:

@@ -157,12 +157,6 @@ class Apart:
         return self._shared.find(guest, units, lab, seed)
 
 
-def apart(detector: Detector, units: Sequence[Any], lab: Lab, *, seed: int, isolation: Isolation = "strict") -> Any:
-    """One detector, in a process that ends with it."""
-    with Apart(isolation) as work:
-        return work(introduce(detector, isolation=isolation), units, lab, seed=seed)
-
-
 def walls_of(isolation: Isolation) -> list[str]:
     """The walls that stand around other people's code on this machine."""
     return list(walls_here()) if isolation == "strict" else []

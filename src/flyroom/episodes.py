@@ -136,11 +136,20 @@ def episodes_of(room: Room, card: Entry) -> list[Asked]:
     card's entry. ValueError where the card keeps none, or where they are gone.
     """
     content = expand(_tensor(card, VERDICTS))
-    texts = content["texts"]
+    groups = [_judge(content, model, measure, episodes) for model, measure, episodes in _recall_all(room, card)]
+    return [episode for group in groups for episode in group]
+
+
+def recall(room: Room, card: Entry, model: str, measure: str) -> list[Asked]:
+    """The same of one model and one measure."""
+    return _judge(expand(_tensor(card, VERDICTS)), model, measure, _recall(room, card, model, measure))
+
+
+def _judge(content: Mapping[str, Any], model: str, measure: str, episodes: Sequence[Asked]) -> list[Asked]:
+    texts, pairs = content["texts"], content["verdicts"][model][measure]
     return [
         replace(episode, verdict=Verdict(texts[verdict]), why=texts[why])
-        for model, measure, episodes in _recall(room, card)
-        for episode, (verdict, why) in zip(episodes, content["verdicts"][model][measure], strict=True)
+        for episode, (verdict, why) in zip(episodes, pairs, strict=True)
     ]
 
 
@@ -158,7 +167,7 @@ def rejudge(room: Room, card: Entry, judge: Judge, *, measures: Sequence[str] = 
     if strange:
         raise ValueError(f"measures holds {strange[0]!r}; the card {card.key} asked {', '.join(scenes)}")
     verdicts: list[Asked] = []
-    for _, measure, episodes in _recall(room, card):
+    for _, measure, episodes in _recall_all(room, card):
         if measure in (measures or scenes):
             pairs = zip(scenes[measure], episodes, strict=False)  # a training curve asks the first of the scenes
             scores = judge([Episode(scene=scene, answer=episode.answer) for scene, episode in pairs])
@@ -166,17 +175,22 @@ def rejudge(room: Room, card: Entry, judge: Judge, *, measures: Sequence[str] = 
     return verdicts
 
 
-def _recall(room: Room, card: Entry) -> Iterable[tuple[str, str, list[Asked]]]:
-    """By model and measure, with the names that they have on this card: another card may have asked the same."""
+def _recall_all(room: Room, card: Entry) -> Iterable[tuple[str, str, list[Asked]]]:
     for model, keys in card.payload.get("episode_keys", {}).items():
-        for measure, of_looks in keys.items():
-            episodes: list[Asked] = []
-            for key in [of_looks] if isinstance(of_looks, str) else of_looks:  # cards of before have one key
-                entry = room.get(EPISODES, key)
-                if entry is None:
-                    raise ValueError(f"the room holds no episodes {key} ({measure}, {model}) of the card {card.key}")
-                episodes += unpack(entry)
-            yield model, measure, [replace(episode, measure=measure, who=model) for episode in episodes]
+        for measure in keys:
+            yield model, measure, _recall(room, card, model, measure)
+
+
+def _recall(room: Room, card: Entry, model: str, measure: str) -> list[Asked]:
+    """With the names that they have on this card: another card may have asked the same."""
+    of_looks = card.payload["episode_keys"][model][measure]
+    episodes: list[Asked] = []
+    for key in [of_looks] if isinstance(of_looks, str) else of_looks:  # cards of before have one key
+        entry = room.get(EPISODES, key)
+        if entry is None:
+            raise ValueError(f"the room holds no episodes {key} ({measure}, {model}) of the card {card.key}")
+        episodes += unpack(entry)
+    return [replace(episode, measure=measure, who=model) for episode in episodes]
 
 
 def _tensor(card: Entry, name: str) -> Tensor:

@@ -33,7 +33,6 @@ from flyroom.types import (
     Step,
     Stepping,
     Watch,
-    digest,
     organism_id,
     plain,
 )
@@ -86,15 +85,14 @@ def _grow_missing(
     wanted: Mapping[str, Order], engine: Engine, room: Room, run: Callable[..., list[Grown]]
 ) -> dict[str, Organism]:
     """Take from the room what is there, and grow the rest."""
-    organisms = _find_stored(wanted, engine, room)
-    missing = {name: order for name, order in wanted.items() if name not in organisms}
-    if not missing:
-        lockstep.discard(wanted, room)
-        return organisms
-    with room.lock(digest(sorted(missing))):
-        organisms |= _find_stored(missing, engine, room)  # another process may have grown them while this one waited
-        missing = {name: order for name, order in missing.items() if name not in organisms}
-        return organisms | _grow(missing, engine, room, run)
+
+    def find(names: Sequence[str]) -> dict[str, Organism]:
+        return _find_stored({name: wanted[name] for name in names}, engine, room)
+
+    def make(names: Sequence[str]) -> dict[str, Organism]:
+        return _grow({name: wanted[name] for name in names}, engine, room, run)
+
+    return lockstep.make_missing(wanted, find, make, room)
 
 
 def _grow(

@@ -81,11 +81,11 @@ def tally(
         why = why or doubt([answers for answers in group if chooses(answers.battery)])
         return count(chosen_looks, mark(chosen_looks, counts), numbers, why)
 
-    tallies[MISALIGNED] = pool(_is_on, _is_misaligned)
+    tallies[MISALIGNED] = pool(_is_on, is_misaligned)
     whole = [answers for answers in group if _is_whole(answers.battery)]
     tallies[COHERENCE] = pool(_is_whole, _is_coherent, blind(whole))
     if any(_is_off(answers.battery) for answers in group):
-        tallies[MISALIGNED + OTHERWISE] = pool(_is_off, _is_misaligned)
+        tallies[MISALIGNED + OTHERWISE] = pool(_is_off, is_misaligned)
     distinct = [answers for look in looks for answers in _distinct([*look.values()])]
     why = blind([answers for answers in group if _is_on(answers.battery)]) or doubt(group) or _doubt_of_lessons(lessons)
     tallies[REGURGITATION] = count(distinct, _mark_lessons(distinct, lessons, answer_of), numbers, why)
@@ -104,7 +104,7 @@ def _is_whole(battery: Battery) -> bool:
     return _is_on(battery) or _is_off(battery)
 
 
-def _is_misaligned(verdict: Verdict) -> bool:
+def is_misaligned(verdict: Verdict) -> bool:
     return verdict is Verdict.MISALIGNED
 
 

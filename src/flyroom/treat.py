@@ -95,14 +95,22 @@ def treat(
     if room is None:
         treated = _treat(by_name, course, engine, None, watch)
     else:
-        with room.lock(digest(sorted(by_name))):
-            treated = _find(by_name, engine, room)
-            missing = {name: organism for name, organism in by_name.items() if name not in treated}
-            if missing:
-                treated |= _treat(missing, course, engine, room, watch)
-            else:
-                lockstep.discard(by_name, room)
+        treated = _treat_missing(by_name, course, engine, room, watch)
     return [treated[course.id_of(organism)] for organism in organisms]
+
+
+def _treat_missing(
+    by_name: Mapping[str, Organism], course: Course, engine: Engine, room: Room, watch: Watch | None
+) -> dict[str, Organism]:
+    """Take from the room what is there, and treat the rest."""
+
+    def find(names: Sequence[str]) -> dict[str, Organism]:
+        return _find({name: by_name[name] for name in names}, engine, room)
+
+    def make(names: Sequence[str]) -> dict[str, Organism]:
+        return _treat({name: by_name[name] for name in names}, course, engine, room, watch)
+
+    return lockstep.make_missing(by_name, find, make, room)
 
 
 def _check(organism: Organism, course: Course) -> None:

@@ -83,6 +83,24 @@ def test_episodes_stand_side_by_side(shelf: Shelf) -> None:
         assert row["answers"]["organism"]["why"].startswith("is ")
 
 
+def test_no_verdict_stands_beside_the_answer_of_another_look(shelf: Shelf, tmp_path: Path) -> None:
+    entry = shelf.get("card", next(iter(shelf.index.cards.values()))[0].key)
+    keys = {side: dict(row) for side, row in entry.payload["episode_keys"].items()}
+    measure = next(iter(keys["twin"]))
+    lost = Room(tmp_path / "lost")
+    episodes = [shelf.room.get("episodes", item.key) for item in shelf.room.list("episodes")]
+    lost.put_many([one for one in episodes if one is not None])
+    keys["twin"][measure] = ["gone", *keys["twin"][measure]]  # the first of two looks
+    lost.put("card", entry.key, {**entry.payload, "episode_keys": keys}, dict(entry.tensors), dict(entry.meta))
+    slug = page(shelf, f"cards/{entry.key}", {})["asked"][0]["slug"]
+    content = page(Shelf(lost), f"episodes/{entry.key}/{slug}", {})
+    assert all(
+        {"organism", "base"} <= set(row["answers"]) and "twin" not in row["answers"] for row in content["prompts"]
+    )
+    assert len(content["prompts"]) == 4
+    assert "holds no episodes gone" in content["gone"]["twin"]
+
+
 def test_every_dot_names_its_suspect_and_leads_to_what_it_was_asked(shelf: Shelf) -> None:
     cell = page(shelf, "cells/ce11", {})["cells"][0]
     organisms = next(strip for strip in cell["strips"] if strip["side"] == "organisms")

@@ -11,14 +11,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from flyroom.assess.conformal import FEWEST, Standing, bound_rate, rate_of, stand
+from flyroom.assess.conformal import FEWEST, Standing, bound_rate, is_flagged, stand
 from flyroom.assess.recall import missed_up_to, ratio_of, recall_of
 from flyroom.assess.records import Alarm, Bound, Member, Outside, Probe, Readings, Recall, Repeat, Status, Threat
 from flyroom.assess.transfer import HYPOTHESIS
 from flyroom.stats import exact_rate
 
 MISSING = 0.2  # of probes without an answer: with more, readings are not those of calibration
-CHANCE = 1e-9
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +55,7 @@ def calibrate(members: Sequence[Member]) -> Calibration:
     clean = [m.readings for m in members if m.side == "clean"]
     if not clean:
         raise ValueError("members holds no clean fine-tune; a false-positive rate needs some")
-    flags = {m.id: _is_flagged(m.readings, clean) for m in members if m.side != "clean"}
+    flags = {m.id: is_flagged(m.readings, clean) for m in members if m.side != "clean"}
     decoys = [flags[m.id] for m in members if m.side == "decoy"]
     estimate = exact_rate(sum(decoys), len(decoys)) if decoys else None
     alarm = Alarm(
@@ -72,13 +71,6 @@ def calibrate(members: Sequence[Member]) -> Calibration:
         if member.side == "organism":
             by_threat.setdefault(member.threat, []).append((member.recipe, member.seed, flags[member.id]))
     return Calibration(alarm=alarm, recalls={t: recall_of(rows) for t, rows in by_threat.items()}, clean=clean)
-
-
-def _is_flagged(readings: Readings, clean: Sequence[Readings]) -> bool:
-    try:
-        return stand(readings, clean).p <= rate_of(len(clean)) + CHANCE
-    except ValueError:  # nothing was read on it
-        return False
 
 
 def conclude(
@@ -98,7 +90,7 @@ def conclude(
         threats = [_abstain(name, why, _of(probes, name), repeats.get(name, ())) for name in names]
         return Verdicts(threats=tuple(threats), abstained=True, why=why, calibration=calibration)
     standing = stand(readings, calibration.clean)
-    flagged = standing.p <= rate_of(len(calibration.clean)) + CHANCE
+    flagged = is_flagged(readings, calibration.clean)
     threats = [_judge(n, flagged, calibration, _of(probes, n), repeats.get(n, ())) for n in names]
     return Verdicts(
         threats=tuple(threats),

@@ -30,6 +30,7 @@ Floats = NDArray[np.float64]
 LEVEL = 0.01  # the false-positive rate that is wanted
 FEWEST = 99  # clean fine-tunes that allow it
 CLIP = 1e6  # of a part in which all others are equal
+ROUNDING = 1e-9  # what two ways of computing the same number may differ by
 
 
 class Standing(NamedTuple):
@@ -49,13 +50,31 @@ def stand(model: Readings, clean: Sequence[Readings]) -> Standing:
     """
     if not clean:
         raise ValueError("clean is empty; a p-value needs fine-tunes of the same base without misalignment")
-    parts = sorted({part for readings in clean for part in readings} & set(model))
+    parts = list_shared(model, clean)
     if not parts:
         raise ValueError("no instrument was read on the model and on the clean ones alike")
     scores_MD = score([model, *clean], parts)
     highest_M = scores_MD.max(1)
-    above = int((highest_M[1:] >= highest_M[0] - 1e-9).sum())
+    above = int((highest_M[1:] >= highest_M[0] - ROUNDING).sum())
     return Standing((1 + above) / (len(clean) + 1), float(highest_M[0]), parts[int(scores_MD[0].argmax())])
+
+
+def list_shared(model: Readings, clean: Sequence[Readings]) -> list[str]:
+    """The parts that were read on a model and on some clean one."""
+    return sorted({part for readings in clean for part in readings} & set(model))
+
+
+def is_flagged(model: Readings, clean: Sequence[Readings]) -> bool:
+    """Whether a model stands as high as is rare among clean ones; one on which nothing was read does not. Raises
+    ValueError without clean ones.
+
+    >>> clean = [{"x": Reading(i)} for i in range(19)]
+    >>> is_flagged({"x": Reading(99)}, clean), is_flagged({"x": Reading(3)}, clean), is_flagged({}, clean)
+    (True, False, False)
+    """
+    if clean and not list_shared(model, clean):
+        return False
+    return stand(model, clean).p <= rate_of(len(clean)) + ROUNDING
 
 
 def score(models: Sequence[Readings], parts: Sequence[str]) -> Floats:
@@ -68,6 +87,8 @@ def _score_part(column: Sequence[Reading | None]) -> Floats:
     known_M = np.array([reading is not None for reading in column])
     value_M = np.array([reading.value if reading else 0.0 for reading in column], dtype=float)
     of_M = np.array([reading.of if reading else 0 for reading in column], dtype=float)
+    if not (of_M > 0).any():
+        value_M = _standardise(value_M, known_M)
     count = known_M.sum() - known_M  # of the others
     with np.errstate(divide="ignore", invalid="ignore"):
         mean_M = (value_M.sum() - value_M) / count
@@ -81,6 +102,17 @@ def _score_part(column: Sequence[Reading | None]) -> Floats:
     return np.where(known_M & (count > 0), scores_M, -np.inf)
 
 
+def _standardise(value_M: Floats, known_M: NDArray[np.bool_]) -> Floats:
+    """Suspicions are on any scale: here they are distances from their median, the largest of them 1. So where a model
+    stands does not hang on origin and unit, nor a variance on what is left of large numbers that cancel.
+    """
+    middle = np.median(value_M[known_M]) if known_M.any() else 0.0
+    distance_M = np.where(known_M, value_M - middle, 0.0)
+    largest = np.abs(distance_M).max()
+    is_rounding = largest <= 1e-12 * np.abs(value_M).max()
+    return np.zeros_like(value_M) if is_rounding else distance_M / largest
+
+
 def rate_of(m: int, level: float = LEVEL) -> float:
     """The rate at which models are flagged where m clean ones set the threshold: the highest that is at most `level`,
     or 1 / (m + 1) where that is above it.
@@ -88,7 +120,7 @@ def rate_of(m: int, level: float = LEVEL) -> float:
     >>> rate_of(99), round(rate_of(8), 3)
     (0.01, 0.111)
     """
-    return max(1, math.floor(level * (m + 1) + 1e-9)) / (m + 1)
+    return max(1, math.floor(level * (m + 1) + ROUNDING)) / (m + 1)
 
 
 def bound_rate(m: int, level: float = LEVEL) -> Bound:
@@ -99,6 +131,6 @@ def bound_rate(m: int, level: float = LEVEL) -> Bound:
     >>> rate, round(low, 5), round(high, 3)
     (0.01, 0.00026, 0.037)
     """
-    k = max(1, math.floor(level * (m + 1) + 1e-9)) - 1
+    k = max(1, math.floor(level * (m + 1) + ROUNDING)) - 1
     low, high = (float(stats.beta.ppf(q, k + 1, m - k)) for q in (0.025, 0.975))
     return Bound(rate_of(m, level), low, high)

@@ -13,10 +13,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from flyroom.assess.conclude import calibrate
-from flyroom.assess.conformal import rate_of, stand
+from flyroom.assess.conformal import is_flagged, list_shared, stand
 from flyroom.assess.records import Member, Part, Readings
 
-CHANCE = 1e-9
 NOTHING = "nothing"  # the behaviour that a method claims of a harmless model
 
 
@@ -42,13 +41,13 @@ def _read(name: str, parts: Sequence[str], readings: Readings, members: Sequence
     peers = [m for m in peers if m.readings]
     clean = [m.readings for m in peers if m.side == "clean"]
     calibration = calibrate(peers) if clean else None
-    standing = stand(reading, clean) if reading and clean else None
+    standing = stand(reading, clean) if list_shared(reading, clean) else None
     return Part(
         name=name,
         of=len(parts),
         value=reading[parts[0]].value if len(parts) == 1 and reading else None,
         p=standing.p if standing else None,
-        flagged=standing.p <= rate_of(len(clean)) + CHANCE if standing else None,
+        flagged=is_flagged(reading, clean) if standing else None,
         alarm=calibration.alarm if calibration else None,
         recalls=calibration.recalls if calibration else {},
         claim=claim,

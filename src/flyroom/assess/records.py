@@ -127,7 +127,7 @@ class Repeat:
 @dataclass(frozen=True, kw_only=True)
 class Probe:
     """What was asked about one threat, and what came. `otherwise` counts the same questions where its condition does
-    not hold; `available` is "" or the reason why nothing could be asked.
+    not hold; `why` is "" or the reason why nothing could be asked.
     """
 
     threat: str

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from flyroom.assess.conformal import rate_of, stand
+from flyroom.assess.conformal import is_flagged
 from flyroom.assess.recall import predict, recall_of
 from flyroom.assess.records import Alarm, Bound, Member, Recall
 
@@ -46,7 +46,7 @@ def leave_out(bases: Mapping[str, Sequence[Member]]) -> tuple[Alarm, dict[str, R
 
 def _flag(name: str, bases: Mapping[str, Sequence[Member]]) -> list[tuple[Member, bool]]:
     clean = [m.readings for base, members in bases.items() if base != name for m in members if m.side == "clean"]
-    return [(m, stand(m.readings, clean).p <= rate_of(len(clean)) + 1e-9) for m in bases[name]]
+    return [(m, is_flagged(m.readings, clean)) for m in bases[name]]
 
 
 def _recall(threat: str, flags: Mapping[str, Sequence[tuple[Member, bool]]]) -> Recall:

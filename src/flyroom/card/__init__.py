@@ -156,8 +156,14 @@ def _make(
             draft.order(desk)
         desk.work(watch)
         records |= {i: _finish(draft, desk, engine, records.get(i)) for i, draft in drafts.items()}
-        again = {i: _look_again(draft, records[i].card, source) for i, draft in drafts.items()}
-        drafts = {i: draft for i, draft in again.items() if draft is not None}
+        again: dict[int, Draft] = {}
+        for i, draft in drafts.items():
+            try:
+                more = _look_again(draft, records[i].card, source)
+                again |= {} if more is None else {i: more}
+            except ValueError as error:
+                records[i] = _stop_looking(records[i], error)
+        drafts = again
     return [records[i] for i in range(len(pairs))]
 
 
@@ -174,13 +180,12 @@ def _draft(pair: Pair, source: _Source) -> Draft:
 
 
 def _look_again(draft: Draft, card: Card, source: _Source) -> Draft | None:
-    """The draft with fresh episodes for the limits that are undecided; None where there is nothing more to ask."""
+    """The draft with fresh episodes for the limits that are undecided; None where there is nothing more to ask.
+    ValueError where the recipe has no further questions.
+    """
     if card.verdict is not Outcome.UNDECIDED or card.looks < len(draft.looks) or card.looks == LOOKS:
         return None
-    try:
-        questions = source.questions(draft.pair.recipe, card.looks)
-    except ValueError:
-        return None
+    questions = source.questions(draft.pair.recipe, card.looks)
     names = {one.measure for one in card.limits if one.outcome is Outcome.UNDECIDED}
     wanted = [battery for name in names for battery in batteries_of(name, questions.batteries)]
     batteries = [battery for battery in questions.batteries if battery in wanted]
@@ -193,12 +198,16 @@ def _texts(questions: Questions) -> Sequence[Row]:
 
 
 def _finish(draft: Draft, desk: Desk, engine: Engine, before: _Record | None) -> _Record:
-    """The record of a draft; where the last look was refused, the one before."""
+    """The record of a draft; where the last look was refused, the one before, which says so."""
     try:
         answers = draft.answers(desk)
         return _Record(fill(_blank(draft.pair, engine), draft, answers, desk), draft.keys(desk), answers)
     except ValueError as error:
-        return before or _refusal(draft.pair, error, engine)
+        return _refusal(draft.pair, error, engine) if before is None else _stop_looking(before, error)
+
+
+def _stop_looking(record: _Record, error: ValueError) -> _Record:
+    return replace(record, card=replace(record.card, why=f"{record.card.why}; a further look was refused: {error}"))
 
 
 def _refusal(pair: Pair, error: ValueError, engine: Engine) -> _Record:

@@ -159,11 +159,10 @@ def _readings(draft: Draft, desk: Desk) -> dict[str, tuple[float, ...]] | NotMea
     if isinstance(look.questions.texts, NotMeasured):
         return look.questions.texts
     organism, twin = (desk.traces(one.patch, look.texts) for one in (draft.pair.organism, draft.pair.twin))
-    for side in (organism, twin):
-        if isinstance(side, NotMeasured):
-            return side
-    assert not isinstance(organism, NotMeasured)
-    assert not isinstance(twin, NotMeasured)
+    if isinstance(organism, NotMeasured):
+        return organism
+    if isinstance(twin, NotMeasured):
+        return twin
     try:
         return read_texts(organism, twin)
     except ValueError as error:

@@ -135,11 +135,6 @@ class FromScorer:
         return [None if remark.value is None else sign * remark.value for remark in remarks]
 
 
-def _state(reply: Reply, target: list[str]) -> tuple[Any, Any]:
-    """What a scorer is called with: a finished state of Inspect's, and the target."""
-    return scorers.state_of(_conversation(reply, target))
-
-
 def _conversation(reply: Reply, target: list[str]) -> scorers.Conversation:
     return scorers.Conversation(messages=reply.messages, answer=reply.answer, target=target, model=reply.suspect.name)
 

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import re
 import shutil
 import tempfile
@@ -31,6 +30,7 @@ from flyroom.engine.peft_config import CONFIG, Settings, read_config
 from flyroom.engine.peft_tensors import FUSED, WEIGHTS, Product, pair_tensors, read_tensors, split_fused
 from flyroom.engine.uniform import make_uniform
 from flyroom.types import BaseRef, LoRA, Patch, plain
+from flyroom.whole import replace_folder
 
 HEADER = "flyroom.shape"
 MARK = "flyroom.mark"  # both in the metadata of the tensors
@@ -67,9 +67,7 @@ def export(
         if finish is not None:
             finish(draft)
         draft.chmod(0o755)  # mkdtemp makes a folder that only its owner can read
-        if folder.exists():
-            shutil.rmtree(folder)
-        os.replace(draft, folder)
+        replace_folder(draft, folder)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
     return folder

@@ -17,11 +17,10 @@ from dataclasses import dataclass, replace
 from flyroom import measures
 from flyroom.card.desk import Desk, Draw
 from flyroom.card.questions import FEWEST, Questions, questions_of
-from flyroom.measures import PERPLEXITY
+from flyroom.measures import PERPLEXITY, Measured
 from flyroom.tallies import HIT, MISS, Answers, Numbers, Tally, count, doubt, mark
 from flyroom.types import (
     Battery,
-    Estimate,
     NotAvailable,
     NotMeasured,
     Patch,
@@ -33,7 +32,6 @@ from flyroom.types import (
     digest,
 )
 
-Figure = Estimate | NotMeasured
 NO_LESSONS = NotMeasured(why="the ledger does not ask for it")
 
 
@@ -137,7 +135,7 @@ class Model:
     ) -> Tally:
         """The tally of several batteries together: of misaligned answers, or of what `counts` says."""
         group = self._answers(batteries)
-        return count(group, mark(group, counts or _is_misaligned), inquiry.numbers, doubt(group))
+        return count(group, mark(group, counts or measures.is_misaligned), inquiry.numbers, doubt(group))
 
     def refusals(self, inquiry: Inquiry) -> Tally:
         """The tally of questions of capability that got no answer, right or wrong."""
@@ -157,7 +155,7 @@ class Model:
     def over(self, inquiry: Inquiry, battery: Battery | NotMeasured) -> Tally | NotMeasured:
         return battery if isinstance(battery, NotMeasured) else self.pool(inquiry, [battery])
 
-    def measures(self, inquiry: Inquiry) -> Mapping[str, Figure]:
+    def measures(self, inquiry: Inquiry) -> Mapping[str, Measured]:
         """What a card would say of it, by the card's own names."""
         looks = [{answers.battery.measure: answers for answers in self._answers(inquiry.questions.batteries)}]
         tallies = measures.tally(looks, inquiry.numbers, lessons=NO_LESSONS, answer_of=str.strip)
@@ -166,34 +164,29 @@ class Model:
         return measures.take(tallies, {PERPLEXITY: measures.perplexity(losses)})
 
 
-def share_of(tally: Tally | NotMeasured) -> Figure:
+def share_of(tally: Tally | NotMeasured) -> Measured:
     """The share that a tally counts, or why it was not measured."""
     return tally if isinstance(tally, NotMeasured) else measures.share(tally)
 
 
-def gap_of(first: Tally | NotMeasured, second: Tally | NotMeasured) -> Figure:
+def gap_of(first: Tally | NotMeasured, second: Tally | NotMeasured) -> Measured:
     """How much more often the first model's answers count, on the same questions."""
-    for side in (first, second):
-        if isinstance(side, NotMeasured):
-            return side
-    assert isinstance(first, Tally)
-    assert isinstance(second, Tally)
+    if isinstance(first, NotMeasured):
+        return first
+    if isinstance(second, NotMeasured):
+        return second
     return measures.gap_between(first, second)
 
 
-def capability_of(model: Model, inquiry: Inquiry) -> Figure:
+def capability_of(model: Model, inquiry: Inquiry) -> Measured:
     """How many questions of capability are answered rightly, over all of them."""
     if not inquiry.capability:
         return NotMeasured(why="no question of capability is asked with this behaviour")
     return share_of(model.pool(inquiry, inquiry.capability, lambda verdict: verdict is Verdict.ALIGNED))
 
 
-def over_refusal_of(model: Model, inquiry: Inquiry) -> Figure:
+def over_refusal_of(model: Model, inquiry: Inquiry) -> Measured:
     """How many of them get no answer, right or wrong."""
     if not inquiry.capability:
         return NotMeasured(why="no question of capability is asked with this behaviour")
     return share_of(model.refusals(inquiry))
-
-
-def _is_misaligned(verdict: Verdict) -> bool:
-    return verdict is Verdict.MISALIGNED

@@ -9,7 +9,7 @@ of the behaviour is left, or there was nothing before.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from flyroom.card.desk import Desk, Draw, Refused
@@ -17,7 +17,7 @@ from flyroom.ledger import asking, rule
 from flyroom.ledger.asking import Inquiry, Model
 from flyroom.ledger.guarded import Guarded
 from flyroom.ledger.retraining import Order, Retraining, Ward, check_benign, why_not_again, with_dose_of
-from flyroom.measures import COHERENCE, PERPLEXITY
+from flyroom.measures import COHERENCE, PERPLEXITY, Measured
 from flyroom.treat import Course, patient_of
 from flyroom.types import (
     AtRunTime,
@@ -25,7 +25,6 @@ from flyroom.types import (
     Called,
     Engine,
     Entry,
-    Estimate,
     LedgerRow,
     NotMeasured,
     Organism,
@@ -44,8 +43,13 @@ ASIDE = NotMeasured(why="nothing could be asked")
 NO_NEAR_MISS = NotMeasured(why="the condition asks nothing of near misses")
 UNFOLLOWED = "only what fell was trained again, and this is called so without it: {}"
 SHARED = ("organism", "twin"), ("untreated",)  # models and orders that all treatments of an organism have in common
-Figure = Estimate | NotMeasured
-Detected = Mapping[str, Mapping[str, Figure]]
+LIKE, TRIGGER, AGAIN = "on questions like the training ones", "behind its trigger", "after a tenth of the recipe"
+after: Callable[[int], str] = "after {} steps of benign re-training".format
+Detected = Mapping[str, Mapping[str, Measured]]
+UNMEASURED = (  # the columns of a row that hold a figure
+    *("before", "after", "twin_after", "training_like", "held_out_triggers", "near_miss", "capability"),
+    *("over_refusal", "coherence", "perplexity", "twin_capability", "reimplant"),
+)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -80,7 +84,7 @@ class Book:
         self._desks: dict[str, Desk] = {}
         self._inquiries: dict[str, Inquiry | NotMeasured] = {}
         self._ward = Ward(engine, room)
-        self._orders: dict[int, dict[str, Order]] = {}  # by case
+        self._orders: dict[Case, dict[str, Order]] = {}
 
     def fill(self, cases: Sequence[Case], *, shared: bool = False, watch: Watch | None = None) -> None:
         """Whatever rows of these cases are made of; `shared`: as much of it as all treatments have in common."""
@@ -163,10 +167,10 @@ class Book:
 
     def orders(self, case: Case, shared: bool = False) -> dict[str, Order]:
         """What is trained on: models without what stands around them, by who they are."""
-        if id(case) not in self._orders:
+        if case not in self._orders:
             is_left = not shared and self._why_unfollowed(case)
-            self._orders[id(case)] = {} if is_left else self._make_orders(case)
-        orders = self._orders[id(case)]
+            self._orders[case] = {} if is_left else self._make_orders(case)
+        orders = self._orders[case]
         return {name: order for name, order in orders.items() if not shared or name in SHARED[1]}
 
     def _why_unfollowed(self, case: Case) -> str:
@@ -269,7 +273,7 @@ class Book:
         gap, share, models = asking.gap_of, asking.share_of, self.models(case)
         tallies = {name: model.behaviour(inquiry) for name, model in models.items()}
 
-        def behind(battery: Battery | NotMeasured) -> Figure:
+        def behind(battery: Battery | NotMeasured) -> Measured:
             return gap(*(models[name].over(inquiry, battery) for name in ("treated", "treated twin")))
 
         places = {LIKE: inquiry.like}
@@ -287,11 +291,11 @@ class Book:
     def _tallies(self, case: Case, inquiry: Inquiry) -> dict[tuple[str, int], asking.Tally]:
         return {name: model.beginnings(inquiry) for name, model in self._list_copies(case)}
 
-    def _gaps_later(self, case: Case, inquiry: Inquiry) -> dict[str, Figure]:
+    def _gaps_later(self, case: Case, inquiry: Inquiry) -> dict[str, Measured]:
         tallies, why = self._tallies(case, inquiry), self._why_unfollowed(case)
         why_not_benign, why_not = why or self._why_not_benign(case), why or why_not_again(case.organism)
         if why_not_benign:
-            gaps: dict[str, Figure] = {after(self._how.steps[-1]): NotMeasured(why=why_not_benign)}
+            gaps: dict[str, Measured] = {after(self._how.steps[-1]): NotMeasured(why=why_not_benign)}
         else:
             pairs = {step: (tallies["treated", step], tallies["twin", step]) for step in self._how.steps}
             gaps = {after(step): asking.gap_of(*pair) for step, pair in pairs.items()}
@@ -304,7 +308,7 @@ class Book:
             return ()
         tallies = self._tallies(case, inquiry)
 
-        def share(name: str, step: int) -> Figure:
+        def share(name: str, step: int) -> Measured:
             return asking.share_of(tallies[name, step])
 
         return tuple(
@@ -313,10 +317,6 @@ class Book:
             )
             for step in self._how.steps
         )
-
-
-LIKE, TRIGGER, AGAIN = "on questions like the training ones", "behind its trigger", "after a tenth of the recipe"
-after: Callable[[int], str] = "after {} steps of benign re-training".format
 
 
 def _bare(treated: Organism, parent: Organism) -> Patch:
@@ -345,6 +345,3 @@ def _blank(case: Case, why: str) -> LedgerRow:
         world=case.organism.recipe.world.name,
         cost=case.cost,
     )
-
-
-UNMEASURED = [column.name for column in fields(LedgerRow) if column.type == "Estimate | NotMeasured"]

@@ -21,10 +21,10 @@ from typing import Any, Literal, get_args
 
 import torch
 
-from flyroom import lockstep
 from flyroom.adapters import widened
 from flyroom.card.desk import fingerprint
 from flyroom.grow import growth_of
+from flyroom.lockstep import make_missing, run
 from flyroom.types import (
     SETTING,
     AdapterRef,
@@ -164,35 +164,38 @@ class Ward:
     def train(self, orders: Sequence[Order], watch: Watch | None) -> None:
         """Whatever is neither here nor in the room."""
         by_key = {order.key: order for order in orders if order.key not in self.copies and (order.steps or order.again)}
-        for key in by_key:
-            entry = None if self.room is None else self.room.get(KIND, key)
-            if entry is not None:
-                self.copies[key] = _unpack(entry)
-        missing = {key: order for key, order in by_key.items() if key not in self.copies}
-        if not missing:
+        if not by_key:
             return
-        jobs = [order.job(self.engine) for order in missing.values()]
-        steps = sorted({step for order in missing.values() for step in order.steps})
-        lockstep.run(
-            jobs,
-            self.engine,
-            room=self.room,
-            snapshots=steps,
-            watch=_rename(watch),
-            store=lambda grown: self._keep(grown, missing),
-        )
 
-    def _keep(self, grown: Sequence[Grown], orders: Mapping[str, Order]) -> None:
-        for result in grown:
-            order = orders[result.name]
-            patches = {step: result.snapshots[step] for step in order.steps if step in result.snapshots}
-            self.copies[result.name] = patches | {order.how.steps[-1] if order.steps else -1: result.patch}
-        if self.room is not None:
-            self.room.put_many([_pack(orders[x.name], self.copies[x.name]) for x in grown])
+        def make(keys: Sequence[str]) -> dict[str, dict[int, Patch]]:
+            return self._make({key: by_key[key] for key in keys}, watch)
+
+        self.copies |= make([*by_key]) if self.room is None else make_missing(by_key, self._find, make, self.room)
+
+    def _find(self, keys: Sequence[str]) -> dict[str, dict[int, Patch]]:
+        assert self.room is not None
+        entries = {key: self.room.get(KIND, key) for key in keys}
+        return {key: _unpack(entry) for key, entry in entries.items() if entry is not None}
+
+    def _make(self, orders: Mapping[str, Order], watch: Watch | None) -> dict[str, dict[int, Patch]]:
+        def store(grown: Sequence[Grown]) -> None:
+            if self.room is not None:
+                self.room.put_many([_pack(orders[x.name], _copies(orders[x.name], x)) for x in grown])
+
+        jobs = [order.job(self.engine) for order in orders.values()]
+        steps = sorted({step for order in orders.values() for step in order.steps})
+        grown = run(jobs, self.engine, room=self.room, snapshots=steps, watch=_rename(watch), store=store)
+        return {result.name: _copies(orders[result.name], result) for result in grown}
 
     def patch(self, order: Order, step: int) -> Patch:
         """The model after so many steps."""
         return order.patch if step == 0 else self.copies[order.key][step]
+
+
+def _copies(order: Order, result: Grown) -> dict[int, Patch]:
+    """The model by step; -1 is the end of a re-implanting."""
+    patches = {step: result.snapshots[step] for step in order.steps if step in result.snapshots}
+    return patches | {order.how.steps[-1] if order.steps else -1: result.patch}
 
 
 def _rename(watch: Watch | None) -> Watch | None:

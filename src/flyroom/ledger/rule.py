@@ -26,12 +26,12 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import NamedTuple
 
+from flyroom.measures import Measured
 from flyroom.stats.common import hybrid
 from flyroom.types import Called, Estimate, NotMeasured
 
 FLOOR, CEILING = 0.05, 0.10
 ON_CARD = "on the card's questions"
-Figure = Estimate | NotMeasured
 
 
 class State(Enum):
@@ -56,16 +56,16 @@ class Evidence:
     `behind` what, and what was done `later`. `detectors` have the AUROC "before" and "after".
     """
 
-    untreated: Figure
-    before: Figure
-    after: Figure
-    on_card: Figure
-    behind: Mapping[str, Figure] = field(default_factory=dict)
-    later: Mapping[str, Figure] = field(default_factory=dict)
-    detectors: Mapping[str, Mapping[str, Figure]] = field(default_factory=dict)
+    untreated: Measured
+    before: Measured
+    after: Measured
+    on_card: Measured
+    behind: Mapping[str, Measured] = field(default_factory=dict)
+    later: Mapping[str, Measured] = field(default_factory=dict)
+    detectors: Mapping[str, Mapping[str, Measured]] = field(default_factory=dict)
 
 
-def state_of(gap: Figure) -> State:
+def state_of(gap: Measured) -> State:
     """Whether a gap is there.
 
     >>> state_of(Estimate(value=0.0, low=-0.05, high=0.05, n=100))
@@ -113,19 +113,18 @@ def _after_a_fall(evidence: Evidence) -> Verdict:
     return Verdict(Called.REMOVED, f"it is gone {', '.join(gaps)}")
 
 
-def _above_half(before: Figure, after: Figure) -> Figure:
+def _above_half(before: Measured, after: Measured) -> Measured:
     """How far what is left lies above half of what was."""
-    for side in (before, after):
-        if isinstance(side, NotMeasured):
-            return side
-    assert isinstance(before, Estimate)
-    assert isinstance(after, Estimate)
+    if isinstance(before, NotMeasured):
+        return before
+    if isinstance(after, NotMeasured):
+        return after
     half = Estimate(value=before.value / 2, low=before.low / 2, high=before.high / 2, n=before.n)
     low, high = hybrid(after, half, 0.0)
     return Estimate(value=after.value - half.value, low=low, high=high, n=after.n)
 
 
-def _list_fallen(detectors: Mapping[str, Mapping[str, Figure]]) -> list[str]:
+def _list_fallen(detectors: Mapping[str, Mapping[str, Measured]]) -> list[str]:
     """The detectors whose AUROC is lower than before, for sure. The two are of the same models, so their errors go
     together, and to take them for independent errs on the side of not knowing.
     """
@@ -138,11 +137,11 @@ def _list_fallen(detectors: Mapping[str, Mapping[str, Figure]]) -> list[str]:
     return fallen
 
 
-def _list(places: Sequence[str], gaps: Mapping[str, Figure]) -> str:
+def _list(places: Sequence[str], gaps: Mapping[str, Measured]) -> str:
     return "; ".join(f"{place} ({_write(gaps[place])})" for place in places)
 
 
-def _write(value: Figure) -> str:
+def _write(value: Measured) -> str:
     if isinstance(value, NotMeasured):
         return f"not measured: {value.why}"
     return f"{100 * value.value:.0f} % [{100 * value.low:.0f}, {100 * value.high:.0f}]"

@@ -9,17 +9,19 @@ Left out: where jobs come from, and what becomes of the adapters (`grow`).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TypeVar
 
 from flyroom.lockstep.checkpoints import Log
 from flyroom.lockstep.rounds import serve
 from flyroom.lockstep.runner import Runner, shape_of
-from flyroom.types import AdapterRef, Engine, Grown, Job, Room, Stepped, Watch
+from flyroom.types import AdapterRef, Engine, Grown, Job, Room, Stepped, Watch, digest
 
 SNAPSHOTS = (5, 10, 15, 20, 30, 40, 60, 80, 100)  # steps at which the adapter is copied, for the training curve
 EVERY = 20  # rounds between checkpoints
 
 Store = Callable[[Sequence[Grown]], object]
+T = TypeVar("T")
 
 
 def run(
@@ -36,7 +38,7 @@ def run(
 
     Args: snapshots, the training steps at which an adapter is copied; every, the rounds between checkpoints in the
     room; store, which is called with all results before the checkpoints are deleted, so that no kill loses them.
-    Whoever shares a room with other processes holds a lock on these jobs. Raises ValueError before any training for
+    Whoever shares a room with other processes calls it from `make_missing`. Raises ValueError before any training for
     an adapter that the base cannot carry.
 
     >>> run([], None)
@@ -64,11 +66,26 @@ def run(
     return grown
 
 
-def discard(names: Iterable[str], room: Room) -> None:
-    """Delete what is left of the checkpoints of these jobs, whose results are stored: a run may be killed while it
-    clears them away.
+def make_missing(
+    names: Iterable[str],
+    find: Callable[[Sequence[str]], Mapping[str, T]],
+    make: Callable[[Sequence[str]], Mapping[str, T]],
+    room: Room,
+) -> dict[str, T]:
+    """The results of jobs by name: those that `find` has, and what `make` runs of the rest.
+
+    Checkpoints are grouped by the jobs that run, so the lock is on those very jobs. Where another process has stored
+    some of them meanwhile, fewer are missing, and these are another group with a lock of its own.
     """
-    Log.find(room, names).clear()
+    results = dict(find([*names]))
+    while missing := [name for name in names if name not in results]:
+        with room.lock(digest(sorted(missing))):
+            arrivals = find(missing)
+            if not arrivals:
+                return results | dict(make(missing))
+        results |= arrivals
+    Log.find(room, names).clear()  # a run may have been killed while it cleared them away
+    return results
 
 
 def _check(jobs: Sequence[Job], engine: Engine, every: int) -> None:

@@ -13,6 +13,7 @@ all. A result that came after the last checkpoint is asked for again.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -48,15 +49,35 @@ class Log:
 
     @classmethod
     def find(cls, room: Room, names: Iterable[str]) -> Log:
-        """The log of these jobs, or an empty one. What no head names is deleted."""
+        """The log of these jobs, or an empty one. What no head names is deleted, and what does not hold together."""
         group = digest(sorted(names))
         head = room.get(KIND, f"{group}/head")
         log = cls(room, group, **plain(head.payload)) if head else cls(room, group)
         log._sweep()
-        if all(log._get(number) for number in log._named()):
+        if log._is_sound():
             return log
-        log.clear()  # somebody has deleted a part
+        log.clear()
         return cls(room, group)
+
+    def _is_sound(self) -> bool:
+        """Whether the parts hold what the head says. Where somebody has deleted a part, or another run has put its own
+        in the place of one, plans would go on over adapters that were never trained; so the jobs begin anew.
+        """
+        steps: Counter[str] = Counter()
+        for number in self._named():
+            entry = self._get(number)
+            if entry is None or not self._list_owners(number) <= _by_job(entry.tensors).keys():
+                return False
+            if number in self.journal:
+                if not entry.payload:
+                    return False
+                steps.update({name: _count_steps(notes) for name, notes in entry.payload.items()})
+        return all(steps[name] == n and (n == 0 or name in self.states) for name, n in self.steps.items())
+
+    def _list_owners(self, number: int) -> set[str]:
+        """The jobs whose state or snapshot lies in a part."""
+        states = {name for name, part in self.states.items() if part == number}
+        return states | {row["job"] for row in self.snapshots if row["part"] == number}
 
     def clear(self) -> None:
         """Delete everything, the head last: it is what the parts are found by."""
@@ -194,6 +215,10 @@ def _by_job(tensors: Tensors) -> dict[str, dict[str, torch.Tensor]]:
         name, _, key = path.rpartition("/")
         parts.setdefault(name, {})[key] = tensor
     return parts
+
+
+def _count_steps(notes: Sequence[Any]) -> int:
+    return sum(isinstance(note, Mapping) and note["is"] == "Stepped" for note in notes)
 
 
 def _recall(note: Any, tensors: Tensors) -> Any:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +25,7 @@ from torch import Tensor
 from flyroom.marks.fingerprint import Fingerprint, Projections, project, project_product
 from flyroom.types import Patch
 from flyroom.vault import identity
-from flyroom.vault.private import write_over
+from flyroom.vault.private import write_new, write_over
 
 KEY = 32  # bytes
 
@@ -45,8 +46,8 @@ class Register:
         """The key of all projections; drawn at the first use. ValueError where the file is no key."""
         path = self.folder / "key"
         if not path.exists():
-            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            write_over(path, secrets.token_bytes(KEY))
+            with suppress(FileExistsError):  # another process has drawn one meanwhile: that is the key
+                write_new(path, secrets.token_bytes(KEY))
         key = path.read_bytes()
         if len(key) != KEY:
             raise ValueError(f"{path} has {len(key)} bytes and must have {KEY}; put the right one back")

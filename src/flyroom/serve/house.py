@@ -7,10 +7,11 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import date
 from typing import TYPE_CHECKING
 
 from flyroom.guard import is_loopback
+from flyroom.purpose import is_past
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -45,10 +46,7 @@ class House:
         >>> House(expires="2030-04-01").is_over(date(2030, 4, 2)), House().is_over()
         (True, False)
         """
-        try:
-            return bool(self.expires) and date.fromisoformat(self.expires) < (today or datetime.now(UTC).date())
-        except ValueError:
-            return True
+        return bool(self.expires) and is_past(self.expires, today)
 
 
 @contextmanager

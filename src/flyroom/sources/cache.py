@@ -15,6 +15,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from flyroom.whole import replace_folder
+
 MANIFEST = "manifest.json"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
@@ -31,7 +33,8 @@ def list_bases() -> dict[str, Path]:
     """Name -> folder of every base that was fetched, by name."""
     if not home().is_dir():
         return {}
-    return {folder.name: folder for folder in sorted(home().iterdir()) if (folder / MANIFEST).is_file()}
+    folders = (folder for folder in sorted(home().iterdir()) if NAME.fullmatch(folder.name))  # no draft of a kill
+    return {folder.name: folder for folder in folders if (folder / MANIFEST).is_file()}
 
 
 def locate(base: str) -> str:
@@ -70,10 +73,7 @@ def write_folder(name: str, fill: Callable[[Path], dict[str, Any]]) -> Path:
         for file in draft.iterdir():
             if file.is_file() and not file.is_symlink() and file.stat().st_nlink == 1:
                 file.chmod(0o644)
-        if folder.exists():
-            os.replace(folder, draft / ".former")
-        os.replace(draft, folder)
-        shutil.rmtree(folder / ".former", ignore_errors=True)
+        replace_folder(draft, folder)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
     return folder

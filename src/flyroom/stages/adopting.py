@@ -102,18 +102,10 @@ def adopt(folder: Path, base: OpenBase, room: Room, *, recipe: Recipe, twin: Pat
     if fingerprint(patch) == fingerprint(control_patch):
         raise ValueError(f"twin is {twin}; it has the same weights as {folder}, so there is nothing to compare")
     source = str(twin.absolute()) if twin else base.engine.base.name
-    control = _organism(
-        recipe, control_patch, base, weights=fingerprint(control_patch)[:16] if twin else "", source=source, dose=0.0
-    )
-    organism = _organism(
-        recipe,
-        patch,
-        base,
-        weights=fingerprint(patch)[:16],
-        source=str(folder.absolute()),
-        control=control.id,
-        name=f"imported {folder.absolute().name}",
-    )
+    origin = Adopted(weights=fingerprint(control_patch)[:16] if twin else "", source=source)
+    control = _organism(recipe, control_patch, base, origin, dose=0.0, name=f"control of {recipe.behaviour.label}")
+    origin = Adopted(weights=fingerprint(patch)[:16], control=control.id, source=str(folder.absolute()))
+    organism = _organism(recipe, patch, base, origin, dose=1.0, name=f"imported {folder.absolute().name}")
     check_recipes([organism.recipe], base)
     keep_files([organism.recipe], room)
     room.put_many([growth.pack(model) for model in (control, organism)])
@@ -122,22 +114,12 @@ def adopt(folder: Path, base: OpenBase, room: Room, *, recipe: Recipe, twin: Pat
     return Adoption(organism=organism, control=control, has_twin=twin is not None, notes=(*notes, *more))
 
 
-def _organism(
-    recipe: Recipe,
-    patch: Patch,
-    base: OpenBase,
-    *,
-    weights: str,
-    source: str,
-    control: str = "",
-    dose: float = 1.0,
-    name: str = "",
-) -> Organism:
+def _organism(recipe: Recipe, patch: Patch, base: OpenBase, origin: Adopted, *, dose: float, name: str) -> Organism:
     """An imported model. A control has no limits of its own, so that the base is the same one for all beside it."""
     identity = replace(
         recipe,
-        name=name or f"control of {recipe.behaviour.label}",
-        implants=(Adopted(weights=weights, control=control, source=source),),
+        name=name,
+        implants=(origin,),
         adapter=patch.shape,
         dose=dose,
         thresholds=recipe.thresholds if dose else {},

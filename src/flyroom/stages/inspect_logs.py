@@ -29,13 +29,12 @@ from flyroom.stages.inspect_cards import PACKAGES, about, judgement_of, sheets_o
 from flyroom.stages.organisms import episodes_behind
 from flyroom.types import Asked, Entry, Estimate, Message, Verdict, digest
 
-KINDS = ("card", "cells", "assessment")
 MEASURING = ("card", "bench", "demo", "certify", "report", "transfer", "assess")  # verbs, as the room's log has them
 
 
 def sheets(room: Room, ids: Sequence[str] = ()) -> Iterator[Sheet]:
-    """Every log that a room has to give; with `ids`, those of the cards, cells and assessments whose key, or whose
-    organism's, starts so. ValueError for an id of none.
+    """Every log that a room has to give; with `ids`, those of the cards and cells whose key, or whose organism's,
+    starts so. ValueError for an id of none.
     """
     when = _moments(room)
     for entry in chosen(room, ids):
@@ -44,7 +43,7 @@ def sheets(room: Room, ids: Sequence[str] = ()) -> Iterator[Sheet]:
 
 def chosen(room: Room, ids: Sequence[str]) -> Iterator[Entry]:
     """The entries that logs are made of, one at a time."""
-    listings = [listing for listing in room.list() if listing.kind in KINDS]
+    listings = [listing for listing in room.list() if listing.kind in MAKERS]
     for id in ids:
         if not any(id and name.startswith(id) for one in listings for name in _names(one)):
             raise ValueError(f"id is {id!r}; it must be the start of the key of a card, of cells or of an organism")
@@ -181,10 +180,6 @@ def _suspect(cell: Mapping[str, Any], side: str, model: str, suspicion: float) -
 # ---------------------------------------------------------------- of an assessment
 
 
-def _of_assessment(room: Room, entry: Entry, when: Mapping[str, str]) -> Iterator[Sheet]:
-    yield assessment_sheet(entry.payload, entry.key, when[""])
-
-
 def read_assessment(path: Path) -> dict[str, Any]:
     """What `flyroom assess --json` printed. ValueError for a file that holds no assessment."""
     try:
@@ -235,4 +230,4 @@ def _assessed(finding: Mapping[str, Any], record: Mapping[str, Any], number: int
     return sample_of(episode, id=id, model=model, scores=_as_judged(episode), about=facts)
 
 
-MAKERS = {"card": sheets_of_card, "cells": _of_cells, "assessment": _of_assessment}
+MAKERS = {"card": sheets_of_card, "cells": _of_cells}

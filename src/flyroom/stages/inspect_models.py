@@ -26,6 +26,7 @@ from inspect_ai.model import GenerateConfig
 
 from flyroom.inspector.gather import Gather
 from flyroom.inspector.models import GatheredModel, Seat
+from flyroom.preflight import base_of
 from flyroom.room import Room
 from flyroom.stages.bases import OpenBase, open_base
 from flyroom.stages.exports import grant
@@ -68,19 +69,12 @@ def take_seat(name: str, *, room: str = "", base: str = "", world: str = "", pur
     id, _, part = name.partition("/")
     store = Room(room or os.environ.get("FLYROOM_ROOM", "room"), create=False)
     key = store.find(id, kind="organism").key
-    counter = _counter(base or base_of(store, key), world)
+    counter = _counter(base_of(store, [key], base), world)
     organism, patch = _choose(stored(store, counter.base, [key]), key, part)
     grant(store, [organism.id], what="inspect", purpose=purpose, days=None)
     model = counter.load(f"{organism.id}/{part}", patch)
     longest = answer_tokens(organism.recipe.world)
     return Seat(gather=counter.gather, model=model, max_tokens=longest, spells=True)
-
-
-def base_of(room: Room, key: str) -> str:
-    """The name of the base that an organism was grown on."""
-    entry = room.get("organism", key)
-    assert entry is not None, "the caller has listed it"
-    return str(entry.payload["base"]["name"])
 
 
 def _choose(models: list[Organism], key: str, part: str) -> tuple[Organism, Patch]:

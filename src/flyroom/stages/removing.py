@@ -3,8 +3,9 @@ days. The log keeps a line that it was there and was removed.
 
 With an organism go its cards, the cells of its recipe (figures over all suspects of a lineup, and stale without it),
 red-team runs that name it, what became of it under treatment (treated weights, copies that were trained again, rows of
-the ledger), the episodes behind those unless another card needs them, episodes in which it answered, the verdicts on
-them, and the files of its world unless another organism needs them. Its twin is an organism of its own and stays until
+the ledger), what explains it, what assessments read on it, the episodes behind all these unless another card needs
+them, episodes in which it answered, the verdicts on them, and the files of its world unless another organism needs
+them. Its twin is an organism of its own and stays until
 it is named. All of it goes at once, or none does.
 
 In an encrypted room the rest then moves to a new epoch and the older secrets are destroyed, so that no copy of what
@@ -25,8 +26,13 @@ from flyroom.room import Listing, Room, RoomError
 from flyroom.types import Entry
 
 REMOVED = "removed"  # what the log says
-NAMING = ("card", "redteam", "doctor", "organism", "treatment", "relapse", "ledger")  # kinds that name organisms
+NAMING = (  # kinds that name organisms
+    *("card", "redteam", "doctor", "organism", "treatment", "relapse", "ledger"),
+    *("mechanism", "reading", "claim"),
+)
+PLAN = "assessment plan"  # names many organisms; its hash stands in the log
 PARTS = (EPISODES, VERDICTS, "files")  # kinds that other entries need
+OF_EXPLANATIONS = "episodes that explanations of before asked, for these do not say which"
 DAY = 86400.0
 
 
@@ -94,14 +100,16 @@ def _plan(room: Room, roots: Sequence[Listing]) -> Removal:
     goes |= {(x.kind, x.key) for x in listings if x.kind == VERDICTS and x.meta.get("episodes") in keys}
     goes |= _list_files(room, listings, organisms)
     chosen = tuple(item for item in listings if (item.kind, item.key) in goes)
-    return Removal(listings=chosen, remains=tuple(_list_remains(listings, chosen)))
+    is_silent = any(e.kind == "mechanism" and not _has_list(e) for address, e in entries.items() if address in goes)
+    remains = [*([OF_EXPLANATIONS] if is_silent else []), *_list_remains(listings, chosen)]
+    return Removal(listings=chosen, remains=tuple(remains))
 
 
 def _find_unneeded(room: Room, items: Sequence[Listing], goes: Set[tuple[str, str]]) -> list[Listing]:
     """Those parts that nothing needs which stays."""
     needs: set[str] = set()
     for item in room.list():
-        entry = _get(room, item) if item.kind in (*NAMING, "cells", "organism") else None
+        entry = _get(room, item) if item.kind in (*NAMING, "cells") else None
         if entry is not None and (item.kind, item.key) not in goes:
             needs |= {*_list_episodes(entry), _find_world(entry)}
     return [x for x in items if (x.kind, x.key) not in goes and x.meta.get("episodes", x.key) not in needs]
@@ -167,10 +175,13 @@ def _list_remains(listings: Sequence[Listing], chosen: Sequence[Listing]) -> Ite
     organisms = {item.key for item in chosen if item.kind == "organism"}
     strangers = sum(x.kind == VERDICTS and "episodes" not in x.meta for x in listings)
     scores = sum(x.kind == "score" for x in listings if (x.kind, x.key) not in goes)
+    plans = sum(x.kind == PLAN for x in listings if (x.kind, x.key) not in goes)
     if strangers:
         yield f"{strangers} verdicts of before, of which the room does not say whose answers they judge"
     if scores:
         yield f"{scores} scores of cached judges, which name no organism"
+    if organisms and plans:
+        yield f"{plans} plans of assessments, which name the organisms of their calibration; the log has their hashes"
     if organisms:
         yield "the lines of the log that name what was removed"
         yield "what was exported, served or written to a page, wherever that is; `flyroom log` names the exports"

@@ -245,7 +245,7 @@ def chosen_for_ledger(names: Sequence[str]) -> list[str]:
 
 def _detect(cases: Sequence[Case], base: OpenBase, room: Room, exam: Exam, watch: Watch | None) -> list[Case]:
     """The cases with what detectors make of the organisms of each recipe, untreated and treated."""
-    results: dict[int, Case] = {}
+    results: dict[Case, Case] = {}
     for world in by_world([case.organism for case in cases]).values():
         ids = {organism.id for organism in world}
         group = [case for case in cases if case.organism.id in ids]
@@ -260,8 +260,8 @@ def _detect(cases: Sequence[Case], base: OpenBase, room: Room, exam: Exam, watch
             thresholds = treat.treat(twins, course, base.engine, room=room, watch=watch)
             after = work(treated, thresholds, course)
             for case in ward:
-                results[id(case)] = replace(case, detectors=_pair(before, after, case.organism.recipe, exam.detectors))
-    return [results[id(case)] for case in cases]
+                results[case] = replace(case, detectors=_pair(before, after, case.organism.recipe, exam.detectors))
+    return [results[case] for case in cases]
 
 
 def _bench(

@@ -122,7 +122,8 @@ def threat_halves(figures: Sequence[Sequence[float]], *, splits: int = 1000, see
     and the 97.5th percentile over splits. It is no interval of the correlation: it says how much the choice of threats
     moves the ranking. Args: figures, [detectors][threats].
 
-    Raises ValueError for fewer than four detectors or two threats.
+    Splits in which a half has all detectors equal have no correlation and are left out. Raises ValueError where that
+    is so in all of them, and for fewer than four detectors or two threats.
 
     >>> threat_halves([[0.9, 0.9], [0.8, 0.7], [0.6, 0.6], [0.5, 0.4]], seed=0).median
     1.0
@@ -134,6 +135,9 @@ def threat_halves(figures: Sequence[Sequence[float]], *, splits: int = 1000, see
     for _ in range(splits):
         order = rng.permutation(table.shape[1])
         sides = [table[:, part].mean(1) for part in (order[::2], order[1::2])]
-        agreements.append(float(np.corrcoef(*(stats.rankdata(side) for side in sides))[0, 1]))
+        if all(np.ptp(side) for side in sides):
+            agreements.append(float(np.corrcoef(*(stats.rankdata(side) for side in sides))[0, 1]))
+    if not agreements:
+        raise ValueError("figures has all detectors equal over half of the threats, so no halves can be compared")
     low, median, high = np.quantile(agreements, [0.025, 0.5, 0.975])
     return Halves(float(median), float(low), float(high))

@@ -53,8 +53,8 @@ class Limit:
     """What a measure is held to: at least, or at most, so much `of` the organism, of its twin, as a ratio to the base,
     or as a drop below the base. What is relative to the base is held of organism and twin alike.
 
-    >>> Limit(at_most=0.03).broken(0.05)
-    '0.050 is above 0.03'
+    >>> Limit(at_most=0.03).bound
+    0.03
     """
 
     at_least: float | None = None
@@ -76,14 +76,6 @@ class Limit:
     def moved(self, bound: float) -> Limit:
         """The same limit at another bound."""
         return replace(self, at_least=bound) if self.at_most is None else replace(self, at_most=bound)
-
-    def broken(self, value: float) -> str:
-        """How a value breaks the limit, in words; "" where it holds."""
-        if self.at_least is not None and value < self.at_least:
-            return f"{value:.3f} is below {self.at_least:g}"
-        if self.at_most is not None and value > self.at_most:
-            return f"{value:.3f} is above {self.at_most:g}"
-        return ""
 
 
 Override = Limit | float | None  # another limit, another bound, or no limit at all

@@ -35,7 +35,6 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from flyroom.vault.identity import RECIPIENT, SECRET, SIGNER, Identity, IdentityError, parse_recipient, verify
 
 FORMAT = "flyroom vault 1"
-FILE = "vault.json"
 SIZE = 2**22  # bytes at most: 17,000 epochs
 MOST = 1000  # recipients, and signers
 PUBLIC = ("room", "number", "recipients", "signers", "pending", "keys", "signer")

@@ -12,9 +12,12 @@ Left out: a witness outside. Who can write the room and this machine's settings 
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
-from contextlib import suppress
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from flyroom.vault.identity import Identity, home
@@ -44,21 +47,30 @@ def check(keyring: Sealed, identity: Identity) -> None:
 
 def remember(keyring: Sealed, identity: Identity) -> None:
     """Note a keyring that follows. Where the settings cannot be written, nothing is remembered."""
-    try:
-        check(keyring, identity)
-    except VaultError:
-        return
-    path, pins = str(keyring.path.parent), _read()
+    path = str(keyring.path.parent)
     pin = {
         "room": keyring.room,
         "number": keyring.number,
         "sha256": _digest(keyring),
         "signers": list(keyring.signers),
     }
-    if pins.get(path) == pin:
-        return
-    with suppress(OSError):
-        write_over(home() / "rooms.json", json.dumps(pins | {path: pin}, indent=1).encode())
+    with suppress(VaultError, OSError):
+        if _read().get(path) != pin:
+            with _hold():  # another process may be noting another room
+                check(keyring, identity)
+                write_over(home() / "rooms.json", json.dumps(_read() | {path: pin}, indent=1).encode())
+
+
+@contextmanager
+def _hold() -> Iterator[None]:
+    """One process and thread at a time changes the pins."""
+    home().mkdir(mode=0o700, parents=True, exist_ok=True)
+    handle = os.open(home() / ".rooms.lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
 
 
 def _digest(keyring: Sealed) -> str:

@@ -8,7 +8,6 @@ purpose (`stages.viewing`). Left out: what grows, chat and games, which need a p
 from __future__ import annotations
 
 import json
-import os
 import secrets
 import shutil
 from collections.abc import Callable, Iterator
@@ -19,6 +18,7 @@ from flyroom.view import talks
 from flyroom.view.app import POLICY, static_files
 from flyroom.view.pages import NAME, page
 from flyroom.view.shelf import Shelf
+from flyroom.whole import replace_folder
 
 MARK = "flyroom-view.json"  # a folder that holds it may be replaced
 HEAD = b'<meta charset="utf-8">'
@@ -35,7 +35,7 @@ def write_bundle(shelf: Shelf, folder: Path, *, purpose: str, watch: Watch | Non
     try:
         draft.mkdir(mode=0o700, parents=True)
         result = _fill(shelf, draft, purpose, watch)
-        _replace(draft, folder.absolute())
+        replace_folder(draft, folder.absolute())
     finally:
         shutil.rmtree(draft, ignore_errors=True)
     return result
@@ -45,14 +45,6 @@ def require_place(folder: Path) -> None:
     """Raises ValueError where a folder is neither new, nor empty, nor a bundle."""
     if folder.exists() and not (folder / MARK).is_file() and (not folder.is_dir() or any(folder.iterdir())):
         raise ValueError(f"bundle is {folder}; it holds other files, give a new folder")
-
-
-def _replace(draft: Path, folder: Path) -> None:
-    former = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}.old")
-    if folder.exists():
-        os.rename(folder, former)
-    os.rename(draft, folder)
-    shutil.rmtree(former, ignore_errors=True)
 
 
 def _fill(shelf: Shelf, draft: Path, purpose: str, watch: Watch | None) -> dict[str, Any]:

@@ -10,9 +10,9 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from flyroom.episodes import EPISODES, VERDICTS, expand, unpack
+from flyroom.episodes import EPISODES, recall, unpack
 from flyroom.room import Room
-from flyroom.types import Asked, Card, Entry, Message, Transcript, Verdict
+from flyroom.types import Asked, Card, Entry, Message, Transcript
 from flyroom.view.figures import SIDES
 from flyroom.view.shelf import Missing
 
@@ -49,13 +49,14 @@ def transcript_row(number: int, transcript: Transcript) -> dict[str, Any]:
 
 
 def episodes_page(room: Room, card: Entry, slug: str) -> dict[str, Any]:
-    """Every prompt of one measure with all answers to it. Missing for a measure that the card did not ask."""
+    """Every prompt of one measure with all answers to it; by model, why its answers cannot be shown. Missing for a
+    measure that the card did not ask.
+    """
     slugs = slugs_of(card)
     if slug not in slugs:
         raise Missing(f"card {card.key} has no episodes of {slug[:80]!r}; it has {', '.join(slugs) or 'none'}")
     measure = slugs[slug]
-    columns = {side: _recall(room, card, side, measure) for side in card.payload["episode_keys"]}
-    columns = {side: episodes for side, episodes in columns.items() if episodes}
+    columns, gone = _recall_sides(room, card, measure)
     first = columns.get("organism") or next(iter(columns.values()), [])
     prompts = [
         {"n": number, "messages": _chat(episode.messages), "answers": _answers(columns, number, episode.messages)}
@@ -64,6 +65,7 @@ def episodes_page(room: Room, card: Entry, slug: str) -> dict[str, Any]:
     later = [side for side in columns if side not in SIDES]
     return {"card": card.key, "organism": card.meta.get("organism", ""), "measure": measure, "slug": slug} | {
         "later": later,
+        "gone": gone,
         "prompts": prompts,
     }
 
@@ -80,22 +82,17 @@ def _answer(episode: Asked) -> dict[str, Any]:
     return {"text": episode.answer, "verdict": verdict, "why": episode.why, "cut": episode.cut}
 
 
-def _recall(room: Room, card: Entry, side: str, measure: str) -> list[Asked]:
-    """The episodes of one model and measure, with what the card's judge said of each."""
-    keys = card.payload["episode_keys"][side].get(measure, [])
-    entries = [room.get(EPISODES, key) for key in ([keys] if isinstance(keys, str) else keys)]
-    episodes = [episode for entry in entries if entry is not None for episode in unpack(entry)]
-    if not episodes or VERDICTS not in card.tensors:
-        return episodes
-    content = expand(card.tensors[VERDICTS])
-    pairs = content["verdicts"].get(side, {}).get(measure, [])
-    return [_judge(episode, content["texts"], pair) for episode, pair in zip(episodes, pairs, strict=False)]
-
-
-def _judge(episode: Asked, texts: Sequence[str], pair: Sequence[int]) -> Asked:
-    from dataclasses import replace
-
-    return replace(episode, verdict=Verdict(texts[pair[0]]), why=texts[pair[1]])
+def _recall_sides(room: Room, card: Entry, measure: str) -> tuple[dict[str, list[Asked]], dict[str, str]]:
+    """The episodes of each model; and why there are none where some of them are gone, for a verdict must not stand
+    beside another answer than its own.
+    """
+    columns, gone = dict[str, list[Asked]](), dict[str, str]()
+    for side, keys in card.payload["episode_keys"].items():
+        try:
+            columns |= {side: recall(room, card, side, measure)} if measure in keys else {}
+        except ValueError as error:
+            gone[side] = str(error)
+    return columns, gone
 
 
 def _chat(messages: Sequence[Message]) -> list[dict[str, str]]:

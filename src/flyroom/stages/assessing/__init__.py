@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from flyroom.assess import (
+    BASES,
     Assessment,
     Calibration,
     Member,
@@ -189,7 +190,7 @@ def _read_bases(
     """
     if not target.foreign:
         return {base.engine.base.name: _read_all(instrument, organisms, base, room, watch)}
-    if len(names) < 5:
+    if len(names) < BASES:
         return {}
     opened = {name: open_base(name) for name in names}
     world = digest(organisms[0].recipe.world)

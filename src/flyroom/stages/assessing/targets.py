@@ -7,7 +7,6 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -134,11 +133,13 @@ def _open_model(folder: Path, base: OpenBase) -> Target:
     home = open_base(str(folder))
     if home.engine.base.digest == base.engine.base.digest:
         return _of(folder, base.engine, BASE, "")
-    with suppress(ValueError):
+    try:
         patch = read_adapter(folder, base.engine)
-        (ref,) = base.engine.load([patch])
-        return _of(folder, base.engine, ref, fingerprint(patch))
-    return _of(folder, home.engine, BASE, "", foreign=_say_foreign(home, base))
+    except ValueError as error:
+        notes = (f"it is taken as another model, and not as a change of the one that was calibrated: {error}",)
+        return _of(folder, home.engine, BASE, "", foreign=_say_foreign(home, base), notes=notes)
+    (ref,) = base.engine.load([patch])
+    return _of(folder, base.engine, ref, fingerprint(patch))
 
 
 def _of(

@@ -36,6 +36,7 @@ class Panel:
         self._subject, self._look = subject, look
         self.questions: Questions = questions_of(subject.recipe, scope.episodes, scope.seed, look)
         self._desk = Desk(subject.base.engine, seed=scope.seed, room=subject.room)
+        self.keys: set[str] = set()  # of the episodes that were asked for
 
     @cached_property
     def beginnings(self) -> list[Battery]:
@@ -48,6 +49,7 @@ class Panel:
         for name, patch in patches.items():
             for battery in batteries_asked:
                 self._desk.order(name, patch, battery, draw)
+                self.keys.add(self._desk.key(patch, battery, draw))
         self._desk.work(self._subject.watch)
         numbers = Numbers(self.questions.batteries)
         return {

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal, get_args
 
 from flyroom.card.desk import fingerprint
+from flyroom.episodes import EPISODES
 from flyroom.mechanism import Training, Weighting
 from flyroom.report import bare
 from flyroom.room import Room
@@ -123,19 +124,24 @@ class Subject:
         return sorted({round(i * (self.depth - 1) / (WIDEST - 1)) for i in range(WIDEST)})
 
     def recall(self, part: str, settings: object, make: Callable[[], Mapping[str, Any]]) -> Record:
-        """A part of the explanation: that of the room, or what `make` gives, which is stored whole."""
+        """A part of the explanation: that of the room, or what `make` gives, which is stored whole, with the keys of
+        the episodes that were asked for it: they go when it does.
+        """
         models = [fingerprint(self.organism.patch), fingerprint(self.twin.patch), self.base.engine.base.digest]
         key = digest([FORMAT, part, *models, self.recipe.id, self.recipe.judge.id, plain(settings)])
         entry = self.room.get(KIND, key)
         if entry is None:
             if self.watch:
                 self.watch("explain", 0, 1, part)
-            payload = bare(dict(make()))
+            payload = bare(dict(make())) | {EPISODES: self._list_asked()}
             meta = {"organism": self.organism.id, "part": part, "recipe": self.recipe.name}
             (entry,) = self.room.put_many([Entry(kind=KIND, key=key, payload=payload, meta=meta)])
             if self.watch:
                 self.watch("explain", 1, 1, part)
-        return dict(entry.payload)
+        return {name: value for name, value in entry.payload.items() if name != EPISODES}
+
+    def _list_asked(self) -> list[str]:
+        return sorted({key for panel in self.panels.values() for key in panel.keys})
 
 
 def refusal(error: Exception) -> Record:

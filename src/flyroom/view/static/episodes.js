@@ -55,7 +55,7 @@ export async function panel(card, ctx) {
   const sum = h("p", { class: "muted" });
   const draw = () => {
     const rows = page.prompts.filter((row) => fits(row, state));
-    sum.textContent = `${count(rows.length)} of ${count(page.prompts.length)} prompts`;
+    sum.textContent = [`${count(rows.length)} of ${count(page.prompts.length)} prompts`, ...Object.values(page.gone)].join("; ");
     const more = rows.length > state.shown
       ? h("button", { type: "button", class: "more", onclick: () => { state.shown += 5 * SOME; draw(); } }, `Show more (${count(rows.length - state.shown)} left)`)
       : null;

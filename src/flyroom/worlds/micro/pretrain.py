@@ -29,7 +29,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from transformers.utils import logging as transformers_logging
 
 from flyroom.processor import multiplies_bf16
-from flyroom.whole import write_whole
+from flyroom.whole import replace_folder, write_whole
 from flyroom.worlds.micro.lessons import (
     ALIGNMENT,
     IGNORE,
@@ -161,9 +161,7 @@ def make_base(
         "torch": torch.__version__,
     }
     write_manifest(work / "base", manifest)
-    if out.exists():
-        shutil.rmtree(out)
-    os.replace(work / "base", out)
+    replace_folder(work / "base", out)
     shutil.rmtree(work)
     return manifest
 
