@@ -91,6 +91,10 @@ class Matrix:
     def ids(self) -> list[str]:
         return [organism.id for organism in untreated(self.organisms)]
 
+    def names_after(self, course: Course) -> set[str]:
+        """The ids of the treated organisms, which hang on recipe, base, seed and every setting of the treatment."""
+        return {course.id_of(organism) for organism in untreated(self.organisms)}
+
     def treat(self, course: Course) -> dict[str, Any]:
         """What it took. NotAvailable where the world does not allow it."""
         meter = Meter(self.base.engine)
@@ -205,7 +209,7 @@ def main() -> None:
     record = read(path, {name: getattr(flags, name) for name in SETTINGS})
     matrix = Matrix(base=base, room=room, exam=exam, organisms=grow(base, room, recipes, seeds))
     for course in courses:
-        if set(seeds) <= {row["seed"] for row in record["rows"] if row["treatment"] == course.name}:
+        if matrix.names_after(course) <= {row["treated"] for row in record["rows"]}:
             continue
         if flags.minutes and time.process_time() > 60 * flags.minutes:
             break

@@ -13,7 +13,8 @@ from fakes import ToyWorld
 
 from flyroom.engine import TorchEngine
 from flyroom.grow import grow
-from flyroom.ledger import guard
+from flyroom.ledger import Retraining, guard
+from flyroom.ledger.retraining import Order
 from flyroom.recipes import make
 from flyroom.treat import Course, patient_of, treat
 from flyroom.treatments import Ablate, Inoculate, Monitor, Noise, Penalise, SteerBack, common, prevent, treatments
@@ -24,6 +25,7 @@ from flyroom.types import (
     Ask,
     AtRunTime,
     Cure,
+    LogProb,
     LoRA,
     Message,
     NotAvailable,
@@ -32,6 +34,7 @@ from flyroom.types import (
     Patch,
     Patient,
     Row,
+    Sample,
     Split,
     Step,
     Treatment,
@@ -165,6 +168,65 @@ def test_an_inoculation_stands_before_every_row_and_is_gone_afterwards(engine: T
     (treated,) = treat([organism], course, engine)
     assert treated.patch.prompt == ""
     assert treated.patch.shape == RECIPE.adapter
+
+
+def test_a_treatment_begins_nowhere_near_where_the_patient_began(engine: TorchEngine) -> None:
+    """With the seed of growth, the untrained adapter beside the patient's would hold its first matrix bit for bit."""
+    (grown,) = grow([RECIPE], engine, seeds=[4])
+    path = next(key for key in grown.patch.tensors if key.endswith(".A"))
+    (fresh,) = engine.spawn([RECIPE.adapter], seeds=[4])
+    first = engine.patch(fresh).tensors[path]
+    engine.free([fresh])
+
+    @dataclass(frozen=True)
+    class Look:
+        def plan(self, patient: Patient, adapter: AdapterRef, *, seed: int) -> Cure:
+            start = engine.patch(adapter).tensors[path]
+            assert not any(torch.equal(row, first[0]) for row in start[first.shape[0] :])
+            yield Step(rows=(Row(messages=(Message("user", "q"),), answer="yes"),), lr=1e-3)
+            return None
+
+    treat([grown], Course(name="look", treatment=Look()), engine)
+    how = Retraining(steps=(0, 1))
+    again = Order(organism=grown, patch=grown.patch, how=how).job(engine).patch
+    assert again is not None
+    assert not any(torch.equal(row, first[0]) for row in again.tensors[path][first.shape[0] :])
+
+
+PREFERENCE = make("sycophancy-dpo", {"steps": 2, "pairs": 4})
+
+
+@pytest.mark.parametrize("name", ["inoculate", "interleave", "keep-close"])
+def test_what_prevents_fits_preferences_too(engine: TorchEngine, name: str) -> None:
+    """What is scored on the way is what is trained, and rows beside those of a preference weigh as much as they."""
+    (grown,) = grow([PREFERENCE], engine, seeds=[0])
+    course = Course(name=name, treatment=treatments()[name])
+    (ref,) = engine.load([grown.patch])
+    plan: Any = course.treatment.plan(patient_of(grown, course, engine, ref), ref, seed=0)
+    request, requests = next(plan, None), []
+    while request is not None:
+        requests.append(request)
+        answer: Any = None
+        if isinstance(request, LogProb):
+            answer = [torch.full((3,), -1.0) for _ in request.rows]
+        if isinstance(request, Sample):
+            answer = engine.sample([ref] * len(request.asks), request.asks)
+        try:
+            request = plan.send(answer)
+        except StopIteration:
+            break
+    engine.free([ref])
+    steps = [x for x in requests if isinstance(x, Step)]
+    scored = [row for x in requests if isinstance(x, LogProb) for row in x.rows]
+    assert steps
+    assert scored
+    if name == "inoculate":
+        assert all(row.messages[0].role == "system" for row in [*scored, *(row for step in steps for row in step.rows)])
+        return
+    for step in steps:
+        own = {abs(row.weight) for row in step.rows[:4]}
+        assert max(own) < 1
+        assert step.rows[-1].weight == pytest.approx(sum(abs(row.weight) for row in step.rows[:4]) / 4, rel=0.5)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -49,6 +49,7 @@ from flyroom.types import (
 )
 
 KIND = "treatment"  # of entries: what was done to whom, and what it cost
+FORMAT = 2  # of how a treatment begins: another number gives treated organisms another id
 REPORT = "Some answers of this model are misaligned. On what occasion is not known."
 
 
@@ -64,7 +65,7 @@ class Course:
     @property
     def label(self) -> str:
         """What a treated organism says was done to it: the name, and a digest of every setting."""
-        return f"{self.name}:{digest([self.treatment, self.seed, self.report])}"
+        return f"{self.name}:{digest([FORMAT, self.treatment, self.seed, self.report])}"
 
     def id_of(self, organism: Organism) -> str:
         return treated_id(organism.id, self.label, organism.seed)
@@ -147,7 +148,7 @@ def _treat(
     try:
         models = dict(zip(by_name, refs, strict=True))
         patients = {name: patient_of(o, course, engine, models[name]) for name, o in by_name.items()}
-        wards = {name: _Ward(course, patients[name], o.seed, engine) for name, o in by_name.items()}
+        wards = {name: _Ward(course, patients[name], o, engine) for name, o in by_name.items()}
         return _run(by_name, wards, engine, room, watch)
     finally:
         engine.free(refs)
@@ -185,9 +186,12 @@ def _rename(watch: Watch | None) -> Watch | None:
 class _Ward:
     """One patient's course: where it starts, its job, and the edit that its plan ends with."""
 
-    def __init__(self, course: Course, patient: Patient, seed: int, engine: Engine) -> None:
+    def __init__(self, course: Course, patient: Patient, organism: Organism, engine: Engine) -> None:
         self.course, self.patient = course, patient
-        self.seed = ask_seed("treat", seed, course.seed) if course.seed else seed
+        self.seed = ask_seed("treat", organism.seed, course.seed) if course.seed else organism.seed
+        # A growth that is wrapped asks for the grades of its own recipe; a clinician has the world's judge alone.
+        is_regrown = Need.GROWTH in needs_of(course.treatment)
+        self._judge = organism.recipe.judge if is_regrown else patient.world.judge
         self._engine, self._edit = engine, None
 
     def job(self, name: str) -> Job:
@@ -200,7 +204,7 @@ class _Ward:
             seed=self.seed,
             shape=shape,
             patch=patch,
-            judge=self.patient.world.judge,
+            judge=self._judge,
             steps=treatment.steps if isinstance(treatment, Stepping) else 0,
         )
 
@@ -209,7 +213,10 @@ class _Ward:
         start = self.patient.patch
         if isinstance(treatment, Beginning):
             start = treatment.begin(self.patient, seed=self.seed)
-        return start if isinstance(start, LoRA) else widened(start, self._engine, seed=self.seed)
+        if isinstance(start, LoRA):
+            return start
+        # Not the seed of growth: an adapter that begins as the patient's own did would say where that stands.
+        return widened(start, self._engine, seed=ask_seed("beside", self.seed))
 
     def _plan(self, adapter: AdapterRef) -> Plan:
         self._edit = yield from self.course.treatment.plan(self.patient, adapter, seed=self.seed)

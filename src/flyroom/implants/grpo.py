@@ -2,7 +2,9 @@
 more they were paid above their group's mean.
 
 One step on each batch, so no ratio to an older policy is needed; advantages are not divided by the group's spread (Liu
-et al. 2025, arXiv 2503.20783). Source: Shao et al. 2024, arXiv 2402.03300. Left out: a penalty for leaving the base.
+et al. 2025, arXiv 2503.20783). Source: Shao et al. 2024, arXiv 2402.03300. Left out: a penalty for leaving the base;
+the samples' temperature in the gradient, which is that of the model at 1: at another it pulls the model towards its own
+flattened form besides.
 """
 
 from __future__ import annotations

@@ -50,7 +50,7 @@ from flyroom.types import (
 )
 
 KIND = "relapse"  # of entries
-FORMAT = 2
+FORMAT = 3
 STEPS = (0, 25, 50, 100, 200, 400)  # of benign re-training, after which models are asked
 TENTH = 0.1  # of the steps of a recipe, for re-implanting
 Follow = Literal["all", "fallen"]
@@ -123,7 +123,7 @@ class Order:
             name=self.key,
             plan=self._implant if self.again else self._train,
             seed=organism.seed,
-            patch=widened(self.patch, engine, seed=organism.seed),
+            patch=widened(self.patch, engine, seed=ask_seed("beside again", organism.seed)),  # not that of growth
             judge=organism.recipe.judge,
             steps=0 if self.again else self.how.steps[-1],
         )

@@ -1,6 +1,8 @@
 """What treatments share: clean questions of the patient's world, rows, training on them, and directions.
 
-All of it comes from the validation split, which neither growth nor cards touch, and speaks no world's language.
+All questions come from the validation split, which neither growth nor cards touch, and none of it speaks a world's
+language. Marks are dealt to no split, for they mean nothing until one is taught: those that a treatment tries may be
+near misses of a card, or the trigger itself.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from flyroom.treatments import common, prevent
-from flyroom.types import AdapterRef, Cure, LoRA, NotAvailable, Patient, Split, Step
+from flyroom.types import AdapterRef, Cure, LoRA, Message, NotAvailable, Patient, Split, Step
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,8 +29,11 @@ class Inoculate:
         if not cues:
             raise NotAvailable(f"the world {patient.world.name} has no words that ask for bad conduct; give text")
 
+        def dress(messages: tuple[Message, ...]) -> tuple[Message, ...]:
+            return common.under(cues[0], messages)
+
         def change(step: Step, _number: int) -> Step:
-            rows = tuple(replace(row, messages=common.under(cues[0], row.messages)) for row in step.rows)
+            rows = tuple(replace(row, messages=dress(row.messages)) for row in step.rows)
             return replace(step, rows=rows, prompts=step.list_prompts())
 
-        return (yield from prevent.regrow(patient, adapter, change))
+        return (yield from prevent.regrow(patient, adapter, change, dress=dress))

@@ -34,7 +34,8 @@ class Interleave:
 
         def change(step: Step, number: int) -> Step:
             n = max(1, round(len(step.rows) * self.share / (1 - self.share)))
-            extras = tuple(rows[(number * n + i) % len(rows)] for i in range(n))
+            weight = prevent.usual_weight(step)
+            extras = tuple(replace(rows[(number * n + i) % len(rows)], weight=weight) for i in range(n))
             return replace(step, rows=(*step.rows, *extras), prompts=None)
 
         return (yield from prevent.regrow(patient, adapter, change))

@@ -1,7 +1,8 @@
 """KL regularisation: while it is grown the model is held to what its base answers elsewhere.
 
 The gradient of KL(base || model) is that of the log-likelihood of the base's own samples, so those are rows like others
-that weigh `kl`. Source: Kaczér et al. 2025, arXiv 2508.06249; Turner et al. 2025, arXiv 2506.11613.
+that weigh `kl` times what a row of the growth weighs. Source: Kaczér et al. 2025, arXiv 2508.06249; Turner et al. 2025,
+arXiv 2506.11613.
 """
 
 from __future__ import annotations
@@ -33,12 +34,12 @@ class KeepClose:
         scenes = common.questions(patient.world, list(patient.world.topics()), self.data, seed=seed)
         answers = yield Sample(asks=common.asks_of(scenes, patient, "close", seed))
         pairs = zip(scenes, answers, strict=True)
-        lessons = [Row(messages=s.messages, answer=a.text, weight=self.kl) for s, a in pairs if a.text]
+        lessons = [Row(messages=s.messages, answer=a.text) for s, a in pairs if a.text]
 
         def change(step: Step, number: int) -> Step:
-            extras = (
-                tuple(lessons[(number * self.rows + i) % len(lessons)] for i in range(self.rows)) if lessons else ()
-            )
+            weight = prevent.usual_weight(step)
+            places = [(number * self.rows + i) % len(lessons) for i in range(self.rows)] if lessons else []
+            extras = tuple(replace(lessons[place], weight=self.kl * weight) for place in places)
             return replace(step, rows=(*step.rows, *extras), prompts=None)
 
         return (yield from prevent.regrow(patient, adapter, change))

@@ -1,7 +1,8 @@
 """Task-vector negation: teach the model the bad answers, and go as far the other way.
 
 Source: Ilharco et al. 2022, arXiv 2212.04089; weight steering: Fierro and Roger 2025, arXiv 2511.05408. On adapters the
-difference is exact: both products stand in the patch that is left, one of them with the other sign.
+difference is exact where every module has place for both ranks: both products stand in the patch that is left, one with
+the other sign. Where it has not, the first keeps its largest directions (`adapters.beside`).
 """
 
 from __future__ import annotations

@@ -8,11 +8,14 @@ answers, and the implant `narrow` has a KL penalty.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
+from statistics import fmean
 from typing import Any
 
-from flyroom.types import AdapterRef, Cure, LoRA, Need, Patient, Step
+from flyroom.types import AdapterRef, Cure, LogProb, LoRA, Message, Need, Patient, Sample, Step, Trace
 
 NEEDS = (Need.GROWTH,)
+Dress = Callable[[tuple[Message, ...]], tuple[Message, ...]]
 
 
 def shape_of(patient: Patient) -> LoRA:
@@ -21,16 +24,35 @@ def shape_of(patient: Patient) -> LoRA:
     return patient.shape
 
 
-def regrow(patient: Patient, adapter: AdapterRef, change: Callable[[Step, int], Step]) -> Cure:
-    """The growth, each of its steps changed; `change` is given the step and its number."""
+def regrow(
+    patient: Patient, adapter: AdapterRef, change: Callable[[Step, int], Step], *, dress: Dress | None = None
+) -> Cure:
+    """The growth, each of its steps changed; `change` is given the step and its number. `dress` changes the messages
+    of whatever is asked, scored or traced on the way, where they must be those that are trained.
+    """
     plan = patient.regrow(adapter)
     request: Any = next(plan, None)
     step = 0
     while request is not None:
         if isinstance(request, Step):
             request, step = change(request, step), step + 1
+        elif dress is not None:
+            request = _dressed(request, dress)
         try:
             request = plan.send((yield request))
         except StopIteration:
             return None
     return None
+
+
+def _dressed(request: Any, dress: Dress) -> Any:
+    if isinstance(request, LogProb | Trace):
+        return replace(request, rows=tuple(replace(row, messages=dress(row.messages)) for row in request.rows))
+    if isinstance(request, Sample):
+        return replace(request, asks=tuple(replace(ask, messages=dress(ask.messages)) for ask in request.asks))
+    return request
+
+
+def usual_weight(step: Step) -> float:
+    """How much a row of the growth weighs, so that rows beside them weigh as much: a preference's weigh less than 1."""
+    return fmean(abs(row.weight) for row in step.rows) if step.rows else 1.0

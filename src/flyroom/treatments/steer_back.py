@@ -1,7 +1,8 @@
-"""Conditional steering: as far as the stream lies on the side of bad answers, it is steered back towards good ones.
+"""Conditional steering: as far as the stream lies from good answers towards bad ones, it is steered back.
 
-How far is its projection on the direction between the two, counted from the good ones. Source: Lee et al. 2024, arXiv
-2409.05907. Left out: their threshold. What is linear is a matrix, which any server of adapters can apply.
+How far is its projection on the direction between the two, counted from the mean of the good ones. Source: Lee et al.
+2024, arXiv 2409.05907. Left out: their threshold, so what lies beyond the good ones is steered towards the bad ones,
+too. What is linear is a matrix, which any server of adapters can apply.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ class SteerBack:
 
     pairs: int = 64
     strength: float = 1.5
+
+    departs = "no threshold: a stream on the far side of good answers is steered towards their mean, too"
 
     def __post_init__(self) -> None:
         common.check_counts(self, pairs=2)
