@@ -10,8 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, get_type_hints
 
+from flyroom import types
 from flyroom.card.desk import Desk, Draw, Refused
 from flyroom.ledger import asking, rule
 from flyroom.ledger.asking import Inquiry, Model
@@ -46,10 +47,7 @@ SHARED = ("organism", "twin"), ("untreated",)  # models and orders that all trea
 LIKE, TRIGGER, AGAIN = "on questions like the training ones", "behind its trigger", "after a tenth of the recipe"
 after: Callable[[int], str] = "after {} steps of benign re-training".format
 Detected = Mapping[str, Mapping[str, Measured]]
-UNMEASURED = (  # the columns of a row that hold a figure
-    *("before", "after", "twin_after", "training_like", "held_out_triggers", "near_miss", "capability"),
-    *("over_refusal", "coherence", "perplexity", "twin_capability", "reimplant"),
-)
+UNMEASURED = [name for name, hint in get_type_hints(LedgerRow, None, vars(types)).items() if hint == Measured]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
