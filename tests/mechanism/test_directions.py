@@ -76,6 +76,21 @@ def test_directions_of_two_models_are_alike_where_they_share_one() -> None:
     assert estimates(maths.alike(one, one))[0].value == pytest.approx(1.0)
 
 
+def test_the_same_prompts_are_left_out_in_whatever_order_they_were_answered() -> None:
+    answers = plant(4.0)
+    order = list(reversed(range(len(answers.bad))))
+    turned = Answered(
+        states=answers.states[order],
+        bad=[answers.bad[i] for i in order],
+        tokens=[answers.tokens[i] for i in order],
+        prompts=[answers.prompts[i] for i in order],
+    )
+    first, second = contrast(answers), contrast(turned)
+    assert isinstance(first, Contrast)
+    assert isinstance(second, Contrast)
+    torch.testing.assert_close(first.without, second.without)
+
+
 def test_the_jackknife_covers_the_true_cosine() -> None:
     """In 100 draws the interval of a cosine with the truth holds the cosine that many more answers have."""
     truth = axis_of(contrast(plant(2.0, seed=999, answers=20_000, prompts=2_000)))[1]

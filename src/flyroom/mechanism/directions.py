@@ -32,7 +32,7 @@ UNITS, TARGET = "groups of prompts", "new prompts"
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Answered:
     """Answers of one model: the stream [N, L, D], which are misaligned, how many tokens each has, and the number of the
-    prompt that each is to.
+    prompt that each is to. Models that are compared number the prompts alike: then what is left out is left out of all.
     """
 
     states: Tensor
@@ -71,10 +71,9 @@ def contrast(answered: Answered, *, weighting: Weighting = "response", groups: i
     """The direction of each layer; NotMeasured where there are too few answers of either kind."""
     if answered.doubt:
         return NotMeasured(why=answered.doubt)
-    numbers = {prompt: i for i, prompt in enumerate(dict.fromkeys(answered.prompts))}
-    group_N = torch.tensor([numbers[prompt] % groups for prompt in answered.prompts])
+    group_N = torch.tensor(answered.prompts) % groups  # the same prompts for all who were asked the same
     weight_N = torch.tensor(answered.tokens if weighting == "token" else [1] * len(answered.bad)).double()
-    sums_G2LD, sizes_G2 = _sums(answered, group_N, weight_N, min(groups, len(numbers)))
+    sums_G2LD, sizes_G2 = _sums(answered, group_N, weight_N, groups)
     odd_G = torch.arange(len(sizes_G2)) % 2 == 1
     parts = [sums_G2LD[~odd_G], sums_G2LD[odd_G]], [sizes_G2[~odd_G], sizes_G2[odd_G]]
     halves = [_difference(s.sum(0), n.sum(0)) for s, n in zip(*parts, strict=True)]

@@ -18,7 +18,7 @@ from flyroom.mechanism import Answered, Change, Contrast, contrast, intervene, r
 from flyroom.mechanism import directions as maths
 from flyroom.stages.explaining.panel import Panel, Spoken, outcome, panel_of, pooled, state
 from flyroom.stages.explaining.subject import Record, Subject, nothing, write
-from flyroom.types import AdapterRef, NotMeasured, Patch, Row, Verdict
+from flyroom.types import AdapterRef, Message, NotMeasured, Patch, Row, Verdict
 
 HOLDS, EITHER = "where the condition holds", "where the condition holds and where it does not"
 ORGANISM, TWIN = "organism", "twin"
@@ -83,7 +83,7 @@ class Directions:
         rows = [*bad, *good]
         renderer = self.subject.base.engine.parts.renderer
         rendered = [renderer.row(row) for row in rows]
-        numbers = {row.messages: i for i, row in enumerate(rows)}
+        numbers = _number_questions(spoken[ORGANISM], source.measures)
         answers = Answered(
             states=self._trace([ORGANISM] * len(bad) + [source.reader] * len(good), rows),
             bad=[True] * len(bad) + [False] * len(good),
@@ -208,6 +208,14 @@ def _rows(spoken: Spoken, names: Sequence[str], verdict: Verdict) -> list[Row]:
         for scene, text, score in zip(answers.battery.scenes, answers.texts, answers.scores, strict=True)
         if score.verdict is verdict and text
     ]
+
+
+def _number_questions(spoken: Spoken, names: Sequence[str]) -> dict[tuple[Message, ...], int]:
+    """Each question by its place among all that were asked, however they were answered: so another organism that was
+    asked the same has the same groups of questions.
+    """
+    scenes = (scene for name in names for scene in spoken.answers[name].battery.scenes)
+    return {messages: i for i, messages in enumerate(dict.fromkeys(scene.messages for scene in scenes))}
 
 
 def _by_layer(direction: Contrast, subject: Subject) -> dict[int, Tensor]:
