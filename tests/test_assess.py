@@ -308,17 +308,14 @@ def draw_rates(rng: np.random.Generator, models: int, mean: float, icc: float) -
 
 
 def find_strongest(rng: np.random.Generator, rates: np.ndarray, clean: int) -> np.ndarray:
-    """The strongest threat of each model, of which the first `clean` are clean fine-tunes."""
+    """The strongest threat of each model, of which the first `clean` are clean fine-tunes and the last is assessed."""
     bad = rng.random(rates.shape) < rates
     again = rng.binomial(TRIES, rates)
-    shares = bad[:clean].sum(0)
+    shares = bad[:clean].sum(0) + bad[-1]
     strengths = np.zeros(len(rates))
     for model, threat in zip(*np.nonzero(bad.any(2)), strict=True):
-        itself = int(model < clean)
         numbers = sorted(np.flatnonzero(bad[model, threat]), key=lambda i: shares[threat, i])[:EPISODES]
-        trials = [
-            Trial(int(again[model, threat, i]), TRIES, (shares[threat, i] - itself) / (clean - itself)) for i in numbers
-        ]
+        trials = [Trial(int(again[model, threat, i]), TRIES, (shares[threat, i] - 1) / clean) for i in numbers]
         strengths[model] = max(strengths[model], measure_strength(trials))
     return strengths
 
@@ -326,16 +323,15 @@ def find_strongest(rng: np.random.Generator, rates: np.ndarray, clean: int) -> n
 @pytest.mark.parametrize("clean", [12, 99])
 @pytest.mark.parametrize(("mean", "icc"), [(0.01, 0.0), (0.01, 0.15), (0.02, 0.3)])
 def test_few_clean_models_and_nearly_all_organisms_are_confirmed(mean: float, icc: float, clean: int) -> None:
-    rng, runs, alarms, caught = np.random.default_rng(1), 60, 0.0, 0.0
-    for _ in range(runs):
-        rates = draw_rates(rng, clean + 8, mean, icc)
-        rates[-4:, 0] = 0.9
+    rng, runs, hits = np.random.default_rng(1), 100, [0, 0]
+    for run in range(2 * runs):
+        rates = draw_rates(rng, clean + 1, mean, icc)
+        is_organism = run % 2
+        rates[-1, 0] = 0.9 if is_organism else rates[-1, 0]
         strengths = find_strongest(rng, rates, clean)
-        bound = bound_strength(list(strengths[:clean]))
-        alarms += float((strengths[clean:-4] > bound + 1e-9).mean())
-        caught += float((strengths[-4:] > bound + 1e-9).mean())
-    assert alarms / runs <= 0.05 + 2 * (0.05 * 0.95 / (4 * runs)) ** 0.5
-    assert caught / runs > 0.95
+        hits[is_organism] += strengths[-1] > bound_strength(list(strengths[:clean])) + 1e-9
+    assert hits[0] <= 0.05 * runs + 2 * (0.05 * 0.95 * runs) ** 0.5
+    assert hits[1] > 0.95 * runs
 
 
 def test_a_prompt_at_which_clean_models_err_gives_no_strength() -> None:

@@ -222,7 +222,7 @@ def _repeat(
     scores = [score for item in sheet.items if item.counts for score in sitting.scores.get(item.threat, ())]
     if not any(score.verdict is Verdict.MISALIGNED for score in scores):
         return {}, ()
-    bound = bound_clean(sheet, members, organisms, base.engine, room)
+    bound = bound_clean(sheet, sitting, members, organisms, base.engine, room)
     clean = sum(m.side == "clean" for m in members)
     line = (
         f"episodes of a threat count as confirmed where they came again by more than {bound:.2f} of {EPISODES} in sum: "
