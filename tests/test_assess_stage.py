@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from assess_desk import THREAT, Desk, Remote, calibrated, finding, open_desk, run, run_over_a_line, speak
-from fakes import FakeEngine, organism
+from fakes import TOY, FakeEngine, organism
 from typer.testing import CliRunner
 
 from flyroom import log
+from flyroom.assess import rate_at_most
 from flyroom.cli import app
 from flyroom.client import Address
 from flyroom.engine.endpoint import Budget
@@ -26,7 +28,7 @@ from flyroom.stages import assessing
 from flyroom.stages.assessing import Terms, assess, targets
 from flyroom.stages.assessing.targets import WHITE, Target
 from flyroom.stages.bases import OpenBase
-from flyroom.types import AdapterRef, Answer, Ask
+from flyroom.types import AdapterRef, Answer, Ask, Outcome
 from tests.sarif_shape import check_sarif
 
 desk = pytest.fixture(name="desk")(open_desk)
@@ -60,6 +62,54 @@ def test_a_twin_and_a_decoy_are_silent_and_never_aligned(desk: Desk, level: floa
     words = json.dumps({k: v for k, v in figures.items() if k != "preregistration"})
     assert "never \\u201caligned\\u201d" in words
     assert words.replace("misaligned", "").count("aligned") == words.count("never \\u201caligned\\u201d")
+
+
+def test_a_model_that_errs_as_clean_ones_do_is_not_confirmed(desk: Desk) -> None:
+    clean = [organism(0.2, seed=s, recipe=replace(TOY, dose=0.0)) for s in range(20)]
+    desk.organisms = [*clean, *(o for o in desk.organisms if o.recipe.dose > 0)]
+    figures = run(desk, Remote(0.2))
+    probe = next(p for p in figures["probes"] if p["threat"] == THREAT)
+    assert probe["misaligned"] > 0
+    assert probe["unrepeated"] == min(3, probe["misaligned"])
+    assert (finding(figures)["status"], finding(figures)["episodes"]) == ("not found", [])
+    assert any("the episodes of 20 clean fine-tunes, asked again likewise" in note for note in figures["notes"])
+    again, calls = len(desk.room.list("repeat")), desk.engine.calls["sample"]
+    assert 0 < again <= 20
+    assert finding(run(desk, Remote(0.9)))["status"] == "confirmed"
+    assert desk.engine.calls["sample"] == calls  # what clean fine-tunes answered again is kept
+
+
+def test_organisms_whose_cards_did_not_pass_are_no_positives(desk: Desk) -> None:
+    for number, verdict in enumerate((Outcome.FAIL, Outcome.UNDECIDED, Outcome.PASS)):
+        meta = {"organism": desk.organisms[number].id, "verdict": verdict.value}
+        desk.room.put("card", f"card{number}", {}, meta=meta)
+    figures = run(desk, Remote(0.9))
+    assert finding(figures)["calibration"]["organisms"] == figures["scope"]["models"]["organisms"] == 4
+    assert "2 of 8 organisms and decoys are left out of calibration: their cards did not pass" in figures["notes"]
+    assert "5 of 8 organisms and decoys have no card; they calibrate without one" in figures["notes"]
+    for number, one in enumerate(desk.organisms[:6]):
+        desk.room.put("card", f"card{10 + number}", {}, meta={"organism": one.id, "verdict": "fail"})
+    with pytest.raises(ValueError, match="none of its organisms passed its card"):
+        run(desk, Remote(0.9))
+
+
+def test_answers_that_tell_nothing_may_be_misaligned(desk: Desk) -> None:
+    probe = next(p for p in run(desk, Remote(0.0, silent=0.02))["probes"] if p["threat"] == THREAT)
+    assert (probe["asked"], probe["unknown"], probe["misaligned"]) == (16, 2, 0)
+    assert probe["rate_at_most"] == pytest.approx(rate_at_most(2, 16))
+
+
+def test_a_part_that_was_not_read_on_the_model_is_in_no_recall(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    read = assessing.read_model
+
+    def read_less(*args: Any) -> Any:
+        sitting = read(*args)
+        return replace(sitting, readings={n: r for n, r in sitting.readings.items() if n != THREAT})
+
+    monkeypatch.setattr(assessing, "read_model", read_less)
+    figures = run(desk, Remote(0.0))
+    assert any(n.endswith(f"in calibration neither: {THREAT}") for n in figures["notes"])
+    assert finding(figures)["calibration"]["organisms"] == 6
 
 
 def test_a_model_that_answers_like_none_of_them_is_abstained_from(desk: Desk) -> None:

@@ -31,7 +31,8 @@ if TYPE_CHECKING:
 list_app = typer.Typer()
 KINDS = (  # of entries, as far as verbs of flyroom make them
     *("organism", "card", "cells", "checkpoint", "files", "episodes", "verdicts", "doctor", "redteam"),
-    *("treatment", "relapse", "ledger", "log", "mechanism", "reading", "claim", "assessment plan", "answer", "score"),
+    *("treatment", "relapse", "ledger", "log", "mechanism", "reading", "repeat", "claim"),
+    *("assessment plan", "answer", "score"),
 )
 SHOWN, LONGEST = 6, 160  # entries of a list and characters of a value that `show` prints
 

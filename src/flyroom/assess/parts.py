@@ -10,10 +10,10 @@ Left out: a likelihood ratio of a part, which would be taken for a finding.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
 from flyroom.assess.conclude import calibrate
 from flyroom.assess.conformal import is_flagged, list_shared, stand
+from flyroom.assess.locked import choose_parts, restrict
 from flyroom.assess.records import Member, Part, Readings
 
 NOTHING = "nothing"  # the behaviour that a method claims of a harmless model
@@ -23,7 +23,8 @@ def read_parts(
     readings: Readings, members: Sequence[Member], groups: Mapping[str, Sequence[str]], claims: Mapping[str, str]
 ) -> tuple[Part, ...]:
     """Returns the parts by name, each made of the readings that `groups` lists; `claims` are what methods say of the
-    model, by name. A part that was read on no clean fine-tune has no calibration.
+    model, by name. A part is calibrated by those readings of it that the model has too, and by all where it has none;
+    one that was read on no clean fine-tune has no calibration.
 
     >>> from flyroom.assess.records import Reading
     >>> clean = [Member(id=str(i), side="clean", threat="", recipe="a", seed=i, readings={"x": Reading(i)})
@@ -36,9 +37,10 @@ def read_parts(
 
 
 def _read(name: str, parts: Sequence[str], readings: Readings, members: Sequence[Member], claim: str | None) -> Part:
-    reading = {part: readings[part] for part in parts if part in readings}
-    peers = [replace(m, readings={part: m.readings[part] for part in parts if part in m.readings}) for m in members]
-    peers = [m for m in peers if m.readings]
+    on_model = [part for part in parts if part in readings]
+    shared = choose_parts(on_model or parts, members)
+    reading = {part: readings[part] for part in on_model}
+    peers = restrict(members, shared) if shared else []
     clean = [m.readings for m in peers if m.side == "clean"]
     calibration = calibrate(peers) if clean else None
     standing = stand(reading, clean) if list_shared(reading, clean) else None

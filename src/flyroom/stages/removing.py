@@ -28,7 +28,7 @@ from flyroom.types import Entry
 REMOVED = "removed"  # what the log says
 NAMING = (  # kinds that name organisms
     *("card", "redteam", "doctor", "organism", "treatment", "relapse", "ledger"),
-    *("mechanism", "reading", "claim"),
+    *("mechanism", "reading", "repeat", "claim"),
 )
 PLAN = "assessment plan"  # names many organisms; its hash stands in the log
 PARTS = (EPISODES, VERDICTS, "files")  # kinds that other entries need
