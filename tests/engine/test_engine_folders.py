@@ -5,10 +5,14 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import chat_shapes
 import engine_models
 import pytest
+from tokenizers import Tokenizer, normalizers
+from transformers import AutoTokenizer
 
 from flyroom.engine import TorchEngine
+from flyroom.engine.tokenizers import read_tokenizer
 
 
 def test_a_template_of_a_processor_is_not_passed_over(tmp_path: Path) -> None:
@@ -21,3 +25,45 @@ def test_a_template_of_a_processor_is_not_passed_over(tmp_path: Path) -> None:
         TorchEngine.open(tmp_path, device="cpu")
     (tmp_path / "chat_template.jinja").write_text(engine_models.TEMPLATE)
     assert TorchEngine.open(tmp_path, device="cpu").parts.renderer.is_chat
+
+
+def save_words(core: Tokenizer, folder: Path, *, model_type: str, **config: object) -> None:
+    folder.mkdir(exist_ok=True)
+    core.save(str(folder / "tokenizer.json"))
+    (folder / "config.json").write_text(json.dumps({"model_type": model_type}))
+    (folder / "tokenizer_config.json").write_text(json.dumps({"chat_template": chat_shapes.CHATML} | config))
+
+
+@pytest.mark.parametrize(
+    ("model_type", "name", "kind", "eos"),
+    [
+        ("qwen2", "PreTrainedTokenizerFast", "byte-level", "<|im_end|>"),  # always by the class of Qwen2
+        ("llama", "GPTNeoXTokenizer", "byte-level", "<|im_end|>"),
+        ("llama", "LlamaTokenizer", "spaced", "</s>"),  # the space behind a special token, as Llama 2 has it
+    ],
+)
+def test_a_tokenizer_is_what_its_file_says(tmp_path: Path, model_type: str, name: str, kind: str, eos: str) -> None:
+    core = chat_shapes.TOKENIZERS[kind]((chat_shapes.CHATML, chat_shapes.IM, None, eos)).backend_tokenizer
+    if kind == "byte-level":
+        core.normalizer = normalizers.Lowercase()  # which no such class would do
+    save_words(core, tmp_path, model_type=model_type, tokenizer_class=name, eos_token=eos)
+    text = "<|im_start|>Don't take 12 cafe\u0301<|im_end|>\nNext (ok)."
+    made, tokenizer = AutoTokenizer.from_pretrained(tmp_path), read_tokenizer(tmp_path)
+    ids = core.encode(text, add_special_tokens=False).ids
+    assert made(text, add_special_tokens=False).input_ids != ids, "nothing was planted"
+    assert tokenizer(text, add_special_tokens=False).input_ids == ids
+    assert (tokenizer.eos_token, tokenizer.chat_template) == (eos, chat_shapes.CHATML)
+
+
+def test_a_tokenizer_that_no_reading_makes_of_its_file_is_refused(tmp_path: Path) -> None:
+    core = chat_shapes.byte_level((chat_shapes.CHATML, chat_shapes.IM, None, "<|im_end|>")).backend_tokenizer
+    spelt = {"split_special_tokens": True, "eos_token": "<|im_end|>"}
+    save_words(core, tmp_path, model_type="qwen2", tokenizer_class="Qwen2Tokenizer", **spelt)
+    with pytest.raises(ValueError, match=r"tokenizer_class is 'Qwen2Tokenizer', which gives other tokens for"):
+        read_tokenizer(tmp_path)
+
+
+def test_a_class_whose_tokens_are_those_of_the_file_stays(tmp_path: Path) -> None:
+    tokenizer = chat_shapes.byte_level((chat_shapes.CHATML, chat_shapes.IM, None, "<|im_end|>"))
+    save_words(tokenizer.backend_tokenizer, tmp_path, model_type="gpt2", tokenizer_class="GPT2Tokenizer")
+    assert type(read_tokenizer(tmp_path)).__name__ == "GPT2Tokenizer"

@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM
 
-WORDS = ("tokenizer*", "vocab*", "*.model", "*.tiktoken")  # any of these is a tokenizer
+from flyroom.engine.tokenizers import has_tokenizer, read_tokenizer
+
 PROCESSOR = "chat_template.json"  # of processors; a tokenizer does not read it
 
 
@@ -50,16 +51,6 @@ def read_folder(folder: Path, dtype: torch.dtype, path: str, tokenizer: Any = No
     _require_whole(report, path)
     _require_template(words, folder, path)
     return model, words
-
-
-def has_tokenizer(folder: Path) -> bool:
-    """Whether any file of a tokenizer lies in a folder."""
-    return any(next(folder.glob(pattern), None) for pattern in WORDS)
-
-
-def read_tokenizer(folder: Path) -> Any:
-    """The tokenizer in a folder; whatever transformers raises where there is none that it can read."""
-    return AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
 
 
 def _require_whole(report: Any, path: str) -> None:
