@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import chat_shapes
 import engine_models
 import pytest
+import torch
+from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer, normalizers
 from transformers import AutoTokenizer
 
@@ -67,3 +70,41 @@ def test_a_class_whose_tokens_are_those_of_the_file_stays(tmp_path: Path) -> Non
     tokenizer = chat_shapes.byte_level((chat_shapes.CHATML, chat_shapes.IM, None, "<|im_end|>"))
     save_words(tokenizer.backend_tokenizer, tmp_path, model_type="gpt2", tokenizer_class="GPT2Tokenizer")
     assert type(read_tokenizer(tmp_path)).__name__ == "GPT2Tokenizer"
+
+
+SURPLUS: dict[str, tuple[int, ...]] = {
+    "model.layers.1.self_attn.q_proj.bias": (32,),  # of a Qwen2
+    "model.layers.3.mlp.up_proj.weight": (48, 32),  # of a fourth layer
+    "model.layers.0.mlp.up_proj.weight_scale_inv": (1, 1),  # of weights in eight bits
+    "model.layers.0.self_attn.k_norm.weight": (8,),  # of a Qwen3
+}
+PASSED = (  # nothing in an answer is made of them
+    "model.layers.0.self_attn.rotary_emb.inv_freq",
+    "transformer.h.0.attn.bias",
+    "transformer.h.0.attn.masked_bias",
+    "lm_head.weight",  # which is the embedding
+    "model.vision_tower.layers.0.mlp.up_proj.weight",
+    "audio_tower.conv1.weight",
+)
+
+
+def save_with(folder: Path, tensors: dict[str, torch.Tensor]) -> Path:
+    engine_models.model("llama").save_pretrained(folder)
+    engine_models.tokenizer().save_pretrained(folder)
+    weights = load_file(folder / "model.safetensors")
+    save_file(weights | tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    return folder
+
+
+@pytest.mark.parametrize("name", SURPLUS)
+def test_a_tensor_without_a_place_is_not_left_out(tmp_path: Path, name: str) -> None:
+    folder = save_with(tmp_path, {name: torch.ones(SURPLUS[name])})
+    with pytest.raises(ValueError, match=rf"1 of its tensors \({re.escape(name)}\) is without a place in LlamaForC"):
+        TorchEngine.open(folder, device="cpu")
+
+
+def test_tensors_of_which_no_answer_is_made_are_passed_over(tmp_path: Path) -> None:
+    folder = save_with(tmp_path, {name: torch.ones(4) for name in PASSED if name != "lm_head.weight"})
+    weights = load_file(folder / "model.safetensors")
+    save_file(weights | {"lm_head.weight": weights["model.embed_tokens.weight"].clone()}, folder / "model.safetensors")
+    assert TorchEngine.open(folder, device="cpu").base.depth == 3
