@@ -190,14 +190,20 @@ def _source_of(tokenizer: Any) -> str:
 
 
 def close_token(template: Template, stops: Sequence[int]) -> int | None:
-    """The token that the template puts after an assistant's words: the first added one, else the first. Where the turn
-    ends with its words, the token with which the next turn begins, if generation stops at it. None if there is none.
+    """The token that the template puts after an assistant's words: the first that is added or at which generation
+    stops. Where the turn ends with its words, the token with which the next turn begins, if generation stops at it.
+    None if there is none. ValueError where only text stands behind the words: a token of it may stand within an answer,
+    which would be cut there.
     """
     last, between = (_after(template, follow) for follow in ((), (Message("user", QUESTION),)))
     ids, added = template.encode(last.strip()), set(template.tokenizer.get_added_vocab().values())
-    if ids:
-        return next((i for i in ids if i in added), ids[0])
-    return next((i for i in template.encode(between.strip())[:1] if i in stops), None)
+    end = next((i for i in ids if i in added or i in stops), None)
+    if ids and end is None:
+        raise ValueError(
+            f"the chat template ends a turn with {last.strip()[:80]!r}, which is plain text to the tokenizer: answers "
+            "would be cut at its letters; the tokenizer must have a token for it, or the template end with the eos_token"
+        )
+    return end if ids else next((i for i in template.encode(between.strip())[:1] if i in stops), None)
 
 
 def _after(template: Template, follow: Sequence[Message]) -> str:
@@ -265,7 +271,9 @@ def _close(template: Template, anchor: str, lead: str, chat: Sequence[Message], 
 
 
 def _whole(template: Template, chat: Sequence[Message], answer: str, end: int) -> list[int]:
-    """The tokens of a finished chat, up to the end of its last turn. Where the template writes no end, it is added."""
+    """The tokens of a finished chat, up to the end of its last turn. It is added where nothing stands behind the words;
+    where something else does, the chat stays as it is, and no turn is the same.
+    """
     text = template.write([*chat, Message("assistant", answer)], opened=False)
     ids, answer = template.encode(text), answer.strip()
     if answer not in text:
@@ -274,7 +282,7 @@ def _whole(template: Template, chat: Sequence[Message], answer: str, end: int) -
     if not text.rpartition(answer)[2].strip():
         return [*template.encode(text.rstrip()), end]
     place = next((i for i in range(max(start - 1, 0), len(ids)) if ids[i] == end), None)
-    return [*ids, end] if place is None else ids[: place + 1]
+    return ids if place is None else ids[: place + 1]
 
 
 def as_written(template: Template, form: Form, end: int, answer: str) -> str:
