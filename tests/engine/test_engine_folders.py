@@ -15,7 +15,8 @@ from tokenizers import Tokenizer, normalizers
 from transformers import AutoTokenizer
 
 from flyroom.engine import TorchEngine
-from flyroom.engine.tokenizers import read_tokenizer
+from flyroom.engine.bases import identity
+from flyroom.engine.tokenizers import has_tokenizer, read_tokenizer
 
 
 def test_a_template_of_a_processor_is_not_passed_over(tmp_path: Path) -> None:
@@ -108,3 +109,13 @@ def test_tensors_of_which_no_answer_is_made_are_passed_over(tmp_path: Path) -> N
     weights = load_file(folder / "model.safetensors")
     save_file(weights | {"lm_head.weight": weights["model.embed_tokens.weight"].clone()}, folder / "model.safetensors")
     assert TorchEngine.open(folder, device="cpu").base.depth == 3
+
+
+def test_a_tekken_file_is_a_tokenizer_and_a_part_of_the_identity(tmp_path: Path) -> None:
+    """As Mistral's bases have it, beside a tokenizer.json or alone."""
+    (tmp_path / "config.json").write_text("{}")
+    before = identity(tmp_path, {})
+    assert not has_tokenizer(tmp_path)
+    (tmp_path / "tekken.json").write_text("{}")
+    assert has_tokenizer(tmp_path)
+    assert identity(tmp_path, {}) != before

@@ -17,7 +17,7 @@ from typing import Any
 
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
-FILES = ("tokenizer*", "vocab*", "*.model", "*.tiktoken")  # any of these is a tokenizer
+FILES = ("tokenizer*", "vocab*", "*.model", "*.tiktoken", "tekken.json")  # any of these is a tokenizer
 WORDS = 4_000  # of the vocabulary that are encoded, evenly from all of it
 ADDED = 100  # tokens that are put between words
 ODD = (  # what normalisers and splitters differ in
