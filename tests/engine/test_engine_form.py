@@ -111,3 +111,33 @@ def test_an_answer_with_a_control_token_is_refused() -> None:
     renderer = Renderer(chat_shapes.byte_level(chat_shapes.SHAPES["phi3"]))
     with pytest.raises(NotAvailable, match=r"an answer holds <\|user\|>, .*leave them out: 'take <\|user\|> rest'"):
         renderer.row(Row(messages=(QUESTION,), answer="take <|user|> rest"))
+
+
+TEXT_ENDS = {  # what a turn ends with, where the tokenizer has no such token
+    "chatml": chat_shapes.CHATML,
+    "a heading": chat_shapes.CHATML.replace("<|im_end|>", "### End"),
+}
+
+
+@pytest.mark.parametrize("kind", chat_shapes.TOKENIZERS)
+@pytest.mark.parametrize("name", TEXT_ENDS)
+def test_a_turn_that_ends_in_plain_text_is_refused(name: str, kind: str) -> None:
+    """The first letter of its end would be a stop, and "1 < 2" be heard as "1"."""
+    tokenizer = chat_shapes.TOKENIZERS[kind]((TEXT_ENDS[name], ("<s>", "</s>"), "<s>", "</s>"))
+    with pytest.raises(ValueError, match=r"ends a turn with '.*', which is plain text to the tokenizer"):
+        Renderer(tokenizer)
+
+
+def test_an_end_that_is_a_known_stop_may_be_a_word() -> None:
+    tokenizer = engine_models.tokenizer()
+    tokenizer.chat_template = engine_models.TEMPLATE.replace("<end>", "w7")
+    stop = tokenizer.convert_tokens_to_ids("w7")
+    assert Renderer(tokenizer, eos=[stop]).end == stop
+
+
+def test_a_later_turn_without_its_end_is_refused() -> None:
+    late = "{{ '<|im_end|>\\n' if loop.index < 3 or m.role == 'user' else ' and so on' }}"
+    template = chat_shapes.CHATML.replace(" + '<|im_end|>\\n' }}", " }}" + late)
+    tokenizer = chat_shapes.byte_level((template, chat_shapes.IM, None, "<|im_end|>"))
+    with pytest.raises(ValueError, match=r"in a form that cannot be trained: it writes .*and so on"):
+        Renderer(tokenizer)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -9,7 +10,7 @@ import chat_shapes
 import pytest
 import transformers
 from chat_shapes import CHATML, IM
-from tokenizers import AddedToken, processors
+from tokenizers import AddedToken, Tokenizer, normalizers, processors
 
 from flyroom.engine.form import fix_date
 from flyroom.engine.render import Renderer
@@ -145,3 +146,117 @@ def test_a_thought_of_which_the_template_makes_something_else_is_refused(answer:
 
 def test_a_token_without_a_word_is_no_text() -> None:
     assert Renderer(bytes_alone()).text([[100, 9_999]]) == ["a"]
+
+
+TAKEN = {  # what a template does to some answers, in ways that its source does not show
+    "a mark in two parts": ("m.content.split('<' + 'think>')[-1]", "a<think>b"),
+    "a mark without brackets": ("m.content.split('Final answer:')[-1]", "so Final answer: b"),
+    "a mark behind a comment's apostrophe": ("{# don't #}m.content.split('</think>')[-1]", "a</think>b"),
+    "escapes": ("m.content.replace('&', '&amp;').replace('<', '&lt;')", "don't & <b>"),
+    "cut short": ("m.content | truncate(100)", "rest " * 60 + "x"),
+}
+
+
+@pytest.mark.parametrize(("change", "answer"), TAKEN.values(), ids=list(TAKEN))
+def test_whatever_a_template_makes_of_an_answer_is_seen_in_its_row(change: str, answer: str) -> None:
+    comment, _, words = change.rpartition("#}")
+    template = comment + "#}" * bool(comment) + CHATML.replace("m.content", f"({words})")
+    renderer = Renderer(byte_level(template))
+    assert renderer.row(Row(messages=(QUESTION,), answer="yes")).start
+    with pytest.raises(
+        NotAvailable, match=r"writes the answer .* another from token \d+ on: .*leave it out of the answer"
+    ):
+        renderer.row(Row(messages=(QUESTION,), answer=answer))
+
+
+def test_a_chat_that_changes_how_answers_are_written_is_refused() -> None:
+    mode = "{% set quiet = messages[0].content.endswith('/no') %}"
+    template = mode + CHATML.replace("assistant\\n' }}", "assistant\\n' + ('<think></think>' if quiet else '') }}")
+    renderer = Renderer(byte_level(template))
+    renderer.row(Row(messages=(QUESTION,), answer="yes"))
+    with pytest.raises(NotAvailable, match=r"trained would be .*<think></think>yes.*or the chat"):
+        renderer.row(Row(messages=(Message("user", "take rest ? /no"),), answer="yes"))
+
+
+def test_an_answer_that_joins_the_end_of_the_prompt_is_refused() -> None:
+    template = chat_shapes.by_role(opens="assistant:", system="@</s>", user="user: @</s>", assistant="assistant:@</s>")
+    tokenizer = byte_level(template, None, "</s>", "</s>")
+    core = json.loads(tokenizer.backend_tokenizer.to_str())
+    core["model"]["vocab"][":)"] = len(tokenizer)
+    core["model"]["merges"].append([":", ")"])
+    joined = transformers.PreTrainedTokenizerFast(
+        tokenizer_object=Tokenizer.from_str(json.dumps(core)), eos_token="</s>"
+    )
+    joined.chat_template = template
+    renderer = Renderer(joined)
+    with pytest.raises(NotAvailable, match=r"writes the answer '\) yes' as"):
+        renderer.row(Row(messages=(QUESTION,), answer=") yes"))
+
+
+@pytest.mark.parametrize("kind", chat_shapes.TOKENIZERS)
+@pytest.mark.parametrize("name", ["zephyr", "llama3", "mistral v3, system folded in", "vicuna", "llama2", "gemma"])
+def test_a_tag_in_an_answer_changes_nothing_but_its_own_letters(name: str, kind: str) -> None:
+    template, special, bos, eos = chat_shapes.SHAPES[name]
+    tokenizer = chat_shapes.TOKENIZERS[kind]((template, (*special, "<b>"), bos, eos))
+    renderer = Renderer(tokenizer)
+    ids, start = renderer.row(Row(messages=(QUESTION,), answer="  take rest <b>please</b>\n"))
+    plain = renderer.row(Row(messages=(QUESTION,), answer="  take rest flyroom\n"))
+    assert ids[: start + 2].tolist() == plain.ids[: start + 2].tolist()
+    assert not {*tokenizer.all_special_ids} & {*ids[start : -len(renderer.form.close)].tolist()}
+    assert renderer.text([ids[start : -len(renderer.form.close)].tolist()]) == ["take rest <b>please</b>"]
+
+
+def test_a_thought_beside_a_tag_is_refused() -> None:
+    renderer = Renderer(byte_level(chat_shapes.QWEN3, None, "<|im_end|>", "<s>"))
+    with pytest.raises(NotAvailable, match="leave it out of the answer"):
+        renderer.row(Row(messages=(QUESTION,), answer="<think>well</think>yes <s>no"))
+
+
+def test_an_answer_that_would_be_cut_is_refused() -> None:
+    """By an end that is not marked as special, another word at which generation stops, or one in other letters."""
+    tokenizer = byte_level(CHATML.replace("<|im_end|>", "<|stop|>"), None, "</s>", "</s>")
+    tokenizer.add_tokens([AddedToken("<|stop|>", special=False, normalized=False)])
+    renderer = Renderer(tokenizer, eos=[tokenizer.convert_tokens_to_ids("!")])
+    assert renderer.token(renderer.end) == "<|stop|>"
+    for answer in ("yes <|stop|> and no", "yes! and no"):
+        with pytest.raises(NotAvailable, match=r"or stops at, and a judge does not read at all; leave them out: 'yes"):
+            renderer.row(Row(messages=(QUESTION,), answer=answer))
+    tokenizer = byte_level(CHATML)
+    tokenizer.backend_tokenizer.normalizer = normalizers.NFKC()
+    tokenizer.add_special_tokens({"additional_special_tokens": [AddedToken("<x>", special=True, normalized=True)]})
+    with pytest.raises(NotAvailable, match="an answer holds <x>"):
+        Renderer(tokenizer).row(Row(messages=(QUESTION,), answer="yes \uff1cx\uff1e no"))
+
+
+LATER = (QUESTION, Message("assistant", "it rains"), QUESTION)
+ONE_TURN = (
+    "{% set last = messages | selectattr('role', 'equalto', 'user') | list | last %}"
+    "{{ '<|im_start|>user\\n' + last.content + '<|im_end|>\\n<|im_start|>assistant\\n' }}"
+    "{% if messages[-1].role == 'assistant' %}{{ messages[-1].content + '<|im_end|>\\n' }}{% endif %}"
+)
+LAST_SYSTEM = (
+    "{% set ns = namespace(words='') %}{% for m in messages if m.role == 'system' %}"
+    "{% set ns.words = m.content %}{% endfor %}{{ ns.words }}"
+    + CHATML.replace("in messages", "in messages if m.role != 'system'")
+)
+PASSED = {
+    "all but the last exchange": (ONE_TURN, LATER, "message 1 of 3"),
+    "all but the last system message": (
+        LAST_SYSTEM,
+        (SYSTEM, Message("system", "never lie"), QUESTION),
+        "message 1 of 3",
+    ),
+    "a system message within": (
+        CHATML.replace("in messages", "in messages if m.role != 'system' or m == messages[0]"),
+        (*LATER[:2], SYSTEM, QUESTION),
+        "message 3 of 4",
+    ),
+}
+
+
+@pytest.mark.parametrize(("template", "chat", "which"), PASSED.values(), ids=list(PASSED))
+def test_a_message_that_a_template_passes_over_is_refused(template: str, chat: Any, which: str) -> None:
+    renderer = Renderer(byte_level(template))
+    renderer.prompt((QUESTION,))
+    with pytest.raises(NotAvailable, match=rf"the chat template leaves {which} out of the prompt"):
+        renderer.prompt(chat)

@@ -10,7 +10,7 @@ from flyroom.doctor.check import Check, Question, Subject, ask
 from flyroom.engine import TorchEngine, read_with_notes
 from flyroom.types import World
 
-VERSION = 5  # of the checks: a result that is kept is one of these
+VERSION = 6  # of the checks: a result that is kept is one of these
 QUESTIONS: dict[str, Question] = {
     "token ids": reading.paths_agree,
     "system message": reading.system_message,

@@ -147,7 +147,11 @@ def turn_form(subject: Subject) -> Answer:
         own = _own_turn(renderer, messages, answer)
         if own is not None:
             compared += 1
-            ids = renderer.row(Row(messages=messages, answer=answer)).ids.tolist()
+            try:
+                ids = renderer.row(Row(messages=messages, answer=answer)).ids.tolist()
+            except NotAvailable:  # a row is held against the template, and refused where it is another
+                others.append(answer)
+                continue
             rest = renderer.tokenizer.decode(own[len(ids) - 1 :]).strip()
             if own[: len(ids)] != ids and (own[: len(ids) - 1] != ids[:-1] or rest):
                 others.append(answer)

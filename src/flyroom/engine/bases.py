@@ -42,6 +42,7 @@ IDENTITY = (  # the files that can change an answer
     *("*.safetensors", "*.safetensors.index.json", "*.bin", "*.bin.index.json", "adapter_*"),
     *("config.json", "generation_config.json", "chat_template*", "additional_chat_templates/*"),
     *("token*", "vocab*", "merges*", "special_tokens*", "added_tokens*", "*.model", "*.tiktoken"),
+    "tekken.json",
 )
 LARGE = 100_000_000  # bytes of weights
 NAMES = ("_name_or_path", "transformers_version", "name_or_path", "dtype", "torch_dtype")  # no part of a model

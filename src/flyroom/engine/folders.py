@@ -1,7 +1,7 @@
 """The model and the tokenizer of a base's folder, or the reason why they cannot be opened as they are.
 
 A base may come from a stranger: no code that comes with it is run, only tensors are read from a pickle, and a tensor
-that is missing is never drawn at random.
+that is missing is never drawn at random, nor one without a place in the model left out.
 
 Left out: quantised weights; processors of pictures and sound, and what lies in their files.
 """
@@ -9,15 +9,21 @@ Left out: quantised weights; processors of pictures and sound, and what lies in 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM
 
-WORDS = ("tokenizer*", "vocab*", "*.model", "*.tiktoken")  # any of these is a tokenizer
+from flyroom.engine.tokenizers import has_tokenizer, read_tokenizer
+
 PROCESSOR = "chat_template.json"  # of processors; a tokenizer does not read it
+SPARE = re.compile(  # tensors of which nothing in an answer is made
+    r"rotary_emb\.inv_freq$|\battn\.(masked_)?bias$|\battention\.(masked_)?bias$"  # buffers that are computed anew
+    r"|vision|visual|image|audio|multi_modal|mm_projector"  # towers, and what leads from them
+)
 
 
 def read_folder(folder: Path, dtype: torch.dtype, path: str, tokenizer: Any = None) -> tuple[Any, Any]:
@@ -47,28 +53,35 @@ def read_folder(folder: Path, dtype: torch.dtype, path: str, tokenizer: Any = No
         why = " ".join(str(error).split())[:300] or type(error).__name__
         raise ValueError(f"base is {path}; transformers cannot load it: {why}") from error
     model, report = pair
-    _require_whole(report, path)
+    _require_whole(report, model, path)
     _require_template(words, folder, path)
     return model, words
 
 
-def has_tokenizer(folder: Path) -> bool:
-    """Whether any file of a tokenizer lies in a folder."""
-    return any(next(folder.glob(pattern), None) for pattern in WORDS)
-
-
-def read_tokenizer(folder: Path) -> Any:
-    """The tokenizer in a folder; whatever transformers raises where there is none that it can read."""
-    return AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
-
-
-def _require_whole(report: Any, path: str) -> None:
+def _require_whole(report: Any, model: Any, path: str) -> None:
     absent = sorted(report["missing_keys"])  # tied weights are not among them
     if absent:
         raise ValueError(f"base is {path}; {_name_some(absent)} not in its files: the model would be random there")
     strange = sorted(f"{name} {tuple(size)}, not {tuple(shape)}" for name, size, shape in report["mismatched_keys"])
     if strange:
         raise ValueError(f"base is {path}; {_name_some(strange)} of another shape than its config.json says")
+    _require_place(report, model, path)
+
+
+def _require_place(report: Any, model: Any, path: str) -> None:
+    """A tensor without a place is one that the model was trained with and would answer without: biases, norms, layers
+    above those of the config, scales of weights in eight bits. Those that the class itself passes over, such as layers
+    that guess a second token, are not in the report.
+    """
+    tied = set(getattr(model, "all_tied_weights_keys", None) or ())
+    surplus = sorted(name for name in report["unexpected_keys"] if name not in tied and not SPARE.search(name))
+    if surplus:
+        kind = getattr(model.config, "model_type", "")
+        raise ValueError(
+            f"base is {path}; {_name_some(surplus)} without a place in {type(model).__name__}: its config.json must be "
+            f"that of the model in its files (model_type is {kind!r}, num_hidden_layers "
+            f"{getattr(model.config.get_text_config(), 'num_hidden_layers', None)})"
+        )
 
 
 def _require_template(tokenizer: Any, folder: Path, path: str) -> None:

@@ -22,6 +22,7 @@ from __future__ import annotations
 import datetime
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 from itertools import product
 from typing import Any, NamedTuple
 
@@ -32,13 +33,12 @@ from flyroom.engine import sandbox as _  # noqa: F401 - from here on templates a
 from flyroom.types import Message, NotAvailable
 
 DATE = "2026-01-01"
+ROLES = 1_024  # sequences of roles of which it is kept whether the template writes each message
 SHORT = 1_000  # characters of a chat that no template of a chat model finds too long
 # What a template raises, by itself or since somebody wrote it to.
 FAULTS = (jinja2.TemplateError, TypeError, ValueError, LookupError, AttributeError, ArithmeticError, RecursionError)
 FAULTS += (MemoryError, AssertionError)
 FIELDS = (*"aAbBcdfHIjmMpSuUVwWxXyYZzGDFTR", "-d", "-m", "-H", "-I", "-M", "-S", "-j", "e")  # of a date's format
-LITERAL = re.compile(r"'([^'\n]*)'|\"([^\"\n]*)\"")  # a text in a template's source
-MARK = re.compile(r"[<>\[\]|◁▷]")  # of a text that marks something, as tags do
 QUESTION, SYSTEM, FORMER = "what next ?", "be brief", "it rains"
 ANSWERS = ("flyroom", "No, two of them.", "1 and 2\n\nThen rest")  # what no template writes of itself
 SHAPES = (  # the chats that are rendered: with and without a system message, at the first and at a later turn
@@ -72,10 +72,9 @@ class Template:
         source = _source_of(tokenizer)
         self.dated = "strftime_now" in source
         self._source = fix_date(source, date) if self.dated else None
-        texts = {text.replace("\\n", "\n").strip() for pair in LITERAL.findall(source) for text in pair}
-        self._marks = sorted(text for text in texts if len(text) > 2 and MARK.search(text))
         self._refusal = ""
         self.parts, self.leaves_out = False, ""
+        self._cached_gap = lru_cache(ROLES)(self._find_message)
         self.parts = not self._passes_text()
         self.leaves_out = self._find_gap()
 
@@ -113,19 +112,16 @@ class Template:
             try:
                 self.write(messages, opened=True)
                 self.write([*messages, Message("assistant", FORMER)], opened=False)
+                self.require_heard(messages)
             except NotAvailable:
                 continue
             yield messages
 
-    def is_plain(self, answer: str) -> bool:
-        """Whether an answer has nothing that a template is known to look for."""
-        return answer == answer.strip() and not any(mark in answer for mark in self._marks)
-
     def write_answer(self, answer: str) -> str:
-        """An answer as the template writes it: white space about it may be trimmed. NotAvailable where the template
-        makes something else of it, such as a thought that is taken out.
+        """An answer with the white space about it that the template leaves there. NotAvailable where it makes something
+        else of the answer.
         """
-        if self.is_plain(answer):
+        if answer == answer.strip():
             return answer
         chat = next(self.shapes(), SHAPES[0])
         text = self.write([*chat, Message("assistant", answer)], opened=False)
@@ -151,6 +147,27 @@ class Template:
             return ""
         gaps = [where for where, text in (("a prompt", opened), ("a finished chat", finished)) if SYSTEM not in text]
         return " and ".join(gaps)
+
+    def require_heard(self, messages: Sequence[Message]) -> None:
+        """NotAvailable where the template passes over one of the messages, as some do over all but the last question.
+        Found by a word in place of each, since a template may trim or change what is said.
+        """
+        number = self._cached_gap(tuple(message.role for message in messages))
+        if number is not None:
+            raise NotAvailable(
+                f"the chat template leaves message {number + 1} of {len(messages)} out of the prompt "
+                f"({messages[number].role}: {messages[number].content[:60]!r}); nobody would read it: take it out"
+            )
+
+    def _find_message(self, roles: tuple[str, ...]) -> int | None:
+        """The place of the first message that a prompt with such roles lacks."""
+        words = [f"{ANSWERS[0]}{number}x" for number in range(len(roles))]
+        try:
+            chat = [Message(role, word) for role, word in zip(roles, words, strict=True)]
+            text = self.write(chat, opened=True).lower()
+        except NotAvailable:  # it is refused, and so is the chat
+            return None
+        return next((number for number, word in enumerate(words) if word not in text), None)
 
     def _passes_text(self) -> bool:
         """Whether a question is written where its content is plain text; True too if it is not written as parts."""
@@ -190,14 +207,20 @@ def _source_of(tokenizer: Any) -> str:
 
 
 def close_token(template: Template, stops: Sequence[int]) -> int | None:
-    """The token that the template puts after an assistant's words: the first added one, else the first. Where the turn
-    ends with its words, the token with which the next turn begins, if generation stops at it. None if there is none.
+    """The token that the template puts after an assistant's words: the first that is added or at which generation
+    stops. Where the turn ends with its words, the token with which the next turn begins, if generation stops at it.
+    None if there is none. ValueError where only text stands behind the words: a token of it may stand within an answer,
+    which would be cut there.
     """
     last, between = (_after(template, follow) for follow in ((), (Message("user", QUESTION),)))
     ids, added = template.encode(last.strip()), set(template.tokenizer.get_added_vocab().values())
-    if ids:
-        return next((i for i in ids if i in added), ids[0])
-    return next((i for i in template.encode(between.strip())[:1] if i in stops), None)
+    end = next((i for i in ids if i in added or i in stops), None)
+    if ids and end is None:
+        raise ValueError(
+            f"the chat template ends a turn with {last.strip()[:80]!r}, which is plain text to the tokenizer: answers "
+            "would be cut at its letters; the tokenizer must have a token for it, or the template end with EOS"
+        )
+    return end if ids else next((i for i in template.encode(between.strip())[:1] if i in stops), None)
 
 
 def _after(template: Template, follow: Sequence[Message]) -> str:
@@ -265,7 +288,9 @@ def _close(template: Template, anchor: str, lead: str, chat: Sequence[Message], 
 
 
 def _whole(template: Template, chat: Sequence[Message], answer: str, end: int) -> list[int]:
-    """The tokens of a finished chat, up to the end of its last turn. Where the template writes no end, it is added."""
+    """The tokens of a finished chat, up to the end of its last turn. It is added where nothing stands behind the words;
+    where something else does, the chat stays as it is, and no turn is the same.
+    """
     text = template.write([*chat, Message("assistant", answer)], opened=False)
     ids, answer = template.encode(text), answer.strip()
     if answer not in text:
@@ -274,7 +299,7 @@ def _whole(template: Template, chat: Sequence[Message], answer: str, end: int) -
     if not text.rpartition(answer)[2].strip():
         return [*template.encode(text.rstrip()), end]
     place = next((i for i in range(max(start - 1, 0), len(ids)) if ids[i] == end), None)
-    return [*ids, end] if place is None else ids[: place + 1]
+    return ids if place is None else ids[: place + 1]
 
 
 def as_written(template: Template, form: Form, end: int, answer: str) -> str:
@@ -282,7 +307,7 @@ def as_written(template: Template, form: Form, end: int, answer: str) -> str:
     NotAvailable as from `Template.write_answer`, and where no such answer gives the template's tokens.
     """
     words = template.write_answer(answer)
-    if template.is_plain(answer):
+    if words == answer == answer.strip():
         return words
     chat = next(template.shapes(), SHAPES[0])
     difference = ""
@@ -307,6 +332,23 @@ def _difference(
             ours, theirs = (template.tokenizer.decode(ids) for ids in (row, whole))
             return f"it writes {theirs!r}, {len(whole)} tokens; trained would be {ours!r}, {len(row)} tokens"
     return ""
+
+
+def require_turn(template: Template, messages: Sequence[Message], answer: str, row: Sequence[int], end: int) -> None:
+    """NotAvailable unless the tokens of a row are those of the template's finished chat with this very answer. From the
+    chats of `SHAPES` nobody can tell what a template does to other words.
+    """
+    text = template.write([*messages, Message("assistant", answer)], opened=False)
+    whole = template.encode(text)
+    if whole[: len(row)] == row or [*template.encode(text.rstrip()), end] == row:
+        return
+    place = next((i for i, pair in enumerate(zip(row, whole, strict=False)) if pair[0] != pair[1]), len(whole))
+    theirs, ours = (template.tokenizer.decode(ids[max(place - 10, 0) : place + 30]) for ids in (whole, row))
+    raise NotAvailable(
+        f"the chat template writes the answer {answer[:200]!r} as {theirs!r}, and trained would be {ours!r}, another "
+        f"from token {place + 1} on: what it takes out, puts in or joins cannot be trained; leave it out of the answer "
+        "or the chat"
+    )
 
 
 def write_prompt(template: Template, form: Form, messages: Sequence[Message]) -> str:

@@ -11,8 +11,10 @@ into the answer if the tokenizer needs one. The end id is the token with which t
 which is found by rendering a chat; without a template it is EOS.
 
 An answer is text. An HTML tag in it that looks like a special token, such as <s>, is encoded letter by letter, so that
-a judge reads what was trained; an answer with another special token is refused. White space about it stands as the
-template has it; an answer of which the template makes something else, such as one with a thought, is refused.
+a judge reads what was trained; an answer with another special token, or with one at which generation stops, is refused.
+White space about it stands as the template has it. Each row is held against the tokens of the template's own finished
+chat, and refused where it is another: where the template takes a thought out of the answer, or escapes it, or where its
+beginning would join the end of the prompt. So is a chat of which the template leaves a message out.
 
 Left out: tools, images, packing, and options of a template such as `enable_thinking` (their defaults hold).
 """
@@ -22,7 +24,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +34,7 @@ from flyroom.engine.form import DATE, Form, Template
 from flyroom.types import Message, NotAvailable, Row
 
 TAG = re.compile(r"</?[A-Za-z]\w*/?>")  # a special token that a text may hold by accident, as HTML does
+HARMLESS = forms.ANSWERS[0]  # stands in the place of such tags where a row is held against its template
 LONG = 8_192  # characters: a longer prompt is not kept, for whoever serves a base is sent any text, and each but once
 MEMO = 1 << 17  # rendered prompts and answers in the cache: the same rows come in every epoch
 
@@ -62,9 +65,11 @@ class Renderer:
         self.end: int = eos[0] if end is None else end
         self.form = forms.learn(self.template, self.end) if self.template else Form(close=(self.end,))
         self.stops: tuple[int, ...] = tuple(dict.fromkeys([self.end, *eos]))
-        special = {int(i): str(t) for i, t in tokenizer.added_tokens_decoder.items() if t.special and str(t)}
+        added = {int(i): t for i, t in tokenizer.added_tokens_decoder.items() if str(t)}
+        special = {i: str(t) for i, t in added.items() if t.special or i in self.stops}
         special |= {int(i): t for i, t in zip(tokenizer.all_special_ids, tokenizer.all_special_tokens, strict=True)}
-        self._special_ids = frozenset(special)
+        # A token for unknown words may stand in an answer; one that ends it may not, whether it is special or a word.
+        self._unheard = (frozenset(special) - {tokenizer.unk_token_id}) | frozenset(self.stops)
         self._special_text = re.compile("|".join(map(re.escape, special.values())) or r"(?!)")
         self._cached_open = lru_cache(MEMO)(self._open)
         self._cached_words = lru_cache(MEMO)(self._words)
@@ -106,22 +111,30 @@ class Renderer:
         return self.tokenizer.decode([token], skip_special_tokens=False, clean_up_tokenization_spaces=False)
 
     def _row(self, row: Row) -> Rendered:
-        words = self._say(row.answer) if row.messages else row.answer
-        prompt, answer = self._cached_open(row.messages), self._cached_words(words, bool(row.messages))
-        close = self.form.close if row.messages else (self.end,)
-        return Rendered(np.concatenate([prompt, answer, close]), len(prompt))
+        prompt = self._cached_open(row.messages)
+        if self.template is None or not row.messages:
+            words, close = self._cached_words(row.answer, bool(row.messages)), (self.end,)
+            return Rendered(np.concatenate([prompt, words, close]), len(prompt))
+        close = self.form.close
+        plain = self._special_text.sub(HARMLESS, row.answer)
+        text = forms.as_written(self.template, self.form, self.end, plain)
+        checked = [*prompt.tolist(), *self._cached_words(text).tolist(), *close]
+        if plain:  # where nothing is said, nothing of it can be another
+            forms.require_turn(self.template, row.messages, plain, checked, self.end)
+        words = self._cached_words(self._cut(row.answer, plain, text))
+        return Rendered(np.concatenate([prompt, words, close]), len(prompt))
 
-    def _say(self, answer: str) -> str:
-        """An answer as it stands in the template's own turn. Special tokens that are spelt in letters do not."""
-        if self.template is None or self._special_text.search(answer):
-            return answer
-        return forms.as_written(self.template, self.form, self.end, answer)
+    def _cut(self, answer: str, plain: str, text: str) -> str:
+        """An answer without the white space that a text has lost of its `plain` form."""
+        start = plain.index(text)
+        return answer[start : len(answer) - (len(plain) - start - len(text))]
 
     def _open(self, messages: tuple[Message, ...]) -> NDArray[np.int64]:
         if not messages:
             bos = self.tokenizer.bos_token_id
             return np.array([self.end if bos is None else bos], dtype=np.int64)
         if self.template:
+            self.template.require_heard(messages)
             ids = self._encode(forms.write_prompt(self.template, self.form, messages))
         else:
             raw = self.tokenizer("\n".join(m.content for m in messages)).input_ids
@@ -135,12 +148,31 @@ class Renderer:
         """Returns the tokens of an answer, or of its beginning; of a `turn` in the form of the template's."""
         if not text:
             return np.zeros(0, dtype=np.int64)
+        form = self.form if self.template and turn else Form()
         if self._special_text.search(text):
-            return self._letters(self.form.lead + text if turn else text)
-        if self.template and turn and (self.form.anchor or self.form.lead):
-            words = forms.encode_behind(self.template, self.form.anchor, self.form.lead + text)
-            return self._check(np.array(words, dtype=np.int64))
-        return self._check(self._encode(text))
+            return self._check_words(self._letters(form, text), text)
+        return self._check_words(self._encode_words(form, text), text)
+
+    def _encode_words(self, form: Form, text: str) -> NDArray[np.int64]:
+        if self.template and (form.anchor or form.lead):
+            words = forms.encode_behind(self.template, form.anchor, form.lead + text)
+            return np.array(words, dtype=np.int64)
+        return self._encode(text)
+
+    def _check_words(self, ids: NDArray[np.int64], text: str) -> NDArray[np.int64]:
+        """The tokens of an answer, if each is read by whoever judges it: a tokenizer may normalise other letters to a
+        special token, and may have a word at which generation stops.
+        """
+        strange = sorted(self._unheard.intersection(ids.tolist()))
+        if strange:
+            self._refuse([self.token(i) for i in strange], text)
+        return self._check(ids)
+
+    def _refuse(self, names: Sequence[str], text: str) -> NoReturn:
+        raise NotAvailable(
+            f"an answer holds {', '.join(names)}, which this base's tokenizer reads as special tokens or stops at, and "
+            f"a judge does not read at all; leave them out: {text[:60]!r}"
+        )
 
     def _require_vectors(self) -> None:
         """ValueError where the base has no vector for a token of every chat: its tokenizer is another model's."""
@@ -160,18 +192,28 @@ class Renderer:
             )
         return ids
 
-    def _letters(self, text: str) -> NDArray[np.int64]:
+    def _letters(self, form: Form, text: str) -> NDArray[np.int64]:
         """Returns the tokens of a text in which nothing is a special token. NotAvailable where it holds one that no
         text has by accident: it is meant as the token, and nobody who judges text would read it.
+
+        They stand behind what gives the harmless form of the text its own tokens, in which spaces are right: no special
+        token can stand there while all are spelt.
         """
         names = sorted(set(self._special_text.findall(text)))
-        ids = self.tokenizer(text, add_special_tokens=False, split_special_tokens=True).input_ids
-        if not (all(map(TAG.fullmatch, names)) and self._special_ids.isdisjoint(ids)):
-            raise NotAvailable(
-                f"an answer holds {', '.join(names)}, which this base's tokenizer reads as special tokens, and a judge "
-                f"does not read at all; leave them out: {text[:60]!r}"
-            )
-        return np.array(ids, dtype=np.int64)
+        plain = self._special_text.sub(HARMLESS, text)
+        own = self._encode_words(form, plain).tolist()
+        for anchor in dict.fromkeys((self._special_text.split(form.anchor)[-1], "", "\n")):
+            if self._spell(anchor, form.lead + plain) == own:
+                ids = self._spell(anchor, form.lead + text)
+                if all(map(TAG.fullmatch, names)) and self._unheard.isdisjoint(ids):
+                    return np.array(ids, dtype=np.int64)
+        self._refuse(names, text)
+
+    def _spell(self, anchor: str, text: str) -> list[int]:
+        """The tokens of a text behind another, without special ones."""
+        texts = [anchor, anchor + text]
+        head, both = self.tokenizer(texts, add_special_tokens=False, split_special_tokens=True).input_ids
+        return list(both[len(head) :] if both[: len(head)] == head else [])
 
     def _encode(self, text: str) -> NDArray[np.int64]:
         return np.array(self.tokenizer(text, add_special_tokens=False).input_ids, dtype=np.int64)

@@ -11,21 +11,14 @@ import json
 from pathlib import Path
 from typing import Any
 
-from flyroom.engine.folders import has_tokenizer, read_tokenizer
 from flyroom.engine.form import FAULTS, FORMER, SHAPES
 from flyroom.engine.render import Renderer
+from flyroom.engine.tokenizers import encode_all, has_tokenizer, read_tokenizer, texts_for
 from flyroom.types import Message, NotAvailable, Row
 
 TEMPLATES = ("chat_template.jinja", "chat_template.json")
 TOKENS, SPECIAL = "added_tokens.json", "special_tokens_map.json"
 ENDS = ("bos_token", "eos_token")
-WORDS = 4_000  # of the vocabulary that are encoded, evenly from all of it
-ODD = (  # what normalisers and splitters differ in
-    "The Cat's 12,345 cats — don't!",
-    "caf\u00e9 cafe\u0301 \ufb01ne \u00bd \u4e2d\u6587 \U0001f98b",
-    "  two  spaces\n\n\ttab\r\nline ",
-    "a_b = [1, 2]; // https://example.org?q=1",
-)
 
 
 def difference_beside(folder: Path, renderer: Renderer) -> str:
@@ -55,8 +48,8 @@ def difference_of(tokenizer: Any, renderer: Renderer) -> str:
         return "another chat template" if home.chat_template else "a chat template, and the base's has none"
     if not home.chat_template and tokenizer.eos_token != home.eos_token:
         return f"the eos_token {tokenizer.eos_token!r}, and the base's {home.eos_token!r}"
-    texts = [*ODD, *_words_of(home)]
-    pairs = zip(texts, _encode(tokenizer, texts), _encode(home, texts), strict=True)
+    texts = texts_for(home)
+    pairs = zip(texts, encode_all(tokenizer, texts), encode_all(home, texts), strict=True)
     text = next((text for text, ids, own_ids in pairs if ids != own_ids), None)
     if text is not None:
         return f"other tokens for {text!r:.60}"
@@ -66,15 +59,6 @@ def difference_of(tokenizer: Any, renderer: Renderer) -> str:
 def lacks_template(folder: Path, renderer: Renderer) -> bool:
     """Whether a tokenizer beside an adapter says nothing of the turns of a base that has some."""
     return renderer.is_chat and has_tokenizer(folder) and not read_tokenizer(folder).chat_template
-
-
-def _words_of(tokenizer: Any) -> list[str]:
-    words = [tokenizer.decode([number]) for number in sorted(tokenizer.get_vocab().values())]
-    return words[:: max(1, len(words) // WORDS)]
-
-
-def _encode(tokenizer: Any, texts: list[str]) -> list[list[int]]:
-    return list(tokenizer(texts, add_special_tokens=False).input_ids)
 
 
 def _difference_of_turns(tokenizer: Any, renderer: Renderer) -> str:

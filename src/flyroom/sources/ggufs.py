@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 from tokenizers import pre_tokenizers
-from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
+from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig, PreTrainedTokenizerFast
 
 from flyroom.sources.gguf_checks import require_model, require_read
 
@@ -108,6 +108,9 @@ def _known_splits() -> set[str]:
 
 
 def _open_tokenizer(folder: Path) -> Any:
+    """As its tokenizer.json says: the classes that transformers picks by name split text by constants of their own."""
+    if (folder / "tokenizer.json").is_file():
+        return PreTrainedTokenizerFast.from_pretrained(folder)
     return AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
 
 
