@@ -19,6 +19,7 @@ from flyroom.detectors.sweep import EnvironmentSweep
 from flyroom.episodes import unpack
 from flyroom.lab import BenchLab, Material
 from flyroom.lineup import Lineup, Terms
+from flyroom.report.standing import best
 from flyroom.room import Room
 from flyroom.types import (
     OPEN,
@@ -687,3 +688,28 @@ def test_calibration_is_of_models_best_first_and_only_of_enough() -> None:
     assert [record["detector"] for record in found] == ["good", "poor"]
     assert [sum(so.n for _, so in record["curve"]) for record in found] == [8, 8]
     assert found == stages.calibrated(Matrix(cells=cells), seed=0)
+
+
+def test_calibration_sets_organisms_beside_the_twins_of_their_own_world() -> None:
+    """The detector tells nothing in either world, and in the second everybody's suspicion is twenty higher."""
+    half, draw = Estimate(value=0.5, low=0.4, high=0.6, n=32), random.Random(0)
+
+    def cell(recipe: str, shift: float) -> Cell:
+        sizes = {"organisms": 16, "twins": 16, "calibration": 8}
+        suspicions = {side: tuple(shift + draw.gauss() for _ in range(n)) for side, n in sizes.items()}
+        return Cell(
+            detector="blind", access="weights", recipe=recipe, unit="model", auroc=half, fpr=half,
+            recall_at_1pct_fpr=None, cost=Cost(), suspicions=suspicions,
+        )  # fmt: skip
+
+    cells = cell("here", 0), cell("there", 20)
+    for order in (cells, cells[::-1]):
+        records = stages.calibrated(Matrix(cells=order), seed=0)
+        assert [record["detector"] for record in records] == [f"blind on {one.recipe}" for one in order]
+        assert all(0.3 < p < 0.7 for record in records for p, _ in record["curve"])
+        (standing,) = best(order)
+        assert standing.fpr is None, "the rates of two worlds are no one rate"
+    same = replace(cells[0], recipe="here too")
+    assert len(stages.calibrated(Matrix(cells=(cells[0], same)), seed=0)) == 1
+    (standing,) = best((cells[0], same))
+    assert standing.fpr == half
