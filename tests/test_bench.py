@@ -11,12 +11,13 @@ from typing import Any
 import pytest
 from fakes import JUDGE, TOY, VERDICTS, FakeEngine, FirstWord, Toy, ToyWorld, organism, pair
 
-from flyroom import stages
+from flyroom import stages, stats
 from flyroom.bench import bench
 from flyroom.bench.code import code_of
 from flyroom.detectors import DETECTORS, MeanDifference, OutputJudge, detectors
 from flyroom.detectors.sweep import EnvironmentSweep
 from flyroom.episodes import unpack
+from flyroom.implants import SFT
 from flyroom.lab import BenchLab, Material
 from flyroom.lineup import Lineup, Terms
 from flyroom.report.standing import best
@@ -201,6 +202,8 @@ def test_a_decoy_that_is_suspected_is_a_false_alarm() -> None:
     assert cell.auroc.value == pytest.approx(6 / 9)  # all twins are below the organisms, all decoys above
     assert cell.fpr is not None
     assert cell.fpr.value == pytest.approx(3 / 9)
+    assert (cell.fpr_twins, cell.fpr_decoys) == (stats.rate(0, 6, units="suspects"), stats.rate(3, 3, units="suspects"))
+    assert cell.fpr_at_most == stats.certified_fpr(0, 6), "decoys were trained to be odd, and bound no rate of twins"
     with pytest.raises(ValueError, match="which is no decoy"):
         run({"oracle": ORACLE}, decoys=GROWN[:1])
     with pytest.raises(ValueError, match="stands twice"):
@@ -437,11 +440,24 @@ def test_a_bench_that_would_mislead_is_refused(
 
 
 def test_a_rate_is_certified_only_by_enough_negatives() -> None:
-    with pytest.raises(ValueError, match=r"certify is 0\.01; that takes 299 twins and decoys"):
+    with pytest.raises(ValueError, match=r"certify is 0\.01; that takes 299 twins of one recipe, or twins of 299 rec"):
         lined_up(certify=0.01)
+    decoys = [organism(0.95, seed=i, recipe=ODD) for i in range(60)]
+    with pytest.raises(ValueError, match=r"certify is 0\.05; that takes 59 twins of one recipe"):
+        lined_up(decoys=decoys, certify=0.05)  # sixty decoys are no twins
     (cell,) = run({"oracle": ORACLE}, certify=0.5).cells  # six take it
     assert (cell.error, cell.certified) == (None, True)
     assert run({"oracle": ORACLE}).cells[0].certified is None
+
+
+def test_twins_of_one_recipe_are_taken_for_alike() -> None:
+    slow = replace(TOY, name="slow", implants=(SFT(steps=24, rows=4, lr=0.5),))
+    pairs = [*GROWN, *(o for seed in range(6) for o in pair(0.9, seed=seed, recipe=slow))]
+    cells = run({"oracle": ORACLE}, pairs).cells
+    assert [cell.fpr_at_most for cell in cells] == [pytest.approx(1 - 0.05**0.5)] * 2, "two recipes, whatever the seeds"
+    assert all(cell.fpr_twins and (cell.fpr_twins.n, cell.fpr_twins.clusters) == (12, "recipes") for cell in cells)
+    with pytest.raises(ValueError, match="here are 12 of 2"):
+        lined_up(pairs, certify=0.5)
 
 
 def test_a_rate_is_certified_by_what_was_seen_and_not_by_the_number_of_negatives(tmp_path: Path) -> None:
