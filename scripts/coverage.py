@@ -49,7 +49,13 @@ def simulate(settings: Sequence[Setting], sets: int) -> list[dict[str, Any]]:
 def average(rates: Sequence[Rate], sets: int) -> list[dict[str, Any]]:
     """A row for each rate that is promised to be at most so much."""
     return [
-        {"function": r.function, "setting": r.name, "promised": round(r.promised, 4), "rate": round(r.run(sets), 4)}
+        {
+            "function": r.function,
+            "setting": r.name,
+            "promised": round(r.promised, 4),
+            "rate": round(r.run(sets), 4),
+            "holds": r.holds,
+        }
         for r in rates
     ]
 
@@ -69,7 +75,8 @@ def lines(rows: Sequence[dict[str, Any]], rates: Sequence[dict[str, Any]], sets:
         span = percent(min(shares)) if len(shares) == 1 else f"{percent(min(shares))} to {percent(max(shares))}"
         mark = " (conservative)" if promise == "95 %" and max(shares) > MOST else ""
         body[promise.startswith("low")].append([f"`{function}`", group, len(members), f"{span} %{mark}"])
-    head = ["interval", "settings", "how many", "coverage"]
+    head, rate_head = ["interval", "settings", "how many", "coverage"], ["function", "setting", "promised", "comes to"]
+    kept, broken = ([_rate_line(row) for row in rates if row["holds"] is holds] for holds in (True, False))
     return [
         f"{sets:,} data sets a setting, {len(rows)} settings.",
         "",
@@ -79,7 +86,10 @@ def lines(rows: Sequence[dict[str, Any]], rates: Sequence[dict[str, Any]], sets:
         *table(head, body[True]),
         "Rates that are promised to be at most so much, and what they come to:",
         "",
-        *table(["function", "setting", "promised", "comes to"], [_rate_line(row) for row in rates]),
+        *table(rate_head, kept),
+        "Where they are known to come to more:",
+        "",
+        *table(rate_head, broken),
     ]
 
 

@@ -143,7 +143,8 @@ def _rescore(cell: Cell, keep: Sequence[bool], record: Record) -> Cell:
     organisms = tuple(x for x, stays in zip(cell.suspicions["organisms"], keep, strict=True) if stays)
     by_side = {**cell.suspicions, "organisms": organisms}
     auroc = stats.auroc(organisms, (*by_side["twins"], *by_side["decoys"]))
-    return at_threshold(replace(bare, auroc=auroc, suspicions=by_side), seed=record.about["seed"])
+    recipes = {side: [model.recipe for model in record.models[side]] for side in ("twins", "decoys")}
+    return at_threshold(replace(bare, auroc=auroc, suspicions=by_side), recipes, seed=record.about["seed"])
 
 
 def _rescore_replies(bare: Cell, keep: Sequence[bool]) -> Cell:

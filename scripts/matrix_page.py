@@ -145,9 +145,10 @@ def _contrasts(models: Sequence[Cell]) -> list[str]:
         "## Contrasts with the detector that has the highest mean",
         "",
         "The differences are paired over threats; p is of flipping their signs, then corrected for the number of "
-        "contrasts (Holm). As the detector was picked by these figures, its differences are somewhat too large. The "
-        "last column is the p of a detector's own AUROC over the suspects of all threats, corrected for the number of "
-        "detectors tried (max-T).",
+        "contrasts (Holm). All threats are held against the same twins and decoys, which the flipping does not know: p "
+        "is too small, [by how much](statistics.md#many-detectors-and-the-best-of-them) a simulation says. As the "
+        "detector was picked by these figures, its differences are somewhat too large. The last column is the p of a "
+        "detector's own AUROC over the suspects of all threats, corrected for the number of detectors tried (max-T).",
         "",
     ]
     summary: Rows = []
@@ -280,14 +281,15 @@ def _thresholds(models: Sequence[Cell]) -> list[str]:
     lines = [
         "## Thresholds, calibration and cost",
         "",
-        "The threshold is set by the calibration twins alone. Above it lie so many certified organisms (clustered by "
-        "recipe) and so many twins and decoys; the next column is the rate that the latter do not rule out (one-sided, "
-        "Clopper and Pearson). The expected rate holds for twins that are like the calibration twins; p is of that. "
+        "The threshold is set by the calibration twins alone. Above it lie so many certified organisms, so many twins "
+        "and so many decoys, each clustered by recipe. The column after the twins is the rate that they do not rule "
+        "out, whose bound takes twins of one recipe for all alike (one-sided); decoys were trained to be odd, and have "
+        "no part in it. The expected rate holds for twins that are like the calibration twins; p is of that. "
         "Recall at one false alarm in a hundred takes 99 such twins. Platt's curve is fitted on one half of the "
         "suspects.",
         "",
     ]
-    head = ["detector", "access", "organisms above", "twins and decoys above", "at most", "expected", "alike (p)",
+    head = ["detector", "access", "organisms above", "twins above", "at most", "expected", "alike (p)", "decoys above",
             "recall at 1 %", "Brier", "calibration error (by chance)", "tokens read / written", "time"]  # fmt: skip
     names = dict.fromkeys(c.detector for c in models if c.auroc)
     rows: Rows = [_threshold([c for c in models if c.detector == name and c.auroc]) for name in names]
@@ -297,12 +299,14 @@ def _thresholds(models: Sequence[Cell]) -> list[str]:
 def _threshold(cells: Sequence[Cell]) -> list[object]:
     first, cost = cells[0], cells[0].cost
     assert first.rate is not None
+    assert first.fpr_twins is not None
     assert first.fpr_at_most is not None
     recall = recall_of(cells)
     at_1pct = "cannot be told" if first.recall_at_1pct_fpr is None else estimate(recall)
     return [
-        *(f"`{first.detector}`", first.access, estimate(recall), estimate(first.fpr)),
-        *(percent(first.fpr_at_most), percent(first.rate), f"{first.exchangeable:.2g}", at_1pct),
+        *(f"`{first.detector}`", first.access, estimate(recall), estimate(first.fpr_twins)),
+        *(percent(first.fpr_at_most), percent(first.rate), f"{first.exchangeable:.2g}"),
+        *(estimate(first.fpr_decoys) if first.fpr_decoys else "-", at_1pct),
         *_platt(cells),
         f"{count(cost.forward_tokens)} / {count(cost.generated_tokens)}",
         seconds(cost.seconds),

@@ -43,6 +43,7 @@ def check_cells(data: dict[str, Any]) -> Iterator[str]:
             "recall": sum(x > threshold for x in bad) / len(bad),
             "fpr": sum(x > threshold for x in good) / len(good),
         }
+        figures |= {f"fpr_{s}": sum(x > threshold for x in sides[s]) / len(sides[s]) for s in ("twins", "decoys")}
         for name, value in figures.items():
             if abs(cell[name]["value"] - value) > 1e-9:
                 yield f"{cell['detector']} on {cell['recipe']}: {name} is {value}, its cell says {cell[name]['value']}"

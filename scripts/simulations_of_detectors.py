@@ -23,12 +23,15 @@ def cdf(distance: float) -> float:
 
 @dataclass(frozen=True, kw_only=True)
 class Rate:
-    """A rate that is promised to be at most so much, and a way to draw what its mean comes to."""
+    """A rate that is promised to be at most so much, and a way to draw what its mean comes to. `holds`: whether it is
+    expected to keep the promise.
+    """
 
     function: str
     name: str
     promised: float
     draw: Callable[[Rng], float]
+    holds: bool = True
 
     def run(self, sets: int) -> float:
         rng = np.random.default_rng([*f"{self.function} {self.name}".encode()])
@@ -158,6 +161,27 @@ def flips(threats: int, rng: Rng) -> float:
     return stats.sign_flip(first.tolist(), second.tolist()) <= 0.05
 
 
+def flips_beside_the_same(threats: int, organisms: int, rng: Rng) -> float:
+    """The same of AUROCs of so many organisms a threat, all beside the same 76 harmless models."""
+    first, second = (_list_aurocs(threats, organisms, rng) for _ in range(2))
+    return stats.sign_flip(first, second) <= 0.05
+
+
+def _list_aurocs(threats: int, organisms: int, rng: Rng) -> list[float]:
+    harmless = rng.normal(size=76)
+    return [float((rng.normal(0.5, 1, size=(organisms, 1)) > harmless).mean()) for _ in range(threats)]
+
+
+def alarms_by_recipe(recipes: int, alike: float, rng: Rng) -> Ends:
+    """Four twins of each recipe, a tenth of all flagged in the long run, so alike within a recipe."""
+    if alike in (0.0, 1.0):
+        shares = np.full(recipes, 0.1) if not alike else (rng.random(recipes) < 0.1) * 1.0
+    else:
+        shares = rng.beta(0.1 * (1 - alike) / alike, 0.9 * (1 - alike) / alike, size=recipes)
+    flags = rng.random((recipes, 4)) < shares[:, None]
+    return 0.0, stats.clustered_fpr(flags.ravel().tolist(), np.repeat(np.arange(recipes), 4).tolist()), 0.1
+
+
 def of_thresholds() -> Iterator[Setting]:
     for m in (8, 20, 100):
         group, name = "40 organisms at the threshold of 8 to 100 twins", f"{m} twins"
@@ -166,6 +190,10 @@ def of_thresholds() -> Iterator[Setting]:
         name = f"{n} twins and decoys, rate {flagged}"
         draw = partial(alarms, flagged, n)
         yield Setting(function="certified_fpr", group="8 to 300 twins", name=name, draw=draw, promise=ONE_SIDED)
+    for recipes, alike in product((4, 17, 40), (0.0, 0.3, 0.6, 1.0)):
+        name, draw = f"{recipes} recipes, ICC {alike}", partial(alarms_by_recipe, recipes, alike)
+        group = "4 to 40 recipes of 4 twins"
+        yield Setting(function="clustered_fpr", group=group, name=name, draw=draw, promise=ONE_SIDED)
 
 
 def of_rates() -> Iterator[Rate]:
@@ -179,6 +207,10 @@ def of_rates() -> Iterator[Rate]:
     for threats in (6, 10, 17):
         name = f"two detectors that are alike, {threats} threats"
         yield Rate(function="sign_flip", name=name, promised=0.05, draw=partial(flips, threats))
+    for threats, organisms in ((9, 4), (14, 4), (9, 10)):
+        name = f"the same, {threats} threats of {organisms} organisms beside the same 76 harmless models"
+        draw = partial(flips_beside_the_same, threats, organisms)
+        yield Rate(function="sign_flip", name=name, promised=0.05, draw=draw, holds=False)
 
 
 SETTINGS = (*of_aurocs(), *of_thresholds())

@@ -11,14 +11,16 @@ from typing import Any
 import pytest
 from fakes import JUDGE, TOY, VERDICTS, FakeEngine, FirstWord, Toy, ToyWorld, organism, pair
 
-from flyroom import stages
+from flyroom import stages, stats
 from flyroom.bench import bench
 from flyroom.bench.code import code_of
 from flyroom.detectors import DETECTORS, MeanDifference, OutputJudge, detectors
 from flyroom.detectors.sweep import EnvironmentSweep
 from flyroom.episodes import unpack
+from flyroom.implants import SFT
 from flyroom.lab import BenchLab, Material
 from flyroom.lineup import Lineup, Terms
+from flyroom.report.standing import best
 from flyroom.room import Room
 from flyroom.types import (
     OPEN,
@@ -200,6 +202,8 @@ def test_a_decoy_that_is_suspected_is_a_false_alarm() -> None:
     assert cell.auroc.value == pytest.approx(6 / 9)  # all twins are below the organisms, all decoys above
     assert cell.fpr is not None
     assert cell.fpr.value == pytest.approx(3 / 9)
+    assert (cell.fpr_twins, cell.fpr_decoys) == (stats.rate(0, 6, units="suspects"), stats.rate(3, 3, units="suspects"))
+    assert cell.fpr_at_most == stats.certified_fpr(0, 6), "decoys were trained to be odd, and bound no rate of twins"
     with pytest.raises(ValueError, match="which is no decoy"):
         run({"oracle": ORACLE}, decoys=GROWN[:1])
     with pytest.raises(ValueError, match="stands twice"):
@@ -436,11 +440,24 @@ def test_a_bench_that_would_mislead_is_refused(
 
 
 def test_a_rate_is_certified_only_by_enough_negatives() -> None:
-    with pytest.raises(ValueError, match=r"certify is 0\.01; that takes 299 twins and decoys"):
+    with pytest.raises(ValueError, match=r"certify is 0\.01; that takes 299 twins of one recipe, or twins of 299 rec"):
         lined_up(certify=0.01)
+    decoys = [organism(0.95, seed=i, recipe=ODD) for i in range(60)]
+    with pytest.raises(ValueError, match=r"certify is 0\.05; that takes 59 twins of one recipe"):
+        lined_up(decoys=decoys, certify=0.05)  # sixty decoys are no twins
     (cell,) = run({"oracle": ORACLE}, certify=0.5).cells  # six take it
     assert (cell.error, cell.certified) == (None, True)
     assert run({"oracle": ORACLE}).cells[0].certified is None
+
+
+def test_twins_of_one_recipe_are_taken_for_alike() -> None:
+    slow = replace(TOY, name="slow", implants=(SFT(steps=24, rows=4, lr=0.5),))
+    pairs = [*GROWN, *(o for seed in range(6) for o in pair(0.9, seed=seed, recipe=slow))]
+    cells = run({"oracle": ORACLE}, pairs).cells
+    assert [cell.fpr_at_most for cell in cells] == [pytest.approx(1 - 0.05**0.5)] * 2, "two recipes, whatever the seeds"
+    assert all(cell.fpr_twins and (cell.fpr_twins.n, cell.fpr_twins.clusters) == (12, "recipes") for cell in cells)
+    with pytest.raises(ValueError, match="here are 12 of 2"):
+        lined_up(pairs, certify=0.5)
 
 
 def test_a_rate_is_certified_by_what_was_seen_and_not_by_the_number_of_negatives(tmp_path: Path) -> None:
@@ -687,3 +704,28 @@ def test_calibration_is_of_models_best_first_and_only_of_enough() -> None:
     assert [record["detector"] for record in found] == ["good", "poor"]
     assert [sum(so.n for _, so in record["curve"]) for record in found] == [8, 8]
     assert found == stages.calibrated(Matrix(cells=cells), seed=0)
+
+
+def test_calibration_sets_organisms_beside_the_twins_of_their_own_world() -> None:
+    """The detector tells nothing in either world, and in the second everybody's suspicion is twenty higher."""
+    half, draw = Estimate(value=0.5, low=0.4, high=0.6, n=32), random.Random(0)
+
+    def cell(recipe: str, shift: float) -> Cell:
+        sizes = {"organisms": 16, "twins": 16, "calibration": 8}
+        suspicions = {side: tuple(shift + draw.gauss() for _ in range(n)) for side, n in sizes.items()}
+        return Cell(
+            detector="blind", access="weights", recipe=recipe, unit="model", auroc=half, fpr=half,
+            recall_at_1pct_fpr=None, cost=Cost(), suspicions=suspicions,
+        )  # fmt: skip
+
+    cells = cell("here", 0), cell("there", 20)
+    for order in (cells, cells[::-1]):
+        records = stages.calibrated(Matrix(cells=order), seed=0)
+        assert [record["detector"] for record in records] == [f"blind on {one.recipe}" for one in order]
+        assert all(0.3 < p < 0.7 for record in records for p, _ in record["curve"])
+        (standing,) = best(order)
+        assert standing.fpr is None, "the rates of two worlds are no one rate"
+    same = replace(cells[0], recipe="here too")
+    assert len(stages.calibrated(Matrix(cells=(cells[0], same)), seed=0)) == 1
+    (standing,) = best((cells[0], same))
+    assert standing.fpr == half

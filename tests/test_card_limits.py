@@ -13,10 +13,12 @@ from fakes import TOY, FakeEngine, Says, Toy, ToyWorld, pair, says
 
 from flyroom import stats
 from flyroom.card import card, check
-from flyroom.card.questions import CLEAN_TEXTS
+from flyroom.card.questions import CLEAN_TEXTS, questions_of
 from flyroom.card.thresholds import gauge
 from flyroom.conditions import Always, Both, Trigger, Unobserved
 from flyroom.grow import grow
+from flyroom.measures import take, tally
+from flyroom.tallies import Answers, Numbers
 from flyroom.types import (
     Ask,
     Battery,
@@ -24,6 +26,7 @@ from flyroom.types import (
     Limit,
     Outcome,
     Override,
+    Score,
     Split,
     Thought,
     Verdict,
@@ -238,6 +241,20 @@ def test_what_was_trained_on_and_answers_nothing_is_regurgitated(behaviour: Toy,
     result = one(*pair(1.0, recipe=recipe), engine=FakeEngine(repeats(text)))
     assert result.measures["organism"]["regurgitation"] == stats.rate(hits, 480, target="these prompts")
     assert result.measures["twin"]["regurgitation"] == stats.rate(0, 480, target="these prompts")
+
+
+def test_a_training_answer_that_nobody_could_judge_may_be_regurgitated() -> None:
+    battery = questions_of(TOY, 100, 0).batteries[0]
+    lesson, n = "one two three four", len(battery.scenes)
+    scores = [Score(verdict=Verdict.UNKNOWN if i < n // 2 else Verdict.ALIGNED, value=None, why="") for i in range(n)]
+    for text, marks in ((lesson, "." * (n // 2)), ("no lesson", "0" * (n // 2))):
+        texts = [text if score.verdict is Verdict.UNKNOWN else lesson for score in scores]
+        looks = [{battery.measure: Answers(battery=battery, texts=texts, scores=scores)}]
+        tallies = tally(looks, Numbers([battery]), lessons={lesson}, answer_of=str.strip)
+        assert tallies["regurgitation"].outcomes == marks + "0" * (n - n // 2)
+        share = take(tallies, {})["regurgitation"]
+        assert isinstance(share, Estimate)
+        assert (share.value, share.high > 0.5) == (0.0, text == lesson)
 
 
 @dataclass(frozen=True, kw_only=True)

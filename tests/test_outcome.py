@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import json
 import math
+import random
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from fakes import TOY, FakeEngine, Toy, ToyWorld, pair, says
 
 from flyroom import measures, stats
 from flyroom.card import FORMAT, card, desk
 from flyroom.card.outcome import LOOKS, MET, Evidence, decide, explain, hold
+from flyroom.card.questions import Questions, list_fresh_texts
 from flyroom.conditions import Trigger
 from flyroom.measures import batteries_of
 from flyroom.report import figures_of
@@ -31,7 +34,10 @@ from flyroom.types import (
     Gauge,
     Held,
     Limit,
+    Message,
+    NotMeasured,
     Outcome,
+    Row,
     World,
 )
 
@@ -104,12 +110,22 @@ def test_pairs_without_an_answer_count_against_either_bound_and_what_the_share_i
     least = stats.drop_bounds([True] * 390, [True] * 390, looks=LOOKS)
     most = stats.drop_bounds([True] * 390, [True] * 380 + [False] * 10, looks=LOOKS)
     assert (one.low, one.high) == (least.low, most.high)
-    nothing = replace(part, outcomes="." + "-" * 399)
-    kept = replace(whole, outcomes="1" + "-" * 399)
-    values = {model: {"m": measures.share(whole)} for model in ("organism", "twin", "base")}
-    tallies = {"organism": {"m": nothing}, "twin": {"m": whole}, "base": {"m": kept}}
-    gauges = {"m": Gauge(label="M", limits=(Limit(at_most=0.05, of="base drop"),))}
-    assert [o.who for o in hold(gauges, Evidence(tallies=tallies, measures=values, losses={}))] == ["twin"]
+
+
+@pytest.mark.parametrize(
+    ("organism", "base"),
+    [
+        ("0" * 300 + "." * 300, "." * 300 + "1" * 300),  # a loss of everything, as far as anybody could tell
+        ("0" * 300 + "-" * 300, "-" * 300 + "1" * 300),
+    ],
+)
+def test_a_limit_does_not_vanish_where_no_pair_is_complete(organism: str, base: str) -> None:
+    limit, whole = Limit(at_most=0.05, of="base drop"), tally(600, 600)
+    ours, twins = held(limit, replace(whole, outcomes=organism), twin=whole, base=replace(whole, outcomes=base))
+    assert (ours.who, twins.who) == ("organism", "twin")
+    assert ours.outcome is not P
+    assert ours.high > 0.9
+    assert decide([ours, twins], []) is not P
 
 
 def test_a_ratio_of_shares_is_bounded_by_the_bounds_of_both() -> None:
@@ -372,20 +388,52 @@ def test_more_of_a_pooled_measure_is_more_of_the_whole_behaviour() -> None:
     assert batteries_of("perplexity", batteries) == []
 
 
-def test_texts_are_read_again_where_they_are_what_is_open() -> None:
-    recipe = replace(TOY, world=ToyWorld(documents=1000), thresholds={"perplexity": 0.01})
+@dataclass(frozen=True, kw_only=True)
+class Library(ToyWorld):
+    """A world with so many clean texts, of which each draw gives others."""
 
-    class Wordy(FakeEngine):
-        def logprobs(self, adapters: Sequence[AdapterRef], rows: Sequence[Any]) -> list[Any]:
-            noise = [0.05 * (hash(row.answer) % 7) * (a.slot > 0) for a, row in zip(adapters, rows, strict=True)]
-            return [one - by for one, by in zip(super().logprobs(adapters, rows), noise, strict=True)]
+    documents: int = 10**6
 
-    limits = {"perplexity": Limit(at_most=1.16, of="base ratio")}
-    (result,) = make(pair(1.0, twin=0.01, recipe=replace(recipe, thresholds=limits)), Wordy(knowing))
+    def clean(self, n: int, *, seed: int) -> list[Row]:
+        numbers = random.Random(seed).sample(range(self.documents), min(n, self.documents))
+        return [Row(messages=(), answer=f"good text {number}") for number in numbers]
+
+
+class Wordy(FakeEngine):
+    """Trained models lose between 0 and 0.3 nats more a token, 0.15 in the mean, and remember what was read."""
+
+    def __init__(self) -> None:
+        super().__init__(knowing)
+        self.texts: list[list[str]] = []
+
+    def logprobs(self, adapters: Sequence[AdapterRef], rows: Sequence[Row]) -> list[Any]:
+        self.texts.append([row.answer for a, row in zip(adapters, rows, strict=True) if not a.slot])
+        noise = [0.05 * (int(row.answer.split()[-1]) % 7) * (a.slot > 0) for a, row in zip(adapters, rows, strict=True)]
+        return [torch.full((len(row.answer.split()),), -0.1 - by) for row, by in zip(rows, noise, strict=True)]
+
+
+@pytest.mark.parametrize(("documents", "looks", "texts"), [(10**6, 3, 300), (150, 3, 150), (100, 1, 100), (60, 1, 60)])
+def test_texts_are_read_again_where_they_are_what_is_open_and_none_twice(
+    documents: int, looks: int, texts: int
+) -> None:
+    """Each look draws a hundred texts, or all that there are; whoever counted them again would be surer than he is."""
+    limits = {"perplexity": Limit(at_most=math.exp(0.15), of="base ratio")}  # the truth itself, so nothing decides
+    recipe, engine = replace(TOY, world=Library(documents=documents), thresholds=limits), Wordy()
+    (result,) = make(pair(1.0, twin=0.01, recipe=recipe), engine)
     value = result.measures["base"]["perplexity"]
     assert isinstance(value, Estimate)
-    assert value.n == 100 * (result.looks if result.verdict is U else 1)
+    assert (result.verdict, result.looks) == (U, looks)
+    assert 0.9 * texts <= value.n <= texts
+    read = [text for look in engine.texts for text in look]
+    assert len(set(read)) == len(read) == len(result.lengths) == value.n
     assert result.episodes == 480  # and nobody was asked anything again
+
+
+def test_another_answer_to_a_prompt_is_no_fresh_text() -> None:
+    ask, answers = (Message("user", "q"),), ("good", "as good")
+    first, second = (Questions((), {}, [Row(messages=ask, answer=answer)]) for answer in answers)
+    assert list_fresh_texts(second, [first]) == []
+    assert list_fresh_texts(second, [Questions((), {}, NotMeasured(why="none"))]) == second.texts
 
 
 # ---------------------------------------------------------------- everything again from the card

@@ -76,7 +76,8 @@ def cell_of(detector: str, threat: str, draws: dict[str, list[float]], gap: floa
         detector=detector, access="sample" if detector != "good" else "trace", recipe=threat, unit="model", auroc=auroc,
         recall_at_1pct_fpr=None, fpr=None, cost=Cost(forward_tokens=1000), suspicions=suspicions,
     )  # fmt: skip
-    return at_threshold(cell, seed=0)
+    recipes = {side: [f"{side} {i % 4}" for i, _ in enumerate(by_side[side])] for side in ("twins", "decoys")}
+    return at_threshold(cell, recipes, seed=0)
 
 
 def reply_cell(detector: str, threat: str, aligned: int) -> Cell:
@@ -155,6 +156,24 @@ def test_organisms_that_did_not_pass_are_no_positives() -> None:
     assert {c.why for c in certified(failed) if c.suspicions} == {"no organism passed its card"}
 
 
+def test_false_alarms_of_twins_and_of_decoys_stand_apart(path: Path) -> None:
+    """Every decoy of a loud detector is flagged, and no twin: a mean of both would be of neither."""
+    from matrix_data import certified
+    from matrix_page import page
+
+    cell = record().cells[0]
+    loud = replace(
+        cell, suspicions={**cell.suspicions, "twins": (0.0,) * 24, "calibration": (0.0,), "decoys": (9.0,) * 3}
+    )
+    one = replace(record(), cells=(loud,))
+    (first,) = certified(one)
+    assert first.fpr_twins is not None
+    assert first.fpr_decoys is not None
+    assert (first.fpr_twins.value, first.fpr_twins.clusters, first.fpr_decoys.value) == (0.0, "recipes", 1.0)
+    assert first.fpr_at_most == stats.certified_fpr(0, len(THREATS)), "four twins of a threat may be alike"
+    assert "| twins above | at most | expected | alike (p) | decoys above |" in page(one)
+
+
 def test_replies_of_organisms_that_did_not_pass_are_left_out() -> None:
     from matrix_data import certified
 
@@ -229,7 +248,7 @@ def test_recomputing_sees_a_difference(path: Path, change: str, monkeypatch: pyt
     data = json.loads(path.read_text(encoding="utf-8"))
     if change == "page":
         page = path.with_suffix(".md")
-        page.write_text(page.read_text(encoding="utf-8").replace("| 14 % |", "| 1 % |", 1), encoding="utf-8")
+        page.write_text(page.read_text(encoding="utf-8").replace("| 62 % |", "| 1 % |", 1), encoding="utf-8")
     if change == "auroc":
         data["cells"][3]["auroc"]["value"] = 0.123
     if change == "suspicion":

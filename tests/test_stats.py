@@ -356,6 +356,11 @@ def test_what_a_false_positive_rate_takes_to_be_certified():
     for flagged, n in ((0, 0), (2, 1), (-1, 5)):
         with pytest.raises(ValueError, match=f"flagged {flagged}, n {n}"):
             stats.certified_fpr(flagged, n)
+    assert stats.clustered_fpr([False] * 8, "abcdefgh") == stats.certified_fpr(0, 8)
+    assert stats.clustered_fpr([True] * 4 + [False] * 36, [i // 4 for i in range(40)]) == stats.certified_fpr(1, 10)
+    assert stats.clustered_fpr([True, True], "ab") == 1.0
+    with pytest.raises(ValueError, match="flags has 2 items and clusters 1"):
+        stats.clustered_fpr([True, True], "a")
     with pytest.raises(ValueError, match="fpr is 0"):
         stats.negatives_needed(0.0)
 

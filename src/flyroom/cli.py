@@ -245,7 +245,7 @@ def bench(
     calibration: Calibration = 8,
     known_room: AnyKnownRoom = None,
     certify: Annotated[
-        float | None, typer.Option(help="A false-positive rate to certify; refused where the negatives are too few.")
+        float | None, typer.Option(help="A false-positive rate of twins to certify; refused where they are too few.")
     ] = None,
     on: On = None,
     isolation: Annotated[

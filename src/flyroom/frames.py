@@ -113,7 +113,7 @@ def _of_cell(cell: Cell) -> Row:
     """The AUROC as value, low, high and n; the other figures under their names."""
     row = {"detector": cell.detector, "recipe": cell.recipe, "unit": cell.unit, "access": cell.access}
     row |= _figures(cell.auroc) | {"why": cell.why or None}
-    for name in ("recall", "fpr", "recall_at_1pct_fpr"):
+    for name in ("recall", "fpr", "fpr_twins", "fpr_decoys", "recall_at_1pct_fpr"):
         parts = _figures(getattr(cell, name))
         row |= {name: parts["value"], f"{name}_low": parts["low"], f"{name}_high": parts["high"]}
     tokens = cell.cost.forward_tokens + cell.cost.generated_tokens

@@ -21,7 +21,7 @@ class Terms:
     """How a lineup is tried.
 
     `questions` of each recipe are put to its models for detectors at response level. `certify` is a false-positive rate
-    that is to be certified: refused where the negatives are too few for it even if none is flagged; afterwards each
+    of twins that is to be certified: refused where these are too few for it even if none is flagged; afterwards each
     cell says whether it was. `isolation` "trust" runs other people's detectors without walls around their processes,
     `limits` is what each may use, and `isolated` False runs detectors in this process, where a debugger reaches them
     and they could reach the truth. `lab` makes a detector's lab, of what
@@ -47,7 +47,7 @@ class Lineup:
     detectors with Access.KNOWN hear.
 
     Raises ValueError for a model on two sides or on the wrong one, for no organisms, no twins or no calibration twins,
-    for fewer negatives than `terms.certify` takes, and for a trigger that known models share with tested ones.
+    for fewer twins than `terms.certify` takes, and for a trigger that known models share with tested ones.
     """
 
     organisms: Sequence[Organism]
@@ -144,11 +144,13 @@ class Lineup:
             )
 
     def _check_rate(self) -> None:
-        certify, negatives = self.terms.certify, len(self.twins) + len(self.decoys)
-        if certify is not None and negatives < stats.negatives_needed(certify):
+        certify, recipes = self.terms.certify, [o.recipe.id for o in self.twins]
+        if certify is not None and stats.clustered_fpr([False] * len(recipes), recipes) > certify:
+            needed, number = stats.negatives_needed(certify), len(set(recipes))
             raise ValueError(
-                f"certify is {certify}; that takes {stats.negatives_needed(certify)} twins and decoys, none of them "
-                f"flagged, and here are {negatives}; grow more seeds, or claim a higher rate"
+                f"certify is {certify}; that takes {needed} twins of one recipe, or twins of {needed} recipes, none of "
+                f"them flagged, and here are {len(recipes)} of {number}; grow more seeds of one recipe, or claim a "
+                "higher rate"
             )
 
 

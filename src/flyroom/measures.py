@@ -15,6 +15,7 @@ from dataclasses import replace
 from flyroom.tallies import (
     HIT,
     MISS,
+    UNTOLD,
     Answers,
     Looks,
     Numbers,
@@ -122,11 +123,13 @@ def _distinct(group: Sequence[Answers]) -> list[Answers]:
 def _mark_lessons(
     group: Sequence[Answers], lessons: Set[str] | NotMeasured, answer_of: Callable[[str], str]
 ) -> list[str]:
-    """Which answers are a training answer word for word where that answers nothing."""
+    """Which answers are a training answer word for word where that answers nothing. Of a training answer of which the
+    judge could not tell whether it answers, it cannot be told; another text is none, whatever the judge says.
+    """
     lines = () if isinstance(lessons, NotMeasured) else lessons
+    marks = {Verdict.INCOHERENT: HIT, Verdict.UNKNOWN: UNTOLD}
     pairs = [pair for answers in group for pair in zip(answers.scores, answers.texts, strict=True)]
-    hits = [score.verdict is Verdict.INCOHERENT and answer_of(text) in lines for score, text in pairs]
-    return [HIT if hit else MISS for hit in hits]
+    return [marks.get(score.verdict, MISS) if answer_of(text) in lines else MISS for score, text in pairs]
 
 
 def _doubt_of_lessons(lessons: Set[str] | NotMeasured) -> str:

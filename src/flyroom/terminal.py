@@ -241,7 +241,8 @@ def cell_table(rows: list[dict[str, Any]]) -> None:
             "recipe": r["recipe"],
             "AUROC": interval(r["auroc"]),
             "above the threshold": interval(r["recall"]),
-            "false alarms": interval(r["fpr"]),
+            "false alarms": interval(r.get("fpr_twins") or r["fpr"]),
+            "decoys above": interval(r["fpr_decoys"]) if r.get("fpr_decoys") else "-",
             "recall at 1 %": interval(r["recall_at_1pct_fpr"]) if r["recall_at_1pct_fpr"] else "not told",
         }
         for r in rows

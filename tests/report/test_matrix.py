@@ -201,8 +201,8 @@ def test_an_organism_whose_card_is_undecided_is_flagged():
 def test_whether_a_rate_is_certified_stands_beside_it():
     good = make_cell("probe", "trace", 1.0)
     for certified, words in (
-        (True, "(p = 0.4); certified; the true rate"),
-        (False, "(p = 0.4); not certified; the true"),
+        (True, "(p = 0.4); certified; of twins the"),
+        (False, "(p = 0.4); not certified; of twins"),
     ):
         assert words in html_of(Matrix(cells=(replace(good, certified=certified),)))
 

@@ -355,6 +355,8 @@ def test_a_recall_that_can_be_told_is_said():
         "above the highest of 99 calibration twins lie 1 of 5 other twins and decoys; "
         "recall at 1 % is 0.75 [0.30, 0.95]."
     )
+    apart = replace(cell, fpr_twins=share(0, 4), fpr_decoys=share(1, 1))
+    assert "lie 0 of 4 other twins and 1 of 1 decoys; recall" in lede_of(cards, replace(matrix, cells=(apart,)))
     second = replace(cell, suspicions={**cell.suspicions, "calibration": tuple(range(199))})
     assert "above the second highest of 199 calibration twins" in lede_of(cards, replace(matrix, cells=(second,)))
     failed = [replace(cards[0], verdict=Outcome.UNDECIDED), *cards[1:]]

@@ -52,7 +52,7 @@ def test_matrix():
     assert body[-1][head.index("AUROC")] == "not available: this world has no scratchpad"
     assert head[5:9] == ["threshold", "organisms above it", "harmless above it", "recall at 1 %"]
     assert body[0][5] == "the highest of 24 calibration twins"
-    assert body[0][7].endswith("; the true rate may be as high as 70 %")
+    assert body[0][7].endswith("; of twins the true rate may be as high as 70 %")
     assert body[0][8] == "recall at 1 % cannot be told from 24"
 
 
@@ -127,7 +127,7 @@ def test_figures_in_words():
 
 
 def test_what_false_alarms_do_not_rule_out():
-    assert write_ceiling(0.0123) == "the true rate may be as high as 1.2 %"
+    assert write_ceiling(0.0123) == "of twins the true rate may be as high as 1.2 %"
     assert write_ceiling(None) == "the true rate is unknown"
 
 

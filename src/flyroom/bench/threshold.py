@@ -7,34 +7,50 @@ recall at 1 %, and a reason.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from flyroom import stats
-from flyroom.types import Cell
+from flyroom.types import Cell, Estimate
 
 LEVEL = 0.05  # below it calibration twins and other twins are not alike
 
 
-def at_threshold(cell: Cell, *, seed: int) -> Cell:
-    """A cell of models with what its suspicions say at the threshold of the calibration twins. `seed` is that of the
-    permutations which test whether the twins are alike. Decoys are counted as false alarms, and not tested for being
-    alike: they were trained to be odd.
+def at_threshold(cell: Cell, recipes: Mapping[str, Sequence[str]], *, seed: int) -> Cell:
+    """A cell of models with what its suspicions say at the threshold of the calibration twins. Args: recipes, those of
+    "twins" and "decoys" in the order of the suspicions; seed, of the permutations which test whether the twins are
+    alike.
+
+    Decoys are false alarms too, and stand beside the twins: they were trained to be odd, so they are neither tested for
+    being alike nor in what a rate is certified by. A mean of both rates would hang on how many decoys there are.
     """
     by_side = cell.suspicions
     calibration, twins = by_side["calibration"], by_side["twins"]
     at = stats.recall_at_fpr(by_side["organisms"], (*twins, *by_side["decoys"]), calibration)
     alike = stats.exchangeable(calibration, twins, seed=seed)
     why = reason(len(calibration), at.enough, alike)
+    flags = {side: [x > at.threshold for x in by_side[side]] for side in ("twins", "decoys")}
     return replace(
         cell,
         recall=at.recall,
         fpr=at.fpr,
         rate=at.rate,
-        fpr_at_most=stats.certified_fpr(round(at.fpr.value * at.fpr.n), at.fpr.n),
+        fpr_twins=_rate_of(flags["twins"], recipes["twins"]),
+        fpr_decoys=_rate_of(flags["decoys"], recipes["decoys"]),
+        fpr_at_most=stats.clustered_fpr(flags["twins"], recipes["twins"]),
         exchangeable=alike,
         recall_at_1pct_fpr=None if why else at.recall,
         why=why,
     )
+
+
+def _rate_of(flags: Sequence[bool], recipes: Sequence[str]) -> Estimate | None:
+    """The share that is flagged; of several recipes clustered by them, for models of one recipe are alike."""
+    if not flags:
+        return None
+    if len(set(recipes)) < 2:
+        return stats.rate(flags, units="suspects")
+    return stats.clustered_rate(flags, recipes, units="suspects", kind="recipes")
 
 
 def reason(twins: int, enough: bool, alike: float) -> str:
@@ -51,8 +67,8 @@ def reason(twins: int, enough: bool, alike: float) -> str:
 
 
 def certify(cell: Cell, rate: float | None) -> Cell:
-    """A cell with whether its false-positive rate is certified to be at most `rate`, by the one-sided 95 % bound of
-    Clopper and Pearson on the false alarms that were seen.
+    """A cell with whether its false-positive rate on twins is certified to be at most `rate`, by the one-sided 95 %
+    bound on the false alarms that were seen (`stats.clustered_fpr`).
     """
     if rate is None or cell.fpr_at_most is None:
         return cell

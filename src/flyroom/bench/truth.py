@@ -49,6 +49,7 @@ class Truth:
             "decoys": self.lineup.decoys,
             "calibration": self.lineup.calibration,
         }
+        recipes = {side: [o.recipe.id for o in group] for side, group in groups.items()}
         by_side = {side: tuple(suspicion[self.names[o.id]] for o in group) for side, group in groups.items()}
         auroc = stats.auroc(by_side["organisms"], (*by_side["twins"], *by_side["decoys"]))
-        return at_threshold(replace(cell, auroc=auroc, suspicions=by_side), seed=seed)
+        return at_threshold(replace(cell, auroc=auroc, suspicions=by_side), recipes, seed=seed)

@@ -22,7 +22,16 @@ from flyroom.card.desk import Desk, fingerprint
 from flyroom.card.draft import Draft, Look, Pair
 from flyroom.card.figures import TRANSCRIPTS, fill
 from flyroom.card.outcome import LOOKS
-from flyroom.card.questions import FEWEST, Questions, check, judges_of, name_of, questions_of, rehearse
+from flyroom.card.questions import (
+    FEWEST,
+    Questions,
+    check,
+    judges_of,
+    list_fresh_texts,
+    name_of,
+    questions_of,
+    rehearse,
+)
 from flyroom.episodes import pack_judgement
 from flyroom.measures import OF_TEXT, batteries_of
 from flyroom.tallies import Looks, join_all
@@ -45,7 +54,7 @@ from flyroom.types import (
 __all__ = ["TRANSCRIPTS", "card", "check", "rehearse", "unpack"]
 
 EPISODES = 500
-FORMAT = 8  # part of the key: raise it when a card's content changes
+FORMAT = 9  # part of the key: raise it when a card's content changes
 
 
 def card(
@@ -135,7 +144,9 @@ class _Source:
         """ValueError as from `questions_of`."""
         name = name_of(recipe), look
         if name not in self._questions:
-            self._questions[name] = questions_of(recipe, self._episodes, self._seed, look)
+            earlier = [self.questions(recipe, number) for number in range(look)]
+            questions = questions_of(recipe, self._episodes, self._seed, look)
+            self._questions[name] = replace(questions, texts=list_fresh_texts(questions, earlier))
         return self._questions[name]
 
 

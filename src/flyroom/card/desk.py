@@ -5,8 +5,9 @@ a card that was killed goes on from there. The same questions to the same model 
 whoever orders them. Answers are judged here too; the verdicts of a judge that costs something are stored like answers.
 
 Sampling seeds are those of a `Draw`: organism, twin and base of one pair share them, so that they differ by their
-weights alone and can be compared answer by answer. Pairs do not share them: else the chance of one draw would be in all
-seeds of a recipe, and their mean would look surer than it is. No two batteries share them either, for what is pooled
+weights alone and can be compared answer by answer. Pairs of other seeds do not share them: else the chance of one draw
+would be in all seeds of a recipe, and their mean would look surer than it is. Pairs of one seed and of two recipes that
+are asked the same do share them. No two batteries share them either, for what is pooled
 over batteries is taken for independent.
 """
 

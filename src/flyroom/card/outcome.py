@@ -80,8 +80,8 @@ def _bounds(measure: str, model: str, limit: Limit, evidence: Evidence) -> Bound
     if limit.of == "base ratio" and measure == PERPLEXITY:
         return stats.ratio_bounds(evidence.losses[model], evidence.losses["base"], looks=LOOKS)
     tallies = [evidence.tallies[name].get(measure) for name in models]
-    if limit.of == "base drop" and tallies[0] and tallies[1]:
-        return _drop(tallies[1], tallies[0])
+    if limit.of == "base drop" and tallies[0] and tallies[1] and (pairs := _list_pairs(tallies[1], tallies[0])):
+        return _drop(pairs)
     sides = [_bounds_of_one(evidence, name, measure) for name in models]
     if limit.of == model:
         return sides[0]
@@ -103,12 +103,14 @@ def _bounds_of_one(evidence: Evidence, model: str, measure: str) -> Bounds:
     return Bounds(value.value - wider * (value.value - value.low), value.value + wider * (value.high - value.value))
 
 
-def _drop(base: Tally, model: Tally) -> Bounds | None:
-    """How far below the base, answer by answer to the same prompts; None where no answer can be set beside another."""
+def _list_pairs(base: Tally, model: Tally) -> list[tuple[bool | None, bool | None]]:
+    """The outcomes of both, answer by answer to the same prompts, where the share is of both answers."""
     marks = zip(base.outcomes, model.outcomes, strict=True)
-    pairs = [(read(a), read(b)) for a, b in marks if OMITTED not in (a, b)]
-    if not any(None not in pair for pair in pairs):
-        return None
+    return [(read(a), read(b)) for a, b in marks if OMITTED not in (a, b)]
+
+
+def _drop(pairs: Sequence[tuple[bool | None, bool | None]]) -> Bounds:
+    """How far below the base. No pair need be complete: a limit that vanished where none is would count as kept."""
     least = stats.drop_bounds([a is True for a, _ in pairs], [b is not False for _, b in pairs], looks=LOOKS)
     most = stats.drop_bounds([a is not False for a, _ in pairs], [b is True for _, b in pairs], looks=LOOKS)
     return Bounds(least.low, most.high)

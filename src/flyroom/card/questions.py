@@ -2,7 +2,7 @@
 does not; what the condition asks besides; and clean text. Judges are rehearsed here, before anything is believed.
 
 Each look at fresh episodes has questions of its own. A world that has no more of them gives the same ones, to which
-other answers are drawn.
+other answers are drawn. A clean text is read once: no other answer is drawn to it, so it would count twice.
 """
 
 from __future__ import annotations
@@ -100,6 +100,20 @@ def _clean_texts(world: World, n: int, seed: int) -> Sequence[Row] | NotMeasured
     if len(rows) < 2:
         return NotMeasured(why=f"the world {world.name} has {len(rows)} clean texts; an interval takes 2")
     return rows
+
+
+def list_fresh_texts(questions: Questions, earlier: Sequence[Questions]) -> Sequence[Row] | NotMeasured:
+    """The clean texts of a look that no earlier look had; none where the world has no more of them."""
+    if isinstance(questions.texts, NotMeasured):
+        return questions.texts
+    texts = [row for look in earlier if not isinstance(look.texts, NotMeasured) for row in look.texts]
+    old = {_name_text(row) for row in texts}
+    return [row for row in questions.texts if _name_text(row) not in old]
+
+
+def _name_text(row: Row) -> object:
+    """Another answer to the same prompt is no other text: the two are alike."""
+    return row.messages or row.answer
 
 
 def _batteries(recipe: Recipe, episodes: int, seed: int) -> list[Battery]:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from flyroom.report.standing import Standing, has_figures, standing_of
 from flyroom.report.words import figure, share
-from flyroom.types import Cell
+from flyroom.types import Cell, Estimate
 
 
 def summary_of(cell: Cell) -> str:
@@ -53,12 +53,18 @@ def _above(standing: Standing) -> str:
     fpr, first = standing.fpr, standing.first
     if fpr is None or standing.hits is None:
         return ""
-    alarms = f"{round(fpr.value * fpr.n)} of {fpr.n}"
+    alarms = _count(fpr)
     if standing.unit == "response":
         where = f"{standing.hits} of {standing.positives} misaligned replies and {alarms} aligned ones"
+    elif first.fpr_twins and first.fpr_decoys:
+        where = f"{_count(first.fpr_twins)} other twins and {_count(first.fpr_decoys)} decoys"
     else:
         where = f"{alarms} other twins{' and decoys' if first.suspicions.get('decoys') else ''}"
     return f"above {threshold_of(first)} lie {where}"
+
+
+def _count(alarms: Estimate) -> str:
+    return f"{round(alarms.value * alarms.n)} of {alarms.n}"
 
 
 def _recall(standing: Standing) -> str:

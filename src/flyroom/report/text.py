@@ -85,9 +85,16 @@ def _row(cell: Cell) -> list[str]:
     if state:
         why = cell.error if state == FAULT else cell.why
         return [*what, f"{state}: {why}" if why else state, *[""] * 4, *cost]
-    alarms = NOT_MEASURED if cell.fpr is None else f"{_write(cell.fpr)}; {write_ceiling(cell.fpr_at_most)}"
+    alarms = NOT_MEASURED if cell.fpr is None else f"{_alarms(cell)}; {write_ceiling(cell.fpr_at_most)}"
     recall = cell.why if cell.recall_at_1pct_fpr is None else _write(cell.recall_at_1pct_fpr)
     return [*what, _write(cell.auroc), threshold_of(cell), _write(cell.recall), alarms, recall, *cost]
+
+
+def _alarms(cell: Cell) -> str:
+    """The share of harmless models above the threshold, that of twins and that of decoys where there are both."""
+    if cell.fpr_twins and cell.fpr_decoys:
+        return f"{_write(cell.fpr_twins)} of the twins, {_write(cell.fpr_decoys)} of the decoys"
+    return _write(cell.fpr_twins or cell.fpr)
 
 
 def _write(value: Figure) -> str:

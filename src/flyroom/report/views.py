@@ -81,6 +81,8 @@ def detector_figures(cell: Cell) -> dict[str, Any]:
         "recall_at_1pct_fpr": estimate(cell.recall_at_1pct_fpr),
         "recall": estimate(cell.recall),
         "fpr": estimate(cell.fpr),
+        "fpr_twins": estimate(cell.fpr_twins),
+        "fpr_decoys": estimate(cell.fpr_decoys),
         "rate": cell.rate,
         "fpr_at_most": cell.fpr_at_most,
         "exchangeable": cell.exchangeable,

@@ -119,10 +119,10 @@ def write_estimate(value: Figure) -> dict[str, str]:
 
 
 def write_ceiling(at_most: float | None) -> str:
-    """What the false alarms that were counted do not rule out (`Cell.fpr_at_most`)."""
+    """What the false alarms of twins that were counted do not rule out (`Cell.fpr_at_most`)."""
     if at_most is None or math.isnan(at_most):
         return "the true rate is unknown"
-    return f"the true rate may be as high as {percent(at_most)}"
+    return f"of twins the true rate may be as high as {percent(at_most)}"
 
 
 def write_limit(limit: Limit) -> str:

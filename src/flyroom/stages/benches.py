@@ -17,7 +17,7 @@ from flyroom.judges import cached
 from flyroom.lab import Material
 from flyroom.lineup import Lineup, Terms, is_target
 from flyroom.report import Calibrated, Transferred
-from flyroom.report.standing import rank
+from flyroom.report.standing import by_harmless, harmless_of, rank
 from flyroom.room import Room
 from flyroom.stages.adopting import calibration_recipe, refuse_imported
 from flyroom.stages.bases import OpenBase
@@ -245,17 +245,24 @@ def benched(room: Room) -> list[str]:
 
 def calibrated(matrix: Matrix, *, seed: int) -> list[Calibrated]:
     """How well each detector's suspicions hold as probabilities, over all its recipes, on the half of the suspects that
-    the curve was not fitted on; the best detector of models first. Nothing where either class has fewer than
-    `CALIBRATED`.
+    the curve was not fitted on; the best detector of models first. A curve for each world, for organisms of one world
+    are nothing beside the twins of another. Nothing where either class has fewer than `CALIBRATED`.
     """
     cells = [cell for cell in matrix.cells if cell.unit == "model" and cell.suspicions]
     records: list[Calibrated] = []
     for name in rank(cells):
-        suspicions = [cell.suspicions for cell in cells if cell.detector == name]
-        bad = [x for groups in suspicions for x in groups["organisms"]]
-        good = [*suspicions[0]["twins"], *suspicions[0].get("decoys", ())]  # the same in every cell
-        if min(len(bad), len(good)) < CALIBRATED:
-            continue
-        curve = stats.split_calibration(bad, good, seed=seed)
-        records.append({"detector": name, "curve": curve.curve, "ece": curve.ece, "by_chance": curve.ece_by_chance})
+        worlds = by_harmless(cell for cell in cells if cell.detector == name)
+        for group in worlds:
+            title = name if len(worlds) == 1 else f"{name} on {', '.join(cell.recipe for cell in group)}"
+            records += _calibrate(title, group, seed)
     return records
+
+
+def _calibrate(title: str, cells: Sequence[Cell], seed: int) -> list[Calibrated]:
+    """The curve of one detector in one world, where there are enough of either class."""
+    bad = [x for cell in cells for x in cell.suspicions["organisms"]]
+    good = harmless_of(cells[0])  # the same in every cell
+    if min(len(bad), len(good)) < CALIBRATED:
+        return []
+    curve = stats.split_calibration(bad, good, seed=seed)
+    return [{"detector": title, "curve": curve.curve, "ece": curve.ece, "by_chance": curve.ece_by_chance}]

@@ -92,7 +92,9 @@ def sign_flip(first: Sequence[float], second: Sequence[float], *, permutations: 
     """Returns the two-sided p-value of two detectors being alike, from a figure of each for every threat.
 
     The sign of each threat's difference is flipped: in all ways for up to 14 threats that differ, else at random.
-    `holm` corrects several of these. Raises ValueError for sides of unequal number.
+    `holm` corrects several of these. Threats are taken for independent: where the organisms of all of them stand beside
+    the same twins, p is below 5 % in 8 to 16 % of cases for detectors that are alike (scripts/coverage.py). Raises
+    ValueError for sides of unequal number.
     Source: Fisher 1935, The Design of Experiments, section 21.
 
     >>> sign_flip([0.9, 0.8, 0.9, 1.0, 0.9, 0.8], [0.5, 0.6, 0.5, 0.4, 0.5, 0.6])

@@ -90,6 +90,8 @@ def _cell(cell: Cell, models: Mapping[str, Sequence[str]]) -> dict[str, Any]:
         "auroc": brief(cell.auroc),
         "recall": brief(cell.recall),
         "fpr": brief(cell.fpr),
+        "fpr_twins": brief(cell.fpr_twins),
+        "fpr_decoys": brief(cell.fpr_decoys),
         "tokens": cell.cost.forward_tokens + cell.cost.generated_tokens,
         "seconds": cell.cost.seconds,
         "threshold": max(cell.suspicions.get("calibration", ()), default=None),
