@@ -103,6 +103,20 @@ def refuse_strangers(folder: Folder, identity: Identity) -> None:
         raise RoomError(str(error)) from error
 
 
+def find_around(path: Path) -> Path | None:
+    """The room that a path is, or lies in; None where it is in none. Nothing has to be there yet."""
+    places = [path.resolve(), *path.resolve().parents]
+    return next((place for place in places if _is_room(place)), None)
+
+
+def _is_room(place: Path) -> bool:
+    marker = Folder(place).marker
+    try:
+        return marker.is_file() and read_small(marker).split()[:2] == ["flyroom", "room"]
+    except (RoomError, OSError):  # not ours to read, and too large for one of ours
+        return False
+
+
 def place_page(root: Path, name: str) -> Path:
     """Where a page about a room is written that nobody named a place for: in its folder; of an encrypted room, or one
     that will be, in a folder beside it, mode 0700, for a page is in clear.
