@@ -53,7 +53,8 @@ def make(folder: Folder, identity: Identity | None, *, creates: bool) -> None:
     others = sorted({path.name for path in root.iterdir()} - OWN) if root.exists() else []
     if others and not folder.marker.exists():
         names = ", ".join(others[:3]) + (", …" if len(others) > 3 else "")
-        raise RoomError(f"{root} is not a room: it holds other files ({names}). Give an empty folder.")
+        hint = "Give an empty folder." if creates else "Give a room."
+        raise RoomError(f"{root} is not a room: it holds other files ({names}). {hint}")
     if not creates:
         raise RoomError(f"there is no room at {root}")
     recipient = settings().get("recipient")
