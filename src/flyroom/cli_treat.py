@@ -164,13 +164,7 @@ def ledger(
     how = Retraining(steps=moments, follow=cast("Follow", follow))  # which says what it must be
     chosen_names = names_of(treatments)
     instruments = treating.chosen_for_ledger(names_of(detectors))
-    exam = treating.Exam(
-        seed=seed,
-        episodes=episodes,
-        how=how,
-        detectors=tuple(instruments),
-        calibration=calibration,
-    )
+    exam = treating.Exam(seed=seed, episodes=episodes, how=how, detectors=tuple(instruments), calibration=calibration)
     if chosen_names:
         treating.chosen_treatments(chosen_names)
     opened = stages.open_base(place)
