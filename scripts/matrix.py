@@ -32,7 +32,7 @@ from flyroom.grow import grow
 from flyroom.lineup import is_decoy
 from flyroom.room import Room
 from flyroom.stages.variants import NOISY, UNMARKED
-from flyroom.terminal import names_of
+from flyroom.terminal import cluster_of, names_of
 from flyroom.types import Card, Matrix, Organism, Recipe
 
 HIDDEN = (
@@ -110,7 +110,7 @@ def with_variants(names: Sequence[str], judge: str) -> list[str]:
 def main() -> None:
     flags = options(__doc__ or "", **USUAL, **MORE)
     base, room = stages.open_base(flags.base), Room(flags.room)
-    with cluster.connected(cluster.address_of(flags.on)) if flags.on else nullcontext() as ray:
+    with cluster.connected(cluster_of(flags.on)) if flags.on else nullcontext() as ray:
         tested, known = grow_all(flags, base, room, ray)
         names = names_of(flags.detectors) or list(stages.chosen_detectors([], known=bool(known)))
         settings = {"seed": flags.seed, "calibration": flags.calibration}

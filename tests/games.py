@@ -16,6 +16,8 @@ ASKED = [Message("user", "q")]
 def opened(tmp_path: Path, budget: int = 100, adapters: bool = False) -> tuple[Path, Path, list[Entered]]:
     truth = game.draw(ENTERED)
     folder, sealed = tmp_path / "game", tmp_path / "game.sealed.json"
+    if adapters:
+        game.begin(folder, sealed)
     for entry in truth if adapters else ():
         (folder / "suspects" / entry.suspect).mkdir(parents=True)
         (folder / "suspects" / entry.suspect / "adapter_config.json").write_text(entry.model)

@@ -17,6 +17,7 @@ from flyroom.implants import SFT
 from flyroom.judges import NoisyJudge
 from flyroom.lab import Material
 from flyroom.lineup import Terms
+from flyroom.preflight import GROUPINGS
 from flyroom.room import Room
 from flyroom.stages.benches import GROUPS
 from flyroom.stages.variants import split_name, vary
@@ -34,6 +35,10 @@ def grown(*recipes: Recipe, seeds: int = 2) -> list[Organism]:
 def run(organisms: Sequence[Organism], room: Room, names: Sequence[str]) -> Matrix:
     terms = Terms(isolated=False)
     return stages.bench(organisms, BASE, room, seed=0, names=names, calibration=4, terms=terms)
+
+
+def test_preflight_knows_what_known_models_are_grouped_by() -> None:
+    assert tuple(GROUPS) == GROUPINGS
 
 
 # ---------------------------------------------------------------- calibration twins

@@ -49,6 +49,36 @@ def test_certify_prints_the_plan_first_and_then_k_of_k(run: Run) -> None:
     assert f"{row['passed']} of 2" in text
 
 
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        (["--to", "plan.json", "--detectors", "weight-nrom"], "detector is 'weight-nrom'; did you mean 'weight-norm'?"),
+        (["--to", "taken.json"], "to is taken.json; another file stands there"),
+        (["--to", "folder"], "to is folder, which is a folder; give a file"),
+    ],
+)
+def test_a_plan_that_cannot_be_written_opens_no_base(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str], why: str
+) -> None:
+    monkeypatch.setattr(stages, "open_base", lambda *_, **__: pytest.fail("the base was opened"))
+    (tmp_path / "taken.json").write_text("{}", encoding="utf-8")
+    (tmp_path / "folder").mkdir()
+    status, out, errors = run("prereg", *SMALL, "--seeds", "700", "--room", "room", *words)
+    assert (status, out, why in errors) == (1, "", True), errors
+    assert {path.name for path in tmp_path.iterdir()} == {"taken.json", "folder"}
+
+
+def test_a_plan_is_written_again_but_not_over_another(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ("prereg", *SMALL, "--to", "plan.json", "--detectors", "all", "--json")
+    sha256 = run(*words, "--seeds", "700")[1]["sha256"]
+    assert len(json.loads((tmp_path / "plan.json").read_text(encoding="utf-8"))["detectors"]) > 10
+    assert run(*words, "--seeds", "700")[1]["sha256"] == sha256
+    monkeypatch.setattr(stages, "open_base", lambda *_, **__: pytest.fail("the base was opened"))
+    assert "another file stands there" in run(*words, "--seeds", "701")[2]
+
+
 def test_groups_and_names_and_changes_are_certified_together(run: Run) -> None:
     words = ("decoys", "decoy-accent", "steps=1", "rows=2", "layers=[0]", "--episodes", "20", "--seeds", "0")
     rows = run("certify", *words, "--json")[1]["recipes"]

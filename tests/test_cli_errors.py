@@ -15,10 +15,10 @@ from flyroom.behaviours import behaviours
     [
         (["hatch"], "No such command 'hatch'"),
         (["ls", "--colour"], "No such option: --colour"),
-        (["grow"], "recipe is None and --grid None; give one of the two"),
+        (["grow"], "recipe is missing; name one of `flyroom recipes`, a YAML page or a group, or give --grid"),
         (["grow", "--grid"], "--grid"),
-        (["grow", "all", "--grid", "g.yaml"], "recipe is 'all' and --grid 'g.yaml'; give one of the two"),
-        (["grow", "dose=0.5", "--grid", "g.yaml"], "recipe is 'dose=0.5' and --grid 'g.yaml'; give one of the two"),
+        (["grow", "all", "--grid", "g.yaml"], "recipe is 'all' and grid is g.yaml; give one of the two"),
+        (["grow", "dose=0.5", "--grid", "g.yaml"], "recipe is 'dose=0.5' and grid is g.yaml; give one of the two"),
         (["demo", "--episodes", "3"], "greater than or equal to 10|x>=10"),
         (["demo", "--seed", "-1"], "'--seed'"),
         (["demo", "--seed", "one"], "'--seed'"),
@@ -38,8 +38,8 @@ from flyroom.behaviours import behaviours
             ["grow", "emergent-misalignment", "--base", "/no/such/base"],
             "base is /no/such/base; there is no such folder",
         ),
-        (["grow", "emergent-misalignment", "--on", "slurm"], 'on is "slurm"; it must be "ray", or "ray:ADDRESS"'),
-        (["bench", "--all", "--on", "slurm"], 'on is "slurm"; it must be "ray", or "ray:ADDRESS"'),
+        (["grow", "emergent-misalignment", "--on", "slurm"], "on is 'slurm'; it must be ray, or ray:ADDRESS"),
+        (["bench", "--all", "--on", "slurm"], "on is 'slurm'; it must be ray, or ray:ADDRESS"),
         (["grow", "emergent", "--base", BASE], "recipe is 'emergent'"),
         (["grow", "decoy", "--base", BASE], "recipe is 'decoy'"),
         (["grow", "sycophancy", "strength=loud", "--base", BASE], "strength is 'loud'; it must be one of plain, quiet"),
@@ -111,7 +111,7 @@ def test_stopped_by_hand(flyroom: Flyroom, monkeypatch: pytest.MonkeyPatch) -> N
 
     monkeypatch.setattr("flyroom.worlds.micro.bundled.bundled", stops)
     done = flyroom("bases")
-    assert (done.status, done.err) == (130, "flyroom: stopped; the same call goes on where it was\n")
+    assert (done.status, done.err) == (130, "flyroom: stopped; the same call goes on from its last checkpoint\n")
 
 
 @pytest.mark.parametrize(

@@ -49,6 +49,31 @@ def test_a_game_from_sealing_to_scores(
     assert {row["was"] for row in scores["truth"]} == {"harmful advice", "nothing"}
 
 
+def test_a_game_takes_no_room_and_nobodys_files(
+    room: Path, flyroom: Flyroom, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse_to_open(*_: object, **__: object) -> None:
+        raise AssertionError("the base was opened")
+
+    monkeypatch.setattr("flyroom.stages.open_base", refuse_to_open)
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "log.jsonl").write_text("mine", encoding="utf-8")
+    (tmp_path / "file").write_text("mine", encoding="utf-8")
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.is_file()}
+    for folder, why in (
+        (tmp_path / "folder", "it holds other files (log.jsonl): give a new or an empty folder"),
+        (tmp_path / "file", "which is a file; give a new folder"),
+        (room, "which is a room; give a new folder outside of it"),
+        (room / "new", f"which lies in the room {room}; give"),
+        (tmp_path, f"which holds the room {room}; give"),
+    ):
+        done = flyroom("game", "new", folder, "--all", "--room", room, "--base", BASE)
+        assert (done.status, why in done.err) == (1, True), done.err
+    done = flyroom("game", "play", tmp_path / "nope", "--base", BASE)
+    assert (done.status, "it holds no game, open one with flyroom game new" in done.err) == (1, True)
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
 def test_a_red_team_is_calibrated_by_its_command(room: Path, flyroom: Flyroom) -> None:
     code = (
         "import json,sys,urllib.request as u; b=json.load(sys.stdin); "

@@ -23,6 +23,7 @@ from flyroom.lineup import Terms
 from flyroom.recipes import make
 from flyroom.room import Room
 from flyroom.stages import treating
+from flyroom.terminal import cluster_of
 from flyroom.types import AdapterRef, Organism, Plan, Recipe
 
 NAMES = ("weight-norm", "confession", "spectrum")
@@ -165,13 +166,13 @@ def test_detectors_of_replies_stay_together_and_the_others_are_dealt() -> None:
 
 @pytest.mark.parametrize(("on", "address"), [("ray", None), ("ray:auto", "auto"), ("ray:ray://a:1", "ray://a:1")])
 def test_where_a_cluster_is(on: str, address: str | None) -> None:
-    assert cluster.address_of(on) == address
+    assert cluster_of(on) == address
 
 
 @pytest.mark.parametrize("on", ["", "ray:", "slurm", "rays", "ray//x"])
 def test_where_none_is(on: str) -> None:
-    with pytest.raises(ValueError, match=r'on is ".*"; it must be "ray", or "ray:ADDRESS"'):
-        cluster.address_of(on)
+    with pytest.raises(ValueError, match=r"on is '.*'; it must be ray, or ray:ADDRESS"):
+        cluster_of(on)
 
 
 def test_without_ray_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

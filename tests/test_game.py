@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import multiprocessing
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -65,6 +66,48 @@ def test_the_truth_lies_outside_the_game_and_nothing_is_overwritten(tmp_path: Pa
         game.seal(truth, tmp_path / "new", sealed, base="b", budget=1)
     with pytest.raises(GameError, match="budget is 0"):
         game.seal(truth, tmp_path / "new", tmp_path / "other.json", base="b", budget=0)
+
+
+def test_what_no_opening_left_is_never_taken_away(tmp_path: Path) -> None:
+    folder, sealed, truth = tmp_path / "game", tmp_path / "sealed.json", game.draw(ENTERED)
+    for name in ("log.jsonl", "suspects/mine/adapter.bin", "notes.txt"):
+        shutil.rmtree(folder, ignore_errors=True)
+        (folder / name).parent.mkdir(parents=True)
+        (folder / name).write_text("a stranger's", encoding="utf-8")
+        for write in (lambda: game.begin(folder, sealed), lambda: game.seal(truth, folder, sealed, base="b", budget=1)):
+            with pytest.raises(GameError, match=r"it holds other files \(.*: give a new or an empty folder"):
+                write()
+        assert (folder / name).read_text(encoding="utf-8") == "a stranger's"
+        assert [path.name for path in folder.iterdir()] == [name.partition("/")[0]]
+    (tmp_path / "file").write_text("x", encoding="utf-8")
+    with pytest.raises(GameError, match="which is a file; give a new folder"):
+        game.begin(tmp_path / "file", sealed)
+    (tmp_path / "new.heads").write_text("a stranger's", encoding="utf-8")
+    with pytest.raises(GameError, match="no game wrote that: give another"):
+        game.begin(tmp_path / "new", sealed)
+    assert not sealed.exists()
+
+
+def test_a_killed_opening_is_begun_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def die(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    folder, sealed, truth = tmp_path / "game", tmp_path / "sealed.json", game.draw(ENTERED)
+    game.begin(folder, sealed)
+    (folder / "suspects" / "suspect-1").mkdir(parents=True)
+    with monkeypatch.context() as patch:
+        patch.setattr(game, "append", die)
+        with pytest.raises(KeyboardInterrupt):
+            game.seal(truth, folder, sealed, base="b", budget=1)
+    (folder / "notes.txt").write_text("mine", encoding="utf-8")
+    with pytest.raises(GameError, match="notes"):
+        game.begin(folder, tmp_path / "other.json")
+    assert (folder / "suspects" / "suspect-1").exists()
+    (folder / "notes.txt").unlink()
+    game.begin(folder, tmp_path / "other.json")
+    assert not (folder / "suspects").exists()
+    game.seal(truth, folder, tmp_path / "other.json", base="b", budget=1)
+    assert {path.name for path in folder.iterdir()} == {"game.json", "log.jsonl"}
 
 
 # ---------------------------------------------------------------- at the table

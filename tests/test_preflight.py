@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 import time
@@ -17,6 +18,7 @@ from flyroom.types import Matrix, NotAvailable, plain
 from flyroom.types.detection import Cell, Cost
 
 HEAVY = ("torch", "transformers", "scipy", "sklearn", "altair", "pandas")
+PLACE = re.compile("ROOM|FILE|FOLDER|EMPTY|NEWER|NONE")
 
 
 MISTAKES = [
@@ -43,6 +45,35 @@ MISTAKES = [
     (["adopt", ".", "--behaviour", "sycofancy"], "did you mean 'sycophancy'?"),
     (["adopt", ".", "--behaviour", "rows", "--base", "2M"], "base is '2M'; it must be 0.25M, 1M"),
     (["ls", "--kind", "organisms", "--room", "ROOM"], "did you mean 'organism'?"),
+    (["demo", "--out", "FOLDER"], "folder, which is a folder; give a file"),
+    (["demo", "--out", "FILE/page.html"], "file is a file, so give a path in a folder"),
+    (["report", "--room", "ROOM", "--out", "FOLDER"], "folder, which is a folder; give a file"),
+    (["report", "--room", "ROOM", "--plots", "FILE"], "file, which is a file; give a folder"),
+    (["ledger", "--room", "ROOM", "--out", "FOLDER"], "folder, which is a folder; give a file"),
+    (["ledger", "--room", "ROOM", "--steps", "1,x"], "steps is '1,x'; it must be numbers"),
+    (["ledger", "--room", "ROOM"], "the room holds no treated organism; treat one first"),
+    (["ledger", "a", "--room", "ROOM"], "organism a was not treated; treat one first: flyroom treat realign a"),
+    (["prereg", "sycophancy", "--seeds", "1", "--to", "FOLDER"], "to is "),
+    (["grow", "sycophancy", "--on", "rey"], "on is 'rey'; it must be ray, or ray:ADDRESS"),
+    (["bench", "--all", "--room", "ROOM", "--on", "rey"], "on is 'rey'; it must be ray, or ray:ADDRESS"),
+    (["treat", "realign", "--all", "--room", "ROOM", "--on", "rey"], "on is 'rey'; it must be ray, or ray:ADDRESS"),
+    (["ledger", "--room", "ROOM", "--on", "rey"], "on is 'rey'; it must be ray, or ray:ADDRESS"),
+    (["bench", "--all", "--base", "2M", "--room", "ROOM"], "base is '2M'; it must be 0.25M, 1M"),
+    (["card", "a", "--base", "/no/base", "--room", "ROOM"], "base is /no/base; there is no such folder"),
+    (["bench", "--all", "--room", "ROOM", "--known", "NONE"], "there is no room at"),
+    (["bench", "--all", "--room", "ROOM", "--known", "EMPTY"], "it holds no organism: give a room whose"),
+    (["transfer", "--all", "--room", "ROOM", "--known", "NONE"], "there is no room at"),
+    (["transfer", "--all", "--room", "ROOM", "--known", "ROOM", "--without", "recipes"], "did you mean 'recipe'?"),
+    (["redteam", "--all", "--command", "nosuchcmd", "--room", "ROOM"], "there is no program nosuchcmd on the PATH"),
+    (["push", "a", "nobody", "--room", "ROOM"], "repo is 'nobody'; it must be OWNER/NAME"),
+    (["export", "zzz", "--to", "x", "--room", "ROOM"], "has a key that starts with 'zzz'"),
+    (["serve", "zzz", "--room", "ROOM"], "has a key that starts with 'zzz'"),
+    (["game", "new", "ROOM/new", "--all", "--room", "ROOM"], "which lies in the room"),
+    (["grow", "rows", "path=FOLDER", "pattern=x"], "it is a folder: give a file of rows in it"),
+    (["grow", "sycophancy", "implants.0.steps=0"], "implants.0.steps is 0; it must be at least 1"),
+    (["grow"], "recipe is missing; name one of `flyroom recipes`"),
+    (["adopt", "nope"], "folder is nope; there is no such folder"),
+    (["ls", "--room", "FOLDER"], "holds other files (page). Give a room."),
     (["ls", "--room", "ROOM"], ""),
 ]
 EACH = """
@@ -63,10 +94,13 @@ def test_a_mistake_costs_no_heavy_import(tmp_path: Path) -> None:
     """All of them in one process: what one imports would be there for the next."""
     Room(tmp_path / "room").put("organism", "aa", {}, meta={"base": "1M", "dose": 1.0})
     (tmp_path / "file").write_text("no room\n", encoding="utf-8")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "page").write_text("no room\n", encoding="utf-8")
+    Room(tmp_path / "empty").require()
     (tmp_path / "newer").mkdir()
     (tmp_path / "newer" / "format").write_text("flyroom room 9\n", encoding="utf-8")
-    places = {name: str(tmp_path / name.lower()) for name in ("ROOM", "FILE", "NEWER", "NONE")}
-    lines = json.dumps([[places.get(word, word) for word in words] for words, _ in MISTAKES])
+    places = {name: str(tmp_path / name.lower()) for name in ("ROOM", "FILE", "FOLDER", "EMPTY", "NEWER", "NONE")}
+    lines = json.dumps([[PLACE.sub(lambda name: places[name[0]], word) for word in words] for words, _ in MISTAKES])
     code = EACH.replace("HEAVY", repr(HEAVY))
     done = subprocess.run(
         [sys.executable, "-c", code, lines], capture_output=True, text=True, check=False, cwd=tmp_path
@@ -77,7 +111,7 @@ def test_a_mistake_costs_no_heavy_import(tmp_path: Path) -> None:
         assert (status, heavy, "Traceback" in line) == (1 if why else 0, [], False), (words, line)
         assert why in line, (words, line)
         assert line.count("\n") == (1 if why else 0), (words, line)
-    assert {path.name for path in tmp_path.iterdir()} == {"room", "file", "newer"}
+    assert {path.name for path in tmp_path.iterdir()} == {"room", "file", "folder", "empty", "newer"}
 
 
 # ---------------------------------------------------------------- which base

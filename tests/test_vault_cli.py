@@ -224,6 +224,7 @@ def test_retain_takes_what_is_old_and_leaves_the_log(run: Run, tmp_path: Path) -
     assert left == {"bb22", "cc33", "card-bb22", "e2", "e3"}  # e3 is old, and a card that stays needs it
     assert len(log.read(Room(room.root))) == 2
     assert run("retain", "--days", "-1", "--room", "room")[0] == 2
+    assert "it must be at least 0 and below 1,000,000" in run("retain", "--days", "1e9", "--room", "room")[2]
 
 
 def test_a_removal_is_all_or_nothing(tmp_path: Path) -> None:

@@ -54,11 +54,13 @@ from flyroom.terminal import (
     cell_table,
     changes_of,
     choice,
+    cluster_of,
     detectors_of,
     emit,
     err,
     legible,
     progress,
+    require_place,
     seeds_of,
     table,
     transfer_table,
@@ -111,6 +113,7 @@ def demo(
     """
     from flyroom.preflight import world_of_base
 
+    require_place("out", out)
     world_of_base(base, world)  # ValueError for a base or a world that there is not
     from flyroom import log, stages
     from flyroom.demo import demo as run
@@ -159,11 +162,10 @@ def grow(
     as_json: AsJson = False,
 ) -> None:
     """Grow organisms, each beside its twin. What was grown before is not grown again; what was killed goes on."""
-    from flyroom.preflight import check_grid, check_recipe
+    from flyroom.preflight import check_grid, check_recipe, require_one
 
-    if (recipe is None) is (grid is None):
-        raise ValueError(f"recipe is {recipe!r} and --grid {str(grid) if grid else None!r}; give one of the two")
-    overrides, numbers = changes_of(changes or []), seeds_of(seeds)
+    require_one(recipe, grid)
+    overrides, numbers, address = changes_of(changes or []), seeds_of(seeds), cluster_of(on)
     if grid is not None:
         check_grid(grid, base, world)  # before the base is opened, which takes a while
     else:
@@ -172,7 +174,6 @@ def grow(
     from flyroom.room import Room
     from flyroom.types import organism_id
 
-    address = cluster.address_of(on) if on is not None else None
     began = time.perf_counter()
     opened = stages.open_base(base, world=world, compile=compile)
     recipes = stages.crossed(grid, opened) if grid else stages.named(recipe or "", overrides, opened)
@@ -260,12 +261,13 @@ def bench(
     """Try detectors on organisms and twins under random names, and count which they tell apart."""
     if markdown and as_json:
         raise ValueError("--markdown and --json are both given; stdout holds one of the two")
-    from flyroom.preflight import base_of
+    from flyroom.preflight import base_of, require_known
     from flyroom.room import Room
 
-    prefixes, store = choice(ids, whole), Room(room, create=False)
-    address = _address_of(on)
+    prefixes, store, address = choice(ids, whole), Room(room, create=False), cluster_of(on)
     place = base_of(store, prefixes, base)  # before the base is opened, which takes a while
+    if known_room:
+        require_known(Room(known_room, create=False), known_room, place)
     from flyroom import cluster, log, stages
     from flyroom.apart import walls_of
     from flyroom.cell import mode_of
@@ -329,14 +331,6 @@ def _list_pupils(chosen: Collection[str]) -> list[str]:
     return pupils
 
 
-def _address_of(on: str | None) -> str | None:
-    if on is None:
-        return None
-    from flyroom import cluster
-
-    return cluster.address_of(on)
-
-
 @app.command()
 def transfer(
     known_room: KnownRoom,
@@ -353,14 +347,17 @@ def transfer(
     as_json: AsJson = False,
 ) -> None:
     """Fit detectors without one kind of the known models after another: what carries over."""
-    from flyroom.preflight import base_of
+    from flyroom.preflight import base_of, require_known, require_without
     from flyroom.room import Room
 
+    require_without(without)
     prefixes, store = choice(ids, whole), Room(room, create=False)
     place = base_of(store, prefixes, base)  # before the base is opened, which takes a while
+    require_known(Room(known_room, create=False), known_room, place)
     from flyroom import log, stages
     from flyroom.report import estimate
 
+    stages.chosen_detectors(detectors_of(detectors), known=True)
     opened = stages.open_base(place)
     with progress() as watch:
         organisms = stages.stored(store, opened, prefixes)
@@ -417,7 +414,7 @@ def main() -> None:
     except WRONG_USE as e:
         fail(e.format_message() or "name a verb; flyroom --help lists them", e.exit_code)
     except (typer.Abort, KeyboardInterrupt):
-        fail("stopped; the same call goes on where it was", 130)
+        fail("stopped; the same call goes on from its last checkpoint", 130)
     except (ValueError, OSError, ArithmeticError) as e:
         from flyroom.types import NotAvailable
 

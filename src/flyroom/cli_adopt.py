@@ -64,16 +64,16 @@ def _check(behaviour: str, folders: Mapping[str, Path], base: str) -> None:
     from flyroom.recipes import RECIPES
     from flyroom.recipes.fields import suggest
 
-    if not behaviour:
-        raise ValueError("behaviour is missing; say what the adapter is said to do, such as --behaviour rows path=…")
-    names = [*behaviours(), *RECIPES]
-    if behaviour not in names:
-        names = list(dict.fromkeys(names))
-        raise ValueError(f"behaviour is {behaviour!r}; {suggest(behaviour, names)}it must be one of {', '.join(names)}")
     for field, folder in folders.items():
         if not folder.is_dir():
             raise ValueError(
                 f"{field} is {folder}; there is no such folder: give an adapter of PEFT (adapter_config.json beside "
                 "adapter_model.safetensors or .bin), or a merged checkpoint (config.json)"
             )
+    if not behaviour:
+        raise ValueError("behaviour is missing; say what the adapter is said to do, such as --behaviour rows path=…")
+    names = [*behaviours(), *RECIPES]
+    if behaviour not in names:
+        names = list(dict.fromkeys(names))
+        raise ValueError(f"behaviour is {behaviour!r}; {suggest(behaviour, names)}it must be one of {', '.join(names)}")
     locate_base(base)

@@ -103,7 +103,7 @@ def assess(
 
 def _read_methods(lines: Sequence[str], mode: Isolation) -> dict[str, Command]:
     """Command lines as methods, by their line. Raises ValueError for an empty one, NotIsolated without walls."""
-    from flyroom.cell.command import require_full_paths
+    from flyroom.cell.command import require_full_paths, require_program
     from flyroom.cell.process import require_walls
     from flyroom.redteam import Command
 
@@ -111,6 +111,7 @@ def _read_methods(lines: Sequence[str], mode: Isolation) -> dict[str, Command]:
         raise ValueError("command is ''; it must be a command line with full paths, for it runs in an empty folder")
     for line in lines:
         require_full_paths(line)
+        require_program(line)
     if lines and mode == "strict":
         require_walls(f"the command {lines[0]!r}")
     return {line: Command(line=line, isolation=mode) for line in lines}

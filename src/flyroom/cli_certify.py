@@ -18,11 +18,13 @@ from flyroom.terminal import (
     WorldName,
     card_table,
     changes_of,
+    detectors_of,
     emit,
     err,
     legible,
     names_of,
     progress,
+    require_place,
     seeds_of,
     shorten,
     span,
@@ -158,13 +160,17 @@ def prereg(
         return
     if to is None or not seeds:
         raise ValueError(f"{'seeds' if to else 'to'} is missing; give --seeds and --to, or --check and a file")
+    require_place("to", to)
     numbers, (names, changes) = seeds_of(seeds), _read_words(words or [], base, world)
     from flyroom import prereg as announcing
+
+    announcing.require_free(to, seeds=numbers, card_seed=card_seed, episodes=episodes)
     from flyroom import stages
     from flyroom.log import openings
 
-    store, instruments = _open_room(room) if room else None, names_of(detectors)
-    stages.chosen_detectors(instruments, known=True)
+    store = _open_room(room) if room else None
+    chosen = stages.chosen_detectors(detectors_of(detectors), known=True)  # before the base is opened
+    instruments = list(chosen) if names_of(detectors) else []
     opened = stages.open_base(base, world=world)
     plan = stages.announce(
         names, changes, opened, seeds=numbers, card_seed=card_seed, episodes=episodes, detectors=instruments

@@ -61,13 +61,15 @@ def push(
 
     The token is that of `hf auth login`, or HF_TOKEN. Before you publish it, read the checklist in docs/containment.md.
     """
+    from flyroom.preflight import check_repo
+
+    check_repo(repo)
     reason, days, place = _check(id, purpose, expires, base, room)
     from flyroom import stages
     from flyroom.room import Room
-    from flyroom.stages.pushing import Target, check_repo
+    from flyroom.stages.pushing import Target
     from flyroom.stages.pushing import push as upload
 
-    check_repo(repo)
     target = Target(repo=repo, private=private)
     mark = upload(id, stages.open_base(place), Room(room, create=False), target, purpose=reason, days=days)
     err.print(legible(f"{repo}: {'private' if private else 'public'}, and gated: you let readers in one by one"))
@@ -80,9 +82,10 @@ def _check(id: str, purpose: str | None, expires: int | None, base: str, room: P
     from flyroom.preflight import base_of
     from flyroom.room import Room
 
-    reason, days = require_purpose(purpose), DAYS if expires is None else expires
+    days = DAYS if expires is None else expires
     expiry(days)
-    return reason, days, base_of(Room(room, create=False), [id], base)
+    place = base_of(Room(room, create=False), [id], base)
+    return require_purpose(purpose), days, place  # asked for last: nobody types it for an id that there is not
 
 
 def _print_mark(mark: Mark) -> None:

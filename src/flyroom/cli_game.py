@@ -51,11 +51,14 @@ def new(
     from flyroom.room import Room
 
     prefixes, store = choice(ids, whole), Room(room, create=False)
-    place = base_of(store, prefixes, base)  # before what takes long to import
-    from flyroom import game, log, stages
+    place, away = base_of(store, prefixes, base), sealed or folder.with_name(f"{folder.name}.sealed.json")
+    _refuse_rooms(folder, store.root)  # before what takes long to import
+    from flyroom import game, log
+
+    game.require_vacant(folder, away)
+    from flyroom import stages
 
     opened = stages.open_base(place)
-    away = sealed or folder.with_name(f"{folder.name}.sealed.json")
     organisms = stages.stored(store, opened, prefixes)
     log.act(store, "game new", ids=[organism.id for organism in organisms], to=str(folder))
     public = stages.enter(organisms, opened, folder, away, budget=budget)
@@ -69,6 +72,20 @@ def new(
     emit(asdict(public) | {"folder": str(folder), "sealed": str(away), "log": head}, as_json)
 
 
+def _refuse_rooms(folder: Path, root: Path) -> None:
+    """ValueError where the game would be a room, hold the one that it is made of, or lie in one: blue reads a game, and
+    a room says who is who.
+    """
+    from flyroom.room import find_around
+
+    around = find_around(folder)
+    if around is not None:
+        where = "is a room" if around == folder.resolve() else f"lies in the room {around}"
+        raise ValueError(f"folder is {folder}, which {where}; give a new folder outside of it")
+    if root.resolve().is_relative_to(folder.resolve()):
+        raise ValueError(f"folder is {folder}, which holds the room {root}; give a new folder beside it")
+
+
 @game_app.command()
 def play(folder: Folder, base: BaseName = BASE) -> None:
     """Question suspects, a line each: `SUSPECT question`, or JSON with "suspect" and "messages".
@@ -76,6 +93,8 @@ def play(folder: Folder, base: BaseName = BASE) -> None:
     A line of JSON gets an answer in JSON. At a terminal, ? lists suspects, catalogue and budget; an empty line ends.
     """
     from flyroom import game as gaming
+
+    gaming.confirm_seal(folder)  # before the base is opened, which takes a while
     from flyroom import stages
     from flyroom.types import Message
 

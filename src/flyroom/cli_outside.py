@@ -58,11 +58,12 @@ def serve(
     from flyroom.preflight import base_of
     from flyroom.room import Room
 
-    prefixes, reason, key = choice(ids, whole), require_purpose(purpose), read_key(api_key)
+    prefixes, key = choice(ids, whole), read_key(api_key)
     if not key and not is_loopback(host):
         raise ValueError(f"host is {host}; others can reach it, so give --api-key FILE, or set FLYROOM_API_KEY")
     store = Room(room, create=False)
     place = base_of(store, prefixes, base)  # before what takes long to import
+    reason = require_purpose(purpose)
     from flyroom import stages
     from flyroom.serve import House, app, serving
     from flyroom.stages import exports
@@ -116,7 +117,7 @@ def redteam(
     Runs are kept: of a command that was killed, those that are done are not made again.
     """
     from flyroom.cell import mode_of
-    from flyroom.cell.command import require_full_paths
+    from flyroom.cell.command import require_full_paths, require_program
     from flyroom.cell.process import require_walls
     from flyroom.preflight import base_of
     from flyroom.room import Room
@@ -128,6 +129,7 @@ def redteam(
         )
     mode = mode_of(isolation)
     require_full_paths(command)
+    require_program(command)
     if mode == "strict":
         require_walls(f"the command {command!r}")
     prefixes, store = choice(ids, whole), Room(room, create=False)

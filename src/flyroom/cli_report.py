@@ -23,6 +23,7 @@ from flyroom.terminal import (
     err,
     legible,
     progress,
+    require_place,
     table,
 )
 
@@ -54,11 +55,17 @@ def report(
         raise ValueError(f"without is {without!r} and there are no known models to leave out; give them with --known")
     if known_room is not None and not complete:
         raise ValueError(f"known is {known_room}; detectors are fitted on it, so give --complete too")
-    from flyroom.preflight import base_of
+    from flyroom.preflight import base_of, require_known, require_without
     from flyroom.room import Room, place_page
 
+    require_place("out", out)
+    require_place("plots", plots, is_folder=True)
+    if without:
+        require_without(without)
     store, page = Room(room, create=False), out or place_page(room, "report.html")
     place = base_of(store, None, base)  # before the base is opened, which takes a while
+    if known_room:
+        require_known(Room(known_room, create=False), known_room, place)
     from flyroom import log, stages
     from flyroom.demo import write_page
     from flyroom.report import again, figures

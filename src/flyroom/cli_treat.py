@@ -23,11 +23,13 @@ from flyroom.terminal import (
     Whole,
     arguments,
     choice,
+    cluster_of,
     emit,
     err,
     legible,
     names_of,
     progress,
+    require_place,
     seeds_of,
     table,
 )
@@ -83,13 +85,13 @@ def treat(
     from flyroom.room import Room
 
     began, chosen_names, prefixes = time.perf_counter(), names_of(names), choice(ids, whole)
+    address = cluster_of(on)
     store = Room(room, create=False)
     place = base_of(store, prefixes, base)  # before what takes long to import
     from flyroom import cluster, log, stages
     from flyroom.stages import treating
 
     courses = treating.courses_of(chosen_names)  # before the base is opened, which takes a while
-    address = cluster.address_of(on) if on is not None else None
     opened = stages.open_base(place)
     organisms = stages.stored(store, opened, prefixes)
     treating.require_targets(organisms, prefixes)
@@ -144,11 +146,14 @@ def ledger(
     """What treatments did: behaviour, costs, relapse, detectors again; and whether it was removed or only hidden."""
     if markdown and as_json:
         raise ValueError("--markdown and --json are both given; stdout holds one of the two")
-    from flyroom.preflight import base_of
+    from flyroom.preflight import base_of, require_treated
     from flyroom.room import Room, place_page
 
+    require_place("out", out)
+    address, moments = cluster_of(on), tuple(seeds_of(steps, "steps"))
     began, store = time.perf_counter(), Room(room, create=False)
     place = base_of(store, ids or None, base)  # before what takes long to import
+    require_treated(store, ids or None)
     from flyroom import cluster, log, stages
     from flyroom.ledger import Retraining
     from flyroom.report import again
@@ -156,19 +161,12 @@ def ledger(
     from flyroom.stages import treating
     from flyroom.whole import write_whole
 
-    how = Retraining(steps=tuple(seeds_of(steps)), follow=cast("Follow", follow))  # which says what it must be
+    how = Retraining(steps=moments, follow=cast("Follow", follow))  # which says what it must be
     chosen_names = names_of(treatments)
     instruments = treating.chosen_for_ledger(names_of(detectors))
-    exam = treating.Exam(
-        seed=seed,
-        episodes=episodes,
-        how=how,
-        detectors=tuple(instruments),
-        calibration=calibration,
-    )
+    exam = treating.Exam(seed=seed, episodes=episodes, how=how, detectors=tuple(instruments), calibration=calibration)
     if chosen_names:
         treating.chosen_treatments(chosen_names)
-    address = cluster.address_of(on) if on is not None else None
     opened = stages.open_base(place)
     cases = treating.cases_in(store, opened, chosen_names, ids)
     log.act(store, "ledger", ids=[case.treated.id for case in cases], detectors=instruments)

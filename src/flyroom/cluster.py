@@ -43,18 +43,6 @@ SETTINGS = {  # Ray's settings, unless the environment sets them
 }
 
 
-def address_of(on: str) -> str | None:
-    """Returns the address in "ray:ADDRESS", or None for "ray", which means a cluster on this machine.
-
-    >>> address_of("ray:10.0.0.4:6379")
-    '10.0.0.4:6379'
-    """
-    scheme, colon, address = on.partition(":")
-    if scheme != "ray" or bool(colon) is not bool(address):
-        raise ValueError(f'on is "{on}"; it must be "ray", or "ray:ADDRESS" such as ray:auto or ray:10.0.0.4:6379')
-    return address or None
-
-
 def grow(
     ray: Any,
     recipes: Sequence[Recipe],

@@ -14,9 +14,12 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from flyroom import grid, recipes, sources
+from flyroom.recipes.fields import suggest
 from flyroom.types import NotAvailable, World
 from flyroom.worlds import world_named
 from flyroom.worlds.micro.bundled import bundled
+
+GROUPINGS = ("recipe", "behaviour", "implant", "trigger")  # what known models are grouped by
 
 
 class Listing(Protocol):
@@ -89,6 +92,8 @@ def base_of(room: Shelf, ids: Sequence[str] | None, base: str = "") -> str:
     if base in bundled() and names and base not in names and {*names} <= {*bundled()}:  # a folder may be any of them
         those = "the room holds no organism on" if ids is None else f"organism {listings[0].key} was not grown on"
         raise ValueError(f"base is {base}; {those} {base}, but on {', '.join(names)}; name that with --base")
+    if base:
+        locate_base(base)
     if base or not names:
         return base or next(iter(bundled()), "")
     if len(names) > 1:
@@ -125,12 +130,59 @@ def require_carded(room: Shelf, ids: Sequence[str] | None) -> None:
         raise ValueError(f"{twin.key} is a twin (dose 0), and has no card of its own{whose}")
 
 
+def require_known(room: Shelf, path: Path, base: str) -> None:
+    """ValueError unless a room of known models holds organisms on the base that is to be opened."""
+    if not room.list("organism"):
+        raise ValueError(f"known is {path}; it holds no organism: give a room whose organisms and twins are known")
+    try:
+        base_of(room, None, base)
+    except ValueError as error:
+        raise ValueError(f"known is {path}; {error}") from error
+
+
+def require_without(word: str) -> None:
+    """ValueError for a word that does not say what is left out of the known models."""
+    if word not in GROUPINGS:
+        raise ValueError(f"without is {word!r}; {suggest(word, GROUPINGS)}it must be one of {', '.join(GROUPINGS)}")
+
+
+def require_treated(room: Shelf, ids: Sequence[str] | None) -> None:
+    """ValueError where no organism was treated: none of the room, or none of those whose ids start so."""
+    listings = room.list("organism")
+    parents = {listing.meta["parent"] for listing in listings if listing.meta.get("parent")}
+    named = listings if ids is None else [find_organism(room, prefix) for prefix in ids]
+    if not any(listing.key in parents or listing.meta.get("treatment") for listing in named):
+        who = f"organism {', '.join(ids)} was not treated" if ids else "the room holds no treated organism"
+        raise ValueError(f"{who}; treat one first: flyroom treat realign {' '.join(ids or ['--all'])}")
+
+
 def _pair(listing: Listing) -> list[Any]:
     """What an organism and its twin share in a listing."""
     return [listing.meta.get(name) for name in ("recipe", "base", "seed", "treatment")]
 
 
+def check_repo(repo: str) -> None:
+    """ValueError unless a repository of the hub may be called so, with its owner."""
+    from huggingface_hub.errors import HFValidationError
+    from huggingface_hub.utils import validate_repo_id
+
+    try:
+        validate_repo_id(repo)
+    except HFValidationError as error:
+        raise ValueError(f"repo is {repo[:80]!r}; it must be OWNER/NAME: {error}") from error
+    if repo.count("/") != 1:
+        raise ValueError(f"repo is {repo[:80]!r}; it must be OWNER/NAME, such as me/organism-1")
+
+
 # ---------------------------------------------------------------- what is to be grown
+
+
+def require_one(recipe: str | None, page: Path | None) -> None:
+    """ValueError unless either a recipe or a grid says what is to be grown."""
+    if recipe is None and page is None:
+        raise ValueError("recipe is missing; name one of `flyroom recipes`, a YAML page or a group, or give --grid")
+    if recipe is not None and page is not None:
+        raise ValueError(f"recipe is {recipe!r} and grid is {page}; give one of the two")
 
 
 def check_recipe(name: str, changes: Mapping[str, Any], base: str, world: str = "") -> None:

@@ -32,6 +32,7 @@ from flyroom.vault import current, verify
 from flyroom.whole import write_whole
 
 LABEL = b"flyroom prereg 1\n"  # what a signature is of, beside the file's hash
+TAKEN = "to is {}; another file stands there, and its hash may be in a log: give a new name"
 LEVEL = 0.05  # one-sided, over all looks
 Limits = Mapping[str, tuple[Limit, ...]]  # by measure
 WORDS = (
@@ -125,14 +126,26 @@ def write(prereg: Prereg, path: Path) -> str:
     another plan stands there.
     """
     text = json.dumps(plain(prereg), indent=2, ensure_ascii=False) + "\n"
-    if path.exists() and path.read_text(encoding="utf-8") != text:
-        raise ValueError(f"to is {path}; another file stands there, and its hash may be in a log: give a new name")
+    if path.exists() and path.read_bytes() != text.encode():
+        raise ValueError(TAKEN.format(path))
     write_whole(path, text)
     identity, sha256 = current(), sha256_of(path)
     if identity is not None:
         signature = {"signer": identity.signer, "signature": identity.sign(LABEL + sha256.encode()).hex()}
         write_whole(_signature_file(path), json.dumps(signature) + "\n")
     return sha256
+
+
+def require_free(path: Path, **plan: Any) -> None:
+    """ValueError where another file stands, or a plan of other seeds, card seed or episodes: what can be told before
+    the base is opened. The same plan may be written again.
+    """
+    try:
+        then = {name: plain(getattr(read(path), name)) for name in plan} if path.exists() else plan
+    except ValueError as error:
+        raise ValueError(TAKEN.format(path)) from error
+    if then != plan:
+        raise ValueError(TAKEN.format(path))
 
 
 def read(path: Path) -> Prereg:

@@ -61,8 +61,9 @@ err = Console(stderr=True)
 # ---------------------------------------------------------------- what people type
 
 
-def seeds_of(text: str) -> list[int]:
-    """Seeds from how a command line writes them. ValueError where it is no list of numbers and spans.
+def seeds_of(text: str, field: str = "seeds") -> list[int]:
+    """Seeds, or other whole numbers, from how a command line writes them. ValueError where it is no list of numbers and
+    spans.
 
     >>> seeds_of("0-2,7")
     [0, 1, 2, 7]
@@ -72,10 +73,12 @@ def seeds_of(text: str) -> list[int]:
         first, dash, last = part.strip().partition("-")
         words = (first, last) if dash else (first, first)
         if not all(word.isdecimal() and len(word) < 19 for word in words) or int(words[1]) < int(words[0]):
-            raise ValueError(f"seeds is {shorten(text)}; it must be numbers and ranges from 0 up, such as 0-4 or 0,3,7")
+            raise ValueError(
+                f"{field} is {shorten(text)}; it must be numbers and ranges from 0 up, such as 0-4 or 0,3,7"
+            )
         span = range(int(words[0]), int(words[1]) + 1)
         if len(seeds) + len(span) > SEEDS:  # checked before the list is built, which may not fit in memory
-            raise ValueError(f"seeds is {shorten(text)}; it must be at most {SEEDS} seeds, such as 0-{SEEDS - 1}")
+            raise ValueError(f"{field} is {shorten(text)}; it must be at most {SEEDS} {field}, such as 0-{SEEDS - 1}")
         seeds.update(dict.fromkeys(span))
     return list(seeds)
 
@@ -133,6 +136,33 @@ def arguments(room: Path) -> list[str]:
     words = sys.argv[1:]
     is_named = any(word == "--room" or word.startswith("--room=") for word in words)
     return words if is_named or not os.environ.get(ROOM_VARIABLE) else [*words, "--room", str(room)]
+
+
+def cluster_of(on: str | None) -> str | None:
+    """The address in "ray:ADDRESS"; None for "ray", which means a cluster on this machine, and where none is asked for.
+
+    >>> cluster_of("ray:10.0.0.4:6379")
+    '10.0.0.4:6379'
+    """
+    scheme, colon, address = ("ray" if on is None else on).partition(":")
+    if scheme != "ray" or bool(colon) is not bool(address):
+        raise ValueError(f"on is {on!r}; it must be ray, or ray:ADDRESS such as ray:auto or ray:10.0.0.4:6379")
+    return address or None
+
+
+def require_place(field: str, path: Path | None, *, is_folder: bool = False) -> None:
+    """ValueError for a path where nothing can be written at the end: a verb asks before it works for hours."""
+    if path is None:
+        return
+    place = path.absolute()
+    if place.exists() and place.is_dir() is not is_folder:
+        kinds = ("a file; give a folder", "a folder; give a file")
+        raise ValueError(f"{field} is {path}, which is {kinds[not is_folder]}")
+    above = next(folder for folder in [place, *place.parents] if folder.exists() and (folder != place or is_folder))
+    if not above.is_dir():
+        raise ValueError(f"{field} is {path}; {above} is a file, so give a path in a folder")
+    if not os.access(above, os.W_OK):
+        raise ValueError(f"{field} is {path}; nothing can be written in {above}, so give another path")
 
 
 def choice(ids: list[str] | None, whole: bool) -> list[str] | None:

@@ -6,7 +6,9 @@ Unlike a detector it may start other processes, at most `Limits.processes` of th
 from __future__ import annotations
 
 import os
+import re
 import shlex
+import shutil
 import socket
 import sys
 import time
@@ -21,6 +23,28 @@ from flyroom.cell.sources import files_of
 
 SHELL = "/bin/sh"
 SCRIPTS = (".py", ".sh", ".js", ".R", ".jl", ".rb", ".pl")  # what a word that ends so must be
+PLAIN = re.compile(r"[\w./+-]+")  # a first word that the shell takes as it stands
+BUILTINS = {  # the shell's own words, of which there need not be a program
+    *(
+        ".",
+        "alias",
+        "bg",
+        "break",
+        "case",
+        "cd",
+        "command",
+        "continue",
+        "echo",
+        "eval",
+        "exec",
+        "exit",
+        "export",
+        "false",
+    ),
+    *("false", "fg", "for", "getopts", "hash", "if", "jobs", "kill", "printf", "pwd", "read", "readonly", "return"),
+    *("set", "shift", "test", "time", "times", "trap", "true", "type", "ulimit", "umask", "unalias", "unset", "until"),
+    *("wait", "while"),
+}
 PACE = 0.05  # seconds between two looks at how many processes there are
 
 
@@ -95,6 +119,20 @@ def require_full_paths(line: str) -> None:
             is_lost = Path(word).suffix in SCRIPTS
         if is_lost:
             raise ValueError(f"command is {line!r}; there is no file {word}")
+
+
+def require_program(line: str) -> None:
+    """ValueError for a command line whose first word names a program that there is not. What only a shell can tell is
+    left to it: a word of its own, a variable, a line that begins with a sign.
+
+    >>> require_program("nosuchcmd --fast")
+    Traceback (most recent call last):
+    ValueError: command is 'nosuchcmd --fast'; there is no program nosuchcmd on the PATH
+    """
+    word = line.split()[0] if line.strip() else ""
+    if PLAIN.fullmatch(word) and word not in BUILTINS and shutil.which(word, path=_path()) is None:
+        where = "; it must be a file that may be run" if "/" in word else " on the PATH"
+        raise ValueError(f"command is {line!r}; there is no program {word}{where}")
 
 
 def _path() -> str:

@@ -25,6 +25,7 @@ from typing import Any
 
 from flyroom.claims import NOTHING, Claim, GameError, check, to_record
 from flyroom.game.chain import LOG, Line, append, confirm, read_file, read_log
+from flyroom.game.opening import begin, end, mark_opening, require_vacant
 from flyroom.game.rules import check_rules, count_left, price, require_open
 from flyroom.game.scoring import Tally, score
 from flyroom.game.terms import (
@@ -57,17 +58,18 @@ __all__ = [
     "GameError",
     "Table",
     "Tally",
+    "begin",
     "claims",
     "confirm_seal",
     "draw",
     "head",
     "log",
     "read",
+    "require_vacant",
     "reveal",
     "score",
     "seal",
     "submit",
-    "vacant",
 ]
 FINDINGS = "findings.json"
 LONGEST = 1_000_000  # characters of a question
@@ -100,11 +102,11 @@ def seal(
     max_tokens: int = ANSWER_TOKENS,
 ) -> Game:
     """Write the truth to `sealed`, which only red may read, and open the game in `folder`, where the suspects' adapters
-    lie already, if there are any.
+    lie already, if `begin` was called and there are any.
 
-    Raises GameError as `vacant` does, and for a budget below 1.
+    Raises GameError as `require_vacant` does, and for a budget below 1.
     """
-    vacant(folder, sealed)
+    require_vacant(folder, sealed)
     identity, salt = current(), secrets.token_hex(32)
     suspects = tuple(entry.suspect for entry in truth)
     terms = {
@@ -119,19 +121,12 @@ def seal(
     game = Game(**terms, commitment=commit(salt, truth, terms))
     secret = json.dumps({"salt": salt, "truth": [asdict(entry) for entry in truth]}, indent=1).encode()
     write_over(sealed, encrypt(secret, [identity.recipient]) if identity else secret)
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    mark_opening(folder)
     (folder / LOG).unlink(missing_ok=True)  # a killed call may have left one
     append(folder, lambda lines: ("sealed", asdict(game)))
     write_over(folder / GAME, json.dumps(asdict(game), indent=1).encode())
+    end(folder)
     return game
-
-
-def vacant(folder: Path, sealed: Path) -> None:
-    """Raises GameError if the folder holds a game, or if the sealed file exists or lies in the folder."""
-    if (folder / GAME).exists():
-        raise GameError(f"folder is {folder}; it holds a game already")
-    if sealed.exists() or sealed.resolve().is_relative_to(folder.resolve()):
-        raise GameError(f"sealed is {sealed}; it must be a new file outside {folder}, which blue reads")
 
 
 # ---------------------------------------------------------------- blue

@@ -19,6 +19,7 @@ import fcntl
 import hashlib
 import json
 import os
+import re
 import stat
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -33,6 +34,7 @@ LOG = "log.jsonl"
 LARGEST = 1 << 28  # bytes of a file of a game
 LABEL = b"flyroom game log 1\n"  # before what is signed, so that no signature is good for anything else
 FIELDS = {"at": str, "what": str, "said": dict, "before": str, "hash": str}
+HEADS = re.compile(rb"([0-9]{1,9} [0-9a-f]{64}\n)*([0-9]{0,9}|[0-9]{1,9} [0-9a-f]{0,64})")  # a kill may have cut one
 Line = dict[str, Any]
 
 
@@ -90,6 +92,15 @@ def head_file(folder: Path) -> Path:
     """Where the heads of a game's log are kept besides: next to its folder."""
     folder = Path(os.path.abspath(folder))  # a folder may be given as "."
     return folder.with_name(f"{folder.name}.heads")
+
+
+def check_heads(folder: Path) -> None:
+    """Raises GameError where something lies in the place of GAME.heads that no game wrote: a new game replaces it."""
+    path = head_file(folder)
+    if path.exists() and not HEADS.fullmatch(read_file(path)):
+        raise GameError(
+            f"folder is {folder}; {path} is where its heads go, and no game wrote that: give another folder"
+        )
 
 
 # ---------------------------------------------------------------- lines

@@ -258,7 +258,7 @@ def _validated(cls: type[T], values: Mapping[str, Any], where: str) -> T:
     try:
         return _adapter(cls).validate_json(json.dumps(values), strict=True)
     except ValidationError as e:
-        raise ValueError(_wrong(e, where)) from e
+        raise ValueError(_name_in_full(_wrong(e, where), cls, where)) from e
     except TypeError as e:
         raise ValueError(f"{where} holds a value that is no JSON: {e}") from e
 
@@ -289,6 +289,12 @@ def _wrong(e: ValidationError, where: str) -> str:
     if error["type"] == "missing":
         return f"{name} is missing"
     return f"{name} is {abridge(error['input'])}; {error['msg'][0].lower()}{error['msg'][1:]}"
+
+
+def _name_in_full(message: str, cls: type, where: str) -> str:
+    """A message that begins with a field of an implant, with the path that names it among several implants."""
+    names = [f.name for f in fields(cls)]
+    return f"{where}.{message}" if where.startswith("implants.") and message.split(" ")[0] in names else message
 
 
 def _number(name: str, value: Any) -> float:

@@ -53,7 +53,8 @@ def make(folder: Folder, identity: Identity | None, *, creates: bool) -> None:
     others = sorted({path.name for path in root.iterdir()} - OWN) if root.exists() else []
     if others and not folder.marker.exists():
         names = ", ".join(others[:3]) + (", …" if len(others) > 3 else "")
-        raise RoomError(f"{root} is not a room: it holds other files ({names}). Give an empty folder.")
+        hint = "Give an empty folder." if creates else "Give a room."
+        raise RoomError(f"{root} is not a room: it holds other files ({names}). {hint}")
     if not creates:
         raise RoomError(f"there is no room at {root}")
     recipient = settings().get("recipient")
@@ -101,6 +102,20 @@ def refuse_strangers(folder: Folder, identity: Identity) -> None:
         pins.check(keyring.read(folder.keyring), identity)
     except VaultError as error:
         raise RoomError(str(error)) from error
+
+
+def find_around(path: Path) -> Path | None:
+    """The room that a path is, or lies in; None where it is in none. Nothing has to be there yet."""
+    places = [path.resolve(), *path.resolve().parents]
+    return next((place for place in places if _is_room(place)), None)
+
+
+def _is_room(place: Path) -> bool:
+    marker = Folder(place).marker
+    try:
+        return marker.is_file() and read_small(marker).split()[:2] == ["flyroom", "room"]
+    except (RoomError, OSError):  # not ours to read, and too large for one of ours
+        return False
 
 
 def place_page(root: Path, name: str) -> Path:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,9 +16,8 @@ from flyroom.types import Answer, Ask, Message, Organism, answer_tokens
 
 def enter(organisms: Sequence[Organism], base: OpenBase, folder: Path, sealed: Path, *, budget: int) -> Game:
     """Enter organisms, twins and decoys in a game: adapters under drawn names for blue, the truth under seal."""
-    gaming.vacant(folder, sealed)
-    shutil.rmtree(folder / SUSPECTS, ignore_errors=True)  # of an opening that was killed
-    truth = gaming.draw([(o.id, label_of(o)) for o in organisms])
+    truth = gaming.draw([(o.id, label_of(o)) for o in organisms])  # refused before anything is written
+    gaming.begin(folder, sealed)
     by_id = {o.id: o for o in organisms}
     for entered in truth:
         model = by_id[entered.model]

@@ -16,6 +16,7 @@ from flyroom.detectors import detectors as every_detector
 from flyroom.judges import cached
 from flyroom.lab import Material
 from flyroom.lineup import Lineup, Terms, is_target
+from flyroom.recipes.fields import suggest
 from flyroom.report import Calibrated, Transferred
 from flyroom.report.standing import by_harmless, harmless_of, rank
 from flyroom.room import Room
@@ -177,7 +178,9 @@ def chosen_detectors(
     kinds = {name: split_name(name)[0] for name in names}
     unknown = [kind for kind in kinds.values() if kind not in detectors]
     if unknown:
-        raise ValueError(f"detector is {unknown[0]!r}; it must be one of {', '.join(detectors)}")
+        raise ValueError(
+            f"detector is {unknown[0]!r}; {suggest(unknown[0], detectors)}it must be one of {', '.join(detectors)}"
+        )
     for kind in kinds.values():
         if isinstance(detectors[kind], PlugIn) and isolation == "strict":
             require_walls(f"the detector {kind}")  # before anything is grown or asked

@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError
-from huggingface_hub.utils import validate_repo_id
+from huggingface_hub.errors import HfHubHTTPError
 
 from flyroom.marks import Mark
+from flyroom.preflight import check_repo
 from flyroom.purpose import DAYS
 from flyroom.room import Room
 from flyroom.stages.bases import OpenBase
@@ -75,16 +75,6 @@ def _open_hub() -> Hub:
     from huggingface_hub import HfApi
 
     return HfApi()
-
-
-def check_repo(repo: str) -> None:
-    """ValueError unless a repository of the hub may be called so, with its owner."""
-    try:
-        validate_repo_id(repo)
-    except HFValidationError as error:
-        raise ValueError(f"repo is {repo[:80]!r}; it must be OWNER/NAME: {error}") from error
-    if repo.count("/") != 1:
-        raise ValueError(f"repo is {repo[:80]!r}; it must be OWNER/NAME, such as me/organism-1")
 
 
 def _prepare(hub: Hub, repo: str, *, private: bool) -> None:

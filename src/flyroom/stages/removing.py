@@ -56,7 +56,7 @@ def plan_removal(room: Room, ids: Sequence[str]) -> Removal:
 def plan_retention(room: Room, days: float) -> Removal:
     """What is older than so many days, and what belongs to it; the log stays, and what newer entries need."""
     if not 0 <= days < 1e6:
-        raise RoomError(f"days is {days:g}; it must be at least 0")
+        raise RoomError(f"days is {days:g}; it must be at least 0 and below 1,000,000")
     roots = [item for item in room.list_before(time.time() - days * DAY) if item.kind not in (log.KIND, *PARTS)]
     removal = _plan(room, roots)
     old = [item for item in room.list_before(time.time() - days * DAY) if item.kind in PARTS]

@@ -60,6 +60,8 @@ def read_text(path: str) -> bytes:
     """
     file = Path(path)
     if not is_file(path):
+        if file.is_dir():
+            raise ValueError(f"path is {path[:500]}; it is a folder: give a file of rows in it")
         if (
             len(path) > 96
             or file.exists()
