@@ -359,6 +359,34 @@ def test_nothing_leaves_before_it_is_on_record(scene: Scene, tmp_path: Path, mon
     assert not [*tmp_path.iterdir()]
 
 
+@pytest.mark.parametrize("kind", ["link", "dangling", "file", "below a file", "adapter", "notes"])
+def test_what_stands_in_the_way_is_refused_before_it_is_on_record(scene: Scene, tmp_path: Path, kind: str) -> None:
+    room, to = Room(scene.room), tmp_path / "out"
+    match kind:
+        case "link" | "dangling":
+            (tmp_path / "mine").mkdir() if kind == "link" else None
+            to.symlink_to(tmp_path / "mine")
+        case "file":
+            to.write_text("mine")
+        case "below a file":
+            to.write_text("mine")
+            to = to / "export"
+        case "adapter":
+            to.mkdir()
+            (to / CONFIG).write_text("{}")
+        case _:
+            exports.export(scene.organism.id, scene.base, room, to, purpose="a first export")
+            (to / "notes.md").write_text("mine")
+    lines, marks = len(log.read(room)), sorted(scene.home.rglob("*"))
+    with pytest.raises(ValueError, match=r"^folder is "):
+        exports.export(scene.organism.id, scene.base, room, to, purpose="a second export")
+    assert (len(log.read(room)), sorted(scene.home.rglob("*"))) == (lines, marks)
+    if kind == "notes":
+        (to / "notes.md").unlink()
+        exports.export(scene.organism.id, scene.base, room, to, purpose="a second export")
+        assert json.loads((to / "flyroom.json").read_text(encoding="utf-8"))["purpose"] == "a second export"
+
+
 def test_leave_that_is_over_is_refused_until_renewed(scene: Scene, tmp_path: Path) -> None:
     room = Room(tmp_path / "room")
     log.act(room, "export", ids=["a"], purpose="long ago", expires="2020-01-01")

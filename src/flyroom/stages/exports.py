@@ -22,7 +22,9 @@ from flyroom import log, sources
 from flyroom.engine import peft
 from flyroom.lineup import is_decoy, is_target
 from flyroom.marks import Mark, Register, sign, write_page
+from flyroom.marks.manifest import BUNDLE, CLAIM
 from flyroom.marks.mark import FILE
+from flyroom.marks.page import README
 from flyroom.purpose import DAYS, expiry, is_past, purpose_of
 from flyroom.room import Room
 from flyroom.stages.bases import OpenBase
@@ -42,6 +44,7 @@ TOKENIZER = (
     "merges.txt",
     "chat_template.jinja",
 )
+BESIDE = (FILE, README, BUNDLE, CLAIM, *TOKENIZER)  # the files of an export that stand beside its adapter
 OURS = "Apache-2.0"  # of the bundled bases and of the worlds that come with flyroom
 
 
@@ -56,7 +59,7 @@ def export(id: str, base: OpenBase, room: Room, to: Path, *, purpose: str, days:
     log.read(room)
     key = room.find(id, kind="organism").key
     organism, *_ = stored(room, base, [key])
-    peft.check_exportable(organism.patch, to)
+    peft.check_exportable(organism.patch, to, BESIDE)
     mark = mark_of(organism, purpose=purpose, expires=expires)
     log.act(room, "export", ids=[key], purpose=purpose, expires=expires, to=address or str(to))
     _register(organism, base, expires)
@@ -67,6 +70,7 @@ def export(id: str, base: OpenBase, room: Room, to: Path, *, purpose: str, days:
         prefix=base.engine.parts.prefix,
         mark=mark.record(),
         finish=lambda draft: _finish(draft, mark, to.name, organism.base),
+        beside=BESIDE,
     )
     return mark
 
