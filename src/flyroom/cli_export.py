@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from flyroom.purpose import DAYS, expiry
+from flyroom.purpose import expiry
 from flyroom.terminal import ROOM, AsJson, Expires, Purpose, RoomBase, RoomPath, emit, err, legible, require_purpose
 
 if TYPE_CHECKING:
@@ -75,14 +75,15 @@ def push(
     emit({"id": mark.id, "repo": repo, "private": private, **_figures(mark)}, as_json)
 
 
-def _check(id: str, purpose: str | None, expires: int | None, base: str, room: Path) -> tuple[str, int, str]:
+def _check(id: str, purpose: str | None, expires: int | None, base: str, room: Path) -> tuple[str, int | None, str]:
     """The purpose, the days and the base, before that is opened."""
     from flyroom.preflight import base_of
     from flyroom.room import Room
 
-    reason, days = require_purpose(purpose), DAYS if expires is None else expires
-    expiry(days)
-    return reason, days, base_of(Room(room, create=False), [id], base)
+    reason = require_purpose(purpose)
+    if expires is not None:
+        expiry(expires)
+    return reason, expires, base_of(Room(room, create=False), [id], base)
 
 
 def _print_mark(mark: Mark) -> None:
