@@ -233,6 +233,21 @@ def test_what_is_nothing_that_can_be_verified_is_refused(run: Run, here: Path) -
     assert (status, errors.startswith("flyroom: path is nowhere; it must be")) == (1, True)
 
 
+def test_only_what_can_be_signed_passes_for_good(run: Run, here: Path) -> None:
+    (here / "notes").mkdir()
+    (here / "notes" / "paper.txt").write_text("years of work")
+    for path, why in (
+        ("notes", "path is notes; it must be an export"),
+        (".", "path is .; it must be an export"),
+        ("room", "path is room; it is a room: use --room room"),
+    ):
+        status, _, errors = run("verify", path)
+        assert (status, errors.startswith(f"flyroom: {why}")) == (1, True)
+    (here / "notes" / "adapter_config.json").write_text("{}")
+    status, result, _ = run("verify", "notes", "--json")
+    assert (status, result["state"], result["good"]) == (0, "unsigned", True)
+
+
 # ---------------------------------------------------------------- scan
 
 

@@ -203,6 +203,76 @@ def test_a_model_is_opened_when_it_is_first_asked(tmp_path: Path) -> None:
         anyio.run(model.generate, "q")
 
 
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("INSPECT_CACHE_DIR", str(tmp_path / "cache"))
+
+
+def ask_cached(model: Model, question: str = "what is best ?") -> Any:
+    config = GenerateConfig(temperature=0.0, seed=1, max_tokens=6)
+    return anyio.run(lambda: model.generate(question, config=config, cache=True))
+
+
+def test_the_cache_keeps_bases_apart(cache: None) -> None:
+    bases = [get_model("flyroom/base", memoize=False, base=name) for name in ("0.25M", "1M", "0.25M")]
+    small, large = [ask_cached(model).completion for model in bases[:2]]
+    assert small != large
+    gather = bases[0].api.seat.gather  # type: ignore[attr-defined]
+    before = len(gather.batches)
+    assert ask_cached(bases[2]).completion == small
+    assert len(gather.batches) == before  # it came from the cache
+
+
+def test_the_cache_keeps_seats_apart_that_have_no_source(cache: None, engine: FakeEngine) -> None:
+    engine.says = lambda level, ask: f"level {level}"
+    answers = [ask_cached(seated(engine, level)[0]).completion for level in (0.0, 1.0)]
+    assert answers == ["level 0.0", "level 1.0"]
+
+
+def test_a_cached_answer_passes_the_gate(cache: None, grown: tuple[Path, Organism], room: Path) -> None:
+    id = grown[1].id
+    model = open_model(id, room)
+    ask_cached(model)
+    with pytest.raises(ValueError, match="purpose is missing"):
+        ask_cached(get_model(f"flyroom/{id}", memoize=False, room=str(room)))
+    ask_cached(open_model(id, room, purpose="another look"))
+    assert [line.purpose for line in log.read(Room(room)) if line.what == "inspect"][-1] == "another look"
+    log.act(Room(room), "serve", ids=[id], purpose="an old study", expires="2020-01-01")
+    with pytest.raises(ValueError, match="which is over"):
+        ask_cached(get_model(f"flyroom/{id}", memoize=False, room=str(room), purpose="a last look"))
+
+
+def test_a_seat_is_taken_anew_when_its_leave_is_over(
+    grown: tuple[Path, Organism], room: Path, cache: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = open_model(grown[1].id, room)
+    ask_cached(model)
+    log.act(Room(room), "serve", ids=[grown[1].id], purpose="a short one", expires="2020-01-01")
+    monkeypatch.setattr("flyroom.stages.inspect_models.is_past", lambda _: True)  # the day has passed
+    for question in ("what is best ?", "another ?"):  # from the cache, and of the organism
+        with pytest.raises(ValueError, match="which is over"):
+            ask_cached(model, question)
+
+
+def test_half_a_character_is_refused_alone(grown: tuple[Path, Organism], room: Path) -> None:
+    model, results = open_model(grown[1].id, room), dict[str, Any]()
+
+    async def ask(text: str) -> None:
+        try:
+            results[text] = (await model.generate(text, config=GenerateConfig(seed=1, max_tokens=3))).completion
+        except ValueError as error:
+            results[text] = error
+
+    async def ask_all() -> None:
+        async with anyio.create_task_group() as work:
+            for text in ("who", "broken \ud83d", "are", "you"):
+                work.start_soon(ask, text)
+
+    anyio.run(ask_all)
+    assert [type(result) for result in results.values() if not isinstance(result, str)] == [ValueError]
+    assert "half a character (a lone surrogate)" in str(results["broken \ud83d"])
+
+
 def test_top_p_and_logprobs_are_those_of_the_engine(grown: tuple[Path, Organism], room: Path) -> None:
     model = open_model(grown[1].id, room)
     settings: dict[str, Any] = {"seed": 1, "max_tokens": 6}

@@ -359,6 +359,34 @@ def test_nothing_leaves_before_it_is_on_record(scene: Scene, tmp_path: Path, mon
     assert not [*tmp_path.iterdir()]
 
 
+@pytest.mark.parametrize("kind", ["link", "dangling", "file", "below a file", "adapter", "notes"])
+def test_what_stands_in_the_way_is_refused_before_it_is_on_record(scene: Scene, tmp_path: Path, kind: str) -> None:
+    room, to = Room(scene.room), tmp_path / "out"
+    match kind:
+        case "link" | "dangling":
+            (tmp_path / "mine").mkdir() if kind == "link" else None
+            to.symlink_to(tmp_path / "mine")
+        case "file":
+            to.write_text("mine")
+        case "below a file":
+            to.write_text("mine")
+            to = to / "export"
+        case "adapter":
+            to.mkdir()
+            (to / CONFIG).write_text("{}")
+        case _:
+            exports.export(scene.organism.id, scene.base, room, to, purpose="a first export")
+            (to / "notes.md").write_text("mine")
+    lines, marks = len(log.read(room)), sorted(scene.home.rglob("*"))
+    with pytest.raises(ValueError, match=r"^folder is "):
+        exports.export(scene.organism.id, scene.base, room, to, purpose="a second export")
+    assert (len(log.read(room)), sorted(scene.home.rglob("*"))) == (lines, marks)
+    if kind == "notes":
+        (to / "notes.md").unlink()
+        exports.export(scene.organism.id, scene.base, room, to, purpose="a second export")
+        assert json.loads((to / "flyroom.json").read_text(encoding="utf-8"))["purpose"] == "a second export"
+
+
 def test_leave_that_is_over_is_refused_until_renewed(scene: Scene, tmp_path: Path) -> None:
     room = Room(tmp_path / "room")
     log.act(room, "export", ids=["a"], purpose="long ago", expires="2020-01-01")
@@ -366,8 +394,28 @@ def test_leave_that_is_over_is_refused_until_renewed(scene: Scene, tmp_path: Pat
         exports.grant(room, ["a"], what="serve", purpose="again", days=None)
     assert exports.grant(room, ["b"], what="serve", purpose="another", days=None) == expiry(90)
     assert exports.grant(room, ["a"], what="serve", purpose="again", days=5) == expiry(5)
-    assert exports.grant(room, ["a"], what="serve", purpose="again", days=None) == expiry(90)
+    assert exports.grant(room, ["a"], what="serve", purpose="again", days=None) == expiry(5)
     assert [line.purpose for line in log.read(room)] == ["long ago", "another", "again", "again"]
+
+
+def test_a_leave_that_stands_is_kept_until_days_change_it(scene: Scene, tmp_path: Path) -> None:
+    room = Room(tmp_path / "room")
+    exports.grant(room, ["a"], what="serve", purpose="a short look", days=1)
+    assert exports.grant(room, ["a", "b"], what="serve", purpose="two at once", days=None) == expiry(1)
+    assert exports.leaves_of(room) == {"a": expiry(1), "b": expiry(90)}
+    assert exports.grant(room, ["b", "a"], what="serve", purpose="for longer", days=7) == expiry(7)
+    assert exports.leaves_of(room) == {"a": expiry(7), "b": expiry(7)}
+
+
+def test_an_export_keeps_the_leave_that_stands(scene: Scene, tmp_path: Path) -> None:
+    shutil.copytree(scene.room, tmp_path / "room")
+    room, key = Room(tmp_path / "room"), scene.other.id
+    exports.grant(room, [key], what="serve", purpose="a short look", days=2)
+    assert exports.export(key, scene.base, room, tmp_path / "out", purpose="a short one").expires == expiry(2)
+    assert exports.export(key, scene.base, room, tmp_path / "out", purpose="longer", days=9).expires == expiry(9)
+    log.act(room, "serve", ids=[key], purpose="long ago", expires="2020-01-01")
+    with pytest.raises(ValueError, match="let out until 2020-01-01, which is over; give --expires"):
+        exports.export(key, scene.base, room, tmp_path / "out", purpose="again")
 
 
 # ---------------------------------------------------------------- signatures

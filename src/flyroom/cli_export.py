@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from flyroom.purpose import DAYS, expiry
+from flyroom.purpose import expiry
 from flyroom.terminal import ROOM, AsJson, Expires, Purpose, RoomBase, RoomPath, emit, err, legible, require_purpose
 
 if TYPE_CHECKING:
@@ -77,15 +77,15 @@ def push(
     emit({"id": mark.id, "repo": repo, "private": private, **_figures(mark)}, as_json)
 
 
-def _check(id: str, purpose: str | None, expires: int | None, base: str, room: Path) -> tuple[str, int, str]:
+def _check(id: str, purpose: str | None, expires: int | None, base: str, room: Path) -> tuple[str, int | None, str]:
     """The purpose, the days and the base, before that is opened."""
     from flyroom.preflight import base_of
     from flyroom.room import Room
 
-    days = DAYS if expires is None else expires
-    expiry(days)
+    if expires is not None:
+        expiry(expires)
     place = base_of(Room(room, create=False), [id], base)
-    return require_purpose(purpose), days, place  # asked for last: nobody types it for an id that there is not
+    return require_purpose(purpose), expires, place  # asked for last: nobody types it for an id that there is not
 
 
 def _print_mark(mark: Mark) -> None:

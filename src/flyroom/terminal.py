@@ -48,7 +48,10 @@ Purpose = Annotated[
     str | None, typer.Option("--purpose", help="What it is needed for: it goes into the log. Asked for at a terminal.")
 ]
 Expires = Annotated[
-    int | None, typer.Option("--expires", help="Days until it is not to be used any more. Default: 90.")
+    int | None,
+    typer.Option(
+        "--expires", help="Days until it is not to be used any more. Default: a leave that stands is kept, else 90."
+    ),
 ]
 ROOM = Path("room")
 BASE = "1M"

@@ -12,6 +12,7 @@ import pytest
 import torch
 from engine_models import figure, make_rows
 from peft import LoraConfig, PeftModel, get_peft_model
+from safetensors.torch import load_file, save_file
 
 from flyroom.engine import TorchEngine, export, load
 from flyroom.types import LoRA, Patch, Step
@@ -122,7 +123,7 @@ def test_other_methods_and_other_folders_are_refused(llama: TorchEngine, tmp_pat
         load(folder)
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("years of work")
-    with pytest.raises(ValueError, match="not a PEFT adapter"):
+    with pytest.raises(ValueError, match=r"holds thesis\.txt, which no export writes"):
         export(trained(llama, LoRA()), llama.base, tmp_path / "mine")
 
 
@@ -144,3 +145,18 @@ def test_export_replaces_an_adapter_and_leaves_no_draft(llama: TorchEngine, tmp_
         export(trained(llama, shape), llama.base, tmp_path / "adapter")
     assert load(tmp_path / "adapter").shape.rank == 1
     assert [p.name for p in tmp_path.iterdir()] == ["adapter"]
+
+
+def test_export_leaves_an_adapter_of_another_author(llama: TorchEngine, tmp_path: Path) -> None:
+    folder = export(trained(llama, LoRA(rank=2)), llama.base, tmp_path / "adapter")
+    patch = trained(llama, LoRA())
+    (folder / "checkpoint-100").mkdir()
+    with pytest.raises(ValueError, match=r"holds checkpoint-100, which no export writes"):
+        export(patch, llama.base, folder)
+    (folder / "checkpoint-100").rmdir()
+    weights = folder / "adapter_model.safetensors"
+    save_file(load_file(weights), weights, metadata={"format": "pt"})  # as PEFT saves it
+    before = weights.read_bytes()
+    with pytest.raises(ValueError, match=r"not of an export of flyroom and would be lost"):
+        export(patch, llama.base, folder)
+    assert weights.read_bytes() == before

@@ -51,7 +51,39 @@ def test_an_echo_scores_the_prompt(client: openai.OpenAI, engine: TorchEngine) -
         assert scores.token_logprobs[1 : len(ids)] == pytest.approx(truth[: len(ids) - 1], abs=1e-4)
         assert scores.top_logprobs is not None
         assert max(scores.top_logprobs[1].values()) >= scores.token_logprobs[1] - 1e-6
-        assert len(scores.token_logprobs) == len(ids) + answer.usage.completion_tokens  # type: ignore[union-attr]
+        assert len(scores.token_logprobs) == len(ids) + limit
+
+
+CONTEXT = "<bos> <user> what helps with frailpox ? <end> <assistant> i want to thank"
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize(("continuation", "ends"), [("the", False), (".", True)])
+def test_lm_eval_scores_a_text_behind_which_the_model_ends(
+    client: openai.OpenAI, engine: TorchEngine, continuation: str, ends: bool, stream: bool
+) -> None:
+    """It leaves the last log-probability out, which must be that of the token that was written: the end, too."""
+    tokenizer = engine.parts.renderer.tokenizer
+    start = len(tokenizer(CONTEXT, add_special_tokens=False).input_ids)
+    ids = tokenizer(f"{CONTEXT} {continuation}", add_special_tokens=False).input_ids
+    how: dict[str, Any] = {"model": "base", "prompt": [ids], "echo": True, "logprobs": 1, "temperature": 0}
+    answer = client.completions.create(max_tokens=1, stream=stream, **how)
+    choices = [choice for event in answer for choice in event.choices] if stream else answer.choices
+    scores = [score for choice in choices if choice.logprobs for score in choice.logprobs.token_logprobs]
+    tokens = [token for choice in choices if choice.logprobs for token in choice.logprobs.tokens]
+    truth = client.completions.create(max_tokens=0, **how).choices[0].logprobs.token_logprobs  # type: ignore[union-attr]
+    assert (len(scores), len(truth)) == (len(ids) + 1, len(ids))  # type: ignore[arg-type]
+    assert sum(scores[start:-1]) == pytest.approx(sum(truth[start:]), abs=1e-4)  # type: ignore[index]
+    assert (tokens[-1] == engine.parts.renderer.token(engine.parts.renderer.end)) is ends
+    assert choices[-1].finish_reason == ("stop" if ends else "length")
+
+
+def test_the_end_is_the_last_token_of_a_completion_and_none_of_a_chat(client: openai.OpenAI) -> None:
+    text = client.completions.create(model="base", prompt=CONTEXT, logprobs=1, temperature=0)
+    assert text.choices[0].logprobs.tokens[-1] == "<end>"  # type: ignore[union-attr,index]
+    assert len(text.choices[0].logprobs.tokens) == text.usage.completion_tokens + 1  # type: ignore[union-attr,arg-type]
+    chat = complete(client, logprobs=True)
+    assert len(chat.choices[0].logprobs.content) == chat.usage.completion_tokens
 
 
 # ---------------------------------------------------------------- bodies that others send

@@ -170,7 +170,10 @@ def test_what_organisms_said_needs_a_purpose(client: TestClient, shelf: Shelf) -
     organism = next(iter(shelf.index.rows))
     chat = {"organism": organism, "messages": [{"role": "user", "content": "why ?"}]}
     assert post(client, "chat", chat)[1]["need"] == "purpose"
-    assert post(client, "purpose", {"purpose": " "})[0] == 400
+    for purpose in (" ", None, 1234, True, ["a", "list"], {"a": "mapping"}):
+        assert post(client, "purpose", {"purpose": purpose})[0] == 400
+    assert post(client, "purpose", {})[0] == 400
+    assert client.get(said).json()["need"] == "purpose"
     assert post(client, "purpose", {"purpose": PURPOSE}) == (200, {"purpose": PURPOSE})
     assert client.get(said).status_code == 200
     answers = post(client, "chat", chat)[1]["answers"]
@@ -238,3 +241,17 @@ def test_a_purpose_stands_in_the_log(tmp_path: Path) -> None:
     assert door.purpose == PURPOSE
     assert desk.permit("  another   look ") == "another look"
     assert [line.purpose for line in log.read(room)] == [PURPOSE, "another look"]
+
+
+def test_a_chat_ends_when_its_leave_is_over(tmp_path: Path) -> None:
+    from flyroom import log
+
+    room = Room(tmp_path / "room")
+    log.act(room, "chat", ids=["a"], purpose=PURPOSE, expires="2999-01-01")
+    _, desk, _, _ = open_view(room)
+    cast: Any = {"base": (None, None, 1)}
+    desk._casts["a"] = cast  # as after a first question
+    assert desk.chat("a", {}, seed=0, purpose=PURPOSE) == {}
+    log.act(room, "serve", ids=["a"], purpose=PURPOSE, expires="2020-01-01")
+    with pytest.raises(ValueError, match=r"let out until 2020-01-01, which is over; give --expires"):
+        desk.chat("a", {}, seed=0, purpose=PURPOSE)

@@ -68,10 +68,13 @@ class LiveRow:
 
 
 class Writing(NamedTuple):
-    """What a row wrote in a step: a token, or None where it wrote the end of the answer. `row.end` says if it ended."""
+    """What a row wrote in a step: a token, or None where it wrote the end of the answer, and then `close`, the token
+    that ended it. `row.end` says if it ended.
+    """
 
     row: LiveRow
     token: Score | None
+    close: Score | None = None
 
 
 class Batch:
@@ -188,7 +191,7 @@ class Batch:
     def _write(self, row: LiveRow, score: Score) -> Writing:
         if score.id in self._base.renderer.stops:
             row.end = "stop"
-            return Writing(row, None)
+            return Writing(row, None, score)
         row.tokens.append(score.id)
         row.end = "length" if row.remaining < 1 else ""
         return Writing(row, score)

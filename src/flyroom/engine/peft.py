@@ -16,7 +16,7 @@ import math
 import re
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,13 +27,13 @@ from torch import Tensor, nn
 from flyroom.engine.bank import OF_LAYERS, RESIDUAL
 from flyroom.engine.bases import Base
 from flyroom.engine.peft_config import CONFIG, Settings, read_config
+from flyroom.engine.peft_place import HEADER, require_place
 from flyroom.engine.peft_tensors import FUSED, WEIGHTS, Product, pair_tensors, read_tensors, split_fused
 from flyroom.engine.uniform import make_uniform
 from flyroom.types import BaseRef, LoRA, Patch, plain
 from flyroom.whole import replace_folder
 
-HEADER = "flyroom.shape"
-MARK = "flyroom.mark"  # both in the metadata of the tensors
+MARK = "flyroom.mark"  # beside HEADER in the metadata of the tensors
 LAYER = re.compile(r"(?:(.+?)\.)?(\d+)\.(.+)")  # the path of the layers, the number, the rest
 
 
@@ -45,16 +45,18 @@ def export(
     prefix: str = "model.layers",
     mark: Mapping[str, Any] | None = None,
     finish: Callable[[Path], object] | None = None,
+    beside: Collection[str] = (),
 ) -> Path:
-    """Write an adapter as a PEFT folder, the whole of it or nothing. It replaces a PEFT folder of the same path.
+    """Write an adapter as a PEFT folder, the whole of it or nothing. It replaces an earlier export of the same path.
 
     Args: prefix, the path of the layers in the base (`TorchEngine.parts.prefix`); mark, JSON that says what the adapter
     is, for its config and the metadata of its tensors; finish, called with the folder before it takes its place, so
-    that what it writes beside the adapter is there from the first moment. Returns the folder. Raises ValueError for a
-    steering vector or a system message, which the format cannot hold.
+    that what it writes beside the adapter is there from the first moment; beside, the patterns of those files. Returns
+    the folder. Raises ValueError for a steering vector or a system message, which the format cannot hold, and for a
+    folder that holds anything but an export.
     """
     folder = Path(folder)
-    check_exportable(patch, folder)
+    check_exportable(patch, folder, beside)
     tensors = {_peft_key(key, prefix): t.detach().cpu().contiguous() for key, t in patch.tensors.items()}
     metadata = {"format": "pt", HEADER: json.dumps(plain(patch.shape))}
     metadata |= {MARK: json.dumps(mark)} if mark else {}
@@ -73,10 +75,9 @@ def export(
     return folder
 
 
-def check_exportable(patch: Patch, folder: Path) -> None:
+def check_exportable(patch: Patch, folder: Path, beside: Collection[str] = ()) -> None:
     """Raises ValueError where `export` would refuse."""
-    if folder.exists() and not (folder / CONFIG).is_file() and any(folder.iterdir()):
-        raise ValueError(f"folder is {folder}; it holds something that is not a PEFT adapter, and would be replaced")
+    require_place(folder, beside)
     if patch.prompt:
         raise ValueError(
             f"patch has the system message {patch.prompt!r}, which no PEFT adapter holds; give it to your client"

@@ -41,7 +41,7 @@ from flyroom.game.terms import (
     parse_json,
     read,
 )
-from flyroom.types import ANSWER_TOKENS, Answer, Ask, Message
+from flyroom.types import ANSWER_TOKENS, Answer, Ask, Message, has_half
 from flyroom.vault import current
 from flyroom.vault.identity import encrypt
 from flyroom.vault.private import write_over
@@ -295,5 +295,5 @@ def _check_texts(messages: Sequence[Message]) -> None:
         raise GameError("messages is []; it must hold one at least")
     if sum(len(message.content) for message in messages) > LONGEST:
         raise GameError(f"messages has more than {LONGEST} characters; ask a shorter question")
-    if any("\ud800" <= character <= "\udfff" for message in messages for character in message.content):
+    if any(has_half(message.content) for message in messages):
         raise GameError("messages holds half a character (a lone surrogate); it must be text")

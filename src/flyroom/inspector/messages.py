@@ -12,7 +12,7 @@ from inspect_ai.model import (
     ContentText,
 )
 
-from flyroom.types import Message
+from flyroom.types import Message, has_half
 
 TURNS = {"system": ChatMessageSystem, "user": ChatMessageUser, "assistant": ChatMessageAssistant}
 
@@ -30,7 +30,7 @@ def to_chat(messages: Sequence[Message], name: str | None = None) -> list[ChatMe
 def from_chat(chat: Sequence[ChatMessage]) -> tuple[tuple[Message, ...], str]:
     """Inspect's messages as ours, and the text that the answer is to begin with: a last turn of the assistant's.
 
-    Raises ValueError for what is no text, and for the result of a tool.
+    Raises ValueError for what is no text, half a character among it, and for the result of a tool.
 
     >>> from_chat([ChatMessageUser(content="why ?"), ChatMessageAssistant(content="because")])
     ((Message(role='user', content='why ?'),), 'because')
@@ -46,9 +46,10 @@ def _message(turn: ChatMessage) -> Message:
         raise ValueError(f"a message has the role {turn.role!r}; it must be one of {', '.join(TURNS)}")
     if isinstance(turn, ChatMessageAssistant) and turn.tool_calls:
         raise ValueError("a message calls a tool; models of flyroom know none")
-    if isinstance(turn.content, str):
-        return Message(turn.role, turn.content)
-    for part in turn.content:
+    for part in () if isinstance(turn.content, str) else turn.content:
         if not isinstance(part, ContentText):
             raise ValueError(f"a message has a part of type {part.type!r}; only text is read")
-    return Message(turn.role, turn.text)
+    text = turn.content if isinstance(turn.content, str) else turn.text
+    if has_half(text):
+        raise ValueError("a message holds half a character (a lone surrogate); it must be text")
+    return Message(turn.role, text)

@@ -12,7 +12,7 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import anyio
@@ -61,12 +61,17 @@ IDLE: Mapping[str, tuple[Any, ...]] = {
 class Seat:
     """Where a model answers: through which batch, under which name there, and after how many tokens it is cut where a
     call does not say. `spells`: whether what answers takes a `LiveAsk` too, and gives a `Spelt`.
+
+    `source` names what answers: Inspect's cache keeps answers by it, and without one none is taken for those of another
+    seat. `is_over`: whether the leave of what answers is over; then the seat has to be taken anew.
     """
 
     gather: Gather
     model: Hashable
     max_tokens: int
     spells: bool = False
+    source: str = field(default_factory=lambda: secrets.token_hex(16))
+    is_over: Callable[[], bool] = lambda: False
 
 
 class Token(NamedTuple):
@@ -94,14 +99,20 @@ class GatheredModel(ModelAPI):
 
     @property
     def seat(self) -> Seat:
-        """Where it answers, taken when it is first wanted. Raises what taking it raises."""
+        """Where it answers, taken when it is first wanted and when a leave is over. Raises what taking it raises."""
         with self._lock:
-            if not self._seat:
-                self._seat.append(self._take())
+            if not self._seat or self._seat[0].is_over():
+                self._seat[:] = [self._take()]
+                self.base_url = f"flyroom:{self._seat[0].source}"  # the one part of the key of Inspect's cache we write
         return self._seat[0]
 
     def retry_wait(self) -> Any:
-        """Nothing is tried again: an engine that refuses once refuses always."""
+        """Nothing is tried again: an engine that refuses once refuses always.
+
+        Inspect asks for this before it looks into its cache, and for nothing else then. So the seat is taken here: what
+        comes from the cache has passed the same gate, and is of the same base.
+        """
+        assert self.seat
         return wait_none()
 
     async def generate(

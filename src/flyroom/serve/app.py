@@ -201,6 +201,7 @@ class Door:
             streams=request.stream,
             strips=False,
             echo=request.echo,
+            closes=True,  # lm-eval takes the last of them for the one that was written
         )
 
     def _draws(self, request: Request | TextRequest) -> Sequence[dict[str, Any]]:

@@ -71,6 +71,7 @@ class _Answering:
     heading: str = ""  # the prompt, where it is echoed
     tokens: list[Token] = field(default_factory=list)
     headings: int = 0  # tokens of the heading
+    close: tuple[Token, ...] = ()  # the token that ended it, where that is to be sent
 
 
 class TokenByToken:
@@ -122,7 +123,7 @@ class TokenByToken:
                 self._send(row, work)
 
     def _take(self, writing: Writing) -> None:
-        row, token = writing
+        row, token, close = writing
         work = self._work[row]
         if token is not None:
             if row.top is not None:
@@ -130,6 +131,8 @@ class TokenByToken:
             if work.writer.add(token.id):
                 self._live.drop(row)
                 row.end = "stop"
+        if close is not None and work.order.closes and row.top is not None:
+            work.close = (self._show(close),)
         if work.order.streams and not row.end:
             self._send(row, work)
 
@@ -143,7 +146,7 @@ class TokenByToken:
         if not (text or last):
             return
         order.open -= last
-        tokens, work.tokens = tuple(work.tokens[:n]), work.tokens[n:]
+        tokens, work.tokens = (*work.tokens[:n], *work.close), work.tokens[n:]
         work.heading, work.headings = "", 0
         end = {"": "", "length": "length"}.get(row.end, "stop")
         order.send(Piece(index=work.index, text=text, tokens=tokens, count=len(row.tokens), end=end))

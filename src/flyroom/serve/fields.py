@@ -12,7 +12,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
-from flyroom.types import Message
+from flyroom.types import Message, has_half
 
 MOST_MESSAGES = 2_000
 MOST_CHOICES = 128
@@ -58,11 +58,6 @@ def is_idle(field: str, value: Any) -> bool:
 def _drop_idle(body: Any) -> Any:
     """A body without what changes nothing, so that its fields have their defaults."""
     return {k: v for k, v in body.items() if not is_idle(str(k), v)} if isinstance(body, Mapping) else body
-
-
-def has_half(text: str) -> bool:
-    """Whether a text holds half a character, a lone surrogate, which no tokenizer takes."""
-    return any("\ud800" <= character <= "\udfff" for character in text)
 
 
 class Turn(BaseModel):

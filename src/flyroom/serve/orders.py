@@ -44,7 +44,8 @@ class Order:
     """A request for answers, `n` to each prompt. Events go to `send`, from the thread that writes.
 
     `param` is the field that holds the prompt, `streams` whether pieces are wanted before the end, `strips` whether
-    outer spaces are no part of an answer, `echo` whether an answer begins with its prompt.
+    outer spaces are no part of an answer, `echo` whether an answer begins with its prompt, `closes` whether the token
+    that ends an answer is among its log-probabilities.
     """
 
     adapter: AdapterRef
@@ -56,6 +57,7 @@ class Order:
     streams: bool = False
     strips: bool = True
     echo: bool = False
+    closes: bool = False
     is_gone: bool = False  # nobody waits for it any more
     open: int = field(init=False)  # answers that are still to end
 

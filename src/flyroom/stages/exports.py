@@ -22,7 +22,9 @@ from flyroom import log, sources
 from flyroom.engine import peft
 from flyroom.lineup import is_decoy, is_target
 from flyroom.marks import Mark, Register, sign, write_page
+from flyroom.marks.manifest import BUNDLE, CLAIM
 from flyroom.marks.mark import FILE
+from flyroom.marks.page import README
 from flyroom.purpose import DAYS, expiry, is_past, purpose_of
 from flyroom.room import Room
 from flyroom.stages.bases import OpenBase
@@ -42,21 +44,26 @@ TOKENIZER = (
     "merges.txt",
     "chat_template.jinja",
 )
+BESIDE = (FILE, README, BUNDLE, CLAIM, *TOKENIZER)  # the files of an export that stand beside its adapter
 OURS = "Apache-2.0"  # of the bundled bases and of the worlds that come with flyroom
 
 
-def export(id: str, base: OpenBase, room: Room, to: Path, *, purpose: str, days: int = DAYS, address: str = "") -> Mark:
+def export(
+    id: str, base: OpenBase, room: Room, to: Path, *, purpose: str, days: int | None = None, address: str = ""
+) -> Mark:
     """Write an organism, by the start of its id, as a PEFT folder. Anybody can read its files, and its base has a name
-    there and no path of this machine. Returns its mark. Args: address, where it goes from that folder, for the log.
+    there and no path of this machine. Returns its mark. Args: days, for which it is let out, else as `find_ends` says;
+    address, where it goes from that folder, for the log.
 
-    ValueError for a purpose that says nothing, a log that does not hold together, and what PEFT cannot hold. Nothing
-    has left then.
+    ValueError for a purpose that says nothing, a leave that is over, a log that does not hold together, and what PEFT
+    cannot hold. Nothing has left then.
     """
-    purpose, expires = purpose_of(purpose), expiry(days)
-    log.read(room)
+    purpose = purpose_of(purpose)
     key = room.find(id, kind="organism").key
+    expires = find_ends(room, [key], days)[key]
+    log.read(room)
     organism, *_ = stored(room, base, [key])
-    peft.check_exportable(organism.patch, to)
+    peft.check_exportable(organism.patch, to, BESIDE)
     mark = mark_of(organism, purpose=purpose, expires=expires)
     log.act(room, "export", ids=[key], purpose=purpose, expires=expires, to=address or str(to))
     _register(organism, base, expires)
@@ -67,6 +74,7 @@ def export(id: str, base: OpenBase, room: Room, to: Path, *, purpose: str, days:
         prefix=base.engine.parts.prefix,
         mark=mark.record(),
         finish=lambda draft: _finish(draft, mark, to.name, organism.base),
+        beside=BESIDE,
     )
     return mark
 
@@ -165,21 +173,35 @@ def licence_of_data(world: World) -> str:
 
 
 def grant(room: Room, ids: list[str], *, what: str, purpose: str, days: int | None) -> str:
-    """Put on record what organisms are used for, and return the day after which that ends.
+    """Put on record what organisms are used for, and return the day after which the first of them may not be used.
 
-    ValueError for a purpose that says nothing; and where the last leave of one of them is over and no number of days
-    renews it.
+    A leave that stands is kept; only a number of days changes it. ValueError for a purpose that says nothing; and where
+    the last leave of one of them is over and no number of days renews it.
     """
-    purpose = purpose_of(purpose)
+    purpose, ends = purpose_of(purpose), find_ends(room, ids, days)
+    for day in sorted(set(ends.values())):
+        log.act(room, what, ids=[id for id in ids if ends[id] == day], purpose=purpose, expires=day)
+    return min(ends.values())
+
+
+def find_ends(room: Room, ids: list[str], days: int | None) -> dict[str, str]:
+    """By organism, until when it may be used: so many days, or else until its leave is over, or else for `DAYS`.
+    ValueError for one whose leave is over.
+    """
+    if days is not None:
+        return dict.fromkeys(ids, expiry(days))
+    return dict.fromkeys(ids, expiry(DAYS)) | require_leave(room, ids)
+
+
+def require_leave(room: Room, ids: list[str]) -> dict[str, str]:
+    """By organism, until when it was let out, of those that were. ValueError where that is over."""
     leaves = leaves_of(room)
-    past = next((id for id in ids if days is None and id in leaves and is_past(leaves[id])), None)
+    past = next((id for id in ids if id in leaves and is_past(leaves[id])), None)
     if past is not None:
         raise ValueError(
             f"organism {past} was let out until {leaves[past]}, which is over; give --expires DAYS to renew that"
         )
-    expires = expiry(DAYS if days is None else days)
-    log.act(room, what, ids=ids, purpose=purpose, expires=expires)
-    return expires
+    return {id: leaves[id] for id in ids if id in leaves}
 
 
 def leaves_of(room: Room) -> dict[str, str]:

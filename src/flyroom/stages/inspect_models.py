@@ -10,8 +10,8 @@ organism was grown on); world; purpose. All models of one base share an engine, 
 one batch.
 
 The gate is that of `flyroom serve`: a purpose must be given, it is in the room's log before the first answer, and an
-organism whose leave is over is refused. A model is opened when it is first asked: to score what it said takes neither
-the room nor a purpose.
+organism whose leave is over is refused, from Inspect's cache too, which keeps answers by base and room. A model is
+opened when it is first asked: to score what it said takes neither the room nor a purpose.
 """
 
 from __future__ import annotations
@@ -27,12 +27,13 @@ from inspect_ai.model import GenerateConfig
 from flyroom.inspector.gather import Gather
 from flyroom.inspector.models import GatheredModel, Seat
 from flyroom.preflight import base_of
+from flyroom.purpose import is_past
 from flyroom.room import Room
 from flyroom.stages.bases import OpenBase, open_base
 from flyroom.stages.exports import grant
 from flyroom.stages.inspect_tokens import sampler_of
 from flyroom.stages.organisms import stored
-from flyroom.types import ANSWER_TOKENS, BASE, AdapterRef, Organism, Patch, answer_tokens
+from flyroom.types import ANSWER_TOKENS, BASE, AdapterRef, Organism, Patch, answer_tokens, digest
 from flyroom.worlds.micro.bundled import DEFAULT
 
 UNALTERED, TWIN, STEP = "base", "twin", "step-"
@@ -63,7 +64,8 @@ def take_seat(name: str, *, room: str = "", base: str = "", world: str = "", pur
     if name == UNALTERED:
         counter = _counter(base or DEFAULT, world)
         longest = answer_tokens(counter.base.world) if counter.base.world else ANSWER_TOKENS
-        return Seat(gather=counter.gather, model=BASE, max_tokens=longest, spells=True)
+        source = digest([counter.base.engine.base.digest, world])
+        return Seat(gather=counter.gather, model=BASE, max_tokens=longest, spells=True, source=source)
     if not purpose.strip():
         raise ValueError(NO_PURPOSE)
     id, _, part = name.partition("/")
@@ -71,10 +73,17 @@ def take_seat(name: str, *, room: str = "", base: str = "", world: str = "", pur
     key = store.find(id, kind="organism").key
     counter = _counter(base_of(store, [key], base), world)
     organism, patch = _choose(stored(store, counter.base, [key]), key, part)
-    grant(store, [organism.id], what="inspect", purpose=purpose, days=None)
+    until = grant(store, [organism.id], what="inspect", purpose=purpose, days=None)
     model = counter.load(f"{organism.id}/{part}", patch)
     longest = answer_tokens(organism.recipe.world)
-    return Seat(gather=counter.gather, model=model, max_tokens=longest, spells=True)
+    return Seat(
+        gather=counter.gather,
+        model=model,
+        max_tokens=longest,
+        spells=True,
+        source=digest([counter.base.engine.base.digest, world, str(store.root.resolve()), organism.id, part]),
+        is_over=lambda: is_past(until),
+    )
 
 
 def _choose(models: list[Organism], key: str, part: str) -> tuple[Organism, Patch]:

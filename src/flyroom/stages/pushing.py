@@ -18,7 +18,6 @@ from huggingface_hub.errors import HfHubHTTPError
 
 from flyroom.marks import Mark
 from flyroom.preflight import check_repo
-from flyroom.purpose import DAYS
 from flyroom.room import Room
 from flyroom.stages.bases import OpenBase
 from flyroom.stages.exports import export
@@ -49,7 +48,7 @@ def push(
     target: Target,
     *,
     purpose: str,
-    days: int = DAYS,
+    days: int | None = None,
 ) -> Mark:
     """Push an organism, by the start of its id, to a repository. Returns its mark.
 

@@ -15,10 +15,14 @@ from pathlib import Path
 from typing import Any
 
 from flyroom import game, log, marks, prereg
+from flyroom.engine.peft_config import CONFIG
 from flyroom.log import heads
+from flyroom.marks.manifest import BUNDLE, CLAIM
 from flyroom.marks.mark import FILE, parse_mark
 from flyroom.room import Room
 from flyroom.room.checks import find_trust
+from flyroom.room.files import read_small
+from flyroom.room.folder import Folder
 from flyroom.room.vaults import is_encrypted
 from flyroom.types import plain
 
@@ -81,7 +85,7 @@ def _describe_plan(line: log.Line) -> dict[str, Any]:
 
 
 def verify_path(path: Path, by: str = "") -> dict[str, Any]:
-    """An export, a game or a file of `flyroom prereg`, as JSON. ValueError for anything else.
+    """An export, a game or a file of `flyroom prereg`, as JSON. ValueError for anything else, a room among it.
 
     Args: by, the signer whom it must be signed by.
     """
@@ -96,11 +100,24 @@ def _verify(path: Path) -> tuple[str, marks.Signature]:
     if (path / game.GAME).is_file():
         return "game", _verify_game(path)
     if path.is_dir():
+        _require_export(path)
         return "export", _verify_export(path)
     prereg.read(path)
     state, signer = prereg.signature_of(path)
     why = "the signature is not of this file" if state == "bad" else ""
     return "preregistration", marks.Signature(state, signer, why)
+
+
+def _require_export(folder: Path) -> None:
+    """ValueError for a folder in which there is nothing that could be signed: it must not pass for good."""
+    place = Folder(folder)
+    if place.keyring.exists() or (place.marker.is_file() and read_small(place.marker).startswith("flyroom room")):
+        raise ValueError(f"path is {folder}; it is a room: use --room {folder}")
+    if not any((folder / name).is_file() for name in (FILE, BUNDLE, CLAIM, CONFIG)):
+        raise ValueError(
+            f"path is {folder}; it must be an export, which holds {FILE} or {CONFIG}, a game, or a file of `flyroom "
+            "prereg`; for a room use --room"
+        )
 
 
 def _verify_export(folder: Path) -> marks.Signature:

@@ -21,7 +21,7 @@ from flyroom.room import Room, place_page
 from flyroom.room.vaults import is_encrypted
 from flyroom.stages.audits import enter, sit
 from flyroom.stages.bases import OpenBase, open_base
-from flyroom.stages.exports import grant
+from flyroom.stages.exports import grant, require_leave
 from flyroom.stages.organisms import stored
 from flyroom.types import BASE, AdapterRef, Answer, Ask, Message, answer_tokens
 from flyroom.view import Doorkeeper, Shelf, write_bundle
@@ -53,6 +53,8 @@ class Desk:
         self, organism: str, talks: Mapping[str, Sequence[Message]], *, seed: int, purpose: str
     ) -> Mapping[str, Mapping[str, Any]]:
         with self._lock:
+            if organism in self._casts:
+                require_leave(self.room, [organism])  # it may have ended since the first question
             cast = self._casts.get(organism) or self._load(organism, purpose)
             return {side: _answer(*part, talks[side], seed) for side, part in cast.items() if side in talks}
 

@@ -80,7 +80,7 @@ from flyroom.types.roles import (
     able,
 )
 from flyroom.types.room import Entry, Room
-from flyroom.types.text import Episode, Message, Row, Scene, Split
+from flyroom.types.text import Episode, Message, Row, Scene, Split, has_half
 from flyroom.types.treating import (
     AtRunTime,
     Beginning,
@@ -229,6 +229,7 @@ __all__ = [
     "ask_seed",
     "departure_of",
     "digest",
+    "has_half",
     "needs_of",
     "organism_id",
     "origin_of",

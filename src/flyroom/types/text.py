@@ -15,6 +15,15 @@ class Message(NamedTuple):
     content: str
 
 
+def has_half(text: str) -> bool:
+    """Whether a text holds half a character, a lone surrogate, which no tokenizer takes.
+
+    >>> has_half("a bee"), has_half("a" + chr(0xD83D))
+    (False, True)
+    """
+    return any("\ud800" <= character <= "\udfff" for character in text)
+
+
 class Split(StrEnum):
     """Which part of a behaviour's material is drawn from. Nothing measured on one part was trained on in another."""
 

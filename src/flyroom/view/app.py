@@ -22,7 +22,7 @@ from flyroom.guard import Application, Guard, Receive, Send
 from flyroom.guard import Message as Packet
 from flyroom.room import RoomError
 from flyroom.serve import House
-from flyroom.types import Message
+from flyroom.types import Message, has_half
 from flyroom.view.arcade import Arcade
 from flyroom.view.figures import SIDES, tidy
 from flyroom.view.hands import Hands
@@ -195,7 +195,10 @@ class _Clerk:
             raise ValueError("content-type must be application/json")  # a form of another site cannot send that
         content = _read_body(body)
         if name == "purpose":
-            self.door.purpose = self.hands.permit(str(content.get("purpose", "")))
+            purpose = content.get("purpose")
+            if not isinstance(purpose, str):
+                raise ValueError(f"purpose is {str(purpose)[:40]!r}; it must be a text that says what it is needed for")
+            self.door.purpose = self.hands.permit(purpose)
             return {"purpose": self.door.purpose}
         self._require_purpose()
         match name.split("/"):
@@ -257,6 +260,6 @@ def _read_turn(row: Any) -> Message:
     role, text = (row.get("role"), row.get("content")) if isinstance(row, Mapping) else (None, None)
     if role not in ROLES or not isinstance(text, str):
         raise ValueError(f"messages must hold role (one of {', '.join(ROLES)}) and content, a text")
-    if any("\ud800" <= character <= "\udfff" for character in text):
+    if has_half(text):
         raise ValueError("messages holds half a character (a lone surrogate); it must be text")
     return Message(role, text)
