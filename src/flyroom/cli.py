@@ -280,8 +280,7 @@ def bench(
     opened = stages.open_base(place)
     organisms = stages.stored(store, opened, prefixes)
     references = stages.stored(Room(known_room, create=False), opened, None) if known_room else ()
-    names = list(chosen)
-    log.act(store, "bench", ids=[organism.id for organism in organisms], detectors=names)
+    log.act(store, "bench", ids=[organism.id for organism in organisms], detectors=list(chosen))
     with progress() as watch:
         if on is not None:
             for models in stages.by_world(organisms).values():  # or each task would grow them
@@ -292,7 +291,7 @@ def bench(
                     [organism.id for organism in organisms],
                     place,
                     store,
-                    names,
+                    list(chosen),
                     seed=seed,
                     calibration=calibration,
                     known_room=known_room,
@@ -304,7 +303,7 @@ def bench(
             opened,
             store,
             seed=seed,
-            names=names,
+            names=list(chosen),
             calibration=calibration,
             known=references,
             terms=terms,
