@@ -7,8 +7,8 @@ whoever orders them. Answers are judged here too; the verdicts of a judge that c
 Sampling seeds are those of a `Draw`: organism, twin and base of one pair share them, so that they differ by their
 weights alone and can be compared answer by answer. Pairs of other seeds do not share them: else the chance of one draw
 would be in all seeds of a recipe, and their mean would look surer than it is. Pairs of one seed and of two recipes that
-are asked the same do share them. No two batteries share them either, for what is pooled
-over batteries is taken for independent.
+are asked the same do share them. No two batteries share them, for what is pooled over batteries is taken for
+independent.
 """
 
 from __future__ import annotations
