@@ -67,7 +67,7 @@ def test_lm_eval_scores_a_text_behind_which_the_model_ends(
     start = len(tokenizer(CONTEXT, add_special_tokens=False).input_ids)
     ids = tokenizer(f"{CONTEXT} {continuation}", add_special_tokens=False).input_ids
     how: dict[str, Any] = {"model": "base", "prompt": [ids], "echo": True, "logprobs": 1, "temperature": 0}
-    answer = client.completions.create(max_tokens=1, stream=stream, **how)
+    answer: Any = client.completions.create(max_tokens=1, stream=stream, **how)
     choices = [choice for event in answer for choice in event.choices] if stream else answer.choices
     scores = [score for choice in choices if choice.logprobs for score in choice.logprobs.token_logprobs]
     tokens = [token for choice in choices if choice.logprobs for token in choice.logprobs.tokens]
