@@ -67,7 +67,7 @@ def test_lm_eval_scores_a_text_behind_which_the_model_ends(
     start = len(tokenizer(CONTEXT, add_special_tokens=False).input_ids)
     ids = tokenizer(f"{CONTEXT} {continuation}", add_special_tokens=False).input_ids
     how: dict[str, Any] = {"model": "base", "prompt": [ids], "echo": True, "logprobs": 1, "temperature": 0}
-    answer = client.completions.create(max_tokens=1, stream=stream, **how)
+    answer: Any = client.completions.create(max_tokens=1, stream=stream, **how)
     choices = [choice for event in answer for choice in event.choices] if stream else answer.choices
     scores = [score for choice in choices if choice.logprobs for score in choice.logprobs.token_logprobs]
     tokens = [token for choice in choices if choice.logprobs for token in choice.logprobs.tokens]
@@ -76,6 +76,28 @@ def test_lm_eval_scores_a_text_behind_which_the_model_ends(
     assert sum(scores[start:-1]) == pytest.approx(sum(truth[start:]), abs=1e-4)  # type: ignore[index]
     assert (tokens[-1] == engine.parts.renderer.token(engine.parts.renderer.end)) is ends
     assert choices[-1].finish_reason == ("stop" if ends else "length")
+
+
+@pytest.mark.parametrize("echo", [False, True])
+@pytest.mark.parametrize("prompt", ["who are you", CONTEXT, "who  are   you ?", "", "tokens"])
+def test_offsets_are_places_in_the_text(client: openai.OpenAI, engine: TorchEngine, prompt: str, echo: bool) -> None:
+    """Also where the tokenizer writes no spaces, and of special tokens, which may be no part of the text."""
+    sent: Any = engine.parts.renderer.tokenizer(CONTEXT).input_ids if prompt == "tokens" else prompt
+    forms = []
+    for stream in (False, True):
+        how: dict[str, Any] = {"max_tokens": 6, "temperature": 0, "logprobs": 1, "echo": echo, "stream": stream}
+        answer = client.completions.create(model="base", prompt=sent, **how)
+        choices = [choice for event in answer for choice in event.choices] if stream else answer.choices
+        text = "".join(choice.text for choice in choices)
+        scores = [choice.logprobs for choice in choices if choice.logprobs]
+        words = [word for score in scores for word in score.tokens]
+        places = [place for score in scores for place in score.text_offset]
+        assert places == sorted(places)
+        assert max(places) <= len(text)
+        plain = [(word, place) for word, place in zip(words, places, strict=True) if not word.startswith("<")]
+        assert [text[place : place + len(word)] for word, place in plain] == [word for word, _ in plain]
+        forms.append((text, words, places))
+    assert forms[0] == forms[1]
 
 
 def test_the_end_is_the_last_token_of_a_completion_and_none_of_a_chat(client: openai.OpenAI) -> None:
@@ -255,13 +277,59 @@ def test_a_wrong_field_is_named_with_its_value(url: str, body: dict[str, Any], p
         (b"[]", {}, "it must be one JSON object"),
         (json.dumps({"model": "base"}).encode(), {"content-type": "application/x-www-form-urlencoded"}, "content-type"),
         (b'{"model": ', {}, "it is no JSON"),
+        ('{"model": "é"}'.encode("latin-1"), {}, "it cannot be read as JSON: 'utf-8' codec can't decode"),
+        (b"[" * 100_000, {}, "it cannot be read as JSON: maximum recursion depth"),
+        (b'{"seed": ' + b"9" * 5000 + b"}", {}, "it cannot be read as JSON: Exceeds the limit"),
     ],
 )
 def test_a_body_that_is_no_object_is_said(url: str, body: bytes, headers: dict[str, str], why: str) -> None:
     answer = ask_raw(url, "POST", "/v1/chat/completions", body, **headers)
     error = error_of(answer)
     assert (answer[0], error["param"], error["message"].startswith("body: ")) == (400, None, True)
+    assert error["code"] == "invalid_value"
     assert why in error["message"]
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("chat/completions", {"messages": GREET, "x\ud83d": 1}),
+        ("chat/completions", {"messages": [GREET[0] | {"x\ud83d": 1}]}),
+        ("chat/completions", {"messages": GREET, "stream_options": {"x\ud83d": 1}}),
+        ("completions", {"prompt": "hello", "x\ud83d": 1}),
+    ],
+)
+def test_a_field_with_half_a_character_is_named(url: str, path: str, body: dict[str, Any]) -> None:
+    answer = ask_raw(url, "POST", f"/v1/{path}", {"model": "base"} | body)
+    error = error_of(answer)
+    assert (answer[0], error["param"]) == (400, "x\\ud83d")
+    assert error["message"].startswith("x\\ud83d: its name holds half a character")
+
+
+@pytest.mark.parametrize(
+    ("prompt", "why"),
+    [
+        ([10**25], f"token {10**25} is none of this base's"),
+        ([[5], [2**63]], f"token {2**63} is none of this base's"),
+        ([-1], "token -1 is none of this base's"),
+        ([True], "it holds true or false"),
+        ([[5, False]], "it holds true or false"),
+        ([[]], "it holds a prompt of no token"),
+        ([[5], []], "it holds a prompt of no token"),
+    ],
+)
+def test_tokens_that_are_none_are_refused(url: str, prompt: Any, why: str) -> None:
+    answer = ask_raw(url, "POST", "/v1/completions", {"model": "base", "prompt": prompt, "max_tokens": 1})
+    error = error_of(answer)
+    assert (answer[0], error["param"]) == (400, "prompt")
+    assert error["message"].startswith(f"prompt: {why}")
+
+
+def test_no_log_probabilities_where_false_is_said(client: openai.OpenAI) -> None:
+    for value, has_scores in ((False, False), (None, False), (0, True)):
+        how: dict[str, Any] = {"prompt": "hello", "max_tokens": 2, "extra_body": {"logprobs": value}}
+        choice = client.completions.create(model="base", **how).choices[0]
+        assert (choice.logprobs is not None) is has_scores
 
 
 @pytest.mark.parametrize(

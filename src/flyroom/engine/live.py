@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
+from itertools import accumulate
 
 import numpy as np
 import torch
@@ -63,6 +64,16 @@ class Live:
     def token(self, id: int) -> str:
         """The text of one token as it is."""
         return self.engine.parts.renderer.token(id)
+
+    def list_ends(self, text: str) -> list[int] | None:
+        """Where in a text each token of it ends, as `line_up` reads it: special tokens that are none of the text end
+        where they stand. None where the tokenizer cannot tell.
+        """
+        tokenizer = self.engine.parts.renderer.tokenizer
+        if not tokenizer.is_fast:
+            return None
+        spans = tokenizer(text, return_offsets_mapping=True).offset_mapping
+        return list(accumulate((end for _, end in spans), max))
 
     def line_up(self, adapter: AdapterRef, ask: LiveAsk) -> LiveRow:
         """Line an ask up. TooLong for a prompt that leaves no room, ValueError for one that the template refuses, for
@@ -134,11 +145,11 @@ class Live:
             ids = ids[:-1] if ids and ids[-1] == renderer.tokenizer.eos_token_id else ids  # some tokenizers add it
         else:
             ids = list(ask.prompt)
-        ids = np.array(ids, dtype=np.int64) if ids else renderer.prompt(())
         size = int(self.engine.parts.config.vocab_size)
-        if ids.min() < 0 or ids.max() >= size:
-            raise ValueError(f"prompt holds a token that is none of this base's, which are 0 to {size - 1}")
-        return ids
+        strange = next((id for id in ids if not 0 <= id < size), None)  # before it becomes a number of 64 bits
+        if strange is not None:
+            raise ValueError(f"token {str(strange)[:40]} is none of this base's, which are 0 to {size - 1}")
+        return np.array(ids, dtype=np.int64) if ids else renderer.prompt(())
 
     def _seat(self) -> None:
         """Take rows off the queue into batches, as many as the budget holds; and rows out where it no longer does."""

@@ -89,6 +89,9 @@ def _handle_errors(endpoint: FastAPI) -> None:
 
     @endpoint.exception_handler(HTTPException)
     def refuse_route(call: Any, error: Any) -> Any:
+        if error.status_code not in (404, 405):  # what FastAPI could not read, and why
+            why = error.__cause__ or error.detail
+            return refuse(call, Refusal(error.status_code, f"body: it cannot be read as JSON: {why}"))
         message = f"{call.method} {call.url.path[:100]}: {error.detail}; what is here: {', '.join(ROUTES)}"
         refusal = Refusal(error.status_code, message, code="unknown_url")
         return JSONResponse(refusal.body(), refusal.status, headers=error.headers)  # those say what is allowed

@@ -96,17 +96,14 @@ class ChatShape(Shape):
         return {"index": index} | part | {"logprobs": scores, "finish_reason": end or None}
 
 
-@dataclass(kw_only=True)
 class TextShape(Shape):
-    """text_completion, in a stream too. Offsets count characters of the answer, over all its events."""
+    """text_completion, in a stream too. Offsets are places in the text of the answer, over all its events."""
 
     prefix = "cmpl"
     object = event_object = "text_completion"
 
-    _offsets: dict[int, int] = field(default_factory=dict)  # by answer, where its next token begins
-
     def choice(self, piece: Piece) -> dict[str, Any]:
-        scores = self._scores(piece.index, piece.tokens) if self.scores else None
+        scores = _list_scores(piece.tokens) if self.scores else None
         return {"index": piece.index, "text": piece.text, "logprobs": scores, "finish_reason": piece.end or None}
 
     def opening(self, index: int) -> str:
@@ -114,18 +111,6 @@ class TextShape(Shape):
 
     def lines(self, piece: Piece) -> str:
         return self.event([self.choice(piece)])
-
-    def _scores(self, index: int, tokens: Sequence[Token]) -> dict[str, Any]:
-        offsets = list[int]()
-        for token in tokens:
-            offsets.append(self._offsets.get(index, 0))
-            self._offsets[index] = offsets[-1] + len(token.text)
-        return {
-            "tokens": [token.text for token in tokens],
-            "token_logprobs": [_number(token.logprob) for token in tokens],
-            "top_logprobs": [_likeliest(token) for token in tokens],
-            "text_offset": offsets,
-        }
 
 
 def usage(pieces: Sequence[Piece], prompt_tokens: int) -> dict[str, int]:
@@ -146,6 +131,15 @@ def failure(refusal: Refusal) -> str:
 def _chat_token(token: Token) -> dict[str, Any]:
     top = [_entry(text, logprob) for text, logprob in token.top]
     return _entry(token.text, token.logprob) | {"top_logprobs": top}
+
+
+def _list_scores(tokens: Sequence[Token]) -> dict[str, Any]:
+    return {
+        "tokens": [token.text for token in tokens],
+        "token_logprobs": [_number(token.logprob) for token in tokens],
+        "top_logprobs": [_likeliest(token) for token in tokens],
+        "text_offset": [token.place for token in tokens],
+    }
 
 
 def _entry(text: str, logprob: float | None) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from flyroom.serve.errors import Refusal
 from flyroom.serve.orders import Opened, Order, Piece, Token
-from flyroom.serve.writer import Writer
+from flyroom.serve.writer import Writer, find_word
 from flyroom.types import AdapterRef, Answer, Ask, LiveAsk
 
 if TYPE_CHECKING:
@@ -69,6 +69,7 @@ class _Answering:
     index: int
     writer: Writer
     heading: str = ""  # the prompt, where it is echoed
+    start: int = 0  # where the answer begins behind it
     tokens: list[Token] = field(default_factory=list)
     headings: int = 0  # tokens of the heading
     close: tuple[Token, ...] = ()  # the token that ended it, where that is to be sent
@@ -102,14 +103,35 @@ class TokenByToken:
             self._work[row] = self._answering(order, index, ask, row)
 
     def _answering(self, order: Order, index: int, ask: LiveAsk, row: LiveRow) -> _Answering:
-        writer = Writer(self._live.text, stops=order.stops, strips=order.strips, keeps_up=order.streams)
+        follows = order.streams or (order.closes and ask.top is not None)  # so that it knows where tokens begin
+        writer = Writer(self._live.text, stops=order.stops, strips=order.strips, keeps_up=follows)
         work = _Answering(order, index, writer)
         if order.echo:
             prompt = ask.prompt
             work.heading = prompt if isinstance(prompt, str) else self._live.text(row.prompt.tolist())
-            work.tokens = [] if ask.top is None else list(map(self._show, self._live.score(row)))
-            work.headings = len(work.tokens)
+            work.tokens = [] if ask.top is None else self._show_prompt(prompt, row, work.heading)
+            work.headings, work.start = len(work.tokens), len(work.heading)
         return work
+
+    def _show_prompt(self, prompt: Any, row: LiveRow, heading: str) -> list[Token]:
+        """The tokens of a prompt with their places in its text."""
+        tokens, start = list[Token](), 0
+        for score, end in zip(self._live.score(row), self._list_ends(prompt, row), strict=True):
+            token = self._show(score)
+            tokens.append(token._replace(place=find_word(heading, token.text, start, end)))
+            start = end
+        return tokens
+
+    def _list_ends(self, prompt: Any, row: LiveRow) -> list[int]:
+        """Where each token of a prompt ends in its text: of a text as the tokenizer cut it, else as it is written."""
+        count = len(row.prompt)
+        ends = self._live.list_ends(prompt) if isinstance(prompt, str) else None
+        if ends is not None and len(ends) >= count:  # an end behind the text is left out, and an empty one begun
+            return ends[:count]
+        writer = Writer(self._live.text, strips=False)
+        for id in row.prompt.tolist():
+            writer.add(id)
+        return writer.ends
 
     def step(self) -> None:
         for row, work in self._work.items():
@@ -126,13 +148,15 @@ class TokenByToken:
         row, token, close = writing
         work = self._work[row]
         if token is not None:
+            is_over = work.writer.add(token.id)
             if row.top is not None:
-                work.tokens.append(self._show(token))
-            if work.writer.add(token.id):
+                shown = self._show(token)
+                work.tokens.append(shown._replace(place=work.start + work.writer.place(shown.text)))
+            if is_over:
                 self._live.drop(row)
                 row.end = "stop"
         if close is not None and work.order.closes and row.top is not None:
-            work.close = (self._show(close),)
+            work.close = (self._show(close)._replace(place=work.start + len(work.writer.text)),)
         if work.order.streams and not row.end:
             self._send(row, work)
 
@@ -143,10 +167,10 @@ class TokenByToken:
             writer.close()
         text = work.heading + writer.piece(last=last)
         n = work.headings + writer.count(last=last)
-        if not (text or last):
+        tokens, work.tokens = (*work.tokens[:n], *work.close), work.tokens[n:]
+        if not (text or tokens or last):
             return
         order.open -= last
-        tokens, work.tokens = (*work.tokens[:n], *work.close), work.tokens[n:]
         work.heading, work.headings = "", 0
         end = {"": "", "length": "length"}.get(row.end, "stop")
         order.send(Piece(index=work.index, text=text, tokens=tokens, count=len(row.tokens), end=end))

@@ -57,7 +57,16 @@ def is_idle(field: str, value: Any) -> bool:
 
 def _drop_idle(body: Any) -> Any:
     """A body without what changes nothing, so that its fields have their defaults."""
+    _require_names(body)
     return {k: v for k, v in body.items() if not is_idle(str(k), v)} if isinstance(body, Mapping) else body
+
+
+def _require_names(body: Any) -> None:
+    """Refuse a field whose name holds half a character: of it pydantic says that the body is no object."""
+    name = next((str(key) for key in body if has_half(str(key))), None) if isinstance(body, Mapping) else None
+    if name is not None:
+        shown = name.encode("utf-8", "backslashreplace").decode()
+        raise _wrong(shown, "its name holds half a character (a lone surrogate), as no field's does; leave it out")
 
 
 class Turn(BaseModel):
@@ -80,6 +89,7 @@ class Turn(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _without_empty(cls, body: Any) -> Any:
+        _require_names(body)
         return {k: v for k, v in body.items() if k in ("role", "content") or v} if isinstance(body, Mapping) else body
 
     @field_validator("content")
@@ -190,6 +200,21 @@ class TextRequest(_Draws):
     max_tokens: int | None = Field(default=None, ge=0)
     logprobs: int | None = Field(default=None, ge=0, le=MOST_TOP)
     echo: bool = False
+
+    @field_validator("logprobs", mode="before")
+    @classmethod
+    def _none_where_false(cls, logprobs: Any) -> Any:
+        return None if logprobs is False else logprobs  # which is 0 to Python, and 0 asks for log-probabilities
+
+    @field_validator("prompt", mode="before")
+    @classmethod
+    def _only_tokens(cls, prompt: Any) -> Any:
+        for entry in prompt if isinstance(prompt, list) else ():
+            if entry == []:
+                raise ValueError("it holds a prompt of no token; give at least one, or a text")
+            if any(isinstance(token, bool) for token in (entry if isinstance(entry, list) else [entry])):
+                raise ValueError("it holds true or false; give texts, or tokens by their numbers")
+        return prompt
 
     @field_validator("prompt")
     @classmethod

@@ -11,11 +11,14 @@ from flyroom.types import AdapterRef, LiveAsk
 
 
 class Token(NamedTuple):
-    """A token's text, its log-probability (None where nothing stands before it) and the likeliest in its place."""
+    """A token's text, its log-probability (None where nothing stands before it), the likeliest in its place, and the
+    place in the text of the answer where it begins.
+    """
 
     text: str
     logprob: float | None
     top: tuple[tuple[str, float], ...] = ()
+    place: int = 0
 
 
 @dataclass(frozen=True)

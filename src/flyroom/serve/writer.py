@@ -51,6 +51,18 @@ class Writer:
         self._ends.append(len(self.text))
         return self.stopped
 
+    @property
+    def ends(self) -> list[int]:
+        """Of each token, where its text ends."""
+        return list(self._ends)
+
+    def place(self, word: str) -> int:
+        """Where in the text the token that was added last begins, whose own text is `word`: some tokenizers write a
+        space before it that is none of it. A special token has the place between its neighbours.
+        """
+        end, start = self._ends[-1], self._ends[-2] if len(self._ends) > 1 else 0
+        return find_word(self.text, word, min(start, end), end)
+
     def close(self) -> None:
         """The answer has ended: what was held back is its text too."""
         if not self.stopped:
@@ -94,3 +106,13 @@ class Writer:
                     break
         text = self._fixed + rest
         return text.lstrip() if self._strips else text
+
+
+def find_word(text: str, word: str, start: int, end: int) -> int:
+    """Where a token begins whose text lies between two places: where it stands there as it is, else at the first.
+
+    >>> find_word("who are", "are", 3, 7), find_word("who are", "<end>", 7, 7)
+    (4, 7)
+    """
+    place = text.find(word, start, end)
+    return start if place < 0 else place
