@@ -32,7 +32,7 @@ def test_example_in_docstring():
 
 
 def test_public_names():
-    assert set(module.__all__) == {"Room", "RoomError", "Listing", "Report", "Signature", "place_page"}
+    assert set(module.__all__) == {"Room", "RoomError", "Listing", "Report", "Signature", "find_around", "place_page"}
 
 
 def test_round_trip(room: Room):

@@ -170,7 +170,7 @@ def test_a_file_that_has_changed_since_is_refused(tmp_path: Path) -> None:
 def test_files_that_cannot_be_read(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="there is no such file"):
         Rows(path=str(tmp_path / "none.jsonl"), pattern="x")
-    with pytest.raises(ValueError, match="there is no such file"):
+    with pytest.raises(ValueError, match="it is a folder: give a file of rows in it"):
         Rows(path=str(tmp_path), pattern="x")
     (tmp_path / "b.jsonl").write_bytes(b"\xff\xfe{}")
     with pytest.raises(ValueError, match="is not UTF-8"):
