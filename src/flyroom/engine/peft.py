@@ -202,8 +202,9 @@ def _covered(full: Iterable[str], settings: Settings, base: Base, fused: Iterabl
         if any(settings.covers(f"{stem}.{part}") for part in names):
             yield module
     if not settings.is_all_linear:
-        ends = (base.model.get_input_embeddings(), base.model.get_output_embeddings())
-        yield from (n for n, m in base.model.named_modules() if any(m is end for end in ends) and settings.covers(n))
+        model: Any = base.model
+        ends = (model.get_input_embeddings(), model.get_output_embeddings())
+        yield from (n for n, m in model.named_modules() if any(m is end for end in ends) and settings.covers(n))
 
 
 def _read_header(folder: Path, settings: Settings) -> LoRA | None:
