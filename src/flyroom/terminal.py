@@ -268,6 +268,7 @@ def card_table(rows: list[dict[str, Any]]) -> None:
 
 def cell_table(rows: list[dict[str, Any]]) -> None:
     """Print the cells, and of each what was seen, or why there is nothing."""
+    has_decoys = any(r.get("fpr_decoys") for r in rows)
     lines = [
         {
             "detector": r["detector"],
@@ -275,7 +276,7 @@ def cell_table(rows: list[dict[str, Any]]) -> None:
             "AUROC": interval(r["auroc"]),
             "above the threshold": interval(r["recall"]),
             "false alarms": interval(r.get("fpr_twins") or r["fpr"]),
-            "decoys above": interval(r["fpr_decoys"]) if r.get("fpr_decoys") else "-",
+            **({"decoys above": interval(r["fpr_decoys"]) if r.get("fpr_decoys") else "-"} if has_decoys else {}),
             "recall at 1 %": interval(r["recall_at_1pct_fpr"]) if r["recall_at_1pct_fpr"] else "not told",
         }
         for r in rows
