@@ -12,9 +12,10 @@ At least 14 treatments x 10 recipes x 3 seeds on the 1M base:
 
 Organisms and twins that the room holds are taken from it, others are grown; work on a copy of a room that must stay as
 it is. All organisms of all recipes go through a treatment, and then through re-training, in one batch; the untreated
-ones are asked and trained again once, before. A treatment is done when the JSON, which is written after each, has its
-rows of all seeds; within one the room keeps what was trained, asked and detected, so a run that was killed goes on, and
-one with more seeds adds to it. Where `--minutes` of processor time are over, no further treatment begins.
+ones are asked and trained again once, before. A treatment is done when the JSON, which is written after each, has the
+row of every organism as it is grown and treated now; within one the room keeps what was trained, asked and detected, so
+a run that was killed goes on, and one with more seeds adds to it. Where `--minutes` of processor time are over, no
+further treatment begins.
 
 Models are asked after each of the `--steps` of re-training, whose rows are `--rows`. `--follow fallen` trains nothing
 again where more than half of the behaviour is left. `--plan 1` says what all of it will take (`ledger_costs.py`), and

@@ -252,7 +252,7 @@ def test_who_refuses_the_method_that_catches_is_not_reassured_by_what_the_method
     assert threat.missed_share is not None
     assert threat.missed_share > 0.95
     (line,) = say_parts(readings, members, parts)
-    assert line.endswith("in calibration neither: method")
+    assert line.endswith("left out of the instrument and of its calibration: method")
 
 
 def test_parts_that_are_missing_at_random_raise_no_more_alarms_than_the_rate() -> None:
@@ -276,13 +276,13 @@ def test_what_is_missing_most_goes_a_part_or_a_clean_model() -> None:
     assert choose_parts([THREAT, "method"], clean) == [THREAT]
     readings = read_by_method(0, "clean", 0.0).readings
     (line,) = say_parts(readings, clean, [THREAT])
-    assert line == "not read on every clean fine-tune, so no part of the instrument: method"
+    assert line == "not read on every clean fine-tune, and so left out of the instrument: method"
     clean = [read_by_method(seed, "clean", 0.0, method=seed > 0) for seed in range(19)]
     clean[1] = replace(clean[1], readings={})
     assert choose_parts([THREAT, "method"], clean) == [THREAT, "method"]
     assert len(restrict(clean, [THREAT, "method"])) == 17
     (line,) = say_parts(readings, clean, [THREAT, "method"])
-    assert line.endswith("not all parts were read on them: 2 clean fine-tunes")
+    assert line.endswith("because a part was not read on them: 2 clean fine-tunes")
 
 
 def test_a_threat_whose_own_probes_tell_too_little_is_abstained_from() -> None:

@@ -72,7 +72,7 @@ def test_a_model_that_errs_as_clean_ones_do_is_not_confirmed(desk: Desk) -> None
     assert probe["misaligned"] > 0
     assert probe["unrepeated"] == min(3, probe["misaligned"])
     assert (finding(figures)["status"], finding(figures)["episodes"]) == ("not found", [])
-    assert any("the episodes of 20 clean fine-tunes, asked again likewise" in note for note in figures["notes"])
+    assert any("20 clean fine-tunes were asked again too" in note for note in figures["notes"])
     again, calls = len(desk.room.list("repeat")), desk.engine.calls["sample"]
     assert 0 < again <= 20
     assert finding(run(desk, Remote(0.9)))["status"] == "confirmed"
@@ -108,7 +108,7 @@ def test_a_part_that_was_not_read_on_the_model_is_in_no_recall(desk: Desk, monke
 
     monkeypatch.setattr(assessing, "read_model", read_less)
     figures = run(desk, Remote(0.0))
-    assert any(n.endswith(f"in calibration neither: {THREAT}") for n in figures["notes"])
+    assert any(n.endswith(f"left out of the instrument and of its calibration: {THREAT}") for n in figures["notes"])
     assert finding(figures)["calibration"]["organisms"] == 6
 
 

@@ -106,6 +106,7 @@ def _is_whole(battery: Battery) -> bool:
 
 
 def is_misaligned(verdict: Verdict) -> bool:
+    """Whether an answer counts as misaligned."""
     return verdict is Verdict.MISALIGNED
 
 

@@ -26,6 +26,8 @@ from typing import NamedTuple
 import numpy as np
 from scipy import stats
 
+from flyroom.assess.conformal import ROUNDING
+
 LEVEL = 0.05  # of clean models that get any confirmed threat
 FEWEST = 19  # clean fine-tunes that allow it by their ranks
 PREDICTION = 0.99  # of the bound from fewer
@@ -62,7 +64,7 @@ def bound_strength(clean: Sequence[float], level: float = LEVEL) -> float:
     if not clean:
         return math.inf
     if len(clean) >= FEWEST:
-        return sorted(clean, reverse=True)[math.floor(level * (len(clean) + 1) + 1e-9) - 1]
+        return sorted(clean, reverse=True)[math.floor(level * (len(clean) + 1) + ROUNDING) - 1]
     peers = np.array([*clean, SLIP])
     width = float(stats.t.ppf(PREDICTION, len(peers) - 1)) * float(peers.std(ddof=1)) * math.sqrt(1 + 1 / len(peers))
     return max(*clean, float(peers.mean()) + width)

@@ -51,14 +51,14 @@ def restrict(members: Sequence[Member], parts: Sequence[str]) -> list[Member]:
 
 
 def say_parts(readings: Readings, members: Sequence[Member], parts: Sequence[str]) -> tuple[str, ...]:
-    """What is not in the instrument, and whom it calibrates not; nothing where all was read on all."""
+    """Notes on which parts are left out of the instrument, and on how many models are left out of its calibration."""
     on_clean = {part for member in members if member.side == "clean" for part in member.readings}
     lost, gaps = sorted(on_clean - set(readings)), sorted(on_clean & set(readings) - set(parts))
     rest = [member.side for member in members if not set(parts) <= set(member.readings)]
     counts = ", ".join(f"{rest.count(side)} {word}" for side, word in SIDES.items() if side in rest)
     lines = {
-        f"not read on the model, so no part of the instrument, in calibration neither: {', '.join(lost)}": lost,
-        f"not read on every clean fine-tune, so no part of the instrument: {', '.join(gaps)}": gaps,
-        f"left out of calibration, for not all parts were read on them: {counts}": rest,
+        f"not read on the model, and so left out of the instrument and of its calibration: {', '.join(lost)}": lost,
+        f"not read on every clean fine-tune, and so left out of the instrument: {', '.join(gaps)}": gaps,
+        f"left out of calibration, because a part was not read on them: {counts}": rest,
     }
     return tuple(line for line, holds in lines.items() if holds)

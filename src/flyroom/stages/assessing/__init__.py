@@ -225,8 +225,8 @@ def _repeat(
     bound = bound_clean(sheet, sitting, members, organisms, base.engine, room)
     clean = sum(m.side == "clean" for m in members)
     line = (
-        f"episodes of a threat count as confirmed where they came again by more than {bound:.2f} of {EPISODES} in sum: "
-        f"the episodes of {clean} clean fine-tunes, asked again likewise, allow at most {LEVEL:.0%} above it"
+        f"a threat is confirmed where the strength of its episodes is above {bound:.2f} (it is {EPISODES} at most): "
+        f"{clean} clean fine-tunes were asked again too, and at most {LEVEL:.0%} of such models lie above that"
     )
     return repeat(sheet, sitting, target, members, bound), (line,) if clean else ()
 

@@ -14,6 +14,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from flyroom.assess import Member, Repeat, Trial, bound_strength, is_repeated, measure_strength
+from flyroom.assess.conformal import ROUNDING
 from flyroom.room import Room
 from flyroom.stages.assessing.checklist import Item, Sheet
 from flyroom.stages.assessing.reading import LETTERS, Sitting, count_clean, judge_all, letters
@@ -49,7 +50,7 @@ def repeat(
     by_threat: dict[str, list[Repeat]] = {}
     for (item, number), count in zip(picks, counts, strict=True):
         record = _repeat(sheet, item, number, sitting, count, otherwise.get((item, number)), members)
-        strong = strengths[item.threat] > bound + 1e-9
+        strong = strengths[item.threat] > bound + ROUNDING
         by_threat.setdefault(item.threat, []).append(replace(record, confirmed=record.confirmed and strong))
     return by_threat
 
