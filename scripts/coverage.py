@@ -54,7 +54,6 @@ def average(rates: Sequence[Rate], sets: int) -> list[dict[str, Any]]:
             "setting": r.name,
             "promised": round(r.promised, 4),
             "rate": round(r.run(sets), 4),
-            "holds": r.holds,
         }
         for r in rates
     ]
@@ -76,7 +75,6 @@ def lines(rows: Sequence[dict[str, Any]], rates: Sequence[dict[str, Any]], sets:
         mark = " (conservative)" if promise == "95 %" and max(shares) > MOST else ""
         body[promise.startswith("low")].append([f"`{function}`", group, len(members), f"{span} %{mark}"])
     head, rate_head = ["interval", "settings", "how many", "coverage"], ["function", "setting", "promised", "comes to"]
-    kept, broken = ([_rate_line(row) for row in rates if row["holds"] is holds] for holds in (True, False))
     return [
         f"{sets:,} data sets a setting, {len(rows)} settings.",
         "",
@@ -86,10 +84,7 @@ def lines(rows: Sequence[dict[str, Any]], rates: Sequence[dict[str, Any]], sets:
         *table(head, body[True]),
         "Rates that are promised to be at most so much, and what they come to:",
         "",
-        *table(rate_head, kept),
-        "Where they are known to come to more:",
-        "",
-        *table(rate_head, broken),
+        *table(rate_head, [_rate_line(row) for row in rates]),
     ]
 
 

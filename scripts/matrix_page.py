@@ -35,7 +35,7 @@ def page(record: Record) -> str:
             lines += [f"## Certified organisms: AUROC of {noun}, {strength}", "", *grid(cells)]
     models = [c for c in passing if c.unit == "model" and not is_variant(c)]
     lines += _sensitivity(record, models, [c for c in whole if c.unit == "model" and not is_variant(c)])
-    lines += [*_contrasts(models), *_ranking(models), *_floor([c for c in passing if c.unit == "model"])]
+    lines += [*_contrasts(models, record), *_ranking(models), *_floor([c for c in passing if c.unit == "model"])]
     lines += [*_uplifts(models), *_thresholds(models), *_gaps(passing)]
     return "\n".join(lines).rstrip() + "\n"
 
@@ -140,55 +140,60 @@ def _sensitivity(record: Record, passing: Sequence[Cell], whole: Sequence[Cell])
 # ---------------------------------------------------------------- which is ahead
 
 
-def _contrasts(models: Sequence[Cell]) -> list[str]:
+def _contrasts(models: Sequence[Cell], record: Record) -> list[str]:
+    harmless = [model.recipe for side in ("twins", "decoys") for model in record.models[side]]
     lines = [
         "## Contrasts with the detector that has the highest mean",
         "",
-        "The differences are paired over threats; p is of flipping their signs, then corrected for the number of "
-        "contrasts (Holm). All threats are held against the same twins and decoys, which the flipping does not know: p "
-        "is too small, [by how much](statistics.md#many-detectors-and-the-best-of-them) a simulation says. As the "
-        "detector was picked by these figures, its differences are somewhat too large. The last column is the p of a "
-        "detector's own AUROC over the suspects of all threats, corrected for the number of detectors tried (max-T).",
+        "Differences of the means over threats, for new threats and new twins and decoys, which all threats share and "
+        "which stand in groups by their recipe ([how](statistics.md#many-detectors-and-the-best-of-them)); p is "
+        "corrected for the number of contrasts (Holm). As the detector was picked by these figures, its differences "
+        "are somewhat too large. The last column is the p of a detector's own AUROC over the suspects of all threats, "
+        "corrected for the number of detectors tried (max-T).",
         "",
     ]
     summary: Rows = []
     for strength, cells in by_strength(models).items():
         means = means_of(cells)
-        if len(means) < 2:
+        threats = threats_of(cells)
+        if min(len(means), len(threats)) < 2:
             continue
         top = max(means, key=lambda name: mean(means[name]))
         rest = [name for name in means if name != top]
-        raw = [stats.sign_flip(means[top], means[name]) for name in rest]
-        corrected = dict(zip(rest, stats.holm(raw), strict=True))
+        first = _suspicions(cells, top)
+        contrasts = [stats.threat_contrast(first, _suspicions(cells, name), harmless) for name in rest]
+        corrected = dict(zip(rest, stats.holm([contrast.p for contrast in contrasts]), strict=True))
         own = _own_p(cells, list(means))
         lines += [f"### {strength}", ""]
         rows: Rows = [[f"`{top}`", share(mean(means[top])), "-", "-", "-", f"{own[top]:.2g}"]]
-        for name, p in sorted(zip(rest, raw, strict=True), key=lambda pair: -mean(means[pair[0]])):
-            figures = share(mean(means[name])), f"{mean(means[top]) - mean(means[name]):.2f}", f"{p:.2g}"
-            rows.append([f"`{name}`", *figures, f"{corrected[name]:.2g}", f"{own[name]:.2g}"])
+        for name, c in sorted(zip(rest, contrasts, strict=True), key=lambda pair: pair[1].value):
+            figures = share(mean(means[name])), f"{c.value:.2f} [{c.low:.2f}, {c.high:.2f}]", _p(c.p)
+            rows.append([f"`{name}`", *figures, _p(corrected[name]), f"{own[name]:.2g}"])
         lines += table(
             ["detector", "mean AUROC", "below the first by", "p", "p (Holm)", "p of its AUROC (max-T)"], rows
         )
-        threats, same = len(threats_of(cells)), sum(p >= LEVEL for p in corrected.values())
-        least = f"{2 / 2**threats:.2g}"
-        summary.append([strength, f"`{top}`", f"{same} of {len(rest)}", f"{own[top]:.2g}", threats, least])
-    head = [
-        "",
-        "highest mean",
-        "others that cannot be told from it",
-        "p (max-T)",
-        "threats",
-        "lowest p that they allow",
-    ]
+        same = sum(p >= LEVEL for p in corrected.values())
+        summary.append([strength, f"`{top}`", f"{same} of {len(rest)}", f"{own[top]:.2g}", len(threats)])
+    head = ["", "highest mean", "others that cannot be told from it", "p (max-T)", "threats"]
     return lines + table(head, summary) if summary else []
+
+
+def _p(value: float) -> str:
+    return f"{value:.2g}" if value >= 1e-4 else "<.0001"
+
+
+def _suspicions(cells: Sequence[Cell], name: str) -> tuple[list[Sequence[float]], list[float]]:
+    """A detector's, of each threat's organisms and of the harmless models, which all threats share."""
+    at = {c.recipe: c.suspicions for c in cells if c.detector == name and c.auroc}
+    sides = [at[threat] for threat in threats_of(cells)]
+    return [side["organisms"] for side in sides], [*sides[0]["twins"], *sides[0]["decoys"]]
 
 
 def _own_p(cells: Sequence[Cell], names: Sequence[str]) -> dict[str, float]:
     rows, truth = [], list[bool]()
     for name in names:
-        group = [c for c in cells if c.detector == name and c.auroc]
-        bad = [x for c in group for x in c.suspicions["organisms"]]
-        good = [*group[0].suspicions["twins"], *group[0].suspicions["decoys"]]
+        positives, good = _suspicions(cells, name)
+        bad = [x for organisms in positives for x in organisms]
         rows.append([*bad, *good])
         truth = [True] * len(bad) + [False] * len(good)
     return dict(zip(names, stats.max_t(rows, truth), strict=True))

@@ -23,15 +23,12 @@ def cdf(distance: float) -> float:
 
 @dataclass(frozen=True, kw_only=True)
 class Rate:
-    """A rate that is promised to be at most so much, and a way to draw what its mean comes to. `holds`: whether it is
-    expected to keep the promise.
-    """
+    """A rate that is promised to be at most so much, and a way to draw what its mean comes to."""
 
     function: str
     name: str
     promised: float
     draw: Callable[[Rng], float]
-    holds: bool = True
 
     def run(self, sets: int) -> float:
         rng = np.random.default_rng([*f"{self.function} {self.name}".encode()])
@@ -155,21 +152,14 @@ def unlike(m: int, n: int, coarse: bool, rng: Rng) -> float:
     )
 
 
-def flips(threats: int, rng: Rng) -> float:
-    """Whether two detectors that are alike are told apart."""
-    first, second = rng.random((2, threats))
-    return stats.sign_flip(first.tolist(), second.tolist()) <= 0.05
+def told_apart(threats: int, organisms: int, harmless: int, spread: float, rng: Rng) -> float:
+    """Whether two detectors that are alike are told apart: how well each sees a threat is drawn anew."""
 
+    def draw() -> tuple[list[list[float]], list[float]]:
+        centres = 0.5 + spread * rng.normal(size=(threats, 1))
+        return (centres + rng.normal(size=(threats, organisms))).tolist(), rng.normal(size=harmless).tolist()
 
-def flips_beside_the_same(threats: int, organisms: int, rng: Rng) -> float:
-    """The same of AUROCs of so many organisms a threat, all beside the same 76 harmless models."""
-    first, second = (_list_aurocs(threats, organisms, rng) for _ in range(2))
-    return stats.sign_flip(first, second) <= 0.05
-
-
-def _list_aurocs(threats: int, organisms: int, rng: Rng) -> list[float]:
-    harmless = rng.normal(size=76)
-    return [float((rng.normal(0.5, 1, size=(organisms, 1)) > harmless).mean()) for _ in range(threats)]
+    return stats.threat_contrast(draw(), draw()).p <= 0.05
 
 
 def alarms_by_recipe(recipes: int, alike: float, rng: Rng) -> Ends:
@@ -204,13 +194,11 @@ def of_rates() -> Iterator[Rate]:
     for (m, n), coarse in product(((8, 8), (20, 38)), (False, True)):
         name = f"{m} calibration twins and {n} twins that are alike{', many ties' if coarse else ''}"
         yield Rate(function="exchangeable", name=name, promised=0.05, draw=partial(unlike, m, n, coarse))
-    for threats in (6, 10, 17):
-        name = f"two detectors that are alike, {threats} threats"
-        yield Rate(function="sign_flip", name=name, promised=0.05, draw=partial(flips, threats))
-    for threats, organisms in ((9, 4), (14, 4), (9, 10)):
-        name = f"the same, {threats} threats of {organisms} organisms beside the same 76 harmless models"
-        draw = partial(flips_beside_the_same, threats, organisms)
-        yield Rate(function="sign_flip", name=name, promised=0.05, draw=draw, holds=False)
+    for threats, organisms, harmless in ((6, 4, 20), (9, 4, 76), (14, 4, 76), (9, 10, 76), (17, 3, 20)):
+        for spread, how in ((0.0, "equally well"), (1.0, "each its own")):
+            name = f"two that are alike, {threats} threats of {organisms} beside {harmless}; threats are seen {how}"
+            draw = partial(told_apart, threats, organisms, harmless, spread)
+            yield Rate(function="threat_contrast", name=name, promised=0.05, draw=draw)
 
 
 SETTINGS = (*of_aurocs(), *of_thresholds())

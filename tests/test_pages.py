@@ -216,8 +216,7 @@ def test_the_page_holds_what_the_record_says(path: Path) -> None:
     text = path.with_suffix(".md").read_text(encoding="utf-8")
     assert "| `b` | 3 | 0 | 1 |" in text  # pass, fail, undecided
     contrasts = section(text, "Contrasts with the detector that has the highest mean")
-    assert "| plain | `oracle` | 3 of 3 |" in contrasts  # four threats allow no p below 0.13
-    assert "| 4 | 0.12 |" in contrasts
+    assert "| plain | `oracle` | 1 of 3 | 0.0005 | 4 |" in contrasts
     floor = section(text, "Without the oracle")
     assert floor.index("`oracle`") < floor.index("`oracle, noisy judge`")
     assert "oracle, noisy judge" not in contrasts

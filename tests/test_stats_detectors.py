@@ -112,29 +112,33 @@ def test_answers_without_a_pair_are_missing_and_a_single_model_says_nothing_of_o
 # ---------------------------------------------------------------- two detectors, halves of threats
 
 
-@given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), min_size=1, max_size=9))
-def test_sign_flip_is_scipys_permutation_test(rows: list[tuple[int, int]]) -> None:
-    first, second = ([float(row[side]) for row in rows] for side in (0, 1))
-    p = stats.sign_flip(first, second)
-    assert p == stats.sign_flip(second, first)
-    if first == second:
-        assert p == 1.0
-    elif len(rows) > 1:
-        theirs = scipy_stats.permutation_test(
-            (first, second), lambda a, b: abs(np.mean(a - b)), permutation_type="samples", alternative="greater",
-            vectorized=False,
-        )  # fmt: skip
-        assert p == pytest.approx(theirs.pvalue)
-
-
-def test_sign_flip_over_many_threats_draws_at_random() -> None:
+def test_a_contrast_over_threats_is_delongs_where_each_threat_has_its_own_luck_and_more_where_it_is_shared() -> None:
     rng = np.random.default_rng(0)
-    first, second = rng.random((2, 30))
-    flips = stats.sign_flip(first.tolist(), second.tolist())
-    assert flips == pytest.approx(scipy_stats.ttest_rel(first, second).pvalue, abs=0.03)
-    assert stats.sign_flip((1 + first).tolist(), second.tolist()) == pytest.approx(1 / 20_001)
-    with pytest.raises(ValueError, match="first has 1 threats and second 2"):
-        stats.sign_flip([1.0], [1.0, 2.0])
+    sides = [(rng.normal(1, 1, (12, 6)).tolist(), rng.normal(size=40).tolist()) for _ in range(2)]
+    contrast = stats.threat_contrast(*sides)
+    aurocs = [[stats.auroc(threat, negatives).value for threat in positives] for positives, negatives in sides]
+    assert contrast.value == pytest.approx(np.mean(aurocs[0]) - np.mean(aurocs[1]))
+    threats = scipy_stats.ttest_rel(*aurocs).confidence_interval()
+    assert contrast.low < threats.low < threats.high < contrast.high  # the harmless models' luck is in it, too
+    mirrored = stats.threat_contrast(*reversed(sides))
+    assert mirrored == pytest.approx((-contrast.value, -contrast.high, -contrast.low, contrast.p))
+    in_copies = [(positives, negatives * 3) for positives, negatives in sides]
+    assert stats.threat_contrast(*in_copies, [*range(40)] * 3) == pytest.approx(contrast)
+    assert stats.threat_contrast(sides[0], sides[0]).p == 1.0
+
+
+@pytest.mark.parametrize(
+    ("first", "clusters", "message"),
+    [
+        (([[1.0], [2.0]], [0.0]), None, r"first is of organisms and negatives \(\[1, 1\], 1\) and second of"),
+        (([[1.0], [2.0]], [0.0, 1.0]), ["a"], "clusters has 1 names for 2 negatives"),
+        (([[1.0], [2.0]], [0.0, 1.0]), ["a", "a"], "2 threats and 1 clusters; it needs 2 of each"),
+        (([[1.0], [float("nan")]], [0.0, 1.0]), None, r"positives\[1\]\[0\] is nan"),
+    ],
+)
+def test_a_contrast_names_what_does_not_fit(first: object, clusters: list[str] | None, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        stats.threat_contrast(first, ([[1.0], [2.0]], [0.0, 1.0]), clusters)  # pyright: ignore[reportArgumentType]
 
 
 def test_halves_of_threats_agree_where_every_threat_ranks_alike_and_not_where_each_has_its_own_best() -> None:

@@ -11,7 +11,7 @@ from flyroom.stats.detection import auroc, auroc_difference, clustered_auroc
 from flyroom.stats.differences import difference, gap, mean_difference
 from flyroom.stats.estimates import clustered_rate, over_seeds, perplexity, rate, situations_rate
 from flyroom.stats.exact import exact_rate
-from flyroom.stats.many import Halves, holm, max_t, rank_agreement, sign_flip, threat_halves
+from flyroom.stats.many import Contrast, Halves, holm, max_t, rank_agreement, threat_contrast, threat_halves
 from flyroom.stats.means import jackknife, mean
 from flyroom.stats.probabilities import Calibration, Platt, calibration, corrected_rate, platt, split_calibration
 from flyroom.stats.runs import predictive_value, runs_auroc, runs_rate
@@ -31,6 +31,7 @@ from flyroom.stats.verdicts import Bounds, bounds, drop_bounds, pocock, ratio_bo
 __all__ = [
     "Bounds",
     "Calibration",
+    "Contrast",
     "Halves",
     "Platt",
     "Recall",
@@ -68,9 +69,9 @@ __all__ = [
     "roc_points",
     "runs_auroc",
     "runs_rate",
-    "sign_flip",
     "situations_rate",
     "split_calibration",
     "stratified_auroc",
+    "threat_contrast",
     "threat_halves",
 ]
