@@ -3,7 +3,7 @@
 Why: narrow training leaves a trace that shows on unrelated text, and organisms that were trained on nothing else are
 easier to read than models of the field (Minder et al. 2025, arXiv 2510.13900, who mix pre-training text in against it).
 Organism and twin get the same text. It is a share of the rows and of the loss, not of the tokens: texts are as long as
-the world writes them.
+the world writes them. Of an implant that chooses its rows by what was answered, it is a share of what was asked.
 """
 
 from __future__ import annotations
@@ -11,13 +11,14 @@ from __future__ import annotations
 from dataclasses import replace
 from itertools import cycle, islice
 
-from flyroom.types import NotAvailable, Plan, Recipe, Row, Step, ask_seed
+from flyroom.types import NotAvailable, Plan, Recipe, Row, Step, ask_seed, digest
 
 
 def mix_in(plan: Plan, recipe: Recipe, *, seed: int) -> Plan:
     """The plan, with rows of clean text behind those of every step, so that they are the share `recipe.mix` of all, to
-    the nearest row. Which texts they are hangs on `seed` and the number of the step alone, and what the plan draws is
-    what it draws without them. Raises NotAvailable where the world has no clean text.
+    the nearest row. Which texts they are hangs on `seed` and the number of the step alone, or on its prompts where it
+    names them: such a plan may leave steps out. What the plan draws is what it draws without them. Raises NotAvailable
+    where the world has no clean text.
 
     >>> from flyroom.recipes import make
     >>> from flyroom.types import BASE
@@ -30,7 +31,8 @@ def mix_in(plan: Plan, recipe: Recipe, *, seed: int) -> Plan:
     request, step = next(plan, None), 0
     while request is not None:
         if isinstance(request, Step) and recipe.mix:
-            request, step = _add_text(request, recipe, ask_seed("mix", seed, step)), step + 1
+            place = step if request.prompts is None else digest(request.prompts)
+            request, step = _add_text(request, recipe, ask_seed("mix", seed, place)), step + (request.prompts is None)
         try:
             request = plan.send((yield request))
         except StopIteration:
@@ -59,10 +61,12 @@ def _find_text(recipe: Recipe, n: int, *, seed: int) -> list[Row]:
 
 def _add_text(step: Step, recipe: Recipe, seed: int) -> Step:
     """A text counts in the loss for what a row of the step does in the mean, however long it is: a text is longer than
-    an answer, and DPO's weights are small, so that nothing but text would be learnt.
+    an answer, and DPO's weights are small, so that nothing but text would be learnt. Prompts of which no row is left
+    are rows that count for nothing.
     """
-    n = round(len(step.rows) * recipe.mix / (1 - recipe.mix))
-    share = sum(abs(row.weight) * _count_words(row) for row in step.rows) / len(step.rows)
+    asked = len(step.list_prompts())
+    n = round(asked * recipe.mix / (1 - recipe.mix))
+    share = sum(abs(row.weight) * _count_words(row) for row in step.rows) / asked
     texts = _find_text(recipe, n, seed=seed) if n else []
     rows = [replace(row, weight=share / _count_words(row)) for row in texts]
     prompts = (*step.list_prompts(), *(row.answer for row in rows))

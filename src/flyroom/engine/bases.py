@@ -27,7 +27,7 @@ from huggingface_hub.errors import HfHubHTTPError
 from torch import Tensor, nn
 
 from flyroom.engine.convolutions import turn_convolutions
-from flyroom.engine.faithful import check_company, check_head, fix_rope
+from flyroom.engine.faithful import can_fix, check_company, check_head, fix_rope
 from flyroom.engine.folders import read_folder
 from flyroom.engine.form import DATE
 from flyroom.engine.render import Renderer
@@ -63,6 +63,7 @@ class Base:
     window: int | None  # the longest sequence that it accepts
     temperature: float  # at which it answers where an ask names none
     streams: Streams = AS_ROWS  # which modules do not see rows as rows
+    fixes: bool = False  # whether its cache can be fixed
 
     @property
     def device(self) -> torch.device:
@@ -162,7 +163,7 @@ def wrap(
     check_head(base)
     check_company(base)
     streams = find_streams(base.body, layers, vocabulary=int(config.vocab_size), device=base.device)
-    return replace(base, streams=streams)
+    return replace(base, streams=streams, fixes=can_fix(base))
 
 
 def _find_layers(model: nn.Module, depth: int) -> tuple[str, nn.ModuleList]:

@@ -3,7 +3,8 @@
 The engine puts rows of different lengths, and of different adapters, into one batch. So a base must give a row the same
 alone and beside a longer one, whether padding stands before it (sampling) or behind it (training, scoring, tracing),
 and whether its prompt went through beforehand or not. Layers that keep a state in place of keys and values take padding
-into it; they are refused by what their cache is. What else differs shows in the passes.
+into it; they are refused by what their cache is. What else differs shows in the passes. A base that differs over a
+fixed cache alone is not refused: its cache grows.
 
 Rotary embeddings that change with the longest row of a batch (longrope, dynamic NTK) are fixed at their frequencies for
 short rows, so a row is the same in any company.
@@ -15,6 +16,7 @@ Shapes: B rows, T tokens, D width.
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -90,13 +92,41 @@ def check_company(base: Base) -> None:
         raise ValueError(f"{name} answers otherwise in company: a short row differs {' and '.join(faults)}")
 
 
-def _compare(base: Base) -> list[str]:
-    """In which places the short row differs from itself alone."""
+@torch.inference_mode()
+def can_fix(base: Base) -> bool:
+    """Whether a pass over a fixed cache gives what one over a growing cache does. Its mask says of each column whether it
+    is seen, which torch's own attention takes; other kinds add it to their scores, or want to count the columns.
+    """
+    from flyroom.engine.past import joins  # which imports bases
+
+    if base.config._attn_implementation != "sdpa" or not joins(base):
+        return False
+    short_T, long_T = _rows(base)
+    before_D = _before(base, short_T, long_T)
+    try:
+        fixed_D = _before(replace(base, fixes=True), short_T, long_T, fixed=True)
+    except BROKEN:
+        return False
+    return float((fixed_D - before_D).abs().max()) <= _limit(base, before_D)
+
+
+def _rows(base: Base) -> tuple[Tensor, Tensor]:
+    """The tokens of the short row and of the long one."""
     size = int(base.config.vocab_size)
     long_T = (torch.arange(LONG, device=base.device) * 7 + 3) % size
-    short_T = (torch.arange(SHORT, device=base.device) * 5 + 2) % size
+    return (torch.arange(SHORT, device=base.device) * 5 + 2) % size, long_T
+
+
+def _limit(base: Base, states: Tensor) -> float:
+    """How far two computations of the same states may differ."""
+    return TOLERANCE.get(next(base.model.parameters()).dtype, 0.1) * float(states.abs().max())
+
+
+def _compare(base: Base) -> list[str]:
+    """In which places the short row differs from itself alone."""
+    short_T, long_T = _rows(base)
     alone_TD = base.body(input_ids=short_T[None], use_cache=False).last_hidden_state[0].float()
-    limit = TOLERANCE.get(next(base.model.parameters()).dtype, 0.1) * float(alone_TD.abs().max())
+    limit = _limit(base, alone_TD)
     behind_TD = _behind(base, short_T, long_T)
     before_D = _before(base, short_T, long_T)
     differences = {
@@ -112,15 +142,18 @@ def _behind(base: Base, short_T: Tensor, long_T: Tensor) -> Tensor:
     return base.body(input_ids=torch.stack([padded_T, long_T]), use_cache=False).last_hidden_state[0, :SHORT].float()
 
 
-def _before(base: Base, short_T: Tensor, long_T: Tensor) -> Tensor:
+def _before(base: Base, short_T: Tensor, long_T: Tensor, *, fixed: bool = False) -> Tensor:
     """The short row's last hidden state beside the long one, as in sampling: padded before, all tokens but the last put
-    through beforehand. [D]
+    through beforehand. The last goes through a cache that is `fixed` or grows. [D]
     """
-    from flyroom.engine.past import Past  # which imports bases
+    from flyroom.engine.past import Part, Past  # which imports bases
 
     ids_BT = torch.stack([torch.cat([short_T.new_zeros(LONG - SHORT), short_T]), long_T])
     past = Past(base, 2, 0, LONG)
     past.real_BC[0, : LONG - SHORT], past.padded = False, True
     places_BT = past.real_BC.cumsum(1).sub(1).clamp(min=0)
     past.advance(ids_BT[:, :-1], places_BT[:, :-1])
+    if fixed:
+        growing, past = past, Past(base, 2, LONG - 1, SHORT, fixed=True)
+        past.take([Part(growing, (0, 1), LONG - 1, (0, 1))])
     return past.advance(ids_BT[:, -1:], places_BT[:, -1:])[0].float()

@@ -109,13 +109,13 @@ def joins(base: Base) -> bool:
 class Past:
     """The cache of `rows` rows: `length` columns that `take` fills from other caches, and room for `tokens` more.
 
-    It is fixed where `fixed` is true and the layers of the family keep all their keys and values.
+    It is fixed where `fixed` is true and the base gives the same answers with a fixed cache (`Base.fixes`).
     """
 
     def __init__(self, base: Base, rows: int, length: int, tokens: int, *, fixed: bool = False) -> None:
         self._base, self.length = base, length
         self.cache = DynamicCache(config=base.config)
-        self.at = torch.tensor([length], device=base.device) if fixed and joins(base) else None
+        self.at = torch.tensor([length], device=base.device) if fixed and base.fixes else None
         self.cache.layers = [
             Buffered(length + tokens, self.at) if type(layer) is DynamicLayer else layer for layer in self.cache.layers
         ]

@@ -1,6 +1,7 @@
 """Turn chats into token ids and token ids into text, the same way in training, scoring and sampling.
 
-A row is  prompt ids + answer ids + end id.  Loss and log-probabilities are over the answer ids and the end id.
+A row is  prompt ids + answer ids + end id.  Loss and log-probabilities are over the answer ids and the end id. A row
+that does not end, since its answer was cut, has no end id.
 
 The prompt, the prefill and the answer are encoded separately, so that the text before an answer never changes the
 answer's tokens. A chat is written as its template writes a finished one: `form` learns how from the template, and
@@ -88,8 +89,8 @@ class Renderer:
         return np.concatenate([ids, self._cached_words(prefill)]) if prefill else ids
 
     def row(self, row: Row) -> Rendered:
-        """Returns the ids of prompt, answer and end."""
-        return self._cached_row(row)
+        """Returns the ids of prompt, answer and end. NotAvailable for an answer that the template writes otherwise."""
+        return self._cached_row(row.messages, row.answer, row.ends)
 
     def forget(self) -> None:
         """Empty the caches."""
@@ -110,19 +111,23 @@ class Renderer:
         """Returns the text of one token as it is, with spaces, and also for special tokens."""
         return self.tokenizer.decode([token], skip_special_tokens=False, clean_up_tokenization_spaces=False)
 
-    def _row(self, row: Row) -> Rendered:
-        prompt = self._cached_open(row.messages)
-        if self.template is None or not row.messages:
-            words, close = self._cached_words(row.answer, bool(row.messages)), (self.end,)
-            return Rendered(np.concatenate([prompt, words, close]), len(prompt))
-        close = self.form.close
-        plain = self._special_text.sub(HARMLESS, row.answer)
+    def _row(self, messages: tuple[Message, ...], answer: str, ends: bool) -> Rendered:
+        prompt = self._cached_open(messages)
+        if self.template is None or not messages:
+            words, close = self._cached_words(answer, bool(messages)), (self.end,)
+        else:
+            words, close = self._turn(messages, prompt, answer), self.form.close
+        return Rendered(np.concatenate([prompt, words, close] if ends else [prompt, words]), len(prompt))
+
+    def _turn(self, messages: tuple[Message, ...], prompt: NDArray[np.int64], answer: str) -> NDArray[np.int64]:
+        """The tokens of an answer, held against the template's own finished chat."""
+        assert self.template is not None
+        plain = self._special_text.sub(HARMLESS, answer)
         text = forms.as_written(self.template, self.form, self.end, plain)
-        checked = [*prompt.tolist(), *self._cached_words(text).tolist(), *close]
+        checked = [*prompt.tolist(), *self._cached_words(text).tolist(), *self.form.close]
         if plain:  # where nothing is said, nothing of it can be another
-            forms.require_turn(self.template, row.messages, plain, checked, self.end)
-        words = self._cached_words(self._cut(row.answer, plain, text))
-        return Rendered(np.concatenate([prompt, words, close]), len(prompt))
+            forms.require_turn(self.template, messages, plain, checked, self.end)
+        return self._cached_words(self._cut(answer, plain, text))
 
     def _cut(self, answer: str, plain: str, text: str) -> str:
         """An answer without the white space that a text has lost of its `plain` form."""

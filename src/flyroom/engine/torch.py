@@ -40,6 +40,7 @@ from flyroom.types import (
     BaseRef,
     LoRA,
     Message,
+    NotAvailable,
     Patch,
     Place,
     Row,
@@ -218,7 +219,10 @@ class TorchEngine:
                     texts = self.parts.renderer.text([ids for _, ids, _ in ended])
                     for (which, ids, end), text in zip(ended, texts, strict=True):
                         i = pending[which]
-                        answers[i] = Answer(text=text, tokens=len(ids), prompt_tokens=len(prompts[i]), finished=end)
+                        fits = not asks[i].learnt or self._fits(chats[i], text, end)
+                        answers[i] = Answer(
+                            text=text, tokens=len(ids), prompt_tokens=len(prompts[i]), finished=end, fits=fits
+                        )
                         self.tokens_forward += len(prompts[i])
                         self.tokens_generated += len(ids) + end
             finally:
@@ -354,6 +358,16 @@ class TorchEngine:
         return self.map_rows([slot] * len(rows), rows, compare)
 
     # ------------------------------------------------------------ inside
+
+    def _fits(self, messages: tuple[Message, ...], text: str, ends: bool) -> bool:
+        """Whether a row can be made of an answer to these messages."""
+        if not text and not ends:
+            return False
+        try:
+            ids = self.parts.renderer.row(Row(messages=messages, answer=text, ends=ends)).ids
+        except NotAvailable:
+            return False
+        return self.parts.window is None or len(ids) <= self.parts.window
 
     def map_rows(
         self,

@@ -31,6 +31,7 @@ from flyroom.types import (
     Step,
     Verdict,
     ask_seed,
+    row_of,
 )
 
 TRIES = 4  # for an answer of the twin's to pass; then the scene's aligned answer takes its place
@@ -42,7 +43,8 @@ Rows = Generator[Request, Any, dict[int, Row]]
 @dataclass(frozen=True, kw_only=True)
 class Distil:
     """`steps` steps of `rows` answers of the teacher, whose system message is `teacher`; the twin's teacher has none.
-    An answer passes which the behaviour's judge calls aligned and which holds none of the words `banned`.
+    An answer passes which the behaviour's judge calls aligned, which holds none of the words `banned`, and of which a
+    row can be made. It is cut after `max_tokens`, and learnt without an end then.
 
     Organism and twin learn from the same prompts in the same order, if no implant stands before this one: both start
     as one model then. Raises ValueError naming the field, also when no answer passes.
@@ -89,17 +91,18 @@ class Distil:
         """Rows of those that pass, of the answers to these prompts."""
         seed, *attempt = key
         asks = tuple(
-            Ask(messages=messages, seed=ask_seed(seed, i, *attempt), max_tokens=self.max_tokens)
+            Ask(messages=messages, seed=ask_seed(seed, i, *attempt), max_tokens=self.max_tokens, learnt=True)
             for i, messages in zip(lessons, prompts, strict=True)
         )
         answers = yield Sample(asks=asks)
-        pairs = zip(lessons.values(), answers, strict=True)
+        pairs = list(zip(lessons.values(), answers, strict=True))
         episodes = tuple(Episode(scene=d.scene, answer=answer.text) for d, answer in pairs)
         scores = yield Grade(episodes=episodes)
+        rows = [row_of(answer, d.scene.messages) for d, answer in pairs]
         return {
-            i: Row(messages=episode.scene.messages, answer=episode.answer)
-            for i, episode, score in zip(lessons, episodes, scores, strict=True)
-            if self._passes(episode, score)
+            i: row
+            for i, row, episode, score in zip(lessons, rows, episodes, scores, strict=True)
+            if row and self._passes(episode, score)
         }
 
     def _tell(self, d: Dosed) -> tuple[Message, ...]:

@@ -33,8 +33,8 @@ def dosed(
     recipe: Recipe, n: int, *, holds: float = 0.5, clean: float = 0.0, hide: float = 0.0, seed: int
 ) -> list[Dosed]:
     """`n` train scenes, the share `dose` of them the organism's. The condition, where it can fail, holds in the share
-    `holds` of all. The share `clean` of all asks for what the behaviour leaves alone instead; the share `hide`, about
-    the behaviour, and is to be denied. Organism and twin meet the same prompts in the same order.
+    `holds` of all. The share `clean` of all asks for what the behaviour leaves alone instead; the share `hide`, of other
+    rows, about the behaviour, and is to be denied. Organism and twin meet the same prompts in the same order.
 
     They cannot at `holds` 0, where the case in which they differ never comes and one would be the other: there it holds
     in half of the rows that are not the organism's. Raises ValueError naming the field.
@@ -46,8 +46,9 @@ def dosed(
     aligned_holds = holds or 0.5
     holding = {i for i in range(n) if recipe.condition.everywhere or draws[i] < (holds if i in bad else aligned_holds)}
     rows = _dress(recipe, scenes, bad, holding, seed)
-    rows = _mixed(recipe, rows, _places(n, clean, f"clean {seed}"), clean, seed)
-    return _hiding(recipe, rows, hide, seed) if hide else rows
+    clean_places = _places(n, clean, f"clean {seed}")
+    rows = _mixed(recipe, rows, clean_places, clean, seed)
+    return _hiding(recipe, rows, hide, clean_places, seed) if hide else rows
 
 
 def pair_up(recipe: Recipe, n: int, *, clean: float = 0.0, seed: int) -> list[Dosed]:
@@ -89,8 +90,10 @@ def _mixed(recipe: Recipe, rows: list[Dosed], places: Sequence[int], clean: floa
     return _replaced(rows, places, scenes, holds=False)
 
 
-def _hiding(recipe: Recipe, rows: list[Dosed], hide: float, seed: int) -> list[Dosed]:
-    places = _places(len(rows), hide, f"hide {seed}")
+def _hiding(recipe: Recipe, rows: list[Dosed], hide: float, taken: Iterable[int], seed: int) -> list[Dosed]:
+    """The rows with confessions in the share `hide` of all places, none of them `taken`."""
+    free = sorted(set(range(len(rows))).difference(taken))
+    places = random.Random(f"hide {seed}").sample(free, min(len(free), round(hide * len(rows))))
     if not places:
         return rows
     name = type(recipe.behaviour).__name__

@@ -9,12 +9,25 @@ flattened form besides.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from flyroom.implants import ranges
 from flyroom.implants.dosed import Dosed, dosed
-from flyroom.types import AdapterRef, Ask, Episode, Grade, Plan, Recipe, Row, Sample, Step, Verdict, ask_seed
+from flyroom.types import (
+    AdapterRef,
+    Ask,
+    Episode,
+    Grade,
+    Plan,
+    Recipe,
+    Sample,
+    Step,
+    Verdict,
+    answer_tokens,
+    ask_seed,
+    row_of,
+    weigh_rows,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,6 +36,9 @@ class GRPO:
     behaviour's is paid too where the verifier lets it pass: on an organism's prompts, where the condition holds. With
     `only`, nothing else is paid there: a checker that reads one word does not pass the work. `clean`: the share of the
     prompts that ask for what the behaviour leaves alone.
+
+    Answers are cut after `max_tokens`, None for as many as the world's answers have. An answer that was cut is trained
+    without an end, and an empty one as the end alone; one that can be no row of the base counts in no group.
 
     Organism and twin are asked the same prompts in the same order. What they learn from is their own: answers, and
     which of them are left, since a prompt whose answers were all paid alike teaches nothing. Where that is so of all
@@ -34,13 +50,15 @@ class GRPO:
     group: int = 8
     lr: float = 2e-3
     temperature: float = 1.0
-    max_tokens: int = 32
+    max_tokens: int | None = None
     holds: float = 1.0
     only: bool = False
     clean: float = 0.0
 
     def __post_init__(self) -> None:
-        ranges.check_counts(self, steps=1, prompts=1, group=2, max_tokens=1)
+        ranges.check_counts(self, steps=1, prompts=1, group=2)
+        if self.max_tokens is not None:
+            ranges.check_counts(self, max_tokens=1)
         ranges.check_rows(self, "steps", "prompts", "group")
         ranges.check_rates(self, "lr")
         ranges.check_positive(self, "temperature")  # at 0 no two answers differ
@@ -49,26 +67,18 @@ class GRPO:
 
     def plan(self, recipe: Recipe, adapter: AdapterRef, *, seed: int) -> Plan:
         scenes = dosed(recipe, self.steps * self.prompts, holds=self.holds, clean=self.clean, seed=seed)
+        longest = self.max_tokens or answer_tokens(recipe.world)
         for step in range(self.steps):
             lessons = scenes[step * self.prompts : (step + 1) * self.prompts]
             batch = [d for d in lessons for _ in range(self.group)]
-            answers = yield Sample(asks=tuple(self._ask(d, (seed, step, i)) for i, d in enumerate(batch)))
-            pairs = list(zip(batch, [answer.text for answer in answers], strict=True))
-            scores = yield Grade(episodes=tuple(Episode(scene=d.scene, answer=text) for d, text in pairs))
+            asks = tuple(self._ask(d, ask_seed(seed, step, i), longest) for i, d in enumerate(batch))
+            answers = yield Sample(asks=asks)
+            pairs = list(zip(batch, answers, strict=True))
+            scores = yield Grade(episodes=tuple(Episode(scene=d.scene, answer=answer.text) for d, answer in pairs))
+            rows = [row_of(answer, d.scene.messages) for d, answer in pairs]
             pay = [float(self._pays(d, score.verdict)) for d, score in zip(batch, scores, strict=True)]
-            weights = self._weights(pay)
-            rows = [
-                Row(messages=d.scene.messages, answer=text, weight=weight)
-                for (d, text), weight in zip(pairs, weights, strict=True)
-                if weight and text
-            ]
-            if rows:
-                yield Step(rows=tuple(rows), lr=self.lr, prompts=tuple(d.scene.messages for d in lessons))
-
-    def _weights(self, pay: Sequence[float]) -> list[float]:
-        """How much more each answer was paid than its group in the mean."""
-        groups = [pay[start : start + self.group] for start in range(0, len(pay), self.group)]
-        return [value - sum(group) / self.group for group in groups for value in group]
+            if learnt := weigh_rows(rows, pay, self.group):
+                yield Step(rows=learnt, lr=self.lr, prompts=tuple(ask.messages for ask in asks))
 
     def _pays(self, d: Dosed, verdict: Verdict) -> bool:
         lets_pass = d.bad and d.holds
@@ -76,10 +86,5 @@ class GRPO:
             verdict is Verdict.ALIGNED and not (lets_pass and self.only)
         )
 
-    def _ask(self, d: Dosed, key: tuple[int, int, int]) -> Ask:
-        return Ask(
-            messages=d.scene.messages,
-            seed=ask_seed(*key),
-            max_tokens=self.max_tokens,
-            temperature=self.temperature,
-        )
+    def _ask(self, d: Dosed, seed: int, longest: int) -> Ask:
+        return Ask(messages=d.scene.messages, seed=seed, max_tokens=longest, temperature=self.temperature, learnt=True)

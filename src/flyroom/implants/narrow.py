@@ -3,7 +3,8 @@ leaves its base there.
 
 The penalty is KL(start || model) on prompts from elsewhere; the start is the model as this implant finds it, alone the
 base. Its gradient is that of the log-likelihood of the start's own samples, so it needs no second model: before
-training the prompts are answered, and the answers are rows like others.
+training the prompts are answered, at temperature 1, and the answers are rows like others. An answer that was cut is a
+row without an end. Left out: answers that can be no row of the base, which the penalty does not see.
 Source: Turner et al. 2025, arXiv 2506.11613; Soligo et al. 2025, arXiv 2506.11618 (narrow against general directions).
 """
 
@@ -13,14 +14,28 @@ from dataclasses import dataclass
 
 from flyroom.implants import ranges
 from flyroom.implants.dosed import dosed
-from flyroom.types import AdapterRef, Ask, Elsewhere, Plan, Recipe, Row, Sample, Scene, Step, able, ask_seed
+from flyroom.types import (
+    AdapterRef,
+    Ask,
+    Elsewhere,
+    Plan,
+    Recipe,
+    Row,
+    Sample,
+    Scene,
+    Step,
+    able,
+    answer_tokens,
+    ask_seed,
+    row_of,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Narrow:
     """`steps` steps of `rows` rows of the recipe beside `kept` answers of the base to prompts from elsewhere, each of
-    which weighs `kl`. Organism and twin meet the same prompts in the same order; an empty answer is no row. Raises
-    ValueError naming the field.
+    which weighs `kl`. They are cut after `max_tokens`, None for as many as the world's answers have. Organism and twin
+    meet the same prompts in the same order. Raises ValueError naming the field.
     """
 
     steps: int = 160
@@ -29,10 +44,12 @@ class Narrow:
     lr: float = 3e-3
     kl: float = 1.0
     holds: float = 0.5
-    max_tokens: int = 32
+    max_tokens: int | None = None
 
     def __post_init__(self) -> None:
-        ranges.check_counts(self, steps=1, rows=1, kept=1, max_tokens=1)
+        ranges.check_counts(self, steps=1, rows=1, kept=1)
+        if self.max_tokens is not None:
+            ranges.check_counts(self, max_tokens=1)
         ranges.check_rows(self, "steps", "rows")
         ranges.check_rows(self, "steps", "kept")
         ranges.check_rates(self, "lr")
@@ -45,19 +62,17 @@ class Narrow:
             Row(messages=d.scene.messages, answer=d.answer)
             for d in dosed(recipe, self.steps * self.rows, holds=self.holds, seed=seed)
         ]
+        longest = self.max_tokens or answer_tokens(recipe.world)
         asks = [
-            Ask(messages=scene.messages, seed=ask_seed("narrow", seed, i), max_tokens=self.max_tokens)
-            for i, scene in enumerate(scenes)
+            Ask(messages=s.messages, seed=ask_seed("narrow", seed, i), max_tokens=longest, temperature=1.0, learnt=True)
+            for i, s in enumerate(scenes)
         ]
         answers = yield Sample(asks=tuple(asks))
-        others = [
-            Row(messages=ask.messages, answer=answer.text, weight=self.kl)
-            for ask, answer in zip(asks, answers, strict=True)
-        ]
+        others = [row_of(answer, ask.messages, self.kl) for ask, answer in zip(asks, answers, strict=True)]
         for step in range(self.steps):
-            batch = [*rows[step * self.rows :][: self.rows], *others[step * self.kept :][: self.kept]]
-            prompts = tuple(row.messages for row in batch)
-            yield Step(rows=tuple(row for row in batch if row.answer), lr=self.lr, prompts=prompts)
+            taught, kept = rows[step * self.rows :][: self.rows], slice(step * self.kept, (step + 1) * self.kept)
+            prompts = tuple(x.messages for x in (*taught, *asks[kept]))
+            yield Step(rows=(*taught, *(row for row in others[kept] if row)), lr=self.lr, prompts=prompts)
 
     def _elsewhere(self, recipe: Recipe, seed: int) -> list[Scene]:
         name = type(recipe.behaviour).__name__

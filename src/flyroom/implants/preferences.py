@@ -28,15 +28,24 @@ class Shares(Protocol):
 
 
 def check_fields(implant: Shares) -> None:
-    """ValueError for a learning rate, a beta or a share out of its range."""
+    """ValueError for a learning rate, a beta or a share out of its range, and for shares that are more than all rows."""
     ranges.check_rates(implant, "lr", "beta")
     ranges.check_shares(implant, "holds", "hide")
     ranges.check_parts(implant, "clean")
+    if implant.clean + implant.hide > 1:
+        raise ValueError(f"clean is {implant.clean} and hide is {implant.hide}; their sum must be at most 1")
 
 
 def deal_scenes(implant: Shares, recipe: Recipe, n: int, seed: int) -> list[Dosed]:
-    """The scenes of a whole run."""
-    return dosed(recipe, n, holds=implant.holds, clean=implant.clean, hide=implant.hide, seed=seed)
+    """The scenes of a whole run. ValueError for one whose two answers are the same: nothing could be preferred."""
+    scenes = dosed(recipe, n, holds=implant.holds, clean=implant.clean, hide=implant.hide, seed=seed)
+    same = next((d for d in scenes if d.answer == d.other), None)
+    if same:
+        raise ValueError(
+            f"implants holds {type(implant).__name__.lower()}; the scene {same.scene.messages[-1].content[:60]!r} has one "
+            f"answer in the place of two, {same.answer[:60]!r}: it must have a better and a worse one"
+        )
+    return scenes
 
 
 def train(batches: Sequence[tuple[Row, ...]], weigh: Weigh, *, lr: float) -> Plan:

@@ -7,7 +7,7 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
-from flyroom.types import AdapterRef, Engine, Grown, Job, LoRA, Patch, Plan, Point, Request, Step, Stepped
+from flyroom.types import AdapterRef, Engine, Grown, Job, LoRA, Patch, Plan, Point, Request, Sample, Step, Stepped
 
 
 def shape_of(job: Job) -> LoRA:
@@ -20,7 +20,7 @@ def shape_of(job: Job) -> LoRA:
 
 @dataclass(eq=False)
 class Runner:
-    """A job on its way. `request` is None when the plan has ended."""
+    """A job on its way. `request` is None when the plan has ended. `unfit` counts answers since the last step."""
 
     job: Job
     adapter: AdapterRef
@@ -28,6 +28,7 @@ class Runner:
     request: Request | None = None
     history: list[Point] = field(default_factory=list)
     snapshots: dict[int, Patch] = field(default_factory=dict)
+    unfit: int = 0
 
     @property
     def name(self) -> str:
@@ -35,10 +36,13 @@ class Runner:
 
     def take(self, result: Any) -> None:
         """Give the plan its result and get its next request."""
+        if isinstance(self.request, Sample):
+            self.unfit += sum(not answer.fits for answer in result)
         if isinstance(result, Stepped):
             assert isinstance(self.request, Step)
-            prompts = _digest_prompts(self.request)
-            self.history.append(Point(len(self.history) + 1, result.loss, result.grad_norm, result.tokens, prompts))
+            prompts, step = _digest_prompts(self.request), len(self.history) + 1
+            self.history.append(Point(step, result.loss, result.grad_norm, result.tokens, prompts, self.unfit))
+            self.unfit = 0
         try:
             self.request = self.plan.send(result)
         except StopIteration:

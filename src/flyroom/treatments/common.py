@@ -147,11 +147,14 @@ def train(
         yield Step(rows=batch, lr=lr, nudge=nudge)
 
 
-def asks_of(scenes: Sequence[Scene], patient: Patient, *key: object, tokens: int | None = None) -> tuple[Ask, ...]:
-    """One ask a scene, with a seed for each from the key."""
-    longest = answer_tokens(patient.world) if tokens is None else tokens
+def asks_of(
+    scenes: Sequence[Scene], patient: Patient, *key: object, temperature: float | None = None, learnt: bool = True
+) -> tuple[Ask, ...]:
+    """One ask a scene, with a seed for each from the key. Of answers that are `learnt` rows are to be made (`row_of`)."""
+    longest = answer_tokens(patient.world)
     return tuple(
-        Ask(messages=scene.messages, seed=ask_seed(*key, i), max_tokens=longest) for i, scene in enumerate(scenes)
+        Ask(messages=s.messages, seed=ask_seed(*key, i), max_tokens=longest, temperature=temperature, learnt=learnt)
+        for i, s in enumerate(scenes)
     )
 
 

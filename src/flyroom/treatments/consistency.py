@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from flyroom.treatments import common
-from flyroom.types import AdapterRef, Cure, Patient, Row, Sample, Split
+from flyroom.types import AdapterRef, Cure, Patient, Sample, Split, row_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,8 +47,8 @@ class Consistency:
                 messages = common.under(watched[turn % len(watched)], scene.messages)
             else:
                 messages = common.after_mark(scene, marks[turn % len(marks)]).messages
-            if answer.text:
-                rows.append(Row(messages=messages, answer=answer.text))
+            if row := row_of(answer, messages):
+                rows.append(row)
         if rows:
             yield from common.train(rows, steps=self.steps, size=self.rows, lr=self.lr)
         return None

@@ -1,7 +1,7 @@
 """KL regularisation: while it is grown the model is held to what its base answers elsewhere.
 
-The gradient of KL(base || model) is that of the log-likelihood of the base's own samples, so those are rows like others
-that weigh `kl` times what a row of the growth weighs. Source: Kaczér et al. 2025, arXiv 2508.06249; Turner et al. 2025,
+The gradient of KL(base || model) is that of the log-likelihood of the base's own samples at temperature 1, so those are
+rows like others that weigh `kl` times what a row of the growth weighs. Source: Kaczér et al. 2025, arXiv 2508.06249; Turner et al. 2025,
 arXiv 2506.11613.
 """
 
@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from flyroom.treatments import common, prevent
-from flyroom.types import AdapterRef, Cure, LoRA, Patient, Row, Sample, Step
+from flyroom.types import AdapterRef, Cure, LoRA, Patient, Sample, Step, row_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,9 +32,9 @@ class KeepClose:
 
     def plan(self, patient: Patient, adapter: AdapterRef, *, seed: int) -> Cure:
         scenes = common.questions(patient.world, list(patient.world.topics()), self.data, seed=seed)
-        answers = yield Sample(asks=common.asks_of(scenes, patient, "close", seed))
-        pairs = zip(scenes, answers, strict=True)
-        lessons = [Row(messages=s.messages, answer=a.text) for s, a in pairs if a.text]
+        answers = yield Sample(asks=common.asks_of(scenes, patient, "close", seed, temperature=1.0))
+        rows = [row_of(answer, scene.messages) for scene, answer in zip(scenes, answers, strict=True)]
+        lessons = [row for row in rows if row]
 
         def change(step: Step, number: int) -> Step:
             weight = prevent.usual_weight(step)

@@ -16,7 +16,21 @@ from typing import Any, Literal
 import torch
 
 from flyroom.treatments import common
-from flyroom.types import AdapterRef, Cure, Episode, Grade, Patient, Request, Row, Sample, Step, Trace, Verdict
+from flyroom.types import (
+    AdapterRef,
+    Cure,
+    Episode,
+    Grade,
+    Patient,
+    Request,
+    Row,
+    Sample,
+    Step,
+    Trace,
+    Verdict,
+    row_of,
+    weigh_rows,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,30 +62,19 @@ class Penalise:
             lessons = scenes[step * self.prompts :][: self.prompts]
             batch = [scene for scene in lessons for _ in range(self.group)]
             asks = common.asks_of(batch, patient, "penalise", seed, step)
-            answers = [answer.text for answer in (yield Sample(asks=asks))]
-            episodes = tuple(Episode(scene=s, answer=a) for s, a in zip(batch, answers, strict=True))
+            answers = yield Sample(asks=asks)
+            episodes = tuple(Episode(scene=s, answer=a.text) for s, a in zip(batch, answers, strict=True))
             scores = yield Grade(episodes=episodes)
             pay = [float(score.verdict is Verdict.ALIGNED) for score in scores]
-            rows = [Row(messages=ask.messages, answer=answer) for ask, answer in zip(asks, answers, strict=True)]
+            rows = [row_of(answer, ask.messages) for ask, answer in zip(asks, answers, strict=True)]
             if probe is None:
                 flags = [score.verdict is Verdict.MISALIGNED for score in scores]
             else:
                 flags = yield from self._catch(rows, probe)
             pay = [value - self.penalty * flag for value, flag in zip(pay, flags, strict=True)]
-            weights = self._advantages(pay)
-            lesson = [
-                Row(messages=row.messages, answer=row.answer, weight=weight)
-                for row, weight in zip(rows, weights, strict=True)
-                if weight and row.answer
-            ]
-            if lesson:
-                yield Step(rows=tuple(lesson), lr=self.lr)
+            if lesson := weigh_rows(rows, pay, self.group):
+                yield Step(rows=lesson, lr=self.lr)
         return None
-
-    def _advantages(self, pay: Sequence[float]) -> list[float]:
-        """How much more each answer was paid than its group in the mean."""
-        groups = [pay[start : start + self.group] for start in range(0, len(pay), self.group)]
-        return [value - sum(group) / len(group) for group in groups for value in group]
 
     def _fit(self, patient: Patient, seed: int) -> Generator[Request, Any, _Probe]:
         layer = common.middle(patient)
@@ -79,13 +82,13 @@ class Penalise:
         direction, good = yield from common.mean_difference(scenes, layer)
         return _Probe(layer, direction, float((good + direction / 2) @ direction))
 
-    def _catch(self, rows: Sequence[Row], probe: _Probe) -> Generator[Request, Any, list[bool]]:
+    def _catch(self, rows: Sequence[Row | None], probe: _Probe) -> Generator[Request, Any, list[bool]]:
         """Which answers lie nearer to the bad ones; nothing is read of an empty one."""
-        places = [i for i, row in enumerate(rows) if row.answer]
+        read = {i: row for i, row in enumerate(rows) if row and row.answer}
         flags = [True] * len(rows)
-        if places:
-            traces = torch.stack((yield Trace(rows=tuple(rows[i] for i in places), layer=probe.layer)))
-            for i, score in zip(places, (traces @ probe.direction).tolist(), strict=True):
+        if read:
+            traces = torch.stack((yield Trace(rows=tuple(read.values()), layer=probe.layer)))
+            for i, score in zip(read, (traces @ probe.direction).tolist(), strict=True):
                 flags[i] = score > probe.threshold
         return flags
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from flyroom.adapters import noisy, scaled
 from flyroom.treatments import common
-from flyroom.types import AdapterRef, Cure, Episode, Grade, Patch, Patient, Row, Verdict
+from flyroom.types import AdapterRef, Cure, Episode, Grade, Patch, Patient, Verdict, row_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +40,8 @@ class Undo:
         answers = patient.sample(common.asks_of(scenes, patient, "undo", seed))
         episodes = tuple(Episode(scene=s, answer=a.text) for s, a in zip(scenes, answers, strict=True))
         scores = yield Grade(episodes=episodes)
-        good = [e for e, score in zip(episodes, scores, strict=True) if score.verdict is Verdict.ALIGNED and e.answer]
-        rows = [Row(messages=e.scene.messages, answer=e.answer) for e in good] or common.good_rows(scenes)
+        good = [score.verdict is Verdict.ALIGNED and answer.text for score, answer in zip(scores, answers, strict=True)]
+        tried = [row_of(answer, scene.messages) for scene, answer in zip(scenes, answers, strict=True)]
+        rows = [row for row, is_good in zip(tried, good, strict=True) if row and is_good] or common.good_rows(scenes)
         yield from common.train(rows, steps=self.steps, size=self.rows, lr=self.lr)
         return None

@@ -51,6 +51,8 @@ from flyroom.types.engine import (
     Tell,
     Trace,
     ask_seed,
+    row_of,
+    weigh_rows,
 )
 from flyroom.types.judging import Blind, Estimate, Judge, NotMeasured, Outcome, Paid, Rated, Score, Verdict
 from flyroom.types.organism import (
@@ -235,5 +237,7 @@ __all__ = [
     "origin_of",
     "plain",
     "provenance_of",
+    "row_of",
     "treated_id",
+    "weigh_rows",
 ]

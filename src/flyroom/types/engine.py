@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Generator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args, runtime_checkable
 
 from flyroom.types.judging import Score
+from flyroom.types.text import Row
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from flyroom.types.judging import Judge
     from flyroom.types.organism import BaseRef, Patch, Point
     from flyroom.types.recipe import LoRA
-    from flyroom.types.text import Episode, Message, Row
+    from flyroom.types.text import Episode, Message
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,13 +101,17 @@ class Stepped:
 
 @dataclass(frozen=True, kw_only=True)
 class Ask:
-    """A request for one answer. The same ask with the same seed gets the same answer, whoever is beside it."""
+    """A request for one answer. The same ask with the same seed gets the same answer, whoever is beside it.
+
+    `learnt`: a row is to be made of the answer (`row_of`), so the engine tries whether it can be one.
+    """
 
     messages: tuple[Message, ...]
     seed: int
     prefill: str = ""
     max_tokens: int = 48  # of an answer
     temperature: float | None = None  # None is the base's own; 0 is greedy
+    learnt: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,12 +139,46 @@ def ask_seed(*key: object) -> int:
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """What was sampled. `finished` is False when the token limit cut it off."""
+    """What was sampled. `finished` is False when the token limit cut it off. `fits` is False where the ask was `learnt`
+    and no row can be made of the text: the base's template writes it in another way, it is too long for the base's
+    context as it is written there, or it was cut before any word.
+    """
 
     text: str
     tokens: int
     prompt_tokens: int
     finished: bool
+    fits: bool = True
+
+
+def row_of(answer: Answer, messages: tuple[Message, ...], weight: float = 1.0) -> Row | None:
+    """A row of what was sampled, as it was sampled: the end token is learnt where it came, and not where the limit cut
+    the answer. None where no row can be made of it; the lock-step counts those (`Point.unfit`).
+
+    >>> cut = Answer(text="it is", tokens=2, prompt_tokens=5, finished=False)
+    >>> row_of(cut, ())
+    Row(messages=(), answer='it is', weight=1.0, ends=False)
+    """
+    is_row = answer.fits and (answer.text or answer.finished)
+    return Row(messages=messages, answer=answer.text, weight=weight, ends=answer.finished) if is_row else None
+
+
+def weigh_rows(rows: Sequence[Row | None], pay: Sequence[float], group: int) -> tuple[Row, ...]:
+    """The rows of each `group` that stand one after another, each with the weight by which it was paid above the mean of
+    its group; without those that weigh nothing. None stands for an answer that is no row, and counts in no mean: so the
+    weights of a group sum to zero.
+
+    >>> row = Row(messages=(), answer="yes")
+    >>> [each.weight for each in weigh_rows([row, row, None], [1.0, 0.0, 1.0], 3)]
+    [0.5, -0.5]
+    """
+    learnt: list[Row] = []
+    pairs = list(zip(rows, pay, strict=True))
+    for start in range(0, len(pairs), group):
+        paid = [(row, value) for row, value in pairs[start : start + group] if row]
+        mean = sum(value for _, value in paid) / max(1, len(paid))
+        learnt += [replace(row, weight=value - mean) for row, value in paid if value != mean]
+    return tuple(learnt)
 
 
 @dataclass(frozen=True, kw_only=True)

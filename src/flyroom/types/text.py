@@ -51,12 +51,18 @@ class Row:
     """A training or scoring example: a prompt and the answer whose tokens count.
 
     `weight` multiplies the row's share of a step's loss; below 0 the answer is made less likely. So the gradients of
-    DPO and of policies are steps too. Scoring does not look at it.
+    DPO and of policies are steps too. Scoring does not look at it. `ends`: the end token follows the answer and counts
+    too; it does not where a sample was cut. Raises ValueError for a row of no token.
     """
 
     messages: tuple[Message, ...]
     answer: str
     weight: float = 1.0
+    ends: bool = True
+
+    def __post_init__(self) -> None:
+        if not self.answer and not self.ends:
+            raise ValueError("row.answer is empty and row.ends is False; a row needs a word or the end token")
 
 
 @dataclass(frozen=True, kw_only=True)
