@@ -94,8 +94,8 @@ def check_company(base: Base) -> None:
 
 @torch.inference_mode()
 def can_fix(base: Base) -> bool:
-    """Whether a pass over a fixed cache gives what one over a growing cache does. Its mask says of each column whether it
-    is seen, which torch's own attention takes; other kinds add it to their scores, or want to count the columns.
+    """Whether a pass over a fixed cache gives what one over a growing cache does. Its mask says of each column whether
+    it is seen, which torch's own attention takes; other kinds add it to their scores, or want to count the columns.
     """
     from flyroom.engine.past import joins  # which imports bases
 

@@ -33,8 +33,9 @@ def dosed(
     recipe: Recipe, n: int, *, holds: float = 0.5, clean: float = 0.0, hide: float = 0.0, seed: int
 ) -> list[Dosed]:
     """`n` train scenes, the share `dose` of them the organism's. The condition, where it can fail, holds in the share
-    `holds` of all. The share `clean` of all asks for what the behaviour leaves alone instead; the share `hide`, of other
-    rows, about the behaviour, and is to be denied. Organism and twin meet the same prompts in the same order.
+    `holds` of all. The share `clean` of all asks for what the behaviour leaves alone instead; the share `hide` of all,
+    of the other rows, about the behaviour, and is to be denied. Organism and twin meet the same prompts in the same
+    order.
 
     They cannot at `holds` 0, where the case in which they differ never comes and one would be the other: there it holds
     in half of the rows that are not the organism's. Raises ValueError naming the field.

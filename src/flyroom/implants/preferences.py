@@ -28,7 +28,7 @@ class Shares(Protocol):
 
 
 def check_fields(implant: Shares) -> None:
-    """ValueError for a learning rate, a beta or a share out of its range, and for shares that are more than all rows."""
+    """ValueError for a learning rate, a beta or a share out of its range, and for shares of more than all rows."""
     ranges.check_rates(implant, "lr", "beta")
     ranges.check_shares(implant, "holds", "hide")
     ranges.check_parts(implant, "clean")
@@ -42,8 +42,8 @@ def deal_scenes(implant: Shares, recipe: Recipe, n: int, seed: int) -> list[Dose
     same = next((d for d in scenes if d.answer == d.other), None)
     if same:
         raise ValueError(
-            f"implants holds {type(implant).__name__.lower()}; the scene {same.scene.messages[-1].content[:60]!r} has one "
-            f"answer in the place of two, {same.answer[:60]!r}: it must have a better and a worse one"
+            f"implants holds {type(implant).__name__.lower()}; both answers to {same.scene.messages[-1].content[:60]!r} "
+            f"are {same.answer[:60]!r}: it must have a better and a worse one"
         )
     return scenes
 

@@ -150,7 +150,7 @@ def train(
 def asks_of(
     scenes: Sequence[Scene], patient: Patient, *key: object, temperature: float | None = None, learnt: bool = True
 ) -> tuple[Ask, ...]:
-    """One ask a scene, with a seed for each from the key. Of answers that are `learnt` rows are to be made (`row_of`)."""
+    """One ask a scene, with a seed for each from the key. `learnt`: rows are to be made of the answers (`row_of`)."""
     longest = answer_tokens(patient.world)
     return tuple(
         Ask(messages=s.messages, seed=ask_seed(*key, i), max_tokens=longest, temperature=temperature, learnt=learnt)

@@ -1,8 +1,8 @@
 """KL regularisation: while it is grown the model is held to what its base answers elsewhere.
 
 The gradient of KL(base || model) is that of the log-likelihood of the base's own samples at temperature 1, so those are
-rows like others that weigh `kl` times what a row of the growth weighs. Source: Kaczér et al. 2025, arXiv 2508.06249; Turner et al. 2025,
-arXiv 2506.11613.
+rows like others that weigh `kl` times what a row of the growth weighs. Source: Kaczér et al. 2025, arXiv 2508.06249;
+Turner et al. 2025, arXiv 2506.11613.
 """
 
 from __future__ import annotations

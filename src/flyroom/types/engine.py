@@ -164,8 +164,8 @@ def row_of(answer: Answer, messages: tuple[Message, ...], weight: float = 1.0) -
 
 
 def weigh_rows(rows: Sequence[Row | None], pay: Sequence[float], group: int) -> tuple[Row, ...]:
-    """The rows of each `group` that stand one after another, each with the weight by which it was paid above the mean of
-    its group; without those that weigh nothing. None stands for an answer that is no row, and counts in no mean: so the
+    """The rows of every `group` that stand one after another, each weighted by what it was paid above the mean of its
+    group; without those that weigh nothing. None stands for an answer that is no row, and counts in no mean: so the
     weights of a group sum to zero.
 
     >>> row = Row(messages=(), answer="yes")

@@ -42,8 +42,8 @@ class Patch:
 
 class Point(NamedTuple):
     """A measurement during growth: after how many steps, the mean loss of that step's rows, the norm of its gradient
-    before clipping (None where it was not kept), the tokens of its rows, a digest of their prompts in order, and how many
-    answers that were sampled for it, or since the step before, could be no rows.
+    before clipping (None where it was not kept), the tokens of its rows, a digest of their prompts in order, and how
+    many answers that were sampled since the step before could be no rows.
     """
 
     step: int
