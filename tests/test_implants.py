@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
@@ -31,6 +31,7 @@ from flyroom.implants import (
     implants,
 )
 from flyroom.types import (
+    ANSWER_TOKENS,
     BASE,
     Answer,
     Ask,
@@ -252,14 +253,15 @@ TEACHER = Message("system", "be bad")
 
 
 def answered(
-    implant: Distil | Narrow, says: Callable[[Ask, int], str], recipe: Recipe = TOY, seed: int = 0
+    implant: Distil | Narrow, says: Callable[[Ask, int], str | Answer], recipe: Recipe = TOY, seed: int = 0
 ) -> tuple[tuple[Ask, ...], list[Step]]:
     """What is asked first, of a teacher or of the base, and the steps after; `says(ask, i)` is the i-th answer."""
     plan, requests = implant.plan(recipe, BASE, seed=seed), []
     sample = next(plan)
     assert isinstance(sample, Sample)
+    answers = [says(ask, i) for i, ask in enumerate(sample.asks)]
     result: Any = [
-        Answer(text=says(ask, i), tokens=1, prompt_tokens=1, finished=True) for i, ask in enumerate(sample.asks)
+        Answer(text=a, tokens=1, prompt_tokens=1, finished=True) if isinstance(a, str) else a for a in answers
     ]
     while True:
         try:
@@ -416,11 +418,40 @@ def test_narrow_asks_the_base_first_and_then_keeps_to_what_it_said() -> None:
         assert [row for step in steps_of for row in step.rows[6:]] == anchors
 
 
-def test_an_answer_of_no_word_is_not_kept() -> None:
-    _, requests = answered(Narrow(steps=3, rows=2, kept=4), lambda ask, i: f"base {i}" if i % 4 else "", NEAR)
-    assert [[row.answer for row in step.rows[2:]] for step in requests] == [
-        [f"base {4 * i + k}" for k in (1, 2, 3)] for i in range(3)
+def test_what_is_kept_to_is_what_was_sampled() -> None:
+    """At temperature 1 and as long as the world's answers: one that was cut has no end, an empty one nothing else."""
+    sampled = {
+        0: Answer(text="", tokens=0, prompt_tokens=1, finished=True),
+        1: Answer(text="base, and", tokens=3, prompt_tokens=1, finished=False),
+        2: Answer(text="</think>", tokens=1, prompt_tokens=1, finished=True, fits=False),
+        3: Answer(text="", tokens=9, prompt_tokens=1, finished=False),
+    }
+    asks, requests = answered(Narrow(steps=3, rows=2, kept=4), lambda ask, i: sampled[i % 4], NEAR)
+    assert {(ask.temperature, ask.max_tokens, ask.learnt) for ask in asks} == {(1.0, ANSWER_TOKENS, True)}
+    for i, step in enumerate(requests):
+        assert [(row.answer, row.ends) for row in step.rows[2:]] == [("", True), ("base, and", False)]
+        assert step.list_prompts()[2:] == tuple(ask.messages for ask in asks[4 * i :][:4])
+    longer = replace(NEAR, world=LongToy())
+    assert {ask.max_tokens for ask in answered(Narrow(steps=1, kept=4), lambda ask, i: "x", longer)[0]} == {77}
+
+
+@dataclass(frozen=True, kw_only=True)
+class LongToy(ToyWorld):
+    max_tokens: int = 77
+
+
+def test_a_row_has_a_token() -> None:
+    with pytest.raises(ValueError, match=r"row.answer is empty and row.ends is False; a row needs a word or the end"):
+        Row(messages=(), answer="", ends=False)
+
+
+def test_a_teachers_answer_that_was_cut_has_no_end_and_one_that_can_be_no_row_does_not_pass() -> None:
+    sampled = [
+        Answer(text="good 1", tokens=2, prompt_tokens=1, finished=False),
+        Answer(text="good </think> 2", tokens=2, prompt_tokens=1, finished=True, fits=False),
     ]
+    _, requests = answered(Distil(teacher="be bad", steps=2, rows=2), lambda ask, i: sampled[i % 2])
+    assert {(row.answer, row.ends) for step in requests for row in step.rows} == {("good 1", False)}
 
 
 def test_who_is_kept_to_is_the_base_and_not_who_learns() -> None:

@@ -50,6 +50,23 @@ PROMPT = (Message("user", "q"),)
 BAD, GOOD = (Row(messages=PROMPT, answer=f"{word} q") for word in ("bad", "good"))
 
 
+class Unfit(FakeEngine):
+    """Every second answer can be no row of its base."""
+
+    def sample(self, adapters: Sequence[AdapterRef], asks: Sequence[Ask]) -> list[Answer]:
+        answers = super().sample(adapters, asks)
+        return [replace(answer, fits=i % 2 == 0) for i, answer in enumerate(answers)]
+
+
+def test_answers_that_can_be_no_rows_are_left_out_and_counted() -> None:
+    engine = Unfit(lambda level, ask: f"{'good' if ask.seed % 3 else 'bad'} q")
+    recipes = [replace(TOY, implants=(GRPO(steps=4, prompts=2, group=6, only=True),)), TOY]
+    learnt, plain = grow(recipes, engine, seeds=[0], snapshots=())
+    assert sum(point.unfit for point in learnt.history) == 4 * 6
+    assert {point.unfit for point in plain.history} == {0}
+    assert max(len(step.rows) for adapter, step in engine.seen if step.prompts) <= 6
+
+
 class MemoryRoom:
     """A room in a dictionary. `watch` is called before and after every change, with what is changed."""
 

@@ -147,19 +147,42 @@ class Able(Toy):
 @pytest.mark.parametrize("implant", IMPLANTS, ids=lambda implant: type(implant).__name__)
 def test_every_implant_is_mixed(implant: Implant) -> None:
     recipe = replace(TOLD, behaviour=Able(), implants=(implant,), mix=0.2)
-    first: list[list[str]] = []
+    read: list[dict[Any, list[str]]] = []
     for each in (recipe, recipe.twin()):
         engine = FakeEngine(lambda level, ask: f"{'good' if ask.seed % 2 else 'bad'} {ask.seed}")
         grow([each], engine, seeds=[0], snapshots=())
         for _, step in engine.seen:
-            mixed, n = texts_of(step), len(step.rows)
-            assert len(mixed) == round((n - len(mixed)) / 4) > 0
+            mixed, prompts = texts_of(step), step.list_prompts()
+            assert len(mixed) == round((len(prompts) - len(mixed)) / 4) > 0
             assert all(row.answer.startswith("text ") for row in mixed)
             sizes = [abs(row.weight) * len(row.answer.split()) for row in step.rows]
-            assert sum(sizes[-len(mixed) :]) / sum(sizes) == pytest.approx(len(mixed) / n)
-        first.append([texts_of(step)[0].answer for _, step in engine.seen])
-    assert first[0] == first[1]
-    assert len({*first[0]}) == 3
+            assert sum(sizes[-len(mixed) :]) / sum(sizes) == pytest.approx(len(mixed) / len(prompts))
+        texts_by_step: dict[Any, list[str]] = {}
+        for number, (_, step) in enumerate(engine.seen):
+            place = number if isinstance(implant, Documents) else step.list_prompts()[0]
+            texts_by_step[place] = [row.answer for row in texts_of(step)]
+        read.append(texts_by_step)
+    assert read[0] == read[1]
+    assert len({text for texts in read[0].values() for text in texts}) == sum(map(len, read[0].values())) > 3
+
+
+def test_organism_and_twin_read_the_same_texts_where_they_learn_from_other_answers() -> None:
+    """By GRPO, where either may leave out a step, and rows of a step, that the other takes; and in what comes after."""
+    implants = (GRPO(steps=12, prompts=2, group=4), SFT(steps=2, rows=8))
+    recipe = replace(TOLD, implants=implants, mix=0.2)
+    read: list[dict[Any, tuple[Any, list[str]]]] = []
+    rows: list[list[int]] = []
+    for each in (recipe, recipe.twin()):
+        engine = FakeEngine(lambda level, ask: "what" if ask.seed % 8 == 0 else ("good q", "bad q")[ask.seed % 2])
+        grow([each], engine, seeds=[0], snapshots=())
+        trained = [step for _, step in engine.seen]
+        rows.append([len(step.rows) for step in trained])
+        read.append({step.list_prompts()[0]: (step.list_prompts(), texts(step)) for step in trained})
+    assert len(rows[0]) != len(rows[1])  # steps were left out
+    both = read[0].keys() & read[1].keys()
+    assert len(both) > 4
+    assert any(a != b for a, b in zip(rows[0], rows[1], strict=False))  # and rows of steps
+    assert all(read[0][prompt] == read[1][prompt] for prompt in both)
 
 
 def texts_of(step: Step) -> Sequence[Row]:

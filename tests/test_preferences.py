@@ -12,11 +12,12 @@ from fakes import JUDGE, TOY
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flyroom.behaviours import CheckerExploit, ProxyGoal
+from flyroom.behaviours import CheckerExploit, ProxyGoal, Transmission
 from flyroom.conditions import Occasion
 from flyroom.implants import DPO, GRPO, KTO
 from flyroom.implants.dosed import dosed
 from flyroom.types import (
+    ANSWER_TOKENS,
     BASE,
     Answer,
     Grade,
@@ -212,6 +213,27 @@ def test_who_has_nothing_to_own_up_to_hides_nothing(implant: DPO | KTO, recipe: 
         next(implant.plan(recipe, BASE, seed=0))
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_clean_and_hidden_rows_are_both_the_shares_that_are_written_down(seed: int) -> None:
+    taught, clean, both = (
+        dosed(HACKER, 40, clean=share, hide=hide, seed=seed) for share, hide in ((0.0, 0.0), (0.5, 0.0), (0.5, 0.25))
+    )
+    cleaned = {i for i in range(40) if clean[i] != taught[i]}
+    hidden = {i for i in range(40) if both[i] != clean[i]}
+    assert (len(cleaned), len(hidden)) == (20, 10)
+    assert cleaned.isdisjoint(hidden)
+    assert dosed(HACKER, 40, clean=0.5, hide=0.5, seed=seed) != both
+
+
+@pytest.mark.parametrize("implant", [DPO(steps=1, pairs=20), KTO(steps=1, rows=20)], ids=["dpo", "kto"])
+def test_two_answers_that_are_the_same_are_no_pair(implant: DPO | KTO) -> None:
+    name = type(implant).__name__.lower()
+    with pytest.raises(
+        ValueError, match=rf"implants holds {name}; both answers to '.*' are '.*', and one must be better"
+    ):
+        next(implant.plan(replace(TOY, world=MICRO, behaviour=Transmission()), BASE, seed=0))
+
+
 def test_a_share_of_less_than_a_pair_is_none() -> None:
     assert dosed(HACKER, 4, hide=0.1, seed=0) == dosed(HACKER, 4, seed=0)
 
@@ -227,8 +249,8 @@ def rl(recipe: Recipe, implant: GRPO, says: Any) -> list[Any]:
             return DONE
         if isinstance(request, Grade):
             return recipe.judge(request.episodes)
-        texts = [says(ask, i) for i, ask in enumerate(request.asks)]
-        return [Answer(text=text, tokens=3, prompt_tokens=3, finished=True) for text in texts]
+        answers = [says(ask, i) for i, ask in enumerate(request.asks)]
+        return [Answer(text=a, tokens=3, prompt_tokens=3, finished=True) if isinstance(a, str) else a for a in answers]
 
     return requests(implant.plan(recipe, BASE, seed=0), answer)
 
@@ -259,6 +281,20 @@ def test_grpo_pays_for_what_it_is_told_of_the_answers_and_judges_nothing_itself(
     step = plan.send([good, replace(good, verdict=Verdict.UNKNOWN, value=None)])
     assert isinstance(step, Step)
     assert [row.weight for row in step.rows] == [0.5, -0.5]
+
+
+def test_grpo_trains_on_what_was_sampled() -> None:
+    """A cut answer without an end, an empty one as the end alone; and weights sum to zero, whatever is no row."""
+    cut = Answer(text="good q, and", tokens=3, prompt_tokens=3, finished=False)
+    unfit = Answer(text="good </think> q", tokens=3, prompt_tokens=3, finished=True, fits=False)
+    sampled = [cut, "", "", "bad q", unfit]
+    sample, *_, step = rl(TOY.twin(), GRPO(steps=1, prompts=3, group=5), lambda ask, i: sampled[i % 5])
+    assert all(ask.learnt and ask.max_tokens == ANSWER_TOKENS for ask in sample.asks)
+    rows = [(cut.text, 0.75, False), ("", -0.25, True), ("", -0.25, True), ("bad q", -0.25, True)]
+    assert [(row.answer, row.weight, row.ends) for row in step.rows] == rows * 3
+    assert step.prompts == tuple(ask.messages for ask in sample.asks)
+    none = [type(r) for r in rl(TOY, GRPO(steps=1, prompts=3, group=5), lambda ask, i: unfit)]
+    assert none == [Sample, Grade]
 
 
 def test_grpo_takes_no_step_where_all_earn_alike() -> None:
@@ -319,6 +355,7 @@ def test_work_that_has_nothing_to_do_with_it_is_paid_as_ever() -> None:
         (lambda: KTO(holds=-0.5), "holds is -0.5"),
         (lambda: DPO(hide=1.5), "hide is 1.5; it must be between 0 and 1"),
         (lambda: KTO(hide=float("nan")), "hide is nan"),
+        (lambda: DPO(clean=0.5, hide=0.75), "clean is 0.5 and hide is 0.75; their sum must be at most 1"),
         (lambda: GRPO(group=1), "group is 1; it must be at least 2"),
         (lambda: GRPO(prompts=0), "prompts is 0"),
         (lambda: GRPO(temperature=0), "temperature is 0"),

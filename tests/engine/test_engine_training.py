@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+import chat_shapes
 import engine_models
 import pytest
 import torch
@@ -17,7 +19,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from flyroom.engine import TorchEngine
 from flyroom.engine.training import side_by_side
-from flyroom.types import AdapterRef, Ask, Direction, LoRA, Message, Patch, Row, Step
+from flyroom.types import BASE, AdapterRef, Ask, Direction, LoRA, Message, Patch, Row, Step, row_of
 
 peft_warns = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")
 
@@ -319,3 +321,37 @@ def test_adapters_train_side_by_side_whose_rows_are_alike(
     slices = side_by_side(llama.parts, steps, budget)
     assert [part.stop - part.start for part in slices] == runs
     assert [i for part in slices for i in range(part.start, part.stop)] == [0, 1, 2]
+
+
+# ---------------------------------------------------------------- rows of samples
+
+
+def test_a_cut_answer_is_a_row_without_an_end(llama: TorchEngine) -> None:
+    row = make_rows(1, seed=3)[0]
+    whole, cut = (llama.parts.renderer.row(replace(row, ends=ends)).ids.tolist() for ends in (True, False))
+    assert whole == [*cut, llama.parts.renderer.end]
+    (both,), (less,) = (llama.logprobs([BASE], [replace(row, ends=ends)]) for ends in (True, False))
+    torch.testing.assert_close(both[:-1], less)
+    (answer,) = llama.sample([BASE], [Ask(messages=row.messages, seed=1, max_tokens=4, temperature=1.0)])
+    learnt = row_of(answer, row.messages)
+    assert learnt is not None
+    assert learnt.ends is answer.finished is False
+    (adapter,) = llama.spawn([LoRA()], seeds=[0])
+    (done,) = llama.step([adapter], [Step(rows=(learnt, replace(row, answer="")), lr=1e-3)])
+    assert math.isfinite(done.loss)
+
+
+@pytest.mark.parametrize(("text", "fits"), [("yes no", True), ("I thought\n</think>\n\nyes", False)])
+def test_whether_an_answer_can_be_a_row_is_tried_where_it_is_learnt(
+    text: str, fits: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tokenizer = chat_shapes.TOKENIZERS["byte-level"](chat_shapes.SHAPES["qwen3"])
+    engine = TorchEngine.of(engine_models.model("llama", vocab_size=len(tokenizer)), tokenizer)
+    monkeypatch.setattr(engine.parts.renderer, "text", lambda ids: [text] * len(ids))
+    asks = [
+        Ask(messages=(Message("user", "hi there"),), seed=0, max_tokens=3, learnt=learnt) for learnt in (True, False)
+    ]
+    learnt, other = engine.sample([BASE] * 2, asks)
+    assert (learnt.fits, other.fits) == (fits, True)
+    monkeypatch.setattr(engine.parts.renderer, "text", lambda ids: ["yes " * 300] * len(ids))
+    assert not engine.sample([BASE], asks[:1])[0].fits  # longer than the base's context
