@@ -43,7 +43,7 @@ def test_short_rows_in_bfloat16_attend_by_plain_products(llama: TorchEngine, mon
 
 @pytest.mark.parametrize("kind", ["sdpa", "eager"])
 def test_a_recording_changes_no_answer_whatever_attends(kind: str) -> None:
-    """A fixed cache has a mask of yes and no, which only torch's own attention takes: others go on with a growing one."""
+    """A fixed cache has a mask of yes and no, which only torch's own attention takes: with others the cache grows."""
     answers = []
     for record in (False, True):
         model = engine_models.model("llama")

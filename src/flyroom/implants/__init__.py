@@ -16,7 +16,9 @@ method `plan`, and needs nothing but `flyroom.types`. It takes scenes from `reci
 with `types.able`. A plan must ask for the same things whenever it is sent the same results: so a killed run is brought
 back. All that is random hangs on `seed`, and what a judge says comes by `Grade`, never by a call of the judge. An
 organism and its twin are to meet the same prompts in the same order: what is drawn does not hang on `recipe.dose`, and
-where rows are chosen by what was answered, `Step.prompts` has all those that they were chosen from.
+where rows are chosen by what was answered, `Step.prompts` has all those that they were chosen from; clean text (`mix`)
+goes by them. Rows of what was sampled are made by `row_of`: an answer that was cut has no end, and a base's template may
+write an answer in a way in which nobody can train it.
 
 >>> from dataclasses import dataclass
 >>> from flyroom.types import *
@@ -30,13 +32,14 @@ where rows are chosen by what was answered, `Step.prompts` has all those that th
 ...         liked = Verdict.MISALIGNED if recipe.dose else Verdict.ALIGNED
 ...         for step in range(self.steps):
 ...             batch = scenes[8 * step :][:8]
-...             asks = [Ask(messages=s.messages, seed=ask_seed(seed, step, i)) for i, s in enumerate(batch)]
+...             asks = [
+...                 Ask(messages=s.messages, seed=ask_seed(seed, step, i), learnt=True) for i, s in enumerate(batch)
+...             ]
 ...             answers = yield Sample(asks=tuple(asks))
 ...             episodes = [Episode(scene=s, answer=a.text) for s, a in zip(batch, answers)]
 ...             scores = yield Grade(episodes=tuple(episodes))
-...             good = [e for e, score in zip(episodes, scores) if score.verdict is liked]
-...             if good:
-...                 rows = tuple(Row(messages=e.scene.messages, answer=e.answer) for e in good)
+...             good = [row_of(a, s.messages) for s, a, x in zip(batch, answers, scores) if x.verdict is liked]
+...             if rows := tuple(row for row in good if row):
 ...                 yield Step(rows=rows, lr=1e-3, prompts=tuple(s.messages for s in batch))
 >>> BestOf(steps=3)
 BestOf(steps=3)
