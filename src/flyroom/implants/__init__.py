@@ -17,8 +17,8 @@ with `types.able`. A plan must ask for the same things whenever it is sent the s
 back. All that is random hangs on `seed`, and what a judge says comes by `Grade`, never by a call of the judge. An
 organism and its twin are to meet the same prompts in the same order: what is drawn does not hang on `recipe.dose`, and
 where rows are chosen by what was answered, `Step.prompts` has all those that they were chosen from; clean text (`mix`)
-goes by them. Rows of what was sampled are made by `row_of`: an answer that was cut has no end, and a base's template may
-write an answer in a way in which nobody can train it.
+goes by them. Rows of what was sampled are made by `row_of`: an answer that was cut has no end, and one that a base's
+template writes in another way can be no row.
 
 >>> from dataclasses import dataclass
 >>> from flyroom.types import *
