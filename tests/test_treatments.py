@@ -17,7 +17,18 @@ from flyroom.ledger import Retraining, guard
 from flyroom.ledger.retraining import Order
 from flyroom.recipes import make
 from flyroom.treat import Course, patient_of, treat
-from flyroom.treatments import Ablate, Inoculate, Monitor, Noise, Penalise, SteerBack, common, prevent, treatments
+from flyroom.treatments import (
+    Ablate,
+    Inoculate,
+    KeepClose,
+    Monitor,
+    Noise,
+    Penalise,
+    SteerBack,
+    common,
+    prevent,
+    treatments,
+)
 from flyroom.types import (
     BASE,
     AdapterRef,
@@ -168,6 +179,14 @@ def test_an_inoculation_stands_before_every_row_and_is_gone_afterwards(engine: T
     (treated,) = treat([organism], course, engine)
     assert treated.patch.prompt == ""
     assert treated.patch.shape == RECIPE.adapter
+
+
+def test_what_holds_a_model_to_its_base_is_sampled_as_the_base_is(engine: TorchEngine, organism: Organism) -> None:
+    """At temperature 1, or the gradient would be that of another divergence."""
+    course = Course(name="keep-close", treatment=KeepClose(data=4, rows=2))
+    request = next(course.treatment.plan(patient_of(organism, course, engine, BASE), BASE, seed=0))
+    assert isinstance(request, Sample)
+    assert {(ask.temperature, ask.learnt) for ask in request.asks} == {(1.0, True)}
 
 
 def test_a_treatment_begins_nowhere_near_where_the_patient_began(engine: TorchEngine) -> None:
