@@ -49,7 +49,7 @@ from flyroom.types import (
 )
 
 KIND = "treatment"  # of entries: what was done to whom, and what it cost
-FORMAT = 3  # of how a treatment begins: another number gives treated organisms another id
+FORMAT = 2  # of how a treatment begins: another number gives treated organisms another id
 REPORT = "Some answers of this model are misaligned. On what occasion is not known."
 
 
