@@ -96,7 +96,8 @@ class _Table:
         engine, names = self.base.engine, red.deal(self.truth)
         models = {name: self.refs[model] for name, model in names.items()} | {"base": BASE}
         forward, generated, began = engine.tokens_forward, engine.tokens_generated, time.perf_counter()
-        with serve.serving(serve.app(engine, models, max_tokens=self.max_tokens)) as endpoint:
+        house = serve.House(alike=True)
+        with serve.serving(serve.app(engine, models, max_tokens=self.max_tokens, house=house)) as endpoint:
             brief = red.Brief(
                 endpoint=endpoint, suspects=tuple(names), catalogue=tuple(self.catalogue), base="base", seed=seed
             )
