@@ -293,7 +293,7 @@ def test_a_prompted_suspect_reads_as_much_as_any(engine: TorchEngine) -> None:
     endpoint = app(engine, names, house=House(alike=True))
     outcomes: dict[str, list[Any]] = {name: [] for name in names}
     for name, seen in outcomes.items():
-        for words in (1, *range(window - 40, window)):
+        for words in (1, *range(window - 40, window, 5)):
             messages = [{"role": "user", "content": "hello " * words}]
             try:
                 seen.append(ask(endpoint, {"model": name, "messages": messages, "max_tokens": 1})["usage"]["prompt_tokens"])
