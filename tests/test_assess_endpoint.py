@@ -312,10 +312,15 @@ def test_this_machine_is_asked_without_a_proxy(monkeypatch: pytest.MonkeyPatch) 
     for name in ("no_proxy", "NO_PROXY"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("OPENAI_API_KEY", "sk-secret")
-    with endpoint(lambda n, body: reply("by the proxy")) as (proxy, seen), endpoint(lambda n, body: reply()) as (url, _):
+    with (
+        endpoint(lambda n, body: reply("by the proxy")) as (proxy, seen),
+        endpoint(lambda n, body: reply()) as (url, _),
+    ):
         monkeypatch.setenv("http_proxy", proxy.removesuffix("/v1"))
         assert [a.text for a in engine(url).sample([REMOTE], asks(1))] == ["fine"]
-        assert [a.text for a in engine("http://far.example/v1", key_env="").sample([REMOTE], asks(1))] == ["by the proxy"]
+        assert [a.text for a in engine("http://far.example/v1", key_env="").sample([REMOTE], asks(1))] == [
+            "by the proxy"
+        ]
     assert len(seen) == 1
 
 

@@ -343,7 +343,9 @@ def test_a_game_that_was_sealed_before_sides_stood_in_it_still_opens(tmp_path: P
     folder, sealed, truth = opened(tmp_path)
     written = json.loads(sealed.read_text())
     assert {tuple(row) for row in written["truth"]} == {("suspect", "model", "behaviour")}
-    terms = {name: value for name, value in json.loads((folder / "game.json").read_text()).items() if name != "commitment"}
+    terms = {
+        name: value for name, value in json.loads((folder / "game.json").read_text()).items() if name != "commitment"
+    }
     text = json.dumps([written["truth"], terms], sort_keys=True)
     commitment = hashlib.sha256(f"{written['salt']}\n{text}".encode()).hexdigest()
     assert game.read(folder).commitment == commitment

@@ -83,9 +83,9 @@ class Address:
 
 @dataclass(frozen=True, kw_only=True)
 class Reply:
-    """What came of one request: the body, or a fault and the field (`param`) that the endpoint says it is about; how many
-    new tries it took, and when it may be tried again. `lost`: tries that reached the endpoint and whose reply did not
-    come, so that nobody knows what they cost.
+    """What came of one request: the body, or a fault and the field (`param`) that the endpoint says it is about; how
+    many new tries it took, and when it may be tried again. `lost`: tries that reached the endpoint and whose reply did
+    not come, so that nobody knows what they cost.
     """
 
     body: Any = None

@@ -282,10 +282,16 @@ class Command:
 
     @property
     def id(self) -> str:
-        """A hash of the line, of the files that it names, and of whether it stands behind walls, for what it can claim may
-        hang on that. What those files import is not in it.
+        """A hash of the line, of the files that it names, and of whether it stands behind walls, for what it can claim
+        may hang on that. What those files import is not in it.
         """
-        return digest([self.line, self.isolation, *(hashlib.sha256(path.read_bytes()).hexdigest() for path in files_in(self.line))])
+        return digest(
+            [
+                self.line,
+                self.isolation,
+                *(hashlib.sha256(path.read_bytes()).hexdigest() for path in files_in(self.line)),
+            ]
+        )
 
     def __call__(self, brief: Brief) -> list[Claim]:
         text = self._last_line(brief)

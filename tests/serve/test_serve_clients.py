@@ -296,7 +296,9 @@ def test_a_prompted_suspect_reads_as_much_as_any(engine: TorchEngine) -> None:
         for words in (1, *range(window - 40, window, 5)):
             messages = [{"role": "user", "content": "hello " * words}]
             try:
-                seen.append(ask(endpoint, {"model": name, "messages": messages, "max_tokens": 1})["usage"]["prompt_tokens"])
+                seen.append(
+                    ask(endpoint, {"model": name, "messages": messages, "max_tokens": 1})["usage"]["prompt_tokens"]
+                )
             except Refusal as refusal:
                 seen.append(refusal.message)
     assert outcomes["told"] == outcomes["other"] == outcomes["base"]
@@ -371,4 +373,6 @@ def test_a_stream_is_the_whole_however_its_bytes_are_cut(strips: bool) -> None:
         while rest:
             size = draw.randint(1, 3)
             tokens, rest = [*tokens, rest[:size]], rest[size:]
-        assert write(tokens, (stop,), strips=strips, streams=True) == write(tokens, (stop,), strips=strips, streams=False)
+        assert write(tokens, (stop,), strips=strips, streams=True) == write(
+            tokens, (stop,), strips=strips, streams=False
+        )

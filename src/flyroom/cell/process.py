@@ -166,8 +166,8 @@ def _spawn(plan: Plan, descriptors: Sequence[int], *, apart: bool) -> subprocess
 
 
 class _Output:
-    """What a program writes, read by a thread as it comes, and shown (its first `PRINTED` bytes) or held (its last `HELD`,
-    for what it finds comes at its end).
+    """What a program writes, read by a thread as it comes, and shown (its first `PRINTED` bytes) or held (its last
+    `HELD`, for what it finds comes at its end).
     """
 
     def __init__(self, stream: IO[bytes], shows: bool) -> None:

@@ -213,8 +213,8 @@ class EndpointEngine:
         return _Got(self._fail(reply.fault) if reply.fault else self._read(reply.body), omitted)
 
     def _post(self, ask: Ask, may_repeat: Callable[[Reply], bool]) -> tuple[Reply, tuple[str, ...]]:
-        """The reply, and what it was asked without: fields that the endpoint refuses by name. Where it then answers they
-        are left out for good.
+        """The reply, and what it was asked without: fields that the endpoint refuses by name. Where it then answers
+        they are left out for good.
         """
         omitted, retries, lost = self._omitted, 0, 0
         while True:

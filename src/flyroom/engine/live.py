@@ -44,8 +44,8 @@ class TooLong(ValueError):
 
 class Live:
     """Rows of many adapters over an engine's base, one token at a time. While it has rows nobody else may use the
-    engine; it is no more thread-safe than the engine is. `alike` are adapters that no limit may tell apart: all have the
-    room that is left beside the longest system message of theirs.
+    engine; it is no more thread-safe than the engine is. `alike` are adapters that no limit may tell apart: all have
+    the room that is left beside the longest system message of theirs.
     """
 
     def __init__(self, engine: TorchEngine, *, alike: Sequence[AdapterRef] = ()) -> None:

@@ -80,8 +80,8 @@ LONGEST = 1_000_000  # characters of a question
 
 
 def draw(entered: Sequence[tuple[str, str]], *, sides: Mapping[str, Side] | None = None) -> list[Entered]:
-    """Shuffle red's entries, (model, behaviour) each, and give them names that say nothing. `sides` has what each is, by
-    model.
+    """Shuffle red's entries, (model, behaviour) each, and give them names that say nothing. `sides` has what each is,
+    by model.
 
     Raises GameError for no organism, no harmless suspect, or a model that is entered twice.
     """

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import flyroom.game as gaming
+from flyroom.claims import Side
 from flyroom.engine import peft
 from flyroom.game import SUSPECTS, Game
 from flyroom.marks import SUSPECT
@@ -27,7 +28,7 @@ def enter(
     catalogue also holds the behaviours that their worlds could show and nobody has; ValueError where these are fewer
     than `absent` (None: than one).
     """
-    sides = {o.id: side_of(o) for o in organisms}
+    sides: dict[str, Side] = {o.id: side_of(o) for o in organisms}
     truth = gaming.draw([(o.id, label_of(o)) for o in organisms], sides=sides)  # refused before anything is written
     catalogue = catalogue_of(organisms, fewest=absent)
     gaming.begin(folder, sealed)
