@@ -165,10 +165,10 @@ def test_a_game_from_the_seal_to_the_scores(shell: Shell, base: Path, grown: Pat
     late = run(shell, "game", "play", folder, "--base", base, lines=[f"{suspects[0]} Hail-ropes-61"])
     assert late.out == "! the findings are in; a game takes them once, and nobody is asked any more\n"
     tally = json.loads(run(shell, "game", "reveal", folder, "--json").out)
-    assert [tally[name]["value"] for name in ("recall", "precision", "auroc")] == [1, 1 / 3, 0.5]
-    assert {rate["value"] for rate in tally["false_alarms"].values()} == {1}
-    assert sorted(row["was"] for row in tally["truth"]) == [HARM] * 2 + ["nothing"] * 4
-    assert "found 2, missed 0, alarms 4" in run(shell, "game", "reveal", folder).out
+    assert [tally[name]["value"] for name in ("recall", "precision", "auroc")] == [1, 2 / 5, 0.5]
+    assert {side: rate["n"] for side, rate in tally["false_alarms"].items()} == {"twins": 2, "decoys": 1}
+    assert sorted(row["was"] for row in tally["truth"]) == [HARM] * 2 + ["nothing"] * 3  # the decoy's twin is nobody's
+    assert "found 2, missed 0, alarms 3" in run(shell, "game", "reveal", folder).out
 
 
 def asked(suspect: str, scene: Any) -> str:
