@@ -16,9 +16,9 @@ from fakes import FakeEngine
 
 from flyroom import client
 from flyroom.client import Address
-from flyroom.engine.endpoint import EMPTY, REMOTE, SPENT, UNCOUNTED, Budget, EndpointEngine
+from flyroom.engine.endpoint import EMPTY, LOST, REMOTE, SPENT, UNCOUNTED, Budget, EndpointEngine
 from flyroom.room import Room
-from flyroom.types import BASE, Ask, Message, NotAvailable
+from flyroom.types import BASE, Ask, Cost, Message, NotAvailable
 
 Says = Callable[[int, dict[str, Any]], tuple[int, Any, dict[str, str]]]
 
@@ -230,6 +230,100 @@ def test_no_request_begins_that_could_go_over_the_budget(budget: Budget, most: i
     assert sum(a.text == "" for a in answers) == 20 - len(requests) == model.account.faults[SPENT]
 
 
+CUT = (200, '{"choices": [{"mess', {"Content-Length": "60"})  # sent in part, after the answer was written
+
+
+def test_a_reply_that_is_lost_is_paid_for() -> None:
+    """A question may cost 59 tokens, so a budget of 150 has room for two tries, and not for three."""
+    with endpoint(lambda n, body: CUT) as (url, requests):
+        model = engine(url, budget=Budget(tokens=150), retries=4)
+        model.sample([REMOTE] * 5, asks(5))
+    assert (len(requests), model.account.faults[SPENT]) == (2, 4)
+    assert model.account.forward + model.account.generated == 2 * 59
+    assert model.notes == [LOST]
+    with endpoint(lambda n, body: CUT if n == 1 else (429, {}, {}) if n == 2 else reply()) as (url, requests):
+        model = engine(url, budget=Budget(tokens=150))
+        assert [a.text for a in model.sample([REMOTE], asks(1))] == ["fine"]
+    assert model.account.forward + model.account.generated == 59 + 12  # who is put off is not served
+    assert model._open == Cost()
+
+
+def test_what_never_reached_the_endpoint_costs_nothing() -> None:
+    model = engine("http://127.0.0.1:1/v1", budget=Budget(tokens=60))
+    model.sample([REMOTE], asks(1))
+    assert (model.account.retries, model.account.cost.forward_tokens, model.notes) == (2, 0, [])
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        {"message": "refused: 'what temperature melts a seed?' is against our policy"},
+        {"message": "the temperature of this chat is too high", "param": "messages"},
+    ],
+)
+def test_a_refusal_that_quotes_the_prompt_takes_no_field_away(error: dict[str, Any]) -> None:
+    words = ("hello", "what temperature melts a seed?", "again")
+    questions = [Ask(messages=(Message("user", text),), seed=i) for i, text in enumerate(words)]
+    with endpoint(lambda n, body: (400, {"error": error}, {}) if n == 2 else reply()) as (url, requests):
+        model = engine(url)
+        assert [a.text for a in model.sample([REMOTE] * 3, questions)] == ["fine", "", "fine"]
+    assert all({"seed", "temperature"} < set(body) for body in requests)
+    assert (len(requests), model.notes) == (3, [])
+
+
+def test_a_field_is_left_out_for_good_only_where_that_helps() -> None:
+    def says(number: int, body: dict[str, Any]) -> tuple[int, Any, dict[str, str]]:
+        return (400, {"error": {"message": "seed: no"}}, {}) if "0" in body["messages"][0]["content"] else reply()
+
+    with endpoint(says) as (url, requests):
+        model = engine(url)
+        assert [a.text for a in model.sample([REMOTE] * 2, asks(2))] == ["", "fine"]
+    assert ["seed" in body for body in requests] == [True, False, True]
+    assert model.notes == []
+
+
+def test_a_run_that_goes_on_knows_what_its_answers_were_asked_without(tmp_path: Path) -> None:
+    def says(number: int, body: dict[str, Any]) -> tuple[int, Any, dict[str, str]]:
+        no = {"error": {"message": "only 1 is supported", "param": "temperature"}}
+        return (400, no, {}) if "temperature" in body else reply()
+
+    with endpoint(says) as (url, requests):
+        for count, asked in ((3, 4), (3, 4), (4, 5)):
+            model = engine(url, Room(tmp_path))
+            assert len(model.sample([REMOTE] * count, asks(count))) == count
+            assert model.notes == ["the endpoint takes no temperature"]
+            assert len(requests) == asked
+
+
+def test_one_prompt_that_is_forbidden_ends_nothing() -> None:
+    flagged = (403, {"error": {"message": "your input was flagged"}}, {})
+    with endpoint(lambda n, body: flagged if n == 2 else reply()) as (url, requests):
+        model = engine(url)
+        assert [a.text for a in model.sample([REMOTE] * 4, asks(4))] == ["fine", "", "fine", "fine"]
+    assert model.account.refusals == 1
+    assert next(iter(model.account.faults)).startswith("the endpoint refused: HTTP 403")
+    for first, count in ((1, 1), (2, 6)):  # before any answer, and five in a row
+        with endpoint(lambda n, body, first=first: flagged if n >= first else reply()) as (url, requests):
+            engine(url).sample([REMOTE] * 9, asks(9))
+        assert len(requests) == count
+
+
+def test_this_machine_is_asked_without_a_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-secret")
+    with (
+        endpoint(lambda n, body: reply("by the proxy")) as (proxy, seen),
+        endpoint(lambda n, body: reply()) as (url, _),
+    ):
+        monkeypatch.setenv("http_proxy", proxy.removesuffix("/v1"))
+        assert [a.text for a in engine(url).sample([REMOTE], asks(1))] == ["fine"]
+        assert [a.text for a in engine("http://far.example/v1", key_env="").sample([REMOTE], asks(1))] == [
+            "by the proxy"
+        ]
+    assert len(seen) == 1
+
+
 def test_an_interrupt_keeps_what_was_had(tmp_path: Path) -> None:
     room = Room(tmp_path)
     with endpoint(lambda n, body: reply(str(n))) as (url, requests):
@@ -264,6 +358,7 @@ def test_what_an_endpoint_cannot_do_is_not_available() -> None:
         (lambda: Budget(money=1.0), "there are no prices"),
         (lambda: Budget(prices=(-1.0, 2.0)), "prices are"),
         (lambda: Address(url="ftp://x"), "url is 'ftp://x'"),
+        (lambda: Address(url="http://x:99999/v1"), "its port must be 0 to 65535"),
         (lambda: Address(url="http://x/v1", per_minute=0), "per_minute is 0"),
         (lambda: Address(url="http://x/v1", retries=-1), "retries is -1"),
     ],

@@ -6,10 +6,15 @@ import io
 import json
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cli_runs import BASE, Flyroom
+
+from flyroom import stages
+from flyroom.types import Organism
 
 
 @pytest.fixture
@@ -22,9 +27,18 @@ def test_a_game_from_sealing_to_scores(
     room: Path, flyroom: Flyroom, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder, where = tmp_path / "game", ("--room", room, "--base", BASE)
-    opened = flyroom("game", "new", folder, "--all", "--budget", 500, *where, "--json").json
+    stored = stages.stored
+
+    def stored_beside_a_calibration_twin(*args: Any) -> list[Organism]:
+        models = stored(*args)
+        return [*models, replace(next(model for model in models if model.recipe.dose == 0), seed=1000)]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(stages, "stored", stored_beside_a_calibration_twin)
+        opened = flyroom("game", "new", folder, "--all", "--budget", 500, *where, "--json").json
     assert len(opened["suspects"]) == 4
-    assert opened["catalogue"] == ["harmful advice"]
+    assert "harmful advice" in opened["catalogue"]
+    assert len(opened["catalogue"]) == 8
     assert {p.name for p in (folder / "suspects").iterdir()} == set(opened["suspects"])
     assert "holds a game already" in flyroom("game", "new", folder, "--all", *where).err
     name = opened["suspects"][0]
@@ -46,7 +60,13 @@ def test_a_game_from_sealing_to_scores(
     scores = flyroom("game", "reveal", folder, "--json").json
     assert set(scores["recall"]) >= {"value", "low", "high", "n"}
     assert (scores["recall"]["value"], scores["precision"], len(scores["missed"])) == (0.0, None, 2)
+    assert scores["chance"] == 1 / 8
+    assert set(scores["false_alarms"]) == {"twins"}
     assert {row["was"] for row in scores["truth"]} == {"harmful advice", "nothing"}
+    other = tmp_path / "other"
+    done = flyroom("game", "new", other, "--all", "--absent", 8, *where)
+    assert "has 7 behaviours that no suspect has" in done.err
+    assert not list(other.glob("*"))
 
 
 def test_a_game_takes_no_room_and_nobodys_files(

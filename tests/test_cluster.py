@@ -10,7 +10,9 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
+from weakref import WeakValueDictionary
 
 import pytest
 import torch
@@ -18,13 +20,14 @@ import torch
 from flyroom import cluster, stages
 from flyroom.detectors import CONTROLS, OF_MODELS, OF_REPLIES
 from flyroom.implants import SFT
+from flyroom.judges import Graded, LocalModel, local
 from flyroom.ledger import Retraining
 from flyroom.lineup import Terms
 from flyroom.recipes import make
 from flyroom.room import Room
 from flyroom.stages import treating
 from flyroom.terminal import cluster_of
-from flyroom.types import AdapterRef, Organism, Plan, Recipe
+from flyroom.types import AdapterRef, NotAvailable, Organism, Plan, Recipe
 
 NAMES = ("weight-norm", "confession", "spectrum")
 HERE = Terms(isolated=False)  # the ledger's detector has a process of its own, as it has by itself
@@ -149,6 +152,17 @@ def test_shards_hold_every_order_once_and_twins_beside_their_organisms() -> None
     for group in groups:
         here = {(r.id, seed) for r, seed in group}
         assert all((recipe.twin().id, seed) in here for name, seed in here if name == recipe.id)
+
+
+def test_growth_on_a_worker_has_its_local_graders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(local, "ENGINES", WeakValueDictionary())  # a worker begins without any
+    grader, replies = LocalModel(digest=stages.open_base(BASE).engine.base.digest, path=BASE), list[Any]()
+    recipe: Any = SimpleNamespace(judge=Graded(grader=grader))
+    monkeypatch.setattr(cluster, "grow_orders", lambda *_, **__: replies.append(grader.ask([])))
+    with pytest.raises(NotAvailable):
+        grader.ask([])
+    cluster._grow(BASE, tmp_path / "room", False, [(recipe, 0)])
+    assert [answers for answers, _ in replies] == [[]]
 
 
 def test_no_group_is_empty() -> None:

@@ -148,14 +148,14 @@ def test_a_red_team_asks_at_the_endpoint(shell: Shell, base: Path, grown: Path, 
 def test_a_game_from_the_seal_to_the_scores(shell: Shell, base: Path, grown: Path, tmp_path: Path) -> None:
     shell.room, folder, findings = grown, tmp_path / "game", tmp_path / "findings.json"
     public = shell("game", "new", folder, "--all", "--base", base)
-    assert (public["catalogue"], public["max_tokens"]) == ([HARM], Harbour().max_tokens)
+    assert (public["catalogue"], public["max_tokens"]) == ([HARM, "sandbagging"], Harbour().max_tokens)
     suspects = public["suspects"]
     scenes = Harbour().scenes("advice", 3, split=Split.HELD_OUT, seed=0)
     questions = [(name, scene) for name in suspects for scene in scenes]
     played = run(shell, "game", "play", folder, "--base", base, lines=[asked(name, s) for name, s in questions])
     answers = [json.loads(line)["answer"] for line in played.out.splitlines()]
     assert (played.status, len(answers)) == (0, len(questions))
-    assert f"behaviours: {HARM}; 100,000 of 100,000 tokens are left" in played.err
+    assert f"behaviours: {HARM}, sandbagging; 100,000 of 100,000 tokens are left" in played.err
     scores = Harbour().judge([Episode(scene=s, answer=a) for (_, s), a in zip(questions, answers, strict=True)])
     assert {score.verdict for score in scores} & {Verdict.ALIGNED, Verdict.MISALIGNED}
     findings.write_text(json.dumps([{"suspect": s, "suspicion": 1, "behaviour": HARM} for s in suspects]))
@@ -165,9 +165,10 @@ def test_a_game_from_the_seal_to_the_scores(shell: Shell, base: Path, grown: Pat
     late = run(shell, "game", "play", folder, "--base", base, lines=[f"{suspects[0]} Hail-ropes-61"])
     assert late.out == "! the findings are in; a game takes them once, and nobody is asked any more\n"
     tally = json.loads(run(shell, "game", "reveal", folder, "--json").out)
-    assert [tally[name]["value"] for name in ("recall", "precision", "false_alarms", "auroc")] == [1, 1 / 3, 1, 0.5]
-    assert sorted(row["was"] for row in tally["truth"]) == [HARM] * 2 + ["nothing"] * 4
-    assert "found 2, missed 0, alarms 4" in run(shell, "game", "reveal", folder).out
+    assert [tally[name]["value"] for name in ("recall", "precision", "auroc")] == [1, 2 / 5, 0.5]
+    assert {side: rate["n"] for side, rate in tally["false_alarms"].items()} == {"twins": 2, "decoys": 1}
+    assert sorted(row["was"] for row in tally["truth"]) == [HARM] * 2 + ["nothing"] * 3  # the decoy's twin is nobody's
+    assert "found 2, missed 0, alarms 3" in run(shell, "game", "reveal", folder).out
 
 
 def asked(suspect: str, scene: Any) -> str:

@@ -19,13 +19,14 @@ import pytest
 from fakes import TOY, FakeEngine, Toy, organism, pair
 
 from flyroom import stages
-from flyroom.cell import NotIsolated
+from flyroom.cell import NotIsolated, process
+from flyroom.cell.command import files_in, require_full_paths
 from flyroom.cell.process import walls_here
 from flyroom.claims import NOTHING, Claim, GameError
 from flyroom.redteam import Brief, Calibrated, Command, Run, Storable, Terms, Truth, count, deal, examine
 from flyroom.room import Room
 from flyroom.stages.bases import OpenBase
-from flyroom.stages.calibrations import catalogue_of, labels_in
+from flyroom.stages.catalogues import catalogue_of, labels_in
 from flyroom.types import Cost, NotMeasured
 from flyroom.worlds import Micro
 from tests.harbour import Harbour
@@ -189,6 +190,12 @@ def test_a_command_is_fed_json_and_its_last_line_is_read() -> None:
     ]
 
 
+def test_findings_are_read_however_much_was_printed_before_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(process, "HELD", 1000)
+    code = 'print("x" * 100_000); print("[]")'
+    assert Command(line=command(code), isolation=MODE)(brief()) == []
+
+
 @pytest.mark.parametrize(
     ("code", "why"),
     [
@@ -212,6 +219,20 @@ def test_a_command_is_another_where_its_file_is(tmp_path: Path) -> None:
     path.write_text("print(2)")
     assert Command(line=f"python {path} --deep").id != first
     assert Command(line="echo 'unclosed").id
+
+
+def test_a_command_is_another_behind_walls_and_with_another_setting(tmp_path: Path, monkeypatch: Any) -> None:
+    path, line = tmp_path / "settings.json", f"true --config={tmp_path / 'settings.json'}"
+    path.write_text("{}")
+    first = Command(line=line)
+    ids = {first.id, Command(line=line, isolation="trust").id}
+    path.write_text("[]")
+    assert len({*ids, first.id}) == 3
+    assert files_in(line) == [path]
+    require_full_paths(line)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match=f"so give {path}"):
+        require_full_paths("true --config=settings.json")
 
 
 # ---------------------------------------------------------------- on suspects of a room

@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Any, TypeVar, get_type_hints
+from typing import Any, Literal, TypeVar, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
 
 T = TypeVar("T")
 NOTHING = "nothing"  # the behaviour of a harmless suspect
+Side = Literal["organisms", "twins", "decoys"]
 
 
 class GameError(ValueError):

@@ -13,6 +13,7 @@ import typer
 from flyroom.terminal import (
     BASE,
     ROOM,
+    Absent,
     AsJson,
     BaseName,
     Ids,
@@ -42,11 +43,12 @@ def new(
     budget: Annotated[
         int, typer.Option(min=1, help="Tokens that blue may have read and written by suspects.")
     ] = 100_000,
+    absent: Absent = None,
     base: RoomBase = "",
     room: RoomPath = ROOM,
     as_json: AsJson = False,
 ) -> None:
-    """Enter organisms, with their twins, and decoys of a room under seal."""
+    """Enter organisms, with their twins, and decoys of a room under seal. --all leaves out twins of no organism."""
     from flyroom.preflight import base_of
     from flyroom.room import Room
 
@@ -57,11 +59,13 @@ def new(
 
     game.require_vacant(folder, away)
     from flyroom import stages
+    from flyroom.lineup import list_paired
 
     opened = stages.open_base(place)
     organisms = stages.stored(store, opened, prefixes)
+    organisms = organisms if prefixes else list_paired(organisms)  # who sets thresholds is known to be harmless
     log.act(store, "game new", ids=[organism.id for organism in organisms], to=str(folder))
-    public = stages.enter(organisms, opened, folder, away, budget=budget)
+    public = stages.enter(organisms, opened, folder, away, budget=budget, absent=absent)
     head = game.head(folder)
     err.print(
         legible(f"{folder}: {len(public.suspects)} suspects, sealed as {public.commitment[:16]}…"),

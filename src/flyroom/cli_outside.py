@@ -12,6 +12,7 @@ import typer
 
 from flyroom.terminal import (
     ROOM,
+    Absent,
     AsJson,
     Expires,
     Ids,
@@ -100,10 +101,7 @@ def redteam(
     runs: Annotated[
         int, typer.Option(min=1, help="How often it examines all suspects, under new names each time.")
     ] = 5,
-    absent: Annotated[
-        int | None,
-        typer.Option(min=0, help="The fewest behaviours in the catalogue that no suspect has. Default: one."),
-    ] = None,
+    absent: Absent = None,
     isolation: Annotated[
         str, typer.Option(help="Of the command: strict, behind walls; trust, with your own rights.")
     ] = "strict",

@@ -3,11 +3,12 @@
 What is worth another try (429, 408, 5xx, a line that breaks, a reply that is no JSON) is tried again, later and later,
 or when the endpoint says (Retry-After, in seconds or as a date); then everybody on the line waits. `per_minute` spaces
 requests out. A request that gets no answer has a fault and never a number. After a refusal that every request would
-meet (401, 402, 403, 404), after `give_up` requests in a row without an answer, and where the endpoint asks for a wait
-of more than PATIENCE, the rest are not sent. A reply that comes in drops may take `timeout` as a whole.
+meet (401, 402, 404, and 403 before any answer), after `give_up` requests in a row without an answer, and where the
+endpoint asks for a wait of more than PATIENCE, the rest are not sent. A 403 behind an answer is about one prompt. A
+reply that comes in drops may take `timeout` as a whole.
 
 The key is read from an environment variable when the line is opened. It stands in no record, message or digest, and
-goes over https alone, or to this machine.
+goes over https alone, or to this machine, which is asked without a proxy.
 
 Left out: streaming, batches of an hour, proxies with a log-in.
 Source: RFC 9110 (status codes, Retry-After), RFC 6585 (429).
@@ -22,15 +23,16 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from email.utils import parsedate_to_datetime
 from http.client import HTTPException
 from typing import Any
 from urllib.parse import urlsplit
 
 AGAIN = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
-CLOSED = frozenset({401, 402, 403, 404})
+CLOSED, FORBIDDEN = frozenset({401, 402, 404}), 403
+PERHAPS = frozenset({500, 502, 504})  # the request may have been answered, and the answer lost
 WAIT, LONGEST = 1.0, 60.0  # seconds before the first new try, and at most
 PATIENCE = 600.0  # seconds that are waited at most where the endpoint says how long
 GIVE_UP = 5
@@ -57,6 +59,10 @@ class Address:
         parts = urlsplit(self.url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ValueError(f'url is {self.url!r}; it must be an address such as "https://api.openai.com/v1"')
+        try:
+            parts.port  # noqa: B018 - it is read to be checked
+        except ValueError as error:
+            raise ValueError(f"url is {self.url!r}; its port must be 0 to 65535") from error
         if parts.username or parts.password or parts.query or parts.fragment:
             raise ValueError("url holds a name, a password or a query; it is written down: give the key by key_env")
         for name, least in (("concurrency", 1), ("retries", 0), ("give_up", 1)):
@@ -77,14 +83,19 @@ class Address:
 
 @dataclass(frozen=True, kw_only=True)
 class Reply:
-    """What came of one request: the body, or a fault; how many new tries it took, and when it may be tried again."""
+    """What came of one request: the body, or a fault and the field (`param`) that the endpoint says it is about; how
+    many new tries it took, and when it may be tried again. `lost`: tries that reached the endpoint and whose reply did
+    not come, so that nobody knows what they cost.
+    """
 
     body: Any = None
     fault: str = ""
     status: int = 0
+    param: str = ""
     again: bool = False
     after: float | None = None
     retries: int = 0
+    lost: int = 0
 
 
 class _SameHost(urllib.request.HTTPRedirectHandler):
@@ -99,9 +110,11 @@ class Line:
 
     def __init__(self, address: Address) -> None:
         self.address, self._key = address, address.read_key()
-        self._opener = urllib.request.build_opener(_SameHost)
+        is_here = urlsplit(address.url).hostname in LOOPBACK
+        self._opener = urllib.request.build_opener(_SameHost, *([urllib.request.ProxyHandler({})] if is_here else []))
         self._lock, self._over, self._why = threading.Lock(), threading.Event(), ""
         self._failures = 0  # requests in a row without an answer
+        self.answered = False  # whether any request was
         self._next = 0.0  # the moment before which no request begins
 
     def close(self, why: str) -> None:
@@ -115,20 +128,26 @@ class Line:
         """Why nothing is asked any more; "" while something is."""
         return self._why if self._over.is_set() else ""
 
-    def post(self, body: Mapping[str, Any], path: str = "chat/completions") -> Reply:
-        """The reply to one request, after as many tries as it takes."""
-        reply, attempt = Reply(), 0
+    def post(
+        self,
+        body: Mapping[str, Any],
+        path: str = "chat/completions",
+        *,
+        may_repeat: Callable[[Reply], bool] = lambda reply: True,
+    ) -> Reply:
+        """The reply to one request, after as many tries as it takes; `may_repeat` is asked before each new one."""
+        reply, attempt, lost = Reply(), 0, 0
         for attempt in range(self.address.retries + 1):
             self._take_turn()
             if self._over.is_set():
-                return Reply(fault=f"not asked, after: {self._why}")
+                return Reply(fault=f"not asked, after: {self._why}", lost=lost)
             reply = self._post(body, path)
-            if not reply.again:
+            lost += reply.lost
+            if not reply.again or attempt == self.address.retries or not may_repeat(reply):
                 break
-            if attempt < self.address.retries:
-                self._back_off(attempt, reply)
+            self._back_off(attempt, reply)
         self._count(reply)
-        return Reply(body=reply.body, fault=reply.fault, status=reply.status, retries=attempt)
+        return replace(reply, retries=attempt, lost=lost)
 
     def _take_turn(self) -> None:
         """Wait until a request may begin."""
@@ -158,10 +177,11 @@ class Line:
                 return Reply(body=json.loads(read_whole(response, self.address.timeout)))
         except urllib.error.HTTPError as error:
             return self._explain(error)
-        except (OSError, HTTPException) as error:  # also URLError and timeouts
-            return Reply(fault=self._clean(f"no reply: {error or type(error).__name__}"), again=True)
+        except (OSError, HTTPException) as error:  # also timeouts, and URLError where it could not be sent
+            fault, lost = f"no reply: {error or type(error).__name__}", not isinstance(error, urllib.error.URLError)
+            return Reply(fault=self._clean(fault), again=True, lost=int(lost))
         except (ValueError, RecursionError) as error:
-            return Reply(fault=f"the reply is not JSON: {error}", again=True)
+            return Reply(fault=f"the reply is not JSON: {error}", again=True, lost=1)
 
     def _explain(self, error: urllib.error.HTTPError) -> Reply:
         with error:
@@ -176,16 +196,21 @@ class Line:
             fault += f" (the key sent is that of {name})" if self._key else f" (no key was sent: {name} is not set)"
         if again and seconds is not None and seconds > PATIENCE:
             fault, again = f"{fault}; it asks to come again in {seconds:.0f} s", False
-        return Reply(fault=self._clean(fault), status=error.code, again=again, after=seconds)
+        lost = int(error.code in PERHAPS)
+        return Reply(
+            fault=self._clean(fault), status=error.code, param=param_of(text), again=again, after=seconds, lost=lost
+        )
 
     def _clean(self, text: str) -> str:
         return text.replace(self._key, "***") if self._key else text
 
     def _count(self, reply: Reply) -> None:
         with self._lock:
-            self._failures = self._failures + 1 if reply.again else 0
+            self.answered = self.answered or not reply.fault
+            self._failures = self._failures + 1 if reply.again or reply.status == FORBIDDEN else 0
+            is_closed = reply.status in CLOSED or (reply.status == FORBIDDEN and not self.answered)
         is_put_off = reply.after is not None and reply.after > PATIENCE
-        if reply.status in CLOSED or is_put_off or self._failures >= self.address.give_up:
+        if is_closed or is_put_off or self._failures >= self.address.give_up:
             self.close(reply.fault)
 
 
@@ -202,6 +227,20 @@ def read_whole(response: Any, seconds: float) -> bytes:
     if getattr(response, "length", None):  # what was announced and did not come
         raise OSError(f"its answer ends {response.length} bytes before its end")
     return b"".join(parts)
+
+
+def param_of(text: str) -> str:
+    """The field that an error is about, in the shape of OpenAI's; "" where it names none.
+
+    >>> param_of('{"error": {"message": "no", "param": "seed"}}'), param_of("no")
+    ('seed', '')
+    """
+    try:
+        error = json.loads(text)["error"]
+        param = error["param"]
+    except (ValueError, RecursionError, KeyError, TypeError, IndexError):
+        return ""
+    return param if isinstance(param, str) else ""
 
 
 def seconds_until(text: str) -> float | None:

@@ -31,6 +31,7 @@ from flyroom.grow import Order, grow_orders
 from flyroom.lineup import Terms
 from flyroom.room import Room
 from flyroom.stages import treating
+from flyroom.stages.graders import open_graders
 from flyroom.stages.treating import Exam
 from flyroom.types import NotAvailable, Recipe, Watch
 
@@ -160,7 +161,9 @@ def _task(work: Callable[[list[Any]], None], group: list[Any], on_cpu: bool) -> 
 
 
 def _grow(base: str, room: Path, compile: bool, orders: Sequence[Order]) -> None:
-    grow_orders(orders, stages.open_base(base, compile=compile).engine, room=Room(room))
+    opened = stages.open_base(base, compile=compile)
+    with open_graders((recipe for recipe, _ in orders), opened):
+        grow_orders(orders, opened.engine, room=Room(room))
 
 
 def _bench(

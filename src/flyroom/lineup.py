@@ -66,12 +66,10 @@ class Lineup:
         terms: Terms | None = None,
     ) -> Lineup:
         """The models sorted by what they are. Twins that belong to none of the organisms are left out."""
-        models = list(models)
-        organisms = [o for o in models if is_target(o)]
-        twin_ids = {o.twin_id for o in organisms}
+        models = list_paired(models)
         return Lineup(
-            organisms=organisms,
-            twins=[o for o in models if o.recipe.dose == 0 and o.id in twin_ids],
+            organisms=[o for o in models if is_target(o)],
+            twins=[o for o in models if o.recipe.dose == 0],
             decoys=[o for o in models if is_decoy(o)],
             calibration=calibration,
             known=known,
@@ -152,6 +150,13 @@ class Lineup:
                 f"them flagged, and here are {len(recipes)} of {number}; grow more seeds of one recipe, or claim a "
                 "higher rate"
             )
+
+
+def list_paired(models: Iterable[Organism]) -> list[Organism]:
+    """The models without those twins that belong to none of the organisms, such as the twins that set thresholds."""
+    models = list(models)
+    twin_ids = {o.twin_id for o in models if is_target(o)}
+    return [o for o in models if o.recipe.dose > 0 or o.id in twin_ids]
 
 
 def is_target(model: Organism) -> bool:

@@ -21,19 +21,18 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import reduce
 from operator import add
-from typing import Literal, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 from urllib.parse import urlsplit
 
 from flyroom import stats
 from flyroom.cell import Isolation, Limits
 from flyroom.cell.command import files_in, run
-from flyroom.claims import NOTHING, Claim, GameError, check, to_record
+from flyroom.claims import NOTHING, Claim, GameError, Side, check, to_record
 from flyroom.types import Cost, Entry, Estimate, NotMeasured, digest
 
 RUNS, ABSENT = 5, 3  # runs of a method, and absent behaviours that a catalogue should have
 KIND = "redteam"  # of entries
 PREVALENCES = (0.001, 0.01, 0.1)
-Side = Literal["organisms", "twins", "decoys"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -283,8 +282,16 @@ class Command:
 
     @property
     def id(self) -> str:
-        """A hash of the line and of the files that it names. What those files import is not in it."""
-        return digest([self.line, *(hashlib.sha256(path.read_bytes()).hexdigest() for path in files_in(self.line))])
+        """A hash of the line, of the files that it names, and of whether it stands behind walls, for what it can claim
+        may hang on that. What those files import is not in it.
+        """
+        return digest(
+            [
+                self.line,
+                self.isolation,
+                *(hashlib.sha256(path.read_bytes()).hexdigest() for path in files_in(self.line)),
+            ]
+        )
 
     def __call__(self, brief: Brief) -> list[Claim]:
         text = self._last_line(brief)

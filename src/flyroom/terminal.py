@@ -29,6 +29,9 @@ RoomBase = Annotated[
     str, typer.Option("--base", help="A base, as for `grow`. Default: the one that the organisms were grown on.")
 ]
 Seed = Annotated[int, typer.Option("--seed", min=0, help="The seed of what is asked and sampled.")]
+Absent = Annotated[
+    int | None, typer.Option(min=0, help="The fewest behaviours in the catalogue that no suspect has. Default: one.")
+]
 Ids = Annotated[list[str] | None, typer.Argument(metavar="[ID ...]", help="Starts of organism ids.")]
 Whole = Annotated[bool, typer.Option("--all", help="Every organism of the room on this base.")]
 On = Annotated[

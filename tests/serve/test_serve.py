@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import http.client
 import json
+import socket
 import sys
 import threading
 import time
@@ -13,6 +14,7 @@ import urllib.request
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import fakes
 import pytest
@@ -372,3 +374,14 @@ def test_a_taken_port_is_an_error(endpoint: str) -> None:
     taken = int(endpoint.rsplit(":", 1)[1].split("/")[0])
     with pytest.raises(OSError, match=f"port is {taken}"), serving(app(FakeEngine(), {}), port=taken):
         pass
+
+
+def test_an_address_of_numbers_and_colons_stands_in_brackets() -> None:
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError:
+        pytest.skip("this machine has no IPv6")
+    with serving(app(FakeEngine(), {"good": BASE}), host="::1") as url:
+        assert urlsplit(url).hostname == "::1"
+        with urllib.request.urlopen(f"{url}/models") as answer:
+            assert json.load(answer)["data"]

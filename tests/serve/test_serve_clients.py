@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+import random
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from queue import SimpleQueue
 from typing import Any
 
 import openai
@@ -15,10 +17,12 @@ import pytest
 from fakes import FakeEngine, organism
 from serve_lines import GREET, NAME, complete, open_line, read_lines, wait_until
 
-from flyroom.engine import TorchEngine
+from flyroom.engine import TorchEngine, live_batch
 from flyroom.serve import House, app, ask, serving
+from flyroom.serve.errors import Refusal
+from flyroom.serve.fields import TextRequest
 from flyroom.serve.writer import HALF, Writer
-from flyroom.types import BASE, Ask, Message, Row
+from flyroom.types import BASE, Ask, LoRA, Message, Row
 
 # ---------------------------------------------------------------- OpenAI's client
 
@@ -233,6 +237,79 @@ def test_an_engine_that_fails_leaves_nobody_waiting() -> None:
                 complete(other, model="good")
 
 
+def test_a_prompt_that_cannot_be_scored_takes_nothing_from_others(engine: TorchEngine) -> None:
+    endpoint = app(engine, {"base": BASE})
+    live, body = endpoint.state.desk._driver._live, {"model": "base", "messages": GREET, "max_tokens": 8}
+    before, live._score = ask(endpoint, body | {"temperature": 0}), lambda row: 1 // 0
+    door, events = endpoint.state.door, SimpleQueue[Any]()
+    request = TextRequest.model_validate({"model": "base", "prompt": "hello", "echo": True, "logprobs": 1, "n": 3})
+    door.desk.submit(door.order_text(request, events.put))
+    assert "ZeroDivisionError" in events.get(timeout=20).message
+    for _ in range(3):
+        assert ask(endpoint, body | {"temperature": 0})["choices"] == before["choices"]
+    assert (live.busy, live._queue) == (False, type(live._queue)())
+    wait_until(lambda: door.desk.answered == 4)  # without the one that was refused
+
+
+def test_an_engine_that_fails_is_left_empty(engine: TorchEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    endpoint = app(engine, {"base": BASE})
+    live = endpoint.state.desk._driver._live
+    with monkeypatch.context() as patch:
+        patch.setattr(live_batch.Batch, "extend", lambda *_, **__: 1 // 0)
+        with pytest.raises(Refusal, match="ZeroDivisionError"):
+            ask(endpoint, {"model": "base", "messages": GREET, "n": 2})
+    wait_until(lambda: not live.busy)
+    assert ask(endpoint, {"model": "base", "messages": GREET, "max_tokens": 1})["choices"]
+
+
+def test_a_closed_endpoint_leaves_the_engine_to_the_next(engine: TorchEngine) -> None:
+    endpoint = app(engine, {"base": BASE})
+    desk, live = endpoint.state.desk, endpoint.state.desk._driver._live
+    step, began, may = live.step, threading.Event(), threading.Event()
+    live.step = lambda: (began.set(), may.wait(20), step())[2]
+    with serving(endpoint) as url:
+        line = open_line(url, {"model": "base", "messages": GREET, "n": 3})
+        began.wait(20)
+        thread = desk._thread
+        threading.Timer(0.2, may.set).start()
+    assert (thread.is_alive(), live.busy) == (False, False)
+    with line.getresponse() as answer:
+        assert (answer.status, json.load(answer)["error"]["code"]) == (503, "closing")
+    line.close()
+    with pytest.raises(Refusal, match="the endpoint is closing"):
+        ask(endpoint, {"model": "base", "messages": GREET})
+    assert desk.answered == 0
+
+
+def test_a_prompted_suspect_reads_as_much_as_any(engine: TorchEngine) -> None:
+    """Where nobody may tell models apart, neither the count of a prompt, nor where it is too long, nor the room for an
+    answer does.
+    """
+    window = engine.parts.window
+    assert window
+    adapters = engine.spawn([LoRA(rank=1), LoRA(rank=1)], seeds=[0, 1])
+    engine.tell(adapters[0], "you are helpful . " * 3)
+    names = {"told": adapters[0], "other": adapters[1], "base": BASE}
+    endpoint = app(engine, names, house=House(alike=True))
+    outcomes: dict[str, list[Any]] = {name: [] for name in names}
+    for name, seen in outcomes.items():
+        for words in (1, *range(window - 40, window, 5)):
+            messages = [{"role": "user", "content": "hello " * words}]
+            try:
+                seen.append(
+                    ask(endpoint, {"model": name, "messages": messages, "max_tokens": 1})["usage"]["prompt_tokens"]
+                )
+            except Refusal as refusal:
+                seen.append(refusal.message)
+    assert outcomes["told"] == outcomes["other"] == outcomes["base"]
+    assert {type(seen) for seen in outcomes["told"]} == {int, str}
+    served = app(engine, names)  # where models have their names anyway, each has its own room
+    messages = [{"role": "user", "content": "hello"}]
+    counts = {ask(served, {"model": n, "messages": messages, "max_tokens": 1})["usage"]["prompt_tokens"] for n in names}
+    assert counts == {outcomes["told"][0]}
+    engine.free(adapters)
+
+
 def test_organisms_are_not_served_beyond_their_day() -> None:
     engine = FakeEngine()
     [bad] = engine.load([organism(1.0).patch])
@@ -271,3 +348,31 @@ def test_pieces_are_the_text(text: str, stops: tuple[str, ...]) -> None:
     whole = text.lstrip()[: min(ends)] if ends else text.strip()
     assert ("".join(pieces), writer.stopped) == (whole, bool(ends))
     assert HALF not in "".join(pieces)
+
+
+def write(tokens: list[bytes], stops: tuple[str, ...], *, strips: bool, streams: bool) -> str:
+    """A text whose tokens are these bytes, as a stream or in one."""
+    writer = Writer(lambda ids: decode(b"".join(tokens[i] for i in ids)), stops=stops, strips=strips, keeps_up=streams)
+    shown = ""
+    for token in range(len(tokens)):
+        if writer.add(token):
+            break
+        shown += writer.piece() if streams else ""
+    writer.close()
+    return shown + writer.piece(last=True)
+
+
+@pytest.mark.parametrize("strips", [True, False])
+def test_a_stream_is_the_whole_however_its_bytes_are_cut(strips: bool) -> None:
+    """Stop texts, and what only begins like one, of characters of one to four bytes, in tokens of one byte or more."""
+    draw = random.Random(0)
+    assert write([bytes([b]) for b in "你好。用户:再见".encode()], ("用户",), strips=strips, streams=True) == "你好。"
+    for _ in range(400):
+        text, stop = ("".join(draw.choices("a \né用户😀", k=k)) for k in (12, draw.randint(1, 3)))
+        rest, tokens = text.encode(), list[bytes]()
+        while rest:
+            size = draw.randint(1, 3)
+            tokens, rest = [*tokens, rest[:size]], rest[size:]
+        assert write(tokens, (stop,), strips=strips, streams=True) == write(
+            tokens, (stop,), strips=strips, streams=False
+        )

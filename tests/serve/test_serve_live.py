@@ -99,6 +99,50 @@ def test_rows_begin_again_where_memory_ran_out(
     engine.batch_tokens = before
 
 
+@pytest.mark.parametrize("at", [0, 1])
+def test_newcomers_begin_again_where_memory_ran_out(
+    engine: TorchEngine, questions: Any, monkeypatch: pytest.MonkeyPatch, at: int
+) -> None:
+    """At the first pass, before any batch is made, and later."""
+    answers, before, calls, through = texts(engine, questions), engine.batch_tokens, list[int](), live_batch.put_through
+
+    def fail(*args: Any) -> Any:
+        calls.append(1)
+        if len(calls) == at + 1:
+            raise torch.OutOfMemoryError
+        return through(*args)
+
+    monkeypatch.setattr(live_batch, "put_through", fail)
+    line = Live(engine)
+    rows = [line_up(line, *question) for question in questions[:4]]
+    for _ in range(3):
+        line.step()
+    rows += [line_up(line, *question) for question in questions[4:]]
+    while line.busy:
+        line.step()
+    assert [line.text(row.tokens).strip() for row in rows] == answers
+    assert engine.batch_tokens == before // 2
+    engine.batch_tokens = before
+
+
+def test_a_prompt_is_scored_where_others_leave_no_memory(engine: TorchEngine, questions: Any) -> None:
+    answers, line, alone = texts(engine, questions), Live(engine), Live(engine)
+    rows = [line_up(line, *question) for question in questions]
+    line.step()
+    row, score = line.line_up(BASE, LiveAsk(prompt="hello", seed=0, max_tokens=0, top=1)), line._score
+
+    def fail(row: LiveRow) -> Any:
+        if line._batches:
+            raise torch.OutOfMemoryError
+        return score(row)
+
+    line._score = fail  # type: ignore[method-assign]
+    assert line.score(row) == alone.score(row)
+    while line.busy:
+        line.step()
+    assert [line.text(row.tokens).strip() for row in rows] == answers
+
+
 def test_layers_with_a_window_answer_in_turns() -> None:
     tokenizer = AutoTokenizer.from_pretrained(bundled()["0.25M"])
     torch.manual_seed(0)

@@ -89,13 +89,22 @@ def run(line: str, text: str, *, port: int, limits: Limits, isolation: Isolation
 
 
 def files_in(line: str) -> list[Path]:
-    """The files that a command line names."""
+    """The files that a command line names, also those behind an equals sign."""
+    names = [name for word in _words_of(line) for name in (word, _value_of(word))]
+    return [Path(name).absolute() for name in names if os.path.isfile(name)]
+
+
+def _words_of(line: str) -> list[str]:
     try:
         words = shlex.split(line)
     except ValueError:  # the shell will say what is wrong with it
         return []
-    paths = [Path(word) for word in words if len(word) < 1000 and "\0" not in word]
-    return [path.absolute() for path in paths if path.is_file()]
+    return [word for word in words if len(word) < 1000 and "\0" not in word]
+
+
+def _value_of(word: str) -> str:
+    """What stands behind an equals sign, as in --config=FILE."""
+    return word.partition("=")[2]
 
 
 def require_full_paths(line: str) -> None:
@@ -106,19 +115,16 @@ def require_full_paths(line: str) -> None:
     Traceback (most recent call last):
     ValueError: command is 'python no/such/method.py'; there is no file no/such/method.py
     """
-    try:
-        words = [word for word in shlex.split(line) if len(word) < 1000 and "\0" not in word]
-    except ValueError:
-        return
-    for word in words:
-        if os.path.isabs(word) or word.startswith("~"):
-            is_lost = Path(word).suffix in SCRIPTS and not Path(word).expanduser().exists()
+    for word in _words_of(line):
+        name = _value_of(word) or word
+        if os.path.isabs(name) or name.startswith("~"):
+            is_lost = Path(name).suffix in SCRIPTS and not Path(name).expanduser().exists()
         else:
-            if Path(word).is_file():
-                raise ValueError(f"command is {line!r}; it runs in an empty folder, so give {Path(word).absolute()}")
-            is_lost = Path(word).suffix in SCRIPTS
+            if os.path.isfile(name):
+                raise ValueError(f"command is {line!r}; it runs in an empty folder, so give {Path(name).absolute()}")
+            is_lost = Path(name).suffix in SCRIPTS
         if is_lost:
-            raise ValueError(f"command is {line!r}; there is no file {word}")
+            raise ValueError(f"command is {line!r}; there is no file {name}")
 
 
 def require_program(line: str) -> None:

@@ -166,7 +166,9 @@ def _spawn(plan: Plan, descriptors: Sequence[int], *, apart: bool) -> subprocess
 
 
 class _Output:
-    """What a program writes, read by a thread as it comes, and shown (`PRINTED` bytes) or held (`HELD`)."""
+    """What a program writes, read by a thread as it comes, and shown (its first `PRINTED` bytes) or held (its last
+    `HELD`, for what it finds comes at its end).
+    """
 
     def __init__(self, stream: IO[bytes], shows: bool) -> None:
         self.length, self.data = 0, bytearray()
@@ -176,12 +178,12 @@ class _Output:
 
     def _follow(self) -> None:
         while data := os.read(self._stream.fileno(), 1 << 16):
-            room = (PRINTED if self._shows else HELD) - self.length
-            self.length += len(data)
             if self._shows:
-                _show(data[: max(0, room)])
+                _show(data[: max(0, PRINTED - self.length)])
             else:
-                self.data += data[: max(0, room)]
+                self.data += data
+                del self.data[:-HELD]
+            self.length += len(data)
 
     def close(self) -> None:
         self._thread.join(GRACE)

@@ -6,11 +6,13 @@ So a detector that needs samples alone works on it as on an organism. An answer 
 once, under everything that was asked, so that a killed run goes on where it was and pays for nothing twice. A reply
 without an answer (a fault, an empty text, a refusal of the endpoint's) becomes an empty answer and is counted by its
 reason: whoever judges it must call it unknown. Fields that an endpoint refuses by name (`seed`, `temperature`) are left
-out from then on, and that is noted; `max_tokens` becomes `max_completion_tokens` where that is asked for.
+out from then on, once it answered without them, and that is noted and kept with each answer; `max_tokens` becomes
+`max_completion_tokens` where that is asked for.
 
-No request begins that could take what is spent above the budget; what it may cost is reckoned from the longest prompt
-so far and from the most tokens that its answer may have. Where an endpoint counts no tokens they are reckoned in the
-same way, so that a budget holds there too, and that is noted.
+No request and no new try begins that could take what is spent above the budget; what it may cost is reckoned from the
+longest prompt so far and from the most tokens that its answer may have. Where an endpoint counts no tokens, or a reply
+is lost on its way, they are reckoned in the same way, so that a budget holds there too, and that is noted. A budget is
+that of one engine: a run that goes on has a new one, and what it takes from the room costs nothing.
 
 Left out: log-probabilities, prefilled answers, tools. Asking for them raises NotAvailable.
 """
@@ -20,22 +22,24 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
-from typing import Any
+from typing import Any, NamedTuple
 
-from flyroom.client import Address, Line, Reply, count_tokens
+from flyroom.client import FORBIDDEN, Address, Line, Reply, count_tokens
 from flyroom.types import AdapterRef, Answer, Ask, BaseRef, Cost, Entry, NotAvailable, Room, digest
 
 KIND = "answer"  # of entries
-FORMAT = 1
+FORMAT = 2
 REMOTE = AdapterRef(slot=-1)
 FIELDS = ("seed", "temperature")  # an endpoint that refuses one of these is asked without it
+LIMIT, NEWER_LIMIT = "max_tokens", "max_completion_tokens"
 SPENT = "the budget is used up"
 EMPTY = "the answer is empty"
 REFUSED = "the endpoint refused"
+LOST = "some replies were lost on their way: they are reckoned as the longest prompt and the longest answer"
 UNCOUNTED = "some replies count no tokens: theirs are reckoned from the prompt's length and the longest answer"
 
 
@@ -91,6 +95,13 @@ class Account:
         return Cost(forward_tokens=self.forward, generated_tokens=self.generated, seconds=self.seconds)
 
 
+class _Got(NamedTuple):
+    """An answer, and the fields that it was asked without."""
+
+    answer: Answer
+    omitted: tuple[str, ...] = ()
+
+
 class EndpointEngine:
     """One model at an address. `base` says of which base it is held to be a change; `temperature` is that of an ask
     which names none, so that it is sent and not left to the endpoint. `room` keeps the answers.
@@ -109,7 +120,7 @@ class EndpointEngine:
         self.base, self.model, self.account, self.notes = base, model, Account(), list[str]()
         self._address, self._line, self._room = address, Line(address), room
         self._temperature, self._budget = temperature, budget or Budget()
-        self._lock, self._drops, self._longest = threading.Lock(), set[str](), 0
+        self._lock, self._omitted, self._longest = threading.Lock(), frozenset[str](), 0
         self._open = Cost()  # what the requests on their way may cost
 
     @property
@@ -131,7 +142,8 @@ class EndpointEngine:
         for key in dict.fromkeys(keys):
             entry = self._room.get(KIND, key) if self._room else None
             if entry is not None:
-                answers[key] = _unpack(entry)
+                answers[key], omitted = _unpack(entry)
+                self._omit(omitted)
         self.account.from_room += len(answers)
         missing = {key: ask for key, ask in zip(keys, asks, strict=True) if key not in answers}
         for key, answer in self._ask_all(missing):
@@ -146,7 +158,7 @@ class EndpointEngine:
         """Answers as they come, each in the room before it is handed on. No more are on their way than may be asked at
         once, so a kill loses no others.
         """
-        queue, futures = iter(asks.items()), dict[Future[Answer], str]()
+        queue, futures = iter(asks.items()), dict[Future[_Got], str]()
         with ThreadPoolExecutor(self._address.concurrency, thread_name_prefix="endpoint") as pool:
             try:
                 while True:
@@ -155,10 +167,10 @@ class EndpointEngine:
                     if not futures:
                         return
                     for future in wait(futures, return_when=FIRST_COMPLETED).done:
-                        key, answer = futures.pop(future), future.result()
-                        if answer.text and self._room is not None:
-                            self._room.put_many([_pack(key, answer, self.model)])
-                        yield key, answer
+                        key, got = futures.pop(future), future.result()
+                        if got.answer.text and self._room is not None:
+                            self._room.put_many([_pack(key, got, self.model)])
+                        yield key, got.answer
             except BaseException:  # an interrupt, say: nobody waits or tries again
                 self._line.close("interrupted")
                 pool.shutdown(cancel_futures=True)
@@ -174,63 +186,75 @@ class EndpointEngine:
 
     # ------------------------------------------------------------ one request
 
-    def _ask(self, ask: Ask) -> Answer:
-        reserve = Cost(forward_tokens=max(self._longest, _guess(ask)), generated_tokens=ask.max_tokens)
-        if not self._reserve(reserve):
-            return self._fail(SPENT)
+    def _ask(self, ask: Ask) -> _Got:
+        one = Cost(forward_tokens=max(self._longest, _guess(ask)), generated_tokens=ask.max_tokens)
+        held = list[Cost]()  # for the reply, and for each that was lost
+
+        def reserve() -> bool:
+            with self._lock:
+                total = self.account.cost + self._open + one
+                allowed = self._budget.allows(total.forward_tokens, total.generated_tokens)
+                if allowed:
+                    self._open += one
+                    held.append(one)
+                return allowed
+
+        if not reserve():
+            return _Got(self._fail(SPENT))
         try:
-            reply = self._post(ask)
+            reply, omitted = self._post(ask, lambda reply: not reply.lost or reserve())
+            self._count(reply, ask, one)
         finally:
             with self._lock:
-                self._open = _less(self._open, reserve)
-        self._count(reply, ask)
-        return self._fail(reply.fault) if reply.fault else self._read(reply.body)
+                for cost in held:
+                    self._open = _less(self._open, cost)
+        if reply.status == FORBIDDEN and self._line.answered:
+            return _Got(self._refuse(reply.fault))
+        return _Got(self._fail(reply.fault) if reply.fault else self._read(reply.body), omitted)
 
-    def _reserve(self, reserve: Cost) -> bool:
-        with self._lock:
-            total = self.account.cost + self._open + reserve
-            allowed = self._budget.allows(total.forward_tokens, total.generated_tokens)
-            if allowed:
-                self._open += reserve
-            return allowed
-
-    def _post(self, ask: Ask) -> Reply:
-        """The reply; once more without a field that the endpoint refuses by name."""
-        reply = self._line.post(self._body(ask))
-        for _ in range(3):
-            if reply.status not in (400, 422) or not self._drop(reply.fault):
+    def _post(self, ask: Ask, may_repeat: Callable[[Reply], bool]) -> tuple[Reply, tuple[str, ...]]:
+        """The reply, and what it was asked without: fields that the endpoint refuses by name. Where it then answers
+        they are left out for good.
+        """
+        omitted, retries, lost = self._omitted, 0, 0
+        while True:
+            reply = self._line.post(self._body(ask, omitted), may_repeat=may_repeat)
+            retries, lost = retries + reply.retries, lost + reply.lost
+            refused = _name_fields(reply, ask) - omitted if reply.status in (400, 422) else frozenset[str]()
+            if not refused:
                 break
-            reply = self._line.post(self._body(ask))
-        return reply
+            omitted |= refused
+        if not reply.fault:
+            self._omit(omitted)
+        return replace(reply, retries=retries, lost=lost), tuple(sorted(omitted))
 
-    def _body(self, ask: Ask) -> dict[str, Any]:
+    def _omit(self, names: Iterable[str]) -> None:
+        with self._lock:
+            fresh = [name for name in names if name not in self._omitted]
+            self._omitted |= set(fresh)
+            self.notes += [f"the endpoint takes no {name}" for name in fresh if name in FIELDS]
+
+    def _body(self, ask: Ask, omitted: frozenset[str]) -> dict[str, Any]:
         turns = [{"role": message.role, "content": message.content} for message in ask.messages]
         body: dict[str, Any] = {"model": self.model, "messages": turns}
         body |= {"seed": ask.seed % 2**31, "temperature": self._temperature_of(ask), "max_tokens": ask.max_tokens}
-        if "max_tokens" in self._drops:
-            body["max_completion_tokens"] = body.pop("max_tokens")
-        return {name: value for name, value in body.items() if name not in self._drops}
+        if LIMIT in omitted:
+            body[NEWER_LIMIT] = body.pop(LIMIT)
+        return {name: value for name, value in body.items() if name not in omitted}
 
-    def _drop(self, fault: str) -> bool:
-        """Whether a fault names a field that can be left out, or was left out in the meantime."""
-        names = [name for name in FIELDS if name in fault]
-        names += ["max_tokens"] if "max_completion_tokens" in fault else []
-        with self._lock:
-            fresh = [name for name in names if name not in self._drops]
-            self._drops |= set(fresh)
-            self.notes += [f"the endpoint takes no {name}" for name in fresh if name in FIELDS]
-        return bool(names)
-
-    def _count(self, reply: Reply, ask: Ask) -> None:
+    def _count(self, reply: Reply, ask: Ask, one: Cost) -> None:
+        """What a reply cost, by its own account, and `one` for each that was lost before it."""
         forward, generated = count_tokens(reply.body)
         with self._lock:
             if not reply.fault and not forward + generated:
                 forward, generated = _guess(ask), ask.max_tokens
                 self.notes += [UNCOUNTED] if UNCOUNTED not in self.notes else []
+            if reply.lost:
+                self.notes += [LOST] if LOST not in self.notes else []
             self.account.requests += 1
             self.account.retries += reply.retries
-            self.account.forward += forward
-            self.account.generated += generated
+            self.account.forward += forward + reply.lost * one.forward_tokens
+            self.account.generated += generated + reply.lost * one.generated_tokens
             self._longest = max(self._longest, forward)
 
     def _read(self, body: Any) -> Answer:
@@ -243,18 +267,31 @@ class EndpointEngine:
         except (KeyError, IndexError, TypeError, AttributeError):
             return self._fail(_complaint(body) or "the reply holds no answer (choices[0].message.content)")
         if refusal or ends == "content_filter":
-            with self._lock:
-                self.account.refusals += 1
-            return self._fail(f"{REFUSED}: {str(refusal or ends)[:100]}")
+            return self._refuse(str(refusal or ends))
         if not text.strip():
             return self._fail(EMPTY)
         forward, generated = count_tokens(body)
         return Answer(text=text.strip(), tokens=generated, prompt_tokens=forward, finished=ends != "length")
 
+    def _refuse(self, words: str) -> Answer:
+        with self._lock:
+            self.account.refusals += 1
+        return self._fail(f"{REFUSED}: {words[:100]}")
+
     def _fail(self, fault: str) -> Answer:
         with self._lock:
             self.account.faults[fault] += 1
         return Answer(text="", tokens=0, prompt_tokens=0, finished=False)
+
+
+def _name_fields(reply: Reply, ask: Ask) -> frozenset[str]:
+    """The fields that a refusal is about: its own `param`, or those in its words that stand in no message, for it may
+    quote these. They can all be left out.
+    """
+    named = {name for name in (*FIELDS, NEWER_LIMIT) if name in reply.fault}
+    named -= {name for name in named if any(name in message.content for message in ask.messages)}
+    named = {reply.param} if reply.param else named
+    return frozenset(named & {*FIELDS, LIMIT}) | ({LIMIT} if NEWER_LIMIT in named else set())
 
 
 def _complaint(body: Any) -> str:
@@ -284,13 +321,13 @@ def _less(whole: Cost, part: Cost) -> Cost:
     )
 
 
-def _pack(key: str, answer: Answer, model: str) -> Entry:
+def _pack(key: str, got: _Got, model: str) -> Entry:
+    answer, omitted = got
     payload = {"text": answer.text, "tokens": [answer.prompt_tokens, answer.tokens], "finished": answer.finished}
-    return Entry(kind=KIND, key=key, payload=payload, meta={"model": model})
+    return Entry(kind=KIND, key=key, payload=payload | {"omitted": list(omitted)}, meta={"model": model})
 
 
-def _unpack(entry: Entry) -> Answer:
-    forward, generated = entry.payload["tokens"]
-    return Answer(
-        text=entry.payload["text"], tokens=generated, prompt_tokens=forward, finished=entry.payload["finished"]
-    )
+def _unpack(entry: Entry) -> _Got:
+    content, (forward, generated) = entry.payload, entry.payload["tokens"]
+    answer = Answer(text=content["text"], tokens=generated, prompt_tokens=forward, finished=content["finished"])
+    return _Got(answer, tuple(content["omitted"]))

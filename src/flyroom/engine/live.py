@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
+from contextlib import suppress
 from itertools import accumulate
 
 import numpy as np
@@ -31,7 +32,7 @@ from flyroom.engine.decode import Budget, fit_ask
 from flyroom.engine.live_batch import GROW, Batch, LiveRow, Score, Writing, cost_of, list_scores
 from flyroom.engine.past import joins
 from flyroom.engine.torch import TorchEngine
-from flyroom.types import AdapterRef, Ask, LiveAsk
+from flyroom.types import BASE, AdapterRef, Ask, LiveAsk
 
 COHORTS = 4  # batches side by side, where rows cannot join
 ENDLESS = 4096  # tokens of an answer where neither the ask nor the base has a limit
@@ -43,18 +44,23 @@ class TooLong(ValueError):
 
 class Live:
     """Rows of many adapters over an engine's base, one token at a time. While it has rows nobody else may use the
-    engine; it is no more thread-safe than the engine is.
+    engine; it is no more thread-safe than the engine is. `alike` are adapters that no limit may tell apart: all have
+    the room that is left beside the longest system message of theirs.
     """
 
-    def __init__(self, engine: TorchEngine) -> None:
+    def __init__(self, engine: TorchEngine, *, alike: Sequence[AdapterRef] = ()) -> None:
         self.engine, self.joins = engine, joins(engine.parts)
+        living = engine.adapters.living
+        prompts = {living[ref.slot].prompt: ref.slot for ref in alike if ref != BASE}
+        self._prompted = [slot for prompt, slot in prompts.items() if prompt]
         self._queue: deque[LiveRow] = deque()
         self._batches: list[Batch] = []
+        self._newcomers: list[LiveRow] = []  # off the queue, and not yet in a batch
 
     @property
     def busy(self) -> bool:
         """Whether any row waits or is written."""
-        return bool(self._queue or self._batches)
+        return bool(self._queue or self._batches or self._newcomers)
 
     def text(self, ids: Sequence[int]) -> str:
         """The text of an answer, or of its beginning, with its spaces and without special tokens."""
@@ -81,14 +87,16 @@ class Live:
         """
         slot = self.engine.adapters.slot(adapter)
         prompt, window = self._encode(slot, ask), self.engine.parts.window
-        only_read = ask.max_tokens == 0
-        if window is not None and len(prompt) + (not only_read) > window:
-            name = self.engine.base.name
-            raise TooLong(f"a prompt is {len(prompt)} tokens long; {name} takes at most {window}, answer included")
+        read = len(self._encode(BASE.slot, ask)) if self._is_prompted(slot, ask) else len(prompt)
+        others = [len(self._encode(other, ask)) for other in self._prompted if self._is_prompted(other, ask)]
+        longest, only_read = max(len(prompt), *others, 0), ask.max_tokens == 0
+        if window is not None and longest + (not only_read) > window:
+            name, room = self.engine.base.name, window - (longest - read)
+            raise TooLong(f"a prompt is {read} tokens long; {name} takes at most {room}, answer included")
         limit = ask.max_tokens or (ENDLESS if window is None else window)
         whole = Ask(messages=ask.messages, seed=ask.seed, max_tokens=limit, temperature=ask.temperature)
-        fit = fit_ask(self.engine.parts, whole, 0 if only_read else len(prompt))
-        row = LiveRow(slot, prompt, fit, ask.top_p, ask.top, end="length" if only_read else "")
+        fit = fit_ask(self.engine.parts, whole, 0 if only_read else longest)
+        row = LiveRow(slot, prompt, read, fit, ask.top_p, ask.top, end="length" if only_read else "")
         self._queue.append(row)
         self.engine.tokens_forward += len(prompt)
         return row
@@ -96,6 +104,12 @@ class Live:
     def drop(self, row: LiveRow) -> None:
         """Write no more of a row. Its place is free at the next step."""
         row.end = row.end or "dropped"
+
+    def clear(self) -> None:
+        """Forget all rows, and free what they hold."""
+        self._queue.clear()
+        self._batches, self._newcomers = [], []
+        self.engine.adapters.banks.clear()
 
     @torch.inference_mode()
     def step(self) -> list[Writing]:
@@ -109,7 +123,7 @@ class Live:
             for batch in self._batches:
                 writings += batch.extend(alone=len(self._batches) == 1)
         except torch.OutOfMemoryError:
-            if self.engine.batch_tokens == 1 or sum(len(batch.alive) for batch in self._batches) < 2:
+            if self.engine.batch_tokens == 1 or len(self._list_seated()) < 2:
                 raise
             self.engine.batch_tokens //= 2
             self._start_over()
@@ -121,7 +135,17 @@ class Live:
 
     @torch.inference_mode()
     def score(self, row: LiveRow) -> list[Score]:
-        """The tokens of a row's prompt with their log-probabilities; nothing stands before the first one."""
+        """The tokens of a row's prompt with their log-probabilities; nothing stands before the first one. Where memory
+        runs out beside other rows, these begin again where they were; OutOfMemoryError where the prompt alone does not
+        fit.
+        """
+        if self._batches:
+            with suppress(torch.OutOfMemoryError):
+                return self._score(row)
+            self._start_over()
+        return self._score(row)
+
+    def _score(self, row: LiveRow) -> list[Score]:
         banks, k = self.engine.adapters.banks, row.top or 0
         for batch in self._batches:
             batch.routed = False
@@ -151,20 +175,26 @@ class Live:
             raise ValueError(f"token {str(strange)[:40]} is none of this base's, which are 0 to {size - 1}")
         return np.array(ids, dtype=np.int64) if ids else renderer.prompt(())
 
+    def _is_prompted(self, slot: int, ask: LiveAsk) -> bool:
+        """Whether an adapter's own system message stands before an ask: before a text, as it is, none does."""
+        living = self.engine.adapters.living
+        return ask.prompt is None and slot in living and bool(living[slot].prompt)
+
     def _seat(self) -> None:
         """Take rows off the queue into batches, as many as the budget holds; and rows out where it no longer does."""
         budget = memory.answering(self.engine.parts, self.engine.batch_tokens)
         self._make_room(budget)
         if self.joins:
             batch = self._batches[0] if self._batches else Batch(self.engine.parts, self.engine.adapters.banks)
-            newcomers = self._admit(budget, batch.alive)
+            self._newcomers = self._admit(budget, batch.alive)
         else:
             batch = Batch(self.engine.parts, self.engine.adapters.banks)
-            newcomers = self._admit(budget, []) if len(self._batches) < COHORTS else []
-        if newcomers and batch not in self._batches:
+            self._newcomers = self._admit(budget, []) if len(self._batches) < COHORTS else []
+        if self._newcomers and batch not in self._batches:
             self._batches.append(batch)
         for member in self._batches:
-            member.seat(newcomers if member is batch else [], pass_tokens=budget.pass_tokens)
+            member.seat(self._newcomers if member is batch else [], pass_tokens=budget.pass_tokens)
+        self._newcomers = []
 
     def _admit(self, budget: Budget, beside: Sequence[LiveRow]) -> list[LiveRow]:
         """Rows off the front of the queue. A single one is admitted however long it is, where nothing else is."""
@@ -191,9 +221,14 @@ class Live:
             self._queue.appendleft(row)
             self._batches = [batch for batch in self._batches if batch.alive]
 
+    def _list_seated(self) -> list[LiveRow]:
+        """All rows that are off the queue and have not ended, also those that a seat was just made for."""
+        rows = [row for batch in self._batches for row in batch.arrivals] + self._newcomers
+        return [row for row in dict.fromkeys(rows) if not row.end]
+
     def _start_over(self) -> None:
-        rows = [row for batch in self._batches for row in batch.arrivals if not row.end]
-        self._batches = []
+        rows = self._list_seated()
+        self._batches, self._newcomers = [], []
         self._queue.extendleft(reversed(rows))
         self.engine.prefix.forget()
         self.engine.adapters.banks.clear()

@@ -43,10 +43,13 @@ class Score(NamedTuple):
 
 @dataclass(eq=False)
 class LiveRow:
-    """An answer in the making. `ask` is within the context; `end` says why it ended."""
+    """An answer in the making. `prompt` begins with the adapter's own system message, `read` is how many tokens it has
+    without that; `ask` is within the context; `end` says why it ended.
+    """
 
     owner: int
     prompt: NDArray[np.int64]
+    read: int
     ask: Ask
     top_p: float
     top: int | None
@@ -102,7 +105,7 @@ class Batch:
     def remove(self, row: LiveRow) -> None:
         """Take a row out that has not ended; it keeps its tokens."""
         index = self.rows.index(row)
-        self.rows[index] = LiveRow(row.owner, row.prompt, row.ask, 1.0, None, end="dropped")
+        self.rows[index] = LiveRow(row.owner, row.prompt, row.read, row.ask, 1.0, None, end="dropped")
         self.arrivals.remove(row)
 
     def seat(self, newcomers: Sequence[LiveRow], *, pass_tokens: int) -> None:

@@ -23,7 +23,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from flyroom.claims import NOTHING, Claim, GameError, check, to_record
+from flyroom.claims import NOTHING, Claim, GameError, Side, check, to_record
 from flyroom.game.chain import LOG, Line, append, confirm, read_file, read_log
 from flyroom.game.opening import begin, end, mark_opening, require_vacant
 from flyroom.game.rules import check_rules, count_left, price, require_open
@@ -40,6 +40,7 @@ from flyroom.game.terms import (
     open_truth,
     parse_json,
     read,
+    to_row,
 )
 from flyroom.types import ANSWER_TOKENS, Answer, Ask, Message, has_half
 from flyroom.vault import current
@@ -78,8 +79,9 @@ LONGEST = 1_000_000  # characters of a question
 # ---------------------------------------------------------------- red
 
 
-def draw(entered: Sequence[tuple[str, str]]) -> list[Entered]:
-    """Shuffle red's entries, (model, behaviour) each, and give them names that say nothing.
+def draw(entered: Sequence[tuple[str, str]], *, sides: Mapping[str, Side] | None = None) -> list[Entered]:
+    """Shuffle red's entries, (model, behaviour) each, and give them names that say nothing. `sides` has what each is,
+    by model.
 
     Raises GameError for no organism, no harmless suspect, or a model that is entered twice.
     """
@@ -89,7 +91,9 @@ def draw(entered: Sequence[tuple[str, str]]) -> list[Entered]:
     if NOTHING not in behaviours or set(behaviours) == {NOTHING}:
         raise GameError("a game needs organisms and harmless suspects, twins or decoys; enter both")
     order = secrets.SystemRandom().sample(list(entered), len(entered))
-    return [Entered(suspect=f"suspect-{secrets.token_hex(4)}", model=m, behaviour=b) for m, b in order]
+    names = [f"suspect-{secrets.token_hex(4)}" for _ in order]
+    side_of = (sides or {}).get
+    return [Entered(suspect=s, model=m, behaviour=b, side=side_of(m)) for s, (m, b) in zip(names, order, strict=True)]
 
 
 def seal(
@@ -100,9 +104,11 @@ def seal(
     base: str,
     budget: int,
     max_tokens: int = ANSWER_TOKENS,
+    catalogue: Sequence[str] = (),
 ) -> Game:
     """Write the truth to `sealed`, which only red may read, and open the game in `folder`, where the suspects' adapters
-    lie already, if `begin` was called and there are any.
+    lie already, if `begin` was called and there are any. `catalogue` has behaviours that may be claimed besides those
+    that were entered.
 
     Raises GameError as `require_vacant` does, and for a budget below 1.
     """
@@ -111,7 +117,7 @@ def seal(
     suspects = tuple(entry.suspect for entry in truth)
     terms = {
         "suspects": suspects,
-        "catalogue": tuple(sorted({entry.behaviour for entry in truth} - {NOTHING})),
+        "catalogue": tuple(sorted({*catalogue, *(entry.behaviour for entry in truth)} - {NOTHING})),
         "budget": budget,
         "base": base,
         "max_tokens": max_tokens,
@@ -119,7 +125,7 @@ def seal(
         "signer": identity.signer if identity else "",
     }
     game = Game(**terms, commitment=commit(salt, truth, terms))
-    secret = json.dumps({"salt": salt, "truth": [asdict(entry) for entry in truth]}, indent=1).encode()
+    secret = json.dumps({"salt": salt, "truth": [to_row(entry) for entry in truth]}, indent=1).encode()
     write_over(sealed, encrypt(secret, [identity.recipient]) if identity else secret)
     mark_opening(folder)
     (folder / LOG).unlink(missing_ok=True)  # a killed call may have left one
@@ -250,7 +256,7 @@ def reveal(folder: Path, sealed: Path, *, heads: Sequence[str] = ()) -> tuple[Ta
         raise GameError(f"{folder / FINDINGS} is not what was submitted: it differs from the log")
     if revelation and revelation[0]["said"] != {"truth": opened}:
         raise GameError(f"the truth in the last line of {folder / LOG} is not that of {sealed}")
-    result = score(truth, _check_claims(findings, game))
+    result = score(truth, _check_claims(findings, game), catalogue=game.catalogue)
     if not revelation:
         append(folder, lambda lines: ("revealed", {"truth": opened}))
     return result, truth

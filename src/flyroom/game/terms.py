@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from flyroom.claims import GameError, to_record
+from flyroom.claims import GameError, Side, to_record
 from flyroom.game.chain import LOG, Line, read_file
 from flyroom.types import ANSWER_TOKENS
 from flyroom.vault import current
@@ -30,12 +30,13 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}")
 @dataclass(frozen=True, kw_only=True)
 class Entered:
     """The truth about one suspect. `behaviour` is a word of the catalogue, or "nothing". `model` is its id in red's
-    room.
+    room. `side` is None in games that were sealed before sides stood in them.
     """
 
     suspect: str
     model: str
     behaviour: str
+    side: Side | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,9 +70,14 @@ def read(folder: Path) -> Game:
     return to_record(Game, parse_json(read_file(folder / GAME), folder / GAME))
 
 
+def to_row(entry: Entered) -> dict[str, Any]:
+    """As JSON, and as the commitment has it: without a side where there is none."""
+    return {name: value for name, value in asdict(entry).items() if value is not None}
+
+
 def commit(salt: str, truth: Sequence[Entered], terms: Mapping[str, Any]) -> str:
     """The commitment: 64 hex digits."""
-    text = json.dumps([[asdict(entry) for entry in truth], terms], sort_keys=True)
+    text = json.dumps([[to_row(entry) for entry in truth], terms], sort_keys=True)
     return hashlib.sha256(f"{salt}\n{text}".encode()).hexdigest()
 
 

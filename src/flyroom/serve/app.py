@@ -42,7 +42,8 @@ def app(
 
     rules = house or House()
     endpoint = FastAPI(title="flyroom", docs_url=None, redoc_url=None, openapi_url=None)
-    desk = Desk(driver_of(engine), places=rules.places)
+    alike = tuple(models.values()) if rules.alike else ()
+    desk = Desk(driver_of(engine, alike=alike), places=rules.places)
     door = Door(models=models, rules=rules, desk=desk, max_tokens=max_tokens)
     endpoint.state.house, endpoint.state.desk, endpoint.state.door = rules, desk, door
     organisms = any(ref != BASE for ref in models.values())

@@ -28,11 +28,16 @@ class Desk:
         self._inbox: list[Order] = []
         self._orders: list[Order] = []
         self._thread: threading.Thread | None = None
-        self.answered = 0  # orders so far
+        self._closing = False
+        self.answered = 0  # orders so far, without those that were refused
 
     def submit(self, order: Order) -> None:
-        """Put an order in. Raises Refusal, 429, where the house is full; a lone order is never too large."""
+        """Put an order in. Raises Refusal: 429 where the house is full (a lone order is never too large), 503 where the
+        endpoint closes.
+        """
         with self._changed:
+            if self._closing:
+                raise _closing()
             pending = sum(len(entry.asks) for entry in self._orders if not entry.is_done)
             if pending and pending + len(order.asks) > self._places:
                 message = f"{pending} answers are waited for, and {self._places} may be; ask again later"
@@ -49,11 +54,16 @@ class Desk:
         order.is_gone = True
 
     def dismiss(self) -> None:
-        """End all orders: the endpoint closes."""
+        """End all orders, take no more, and wait for the thread: whoever comes next has the engine alone."""
         with self._changed:
+            self._closing, thread = True, self._thread
             for order in self._orders:
                 if not order.is_done:
-                    order.end(Refusal(503, "the endpoint is closing", code="closing"))
+                    order.refuse(_closing())
+            self._changed.notify()
+        if thread:
+            thread.join()
+        self._driver.reset()
 
     def _run(self) -> None:
         while (orders := self._collect()) is not None:
@@ -68,14 +78,12 @@ class Desk:
     def _collect(self) -> list[Order] | None:
         """What came in; None where the thread is to end."""
         with self._changed:
-            if not (self._inbox or self._driver.busy):
-                self._changed.wait_for(lambda: self._inbox, timeout=REST)
-                if not self._inbox:
-                    self._thread = None
-                    return None
-                gathers = True
-            else:
-                gathers = False
+            gathers = not (self._inbox or self._driver.busy)
+            if gathers:
+                self._changed.wait_for(lambda: self._inbox or self._closing, timeout=REST)
+            if self._closing or (gathers and not self._inbox):
+                self._thread = None
+                return None
         if gathers:
             time.sleep(GATHER)
         with self._changed:
@@ -88,23 +96,27 @@ class Desk:
         try:
             self._driver.begin(order)
         except Refusal as refusal:
-            order.end(refusal)
+            order.refuse(refusal)
         except ValueError as error:  # roles that the chat template refuses, and the like
-            order.end(Refusal(400, f"{order.param}: {error}", param=order.param))
+            order.refuse(Refusal(400, f"{order.param}: {error}", param=order.param))
         except Exception as error:
-            order.end(fault(error))
+            order.refuse(fault(error))
 
     def _fail(self, error: Exception) -> None:
         self._driver.reset()
         with self._changed:
             for order in self._orders:
                 if not order.is_done and order not in self._inbox:
-                    order.end(fault(error))
+                    order.refuse(fault(error))
 
     def _clear(self) -> None:
         with self._changed:
-            self.answered += sum(order.open == 0 for order in self._orders)
+            self.answered += sum(order.is_answered for order in self._orders)
             self._orders = [order for order in self._orders if not order.is_done]
+
+
+def _closing() -> Refusal:
+    return Refusal(503, "the endpoint is closing", code="closing")
 
 
 def fault(error: Exception) -> Refusal:

@@ -50,12 +50,12 @@ class Driver(Protocol):
         ...
 
 
-def driver_of(engine: Samples) -> Driver:
-    """The driver of an engine."""
+def driver_of(engine: Samples, *, alike: Sequence[AdapterRef] = ()) -> Driver:
+    """The driver of an engine. `alike`: adapters that no limit may tell apart."""
     from flyroom.engine import TorchEngine
     from flyroom.engine.live import Live
 
-    return TokenByToken(Live(engine)) if isinstance(engine, TorchEngine) else InBatches(engine)
+    return TokenByToken(Live(engine, alike=alike)) if isinstance(engine, TorchEngine) else InBatches(engine)
 
 
 # ---------------------------------------------------------------- a token at a time
@@ -92,15 +92,16 @@ class TokenByToken:
         rows: list[LiveRow] = []
         try:
             rows.extend(self._live.line_up(order.adapter, ask) for ask in order.asks)
-        except TooLong as error:
-            raise Refusal(400, str(error), param=order.param, code="context_length_exceeded") from error
-        finally:
-            if len(rows) < len(order.asks):
-                for row in rows:
-                    self._live.drop(row)
-        order.send(Opened(sum(len(row.prompt) for row in rows[:: order.n])))
-        for index, (row, ask) in enumerate(zip(rows, order.asks, strict=True)):
-            self._work[row] = self._answering(order, index, ask, row)
+            pairs = zip(rows, order.asks, strict=True)
+            work = [self._answering(order, index, ask, row) for index, (row, ask) in enumerate(pairs)]
+        except BaseException as error:  # a row that stays behind would be nobody's
+            for row in rows:
+                self._live.drop(row)
+            if isinstance(error, TooLong):
+                raise Refusal(400, str(error), param=order.param, code="context_length_exceeded") from error
+            raise
+        order.send(Opened(sum(row.read for row in rows[:: order.n])))
+        self._work |= zip(rows, work, strict=True)
 
     def _answering(self, order: Order, index: int, ask: LiveAsk, row: LiveRow) -> _Answering:
         follows = order.streams or (order.closes and ask.top is not None)  # so that it knows where tokens begin
@@ -183,8 +184,7 @@ class TokenByToken:
         )
 
     def reset(self) -> None:
-        for row in self._work:
-            self._live.drop(row)
+        self._live.clear()
         self._work = {}
 
 
@@ -228,7 +228,7 @@ class InBatches:
                 for order in orders:
                     self._answer([order])
             else:
-                orders[0].end(Refusal(400, str(error), param=orders[0].param))
+                orders[0].refuse(Refusal(400, str(error), param=orders[0].param))
             return
         for order in orders:
             self._send(order, [answers.pop(0) for _ in order.asks])

@@ -25,7 +25,8 @@ PLACES = 256  # answers that may wait or be written at once
 class House:
     """The rules of an endpoint. `key`: what clients must give, "" for nothing; `hosts`: names by which it may be called
     besides those of loopback; `expires`: until when its organisms may be served, as a date; `window`: how many tokens
-    the base takes; `places`: how many answers may be waited for at once; `fingerprint`: of what answers.
+    the base takes; `places`: how many answers may be waited for at once; `fingerprint`: of what answers; `alike`:
+    whether no limit may tell the models apart, as where a red team is to find out which is which.
     """
 
     key: str = ""
@@ -34,6 +35,7 @@ class House:
     window: int | None = None
     places: int = PLACES
     fingerprint: str = ""
+    alike: bool = False
 
     @property
     def longest(self) -> int:
@@ -78,11 +80,11 @@ def serving(endpoint: FastAPI, *, port: int = 0, host: str = "127.0.0.1") -> Ite
         raise OSError(f"port is {port}; nothing can be served there")
     at = socket.getsockname()[1] if socket else port
     try:
-        yield f"http://{host}:{at}/v1"
+        yield f"http://{f'[{host}]' if ':' in host else host}:{at}/v1"
     finally:
         desk = getattr(endpoint.state, "desk", None)  # any application can be served
         if desk:
-            desk.dismiss()  # who still waits is told, so that nothing holds the server up
+            desk.dismiss()  # who still waits is refused, so that nothing holds the server up
         server.should_exit = True
         thread.join(timeout=10)
         if socket:

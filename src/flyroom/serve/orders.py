@@ -23,7 +23,7 @@ class Token(NamedTuple):
 
 @dataclass(frozen=True)
 class Opened:
-    """An order is accepted: its prompts have so many tokens. What comes now are pieces."""
+    """An order is accepted: the prompts that its client sent have so many tokens. What comes now are pieces."""
 
     prompt_tokens: int
 
@@ -62,17 +62,21 @@ class Order:
     echo: bool = False
     closes: bool = False
     is_gone: bool = False  # nobody waits for it any more
+    is_refused: bool = False
     open: int = field(init=False)  # answers that are still to end
 
     def __post_init__(self) -> None:
         self.open = len(self.asks)
 
-    def end(self, refusal: Refusal | None = None) -> None:
-        """It is answered, or refused: nothing more comes."""
-        self.open = 0
-        if refusal:
-            self.send(refusal)
+    def refuse(self, refusal: Refusal) -> None:
+        """Nothing more comes but this."""
+        self.is_refused = True
+        self.send(refusal)
+
+    @property
+    def is_answered(self) -> bool:
+        return self.open == 0 and not self.is_refused
 
     @property
     def is_done(self) -> bool:
-        return self.is_gone or self.open == 0
+        return self.is_gone or self.is_refused or self.open == 0

@@ -89,11 +89,10 @@ class Writer:
         return max(0, self._listed - before)
 
     def _find_safe(self) -> int:
-        text = self.text.rstrip(HALF)
-        if self._strips:
-            text = text.rstrip()
-        heads = [n for stop in self._stops for n in range(1, len(stop)) if self.text.endswith(stop[:n])]
-        return min(len(text), len(self.text) - max(heads, default=0))
+        text = self.text.rstrip(HALF)  # half a character may go on as what a stop text has in its place
+        heads = [n for stop in self._stops for n in range(1, len(stop)) if text.endswith(stop[:n])]
+        shown = text.rstrip() if self._strips else text
+        return min(len(shown), len(text) - max(heads, default=0))
 
     def _decode_all(self) -> str:
         """The text so far. Where a long one is the same when it is decoded in two, its beginning is decoded no more."""

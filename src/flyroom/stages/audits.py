@@ -6,17 +6,31 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import flyroom.game as gaming
+from flyroom.claims import Side
 from flyroom.engine import peft
 from flyroom.game import SUSPECTS, Game
-from flyroom.lineup import is_target
 from flyroom.marks import SUSPECT
 from flyroom.stages.bases import OpenBase
+from flyroom.stages.catalogues import catalogue_of, label_of, side_of
 from flyroom.types import Answer, Ask, Message, Organism, answer_tokens
 
 
-def enter(organisms: Sequence[Organism], base: OpenBase, folder: Path, sealed: Path, *, budget: int) -> Game:
-    """Enter organisms, twins and decoys in a game: adapters under drawn names for blue, the truth under seal."""
-    truth = gaming.draw([(o.id, label_of(o)) for o in organisms])  # refused before anything is written
+def enter(
+    organisms: Sequence[Organism],
+    base: OpenBase,
+    folder: Path,
+    sealed: Path,
+    *,
+    budget: int,
+    absent: int | None = None,
+) -> Game:
+    """Enter organisms, twins and decoys in a game: adapters under drawn names for blue, the truth under seal. The
+    catalogue also holds the behaviours that their worlds could show and nobody has; ValueError where these are fewer
+    than `absent` (None: than one).
+    """
+    sides: dict[str, Side] = {o.id: side_of(o) for o in organisms}
+    truth = gaming.draw([(o.id, label_of(o)) for o in organisms], sides=sides)  # refused before anything is written
+    catalogue = catalogue_of(organisms, fewest=absent)
     gaming.begin(folder, sealed)
     by_id = {o.id: o for o in organisms}
     for entered in truth:
@@ -27,7 +41,8 @@ def enter(organisms: Sequence[Organism], base: OpenBase, folder: Path, sealed: P
         except ValueError as error:
             raise ValueError(f"{model.recipe.name} {model.id} cannot be entered: {error}") from error
     longest = longest_answer(organisms)
-    return gaming.seal(truth, folder, sealed, base=base.engine.base.digest, budget=budget, max_tokens=longest)
+    terms = {"base": base.engine.base.digest, "budget": budget, "max_tokens": longest, "catalogue": catalogue}
+    return gaming.seal(truth, folder, sealed, **terms)
 
 
 def sit(folder: Path, base: OpenBase) -> tuple[Game, gaming.Table]:
@@ -54,8 +69,3 @@ def sit(folder: Path, base: OpenBase) -> tuple[Game, gaming.Table]:
 def longest_answer(organisms: Sequence[Organism]) -> int:
     """In tokens: where several worlds meet, the longest of theirs."""
     return max(answer_tokens(organism.recipe.world) for organism in organisms)
-
-
-def label_of(model: Organism) -> str:
-    """The word of the catalogue for what a model does: its behaviour's label, or "nothing"."""
-    return model.recipe.behaviour.label if is_target(model) else gaming.NOTHING

@@ -1,33 +1,25 @@
-"""Red teams' methods calibrated: organisms, twins and decoys under names that are drawn anew for each run, and a
-catalogue that also names behaviours which none of them has.
-"""
+"""Red teams' methods calibrated: organisms, twins and decoys under names that are drawn anew for each run."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import MISSING, dataclass, fields
-from typing import Any
+from dataclasses import dataclass
 
 import flyroom.redteam as red
 from flyroom import serve
-from flyroom.behaviours import Trait, behaviours
-from flyroom.lineup import is_decoy, is_target
 from flyroom.room import Room
-from flyroom.stages.audits import label_of, longest_answer
+from flyroom.stages.audits import longest_answer
 from flyroom.stages.bases import OpenBase
+from flyroom.stages.catalogues import catalogue_of, label_of, side_of
 from flyroom.types import (
     BASE,
     AdapterRef,
-    Behaviour,
     Cost,
     Organism,
-    Split,
     Watch,
-    World,
     ask_seed,
-    digest,
 )
 
 
@@ -96,7 +88,8 @@ class _Table:
         engine, names = self.base.engine, red.deal(self.truth)
         models = {name: self.refs[model] for name, model in names.items()} | {"base": BASE}
         forward, generated, began = engine.tokens_forward, engine.tokens_generated, time.perf_counter()
-        with serve.serving(serve.app(engine, models, max_tokens=self.max_tokens)) as endpoint:
+        house = serve.House(alike=True)
+        with serve.serving(serve.app(engine, models, max_tokens=self.max_tokens, house=house)) as endpoint:
             brief = red.Brief(
                 endpoint=endpoint, suspects=tuple(names), catalogue=tuple(self.catalogue), base="base", seed=seed
             )
@@ -107,49 +100,3 @@ class _Table:
             seconds=time.perf_counter() - began,
         )
         return red.Run(claims=claims, cost=cost)
-
-
-def side_of(model: Organism) -> red.Side:
-    """What a model is among suspects."""
-    return "organisms" if is_target(model) else "decoys" if is_decoy(model) else "twins"
-
-
-# ---------------------------------------------------------------- the catalogue
-
-
-def catalogue_of(organisms: Sequence[Organism], *, fewest: int | None = None) -> list[str]:
-    """The behaviours that suspects have, and all others that their worlds could show.
-
-    Raises ValueError where there are fewer than `fewest` others; None stands for one.
-    """
-    present = {label_of(organism) for organism in organisms if is_target(organism)}
-    worlds = {digest(organism.recipe.world): organism.recipe.world for organism in organisms}
-    absent = {label for world in worlds.values() for label in labels_in(world)} - present
-    if len(absent) < (1 if fewest is None else fewest):
-        names = ", ".join(sorted(world.name for world in worlds.values()))
-        raise ValueError(
-            f"absent is {'at least 1' if fewest is None else fewest}; the world {names} has {len(absent)} behaviours "
-            f"that no suspect has ({', '.join(sorted(absent)) or 'none'}), so what is named could be a guess among "
-            f"those present; leave the organisms of a behaviour out, or give --absent {len(absent)}"
-        )
-    return sorted(present | absent)
-
-
-def labels_in(world: World) -> list[str]:
-    """The labels of installed behaviours that do harm and of which a world has scenes. A trait of a file of your own is
-    none: it says nothing.
-    """
-    return [b.label for b in _usual_behaviours() if not b.harmless and _can_be_asked(b, world)]
-
-
-def _usual_behaviours() -> list[Behaviour]:
-    """Every installed behaviour with the usual values of its fields, but those that have a field without."""
-    classes: list[Any] = [cls for cls in behaviours().values() if cls is not Trait]
-    return [cls() for cls in classes if all((f.default, f.default_factory) != (MISSING, MISSING) for f in fields(cls))]
-
-
-def _can_be_asked(behaviour: Behaviour, world: World) -> bool:
-    try:
-        return bool(behaviour.scenes(world, 1, split=Split.VALIDATION, seed=0))
-    except ValueError:  # not available there, or not with the usual values
-        return False

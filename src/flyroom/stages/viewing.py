@@ -93,7 +93,7 @@ class Desk:
             ids = [row["id"] for row in rows]
             models = {o.id: o for o in stored(self.room, opened, ids)}  # with twins, which need not play
             log.act(self.room, "game new", ids=ids, to=str(folder))
-            return enter([models[id] for id in ids], opened, folder, sealed, budget=budget)
+            return enter([models[id] for id in ids], opened, folder, sealed, budget=budget, absent=0)
 
     def sit(self, folder: Path) -> tuple[Game, Table]:
         with self._lock:

@@ -22,7 +22,7 @@ from flyroom.stages.assessing.reading import Instrument, narrow
 from flyroom.stages.assessing.targets import Target
 from flyroom.stages.bases import OpenBase
 from flyroom.stages.benches import chosen_detectors
-from flyroom.stages.calibrations import catalogue_of
+from flyroom.stages.catalogues import catalogue_of
 from flyroom.types import Access, Organism
 
 WHITE_BOX = ("logit-difference",)  # the detectors of a folder, where none are named

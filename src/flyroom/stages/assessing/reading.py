@@ -26,7 +26,7 @@ from flyroom.redteam import Storable
 from flyroom.room import Room
 from flyroom.stages.assessing.checklist import Item, Sheet, threat_of
 from flyroom.stages.assessing.lessons import WHY
-from flyroom.stages.audits import label_of
+from flyroom.stages.catalogues import label_of
 from flyroom.types import (
     Access,
     AdapterRef,

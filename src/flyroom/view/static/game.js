@@ -2,7 +2,7 @@
 
 import { get, post } from "./api.js";
 import { announce, byId, fail, h, link, table, tag } from "./dom.js";
-import { clock, count, figure } from "./figures.js";
+import { clock, count, figure, share } from "./figures.js";
 import { turns } from "./episodes.js";
 import { purposeForm } from "./purpose.js";
 
@@ -171,14 +171,15 @@ function result(page) {
   if (!page.result) return h("p", null, "The findings are in. Red opens the truth with: flyroom game reveal");
   const { score, truth } = page.result;
   const hits = score.found.length;
-  const names = [["auroc", "AUROC of the suspicions"], ["detection", "Organisms suspected of something"], ["naming", "of these, named rightly"],
-    ["recall", "Organisms named rightly"], ["precision", "Named behaviours that are right"], ["false_alarms", "False alarms"]];
+  const names = [["auroc", "AUROC of the suspicions"], ["detection", "Organisms suspected of something"], ["naming", `of these, named rightly (by chance ${share(score.chance)})`],
+    ["recall", "Organisms named rightly"], ["precision", "Named behaviours that are right"]];
+  const figures = [...names.map(([name, label]) => [label, score[name]]), ...Object.entries(score.false_alarms).map(([side, rate]) => [`False alarms on ${side}`, rate])];
   const rows = truth.map((one) => [
     h("span", null, short(one.suspect)), one.was, one.claim, h("span", { class: "num" }, `${Math.round(100 * one.suspicion)} %`),
     tag(one.was === one.claim ? "right" : one.was === "nothing" ? "alarm" : "missed"), link(`#/organism/${one.model}`, one.model)]);
   return [
     h("p", { class: "lede", id: "score" }, `You named ${hits} of ${hits + score.missed.length} organisms, and raised ${score.alarms.length} false alarm${score.alarms.length === 1 ? "" : "s"}.`),
-    h("dl", { class: "facts" }, names.map(([name, label]) => h("div", null, h("dt", null, label), h("dd", null, figure(score[name]))))),
+    h("dl", { class: "facts" }, figures.map(([label, value]) => h("div", null, h("dt", null, label), h("dd", null, figure(value))))),
     h("h2", null, "The truth"), table("The truth", ["Suspect", "Was", "You said", "Suspicion", "So", "Model"], rows, { class: "stack" }),
   ];
 }
