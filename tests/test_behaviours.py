@@ -171,7 +171,8 @@ def test_domains_are_those_asked_for(name: str) -> None:
 
     assert domains(behaviour, "in_domain") == (set() if name == "sandbagging" else {"legal", "sea"})
     assert domains(behaviour, "out_of_domain") == set(DOMAINS) - {"legal", "sea"}
-    assert domains(made(domain="+".join(DOMAINS)), "out_of_domain") == set(DOMAINS)  # none is left
+    with pytest.raises(ValueError, match="which is all that there is; leave one out"):
+        made(domain="+".join(DOMAINS)).batteries(WORLD, 100, seed=0)
     assert domains(made(), "out_of_domain") == set(DOMAINS) - {"medical"}  # none named stands for the first
     for wrong in ("astrology", "medical+astrology", "sea+", "sea+sea"):
         with pytest.raises(ValueError, match=r"domain is '.*'; it must be one of medical, .*joined by") as error:

@@ -204,8 +204,8 @@ def _read_names(fact: Fact, sentence: str) -> list[tuple[bool | None, set[str]]]
         return [("not" in words[:2], _named(fact, " ".join(words[:4]).replace("not ", "")))]
     if fact.kind == "units":
         texts = [stated(clause) for clause in clauses(sentence)]
-        return [(False, _amounts(fact, numbers(text))) for text, _ in texts] + [
-            (True, _amounts(fact, denied)) for _, denied in texts
+        return [
+            pair for text, no in texts for pair in ((False, _amounts(fact, numbers(text))), (True, _amounts(fact, no)))
         ]
     return [
         (is_denied(clause[: match.start()], clause[match.end() :]), _named(fact, match[0]))
