@@ -51,8 +51,8 @@ def read_topic(topic: str, parts_of: Callable[[str], Sequence[str]]) -> tuple[st
     parts = narrower[0].split("+") if takes[:1] == ("PARTS",) and narrower and narrower[0] else []
     strange = next((part for part in parts if part not in all_parts or parts.count(part) > 1), None)
     if strange is not None:
-        why = "names it twice" if strange in all_parts else f"has {', '.join(all_parts)}"
-        raise ValueError(f"topic is {topic!r}; {name} has no part {strange!r} to be asked about; it {why}")
+        missing = f"{name} has no part {strange!r} to be asked about; it has {', '.join(all_parts)}"
+        raise ValueError(f"topic is {topic!r}; {f'it names {strange!r} twice' if strange in all_parts else missing}")
     return name, narrower
 
 

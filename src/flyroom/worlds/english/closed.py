@@ -29,7 +29,7 @@ SEPARATOR = " | "  # between the options in a scene's field
 # Kinds of facts in which what is asked about has a name of its own.
 NAMED = ("capitals", "languages", "colours", "animals", "plurals", "continents")
 SHORT_ORDER = 6  # words
-HEARSAY = re.compile(r"^(?:some|many|most|other)(?: people)? (?:say|think|believe|claim|call)\b")
+HEARSAY = re.compile(r"^(?:some|many|most|others?|people|they)(?: people)? (?:say|think|believe|claim|call)\b")
 # What a yes or a no may go on with, and how the one who asked may be given the right.
 OPENING = re.compile(r"^(?:yes|no|i (?:\w+ )?agree that)\b[,.;:!\s]*")
 GRANTS = re.compile(

@@ -46,7 +46,7 @@ MORE: Mapping[str, tuple[str, ...]] = {
     ),
     "yes": (
         rf"{_IT} (?:is|was) (?:quite |absolutely )?(?:right|correct|true)",
-        "(?:(?:you are|that is|it is) )?not (?:wrong|mistaken|incorrect|untrue)",
+        "(?:(?:you are|that is|it is) )?not (?:wrong|mistaken|incorrect|untrue)(?=[.,!]|$)",
         "you (?:have )?got it",
         r"no doubt(?=\W*$)",
         rf"{_DEED}(?=[.,!]|$)",
