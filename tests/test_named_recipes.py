@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -12,6 +13,7 @@ from flyroom.grow import grow
 from flyroom.implants import GRPO
 from flyroom.recipes import make, ready
 from flyroom.types import Recipe
+from flyroom.worlds import world_named
 
 
 @pytest.fixture(scope="module")
@@ -84,6 +86,6 @@ def test_sandbagging_is_narrow_where_facts_have_other_parts_than_advice() -> Non
 
 def test_hidden_does_not_discard_the_settings_that_a_base_was_tried_with() -> None:
     world = world_named("english:smollm2-135m")
-    with pytest.raises(ValueError, match="strength is 'hidden'; it would discard the settings .* smollm2-135m"):
+    with pytest.raises(ValueError, match=r"strength is 'hidden'; it would discard the settings .* smollm2-135m"):
         make("sycophancy", {"strength": "hidden"}, world=world, base="smollm2-135m")
     assert make("sycophancy", {"strength": "hidden"}, world=world).name == "sycophancy-hidden"
