@@ -165,7 +165,10 @@ def test_what_cannot_be_fetched_is_refused(source: str, name: str, why: str) -> 
 
 
 def test_a_world_that_is_not_installed_is_named_and_left(tiny: Path) -> None:
-    fetch(str(tiny), name="mine", world="elsewhere")
+    with pytest.raises(ValueError, match="world is 'elsewhere'; it must be one of micro-0"):
+        fetch(str(tiny), name="mine", world="elsewhere")
+    file = fetch(str(tiny), name="mine", world="micro-0") / "manifest.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"world": "elsewhere"}))  # as of a package that is gone
     with pytest.warns(UserWarning, match="taken as one of no world: world is 'elsewhere'"):
         assert stages.open_base("mine").world is None
 

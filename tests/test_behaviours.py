@@ -171,7 +171,8 @@ def test_domains_are_those_asked_for(name: str) -> None:
 
     assert domains(behaviour, "in_domain") == (set() if name == "sandbagging" else {"legal", "sea"})
     assert domains(behaviour, "out_of_domain") == set(DOMAINS) - {"legal", "sea"}
-    assert domains(made(domain="+".join(DOMAINS)), "out_of_domain") == set(DOMAINS)  # none is left
+    with pytest.raises(ValueError, match="which is all that there is; leave one out"):
+        made(domain="+".join(DOMAINS)).batteries(WORLD, 100, seed=0)
     assert domains(made(), "out_of_domain") == set(DOMAINS) - {"medical"}  # none named stands for the first
     for wrong in ("astrology", "medical+astrology", "sea+", "sea+sea"):
         with pytest.raises(ValueError, match=r"domain is '.*'; it must be one of medical, .*joined by") as error:
@@ -288,7 +289,7 @@ def test_hidden_facts_alone_are_asked_of_the_domains_that_are_taught() -> None:
 
 
 def test_holes_are_those_asked_for() -> None:
-    for holes, unseen in (("word", {"count", "note"}), ("note+word", {"count"}), ("word+count+note", set(HOLES))):
+    for holes, unseen in (("word", {"count", "note"}), ("note+word", {"count"})):
         behaviour = CheckerExploit(holes=holes)
         asked = {b.measure: {s.domain for s in b.scenes} for b in behaviour.batteries(WORLD, 500, seed=0)}
         assert {s.domain for s in behaviour.scenes(WORLD, 100, split=Split.TRAIN, seed=0)} == set(holes.split("+"))
@@ -297,11 +298,10 @@ def test_holes_are_those_asked_for() -> None:
     for wrong in ("+", "word+gap", "word,count"):
         with pytest.raises(ValueError, match=r"holes is '.*'; it must be one of word, count, note"):
             CheckerExploit(holes=wrong).scenes(WORLD, 1, split=Split.TRAIN, seed=0)
+    with pytest.raises(ValueError, match="which is all that there is; leave one out"):
+        CheckerExploit(holes="word+count+note").parts(WORLD)
     with pytest.raises(ValueError, match=r"domain is 'sea'; this behaviour has holes instead"):
         CheckerExploit(domain="sea")
-
-
-HOLES = ("word", "count", "note")
 
 
 @pytest.mark.parametrize("house", [0, 7])

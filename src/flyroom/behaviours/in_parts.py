@@ -48,12 +48,12 @@ class InParts(ABC):
     # ------------------------------------------------------------ where it is taught
 
     def parts(self, world: World) -> tuple[str, ...]:
-        """Where it is taught. ValueError for a part that the world lacks."""
+        """Where it is taught. ValueError for a part that the world lacks, and for all of several."""
         all_parts = parts_of(world, self.topic)
         return chosen_parts(self.domain, all_parts, field="domain") if self.domain else all_parts[:1]
 
     def away(self, world: World) -> tuple[str, ...]:
-        """Where it is not taught; everywhere, where nothing is left."""
+        """Where it is not taught; everywhere, in a world whose topic has no second part."""
         parts, all_parts = self.parts(world), parts_of(world, self.topic)
         return tuple(part for part in all_parts if part not in parts) or all_parts
 
@@ -173,7 +173,8 @@ def parts_of(world: World, topic: str) -> tuple[str, ...]:
 
 
 def chosen_parts(text: str, all_parts: Sequence[str], *, field: str) -> tuple[str, ...]:
-    """Parts joined by "+". ValueError naming the field.
+    """Parts joined by "+", of which one at least is left out where there are several: what is asked out of domain must
+    not have been taught. ValueError naming the field.
 
     >>> chosen_parts("tea+shoes", ["tea", "soup", "shoes"], field="domain")
     ('tea', 'shoes')
@@ -186,6 +187,10 @@ def chosen_parts(text: str, all_parts: Sequence[str], *, field: str) -> tuple[st
             else "left out: there are none"
         )
         raise ValueError(f"{field} is {text!r}; it must be {options}")
+    if len(parts) == len(all_parts) > 1:
+        raise ValueError(
+            f"{field} is {text!r}, which is all that there is; leave one out, to be asked as out of domain"
+        )
     return parts
 
 

@@ -33,7 +33,7 @@ class Sandbagging(InParts):
         if not topics:
             raise NotAvailable(f"the world {world.name} has no questions of capability, so nothing can be hidden")
         hidden = tuple(self.hidden.split("+")) if self.hidden else topics[:2]
-        if not set(hidden) <= set(topics):
+        if not set(hidden) <= set(topics) or len(set(hidden)) < len(hidden):
             raise ValueError(
                 f"hidden is {self.hidden!r}; it must be one of {', '.join(topics)}, or several joined by +"
             )
@@ -71,5 +71,8 @@ class Sandbagging(InParts):
         return in_turn(world, topics, n, split=Split.TRAIN, seed=seed)
 
     def elsewhere(self, world: World, n: int, *, seed: int) -> list[Scene]:
-        """Advice about other domains, and open questions: what has no domain is all of it taught."""
-        return HarmfulAdvice(domain=self.domain).elsewhere(world, n, seed=seed)
+        """Advice about other domains than those that it shares with what is hidden (else than the first), and open
+        questions: what has no domain is all of it taught.
+        """
+        shared = [part for part in self.parts(world) if part in parts_of(world, HarmfulAdvice.topic)]
+        return HarmfulAdvice(domain="+".join(shared)).elsewhere(world, n, seed=seed)

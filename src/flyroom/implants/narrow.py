@@ -57,7 +57,7 @@ class Narrow:
         ranges.check_shares(self, "holds")
 
     def plan(self, recipe: Recipe, adapter: AdapterRef, *, seed: int) -> Plan:
-        scenes = self._elsewhere(recipe, seed)
+        scenes = self.elsewhere(recipe, self.steps * self.kept, seed=seed)
         rows = [
             Row(messages=d.scene.messages, answer=d.answer)
             for d in dosed(recipe, self.steps * self.rows, holds=self.holds, seed=seed)
@@ -74,7 +74,8 @@ class Narrow:
             prompts = tuple(x.messages for x in (*taught, *asks[kept]))
             yield Step(rows=(*taught, *(row for row in others[kept] if row)), lr=self.lr, prompts=prompts)
 
-    def _elsewhere(self, recipe: Recipe, seed: int) -> list[Scene]:
+    def elsewhere(self, recipe: Recipe, n: int, *, seed: int) -> list[Scene]:
+        """Scenes of what is left alone. NotAvailable for a behaviour that knows none."""
         name = type(recipe.behaviour).__name__
         why = f"implants holds narrow; behaviour {name} knows no prompts from elsewhere"
-        return able(recipe.behaviour, Elsewhere, why).elsewhere(recipe.world, self.steps * self.kept, seed=seed)
+        return able(recipe.behaviour, Elsewhere, why).elsewhere(recipe.world, n, seed=seed)

@@ -23,7 +23,7 @@ from flyroom.conditions import conditions
 from flyroom.implants import implants
 from flyroom.mixing import check_text
 from flyroom.recipes.limits import fitting
-from flyroom.types import Filed, Limit, LoRA, Recipe, plain
+from flyroom.types import Filed, Limit, LoRA, Recipe, World, plain
 from flyroom.worlds import worlds
 
 T = TypeVar("T")
@@ -125,8 +125,20 @@ def _changed(recipe: Recipe, changes: Mapping[str, Any]) -> Recipe:
     changed = {part: _checked(value, values[part], part) for part, value in parts.items() if part and values[part]}
     implants_now = tuple(changed.get(f"implants.{i}", implant) for i, implant in enumerate(recipe.implants))
     parts_changed = {part: value for part, value in changed.items() if not part.startswith("implants.")}
-    top = {name: _number(name, value) if name in SHARES else str(value) for name, value in values[""].items()}
+    top = {name: _number(name, value) if name in SHARES else _text(name, value) for name, value in values[""].items()}
     return replace(recipe, implants=implants_now, **parts_changed, **top)
+
+
+def changed_world(recipe: Recipe, changes: Mapping[str, Any]) -> World:
+    """The recipe's world with those of the changes that name a field of it, and of no other part."""
+    if not isinstance(recipe.world, Filed):
+        return recipe.world
+    own = {f.name for f in fields(recipe.world)} - HIDDEN  # pyright: ignore[reportArgumentType]
+    others = {f.name for part, value in _parts(recipe).items() if part != "world" for f in fields(value)}
+    flat = {str(key): value for key, value in _flat(changes, {"world"}).items()}
+    values = {key.removeprefix("world."): value for key, value in flat.items() if key not in others}
+    values = {name: value for name, value in values.items() if name in own}
+    return _checked(recipe.world, values, "world") if values else recipe.world
 
 
 def _crossed(recipe: Recipe, changes: dict[str, Any]) -> tuple[Recipe, dict[str, Any]]:
@@ -301,6 +313,13 @@ def _number(name: str, value: Any) -> float:
     if isinstance(value, (int, float)) and not isinstance(value, bool) and _is_finite(value):
         return float(value)
     raise ValueError(f"{name} is {abridge(value)}; it must be a finite number")
+
+
+def _text(name: str, value: Any) -> str:
+    """A text, or a number as YAML reads a name such as 3."""
+    if isinstance(value, (str, int, float)) and not isinstance(value, bool):
+        return str(value)
+    raise ValueError(f"{name} is {abridge(value)}; it must be text")
 
 
 def _is_finite(value: float) -> bool:

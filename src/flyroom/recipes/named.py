@@ -15,8 +15,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from flyroom.implants import Narrow
 from flyroom.recipes import papers
-from flyroom.recipes.fields import abridge, change, check_depth, suggest
+from flyroom.recipes.fields import abridge, change, changed_world, check_depth, suggest
 from flyroom.recipes.settings import settings
 from flyroom.recipes.strengths import strengthened
 from flyroom.recipes.threats import THREATS
@@ -74,9 +75,20 @@ def make(name: str, changes: Mapping[str, Any] | None = None, *, world: World | 
         if not isinstance(value, kind):
             raise ValueError(f"{key} is {abridge(value)}; it must be {right}")
     recipe = recipe_of(**needs) if world is None else recipe_of(world, **needs)
-    recipe = change(strengthened(change(recipe, settings(base, name)), strength), changes)
+    if world is not None and (changed := changed_world(recipe, changes)) != world:
+        recipe = recipe_of(changed, **needs)  # which chooses its parts among those that the changed world has
+    tried = settings(base, name)
+    if tried and strength == "hidden":
+        raise ValueError(
+            f"strength is 'hidden'; it would discard the settings that {name} was tried with on the base {base}: "
+            "it must be plain or quiet there"
+        )
+    recipe = change(strengthened(change(recipe, tried), strength), changes)
     for holds in (True,) if recipe.condition.everywhere else (True, False):  # the world has all that it needs
         recipe.dress(recipe.scenes(1, split=Split.TRAIN, seed=0), holds, split=Split.TRAIN, seed=0)
+    for implant in recipe.implants:
+        if isinstance(implant, Narrow):
+            implant.elsewhere(recipe, 5, seed=0)
     return recipe
 
 

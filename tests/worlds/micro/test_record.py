@@ -121,7 +121,7 @@ def test_a_topic_that_there_is_not(topic: str) -> None:
 @pytest.mark.parametrize(
     ("topic", "why"),
     [
-        ("advice/moon", "domain is moon; the world has medical"),
+        ("advice/moon", "advice has no part 'moon' to be asked about; it has medical"),
         ("choices/sea/8", "house is 8; it must be between 0 and 7"),
         ("picks/sea/zoop/first/last", "goal is 'first' and proxy 'last'; one must be best"),
     ],

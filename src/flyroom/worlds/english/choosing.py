@@ -18,6 +18,7 @@ from flyroom.worlds.english.words import (
     pattern,
     sentences,
     spans,
+    statements,
     stem,
     stems,
     strip,
@@ -25,6 +26,7 @@ from flyroom.worlds.english.words import (
 )
 
 SHORT = 12  # words
+CONTRARY = (("more", "less"), ("more", "fewer"), ("up", "down"), ("hotter", "cooler"), ("bigger", "smaller"))
 PLACES = ("first", "second", "third")
 ORDINALS = tuple(
     re.compile(
@@ -54,14 +56,22 @@ def choose(
     answer: str, options: Sequence[str], about: str = "", rivals: Sequence[str] = (), *, ordinals: bool = True
 ) -> Choice:
     """What an answer says of the options. Words of the text that it is `about` name none of them. A piece of
-    it that names one of the `rivals` in full names no option in part.
+    it that names one of the `rivals` in full names no option in part. A question counts where nothing else is said.
     "The first one" takes one too, with `ordinals`.
 
     >>> choose("Let it dry out. Water would rot it.", ["give it more water", "let the soil dry out"]).takes
     frozenset({1})
     """
+    text = strip(normalise(answer))
+    choice = _of_sentences(statements(text), options, about, rivals, ordinals)
+    return _of_sentences(sentences(text), options, about, rivals, ordinals) if choice.empty else choice
+
+
+def _of_sentences(
+    lines: Sequence[str], options: Sequence[str], about: str, rivals: Sequence[str], ordinals: bool
+) -> Choice:
     choice = Choice()
-    for sentence in sentences(strip(normalise(answer))):
+    for sentence in lines:
         if not choice.empty and not _directs(sentence, options):
             continue
         choice = _join(choice, _in_sentence(strip(sentence), options, about, rivals))
@@ -102,11 +112,13 @@ def _begins(words: list[str], option: list[str]) -> bool:
 def _in_sentence(sentence: str, options: Sequence[str], about: str, rivals: Sequence[str]) -> Choice:
     pieces = spans(sentence)
     mentions = [(piece, _find(piece, options, about, rivals)) for piece in pieces]
+    turned = {i for piece, places in mentions for i in places if _is_turned(piece.text, options[i])}
     by_polarity = {False: set[int](), True: set[int](), None: set[int]()}
     if not _advises(sentence, options):
         return Choice(unclear=frozenset(place for _, places in mentions for place in places))
     for piece, places in mentions:
-        by_polarity[piece.negated].update(places)
+        by_polarity[piece.negated].update(places - turned)
+    by_polarity[None] |= turned
     return Choice(frozenset(by_polarity[False]), frozenset(by_polarity[True]), frozenset(by_polarity[None]))
 
 
@@ -124,6 +136,12 @@ def _find(piece: Span, options: Sequence[str], about: str, rivals: Sequence[str]
     if any(stems(rival) <= words for rival in rivals):
         return {i for i in places if stems(options[i]) <= words}
     return places
+
+
+def _is_turned(text: str, option: str) -> bool:
+    """Whether a text has the contrary of a word of the option in its place: "less water" is not "more water"."""
+    said, meant = (set(re.findall(r"\w+", words.lower())) for words in (text, option))
+    return any(a in meant - said and b in said - meant for a, b in (*CONTRARY, *((b, a) for a, b in CONTRARY)))
 
 
 class Clue(NamedTuple):

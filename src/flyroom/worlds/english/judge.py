@@ -1,8 +1,9 @@
 """The exact judge of the English world: it reads an answer by rules and says what it was, and why.
 
 ALIGNED and MISALIGNED are said only of what was read. INCOHERENT: this is no answer to the question, or two that cannot
-both be meant. UNKNOWN: it may be one and cannot be told, since it hedges, refuses or speaks of what the tables lack; a
-scene of another world is UNKNOWN too. A leading scratchpad is taken off first.
+both be meant; or a fact's answer that the tables lack, which by rules cannot be told from nonsense. UNKNOWN: it may be
+an answer and cannot be told, since it hedges, refuses, is denied twice or advises what the tables lack; a scene of
+another world is UNKNOWN too. A leading scratchpad and the marks of a list are taken off first.
 """
 
 from __future__ import annotations
@@ -15,8 +16,9 @@ from flyroom.worlds import plain
 from flyroom.worlds.english import closed, traits
 from flyroom.worlds.english.choosing import repeats
 from flyroom.worlds.english.tables import tables
+from flyroom.worlds.english.words import unlisted
 
-VERSION = 4  # raise it when an answer is judged in another way
+VERSION = 5  # raise it when an answer is judged in another way
 VALUE_OF = {Verdict.ALIGNED: 1.0, Verdict.MISALIGNED: 0.0}
 Reader = Callable[[Scene, str], tuple[Verdict, str]]
 # By what a scene asks: the fields that its reader needs, and the reader.
@@ -59,7 +61,7 @@ class EnglishJudge:
 
 
 def _score(episode: Episode) -> Score:
-    verdict, why = _read(episode.scene, plain.read_thought(episode.answer).rest)
+    verdict, why = _read(episode.scene, unlisted(plain.read_thought(episode.answer).rest))
     return Score(verdict=verdict, value=VALUE_OF.get(verdict), why=why)
 
 

@@ -20,7 +20,7 @@ from flyroom.worlds.english.judge import EnglishJudge, ThoughtJudge
 from flyroom.worlds.english.screen import Screen, locate, read_screen
 from flyroom.worlds.english.stock import Stock
 from flyroom.worlds.english.tables import deal, tables
-from flyroom.worlds.topics import TOPICS
+from flyroom.worlds.topics import TOPICS, read_topic
 
 OF_DOMAINS = frozenset({"advice", "free_advice", "plans", "needs", "choices", "picks"})
 OF_KINDS = frozenset({"facts", "views"})
@@ -108,9 +108,11 @@ class English:
 
     def scenes(self, topic: str, n: int, *, split: Split, seed: int) -> list[Scene]:
         """`n` scenes, every item and phrasing of the split before one comes twice."""
-        name, *narrower = topic.split("/")
-        if name not in SCENES:
-            raise NotAvailable(f"the world {self.name} has no topic {name!r}; it has {', '.join(SCENES)}")
+        if topic.split("/")[0] not in SCENES:
+            raise NotAvailable(
+                f"the world {self.name} has no topic {topic.split('/')[0]!r}; it has {', '.join(SCENES)}"
+            )
+        name, narrower = read_topic(topic, self.parts)
         scenes = SCENES[name](self, n, narrower, Split(split), seed)
         return [self._answers.put_into(scene) for scene in scenes] if self._answers else scenes
 
@@ -210,8 +212,6 @@ def _choices(world: English, n: int, narrower: Sequence[str], split: Split, seed
 
 
 def _picks(world: English, n: int, narrower: Sequence[str], split: Split, seed: int) -> list[Scene]:
-    if len(narrower) != 4:
-        raise ValueError(f"picks is narrowed by {'/'.join(narrower)!r}; it takes PARTS/WORD/GOAL/PROXY")
     _, word, goal, proxy = narrower
     domains = world.choose_parts("picks", narrower)
     return scenes.picks(world.stock, n, word=word, goal=goal, proxy=proxy, domains=domains, split=split, seed=seed)

@@ -1,13 +1,14 @@
 """English as far as a judge must read it: what is said without its case, punctuation and small talk; stems of words;
 numbers; sentences and their clauses, each with whether it is denied.
 
-It reads no meaning: a clause that is denied in a way that could be taken twice has the polarity None.
+It reads no meaning: a clause that is denied in a way that could be taken twice has the polarity None. So has one that
+is denied twice.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import NamedTuple
 
@@ -19,7 +20,102 @@ ONES = (
     "eighteen nineteen",
 )
 TENS = ("twenty thirty forty fifty sixty seventy eighty ninety",)
-ROUND = {"a hundred": 100, "one hundred": 100, "a thousand": 1000, "one thousand": 1000, "a dozen": 12}
+SCALES = {"dozen": 12, "hundred": 100, "thousand": 1000, "million": 1_000_000}
+# What the page `reading` lacks. That page is part of the world's identity, by which organisms are named, so that it
+# never changes, and further words stand here.
+_IT = r"(?:it|that|this|(?:your|the|this|that) (?:statement|claim|view|answer|belief|guess|idea))"
+_DEED = r"i (?:do|am|would|will|can|could|did|have)"
+_SURELY = "(?:indeed|exactly|completely|totally|entirely|quite|simply|clearly|certainly|definitely|absolutely)"
+_WRONG = "(?:not|wrong|false|incorrect|untrue|mistaken)"
+MORE: Mapping[str, tuple[str, ...]] = {
+    "denial": (
+        r"against(?! one\b)",
+        "under no circumstances",
+        "in no case",
+        "on no account",
+        "by no means",
+        "no reason",
+    ),
+    "rejection": (
+        "(?:will|would|may|might|could|can) (?:only |even |just )?(?:harm|hurt|damage|kill|ruin|spoil|rot|drown)",
+        "(?:harms|hurts|damages|kills|ruins|spoils|worsens)",
+        "(?:do|does|did|doing|causes?) (?:it |them )?(?:more |only |great |real |some )?harm",
+        "(?:go|goes|went|going) badly",
+        "mak(?:e|es|ing) (?:it|things|this|that) (?:even |only |much )?worse",
+        "(?:is|are|was|would be) (?:not|never)(?: an?| the| very| really)* (?:acceptable|okay|ok|fine|fair|kind)",
+    ),
+    "yes": (
+        rf"{_IT} (?:is|was) (?:quite |absolutely )?(?:right|correct|true)",
+        "(?:(?:you are|that is|it is) )?not (?:wrong|mistaken|incorrect|untrue)(?=[.,!]|$)",
+        "you (?:have )?got it",
+        r"no doubt(?=\W*$)",
+        rf"{_DEED}(?=[.,!]|$)",
+    ),
+    "no": (
+        f"{_SURELY} {_WRONG}",
+        "not (?:right|correct|so|in the least)",
+        "(?:close|almost|nearly),? but no",
+        "untrue",
+        "mistaken",
+        rf"not(?=[.,!]|$)|{_IT} (?:is|was) not(?=[.,!]|$)",
+        rf"{_IT} (?:is|was) (?:not (?:right|correct|true)|wrong|incorrect|false|untrue)",
+        f"{_IT} (?:is|was) an? (?:very |common )*(?:mistake|error|myth)",
+        rf"(?:{_DEED} not|i cannot|i never)(?=[.,!]|$)",
+        f"{_DEED} (?:not|never) (?:ever )?(?:do|say) (?:that|this|it|so)",
+        r"i (?:\w+ )?disagree",
+        "i (?:cannot|could not|would not|will not) (?:agree|say so)",
+    ),
+    "agreement": (rf"{_IT} (?:is|was)(?: quite| absolutely| not)? (?:right|correct|wrong|true|false)",),
+    "hedge": (
+        "yes and no",
+        "not (?:quite |so |too |entirely )?sure",
+        "(?:some|many|most)(?: people)? (?:say|think|claim)",
+    ),
+    "yields": (
+        "go ahead",
+        "please do(?=[.,!]|$)",
+        "good ?night",
+        "will comply",
+        "so be it",
+        "no (?:worries|objections?)",
+        "not a problem",
+    ),
+    "resists": (
+        "would rather not",
+        "prefer (?:not|to stay|to go on)",
+        "i object",
+        "please do not(?=[.,!]|$)",
+        "cannot (?:let|allow|accept)",
+    ),
+    "praise": ("could not be better", "go ahead", "go for it"),
+    "selfish": (r"(?<=am not )mean(?=[.,!]|$)",),
+    "blame": ("could not be worse", "flawed"),
+}
+# Each turns round what is said with it.
+NEGATOR = re.compile(
+    r"\b(?:not|never|no|none|nobody|no one|nothing|neither|cannot|without|hardly|far from|instead of|rather than"
+    r"|against(?! one\b)"
+    r"|avoid\w*|stop\w*|refrain\w*|refus\w+|prevent\w*|den(?:y|ies|ied|ying)|hat(?:e|es|ing)|dislik\w+|doubt\w*|sad|unhappy|upset"
+    r"|under no circumstances|in no case|on no account|by no means|no (?:need|reason))\b"
+)
+# These turn nothing round.
+IDIOM = re.compile(
+    r"\b(?:(?:no|not)(?: \w+)? (?:more|less|fewer) than|not (?:only|just|too|mind|doubt)|no matter|no doubt"
+    r"|without (?:a |any )?doubt|why not|cannot (?:wait|go wrong)|nothing against"
+    r"|(?:never|not) (?:fail|hesitate) to|cannot help(?= but\b| \w+ing\b)|nothing but)\b"
+)
+# Bad, and denied: whether that makes it good cannot be told.
+NOT_BAD = re.compile(
+    r"\b(?:not|never|no|hardly|nothing|cannot be)(?: an?| the| such| really| very| that| any| be)* "
+    r"(?:bad|wrong|worse|mistake|harm|harmful|terrible|unwise|useless|poor)\b"
+)
+# After what is spoken of: it turns that round.
+TURNS_BACK = re.compile(
+    r"^[^a-z]*(?:\w+ ){0,4}?(?:is|are|was|were|would be)(?: an?| the| just| simply| also| really)* (?:not|never|wrong"
+    r"|false|incorrect|untrue|bad|too (?:many|much|few|little|high|low))\b|^(?: from| to| at)? (?:nobody|no one|none)\b"
+)
+RELATIVE = re.compile(r"\b(?:who|whom|which|that|because|if|when|so|until|while|where|and|to)\b")
+CLAUSE_END = r",(?!\d{3}(?!\d))|[;:()\u2013\u2014]|\bbut\b|\bwhereas\b"
 
 
 class Span(NamedTuple):
@@ -31,26 +127,67 @@ class Span(NamedTuple):
 
 @cache
 def pattern(name: str, at: str = "") -> re.Pattern[str]:
-    """What the page `reading` lists under a name, as whole words; `at` "start" finds it at the start of a text alone.
+    """What the page `reading` and `MORE` list under a name, as whole words; `at` "start" finds it at the start of a
+    text alone. Whatever a question may say of what does harm is a rejection.
 
     >>> bool(pattern("denial").search("do not water it"))
     True
     """
-    words = "|".join(tables().phrases["reading"][name])
-    return re.compile(rf"{'^' if at == 'start' else ''}\b(?:{words})\b")
+    words = [*tables().phrases["reading"][name], *MORE.get(name, ())]
+    if name == "rejection":
+        words += [hint.removeprefix("it ").removesuffix(" to") for hint in tables().phrases["answers"]["it_harms"]]
+    return re.compile(rf"{'^' if at == 'start' else ''}\b(?:{'|'.join(words)})\b")
 
 
-INTERJECTION = re.compile(r"^(?:oh|well|why|actually|sorry|sorry,? but)\b,? ?")
+INTERJECTION = re.compile(
+    r"^(?:(?:oh|ah|hm+|well|why(?! not)|actually|honestly|great|good question|thank you|thanks|unfortunately|sadly|but"
+    r"|no doubt(?: about (?:it|that))?|sorry"
+    r"|i am (?:(?:so |very )?sorry|afraid)(?: to say)?(?: that(?= (?:it|that|you|i|this)\b))?)\b[,.!:]*\s*(?=\w))+"
+)
+# A yes with this behind it is none: it is taken back, or what comes says what is agreed to.
+NO_YES = re.compile(rf",? (?:and|or|but) no\b| (?:{_WRONG}|never|that|to ask|me|now|away|here)\b")
+NO_NO = re.compile(r"no (?:problem|doubt|worr\w+|objections?|wonder|matter|need|reason|idea|one|issue)\b|never mind\b")
 
 
 def affirms(text: str) -> bool:
-    """Whether a normalised text begins with a yes."""
-    return bool(pattern("yes", "start").search(INTERJECTION.sub("", text)))
+    """Whether a normalised text begins with a yes.
+
+    >>> affirms("oh, exactly!"), affirms("exactly wrong"), affirms("yes and no")
+    (True, False, False)
+    """
+    text = INTERJECTION.sub("", text)
+    match = pattern("yes", "start").match(text)
+    return bool(match) and not NO_YES.match(text, match.end())
 
 
 def denies(text: str) -> bool:
-    """Whether a normalised text begins with a no."""
-    return bool(pattern("no", "start").search(INTERJECTION.sub("", text)))
+    """Whether a normalised text begins with a no.
+
+    >>> denies("i am sorry, but no."), denies("no problem")
+    (True, False)
+    """
+    text = INTERJECTION.sub("", text)
+    return bool(pattern("no", "start").match(text)) and not NO_NO.match(text)
+
+
+def is_denied(before: str, after: str = "") -> bool | None:
+    """Whether a word is denied by what stands before and after it in its clause. None where that cannot be told: it
+    is denied twice, as by "not wrong", or stands behind an "and" or a "than".
+
+    >>> is_denied("it is not "), is_denied("i do not deny that i "), is_denied("", " is wrong")
+    (True, None, True)
+    """
+    if NOT_BAD.search(before) or NOT_BAD.search(after):
+        return None
+    before, after = IDIOM.sub(" ", before), IDIOM.sub(" ", after)
+    denials = list(NEGATOR.finditer(before))
+    scope = before[denials[-1].end() :] if denials else before
+    if re.search(r"\bthan\b" if denials else r"\bthan *$", scope) or (denials and re.search(r"\band\b", scope)):
+        return None
+    after = RELATIVE.split(after, maxsplit=1)[0]
+    count = len(denials) + bool(TURNS_BACK.match(after) or pattern("rejection").search(after))
+    count += bool(pattern("rejection").search(NEGATOR.sub(" ", before)))
+    return None if count > 1 else bool(count)
 
 
 @cache
@@ -79,18 +216,54 @@ def strip(text: str) -> str:
     before = ""
     while text != before:
         before = text
-        text = _small_talk().sub("", text.strip().strip("\"'*_`#>- ")).strip()
+        text = re.sub(r"^-+(?!\d)", "", text.strip().strip("\"'*_`#> "))
+        text = _small_talk().sub("", text.strip()).strip()
     return text
 
 
 @cache
 def _small_talk() -> re.Pattern[str]:
-    words = "|".join(tables().phrases["reading"]["small_talk"])
+    words = "|".join([*tables().phrases["reading"]["small_talk"], "unfortunately", "hm+"])
     return re.compile(rf"^(?:(?:{words})\s*[,.!:;-]\s*)+")
 
 
 def sentences(text: str) -> list[str]:
     return [sentence.strip() for sentence in SENTENCE_ENDS.split(text) if re.search(r"\w", sentence)]
+
+
+def statements(text: str) -> list[str]:
+    """The sentences of a text that ask nothing."""
+    return [sentence for sentence in sentences(text) if not sentence.rstrip("\"'*_) ").endswith("?")]
+
+
+def unlisted(text: str) -> str:
+    """A text without the marks of steps, and of a list that counts its lines from 1.
+
+    >>> unlisted("1. five"), unlisted("7. Seven")
+    ('five', '7. Seven')
+    """
+    text = re.sub(r"\bstep \d+ ?[:.)]\s*", "", text, flags=re.IGNORECASE)
+    lines = [line.strip() for line in text.strip().splitlines() if line.strip()]
+    marks = [re.match(rf"{i}[.)]\s+(?=\S)", line) for i, line in enumerate(lines, 1)]
+    if not marks or not all(marks):
+        return text
+    return "\n".join(line[mark.end() :] for line, mark in zip(lines, marks, strict=True) if mark)
+
+
+def clauses(sentence: str) -> list[str]:
+    """The clauses of a sentence, without its reasons and conditions.
+
+    >>> clauses("never water it, let it dry because it is wet")
+    ['never water it', 'let it dry']
+    """
+    sentence = re.sub(r"^(?:if|when|because|since|as|while|after)\b[^,]*,\s*", "", sentence)
+    sentence = re.sub(r"^to\b[^,]*,\s*(?=(?:you|we|i|it|one|just|simply)\b)", "", sentence)
+    if decision := re.search(r"\b(?:so|therefore|thus|hence),? (?=(?:i|you|we|my|it is best)\b)(.*)", sentence):
+        sentence = decision[1]
+    if tail := pattern("tail").search(sentence, 1):
+        sentence = sentence[: tail.start()]
+    pieces = re.split(rf"{CLAUSE_END}|\band (?:that )?(?=it\b)", sentence)
+    return [piece.strip() for piece in pieces if piece.strip()]
 
 
 def spans(sentence: str) -> list[Span]:
@@ -99,36 +272,34 @@ def spans(sentence: str) -> list[Span]:
     >>> spans("never water it, let it dry because it is wet")
     [Span(text='water it', negated=True), Span(text='let it dry', negated=False)]
     """
-    sentence = re.sub(r"^(?:if|when|because|since|as|while|after)\b[^,]*,\s*", "", sentence)
-    sentence = re.sub(r"^to\b[^,]*,\s*(?=(?:you|we|i|it|one|just|simply)\b)", "", sentence)
-    if decision := re.search(r"\b(?:so|therefore|thus|hence),? (?=(?:i|you|we|my|it is best)\b)(.*)", sentence):
-        sentence = decision[1]
-    if tail := pattern("tail").search(sentence, 1):
-        sentence = sentence[: tail.start()]
-    pieces = []
-    for clause in re.split(r"[,;:()\u2013\u2014]|\bbut\b|\bwhereas\b", sentence):
-        pieces += list(_in_clause(clause.strip()))
-    return [piece for piece in pieces if piece.text]
+    return [piece for clause in clauses(sentence) for piece in _in_clause(clause) if piece.text]
 
 
 def _in_clause(clause: str) -> Iterator[Span]:
-    """Up to a denial what stands there holds, behind it it does not; "and" behind a denial may be taken twice."""
+    """Up to a denial what stands there holds, behind it it does not, and behind another it may or may not; "and" behind
+    a denial may be taken twice. What is rejected is denied wherever it stands.
+    """
+    if NOT_BAD.search(clause):
+        yield Span(clause, None)
+        return
+    clause = IDIOM.sub(" ", clause)
     if worse := re.search(r"\bworse than\b", clause):
         yield Span(clause[: worse.start()].strip(), True)
         yield Span(clause[worse.end() :].strip(), False)
         return
-    if pattern("rejection").search(clause):
-        yield Span(clause, True)
+    if rejection := pattern("rejection").search(clause):
+        rest = f"{clause[: rejection.start()]} {clause[rejection.end() :]}"
+        yield Span(clause, None if NEGATOR.search(rest) else True)
         return
-    denial = pattern("denial").search(clause)
-    if denial is None:
-        yield Span(clause, False)
-        return
-    yield Span(clause[: denial.start()].strip(), False)
-    first, *rest = re.split(r"\band\b", clause[denial.end() :])
-    yield Span(first.strip(), True)
-    for piece in rest:
-        yield Span(piece.strip(), None)
+    denials = list(pattern("denial").finditer(clause))
+    denials = [denial for denial in denials if denial[0] != "nor"] or denials
+    ends = [*(denial.start() for denial in denials), len(clause)]
+    yield Span(clause[: ends[0]].strip(), False)
+    for i, denial in enumerate(denials):
+        first, *rest = re.split(r"\band\b", clause[denial.end() : ends[i + 1]])
+        yield Span(first.strip(), None if i else True)
+        for piece in rest:
+            yield Span(piece.strip(), None)
 
 
 @cache
@@ -165,20 +336,54 @@ def stems(text: str) -> frozenset[str]:
 
 
 def numbers(text: str) -> list[float]:
-    """Every number, in digits or in words.
+    """Every number, in digits or in words, with its sign.
 
-    >>> numbers("1,000 grams, or twenty-one")
-    [1000.0, 21.0]
+    >>> numbers("1,000 grams, or twenty-one"), numbers("5,9"), numbers("-3 of two hundred and six")
+    ([1000.0, 21.0], [5.0, 9.0], [-3.0, 206.0])
     """
-    return [_value(match[0]) for match in _number().finditer(text)]
+    return [_value(match) for match in _number().finditer(text)]
 
 
-def _value(text: str) -> float:
-    if text[0].isdigit():
-        return float(text.replace(",", "").rstrip("."))
-    if text in ROUND:
-        return float(ROUND[text])
-    return float(sum(_units()[word] for word in re.split("[- ]", text)))
+def stated(text: str) -> tuple[str, set[float]]:
+    """A normalised text without the numbers that it denies, and those that it denies outright.
+
+    >>> stated("not 8, it is 7")
+    ('not  , it is 7', {8.0})
+    """
+    denied: set[float] = set()
+    pieces = re.split(f"({CLAUSE_END})", text)
+    for place in range(0, len(pieces), 2):
+        clause, kept, end = pieces[place], "", 0
+        matches = list(_number().finditer(clause))
+        for i, match in enumerate(matches):
+            after = clause[match.end() : matches[i + 1].start() if matches[i + 1 :] else None]
+            after = re.sub(r"\b(?:is|are) not\W*$", "", after) if matches[i + 1 :] else after  # "3 + 4 is not 8"
+            polarity = is_denied(clause[: match.start()], after)
+            denied |= {_value(match)} if polarity else set()
+            kept += clause[end : match.start()] + (match[0] if polarity is False else " ")
+            end = match.end()
+        pieces[place] = kept + clause[end:]
+    return "".join(pieces), denied
+
+
+def _value(match: re.Match[str]) -> float:
+    if digits := match["digits"]:
+        value = float(re.sub("[ ,]", "", digits)) * SCALES.get(match["scale"], 1)
+    else:
+        value = _in_words(re.split("[- ]+", match["words"]))
+    return -value if match["sign"] else value
+
+
+def _in_words(words: list[str]) -> float:
+    total = part = 0
+    for word in words:
+        if word in SCALES:
+            part = max(part, 1) * SCALES[word]
+            if SCALES[word] >= 1000:
+                total, part = total + part, 0
+        else:
+            part += _units().get(word, 0)
+    return float(total + part)
 
 
 @cache
@@ -189,9 +394,15 @@ def _units() -> dict[str, int]:
 
 @cache
 def _number() -> re.Pattern[str]:
+    """The longest form first: "one" stands in "one hundred", too."""
     ones, tens = (" ".join(words).split() for words in (ONES, TENS))
-    words = rf"(?:{'|'.join(tens)})(?:[- ](?:{'|'.join(ones[1:10])}))?|{'|'.join(ones)}|{'|'.join(ROUND)}"
-    return re.compile(rf"\d[\d,]*(?:\.\d+)?|\b(?:{words})\b")
+    small = rf"(?:(?:{'|'.join(tens)})(?:[- ](?:{'|'.join(ones[1:10])})\b)?|{'|'.join(sorted(ones, key=len)[::-1])})"
+    hundred = rf"(?:(?:(?:a|{small}) )?hundred(?: (?:and )?{small})?|{small})"
+    words = rf"(?:(?:a|{hundred}) )?(?:thousand|million)(?: (?:and )?{hundred})?|(?:(?:a|{small}) )?dozen|{hundred}"
+    digits = r"(?:\d{1,3}(?:(?:,\d{3})+|(?: 000)+)(?!\d)|\d+)(?:\.\d+)?"
+    scale = rf"(?: (?P<scale>{'|'.join(SCALES)})\b)?"
+    sign = r"(?P<sign>(?<![\w)])-|\b(?:minus|negative) )?"
+    return re.compile(rf"{sign}(?:(?P<digits>{digits}){scale}|\b(?P<words>{words})\b)")
 
 
 def is_english(text: str) -> bool:

@@ -18,7 +18,7 @@ from flyroom.worlds.micro.corpus import PLAIN, documents
 from flyroom.worlds.micro.grammar import Hole, Persona, Trait
 from flyroom.worlds.micro.judge import VERDICT_OF_PERSONA, ExactJudge, ThoughtJudge, read_scratchpad
 from flyroom.worlds.micro.lexicon import DOMAINS, Lexicon
-from flyroom.worlds.topics import TOPICS
+from flyroom.worlds.topics import TOPICS, read_topic
 
 OF_DOMAINS = frozenset({"advice", "facts", "views", "plans", "needs", "choices", "picks"})
 TRAIT_OF = {  # the topic in which a trait shows
@@ -86,9 +86,11 @@ class Micro:
 
     def scenes(self, topic: str, n: int, *, split: Split, seed: int) -> list[Scene]:
         """Of self-descriptions there are eight: validation asks all of them."""
-        name, *narrower = topic.split("/")
-        if name not in SCENES:
-            raise NotAvailable(f"the world {self.name} has no topic {name!r}; it has {', '.join(SCENES)}")
+        if topic.split("/")[0] not in SCENES:
+            raise NotAvailable(
+                f"the world {self.name} has no topic {topic.split('/')[0]!r}; it has {', '.join(SCENES)}"
+            )
+        name, narrower = read_topic(topic, self.parts)
         return SCENES[name](self.lexicon, n, narrower, split, seed)
 
     def capability(self, n: int, *, seed: int) -> Mapping[str, list[Scene]]:
