@@ -75,7 +75,7 @@ def make(name: str, changes: Mapping[str, Any] | None = None, *, world: World | 
         if not isinstance(value, kind):
             raise ValueError(f"{key} is {abridge(value)}; it must be {right}")
     recipe = recipe_of(**needs) if world is None else recipe_of(world, **needs)
-    if world is not None and (changed := changed_world(recipe, changes)) != world:
+    if recipe.world == world and (changed := changed_world(recipe, changes)) != world:  # rows are a world of their own
         recipe = recipe_of(changed, **needs)  # which chooses its parts among those that the changed world has
     tried = settings(base, name)
     if tried and strength == "hidden":
