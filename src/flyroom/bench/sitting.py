@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, Protocol
 
 from pydantic import TypeAdapter
 
-from flyroom.apart import DetectorError, Guest
+from flyroom.apart import DetectorError, Guest, walls_of
 from flyroom.bench.hearing import JUDGES, Hearing
 from flyroom.bench.outcome import Attempt, empty_cell, fault_of
 from flyroom.bench.threshold import certify
@@ -38,7 +38,7 @@ from flyroom.types import (
 )
 
 Work = Callable[..., list[Finding]]
-FORMAT = 4  # part of every key: raise it when a cell's content changes
+FORMAT = 5  # part of every key: raise it when a cell's content changes
 
 
 class Entrant(NamedTuple):
@@ -87,14 +87,16 @@ class Sitting:
         return [certify(cell, rate) for cell in self._cells(name, entrant, work, room)]
 
     def _cells(self, name: str, entrant: Entrant, work: Work, room: Room | None) -> list[Cell]:
-        unit = entrant.guest.unit
-        key = digest([FORMAT, name, *entrant.code, self._key, self.material.digest, self._terms(unit)])
+        unit, terms = entrant.guest.unit, self.truth.lineup.terms
+        tried = [self._key, self.material.digest, self._terms(unit), self._place(entrant)]
+        key = digest([FORMAT, name, *entrant.code, *tried])
         entry = room.get("cells", key) if room else None
         if entry is not None:
             return TypeAdapter(list[Cell]).validate_python(entry.payload["cells"])
         units = self.truth.suspects if unit == "model" else self._hearing.units
         attempt = self._try(name, entrant.guest, units, work)
-        cell = empty_cell(name, entrant.guest, attempt)
+        walls = walls_of(terms.isolation, ours=entrant.guest.ours) if terms.isolated else ()
+        cell = empty_cell(name, entrant.guest, attempt, walls)
         of_models = unit == "model"
         cells = self.truth.open(cell, attempt, seed=self.seed) if of_models else self._hearing.open(cell, attempt)
         if room is not None and attempt.error is None:
@@ -176,6 +178,11 @@ class Sitting:
         lineup = self.truth.lineup
         judges = [recipe.judge.id for recipe in lineup.recipes.values()]
         return digest([self.engine.base.digest, self.seed, lineup.sides, judges])
+
+    def _place(self, entrant: Entrant) -> str:
+        """Where somebody else's detector works: what it can reach, and the weights that it is given, hang on it."""
+        terms = self.truth.lineup.terms
+        return "" if entrant.guest.ours else terms.isolation if terms.isolated else "this process"
 
     def _terms(self, unit: Unit) -> Sequence[str | int]:
         terms = self.truth.lineup.terms
