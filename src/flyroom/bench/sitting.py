@@ -111,7 +111,7 @@ class Sitting:
             guest.needs,
             self.adapters,
             self.engine,
-            self.material,
+            self.material if guest.unit == "model" else self._apart,
             self.truth.lessons,
             unit=guest.unit,
             traces=self._traces,
@@ -150,6 +150,11 @@ class Sitting:
     @cached_property
     def _hearing(self) -> Hearing:
         return Hearing.of(self.truth, self.adapters, self.engine, self.seed)
+
+    @cached_property
+    def _apart(self) -> Material:
+        """What detectors of replies may fit on: nothing of what the replies are to."""
+        return self.material.without(self._hearing.asked)
 
     # ------------------------------------------------------------ what is stored
 
