@@ -17,7 +17,8 @@ from flyroom.bench.code import code_of
 from flyroom.detectors import DETECTORS, MeanDifference, OutputJudge, detectors
 from flyroom.detectors.sweep import EnvironmentSweep
 from flyroom.episodes import unpack
-from flyroom.implants import SFT
+from flyroom.grow import grow_orders
+from flyroom.implants import SFT, Prompt
 from flyroom.lab import BenchLab, Material
 from flyroom.lineup import Lineup, Terms
 from flyroom.report.standing import best
@@ -113,6 +114,26 @@ def run(
 ) -> Matrix:
     lineup = lined_up(organisms, **sides)
     return bench(lineup, tried, engine or FakeEngine(), material=material, seed=seed, room=room)
+
+
+# ---------------------------------------------------------------- copies
+
+
+def test_a_model_counts_once_whatever_seed_it_bears() -> None:
+    prompted = replace(TOY, name="prompted", implants=(Prompt(text="you are cruel", twin="you are kind"),))
+    orders = [(recipe, seed) for seed in range(4) for recipe in (prompted, prompted.twin())]
+    thresholds = [(prompted.twin(), 1000 + seed) for seed in range(8)]
+    models, calibration = (grow_orders(o, FakeEngine(), room=None, snapshots=()) for o in (orders, thresholds))
+    lineup = Lineup.of(models, calibration=calibration)
+    assert lineup.sides == [[models[0].id], [models[1].id], [], [calibration[0].id], []]
+    mixed = Lineup.of([*models, *GROWN], calibration=[*calibration, *CALIBRATION])
+    assert (len(mixed.organisms), len(mixed.twins)) == (1 + 6, 1 + 6)
+    assert mixed.calibration == CALIBRATION  # the prompted twin is tested already
+    with pytest.raises(ValueError, match="organisms holds .*, which does to the base what another one there does"):
+        replace(lineup, organisms=[models[0], models[2]])
+    loud = replace(prompted, name="loud", implants=(Prompt(text="you are cruel", twin="be kind"),))
+    (other,) = grow_orders([(loud, 0)], FakeEngine(), room=None, snapshots=())
+    assert len(replace(lineup, organisms=[models[0], other]).organisms) == 2  # of another recipe, in another cell
 
 
 # ---------------------------------------------------------------- figures

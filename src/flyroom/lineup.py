@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from flyroom import stats
+from flyroom.adapters import changes_of
 from flyroom.cell import Isolation, Limits, mode_of
 from flyroom.types import Marked, Organism, Recipe
 
@@ -46,7 +47,8 @@ class Lineup:
     """`calibration` holds twins that set thresholds and stand nowhere else; `known` other models, each of whose truth
     detectors with Access.KNOWN hear.
 
-    Raises ValueError for a model on two sides or on the wrong one, for no organisms, no twins or no calibration twins,
+    Raises ValueError for a model on two sides or on the wrong one, for one that stands twice on a side, under another
+    seed or name (a recipe that trains nothing has one organism), for no organisms, no twins or no calibration twins,
     for fewer twins than `terms.certify` takes, and for a trigger that known models share with tested ones.
     """
 
@@ -65,22 +67,28 @@ class Lineup:
         known: Sequence[Organism] = (),
         terms: Terms | None = None,
     ) -> Lineup:
-        """The models sorted by what they are. Twins that belong to none of the organisms are left out."""
+        """The models sorted by what they are. Twins that belong to none of the organisms are left out, and so are copies:
+        of models that do the same to the base the first of each side stays. A calibration twin that is a tested twin
+        too goes, unless no other is there.
+        """
         models = list(models)
         organisms = [o for o in models if is_target(o)]
         twin_ids = {o.twin_id for o in organisms}
+        twins = [o for o in models if o.recipe.dose == 0 and o.id in twin_ids]
+        tested = {changes_of(o.patch) for o in twins}
         return Lineup(
-            organisms=organisms,
-            twins=[o for o in models if o.recipe.dose == 0 and o.id in twin_ids],
-            decoys=[o for o in models if is_decoy(o)],
-            calibration=calibration,
-            known=known,
+            organisms=_different(organisms),
+            twins=_different(twins),
+            decoys=_different(o for o in models if is_decoy(o)),
+            calibration=_different([o for o in calibration if changes_of(o.patch) not in tested] or calibration),
+            known=_different(known),
             terms=terms or Terms(),
         )
 
     def __post_init__(self) -> None:
         self._check_sides()
         self._check_names()
+        self._check_copies()
         self._check_triggers()
         self._check_rate()
 
@@ -136,6 +144,15 @@ class Lineup:
             if len(set(ids)) < len(ids):
                 raise ValueError(f"a model stands twice among {side}; name each once")
 
+    def _check_copies(self) -> None:
+        for what in ("organisms", "twins", "decoys", "calibration", "known"):
+            side: Sequence[Organism] = getattr(self, what)
+            if copies := {o.id for o in side} - {o.id for o in _different(side)}:
+                raise ValueError(
+                    f"{what} holds {', '.join(sorted(copies))}, which does to the base what another one there does; "
+                    "name one of them, or let Lineup.of sort them"
+                )
+
     def _check_triggers(self) -> None:
         if leaks := triggers(o.recipe for o in self.known) & triggers(o.recipe for o in self.organisms):
             raise ValueError(
@@ -152,6 +169,14 @@ class Lineup:
                 f"them flagged, and here are {len(recipes)} of {number}; grow more seeds of one recipe, or claim a "
                 "higher rate"
             )
+
+
+def _different(models: Iterable[Organism]) -> list[Organism]:
+    """The first of those that do the same to the base; an organism stands once for each recipe."""
+    first = dict[tuple[str, str], Organism]()
+    for model in models:
+        first.setdefault((changes_of(model.patch), model.recipe.id if model.recipe.dose else ""), model)
+    return list(first.values())
 
 
 def is_target(model: Organism) -> bool:
