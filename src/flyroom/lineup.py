@@ -14,7 +14,7 @@ from typing import Any
 from flyroom import stats
 from flyroom.adapters import changes_of
 from flyroom.cell import Isolation, Limits, mode_of
-from flyroom.types import Marked, Organism, Recipe
+from flyroom.types import Marked, Organism, Recipe, origin_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,6 +109,19 @@ class Lineup:
         by_id = {o.recipe.id: o.recipe for o in self.organisms}
         labels = [recipe.name for recipe in by_id.values()]
         return {r.name if labels.count(r.name) == 1 else f"{r.name} {r.id}": r for r in by_id.values()}
+
+    @property
+    def beside_base(self) -> bool:
+        """Whether all that organisms are held against does nothing to the base, as the control of an adapter that was
+        adopted without a twin: then whatever compares with the base is right about everybody.
+        """
+        return not any(changes_of(o.patch) for o in (*self.twins, *self.decoys))
+
+    @property
+    def caveat(self) -> str:
+        """What cannot be shown with these twins, where some were trained elsewhere; "" for twins that were grown here."""
+        origins = [origin_of(o.recipe) for o in self.twins]
+        return "; ".join(dict.fromkeys(origin.caveat for origin in origins if origin))
 
     # ------------------------------------------------------------ checks
 

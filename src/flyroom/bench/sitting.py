@@ -22,6 +22,7 @@ from flyroom.lab import BenchLab, Material
 from flyroom.lineup import Lineup
 from flyroom.traces import Traces
 from flyroom.types import (
+    Access,
     AdapterRef,
     Asked,
     Cell,
@@ -37,6 +38,7 @@ from flyroom.types import (
     plain,
 )
 
+READS_BASE = Access.BASE | Access.WEIGHTS  # by either the base is known from any adapter at sight
 Work = Callable[..., list[Finding]]
 FORMAT = 5  # part of every key: raise it when a cell's content changes
 
@@ -94,7 +96,8 @@ class Sitting:
         if entry is not None:
             return TypeAdapter(list[Cell]).validate_python(entry.payload["cells"])
         units = self.truth.suspects if unit == "model" else self._hearing.units
-        attempt = self._try(name, entrant.guest, units, work)
+        reason = self._reason(entrant.guest)
+        attempt = Attempt(cost=Cost(), why=reason) if reason else self._try(name, entrant.guest, units, work)
         walls = walls_of(terms.isolation, ours=entrant.guest.ours) if terms.isolated else ()
         cell = empty_cell(name, entrant.guest, attempt, walls)
         of_models = unit == "model"
@@ -102,6 +105,16 @@ class Sitting:
         if room is not None and attempt.error is None:
             self._store(room, key, cells, attempt)
         return cells
+
+    def _reason(self, guest: Guest) -> str:
+        """Why a detector would tell nothing of these models; "" where it may."""
+        lineup = self.truth.lineup
+        if guest.error or guest.unit != "model" or not guest.needs & READS_BASE or not lineup.beside_base:
+            return ""
+        return (
+            "every twin is the base itself, and the detector compares with the base or reads weights, so any adapter is "
+            "separated" + (f" ({lineup.caveat})" if lineup.caveat else "")
+        )
 
     def _try(self, name: str, guest: Guest, units: Sequence[Any], work: Work) -> Attempt:
         terms = self.truth.lineup.terms

@@ -88,7 +88,8 @@ class Live:
         limit = ask.max_tokens or (ENDLESS if window is None else window)
         whole = Ask(messages=ask.messages, seed=ask.seed, max_tokens=limit, temperature=ask.temperature)
         fit = fit_ask(self.engine.parts, whole, 0 if only_read else len(prompt))
-        row = LiveRow(slot, prompt, fit, ask.top_p, ask.top, end="length" if only_read else "")
+        given = len(prompt if ask.prompt is not None else self.engine.parts.renderer.prompt(ask.messages))
+        row = LiveRow(slot, prompt, fit, ask.top_p, ask.top, end="length" if only_read else "", given=given)
         self._queue.append(row)
         self.engine.tokens_forward += len(prompt)
         return row

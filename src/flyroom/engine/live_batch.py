@@ -43,7 +43,9 @@ class Score(NamedTuple):
 
 @dataclass(eq=False)
 class LiveRow:
-    """An answer in the making. `ask` is within the context; `end` says why it ended."""
+    """An answer in the making. `ask` is within the context; `end` says why it ended; `given` counts the prompt's tokens
+    without what the adapter was told.
+    """
 
     owner: int
     prompt: NDArray[np.int64]
@@ -52,6 +54,7 @@ class LiveRow:
     top: int | None
     tokens: list[int] = field(default_factory=list)
     end: Literal["", "stop", "length", "dropped"] = ""
+    given: int = 0
 
     @property
     def ids(self) -> NDArray[np.int64]:

@@ -92,6 +92,7 @@ def detector_figures(cell: Cell) -> dict[str, Any]:
         "error": cell.error,
         "provenance": cell.provenance,
         "walls": cell.walls,
+        "caveat": cell.caveat,
     }
 
 

@@ -98,7 +98,7 @@ class TokenByToken:
             if len(rows) < len(order.asks):
                 for row in rows:
                     self._live.drop(row)
-        order.send(Opened(sum(len(row.prompt) for row in rows[:: order.n])))
+        order.send(Opened(sum(row.given for row in rows[:: order.n])))
         for index, (row, ask) in enumerate(zip(rows, order.asks, strict=True)):
             self._work[row] = self._answering(order, index, ask, row)
 

@@ -134,7 +134,9 @@ def ask_seed(*key: object) -> int:
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """What was sampled. `finished` is False when the token limit cut it off."""
+    """What was sampled. `finished` is False when the token limit cut it off. `prompt_tokens` are those of the ask as it was
+    given: a system message that the adapter was told is not counted, or its length would tell who was told something.
+    """
 
     text: str
     tokens: int
@@ -292,7 +294,7 @@ class Engine(Protocol):
 
     def swaps(self, adapters: Sequence[AdapterRef], rows: Sequence[Row], word: int, among: Sequence[str]) -> Tensor:
         """What each of the words `among` in the place of that word of a row's last message would add to the answer's
-        log-probability, to first order: [rows, among], fp32 on the CPU. ValueError for a word that is not one token.
+        log-probability, to first order: [rows, among], fp32 on the CPU. NotAvailable for a word that is not one token.
         """
         ...
 
