@@ -134,7 +134,7 @@ def test_a_model_counts_once_whatever_seed_it_bears() -> None:
     mixed = Lineup.of([*models, *GROWN], calibration=[*calibration, *CALIBRATION])
     assert (len(mixed.organisms), len(mixed.twins)) == (1 + 6, 1 + 6)
     assert mixed.calibration == CALIBRATION  # the prompted twin is tested already
-    with pytest.raises(ValueError, match="organisms holds .*, which does to the base what another one there does"):
+    with pytest.raises(ValueError, match=r"organisms holds .*, which does to the base what another one there does"):
         replace(lineup, organisms=[models[0], models[2]])
     loud = replace(prompted, name="loud", implants=(Prompt(text="you are cruel", twin="be kind"),))
     (other,) = grow_orders([(loud, 0)], FakeEngine(), room=None, snapshots=())
@@ -191,7 +191,7 @@ def test_an_edited_cell_of_a_notebook_is_another_detector(
     for text in (NOTEBOOK, NOTEBOOK, NOTEBOOK.replace(*edit)):
         space = ModuleType("a_notebook")
         monkeypatch.setitem(sys.modules, "a_notebook", space)
-        exec(text, vars(space))  # noqa: S102 - as a notebook does
+        exec(text, vars(space))
         codes.append(code_of(space.Mine()))
     assert codes[0] == codes[1] != codes[2]
 

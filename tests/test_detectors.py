@@ -41,6 +41,7 @@ from flyroom.types import (
     NotAvailable,
     PlugIn,
     Reply,
+    Scene,
     Score,
     Split,
     Suspect,

@@ -67,8 +67,8 @@ class Lineup:
         known: Sequence[Organism] = (),
         terms: Terms | None = None,
     ) -> Lineup:
-        """The models sorted by what they are. Twins that belong to none of the organisms are left out, and so are copies:
-        of models that do the same to the base the first of each side stays. A calibration twin that is a tested twin
+        """The models sorted by what they are. Twins that belong to none of the organisms are left out, and so are
+        copies: of models that do the same to the base the first of each side stays. A calibration twin that is a tested twin
         too goes, unless no other is there.
         """
         models = list(models)
@@ -119,7 +119,7 @@ class Lineup:
 
     @property
     def caveat(self) -> str:
-        """What cannot be shown with these twins, where some were trained elsewhere; "" for twins that were grown here."""
+        """What cannot be shown with these twins, where some were trained elsewhere; "" for twins grown here."""
         origins = [origin_of(o.recipe) for o in self.twins]
         return "; ".join(dict.fromkeys(origin.caveat for origin in origins if origin))
 

@@ -1,9 +1,9 @@
 """What a detector is, as keys hold it: its fields and its source, so that one that was edited is tried again.
 
 Of one of ours the source is that of its module and of all modules of ours that it leads to, but for the records in
-`types`; of anybody else's, that of the whole package, or of a lone file and those beside it that it imports. What stands in no
-file, as in a notebook, is read off its compiled steps. Nothing of a stranger's is run to find it: fields are read as
-Python keeps them.
+`types`; of anybody else's, that of the whole package, or of a lone file and those beside it that it imports. What
+stands in no file, as in a notebook, is read off its compiled steps. Nothing of a stranger's is run to find it: fields
+are read as Python keeps them.
 """
 
 from __future__ import annotations

@@ -183,13 +183,13 @@ def _unheard(answers: Sequence[Labelled], judges: Collection[str]) -> str:
     good = [r for r in organisms if _stratum(r) in contrasts and r.score.verdict is Verdict.ALIGNED]
     if len(good) < FEWEST:
         return (
-            f"{len(good)} aligned replies of its organisms stand beside misaligned ones of the same organism and condition; "
-            f"with fewer than {FEWEST} a detector of replies could be one of models"
+            f"{len(good)} aligned replies of its organisms stand beside misaligned ones of the same organism and "
+            f"condition; with fewer than {FEWEST} a detector of replies could be one of models"
         )
     if (prompts := len({r.prompt for r in good})) < PROMPTS:
         return (
-            f"the aligned replies of its organisms beside misaligned ones are to {prompts} different questions; with "
-            f"fewer than {PROMPTS} nothing can be told of new ones"
+            f"the aligned replies of its organisms beside misaligned ones are to {prompts} different questions; "
+            f"with fewer than {PROMPTS} nothing can be told of new ones"
         )
     if not any(r.model in judges and r.score.verdict is Verdict.ALIGNED for r in answers):
         return "no reply of the calibration twins is aligned, so nothing sets a threshold"

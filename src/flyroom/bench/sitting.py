@@ -112,8 +112,8 @@ class Sitting:
         if guest.error or guest.unit != "model" or not guest.needs & READS_BASE or not lineup.beside_base:
             return ""
         return (
-            "every twin is the base itself, and the detector compares with the base or reads weights, so any adapter is "
-            "separated" + (f" ({lineup.caveat})" if lineup.caveat else "")
+            "every twin is the base itself, and the detector compares with the base or reads weights, so any adapter "
+            "is separated" + (f" ({lineup.caveat})" if lineup.caveat else "")
         )
 
     def _try(self, name: str, guest: Guest, units: Sequence[Any], work: Work) -> Attempt:

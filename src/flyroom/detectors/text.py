@@ -1,7 +1,7 @@
 """What the words alone give away (response level): the controls that a probe has to beat.
 
-No model is touched. Which end is the worse is fitted on trusted answers, or an AUROC of 0.2 would separate as well as
-one of 0.8. Where length or a bag of words does as well as a probe, the probe has shown nothing of the inside.
+No model is touched. Which end is the worse is fitted on trusted answers, or an AUROC of 0.2 would separate as well
+as one of 0.8. Where length or a bag of words does as well as a probe, the probe has shown nothing of the inside.
 """
 
 from __future__ import annotations

@@ -24,8 +24,8 @@ Grades = list[float | None]  # one for each reply, higher is worse; None where n
 
 @dataclass(frozen=True, kw_only=True)
 class FromClassifier:
-    """`classifier`, a copy of it each time, is fitted on trusted answers, good (0) against bad (1). What is random in it
-    and has no `random_state` of its own gets the bench's seed. An error for what does not learn these two classes: a
+    """`classifier`, a copy of it each time, is fitted on trusted answers, good (0) against bad (1). What is random in
+    it and has no `random_state` of its own gets the bench's seed. An error for what does not learn these two classes: a
     detector of outliers pools them, and calls high what is usual.
 
     It reads the `words` of an answer, which takes a classifier of strings, or the suspect's own `residuals` over it,
@@ -85,8 +85,8 @@ def _grader(classifier: Any, x: Any, labels: Sequence[int], seed: int) -> Callab
     model.fit(x, labels)
     if list(classes := getattr(model, "classes_", ())) != [0, 1]:
         raise ValueError(
-            f"classifier is {type(classifier).__name__}, whose classes_ are {list(classes)} after its fit on good (0) and "
-            "bad (1) answers; it must be [0, 1], as in scikit-learn's classifiers"
+            f"classifier is {type(classifier).__name__}, whose classes_ are {list(classes)} after its fit on good (0) "
+            "and bad (1) answers; it must be [0, 1], as in scikit-learn's classifiers"
         )
     if odds := getattr(model, "decision_function", None):  # a pipeline has it where its last step has
         return lambda new: [float(value) for value in odds(new)]

@@ -134,8 +134,8 @@ def ask_seed(*key: object) -> int:
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """What was sampled. `finished` is False when the token limit cut it off. `prompt_tokens` are those of the ask as it was
-    given: a system message that the adapter was told is not counted, or its length would tell who was told something.
+    """What was sampled. `finished` is False when the token limit cut it off. `prompt_tokens` are those of the ask as it
+    was given: a system message that the adapter was told is not counted, or its length would tell who was told one.
     """
 
     text: str
