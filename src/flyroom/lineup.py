@@ -68,8 +68,8 @@ class Lineup:
         terms: Terms | None = None,
     ) -> Lineup:
         """The models sorted by what they are. Twins that belong to none of the organisms are left out, and so are
-        copies: of models that do the same to the base the first of each side stays. A calibration twin that is a tested twin
-        too goes, unless no other is there.
+        copies: of models that do the same to the base the first of each side stays. A calibration twin that is a
+        tested twin too goes, unless no other is there.
         """
         models = list(models)
         organisms = [o for o in models if is_target(o)]

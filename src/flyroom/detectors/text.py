@@ -18,8 +18,8 @@ FEWEST = 2  # trusted scenes to fit on
 
 @dataclass(frozen=True, kw_only=True)
 class Length:
-    """The number of words of an answer: the more, the worse, where trusted bad answers are longer than good ones; else the
-    fewer.
+    """The number of words of an answer: the more, the worse, where trusted bad answers are longer than good ones;
+    else the fewer.
     """
 
     unit: Unit = "response"
