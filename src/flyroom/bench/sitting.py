@@ -175,7 +175,7 @@ class Sitting:
         """The cells, with the keys of the episodes behind them: the detector's own, and the replies it was given."""
         groups: dict[str, Sequence[Asked]] = {digest([key, "episodes"]): attempt.episodes}
         if cells[0].unit == "response":
-            groups[digest(["replies", self._key, self._terms("response")])] = self._hearing.episodes
+            groups[digest([FORMAT, "replies", self._key, self._terms("response")])] = self._hearing.episodes
         groups = {k: episodes for k, episodes in groups.items() if episodes}
         models = [self._list_models(cell.recipe) for cell in cells]
         payload = {"cells": plain(cells), "episodes": list(groups), "models": models}
