@@ -240,7 +240,7 @@ def bare(needs: Access, **changes) -> tuple[BenchLab, FakeEngine]:
 
 
 WORKS_BARE = {  # which need no more than suspects and questions
-    *("divergence", "target-inversion", "activation-difference", "mahalanobis", "weight-norm", "spectrum"),
+    *("divergence", "activation-difference", "mahalanobis", "weight-norm", "spectrum"),
 }
 
 
