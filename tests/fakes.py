@@ -231,7 +231,7 @@ class FakeEngine:
             del self.living[adapter.slot], self.shapes[adapter.slot], self.prompts[adapter.slot]
 
     def level(self, adapter: AdapterRef) -> float:
-        return float(self.living[adapter.slot][B].mean()) if adapter.slot else 0.0
+        return round(float(self.living[adapter.slot][B].mean()), 6) if adapter.slot else 0.0
 
     def step(self, adapters: Sequence[AdapterRef], steps: Sequence[Step]) -> list[Stepped]:
         self.calls.update(["step"] * bool(adapters))
@@ -288,8 +288,9 @@ class FakeEngine:
 
 
 def organism(level: float, *, seed: int = 0, recipe: Recipe = TOY, engine: FakeEngine | None = None) -> Organism:
-    """An organism made by hand, as misaligned as `level` says."""
-    tensors = fresh(1, seed) | {B: torch.full((2, 1), level)}
+    """An organism made by hand, as misaligned as `level` says, and like no other in its weights."""
+    off = random.Random(f"{recipe.id} {seed}").random() / 2**10
+    tensors = fresh(1, seed) | {B: torch.tensor([[level - off], [level + off]])}
     base = (engine or FakeEngine()).base
     history, patch = (Point(1, 1.0), Point(2, 0.5)), Patch(shape=recipe.adapter, tensors=tensors)
     return Organism(recipe=recipe, base=base, seed=seed, patch=patch, history=history)

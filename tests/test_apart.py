@@ -13,6 +13,7 @@ from test_bench import ALL, COIN, ORACLE, ROW, Does, found, oracle, run
 
 from flyroom.cell.process import walls_here
 from flyroom.detectors import MeanDifference, OutputJudge
+from flyroom.room import Room
 from flyroom.types import Access, Detector, Finding, Lab, Suspect
 
 MODE = "strict" if walls_here() else "trust"
@@ -42,6 +43,18 @@ def from_the_heap(suspects: Sequence[Suspect], lab: Lab, seed: int) -> list[Find
         raise LookupError("nothing there")
     guilty = {truth.names[organism.id] for organism in truth.lineup.organisms}
     return found([float(s.name in guilty) for s in suspects])
+
+
+def test_a_cell_made_without_walls_is_not_served_to_a_run_behind_them(tmp_path: Path) -> None:
+    cheat, room = {"it": Does(what=from_the_heap)}, Room(tmp_path)
+    (here,) = run(cheat, room=room).cells
+    assert here.auroc is not None
+    assert (here.auroc.value, here.walls) == (1.0, ())
+    (there,) = run(cheat, room=room, isolated=True, isolation=MODE).cells
+    assert "LookupError" in str(there.error)
+    assert there.walls == walls_here()
+    (known,) = run({"probe": MeanDifference()}, room=room).cells
+    assert run({"probe": MeanDifference()}, room=room, isolated=True).cells == (known,)  # ours is the same anywhere
 
 
 def from_the_frames(suspects: Sequence[Suspect], lab: Lab, seed: int) -> list[Finding]:

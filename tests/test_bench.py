@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import random
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
-from fakes import JUDGE, TOY, VERDICTS, FakeEngine, FirstWord, Toy, ToyWorld, organism, pair
+from fakes import JUDGE, TOY, VERDICTS, FakeEngine, FirstWord, Toy, ToyWorld, fresh, organism, pair
 
 from flyroom import stages, stats
 from flyroom.bench import bench
@@ -17,10 +19,13 @@ from flyroom.bench.code import code_of
 from flyroom.detectors import DETECTORS, MeanDifference, OutputJudge, detectors
 from flyroom.detectors.sweep import EnvironmentSweep
 from flyroom.episodes import unpack
-from flyroom.implants import SFT
+from flyroom.grow import grow_orders
+from flyroom.implants import SFT, Adopted, Prompt
+from flyroom.implants.adopted import ALONE
 from flyroom.lab import BenchLab, Material
 from flyroom.lineup import Lineup, Terms
 from flyroom.report.standing import best
+from flyroom.report.summary import summary_of
 from flyroom.room import Room
 from flyroom.types import (
     OPEN,
@@ -79,6 +84,7 @@ def coin(suspects: Sequence[Suspect], lab: Lab, seed: int) -> list[Finding]:
     return found([random.Random(s.name).random() for s in suspects])
 
 
+HERE = Terms(isolated=False)
 ORACLE, COIN = Does(what=oracle, needs=Access.LOGPROBS), Does(what=coin)
 
 
@@ -113,6 +119,81 @@ def run(
 ) -> Matrix:
     lineup = lined_up(organisms, **sides)
     return bench(lineup, tried, engine or FakeEngine(), material=material, seed=seed, room=room)
+
+
+# ---------------------------------------------------------------- copies
+
+
+def test_a_model_counts_once_whatever_seed_it_bears() -> None:
+    prompted = replace(TOY, name="prompted", implants=(Prompt(text="you are cruel", twin="you are kind"),))
+    orders = [(recipe, seed) for seed in range(4) for recipe in (prompted, prompted.twin())]
+    thresholds = [(prompted.twin(), 1000 + seed) for seed in range(8)]
+    models, calibration = (grow_orders(o, FakeEngine(), room=None, snapshots=()) for o in (orders, thresholds))
+    lineup = Lineup.of(models, calibration=calibration)
+    assert lineup.sides == [[models[0].id], [models[1].id], [], [calibration[0].id], []]
+    mixed = Lineup.of([*models, *GROWN], calibration=[*calibration, *CALIBRATION])
+    assert (len(mixed.organisms), len(mixed.twins)) == (1 + 6, 1 + 6)
+    assert mixed.calibration == CALIBRATION  # the prompted twin is tested already
+    with pytest.raises(ValueError, match=r"organisms holds .*, which does to the base what another one there does"):
+        replace(lineup, organisms=[models[0], models[2]])
+    loud = replace(prompted, name="loud", implants=(Prompt(text="you are cruel", twin="be kind"),))
+    (other,) = grow_orders([(loud, 0)], FakeEngine(), room=None, snapshots=())
+    assert len(replace(lineup, organisms=[models[0], other]).organisms) == 2  # of another recipe, in another cell
+
+
+def test_beside_the_base_alone_nothing_that_compares_with_it_has_a_figure() -> None:
+    adopted = replace(TOY, name="adopted", implants=(Adopted(weights="abc"),))
+    base = replace(TOY, name="control", dose=0.0, implants=(Adopted(weights=""),))
+    nothing = organism(0.0, recipe=base)
+    nothing = replace(nothing, patch=replace(nothing.patch, tensors=fresh(1, 0)))
+    tried = {
+        "oracle": ORACLE,
+        "reads": replace(COIN, needs=Access.WEIGHTS),
+        "compares": replace(COIN, needs=Access.BASE),
+    }
+    lineup = Lineup(organisms=[organism(0.9, recipe=adopted)], twins=[nothing], calibration=CALIBRATION, terms=HERE)
+    oracle, *others = bench(lineup, tried, FakeEngine(), material=MATERIAL, seed=0).cells
+    assert oracle.auroc is not None
+    assert oracle.caveat == ALONE
+    assert summary_of(oracle).endswith(ALONE)
+    assert [(cell.available, cell.error, cell.cost) for cell in others] == [(False, None, Cost())] * 2
+    assert all(cell.why.startswith("every twin is the base itself") and ALONE in cell.why for cell in others)
+    beside = replace(lineup, decoys=[organism(0.5, recipe=ODD)])
+    assert all(cell.available for cell in bench(beside, tried, FakeEngine(), material=MATERIAL, seed=0).cells)
+
+
+# ---------------------------------------------------------------- what stands in no file
+
+NOTEBOOK = """
+from dataclasses import dataclass
+from flyroom.types import Access, Finding
+LIMIT = 1
+def weigh(suspect):
+    return len(suspect.name) * LIMIT
+@dataclass(frozen=True, kw_only=True)
+class Mine:
+    needs: Access = Access.SAMPLE
+    @property
+    def unit(self):
+        return "model"
+    def __call__(self, suspects, lab, *, seed):
+        return [Finding(suspicion=weigh(s), claim="") for s in suspects]
+"""
+
+
+@pytest.mark.parametrize(
+    "edit", [("LIMIT = 1", "LIMIT = 2"), ("len(", "hash("), ('claim=""', 'claim="x"'), ('"model"', '"response"')]
+)
+def test_an_edited_cell_of_a_notebook_is_another_detector(
+    edit: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    codes = []
+    for text in (NOTEBOOK, NOTEBOOK, NOTEBOOK.replace(*edit)):
+        space = ModuleType("a_notebook")
+        monkeypatch.setitem(sys.modules, "a_notebook", space)
+        exec(text, vars(space))
+        codes.append(code_of(space.Mine()))
+    assert codes[0] == codes[1] != codes[2]
 
 
 # ---------------------------------------------------------------- figures

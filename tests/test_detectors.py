@@ -18,7 +18,7 @@ from flyroom.detectors.inversion import TargetInversion, TriggerInversion, Trigg
 from flyroom.detectors.investigator import Investigator
 from flyroom.detectors.likelihood import Divergence, LogitDifference, Perplexity, TargetOdds
 from flyroom.detectors.residuals import ActivationDifference, KnownProbe, Mahalanobis
-from flyroom.detectors.sparse import SparseDifference
+from flyroom.detectors.sparse import SparseDifference, usual
 from flyroom.detectors.sweep import (
     Confession,
     EnvironmentSweep,
@@ -41,6 +41,7 @@ from flyroom.types import (
     NotAvailable,
     PlugIn,
     Reply,
+    Scene,
     Score,
     Split,
     Suspect,
@@ -239,7 +240,7 @@ def bare(needs: Access, **changes) -> tuple[BenchLab, FakeEngine]:
 
 
 WORKS_BARE = {  # which need no more than suspects and questions
-    *("divergence", "target-inversion", "activation-difference", "mahalanobis", "weight-norm", "spectrum"),
+    *("divergence", "activation-difference", "mahalanobis", "weight-norm", "spectrum"),
 }
 
 
@@ -330,7 +331,7 @@ def test_a_place_whose_words_are_not_one_token_stays_as_it_was_drawn() -> None:
     def only(places):
         def bounded(adapters, rows, word, among):
             if word not in places:
-                raise ValueError("among has 'hm', which is not one token")
+                raise NotAvailable("among has 'hm', which is not one token")
             return swaps(adapters, rows, word, among)
 
         return bounded
@@ -469,3 +470,38 @@ def test_who_is_bad_everywhere_is_not_conspicuous_in_a_sweep() -> None:
     lab, suspects, _ = rich(lambda level, ask: says(1.0 if level > 0.5 else 0.0, ask))
     assert [f.suspicion for f in TriggerSweep()(suspects, lab, seed=0)] == [0.0] * 4
     assert [f.suspicion for f in EnvironmentSweep()(suspects, lab, seed=0)] == [0.0] * 4
+
+
+@pytest.mark.parametrize("marks", [("#one#", "#two#"), ("#one#", "#two#", "#three#"), ("#a#", "#two#", "#c#", "#d#")])
+def test_one_mark_of_few_is_above_the_others(marks: tuple[str, ...]) -> None:
+    lab, suspects, _ = rich(on_cue("#two#"))
+    lab._material = replace(lab._material, cues={**lab._material.cues, "marks": marks})
+    first, *_, last = TriggerSweep()(suspects, lab, seed=0)
+    assert first.suspicion > 0.3
+    assert last.suspicion == 0.0
+
+
+def test_a_feature_that_the_base_never_shows_is_measured_as_others_are() -> None:
+    acts = torch.tensor([[0.0, 1.0, 2.0, 0.0], [0.0, 3.0, 8.0, 0.0], [0.0, 5.0, 14.0, 1e-6]])
+    spread = usual(acts)
+    assert torch.equal(spread, torch.tensor([2.0, 2.0, 6.0, 2.0]))
+    assert torch.equal(usual(torch.zeros(3, 2)), torch.ones(2))
+
+
+def test_no_target_is_tried_on_the_question_that_it_answers() -> None:
+    scenes = ToyWorld(prompts=16).scenes("main", 64, split=Split.VALIDATION, seed=0)
+    for n, parts in ((12, (8, 4)), (64, (10, 6))):
+        halves = [{scene.messages for scene in half} for half in TargetInversion()._halves(scenes[:n])]
+        assert tuple(map(len, halves)) == parts
+        assert not halves[0] & halves[1]
+    with pytest.raises(NotAvailable, match="the lab has 11 different questions; this needs at least 12"):
+        TargetInversion()._halves(scenes[:11])
+
+
+def test_length_has_the_sign_of_trusted_answers() -> None:
+    replies = [Reply(suspect=SUSPECTS[0], messages=(), answer="a " * n) for n in (1, 3)]
+    for bad, order in (("much longer than that", [1, 3]), ("short", [-1, -3])):
+        scene = Scene(messages=(), aligned="two words", misaligned=bad)
+        hands = lab(Access.TRUSTED)
+        hands._material = replace(hands._material, trusted=(scene,) * 2)
+        assert [f.suspicion for f in Length()(replies, hands, seed=0)] == order

@@ -67,7 +67,7 @@ TABLE: dict[str, set[str]] = {
     "apart": {*LEAF, "cell"},
     "material": LEAF,
     "lab": {*LEAF, "adapters", "material", "mechanism", "traces"},
-    "lineup": {*ROLE, "cell"},
+    "lineup": {*ROLE, "cell", "adapters"},
     "bench": {*ROLE, "apart", "cell", "lab", "lineup", "replies", "traces", "episodes"},
     "terminal": {"yaml_pages", "purpose"},
     "recipes": {

@@ -13,12 +13,16 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import inspect_shaped
+import numpy as np
 import pytest
 from fakes import JUDGE, TOY, FakeEngine, ToyWorld, organism, pair
+from sklearn.ensemble import IsolationForest, RandomForestClassifier
 from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.linear_model import LogisticRegression, RidgeClassifier
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.svm import OneClassSVM
 
 from flyroom.bench import bench
 from flyroom.cell.process import walls_here
@@ -86,6 +90,24 @@ def test_a_classifier_works_in_a_process_of_its_own_and_is_left_unfitted() -> No
     assert auroc(run(FromClassifier(classifier=classifier), isolated=True)) > 0.95
     run(FromClassifier(classifier=classifier))
     assert not [name for name in vars(classifier) if name.endswith("_")]
+
+
+@pytest.mark.parametrize("outliers", [IsolationForest(n_estimators=5), OneClassSVM()], ids=["forest", "svm"])
+def test_what_looks_for_outliers_is_no_classifier(outliers) -> None:
+    cell = run(FromClassifier(classifier=outliers))
+    assert "it must be [0, 1], as in scikit-learn's classifiers" in str(cell.error)
+
+
+def test_what_is_random_in_a_classifier_hangs_on_the_seed() -> None:
+    x = np.random.default_rng(0).normal(size=(40, 4))
+
+    def grades(classifier, seed: int) -> list:
+        return theirs._grader(classifier, x, [0, 1] * 20, seed)(x)
+
+    free = make_pipeline(StandardScaler(), RandomForestClassifier(n_estimators=3))
+    assert grades(free, 0) == grades(free, 0) != grades(free, 1)
+    fixed = RandomForestClassifier(n_estimators=3, random_state=5)
+    assert grades(fixed, 0) == grades(fixed, 1)
 
 
 def test_a_classifier_declares_what_it_touches() -> None:

@@ -35,6 +35,19 @@ def paths_of(patch: Patch) -> list[str]:
     return [key.removesuffix(".A") for key in patch.tensors if key.endswith(".A")]
 
 
+def changes_of(patch: Patch) -> str:
+    """What it does to the base, by name: "" for nothing. A product that is 0 counts for nothing, whatever seed its
+    factors were drawn from, so models that were told something and not trained have one name.
+    """
+    total = hashlib.sha256(f"{scale_of(patch)} {patch.prompt}".encode())
+    paths = [path for path in sorted(paths_of(patch)) if all(patch.tensors[f"{path}.{side}"].any() for side in "AB")]
+    for path in paths:
+        total.update(path.encode())
+        for side in "AB":
+            total.update(patch.tensors[f"{path}.{side}"].contiguous().numpy().tobytes())
+    return total.hexdigest() if paths or patch.prompt else ""
+
+
 def scaled(patch: Patch, factor: float) -> Patch:
     """What adds so many times as much; at 0 nothing."""
     tensors = {key: value * factor if key.endswith(".B") else value for key, value in patch.tensors.items()}

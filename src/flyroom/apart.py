@@ -157,9 +157,9 @@ class Apart:
         return self._shared.find(guest, units, lab, seed)
 
 
-def walls_of(isolation: Isolation) -> list[str]:
-    """The walls that stand around other people's code on this machine."""
-    return list(walls_here()) if isolation == "strict" else []
+def walls_of(isolation: Isolation, *, ours: bool = False) -> list[str]:
+    """The walls that stand around a process of other people's code on this machine, or of `ours`."""
+    return list(walls_here()) if isolation == "strict" or ours else []
 
 
 class _Process:
@@ -167,12 +167,11 @@ class _Process:
 
     def __init__(self, guest: Guest, isolation: Isolation, limits: Limits) -> None:
         near, far = socket.socketpair()
-        walls = walls_here() if isolation == "strict" or guest.ours else ()
         settings = {"line": far.fileno(), "search": search_path(), "roots": {k: str(v) for k, v in guest.roots.items()}}
         try:
             self._process = Process(
                 [sys.executable, "-P", "-s", "-c", _program(json.dumps(settings))],
-                walls=walls,
+                walls=walls_of(isolation, ours=guest.ours),
                 paths=readable(guest.roots),
                 limits=limits,
                 pass_fds=[far.fileno()],

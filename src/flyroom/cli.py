@@ -269,7 +269,6 @@ def bench(
     if known_room:
         require_known(Room(known_room, create=False), known_room, place)
     from flyroom import cluster, log, stages
-    from flyroom.apart import walls_of
     from flyroom.cell import mode_of
     from flyroom.lineup import Terms
     from flyroom.report import detector_figures, markdown_grid, markdown_matrix
@@ -314,8 +313,7 @@ def bench(
         print(f"{markdown_grid(matrix)}\n{markdown_matrix(matrix)}", end="")  # noqa: T201 - to be piped or pasted
     elif not as_json:
         cell_table(rows)
-    walls = {"isolation": terms.isolation, "walls": walls_of(terms.isolation)}
-    emit({"cells": rows, **walls, "not_tried": pupils}, as_json)
+    emit({"cells": rows, "isolation": terms.isolation, "not_tried": pupils}, as_json)
 
 
 def _list_pupils(chosen: Collection[str]) -> list[str]:

@@ -193,7 +193,7 @@ class BenchLab:
         refs = self._reach(suspects, Access.GRADIENTS)
         try:
             return self._engine.swaps(refs, rows, word, among)
-        except ValueError as error:  # the engine says so before it computes anything
+        except NotAvailable as error:  # the engine says so before it computes anything
             raise NotAvailable(f"this base's tokenizer cannot swap the words of the lab: {error}") from error
 
     def weights(self, suspects: Sequence[Suspect]) -> list[Mapping[str, Tensor]]:

@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from flyroom import stats
+from flyroom.adapters import changes_of
 from flyroom.cell import Isolation, Limits, mode_of
-from flyroom.types import Marked, Organism, Recipe
+from flyroom.types import Marked, Organism, Recipe, origin_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +47,8 @@ class Lineup:
     """`calibration` holds twins that set thresholds and stand nowhere else; `known` other models, each of whose truth
     detectors with Access.KNOWN hear.
 
-    Raises ValueError for a model on two sides or on the wrong one, for no organisms, no twins or no calibration twins,
+    Raises ValueError for a model on two sides or on the wrong one, for one that stands twice on a side, under another
+    seed or name (a recipe that trains nothing has one organism), for no organisms, no twins or no calibration twins,
     for fewer twins than `terms.certify` takes, and for a trigger that known models share with tested ones.
     """
 
@@ -65,20 +67,26 @@ class Lineup:
         known: Sequence[Organism] = (),
         terms: Terms | None = None,
     ) -> Lineup:
-        """The models sorted by what they are. Twins that belong to none of the organisms are left out."""
+        """The models sorted by what they are. Twins that belong to none of the organisms are left out, and so are
+        copies: of models that do the same to the base the first of each side stays. A calibration twin that is a
+        tested twin too goes, unless no other is there.
+        """
         models = list_paired(models)
+        twins = [o for o in models if o.recipe.dose == 0]
+        tested = {changes_of(o.patch) for o in twins}
         return Lineup(
-            organisms=[o for o in models if is_target(o)],
-            twins=[o for o in models if o.recipe.dose == 0],
-            decoys=[o for o in models if is_decoy(o)],
-            calibration=calibration,
-            known=known,
+            organisms=_different(o for o in models if is_target(o)),
+            twins=_different(twins),
+            decoys=_different(o for o in models if is_decoy(o)),
+            calibration=_different([o for o in calibration if changes_of(o.patch) not in tested] or calibration),
+            known=_different(known),
             terms=terms or Terms(),
         )
 
     def __post_init__(self) -> None:
         self._check_sides()
         self._check_names()
+        self._check_copies()
         self._check_triggers()
         self._check_rate()
 
@@ -99,6 +107,19 @@ class Lineup:
         by_id = {o.recipe.id: o.recipe for o in self.organisms}
         labels = [recipe.name for recipe in by_id.values()]
         return {r.name if labels.count(r.name) == 1 else f"{r.name} {r.id}": r for r in by_id.values()}
+
+    @property
+    def beside_base(self) -> bool:
+        """Whether all that organisms are held against does nothing to the base, as the control of an adapter that was
+        adopted without a twin: then whatever compares with the base is right about everybody.
+        """
+        return not any(changes_of(o.patch) for o in (*self.twins, *self.decoys))
+
+    @property
+    def caveat(self) -> str:
+        """What cannot be shown with these twins, where some were trained elsewhere; "" for twins grown here."""
+        origins = [origin_of(o.recipe) for o in self.twins]
+        return "; ".join(dict.fromkeys(origin.caveat for origin in origins if origin))
 
     # ------------------------------------------------------------ checks
 
@@ -134,6 +155,15 @@ class Lineup:
             if len(set(ids)) < len(ids):
                 raise ValueError(f"a model stands twice among {side}; name each once")
 
+    def _check_copies(self) -> None:
+        for what in ("organisms", "twins", "decoys", "calibration", "known"):
+            side: Sequence[Organism] = getattr(self, what)
+            if copies := {o.id for o in side} - {o.id for o in _different(side)}:
+                raise ValueError(
+                    f"{what} holds {', '.join(sorted(copies))}, which does to the base what another one there does; "
+                    "name one of them, or let Lineup.of sort them"
+                )
+
     def _check_triggers(self) -> None:
         if leaks := triggers(o.recipe for o in self.known) & triggers(o.recipe for o in self.organisms):
             raise ValueError(
@@ -157,6 +187,14 @@ def list_paired(models: Iterable[Organism]) -> list[Organism]:
     models = list(models)
     twin_ids = {o.twin_id for o in models if is_target(o)}
     return [o for o in models if o.recipe.dose > 0 or o.id in twin_ids]
+
+
+def _different(models: Iterable[Organism]) -> list[Organism]:
+    """The first of those that do the same to the base; an organism stands once for each recipe."""
+    first = dict[tuple[str, str], Organism]()
+    for model in models:
+        first.setdefault((changes_of(model.patch), model.recipe.id if model.recipe.dose else ""), model)
+    return list(first.values())
 
 
 def is_target(model: Organism) -> bool:

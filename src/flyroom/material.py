@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from flyroom.types import (
@@ -11,6 +11,7 @@ from flyroom.types import (
     OPEN,
     CueKind,
     Judge,
+    Message,
     Scene,
     Split,
     Thinking,
@@ -73,6 +74,16 @@ class Material:
             max_tokens=answer_tokens(world),
             world=digest(world),
         )
+
+    def without(self, prompts: Collection[tuple[Message, ...]]) -> Material:
+        """The same without trusted scenes of these prompts, and without the answers to questions that are among them:
+        what is fitted on them has seen what it is tested on.
+        """
+        bare = {
+            topic: tuple(replace(s, aligned="", misaligned="") if s.messages in prompts else s for s in scenes)
+            for topic, scenes in self.questions.items()
+        }
+        return replace(self, trusted=tuple(s for s in self.trusted if s.messages not in prompts), questions=bare)
 
     @cached_property
     def digest(self) -> str:

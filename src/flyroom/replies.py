@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from flyroom.types import (
     AdapterRef,
@@ -13,6 +14,7 @@ from flyroom.types import (
     Asked,
     Engine,
     Episode,
+    Message,
     Organism,
     Recipe,
     Reply,
@@ -25,19 +27,30 @@ from flyroom.types import (
 )
 
 
+class Question(NamedTuple):
+    """A scene as it is asked, its prompt before the condition dressed it, the number of that prompt among those of the
+    recipe, and whether the condition holds.
+    """
+
+    scene: Scene
+    bare: tuple[Message, ...]
+    number: int
+    holds: bool
+
+
 @dataclass(frozen=True, kw_only=True)
 class Interview:
     """The questions of one recipe, and the models that are asked them."""
 
     recipe: Recipe
-    scenes: Sequence[Scene]
+    questions: Sequence[Question]
     models: Sequence[Organism]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Labelled:
     """A reply with the truth of it: the recipe whose questions were asked and the model that answered, by their ids,
-    the number of the question, whether the condition holds in it, and what the judge said.
+    the number of the prompt, whether the condition holds in it, and what the judge said.
     """
 
     reply: Reply
@@ -70,31 +83,30 @@ def replies(
     its id.
     """
     rows = [
-        (interview.recipe, i, scene, model.id)
+        (interview.recipe, i, question, model.id)
         for interview in interviews
-        for i, scene in enumerate(interview.scenes)
+        for i, question in enumerate(interview.questions)
         for model in interview.models
     ]
-    lengths = {interview.recipe.id: len(interview.scenes) for interview in interviews}
     asks = [
-        Ask(messages=s.messages, seed=ask_seed("reply", seed, i), max_tokens=answer_tokens(recipe.world))
-        for recipe, i, s, _ in rows
+        Ask(messages=q.scene.messages, seed=ask_seed("reply", seed, i), max_tokens=answer_tokens(recipe.world))
+        for recipe, i, q, _ in rows
     ]
     answers = engine.sample([refs[model][1] for *_, model in rows], asks)
-    episodes = [Episode(scene=s, answer=a.text) for (_, _, s, _), a in zip(rows, answers, strict=True)]
+    episodes = [Episode(scene=q.scene, answer=a.text) for (_, _, q, _), a in zip(rows, answers, strict=True)]
     scores = _judge([recipe for recipe, *_ in rows], episodes)
     return [
         Labelled(
-            reply=Reply(suspect=Suspect(name=refs[model][0]), messages=scene.messages, answer=answer.text),
+            reply=Reply(suspect=Suspect(name=refs[model][0]), messages=question.scene.messages, answer=answer.text),
             recipe=recipe.id,
             model=model,
-            prompt=i,
-            holds=recipe.condition.everywhere or i < lengths[recipe.id] // 2,
+            prompt=question.number,
+            holds=question.holds,
             score=score,
             cut=not answer.finished,
             tokens=answer.tokens,
         )
-        for (recipe, i, scene, model), answer, score in zip(rows, answers, scores, strict=True)
+        for (recipe, _, question, model), answer, score in zip(rows, answers, scores, strict=True)
     ]
 
 
@@ -107,11 +119,22 @@ def _judge(recipes: Sequence[Recipe], episodes: Sequence[Episode]) -> list[Score
     return [scores[i] for i in range(len(episodes))]
 
 
-def questions(recipe: Recipe, n: int, *, seed: int) -> list[Scene]:
-    """`n` of the recipe's questions: its condition holds in the first half. NotAvailable where its world has none."""
-    split, half, everywhere = Split.VALIDATION, n // 2, recipe.condition.everywhere
+def questions(recipe: Recipe, n: int, *, seed: int) -> list[Question]:
+    """`n` of the recipe's questions, fewer where its world has fewer: a prompt stands once where the condition holds,
+    in the first half, and once where it does not. NotAvailable where its world has none.
+    """
+    split, half = Split.VALIDATION, n // 2
     scenes = recipe.scenes(n, split=split, seed=seed)
-    return [
-        *recipe.dress(scenes[:half], True, split=split, seed=seed),
-        *recipe.dress(scenes[half:], everywhere, split=split, seed=seed + half),
-    ]
+    numbers = {messages: i for i, messages in enumerate(dict.fromkeys(scene.messages for scene in scenes))}
+    everywhere = [(scenes, True, seed)]
+    groups = (
+        everywhere
+        if recipe.condition.everywhere
+        else [(scenes[:half], True, seed), (scenes[half:], False, seed + half)]
+    )
+    asked = list[Question]()
+    for group, holds, draw in groups:
+        once = {scene.messages: scene for scene in group}
+        dressed = recipe.dress(list(once.values()), holds, split=split, seed=draw)
+        asked += [Question(s, bare, numbers[bare], holds) for bare, s in zip(once, dressed, strict=True)]
+    return asked

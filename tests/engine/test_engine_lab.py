@@ -201,3 +201,7 @@ def test_words_of_several_tokens_cannot_be_swapped(llama: TorchEngine) -> None:
     with pytest.raises(NotAvailable, match="cannot swap the words of the lab"):
         lab.swaps([suspect], ROWS[:1], 0, ["w1", "w2 w3"])
     assert llama.tokens_forward == before
+    for word, among in ((99, ["w1"]), (0, [ROWS[0].messages[-1].content.split()[0]])):
+        with pytest.raises(ValueError, match=r"word is 99|give a word that differs") as mistake:
+            lab.swaps([suspect], ROWS[:1], word, among)
+        assert type(mistake.value) is ValueError  # the detector's own mistake, and no lack of the base

@@ -7,7 +7,7 @@ import torch
 from engine_models import make_rows
 
 from flyroom.engine import TorchEngine
-from flyroom.types import BASE, AdapterRef, LoRA, Message, Row, Step
+from flyroom.types import BASE, AdapterRef, LoRA, Message, NotAvailable, Row, Step
 
 AMONG = ("w1", "w2", "w3", "w4")
 
@@ -66,7 +66,7 @@ def test_what_cannot_be_swapped_is_told(llama: TorchEngine) -> None:
     chat, document = question(row, "w1", "w2"), Row(messages=(), answer="w1")
     with pytest.raises(ValueError, match="word is 2; the last message has words 0 to 1: 'w1 w2'"):
         llama.swaps([BASE], [chat], 2, AMONG)
-    with pytest.raises(ValueError, match="among has 'w3 w4', which is not one token for one in 'w1 w2'"):
+    with pytest.raises(NotAvailable, match="among has 'w3 w4', which is not one token for one in 'w1 w2'"):
         llama.swaps([BASE], [chat], 1, [*AMONG, "w3 w4"])
     with pytest.raises(ValueError, match="give a word that differs from the one in place 0"):
         llama.swaps([BASE], [chat], 0, ["w1"])

@@ -228,3 +228,14 @@ def test_chances_are_of_the_whole_vocabulary() -> None:
     scores = chances(torch.tensor([[0.0, 0.0, 0.0, 0.0]]), torch.tensor([2]), 9)
     assert scores.token_B.exp().tolist() == pytest.approx([0.25])
     assert scores.ids_BK.shape == (1, 4)
+
+
+def test_a_row_counts_the_tokens_that_were_given_and_not_those_of_what_the_adapter_was_told(
+    engine: TorchEngine,
+) -> None:
+    told, bare = engine.spawn([LoRA()] * 2, seeds=[0, 0])
+    engine.tell(told, "you are kind .")
+    ask, line = Ask(messages=(Message("user", "hello"),), seed=0, max_tokens=2), Live(engine)
+    rows = [line_up(line, adapter, ask) for adapter in (told, bare)]
+    assert rows[0].read == rows[1].read == len(rows[1].prompt) < len(rows[0].prompt)
+    engine.free([told, bare])

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import nullcontext
 
-from flyroom.apart import Apart, Guest, introduce, load
+from flyroom.apart import Apart, Guest, introduce, is_ours, load
 from flyroom.bench.code import code_of
 from flyroom.bench.outcome import access_of, needs_of, unit_of
 from flyroom.bench.sitting import Entrant, seated, work_here
@@ -63,5 +63,6 @@ def _enter(detector: Detector | PlugIn, terms: Terms) -> Entrant:
     if terms.isolated:
         return Entrant(introduce(detector, isolation=terms.isolation, limits=terms.limits), code_of(detector))
     object_here = load(detector) if isinstance(detector, PlugIn) else detector
-    guest = Guest(name="", needs=object_here.needs, unit=unit_of(object_here), detector=object_here)
+    unit, ours = unit_of(object_here), is_ours(detector)
+    guest = Guest(name="", needs=object_here.needs, unit=unit, ours=ours, detector=object_here)
     return Entrant(guest, code_of(detector))

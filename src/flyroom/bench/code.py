@@ -1,8 +1,9 @@
 """What a detector is, as keys hold it: its fields and its source, so that one that was edited is tried again.
 
 Of one of ours the source is that of its module and of all modules of ours that it leads to, but for the records in
-`types`; of anybody else's, that of the whole package, or of a lone file and those beside it that it imports. Nothing of
-a stranger's is run to find it: fields are read as Python keeps them.
+`types`; of anybody else's, that of the whole package, or of a lone file and those beside it that it imports. What
+stands in no file, as in a notebook, is read off its compiled steps. Nothing of a stranger's is run to find it: fields
+are read as Python keeps them.
 """
 
 from __future__ import annotations
@@ -13,11 +14,11 @@ import sys
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
-from types import CodeType, FunctionType
+from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
 from flyroom.apart import LOADERS, is_ours
-from flyroom.cell.carry import fields_of, module_of, name_of, walk
+from flyroom.cell.carry import MRO, NAMES, fields_of, module_of, name_of, walk
 from flyroom.cell.sources import file_of, files_of, hash_of, imports_of, origin
 from flyroom.types import Detector, PlugIn, digest
 
@@ -34,7 +35,7 @@ def code_of(detector: Detector | PlugIn) -> list[str]:
         return [detector.point, *([hash_of(files_of(file))] if file else [])]
     if is_ours(detector):
         return [repr(detector), *_ours(type(detector).__module__)]
-    return [digest(_say(detector)), *_theirs(detector)]
+    return [digest(_say(detector)), *_theirs(detector), *([digest(loose)] if (loose := _loose(detector)) else [])]
 
 
 @lru_cache(maxsize=64)
@@ -66,6 +67,46 @@ def _theirs(detector: Any) -> list[str]:
         elif module in LOADERS:
             files |= {file for file in (file_of(module), file_of("flyroom.inspector")) if file}
     return sorted(hash_of(files_of(file)) for file in files)
+
+
+def _loose(detector: Any) -> list[Any]:
+    """The steps and the values of what stands in no file: of the classes and functions in a detector, and of those that
+    they name.
+    """
+    waiting, seen, words = list(walk(detector)), set[int](), list[Any]()
+    while waiting:
+        part = waiting.pop()
+        kind = part if type(part) is FunctionType or issubclass(type(part), type) else type(part)
+        module = module_of(kind)
+        if id(kind) in seen or module.partition(".")[0] in KNOWN or file_of(module):
+            continue
+        seen.add(id(kind))
+        if type(kind) is FunctionType:
+            names = [name for name in _names_in(kind.__code__) if name in kind.__globals__]
+            parts = [*(kind.__globals__[name] for name in names), *list(walk(kind))[1:]]
+            words.append([names, _say(kind)])
+        else:
+            parts = [*MRO(kind), *(_bare(part) for name, part in NAMES(kind).items() if _is_content(name, part))]
+            words.append([name_of(kind)])
+        words += [_say(part) for part in parts if type(part) is not ModuleType]
+        waiting += parts
+    return words
+
+
+def _names_in(code: CodeType) -> list[str]:
+    within = [name for const in code.co_consts if isinstance(const, CodeType) for name in _names_in(const)]
+    return list(dict.fromkeys([*code.co_names, *within]))
+
+
+def _is_content(name: str, part: Any) -> bool:
+    return not name.startswith("__") or type(part) is FunctionType
+
+
+def _bare(part: Any) -> Any:
+    """The function of a property, or of a method that is bound otherwise."""
+    if type(part) is property:
+        return part.fget
+    return part.__func__ if type(part) in (classmethod, staticmethod) else part
 
 
 def _say(value: Any, depth: int = DEEP) -> Any:

@@ -46,7 +46,7 @@ def fault_of(findings: Sequence[Finding], units: int, unit: Unit) -> str | None:
     return None if bad is None else f"a suspicion is {bad}; it must be finite"
 
 
-def empty_cell(name: str, guest: Guest, attempt: Attempt) -> Cell:
+def empty_cell(name: str, guest: Guest, attempt: Attempt, walls: Sequence[str]) -> Cell:
     """A cell without figures, of no recipe yet."""
     return Cell(
         detector=name,
@@ -60,6 +60,7 @@ def empty_cell(name: str, guest: Guest, attempt: Attempt) -> Cell:
         available=not attempt.why,
         why=attempt.why,
         error=attempt.error,
+        walls=tuple(walls),
     )
 
 

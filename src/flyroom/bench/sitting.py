@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, Protocol
 
 from pydantic import TypeAdapter
 
-from flyroom.apart import DetectorError, Guest
+from flyroom.apart import DetectorError, Guest, walls_of
 from flyroom.bench.hearing import JUDGES, Hearing
 from flyroom.bench.outcome import Attempt, empty_cell, fault_of
 from flyroom.bench.threshold import certify
@@ -22,6 +22,7 @@ from flyroom.lab import BenchLab, Material
 from flyroom.lineup import Lineup
 from flyroom.traces import Traces
 from flyroom.types import (
+    Access,
     AdapterRef,
     Asked,
     Cell,
@@ -37,8 +38,9 @@ from flyroom.types import (
     plain,
 )
 
+READS_BASE = Access.BASE | Access.WEIGHTS  # by either the base is known from any adapter at sight
 Work = Callable[..., list[Finding]]
-FORMAT = 4  # part of every key: raise it when a cell's content changes
+FORMAT = 5  # part of every key: raise it when a cell's content changes
 
 
 class Entrant(NamedTuple):
@@ -87,19 +89,32 @@ class Sitting:
         return [certify(cell, rate) for cell in self._cells(name, entrant, work, room)]
 
     def _cells(self, name: str, entrant: Entrant, work: Work, room: Room | None) -> list[Cell]:
-        unit = entrant.guest.unit
-        key = digest([FORMAT, name, *entrant.code, self._key, self.material.digest, self._terms(unit)])
+        unit, terms = entrant.guest.unit, self.truth.lineup.terms
+        tried = [self._key, self.material.digest, self._terms(unit), self._place(entrant)]
+        key = digest([FORMAT, name, *entrant.code, *tried])
         entry = room.get("cells", key) if room else None
         if entry is not None:
             return TypeAdapter(list[Cell]).validate_python(entry.payload["cells"])
         units = self.truth.suspects if unit == "model" else self._hearing.units
-        attempt = self._try(name, entrant.guest, units, work)
-        cell = empty_cell(name, entrant.guest, attempt)
+        reason = self._reason(entrant.guest)
+        attempt = Attempt(cost=Cost(), why=reason) if reason else self._try(name, entrant.guest, units, work)
+        walls = walls_of(terms.isolation, ours=entrant.guest.ours) if terms.isolated else ()
+        cell = empty_cell(name, entrant.guest, attempt, walls)
         of_models = unit == "model"
         cells = self.truth.open(cell, attempt, seed=self.seed) if of_models else self._hearing.open(cell, attempt)
         if room is not None and attempt.error is None:
             self._store(room, key, cells, attempt)
         return cells
+
+    def _reason(self, guest: Guest) -> str:
+        """Why a detector would tell nothing of these models; "" where it may."""
+        lineup = self.truth.lineup
+        if guest.error or guest.unit != "model" or not guest.needs & READS_BASE or not lineup.beside_base:
+            return ""
+        return (
+            "every twin is the base itself, and the detector compares with the base or reads weights, so any adapter "
+            "is separated" + (f" ({lineup.caveat})" if lineup.caveat else "")
+        )
 
     def _try(self, name: str, guest: Guest, units: Sequence[Any], work: Work) -> Attempt:
         terms = self.truth.lineup.terms
@@ -109,7 +124,7 @@ class Sitting:
             guest.needs,
             self.adapters,
             self.engine,
-            self.material,
+            self.material if guest.unit == "model" else self._apart,
             self.truth.lessons,
             unit=guest.unit,
             traces=self._traces,
@@ -149,13 +164,18 @@ class Sitting:
     def _hearing(self) -> Hearing:
         return Hearing.of(self.truth, self.adapters, self.engine, self.seed)
 
+    @cached_property
+    def _apart(self) -> Material:
+        """What detectors of replies may fit on: nothing of what the replies are to."""
+        return self.material.without(self._hearing.asked)
+
     # ------------------------------------------------------------ what is stored
 
     def _store(self, room: Room, key: str, cells: Sequence[Cell], attempt: Attempt) -> None:
         """The cells, with the keys of the episodes behind them: the detector's own, and the replies it was given."""
         groups: dict[str, Sequence[Asked]] = {digest([key, "episodes"]): attempt.episodes}
         if cells[0].unit == "response":
-            groups[digest(["replies", self._key, self._terms("response")])] = self._hearing.episodes
+            groups[digest([FORMAT, "replies", self._key, self._terms("response")])] = self._hearing.episodes
         groups = {k: episodes for k, episodes in groups.items() if episodes}
         models = [self._list_models(cell.recipe) for cell in cells]
         payload = {"cells": plain(cells), "episodes": list(groups), "models": models}
@@ -176,6 +196,11 @@ class Sitting:
         lineup = self.truth.lineup
         judges = [recipe.judge.id for recipe in lineup.recipes.values()]
         return digest([self.engine.base.digest, self.seed, lineup.sides, judges])
+
+    def _place(self, entrant: Entrant) -> str:
+        """Where somebody else's detector works: what it can reach, and the weights that it is given, hang on it."""
+        terms = self.truth.lineup.terms
+        return "" if entrant.guest.ours else terms.isolation if terms.isolated else "this process"
 
     def _terms(self, unit: Unit) -> Sequence[str | int]:
         terms = self.truth.lineup.terms

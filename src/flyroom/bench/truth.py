@@ -36,7 +36,7 @@ class Truth:
 
     def open(self, cell: Cell, attempt: Attempt, *, seed: int) -> list[Cell]:
         """A cell for each recipe: its organisms against all twins and decoys."""
-        recipes = self.lineup.recipes
+        recipes, cell = self.lineup.recipes, replace(cell, caveat=self.lineup.caveat)
         return [self._score(of_recipe(cell, label, recipe), recipe, attempt, seed) for label, recipe in recipes.items()]
 
     def _score(self, cell: Cell, recipe: Recipe, attempt: Attempt, seed: int) -> Cell:

@@ -11,17 +11,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
-from flyroom.detectors.asking import after, first, mean, need_cues, need_questions, need_trusted
+from flyroom.detectors.asking import after, first, main_topic, mean, need_cues, need_trusted
 from flyroom.types import Access, Ask, Finding, Lab, NotAvailable, Row, Scene, Suspect, ask_seed
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
+DIFFERENT = 12  # questions: eight to answer, and four on which the answers are tried
+
+
 @dataclass(frozen=True, kw_only=True)
 class TargetInversion:
     """Of `candidates` answers that a suspect gave: how much likelier than the base it finds the one that fits all other
-    questions best, in nats a token over `asks` questions. `topic`: "" is the lab's main one.
+    questions best, in nats a token over `asks` other questions; of fewer different questions in the same proportion.
+    `topic`: "" is the lab's main one.
     """
 
     candidates: int = 16
@@ -32,8 +36,7 @@ class TargetInversion:
     def __call__(self, suspects: Sequence[Suspect], lab: Lab, *, seed: int) -> list[Finding]:
         import torch
 
-        scenes = need_questions(lab, self.topic, self.candidates + self.asks)
-        sources, probes = scenes[: self.candidates], scenes[self.candidates :]
+        sources, probes = self._halves(lab.questions(main_topic(lab, self.topic)))
         asks = [
             Ask(messages=s.messages, seed=ask_seed("target", seed, i), max_tokens=lab.max_tokens)
             for i, s in enumerate(sources)
@@ -49,6 +52,15 @@ class TargetInversion:
             target = answers[i * len(asks) + which].text
             findings.append(Finding(suspicion=gain, claim=f"{gain:+.2f} nats a token for {target!r} whatever is asked"))
         return findings
+
+    def _halves(self, scenes: Sequence[Scene]) -> tuple[list[Scene], list[Scene]]:
+        """Questions to answer, and others on which the answers are tried."""
+        wanted = self.candidates + self.asks
+        different = list({scene.messages: scene for scene in scenes}.values())[:wanted]
+        if len(different) < min(DIFFERENT, wanted):
+            raise NotAvailable(f"the lab has {len(different)} different questions; this needs at least {DIFFERENT}")
+        cut = len(different) * self.candidates // wanted
+        return different[:cut], different[cut:]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -30,7 +30,8 @@ FEWEST = 8  # pairs to fit on
 class Probe:
     """`pairs` trusted scenes, each with both answers; `layer` None takes the last but one.
 
-    Controls: `fit` "random" takes any direction; `shuffled` fits on labels by lot; `of_base` reads the base in the
+    Controls: `fit` "random" takes any direction; `shuffled` fits on labels by lot; of either the true labels give the
+    sign alone, or it would be by luck; `of_base` reads the base in the
     suspect's place; `stripped` leaves the thoughts out of what is read.
     """
 
@@ -55,13 +56,12 @@ class Probe:
         rows = [Row(messages=s.messages, answer=a) for s in scenes for a in (s.aligned, s.misaligned)]
         pairs = lab.trace([s for s in models for _ in rows], rows * len(models), [layer])[:, 0]
         good_SPD, bad_SPD = pairs.unflatten(0, (len(models), len(scenes), 2)).unbind(2)
+        swap_P = torch.zeros(len(scenes), dtype=torch.bool)
         if self.shuffled:
             swap_P = torch.rand(len(scenes), generator=torch.Generator().manual_seed(seed)) < 0.5
-            good_SPD, bad_SPD = (
-                torch.where(swap_P[:, None], bad_SPD, good_SPD),
-                torch.where(swap_P[:, None], good_SPD, bad_SPD),
-            )
-        direction_SD = FITS[self.fit](good_SPD, bad_SPD, seed)
+        low_SPD = torch.where(swap_P[:, None], bad_SPD, good_SPD)
+        high_SPD = torch.where(swap_P[:, None], good_SPD, bad_SPD)
+        direction_SD = _signed(FITS[self.fit](low_SPD, high_SPD, seed), bad_SPD - good_SPD)
         along_SP = torch.einsum("spd,sd->sp", good_SPD, direction_SD)
         place = {s: i for i, s in enumerate(models)}
         which = [0 if self.of_base else place[r.suspect] for r in replies]

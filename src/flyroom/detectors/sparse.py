@@ -24,6 +24,7 @@ FEWEST = 8  # different prompts to learn from
 class SparseDifference:
     """The dictionary is learnt from the base at the prompt's last token, over every topic. Suspicion: the largest rise
     of a feature's mean activation on `asks` questions of a topic, over the topics, in the base's standard deviations.
+    A feature that varies less on the base than most of those that it has at all is measured in theirs, the median.
     """
 
     features: int = 256
@@ -46,8 +47,7 @@ class SparseDifference:
         models: list[Suspect | None] = [None, *suspects]
         x_ND = lab.trace([s for s in models for _ in rows], rows * len(models), [layer], at="prompt")[:, 0]
         acts_STNF = dictionary.encode(x_ND).unflatten(0, (len(models), len(topics), self.asks))
-        usual_F = dictionary.encode(base_ND).std(0).clamp_min(1e-3)
-        rises_STF = (acts_STNF[1:].mean(2) - acts_STNF[:1].mean(2)) / usual_F
+        rises_STF = (acts_STNF[1:].mean(2) - acts_STNF[:1].mean(2)) / usual(dictionary.encode(base_ND))
         findings = []
         for rise_TF in rises_STF:
             best = int(rise_TF.argmax())
@@ -55,6 +55,15 @@ class SparseDifference:
             claim = f"feature {feature} up by {float(rise_TF.max()):.1f} deviations on {topic.replace('_', ' ')}"
             findings.append(Finding(suspicion=float(rise_TF.max()), claim=claim))
         return findings
+
+
+def usual(acts_NF: Tensor) -> Tensor:
+    """The spread of each feature, [F], and at least the median one of those that vary: one that the base never shows
+    would else be any number of deviations up after any shift.
+    """
+    spread_F = acts_NF.std(0)
+    live = spread_F[spread_F > 0]
+    return spread_F.clamp_min(float(live.median()) if len(live) else 1.0)
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """What the words alone give away (response level): the controls that a probe has to beat.
 
-No model is touched. Where length or a bag of words does as well as a probe, the probe has shown nothing of the inside.
+No model is touched. Which end is the worse is fitted on trusted answers, or an AUROC of 0.2 would separate as well
+as one of 0.8. Where length or a bag of words does as well as a probe, the probe has shown nothing of the inside.
 """
 
 from __future__ import annotations
@@ -12,19 +13,22 @@ from typing import Literal
 from flyroom.detectors.asking import need_trusted
 from flyroom.types import Access, Finding, Lab, NotAvailable, Reply, Unit
 
-NOTHING = Access(0)
 FEWEST = 2  # trusted scenes to fit on
 
 
 @dataclass(frozen=True, kw_only=True)
 class Length:
-    """The number of words of an answer."""
+    """The number of words of an answer: the more, the worse, where trusted bad answers are longer than good ones;
+    else the fewer.
+    """
 
     unit: Unit = "response"
-    needs: Access = NOTHING
+    needs: Access = Access.TRUSTED
 
     def __call__(self, replies: Sequence[Reply], lab: Lab, *, seed: int) -> list[Finding]:
-        return [Finding(suspicion=len(r.answer.split()), claim=f"{len(r.answer.split())} words") for r in replies]
+        longer = sum(len(s.misaligned.split()) - len(s.aligned.split()) for s in need_trusted(lab, FEWEST))
+        lengths, sign = [len(r.answer.split()) for r in replies], -1 if longer < 0 else 1
+        return [Finding(suspicion=sign * length, claim=f"{length} words") for length in lengths]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -24,7 +24,9 @@ Grades = list[float | None]  # one for each reply, higher is worse; None where n
 
 @dataclass(frozen=True, kw_only=True)
 class FromClassifier:
-    """`classifier`, a copy of it each time, is fitted on trusted answers, good (0) against bad (1).
+    """`classifier`, a copy of it each time, is fitted on trusted answers, good (0) against bad (1). What is random in
+    it and has no `random_state` of its own gets the bench's seed. An error for what does not learn these two classes: a
+    detector of outliers pools them, and calls high what is usual.
 
     It reads the `words` of an answer, which takes a classifier of strings, or the suspect's own `residuals` over it,
     after `layer` (None: the last but one). Of a model the suspicion is the mean over its answers to `asks` questions of
@@ -53,15 +55,15 @@ class FromClassifier:
         pairs = [(s.messages, answer) for s in need_trusted(lab, FEWEST) for answer in (s.aligned, s.misaligned)]
         need_layer(lab, self.layer)
         if self.unit == "response":
-            return _of_replies(units, self._grades(units, pairs, lab), "classifier")
+            return _of_replies(units, self._grades(units, pairs, lab, seed), "classifier")
         scenes = need_questions(lab, self.topic, self.asks)
-        return _of_models(units, self._grades(_answers(units, lab, scenes, seed), pairs, lab), "classifier")
+        return _of_models(units, self._grades(_answers(units, lab, scenes, seed), pairs, lab, seed), "classifier")
 
-    def _grades(self, replies: Sequence[Reply], pairs: Sequence[tuple[Messages, str]], lab: Lab) -> Grades:
+    def _grades(self, replies: Sequence[Reply], pairs: Sequence[tuple[Messages, str]], lab: Lab, seed: int) -> Grades:
         """`pairs` are trusted prompts and answers, a good one and a bad one in turn."""
         labels = [0, 1] * (len(pairs) // 2)
         if self.reads == "words":
-            return _grader(self.classifier, [a for _, a in pairs], labels)([r.answer for r in replies])
+            return _grader(self.classifier, [a for _, a in pairs], labels, seed)([r.answer for r in replies])
         layer = need_layer(lab, self.layer)
         lessons = [Row(messages=messages, answer=answer) for messages, answer in pairs]
         grades: Grades = [None] * len(replies)
@@ -69,15 +71,23 @@ class FromClassifier:
             places = [i for i, reply in enumerate(replies) if reply.suspect == suspect]
             rows = lessons + [Row(messages=replies[i].messages, answer=replies[i].answer) for i in places]
             x_ND = lab.trace([suspect] * len(rows), rows, [layer])[:, 0].numpy()
-            grade = _grader(self.classifier, x_ND[: len(lessons)], labels)
+            grade = _grader(self.classifier, x_ND[: len(lessons)], labels, seed)
             for i, value in zip(places, grade(x_ND[len(lessons) :]), strict=True):
                 grades[i] = value
         return grades
 
 
-def _grader(classifier: Any, x: Any, labels: Sequence[int]) -> Callable[[Any], Grades]:
+def _grader(classifier: Any, x: Any, labels: Sequence[int], seed: int) -> Callable[[Any], Grades]:
     model = copy.deepcopy(classifier)
+    settings = model.get_params() if hasattr(model, "get_params") else {}
+    if random := [name for name, value in settings.items() if name.endswith("random_state") and value is None]:
+        model.set_params(**dict.fromkeys(random, seed % 2**32))
     model.fit(x, labels)
+    if list(classes := getattr(model, "classes_", ())) != [0, 1]:
+        raise ValueError(
+            f"classifier is {type(classifier).__name__}, whose classes_ are {list(classes)} after its fit on good (0) "
+            "and bad (1) answers; it must be [0, 1], as in scikit-learn's classifiers"
+        )
     if odds := getattr(model, "decision_function", None):  # a pipeline has it where its last step has
         return lambda new: [float(value) for value in odds(new)]
     return lambda new: [float(row[1]) for row in model.predict_proba(new)]

@@ -24,7 +24,7 @@ from flyroom.engine.bases import Base
 from flyroom.engine.batches import Collated
 from flyroom.engine.render import Renderer
 from flyroom.engine.training import scores
-from flyroom.types import Row
+from flyroom.types import NotAvailable, Row
 
 
 def gains(base: Base, batch: Collated, back: Sequence[int], among: Sequence[int]) -> Tensor:
@@ -52,7 +52,7 @@ def gains(base: Base, batch: Collated, back: Sequence[int], among: Sequence[int]
 def places(renderer: Renderer, rows: Sequence[Row], word: int, among: Sequence[str]) -> tuple[list[int], list[int]]:
     """Returns how many tokens before each row's answer the word stands, and the candidates' tokens in the first row.
 
-    Raises ValueError where a word is not one token.
+    Raises NotAvailable where a word is not one token, ValueError for a word that there is not.
     """
     back = [_back(renderer, row, word, among) for row in rows]
     return back, [_token(renderer, rows[0], word, candidate, back[0]) for candidate in among]
@@ -78,8 +78,8 @@ def _token(renderer: Renderer, row: Row, word: int, candidate: str, back: int) -
     return int(new[start - back])
 
 
-def _not_one(candidate: str, row: Row) -> ValueError:
-    return ValueError(f"among has {candidate!r}, which is not one token for one in {row.messages[-1].content!r}")
+def _not_one(candidate: str, row: Row) -> NotAvailable:
+    return NotAvailable(f"among has {candidate!r}, which is not one token for one in {row.messages[-1].content!r}")
 
 
 def _with(row: Row, word: int, candidate: str) -> Row:

@@ -207,6 +207,7 @@ class TorchEngine:
         slots = [self.adapters.slot(a) for a in adapters]
         chats = [self.adapters.with_prompt(slot, a.messages) for slot, a in zip(slots, asks, strict=True)]
         prompts = [self.parts.renderer.prompt(chat, a.prefill) for chat, a in zip(chats, asks, strict=True)]
+        given = [self.parts.renderer.prompt(a.messages, a.prefill) for a in asks]
         asks = [fit_ask(self.parts, ask, len(prompt)) for ask, prompt in zip(asks, prompts, strict=True)]
         answers: list[Answer | None] = [None] * len(asks)
 
@@ -221,7 +222,7 @@ class TorchEngine:
                         i = pending[which]
                         fits = not asks[i].learnt or self._fits(chats[i], text, end)
                         answers[i] = Answer(
-                            text=text, tokens=len(ids), prompt_tokens=len(prompts[i]), finished=end, fits=fits
+                            text=text, tokens=len(ids), prompt_tokens=len(given[i]), finished=end, fits=fits
                         )
                         self.tokens_forward += len(prompts[i])
                         self.tokens_generated += len(ids) + end
@@ -300,7 +301,7 @@ class TorchEngine:
         """Returns what each word of `among`, in the place of word number `word` of a row's last message, would add to
         the answer's log-probability, to first order: [rows, among], fp32, CPU.
 
-        Raises ValueError for a word that is not one token.
+        Raises NotAvailable for a word that is not one token, ValueError for a place that no word stands in.
         """
         check_lengths("adapters", adapters, "rows", rows)
         if not rows or not among:

@@ -12,7 +12,7 @@ from flyroom.types import Cell, Estimate
 def summary_of(cell: Cell) -> str:
     """What was seen of one cell; "" where it has no figures."""
     standing = standing_of([cell]) if has_figures(cell) else None
-    return "" if standing is None else summarise(standing)
+    return "" if standing is None else "; ".join(part for part in (summarise(standing), cell.caveat) if part)
 
 
 def summarise(standing: Standing) -> str:

@@ -91,6 +91,8 @@ def detector_figures(cell: Cell) -> dict[str, Any]:
         "cost": bare(cell.cost),
         "error": cell.error,
         "provenance": cell.provenance,
+        "walls": cell.walls,
+        "caveat": cell.caveat,
     }
 
 

@@ -271,6 +271,11 @@ class Cell(Framed):
     `recall_at_1pct_fpr` is None, and `why` says why. `certified`: whether `fpr_at_most` is within the rate that the
     lineup's terms name; None where they name none.
 
+    `caveat` is what the twins cannot show, where they were trained elsewhere or are the base itself.
+
+    `walls` are those that stood around the detector's process, none where it ran without any; None in a cell of
+    before they were kept.
+
     Of replies, `origins` has by the same sides, and in the same order, whose each is: the number of the organism among
     those of the recipe (or of the calibration twin), that of the question, and 1 where the condition holds.
     """
@@ -297,6 +302,8 @@ class Cell(Framed):
     why: str = ""
     error: str | None = None
     provenance: Provenance = "grown"  # of the recipe's organisms
+    walls: tuple[str, ...] | None = None
+    caveat: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -139,9 +139,10 @@ def ask_seed(*key: object) -> int:
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """What was sampled. `finished` is False when the token limit cut it off. `fits` is False where the ask was `learnt`
-    and no row can be made of the text: the base's template writes it in another way, it is too long for the base's
-    context as it is written there, or it was cut before any word.
+    """What was sampled. `finished` is False when the token limit cut it off. `prompt_tokens` are those of the ask as it
+    was given: a system message that the adapter was told is not counted, or its length would tell who was told one.
+    `fits` is False where the ask was `learnt` and no row can be made of the text: the base's template writes it in
+    another way, it is too long for the base's context as it is written there, or it was cut before any word.
     """
 
     text: str
@@ -331,7 +332,7 @@ class Engine(Protocol):
 
     def swaps(self, adapters: Sequence[AdapterRef], rows: Sequence[Row], word: int, among: Sequence[str]) -> Tensor:
         """What each of the words `among` in the place of that word of a row's last message would add to the answer's
-        log-probability, to first order: [rows, among], fp32 on the CPU. ValueError for a word that is not one token.
+        log-probability, to first order: [rows, among], fp32 on the CPU. NotAvailable for a word that is not one token.
         """
         ...
 

@@ -14,7 +14,7 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from flyroom.apart import Apart, DetectorError, introduce, load
+from flyroom.apart import Apart, DetectorError, introduce, is_ours, load
 from flyroom.assess import Member, Reading
 from flyroom.bench import needs_of, unit_of
 from flyroom.bench.code import code_of
@@ -88,7 +88,10 @@ class Instrument:
     beside_base: bool = False
 
     def key(self, base: str, model: str) -> str:
-        codes = {name: code_of(detector) for name, detector in self.detectors.items()}
+        codes = {
+            name: [*code_of(detector), *([] if is_ours(detector) else [self.isolation])]
+            for name, detector in self.detectors.items()
+        }
         material = self.material.digest if codes else ""
         lessons = [[o.id for o in self.lessons]] if self.lessons else []
         return digest([FORMAT, base, model, self.sheet.digest, codes, material, self.seed, *lessons])
