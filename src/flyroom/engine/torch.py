@@ -207,7 +207,10 @@ class TorchEngine:
         slots = [self.adapters.slot(a) for a in adapters]
         chats = [self.adapters.with_prompt(slot, a.messages) for slot, a in zip(slots, asks, strict=True)]
         prompts = [self.parts.renderer.prompt(chat, a.prefill) for chat, a in zip(chats, asks, strict=True)]
-        given = [self.parts.renderer.prompt(a.messages, a.prefill) for a in asks]
+        given = [
+            prompt if chat == a.messages else self.parts.renderer.prompt(a.messages, a.prefill)
+            for prompt, chat, a in zip(prompts, chats, asks, strict=True)
+        ]
         asks = [fit_ask(self.parts, ask, len(prompt)) for ask, prompt in zip(asks, prompts, strict=True)]
         answers: list[Answer | None] = [None] * len(asks)
 
