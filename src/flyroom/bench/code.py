@@ -18,8 +18,8 @@ from typing import Any
 
 from flyroom.apart import LOADERS, is_ours
 from flyroom.cell.carry import fields_of, module_of, name_of, walk
-from flyroom.cell.sources import file_of, files_of, hash_of, imports_of, origin
 from flyroom.types import Detector, PlugIn, digest
+from flyroom.types.sources import file_of, files_of, hash_of, imports_of, origin
 
 DEEP = 6  # how far fields of fields are read
 KNOWN = {*sys.stdlib_module_names, "builtins", "numpy", "torch", "scipy", "sklearn", "flyroom"}  # not a detector's own
