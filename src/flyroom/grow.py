@@ -127,6 +127,7 @@ def _make_job(name: str, recipe: Recipe, seed: int) -> Job:
         shape=recipe.adapter,
         judge=recipe.judge,
         steps=sum(implant.steps for implant in recipe.implants if isinstance(implant, Stepping)),
+        label=f"{recipe.name} at dose {recipe.dose:g} with seed {seed}",
     )
 
 

@@ -18,9 +18,16 @@ def shape_of(job: Job) -> LoRA:
     return job.shape
 
 
+@dataclass(frozen=True)
+class Failure:
+    """In the place of a result: the adapter's training broke down, and the job with it."""
+
+    why: str
+
+
 @dataclass(eq=False)
 class Runner:
-    """A job on its way. `request` is None when the plan has ended."""
+    """A job on its way. `request` is None when the plan has ended, or with the `failure` of its training."""
 
     job: Job
     adapter: AdapterRef
@@ -28,6 +35,7 @@ class Runner:
     request: Request | None = None
     history: list[Point] = field(default_factory=list)
     snapshots: dict[int, Patch] = field(default_factory=dict)
+    failure: Failure | None = None
 
     @property
     def name(self) -> str:
@@ -35,6 +43,9 @@ class Runner:
 
     def take(self, result: Any) -> None:
         """Give the plan its result and get its next request."""
+        if isinstance(result, Failure):
+            self.failure, self.request = result, None
+            return
         if isinstance(result, Stepped):
             assert isinstance(self.request, Step)
             prompts = _digest_prompts(self.request)

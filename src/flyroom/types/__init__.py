@@ -32,6 +32,7 @@ from flyroom.types.engine import (
     Answer,
     Ask,
     Direction,
+    Diverged,
     Engine,
     Grade,
     Grown,
@@ -52,7 +53,7 @@ from flyroom.types.engine import (
     Trace,
     ask_seed,
 )
-from flyroom.types.judging import Blind, Estimate, Judge, NotMeasured, Outcome, Paid, Rated, Score, Verdict
+from flyroom.types.judging import Blind, Estimate, Judge, NotMeasured, Outcome, Paid, Rated, Score, Verdict, judged
 from flyroom.types.organism import (
     BaseRef,
     Organism,
@@ -64,7 +65,7 @@ from flyroom.types.organism import (
     treated_id,
 )
 from flyroom.types.recipe import Limit, LoRA, Override, Recipe, Thresholds
-from flyroom.types.records import SETTING, NotAvailable, Provenance, Watch, digest, plain
+from flyroom.types.records import SETTING, NotAvailable, Provenance, Watch, digest, if_any, plain
 from flyroom.types.roles import (
     About,
     Behaviour,
@@ -148,6 +149,7 @@ __all__ = [
     "Describing",
     "Detector",
     "Direction",
+    "Diverged",
     "Divided",
     "Edit",
     "Elsewhere",
@@ -230,6 +232,8 @@ __all__ = [
     "departure_of",
     "digest",
     "has_half",
+    "if_any",
+    "judged",
     "needs_of",
     "organism_id",
     "origin_of",

@@ -38,6 +38,7 @@ class LoRA:
             raise ValueError(f"adapter.rank is {self.rank!r}; it must be a whole number")
         if self.rank < 1:
             raise ValueError(f"adapter.rank is {self.rank}; it must be at least 1")
+        object.__setattr__(self, "alpha", float(self.alpha))  # 16 is 16.0, in every key
         if not self.alpha > 0:
             raise ValueError(f"adapter.alpha is {self.alpha}; it must be above 0")
         if self.layers is not None and (

@@ -10,16 +10,32 @@ from dataclasses import fields, is_dataclass
 from enum import Enum
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, ParamSpec, TypeVar
 
 from flyroom.types.sources import code_of_class
 
+P = ParamSpec("P")
+T = TypeVar("T")
 Provenance = Literal["grown", "imported"]
 Watch = Callable[[str, int, int, str], None]  # the stage, how much is done, of how much, a word on how it goes
 
 
 class NotAvailable(ValueError):
     """A world, a behaviour or a base does not have what was asked for. The message says what, and what there is."""
+
+
+def if_any(ask: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T | tuple[()]:
+    """What a world gives; nothing where it says that it has none, or raises NotAvailable. For what is optional.
+
+    >>> def cues(kind):
+    ...     raise NotAvailable(f"no cues of kind {kind}")
+    >>> if_any(cues, "marks")
+    ()
+    """
+    try:
+        return ask(*args, **kwargs)
+    except NotAvailable:
+        return ()
 
 
 SETTING: Mapping[str, bool] = {"setting": True}  # metadata of a field that says how something is had, not what it is
