@@ -199,8 +199,9 @@ Plan = Generator[Request, Any, None]
 class Job:
     """A plan that is to be run on an adapter: a fresh one of `shape`, drawn from `seed`, or a copy of `patch`.
 
-    `name` is the key of what comes of it, `label` what people call it. `plan` makes the plan once the adapter is there; `judge` answers its `Grade`
-    requests; `steps` is how many training steps it will take, as far as that is known, for the progress bar.
+    `name` is the key of what comes of it, `label` what people call it. `plan` makes the plan once the adapter is there;
+    `judge` answers its `Grade` requests; `steps` is how many training steps it will take, as far as that is known, for
+    the progress bar.
     """
 
     name: str
@@ -281,8 +282,8 @@ class Engine(Protocol):
     def free(self, adapters: Sequence[AdapterRef]) -> None: ...
 
     def step(self, adapters: Sequence[AdapterRef], steps: Sequence[Step]) -> list[Stepped]:
-        """One optimiser step for each adapter, in one forward and one backward. Raises Diverged, and takes no step, where
-        a loss or a gradient is not finite.
+        """One optimiser step for each adapter, in one forward and one backward. Raises Diverged, and changes no weight,
+        where a loss or a gradient is not finite.
         """
         ...
 
