@@ -91,10 +91,9 @@ def _say(value: Any, depth: int = DEEP) -> Any:
     held = fields_of(value)
     if issubclass(kind, Enum):
         return [module_of(kind), name_of(kind), _say(held.get("_value_"), depth - 1)]
-    named = look_up(value, "__dataclass_fields__")  # what else lies there is remembered, and says nothing of it
-    held = {
-        name: part for name, part in held.items() if type(named) is not dict or (type(name) is str and name in named)
-    }
+    named = look_up(value, "__dataclass_fields__")
+    if type(named) is dict:  # what else lies there was remembered on the way, and says nothing of it
+        held = {name: part for name, part in held.items() if type(name) is str and name in named}
     return [module_of(kind), name_of(kind), _say(held, depth - 1)]
 
 

@@ -93,9 +93,7 @@ def judged(judge: Judge, episodes: Sequence[Episode]) -> list[Score]:
         raise ValueError(f"judge {judge.id} gives {len(scores)} scores for {len(episodes)} episodes")
     for score in scores:
         if not (isinstance(score, Score) and isinstance(score.verdict, Verdict)):
-            raise ValueError(
-                f"judge {judge.id} gives {str(score)[:80]!r} for a score; it must be a Score with a Verdict"
-            )
+            raise ValueError(f"judge {judge.id} gives {str(score)[:80]!r}; it must be a Score with a Verdict")
     return scores
 
 
