@@ -179,7 +179,7 @@ def test_adapters_are_freed_whatever_happens() -> None:
 class Diverging(FakeEngine):
     """No step of these slots is finite once they have taken one."""
 
-    bad = (2, 3)
+    bad: tuple[int, ...] = (2, 3)
 
     def step(self, adapters: Sequence[AdapterRef], steps: Sequence[Step]) -> list[Stepped]:
         broken = {a.slot: "loss nan" for a in adapters if a.slot in self.bad and self.living[a.slot]["step"] > 0}
