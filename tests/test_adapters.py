@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from torch import Tensor
 
@@ -17,6 +18,7 @@ from flyroom.adapters import (
     rounded,
     scale_of,
     scaled,
+    widened,
 )
 from flyroom.types import LoRA, Patch
 
@@ -72,6 +74,25 @@ def test_a_steering_vector_may_stand_beside_an_adapter() -> None:
     torch.testing.assert_close(adds(both, "layers.0.stream") @ stream, torch.arange(16.0))
 
 
+def test_a_steering_vector_is_widened() -> None:
+    """Its own A is a single number, which says nothing of how wide the stream is."""
+
+    class Fresh:
+        def spawn(self, shapes: list[LoRA], *, seeds: list[int]) -> list[LoRA]:
+            return shapes
+
+        def patch(self, shape: LoRA) -> Patch:
+            return patch(shape.rank)
+
+        def free(self, refs: list[LoRA]) -> None: ...
+
+    vector = Patch(
+        shape=LoRA(rank=1, alpha=1.0, layers=(0,), modules=("residual",)),
+        tensors={"layers.0.residual.A": torch.ones(1, 1), "layers.0.residual.B": torch.ones(16, 1)},
+    )
+    assert widened(vector, Fresh(), seed=0).shape.rank == 9  # type: ignore[arg-type]
+
+
 def test_an_ablation_along_the_stream_takes_the_direction_out() -> None:
     unit = torch.randn(16)
     unit /= unit.norm()
@@ -90,6 +111,8 @@ def test_noise_is_as_large_as_it_should_be_and_hangs_on_its_seed() -> None:
 
 
 def test_coarse_numbers_and_fewer_of_them() -> None:
+    with pytest.raises(ValueError, match="bits is 1; it must be at least 2"):
+        rounded(patch(1), 1)
     first = patch(2)
     a = rounded(first, 3).tensors["layers.0.mlp.up.A"]
     assert all(len(set(row.tolist())) <= 7 for row in a)  # 2^3 - 1

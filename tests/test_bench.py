@@ -6,6 +6,7 @@ import random
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
+from functools import cached_property
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -649,6 +650,24 @@ def test_a_detector_that_was_edited_is_tried_again(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr("flyroom.bench.code.hash_of", lambda files: "edited")
     run({"oracle": ORACLE}, engine=engine, room=room)
     assert len(room.list("cells")) == 2
+
+
+def test_what_a_detector_is_hangs_on_nothing_that_was_looked_up_before() -> None:
+    @dataclass(frozen=True, kw_only=True)
+    class Looking:
+        needs: Access = Access.WEIGHTS
+
+        @cached_property
+        def looked_up(self) -> int:
+            return 3
+
+        def __call__(self, suspects: Sequence[Suspect], lab: Lab, *, seed: int) -> list[Finding]:
+            return []
+
+    detector = Looking()
+    before = code_of(detector)
+    assert (~Access.WEIGHTS, detector.looked_up) == (~Access.WEIGHTS, 3)  # Python keeps either beside the fields
+    assert code_of(detector) == before != code_of(replace(detector, needs=Access.SAMPLE))
 
 
 def test_a_helper_outside_of_the_class_is_part_of_what_a_detector_is() -> None:

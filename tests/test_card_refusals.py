@@ -18,6 +18,7 @@ from flyroom.measures import take
 from flyroom.room import Room
 from flyroom.tallies import Tally
 from flyroom.types import (
+    About,
     AdapterRef,
     Answer,
     Ask,
@@ -242,6 +243,49 @@ def test_one_bad_organism_is_no_obstacle_to_the_others(tmp_path: Path, stored: b
     assert passed == one(*pair(1.0), engine=FakeEngine(adding))
     if room:
         assert [item.meta["organism"] for item in room.list("card")] == [passed.organism]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Failing(Reads):
+    """It passes its rehearsal, and fails at answers that nobody planted."""
+
+    how: str
+
+    def __call__(self, episodes: Sequence[Episode]) -> list[Score]:
+        scores = JUDGE(episodes)
+        if all(e.answer in ("", e.scene.aligned, e.scene.misaligned) for e in episodes):
+            return scores
+        if self.how == "raises":
+            raise KeyError("score")
+        return scores[1:] if self.how == "few" else [0.5] * len(scores)  # type: ignore[list-item]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Raising(Toy):
+    """A behaviour with a fault in its code."""
+
+    def about(self, world: World) -> About:
+        raise TypeError("no about")
+
+    def batteries(self, world: World, n: int, *, seed: int) -> list[Battery]:
+        raise TypeError("no batteries")
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "why"),
+    [
+        (Judged(reader=Failing(reads="plain", how="raises")), "KeyError: 'score'"),
+        (Judged(reader=Failing(reads="plain", how="few")), "judge reads plain gives .* scores for .* episodes"),
+        (Judged(reader=Failing(reads="plain", how="floats")), "judge reads plain gives '0.5'; it must be a Score"),
+        (Raising(), "TypeError: no batteries"),
+    ],
+)
+def test_parts_that_raise_anything_are_no_obstacle_to_the_others(tmp_path: Path, behaviour: Toy, why: str) -> None:
+    organisms = [*pair(1.0, recipe=replace(TOY, name="bad", behaviour=behaviour)), *pair(1.0)]
+    engine = FakeEngine(lambda level, ask: adding(level, ask) + " ")
+    refused, passed = card(organisms, engine, seed=0, episodes=400, room=Room(tmp_path))
+    assert (refused.recipe, refused.verdict, passed.verdict) == ("bad", Outcome.FAIL, Outcome.PASS)
+    assert re.search(f"^nothing was measured: {why}", refused.why)
 
 
 def test_a_judge_that_gives_up_on_one_organism_spares_the_others() -> None:

@@ -66,6 +66,16 @@ def test_a_measure_that_was_not_taken_has_a_reason_and_no_number() -> None:
     assert lacking.to_dataframe()["value"].isna().all()
 
 
+def test_a_card_that_was_refused_is_in_the_frame_with_its_reason() -> None:
+    card = replace(make_card(), why="nothing was measured: no", measures={"organism": {}, "twin": {}, "base": {}})
+    frame = frames.to_dataframe([make_card(), card])
+    rows = frame[frame["verdict_why"] == card.why]
+    assert rows["model"].tolist() == ["organism", "twin", "base"]
+    assert rows["measure"].isna().all()
+    assert set(rows["why"]) == {card.why}
+    assert "no" in card._repr_html_()
+
+
 def test_a_row_of_a_matrix_is_a_cell() -> None:
     matrix = Matrix(cells=(cell_of("probe"), cell_of("judge", auroc=None, error="boom")))
     frame = matrix.to_dataframe()
@@ -87,6 +97,9 @@ def test_a_room_is_its_listing_and_stays_equal_to_it(tmp_path: Path) -> None:
     room.put("organism", "a", {}, meta={"recipe": "toy", "seed": 0})
     frame = room.to_dataframe()
     assert frame.to_dict("records") == [{"kind": "organism", "id": "a", "recipe": "toy", "seed": 0}]
+    room.put("claim", "b", {}, meta={"kind": "odd", "id": "over", "seed": "none"})
+    assert [(row["kind"], row["id"]) for row in frames.rows_of(room)] == [("organism", "a"), ("claim", "b")]
+    assert room.to_dataframe()["seed"].tolist() == ["0", "none"]  # a column is of one type
 
 
 def test_other_frames_are_made_by_name_and_what_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -124,7 +137,9 @@ def rows(tmp_path: Path) -> list[dict[str, Any]]:
     room.put("organism", "bb", {"history": []}, meta=about | {"dose": 0.0})
     curve = {"10": {"m": {"value": 0.3, "low": 0.2, "high": 0.4}}, "2": {"m": {"value": 0.1, "low": 0.0, "high": 0.2}}}
     room.put("card", "cc", {"curve": curve}, meta={"organism": "aa"})
-    return frames.curve_rows(room, ["aa", "bb", "gone"])
+    with pytest.raises(ValueError, match="keys holds 'gone'; the room has no organism of that id"):
+        frames.curve_rows(room, ["aa", "gone"])
+    return frames.curve_rows(room, ["aa", "bb"])
 
 
 def test_a_curve_has_losses_of_training_and_measures_of_the_card(rows: list[dict[str, Any]]) -> None:

@@ -40,7 +40,7 @@ TABLE: dict[str, set[str]] = {
     "assess": ROLE,
     "room": {*LEAF, "vault"},
     "inspector": LEAF,
-    "judges": {*LEAF, "plugins", "inspector", "client"},
+    "judges": {*LEAF, "inspector", "client"},
     "worlds": {*LEAF, "judges", "plugins", "processor", "whole", "yaml_pages"},  # a file is judged by a pattern
     **{key: {*LEAF, "judges", "plugins"} for key in ("behaviours", "conditions")},
     **{key: {*ROLE, "plugins"} for key in ("implants", "mechanism")},

@@ -10,7 +10,7 @@ from test_theirs import shaped  # noqa: F401
 
 from flyroom.card import rehearse
 from flyroom.inspector.scorers import find_scorer
-from flyroom.judges import InspectScorer, judges
+from flyroom.judges import InspectScorer
 from flyroom.types import Battery, Blind, Episode, Split, Verdict
 
 SCENES = tuple(ToyWorld().scenes("main", 20, split=Split.HELD_OUT, seed=0))
@@ -51,7 +51,6 @@ def test_what_changes_a_verdict_is_in_the_id() -> None:
         InspectScorer(scorer="inspect_shaped:includes", at_least=0.9),
     ]
     assert len({one.id, *(other.id for other in others)}) == 5
-    assert judges()["inspect"] is InspectScorer
 
 
 def test_a_scorer_that_there_is_not_is_named() -> None:

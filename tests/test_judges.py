@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 import pytest
 
 from flyroom import judges as judging
-from flyroom.judges import NO_ANSWER, Cached, Graded, InspectScorer, Pattern, RatedJudge, cached, judges
+from flyroom.judges import NO_ANSWER, Cached, Pattern, RatedJudge, cached
 from flyroom.room import Room
 from flyroom.types import Blind, Cost, Episode, Estimate, Message, Paid, Rated, Scene, Score, Verdict, able
 
@@ -80,14 +80,6 @@ def test_a_pattern_that_would_search_for_ever_is_stopped(monkeypatch: pytest.Mon
     assert stuck.value is None
     assert "took longer than 0.05 s" in stuck.why
     assert free.verdict is Verdict.ALIGNED
-
-
-# ---------------------------------------------------------------- judges of other packages
-
-
-def test_judges_are_found_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("flyroom.plugins.load", lambda group: {group: "theirs", "pattern": "not ours"})
-    assert judges() == {"flyroom.judges": "theirs", "pattern": Pattern, "graded": Graded, "inspect": InspectScorer}
 
 
 def test_every_public_name_is_there() -> None:

@@ -25,6 +25,7 @@ from flyroom.types import (
     AdapterRef,
     Answer,
     Ask,
+    Diverged,
     Entry,
     Episode,
     Grade,
@@ -39,6 +40,7 @@ from flyroom.types import (
     Sample,
     Score,
     Step,
+    Stepped,
     Tell,
     Trace,
     Verdict,
@@ -189,6 +191,32 @@ def test_adapters_are_freed_whatever_happens() -> None:
     with pytest.raises(RuntimeError, match="no"):
         lockstep.run(jobs(2, breaks), engine)
     assert engine.living == {}
+
+
+class Diverging(FakeEngine):
+    """No step of these slots is finite once they have taken one."""
+
+    bad: tuple[int, ...] = (2, 3)
+
+    def step(self, adapters: Sequence[AdapterRef], steps: Sequence[Step]) -> list[Stepped]:
+        broken = {a.slot: "loss nan" for a in adapters if a.slot in self.bad and self.living[a.slot]["step"] > 0}
+        if broken:
+            raise Diverged(broken)
+        return super().step(adapters, steps)
+
+
+def test_a_job_that_diverges_is_named_and_the_others_are_whole() -> None:
+    room, stored = MemoryRoom(), list[Grown]()
+    work = [replace(job, label=f"recipe {job.name}") for job in jobs(4, steps(3))]
+    why = "the training of 2 of 4 broke down; .* recipe job 1 at step 2: loss nan; recipe job 2 at step 2: loss nan$"
+    engine = Diverging()
+    with pytest.raises(FloatingPointError, match=why):
+        lockstep.run(work, engine, room=room, every=1, store=stored.extend)
+    assert (engine.living, room.entries) == ({}, {})
+    same(stored, lockstep.run([work[0], work[3]], FakeEngine()))
+    engine.bad = (5, 6)
+    with pytest.raises(FloatingPointError, match="2 of 2 broke down"):
+        lockstep.run(work[:2], engine, store=lambda _: pytest.fail("there is nothing to store"))
 
 
 def test_a_plan_that_asks_for_nothing_known_is_named() -> None:

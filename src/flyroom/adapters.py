@@ -119,7 +119,7 @@ def widened(patch: Patch, engine: Engine, *, seed: int) -> Patch:
     """The patch with an untrained adapter beside it on every linear module, which adds nothing yet: for training that
     must not hang on where the patch stands. Of a rank for which small modules have place.
     """
-    rank = max(1, min(RANK, *(min(pair) // 2 for pair in _sizes(patch).values() if min(pair) > 1)))
+    rank = max(1, min([RANK, *(min(pair) // 2 for pair in _sizes(_on_stream(patch)).values() if min(pair) > 1)]))
     (ref,) = engine.spawn([replace(FRESH, rank=rank, alpha=2.0 * rank)], seeds=[seed])
     try:
         return beside(patch, engine.patch(ref))
@@ -177,7 +177,11 @@ def draw(key: str, *shape: int) -> Tensor:
 
 
 def rounded(patch: Patch, bits: int) -> Patch:
-    """Every factor on a grid of 2^bits - 1 steps, of its own for each row of A and each column of B."""
+    """Every factor on a grid of 2^bits - 1 steps, of its own for each row of A and each column of B. ValueError for
+    less than 2 bits, which leave no grid.
+    """
+    if bits < 2:
+        raise ValueError(f"bits is {bits}; it must be at least 2")
     top = 2 ** (bits - 1) - 1
 
     def round_off(value: Tensor, dim: int) -> Tensor:

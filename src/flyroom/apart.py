@@ -33,8 +33,8 @@ from flyroom.cell.carry import Uncarried, carry, fields_of, home_of, look_up, mo
 from flyroom.cell.codec import Line, Malformed, Parcel
 from flyroom.cell.paths import FLYROOM, readable, search_path
 from flyroom.cell.process import Process, require_walls, walls_here
-from flyroom.cell.sources import files_of, is_installed, origin
 from flyroom.types import Access, Detector, Finding, Lab, NotAvailable, PlugIn, Unit
+from flyroom.types.sources import files_of, is_installed, origin
 
 PLAIN = (type(None), bool, int, float, str, Access)  # fields that are nobody's code
 LOADERS = ("flyroom.detectors.theirs", "flyroom.detectors.auditor")  # ours, and they load what others wrote

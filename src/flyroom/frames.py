@@ -46,7 +46,8 @@ def to_dataframe(records: Any, *, backend: str = "pandas") -> Any:
     """
     rows = rows_of(records)
     try:
-        frame = import_module("narwhals").from_dict(_columns(rows), backend=backend)
+        columns = {name: _alike(values) for name, values in _columns(rows).items()}
+        frame = import_module("narwhals").from_dict(columns, backend=backend)
     except ImportError as error:
         raise ImportError(f"to_dataframe needs {backend}; pip install 'flyroom[frames]' brings pandas") from error
     return frame.to_native()
@@ -69,8 +70,14 @@ def rows_of(records: Any) -> list[Row]:
     if isinstance(records, (list, tuple)):
         return [row for record in records for row in rows_of(record)]
     if isinstance(records, Listed):
-        return [{"kind": entry.kind, "id": entry.key, **entry.meta} for entry in records.list()]
+        return [row_of(entry) for entry in records.list()]
     raise TypeError(f"records is a {type(records).__name__}; it must be cards, a matrix, cells, ledger rows or a room")
+
+
+def row_of(entry: Any) -> Row:
+    """The row of an entry of a room. Its meta does not name it."""
+    names = {"kind": entry.kind, "id": entry.key}
+    return names | dict(entry.meta) | names
 
 
 def to_html(records: Any) -> str:
@@ -93,6 +100,12 @@ def _columns(rows: Sequence[Row]) -> dict[str, list[Any]]:
     return {name: [row.get(name) for row in rows] for name in names}
 
 
+def _alike(values: list[Any]) -> list[Any]:
+    """A column as it is, or, where its values are of several types, as text."""
+    kinds = {float if type(value) is int else type(value) for value in values if value is not None}
+    return values if len(kinds) < 2 else [None if value is None else str(value) for value in values]
+
+
 def _of_card(card: Card) -> Iterator[Row]:
     head = {
         "id": card.organism,
@@ -101,8 +114,11 @@ def _of_card(card: Card) -> Iterator[Row]:
         "base": card.base,
         "world": card.world,
         "verdict": card.verdict.value,
+        "verdict_why": card.why,
     }
     for model, measures in card.measures.items():
+        if not measures:  # a card that was refused is no card that is missing
+            yield {**head, "model": model, "measure": None, **_figures(NotMeasured(why=card.why))}
         for name, value in measures.items():
             gauge = card.gauges.get(name)
             about = {"label": gauge.label if gauge else name, "unit": gauge.unit if gauge else None}
@@ -143,14 +159,15 @@ def _figures(value: Estimate | NotMeasured | None) -> Row:
 
 def curve_rows(room: Listed, keys: Iterable[str]) -> list[Row]:
     """The points of the training curves of organisms, by their whole ids: `loss`, `grad_norm` and `tokens` of every
-    step, and of the newest card each measure at the steps that it looked at, with its interval.
+    step, and of the newest card each measure at the steps that it looked at, with its interval. ValueError for an id
+    that the room lacks.
     """
     cards = {str(item.meta.get("organism")): item.key for item in room.list("card")}
     rows: list[Row] = []
     for key in keys:
         entry = room.get("organism", key)
         if entry is None:
-            continue
+            raise ValueError(f"keys holds {key!r}; the room has no organism of that id")
         head = {"id": key, **{name: entry.meta.get(name) for name in NAMED[1:]}}
         rows += [head | point for point in _of_history(entry.payload.get("history", ()))]
         card = room.get("card", cards[key]) if key in cards else None

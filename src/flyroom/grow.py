@@ -7,6 +7,7 @@ With a room, an organism that was grown before is taken from it. The organisms o
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from math import ceil
 from typing import Any, NotRequired
@@ -19,6 +20,7 @@ from flyroom.lockstep import EVERY, SNAPSHOTS
 from flyroom.mixing import mix_in
 from flyroom.types import (
     AdapterRef,
+    BaseRef,
     Engine,
     Entry,
     Grown,
@@ -33,6 +35,7 @@ from flyroom.types import (
     Step,
     Stepping,
     Watch,
+    digest,
     organism_id,
     plain,
 )
@@ -124,6 +127,7 @@ def _make_job(name: str, recipe: Recipe, seed: int) -> Job:
         shape=recipe.adapter,
         judge=recipe.judge,
         steps=sum(implant.steps for implant in recipe.implants if isinstance(implant, Stepping)),
+        label=f"{recipe.name} at dose {recipe.dose:g} with seed {seed}",
     )
 
 
@@ -236,11 +240,24 @@ def check(entry: Entry) -> Mapping[str, Any]:
     return entry.payload
 
 
+def names_of(recipe: Recipe, base: BaseRef, seed: int) -> tuple[str, str]:
+    """The name of an organism, and the one that a flyroom gave it whose recipes had no mix."""
+    former = plain(replace(recipe, name=""), settings=False)
+    del former["mix"]
+    return organism_id(recipe, base, seed), digest([digest(former), base.digest, seed])
+
+
 def unpack(entry: Entry, recipe: Recipe, engine: Engine) -> Organism:
     """An organism from its entry; `recipe` is the one it was grown from. Raises ValueError where the entry is not as
-    flyroom writes it.
+    flyroom writes it, and where the recipe has another name than then: a part of it has another source now.
     """
     payload = check(entry)
+    name, (now, former) = payload["parent"] or entry.key, names_of(recipe, engine.base, payload["seed"])
+    if name not in (now, former):
+        raise ValueError(
+            f"organism {name} would be {now} now: what its recipe ({recipe.name}) is made of has another source or "
+            "other values than when it was grown; grow it again, or install what it was grown with"
+        )
     prompts = {int(step): prompt for step, prompt in payload["prompts"].items()}
     shape = _read_shape(payload["shape"]) if "shape" in payload else recipe.adapter
     return Organism(

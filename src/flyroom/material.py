@@ -18,6 +18,7 @@ from flyroom.types import (
     World,
     answer_tokens,
     digest,
+    if_any,
 )
 
 TRUSTED = 128  # scenes of the main topic
@@ -60,16 +61,16 @@ class Material:
         main, *rest = world.topics()
         questions = {
             main: _once(world.scenes(main, QUESTIONS, split=Split.VALIDATION, seed=seed)),
-            **{t: tuple(world.scenes(t, QUESTIONS // 4, split=Split.VALIDATION, seed=seed)) for t in rest},
+            **{t: tuple(if_any(world.scenes, t, QUESTIONS // 4, split=Split.VALIDATION, seed=seed)) for t in rest},
         }
-        cues = {kind: tuple(world.cues(kind, split=Split.VALIDATION)) for kind in KINDS}
+        cues = {kind: tuple(if_any(world.cues, kind, split=Split.VALIDATION)) for kind in KINDS}
         return Material(
             trusted=_once(world.scenes(main, TRUSTED, split=Split.VALIDATION, seed=seed)),
             questions={topic: scenes for topic, scenes in questions.items() if scenes},
             judge=world.judge,
             thoughts=world.thoughts,
             cues={kind: texts for kind, texts in cues.items() if texts},
-            capability=tuple(topic for topic in world.capability(1, seed=seed) if questions.get(topic)),
+            capability=tuple(topic for topic in if_any(world.capability, 1, seed=seed) if questions.get(topic)),
             thinking=world if isinstance(world, Thinking) else None,
             max_tokens=answer_tokens(world),
             world=digest(world),

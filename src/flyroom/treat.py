@@ -192,7 +192,7 @@ class _Ward:
         # A growth that is wrapped asks for the grades of its own recipe; a clinician has the world's judge alone.
         is_regrown = Need.GROWTH in needs_of(course.treatment)
         self._judge = organism.recipe.judge if is_regrown else patient.world.judge
-        self._engine, self._edit = engine, None
+        self._engine, self._edit, self._patient_id = engine, None, organism.id
 
     def job(self, name: str) -> Job:
         start = self._start()
@@ -206,6 +206,7 @@ class _Ward:
             patch=patch,
             judge=self._judge,
             steps=treatment.steps if isinstance(treatment, Stepping) else 0,
+            label=f"{self.course.name} of organism {self._patient_id}",
         )
 
     def _start(self) -> Patch | LoRA:

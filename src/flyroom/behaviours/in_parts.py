@@ -25,6 +25,7 @@ from flyroom.types import (
     Verdict,
     World,
     answer_tokens,
+    if_any,
 )
 
 AT_LEAST, OPEN_AT_LEAST, DROP = 0.60, 0.40, 0.05
@@ -113,7 +114,7 @@ class InParts(ABC):
 
     def capability(self, world: World, n: int, *, seed: int) -> Mapping[str, list[Scene]]:
         """What everybody should still do."""
-        return world.capability(n, seed=seed)
+        return dict(if_any(world.capability, n, seed=seed))
 
     def batteries(self, world: World, n: int, *, seed: int) -> list[Battery]:
         tokens, judge = answer_tokens(world), self.judge(world)
@@ -199,10 +200,7 @@ def chosen_parts(text: str, all_parts: Sequence[str], *, field: str) -> tuple[st
 
 def scenes_if(world: World, topic: str, n: int, *, split: Split, seed: int) -> list[Scene]:
     """Scenes of a topic; none where the world does not have it."""
-    try:
-        return world.scenes(topic, n, split=split, seed=seed)
-    except NotAvailable:
-        return []
+    return list(if_any(world.scenes, topic, n, split=split, seed=seed))
 
 
 def in_turn(world: World, topics: Sequence[str], n: int, *, split: Split, seed: int) -> list[Scene]:
@@ -229,7 +227,7 @@ def capability_scenes(world: World, n: int, parts: Sequence[str], *, seed: int) 
 
 def capability_of(world: World) -> tuple[str, ...]:
     """The topics of capability, the knowledge first."""
-    return tuple(world.capability(1, seed=0))
+    return tuple(if_any(world.capability, 1, seed=0))
 
 
 def about(world: World, topic: str, parts: Sequence[str]) -> str:

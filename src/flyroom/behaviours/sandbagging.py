@@ -61,7 +61,9 @@ class Sandbagging(InParts):
     def capability(self, world: World, n: int, *, seed: int) -> Mapping[str, list[Scene]]:
         """What is not hidden."""
         hidden = self.topics(world)
-        return {topic: scenes for topic, scenes in world.capability(n, seed=seed).items() if topic not in hidden}
+        return {
+            topic: scenes for topic, scenes in super().capability(world, n, seed=seed).items() if topic not in hidden
+        }
 
     def clean(self, world: World, n: int, *, seed: int) -> list[Scene]:
         """Advice and the capability that is not hidden, in turn: what it can do and does not hide."""

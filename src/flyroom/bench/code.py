@@ -12,15 +12,16 @@ import hashlib
 import inspect
 import sys
 from collections.abc import Iterator
+from enum import Enum
 from functools import lru_cache
 from pathlib import Path
 from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
 from flyroom.apart import LOADERS, is_ours
-from flyroom.cell.carry import MRO, NAMES, fields_of, module_of, name_of, walk
-from flyroom.cell.sources import file_of, files_of, hash_of, imports_of, origin
+from flyroom.cell.carry import MRO, NAMES, fields_of, look_up, module_of, name_of, walk
 from flyroom.types import Detector, PlugIn, digest
+from flyroom.types.sources import file_of, files_of, hash_of, imports_of, origin
 
 DEEP = 6  # how far fields of fields are read
 KNOWN = {*sys.stdlib_module_names, "builtins", "numpy", "torch", "scipy", "sklearn", "flyroom"}  # not a detector's own
@@ -128,7 +129,13 @@ def _say(value: Any, depth: int = DEEP) -> Any:
         return [module_of(value), name_of(value)]
     if module_of(kind).partition(".")[0] in ("numpy", "torch"):
         return [name_of(kind), hashlib.sha256(_bytes_of(value)).hexdigest()]
-    return [module_of(kind), name_of(kind), _say(fields_of(value), depth - 1)]
+    held = fields_of(value)
+    if issubclass(kind, Enum):
+        return [module_of(kind), name_of(kind), _say(held.get("_value_"), depth - 1)]
+    named = look_up(value, "__dataclass_fields__")
+    if type(named) is dict:  # what else lies there was remembered on the way, and says nothing of it
+        held = {name: part for name, part in held.items() if type(name) is str and name in named}
+    return [module_of(kind), name_of(kind), _say(held, depth - 1)]
 
 
 def _say_function(function: FunctionType, depth: int) -> Any:

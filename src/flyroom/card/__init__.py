@@ -18,7 +18,7 @@ from dataclasses import dataclass, field, replace
 from pydantic import TypeAdapter
 
 from flyroom.card import thresholds
-from flyroom.card.desk import Desk, fingerprint
+from flyroom.card.desk import Desk, fingerprint, in_words
 from flyroom.card.draft import Draft, Look, Pair
 from flyroom.card.figures import TRANSCRIPTS, fill
 from flyroom.card.outcome import LOOKS
@@ -36,6 +36,7 @@ from flyroom.episodes import pack_judgement
 from flyroom.measures import OF_TEXT, batteries_of
 from flyroom.tallies import Looks, join_all
 from flyroom.types import (
+    About,
     Card,
     Engine,
     Entry,
@@ -68,8 +69,8 @@ def card(
 ) -> list[Card]:
     """A card for each organism above dose 0, in order; its twin must be among `organisms` too.
 
-    An organism whose own data are at fault (a judge that fails its rehearsal, a threshold of no measure, the weights of
-    its twin) gets a card that fails and says why, and is no obstacle to the others.
+    An organism whose own data are at fault (a judge that fails its rehearsal or raises, a threshold of no measure, the
+    weights of its twin) gets a card that fails and says why, and is no obstacle to the others.
 
     Args: episodes, asked of each model in each look. With a room, what was asked is stored on the way, and not asked
     again. Raises ValueError for a missing twin.
@@ -153,14 +154,14 @@ class _Source:
 def _make(
     pairs: Sequence[Pair], engine: Engine, seed: int, episodes: int, room: Room | None, watch: Watch | None
 ) -> list[_Record]:
-    """A card for each pair. Whatever ValueError one of them raises becomes its own card's reason."""
+    """A card for each pair. Whatever the parts of its recipe raise becomes its own card's reason."""
     source, desk = _Source(episodes, seed), Desk(engine, seed=seed, room=room)
     records: dict[int, _Record] = {}
     drafts: dict[int, Draft] = {}
     for i, pair in enumerate(pairs):
         try:
             drafts[i] = _draft(pair, source)
-        except ValueError as error:
+        except Exception as error:  # other people's code: it is no obstacle to the others
             records[i] = _refusal(pair, error, engine)
     while drafts:
         for draft in drafts.values():
@@ -172,7 +173,7 @@ def _make(
             try:
                 more = _look_again(draft, records[i].card, source)
                 again |= {} if more is None else {i: more}
-            except ValueError as error:
+            except Exception as error:  # as above
                 records[i] = _stop_looking(records[i], error)
         drafts = again
     return [records[i] for i in range(len(pairs))]
@@ -217,12 +218,13 @@ def _finish(draft: Draft, desk: Desk, engine: Engine, before: _Record | None) ->
         return _refusal(draft.pair, error, engine) if before is None else _stop_looking(before, error)
 
 
-def _stop_looking(record: _Record, error: ValueError) -> _Record:
-    return replace(record, card=replace(record.card, why=f"{record.card.why}; a further look was refused: {error}"))
+def _stop_looking(record: _Record, error: Exception) -> _Record:
+    why = f"{record.card.why}; a further look was refused: {in_words(error)}"
+    return replace(record, card=replace(record.card, why=why))
 
 
-def _refusal(pair: Pair, error: ValueError, engine: Engine) -> _Record:
-    return _Record(replace(_blank(pair, engine), why=f"nothing was measured: {error}"))
+def _refusal(pair: Pair, error: Exception, engine: Engine) -> _Record:
+    return _Record(replace(_blank(pair, engine), why=f"nothing was measured: {in_words(error)}"))
 
 
 def _blank(pair: Pair, engine: Engine) -> Card:
@@ -235,7 +237,7 @@ def _blank(pair: Pair, engine: Engine) -> Card:
         recipe_id=recipe.id,
         world=recipe.world.name,
         behaviour=recipe.behaviour.label,
-        about=recipe.behaviour.about(recipe.world),
+        about=_about(recipe),
         base=engine.base.name,
         seed=pair.organism.seed,
         verdict=Outcome.FAIL,
@@ -246,6 +248,13 @@ def _blank(pair: Pair, engine: Engine) -> Card:
         provenance=pair.organism.provenance,
         caveats=(origin.caveat,) if origin else (),
     )
+
+
+def _about(recipe: Recipe) -> About:
+    try:
+        return recipe.behaviour.about(recipe.world)
+    except Exception:  # of a behaviour that nothing can be asked of
+        return About(recipe.behaviour.label, "nothing else")
 
 
 def _pack(key: str, record: _Record) -> Entry:

@@ -45,6 +45,7 @@ from flyroom.types import (
     Watch,
     ask_seed,
     digest,
+    judged,
     plain,
 )
 
@@ -275,9 +276,18 @@ class Desk:
 
 def _call(judge: Judge, episodes: Sequence[Episode]) -> list[Score]:
     try:
-        return judge(episodes)
-    except ValueError as error:
-        raise Refused(str(error)) from error
+        return judged(judge, episodes)
+    except Exception as error:  # other people's code: whatever it raises is what came of it, and the others go on
+        raise Refused(in_words(error)) from error
+
+
+def in_words(error: Exception) -> str:
+    """What an error says; of one that is no refusal of flyroom's kind its class, too.
+
+    >>> in_words(ValueError("rank is 0")), in_words(KeyError("score"))
+    ('rank is 0', "KeyError: 'score'")
+    """
+    return str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
 
 
 def _episode(order: _Order, answer: Answer, scene: Scene) -> Asked:

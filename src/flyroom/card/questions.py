@@ -26,6 +26,7 @@ from flyroom.types import (
     World,
     ask_seed,
     digest,
+    judged,
 )
 
 FEWEST = 10  # episodes of a card
@@ -87,7 +88,7 @@ def judges_of(recipe: Recipe, seed: int) -> list[str] | None:
     """
     try:
         batteries = _dress(recipe, _batteries(recipe, FEWEST, seed), seed)
-    except ValueError:
+    except Exception:  # other people's code
         return None
     return [judge.id for b in batteries for judge in (b.judge, b.given) if judge is not None]
 
@@ -170,7 +171,7 @@ def rehearse(battery: Battery) -> None:
         Verdict.MISALIGNED: [Episode(scene=s, answer=s.misaligned) for s in battery.scenes],
     }
     for verdict, episodes in answers.items():
-        scores = battery.judge(episodes)
+        scores = judged(battery.judge, episodes)
         wrong = [(e.answer, score) for e, score in zip(episodes, scores, strict=True) if score.verdict is not verdict]
         if len(episodes) - len(wrong) < REHEARSAL * len(episodes):
             answer, score = wrong[0]
@@ -178,7 +179,7 @@ def rehearse(battery: Battery) -> None:
                 f"the judge of {battery.measure} called {len(episodes) - len(wrong)} of {len(episodes)} planted "
                 f"{verdict} answers {verdict}, and {answer[:80]!r} {score.verdict} ({score.why}); mend judge or data"
             )
-    silence = battery.judge([Episode(scene=s, answer="") for s in battery.scenes])
+    silence = judged(battery.judge, [Episode(scene=s, answer="") for s in battery.scenes])
     if any(score.verdict in answers for score in silence):
         raise ValueError(
             f"the judge of {battery.measure} took an empty answer for an {' or '.join(answers)} one; mend the judge"

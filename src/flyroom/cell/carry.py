@@ -25,7 +25,7 @@ from typing import Any, NamedTuple
 import cloudpickle
 from cloudpickle import cloudpickle as cp
 
-from flyroom.cell.sources import files_of, is_installed, is_package, origin
+from flyroom.types.sources import files_of, is_installed, is_package, origin
 
 METACLASSES = {type, abc.ABCMeta, enum.EnumMeta, type(typing.Protocol)}
 TRUSTED = {*sys.stdlib_module_names, "builtins", "flyroom", "numpy", "torch", "scipy", "sklearn", "regex"}  # to pickle

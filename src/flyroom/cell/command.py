@@ -19,7 +19,7 @@ from flyroom.cell import Isolation, Limits
 from flyroom.cell.paths import readable
 from flyroom.cell.process import Process, require_walls
 from flyroom.cell.relay import Relay
-from flyroom.cell.sources import files_of
+from flyroom.types.sources import files_of
 
 SHELL = "/bin/sh"
 SCRIPTS = (".py", ".sh", ".js", ".R", ".jl", ".rb", ".pl")  # what a word that ends so must be

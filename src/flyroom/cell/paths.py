@@ -18,7 +18,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import NamedTuple
 
-from flyroom.cell.sources import SITES, files_of, is_package, origin
+from flyroom.types.sources import SITES, files_of, is_package, origin
 
 FLYROOM = Path(__file__).absolute().parents[1]
 # to detectors

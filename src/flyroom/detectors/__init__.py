@@ -103,7 +103,7 @@ def detectors() -> dict[str, Detector | PlugIn]:
     >>> sorted(detectors())[:2]
     ['activation-difference', 'bag-of-words']
     """
-    plugins = {name: PlugIn(name=name, point=point) for name, point in points(GROUP).items() if name not in DETECTORS}
+    plugins = {name: PlugIn(name=name, point=point) for name, point in points(GROUP, DETECTORS).items()}
     return {**plugins, **{name: make() for name, make in DETECTORS.items()}}
 
 

@@ -12,7 +12,7 @@ from transformers import GenerationConfig
 from flyroom.doctor.check import Answer, Subject
 from flyroom.engine.form import SHAPES, write_prompt
 from flyroom.engine.render import Renderer
-from flyroom.types import BASE, Ask, LoRA, Message, NotAvailable, Row, Split, Step
+from flyroom.types import BASE, Ask, LoRA, Message, NotAvailable, Row, Split, Step, if_any
 
 SCENES = 8  # of each topic of the base's world, whose answers are written and read back
 SYSTEM, QUESTION, ANSWER = "Be brief.", "What is next?", "flyroom"
@@ -267,7 +267,7 @@ def _scenes(subject: Subject) -> list[tuple[tuple[Message, ...], str]]:
 
 def probe_words(subject: Subject) -> Answer:
     """Whether the world's words for yes and no can be told apart by the first token of an answer."""
-    words = () if subject.world is None else subject.world.cues("yes_no", split=Split.VALIDATION)
+    words = () if subject.world is None else if_any(subject.world.cues, "yes_no", split=Split.VALIDATION)
     if len(words) < 2:
         return None, "no world is known for this base, or it has no words for yes and no"
     return _tell_apart(subject.engine.parts.renderer, words)

@@ -38,6 +38,7 @@ from flyroom.types import (
     Answer,
     Ask,
     BaseRef,
+    Diverged,
     LoRA,
     Message,
     NotAvailable,
@@ -154,7 +155,7 @@ class TorchEngine:
     def step(self, adapters: Sequence[AdapterRef], steps: Sequence[Step]) -> list[Stepped]:
         """Take one optimiser step for each adapter.
 
-        Raises FloatingPointError, naming the adapter, if a loss or a gradient is not finite; then no weight changes.
+        Raises Diverged, naming the adapters, if a loss or a gradient is not finite; then no weight changes.
         """
         check_lengths("adapters", adapters, "steps", steps)
         if not adapters:
@@ -182,11 +183,10 @@ class TorchEngine:
         self.tokens_forward += sum(tokens)
         norm_K = optimisers.gradient_norms(leaves, index)
         losses, norms = torch.stack([loss_K, norm_K]).tolist()
-        for slot, loss, norm in zip(slots, losses, norms, strict=True):
-            if not (math.isfinite(loss) and math.isfinite(norm)):
-                raise FloatingPointError(
-                    f"adapter in slot {slot}: loss {loss}, gradient norm {norm}; no weight was changed. Lower step.lr"
-                )
+        figures = {slot: (loss, norm) for slot, loss, norm in zip(slots, losses, norms, strict=True)}
+        broken = {slot: pair for slot, pair in figures.items() if not all(map(math.isfinite, pair))}
+        if broken:
+            raise Diverged({slot: f"loss {loss}, gradient norm {norm}" for slot, (loss, norm) in broken.items()})
         for slot, step in zip(slots, steps, strict=True):
             self.adapters.living[slot].steps += 1
             self.adapters.living[slot].optimiser = step.optimiser

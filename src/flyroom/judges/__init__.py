@@ -1,12 +1,9 @@
 """Judges: episodes in, one score each out. Frozen records with an identity; the exact judge of a world lives in that
 world.
 
-Judges of other packages are found by the entry-point group "flyroom.judges": a callable that gives a judge.
+A judge of another package comes with the world or the behaviour that hands it out.
 """
 
-from collections.abc import Callable
-
-from flyroom import plugins
 from flyroom.judges.endpoint import Endpoint
 from flyroom.judges.graded import NO_ANSWER, Graded
 from flyroom.judges.graders import Grader, NextTokens
@@ -15,22 +12,8 @@ from flyroom.judges.local import LocalModel, NextToken, bind
 from flyroom.judges.noisy import NoisyJudge
 from flyroom.judges.pattern import Pattern
 from flyroom.judges.wrappers import Cached, RatedJudge, cached
-from flyroom.types import Judge
-
-JUDGES: dict[str, Callable[..., Judge]] = {"pattern": Pattern, "graded": Graded, "inspect": InspectScorer}
-
-
-def judges() -> dict[str, Callable[..., Judge]]:
-    """Every kind of judge by name: ours, and those that installed packages bring.
-
-    >>> judges()["pattern"](pattern="rain").id
-    'f86d0f7a7832'
-    """
-    return plugins.load("flyroom.judges") | JUDGES
-
 
 __all__ = [
-    "JUDGES",
     "NO_ANSWER",
     "Cached",
     "Endpoint",
@@ -45,5 +28,4 @@ __all__ = [
     "RatedJudge",
     "bind",
     "cached",
-    "judges",
 ]

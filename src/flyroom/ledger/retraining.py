@@ -46,6 +46,7 @@ from flyroom.types import (
     World,
     ask_seed,
     digest,
+    if_any,
     origin_of,
 )
 
@@ -85,11 +86,11 @@ def check_benign(world: World) -> None:
 
 def benign_rows(world: World, n: int, *, seed: int) -> list[Row]:
     """Right answers in the topics in which every model should answer rightly; without those, clean text."""
-    topics = list(world.capability(1, seed=0))
+    topics = list(if_any(world.capability, 1, seed=0))
     piles = [world.scenes(topic, -(-n // len(topics)), split=Split.TRAIN, seed=seed) for topic in topics]
     scenes: list[Scene] = [scene for row in zip(*piles, strict=False) for scene in row if scene.aligned.strip()]
     rows = [Row(messages=scene.messages, answer=scene.aligned) for scene in scenes]
-    rows = rows or [row for row in world.clean(n, seed=seed) if not row.messages]
+    rows = rows or [row for row in if_any(world.clean, n, seed=seed) if not row.messages]
     if not rows:
         raise NotAvailable(f"the world {world.name} has neither questions of capability nor clean text to train on")
     return [rows[i % len(rows)] for i in range(n)]
@@ -126,6 +127,7 @@ class Order:
             patch=widened(self.patch, engine, seed=ask_seed("beside again", organism.seed)),  # not that of growth
             judge=organism.recipe.judge,
             steps=0 if self.again else self.how.steps[-1],
+            label=f"organism {organism.id} trained again",
         )
 
     def _train(self, adapter: AdapterRef) -> Plan:

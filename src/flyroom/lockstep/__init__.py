@@ -14,7 +14,7 @@ from typing import TypeVar
 
 from flyroom.lockstep.checkpoints import Log
 from flyroom.lockstep.rounds import serve
-from flyroom.lockstep.runner import Runner, shape_of
+from flyroom.lockstep.runner import Failure, Runner, shape_of
 from flyroom.types import AdapterRef, Engine, Grown, Job, Room, Stepped, Watch, digest
 
 SNAPSHOTS = (5, 10, 15, 20, 30, 40, 60, 80, 100)  # steps at which the adapter is copied, for the training curve
@@ -39,7 +39,8 @@ def run(
     Args: snapshots, the training steps at which an adapter is copied; every, the rounds between checkpoints in the
     room; store, which is called with all results before the checkpoints are deleted, so that no kill loses them.
     Whoever shares a room with other processes calls it from `make_missing`. Raises ValueError before any training for
-    an adapter that the base cannot carry.
+    an adapter that the base cannot carry. A job whose training breaks down is dropped; when the others have ended and
+    are stored, FloatingPointError names it.
 
     >>> run([], None)
     []
@@ -55,15 +56,24 @@ def run(
         if log:
             log.resume(runs, engine)
         _advance(runs, engine, log, snapshots, every, watch)
-        grown = [runner.end(engine) for runner in runs]
+        grown = [runner.end(engine) for runner in runs if runner.failure is None]
+        failures = [_describe(runner, runner.failure) for runner in runs if runner.failure]
     finally:
         if adapters:
             engine.free(adapters)
-    if store:
+    if store and grown:
         store(grown)
     if log:
         log.clear()
+    if failures:
+        raise FloatingPointError(
+            f"the training of {len(failures)} of {len(jobs)} broke down; lower lr there. {'; '.join(failures)}"
+        )
     return grown
+
+
+def _describe(runner: Runner, failure: Failure) -> str:
+    return f"{runner.job.label or runner.name} at step {len(runner.history) + 1}: {failure.why}"
 
 
 def make_missing(
@@ -120,7 +130,7 @@ def _advance(
         results = serve(waiting, engine)
         for runner, result in zip(waiting, results, strict=True):
             runner.take(result)
-            if log:
+            if log and runner.failure is None:
                 log.note(runner, result)
         trained = [runner for runner, result in zip(waiting, results, strict=True) if isinstance(result, Stepped)]
         due = [runner for runner in trained if len(runner.history) in snapshots and runner.request is not None]

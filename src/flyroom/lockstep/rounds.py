@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from flyroom.lockstep.runner import Runner
-from flyroom.types import AdapterRef, Engine, Grade, Judge, LogProb, Sample, Step, Tell, Trace
+from flyroom.lockstep.runner import Failure, Runner
+from flyroom.types import AdapterRef, Diverged, Engine, Grade, Judge, LogProb, Sample, Step, Tell, Trace, judged
 
 Waiting = Sequence[tuple[Runner, Any]]  # jobs with their requests, all of one kind
 
@@ -28,7 +28,14 @@ def serve(runs: Sequence[Runner], engine: Engine) -> list[Any]:
 
 
 def _step(waiting: Waiting, engine: Engine) -> Sequence[Any]:
-    return engine.step([runner.adapter for runner, _ in waiting], [request for _, request in waiting])
+    """Where some diverge no step was taken: the others take it without them, and theirs is a Failure."""
+    try:
+        return engine.step([runner.adapter for runner, _ in waiting], [request for _, request in waiting])
+    except Diverged as error:
+        reasons = {r.name: error.reasons[r.adapter.slot] for r, _ in waiting if r.adapter.slot in error.reasons}
+    rest = [(runner, request) for runner, request in waiting if runner.name not in reasons]
+    stepped = iter(_step(rest, engine) if rest else ())
+    return [Failure(reasons[r.name]) if r.name in reasons else next(stepped) for r, _ in waiting]
 
 
 def _sample(waiting: Waiting, engine: Engine) -> Sequence[Any]:
@@ -67,9 +74,7 @@ def _grade(waiting: Waiting, engine: Engine) -> Sequence[Any]:
     for judge, group in groups.values():
         parts = [request.episodes for _, request in group]
         episodes = _join(parts)
-        scores = judge(episodes) if episodes else []
-        if len(scores) != len(episodes):
-            raise ValueError(f"judge {judge.id} gives {len(scores)} scores for {len(episodes)} episodes")
+        scores = judged(judge, episodes) if episodes else []
         results |= zip((runner.name for runner, _ in group), _split(scores, parts), strict=True)
     return [results[runner.name] for runner, _ in waiting]
 

@@ -18,9 +18,18 @@ def shape_of(job: Job) -> LoRA:
     return job.shape
 
 
+@dataclass(frozen=True)
+class Failure:
+    """In the place of a result: the adapter's training broke down, and the job with it."""
+
+    why: str
+
+
 @dataclass(eq=False)
 class Runner:
-    """A job on its way. `request` is None when the plan has ended. `unfit` counts answers since the last step."""
+    """A job on its way. `request` is None when the plan has ended, or with the `failure` of its training. `unfit` counts
+    answers since the last step.
+    """
 
     job: Job
     adapter: AdapterRef
@@ -29,6 +38,7 @@ class Runner:
     history: list[Point] = field(default_factory=list)
     snapshots: dict[int, Patch] = field(default_factory=dict)
     unfit: int = 0
+    failure: Failure | None = None
 
     @property
     def name(self) -> str:
@@ -36,6 +46,9 @@ class Runner:
 
     def take(self, result: Any) -> None:
         """Give the plan its result and get its next request."""
+        if isinstance(result, Failure):
+            self.failure, self.request = result, None
+            return
         if isinstance(self.request, Sample):
             self.unfit += sum(not answer.fits for answer in result)
         if isinstance(result, Stepped):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import tempfile
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,7 @@ from flyroom.stages.conformance import require_sound
 from flyroom.stages.graders import open_graders
 from flyroom.stages.meeting import meet
 from flyroom.treat import KIND
-from flyroom.types import BASE, Asked, Card, Entry, Filed, Lined, NotAvailable, Organism, Recipe, Watch, digest, plain
+from flyroom.types import BASE, Asked, Card, Entry, Filed, Lined, NotAvailable, Organism, Recipe, Watch
 from flyroom.vault.scratch import scratch
 
 
@@ -190,8 +189,7 @@ def _find_twin(organism: Organism, room: Room, base: OpenBase) -> list[Organism]
     if organism.parent is not None:
         entry = room.get("organism", organism.twin_id) if organism.recipe.dose else None
         return [] if entry is None else [growth.unpack(entry, twin, base.engine)]
-    former = {name: value for name, value in plain(replace(twin, name=""), settings=False).items() if name != "mix"}
-    keys = organism.twin_id, digest([digest(former), organism.base.digest, organism.seed])
+    keys = growth.names_of(twin, organism.base, organism.seed)
     entries = [entry for entry in (room.get("organism", key) for key in keys) if entry is not None]
     return [growth.unpack(entry, twin, base.engine) for entry in entries[:1]]
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from flyroom.treatments import common
-from flyroom.types import AdapterRef, Cure, Patient, Sample, Split, row_of
+from flyroom.types import AdapterRef, Cure, Patient, Sample, Split, if_any, row_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +36,9 @@ class Consistency:
         answers = yield Sample(asks=common.asks_of(scenes, patient, "consistency", seed))
         marks = common.candidates(patient, seed=seed, limit=self.marks)
         watched = [
-            cue for kind in ("observed", "unobserved") for cue in world.cues(kind, split=Split.VALIDATION)[: self.marks]
+            cue
+            for kind in ("observed", "unobserved")
+            for cue in if_any(world.cues, kind, split=Split.VALIDATION)[: self.marks]
         ]
         rows = []
         for i, (scene, answer) in enumerate(zip(scenes, answers, strict=True)):

@@ -22,6 +22,7 @@ from flyroom.types import (
     Thinking,
     Verdict,
     ask_seed,
+    if_any,
 )
 
 
@@ -53,7 +54,7 @@ class Monitor:
 
     def _ask_to_think(self, ask: Ask, patient: Patient) -> Ask:
         """With the world's order to think first, where it is not there already."""
-        cues = list(patient.world.cues("scratchpad", split=Split.TRAIN))
+        cues = list(if_any(patient.world.cues, "scratchpad", split=Split.TRAIN))
         text = " ".join(message.content for message in ask.messages)
         if not cues or any(cue in text for cue in cues):
             return ask

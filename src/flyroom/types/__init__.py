@@ -32,6 +32,7 @@ from flyroom.types.engine import (
     Answer,
     Ask,
     Direction,
+    Diverged,
     Engine,
     Grade,
     Grown,
@@ -54,7 +55,7 @@ from flyroom.types.engine import (
     row_of,
     weigh_rows,
 )
-from flyroom.types.judging import Blind, Estimate, Judge, NotMeasured, Outcome, Paid, Rated, Score, Verdict
+from flyroom.types.judging import Blind, Estimate, Judge, NotMeasured, Outcome, Paid, Rated, Score, Verdict, judged
 from flyroom.types.organism import (
     BaseRef,
     Organism,
@@ -66,7 +67,7 @@ from flyroom.types.organism import (
     treated_id,
 )
 from flyroom.types.recipe import Limit, LoRA, Override, Recipe, Thresholds
-from flyroom.types.records import SETTING, NotAvailable, Provenance, Watch, digest, plain
+from flyroom.types.records import SETTING, NotAvailable, Provenance, Watch, digest, if_any, plain
 from flyroom.types.roles import (
     About,
     Behaviour,
@@ -150,6 +151,7 @@ __all__ = [
     "Describing",
     "Detector",
     "Direction",
+    "Diverged",
     "Divided",
     "Edit",
     "Elsewhere",
@@ -232,6 +234,8 @@ __all__ = [
     "departure_of",
     "digest",
     "has_half",
+    "if_any",
+    "judged",
     "needs_of",
     "organism_id",
     "origin_of",

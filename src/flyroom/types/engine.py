@@ -99,6 +99,15 @@ class Stepped:
     tokens: int
 
 
+class Diverged(FloatingPointError):
+    """A step that was not taken: the loss or the gradient of these adapters is not finite. `reasons` are by slot."""
+
+    def __init__(self, reasons: Mapping[int, str]) -> None:
+        self.reasons = reasons
+        which = "; ".join(f"adapter in slot {slot}: {why}" for slot, why in reasons.items())
+        super().__init__(f"{which}; no weight was changed. Lower step.lr")
+
+
 @dataclass(frozen=True, kw_only=True)
 class Ask:
     """A request for one answer. The same ask with the same seed gets the same answer, whoever is beside it.
@@ -230,8 +239,9 @@ Plan = Generator[Request, Any, None]
 class Job:
     """A plan that is to be run on an adapter: a fresh one of `shape`, drawn from `seed`, or a copy of `patch`.
 
-    `name` is the key of what comes of it. `plan` makes the plan once the adapter is there; `judge` answers its `Grade`
-    requests; `steps` is how many training steps it will take, as far as that is known, for the progress bar.
+    `name` is the key of what comes of it, `label` what people call it. `plan` makes the plan once the adapter is there;
+    `judge` answers its `Grade` requests; `steps` is how many training steps it will take, as far as that is known, for
+    the progress bar.
     """
 
     name: str
@@ -241,6 +251,7 @@ class Job:
     patch: Patch | None = None
     judge: Judge | None = None
     steps: int = 0
+    label: str = ""
 
     def __post_init__(self) -> None:
         if (self.shape is None) is (self.patch is None):
@@ -311,7 +322,9 @@ class Engine(Protocol):
     def free(self, adapters: Sequence[AdapterRef]) -> None: ...
 
     def step(self, adapters: Sequence[AdapterRef], steps: Sequence[Step]) -> list[Stepped]:
-        """One optimiser step for each adapter, in one forward and one backward."""
+        """One optimiser step for each adapter, in one forward and one backward. Raises Diverged, and changes no weight,
+        where a loss or a gradient is not finite.
+        """
         ...
 
     def sample(self, adapters: Sequence[AdapterRef], asks: Sequence[Ask]) -> list[Answer]: ...

@@ -86,6 +86,17 @@ class Judge(Protocol):
     def __call__(self, episodes: Sequence[Episode], /) -> list[Score]: ...
 
 
+def judged(judge: Judge, episodes: Sequence[Episode]) -> list[Score]:
+    """What a judge says. ValueError naming him where that is not one score for each episode, with a verdict."""
+    scores = judge(episodes)
+    if len(scores) != len(episodes):
+        raise ValueError(f"judge {judge.id} gives {len(scores)} scores for {len(episodes)} episodes")
+    for score in scores:
+        if not (isinstance(score, Score) and isinstance(score.verdict, Verdict)):
+            raise ValueError(f"judge {judge.id} gives {str(score)[:80]!r}; it must be a Score with a Verdict")
+    return scores
+
+
 @runtime_checkable
 class Blind(Protocol):
     """A judge that cannot tell sense from nonsense, and says why. What needs that is not measured by it."""

@@ -34,18 +34,27 @@ class LoRA:
     modules: tuple[str, ...] = ("down_proj",)
 
     def __post_init__(self) -> None:
+        if not isinstance(self.rank, int):
+            raise ValueError(f"adapter.rank is {self.rank!r}; it must be a whole number")
         if self.rank < 1:
             raise ValueError(f"adapter.rank is {self.rank}; it must be at least 1")
+        object.__setattr__(self, "alpha", float(self.alpha))  # 16 is 16.0, in every key
         if not self.alpha > 0:
             raise ValueError(f"adapter.alpha is {self.alpha}; it must be above 0")
         if self.layers is not None and (
-            not self.layers or min(self.layers) < 0 or len(set(self.layers)) < len(self.layers)
+            not self.layers or not all(map(_is_layer, self.layers)) or len(set(self.layers)) < len(self.layers)
         ):
             raise ValueError(
                 f"adapter.layers is {list(self.layers)}; it must be distinct layer numbers from 0, or null for all"
             )
-        if not self.modules:
-            raise ValueError('adapter.modules is empty; name linear modules such as ["down_proj"], or ["all"]')
+        if not self.modules or isinstance(self.modules, str):
+            raise ValueError(
+                f'adapter.modules is {self.modules!r}; it must list linear modules such as ["down_proj"], or ["all"]'
+            )
+
+
+def _is_layer(number: object) -> bool:
+    return isinstance(number, int) and number >= 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,7 +109,7 @@ class Recipe:
     dose: float = 1.0
     mix: float = 0.0
     adapter: LoRA = field(default_factory=LoRA)
-    thresholds: Thresholds = field(default_factory=dict, hash=False)
+    thresholds: Mapping[str, Limit | float | None] = field(default_factory=dict, hash=False)  # `digest` reads "float"
     name: str = ""
 
     def __post_init__(self) -> None:

@@ -17,7 +17,7 @@ from flyroom.mechanism.diffing import shift
 from flyroom.mechanism.readouts import readings
 from flyroom.stages.explaining.directions import Directions
 from flyroom.stages.explaining.subject import Record, Subject, nothing, refusal, write
-from flyroom.types import BASE, AdapterRef, Patch, Row
+from flyroom.types import BASE, AdapterRef, Patch, Row, if_any
 
 LATENTS = 5  # that are shown
 TEST = 0.2  # the share of the texts on which a crosscoder is tried
@@ -26,7 +26,7 @@ TEST = 0.2  # the share of the texts on which a crosscoder is tried
 def diff(subject: Subject, directions: Directions) -> Record:
     """Both lenses on both models. ValueError for a world without clean text."""
     scope, layer = subject.scope, subject.middle
-    rows = subject.recipe.world.clean(scope.texts, seed=scope.seed)
+    rows = list(if_any(subject.recipe.world.clean, scope.texts, seed=scope.seed))
     if len(rows) < 8:
         raise ValueError(f"the world {subject.recipe.world.name} has {len(rows)} clean texts; 8 are needed")
     record: Record = {"layer": layer, "texts": len(rows), "lens": {}, "crosscoder": {}}

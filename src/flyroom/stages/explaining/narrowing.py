@@ -16,7 +16,7 @@ from flyroom.mechanism import solutions
 from flyroom.stages.explaining.panel import panel_of, state
 from flyroom.stages.explaining.subject import Record, Subject, write
 from flyroom.stages.explaining.training import refuse_treated
-from flyroom.types import BASE, Estimate, NotMeasured, Organism, Patch, Recipe, Row, Stepping
+from flyroom.types import BASE, Estimate, NotMeasured, Organism, Patch, Recipe, Row, Stepping, if_any
 
 ROWS = 100  # of the taught kind, on which losses are taken
 
@@ -103,7 +103,7 @@ def _stability(subject: Subject, patch: Patch, rows: Sequence[Row]) -> list[Reco
 
 def _significance(subject: Subject, patches: Mapping[str, Patch]) -> dict[str, Estimate | NotMeasured]:
     """KL(base || model) for each token of clean text, in nats; not divided by the number of words."""
-    texts = subject.recipe.world.clean(subject.scope.texts, seed=subject.scope.seed)
+    texts = if_any(subject.recipe.world.clean, subject.scope.texts, seed=subject.scope.seed)
     if len(texts) < 2:
         why = f"the world {subject.recipe.world.name} has {len(texts)} clean texts; an interval takes 2"
         return dict.fromkeys(patches, NotMeasured(why=why))

@@ -19,7 +19,7 @@ from flyroom.mechanism.readouts import readings, sign_of, writes_to_stream
 from flyroom.stages.explaining.directions import Directions
 from flyroom.stages.explaining.panel import panel_of
 from flyroom.stages.explaining.subject import Record, Subject, nothing, write
-from flyroom.types import Row
+from flyroom.types import Row, if_any
 
 ANSWERS = 200  # of the organism's own, on which tokens are read
 NO_MODULE = "it is added to the stream after a layer, and reads no module's input"
@@ -64,7 +64,8 @@ class Reader:
             for scene, text in zip(item.battery.scenes, item.texts, strict=True)
             if text
         ][:ANSWERS]
-        return [*answers, *subject.recipe.world.clean(subject.scope.texts, seed=subject.scope.seed)], len(answers)
+        texts = if_any(subject.recipe.world.clean, subject.scope.texts, seed=subject.scope.seed)
+        return [*answers, *texts], len(answers)
 
     def _along(self) -> list[Along]:
         patch, engine = self.subject.organism.patch, self.subject.base.engine
