@@ -27,8 +27,8 @@ class Failure:
 
 @dataclass(eq=False)
 class Runner:
-    """A job on its way. `request` is None when the plan has ended, or with the `failure` of its training. `unfit` counts
-    answers since the last step.
+    """A job on its way. `request` is None when the plan has ended, or with the `failure` of its training. `unfit`
+    counts answers since the last step.
     """
 
     job: Job
