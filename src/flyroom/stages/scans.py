@@ -9,8 +9,8 @@ from flyroom.marks import Findings, Fingerprint, Register
 from flyroom.marks import scan as scan_folder
 from flyroom.marks.register import project_patch
 from flyroom.marks.scan import project_checkpoint
+from flyroom.preflight import locate_base
 from flyroom.room import Room
-from flyroom.stages.bases import locate
 from flyroom.types import Entry, LoRA, Patch
 
 
@@ -18,7 +18,7 @@ def scan(folder: Path, *, room: Path | None = None, base: str | None = None) -> 
     """Look through a folder. ValueError for one with no adapter and no checkpoint, and a room or base that is none."""
     register = Register()
     strangers = fingerprint_room(Room(room, create=False), register) if room is not None else []
-    projections = project_checkpoint(register.key, Path(locate(base))) if base is not None else None
+    projections = project_checkpoint(register.key, Path(locate_base(base))) if base is not None else None
     return scan_folder(folder, register, strangers=strangers, base=projections)
 
 
