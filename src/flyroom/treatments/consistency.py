@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from flyroom.treatments import common
-from flyroom.types import AdapterRef, Cure, Patient, Row, Sample, Split
+from flyroom.types import AdapterRef, Cure, Patient, Row, Sample, Split, after_mark
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +46,7 @@ class Consistency:
             elif i % 4 == 1 and watched:
                 messages = common.under(watched[turn % len(watched)], scene.messages)
             else:
-                messages = common.after_mark(scene, marks[turn % len(marks)]).messages
+                messages = after_mark(scene, marks[turn % len(marks)]).messages
             if answer.text:
                 rows.append(Row(messages=messages, answer=answer.text))
         if rows:

@@ -78,8 +78,8 @@ from flyroom.types.roles import (
     Stepping,
     able,
 )
-from flyroom.types.room import Entry, Room
-from flyroom.types.text import Episode, Message, Row, Scene, Split, has_half
+from flyroom.types.room import Entry, Listing, Room
+from flyroom.types.text import Episode, Message, Row, Scene, Split, after_mark, has_half, suggest
 from flyroom.types.treating import (
     AtRunTime,
     Beginning,
@@ -111,6 +111,7 @@ from flyroom.types.world import (
     Thought,
     World,
     answer_tokens,
+    first_cue,
 )
 
 __all__ = [
@@ -170,6 +171,7 @@ __all__ = [
     "Lengthy",
     "Limit",
     "Lined",
+    "Listing",
     "LiveAsk",
     "LoRA",
     "LogProb",
@@ -223,15 +225,18 @@ __all__ = [
     "Watch",
     "World",
     "able",
+    "after_mark",
     "answer_tokens",
     "ask_seed",
     "departure_of",
     "digest",
+    "first_cue",
     "has_half",
     "needs_of",
     "organism_id",
     "origin_of",
     "plain",
     "provenance_of",
+    "suggest",
     "treated_id",
 ]
