@@ -160,7 +160,7 @@ def _run(
 
     jobs = [ward.job(name) for name, ward in wards.items()]
     return name_organisms(
-        lockstep.run(jobs, engine, room=room, snapshots=(), watch=watch, stage="treat", store=store),
+        lockstep.run(jobs, engine, room=room, snapshots=(), watch=watch, store=store),
     )
 
 
@@ -187,6 +187,7 @@ class _Ward:
             patch=patch,
             judge=self._judge,
             steps=treatment.steps if isinstance(treatment, Stepping) else 0,
+            stage="treat",
         )
 
     def _start(self) -> Patch | LoRA:

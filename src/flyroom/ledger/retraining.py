@@ -126,6 +126,7 @@ class Order:
             patch=widened(self.patch, engine, seed=ask_seed("beside again", organism.seed)),  # not that of growth
             judge=organism.recipe.judge,
             steps=0 if self.again else self.how.steps[-1],
+            stage="train again",
         )
 
     def _train(self, adapter: AdapterRef) -> Plan:
@@ -179,7 +180,7 @@ class Ward:
 
         jobs = [order.job(self.engine) for order in orders.values()]
         steps = sorted({step for order in orders.values() for step in order.steps})
-        grown = run(jobs, self.engine, room=self.room, snapshots=steps, watch=watch, stage="train again", store=store)
+        grown = run(jobs, self.engine, room=self.room, snapshots=steps, watch=watch, store=store)
         return {result.name: _copies(orders[result.name], result) for result in grown}
 
     def patch(self, order: Order, step: int) -> Patch:

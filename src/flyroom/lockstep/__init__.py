@@ -10,7 +10,6 @@ Left out: where jobs come from, and what becomes of the adapters (`grow`).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import partial
 from typing import TypeVar
 
 from flyroom.lockstep.checkpoints import Log
@@ -33,15 +32,14 @@ def run(
     snapshots: Sequence[int] = SNAPSHOTS,
     every: int = EVERY,
     watch: Watch | None = None,
-    stage: str = "grow",
     store: Store | None = None,
 ) -> list[Grown]:
     """Run every job to its end, all of them together, and return what came of each, in the same order.
 
     Args: snapshots, the training steps at which an adapter is copied; every, the rounds between checkpoints in the
-    room; stage, its name for `watch`; store, which is called with all results before the checkpoints are deleted, so
-    that no kill loses them. Whoever shares a room with other processes calls it from `make_missing`. Raises ValueError
-    before any training for an adapter that the base cannot carry.
+    room; store, which is called with all results before the checkpoints are deleted, so that no kill loses them.
+    Whoever shares a room with other processes calls it from `make_missing`. Raises ValueError before any training for
+    an adapter that the base cannot carry.
 
     >>> run([], None)
     []
@@ -56,7 +54,7 @@ def run(
             runner.request = next(runner.plan, None)
         if log:
             log.resume(runs, engine)
-        _advance(runs, engine, log, snapshots, every, partial(watch, stage) if watch else None)
+        _advance(runs, engine, log, snapshots, every, watch)
         grown = [runner.end(engine) for runner in runs]
     finally:
         if adapters:
@@ -118,7 +116,7 @@ def _advance(
     log: Log | None,
     snapshots: Sequence[int],
     every: int,
-    watch: Callable[[int, int, str], None] | None,
+    watch: Watch | None,
 ) -> None:
     rounds = log.rounds if log else 0
     while waiting := [runner for runner in runs if runner.request is not None]:
@@ -145,12 +143,10 @@ def _take_snapshots(runs: Sequence[Runner], engine: Engine, log: Log | None) -> 
         runner.snapshots[len(runner.history)] = engine.patch(runner.adapter)
 
 
-def _show(
-    watch: Callable[[int, int, str], None], runs: Sequence[Runner], waiting: Sequence[Runner], rounds: int
-) -> None:
+def _show(watch: Watch, runs: Sequence[Runner], waiting: Sequence[Runner], rounds: int) -> None:
     """Progress is counted in training steps, or in rounds where no job knows how many steps it takes."""
     total = max(runner.job.steps for runner in runs)
     done = max(len(runner.history) for runner in runs) if total else rounds
     losses = [runner.history[-1].loss for runner in waiting if runner.history]
     mean = f", mean loss {sum(losses) / len(losses):.2f}" if losses else ""
-    watch(done, max(total, done), f"{len(waiting)} adapters{mean}")
+    watch(runs[0].job.stage, done, max(total, done), f"{len(waiting)} adapters{mean}")

@@ -191,7 +191,8 @@ class Job:
     """A plan that is to be run on an adapter: a fresh one of `shape`, drawn from `seed`, or a copy of `patch`.
 
     `name` is the key of what comes of it. `plan` makes the plan once the adapter is there; `judge` answers its `Grade`
-    requests; `steps` is how many training steps it will take, as far as that is known, for the progress bar.
+    requests. For the progress bar, `steps` is how many training steps it will take, as far as that is known, and
+    `stage` what it is called.
     """
 
     name: str
@@ -201,6 +202,7 @@ class Job:
     patch: Patch | None = None
     judge: Judge | None = None
     steps: int = 0
+    stage: str = "grow"
 
     def __post_init__(self) -> None:
         if (self.shape is None) is (self.patch is None):
