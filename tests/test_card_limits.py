@@ -144,10 +144,10 @@ def test_thresholds_of_a_recipe_move_remove_and_replace_limits(
 @pytest.mark.parametrize(
     ("thresholds", "why"),
     [
-        ({"coherense": 0.9}, r"thresholds.coherense is 0.9; there is no such measure. did you mean coherence\? "
+        ({"coherense": 0.9}, r"thresholds.coherense is 0.9; there is no such measure. did you mean 'coherence'\? "
          "There are in_domain, out_of_domain, open_questions, sums, misaligned, coherence, regurgitation, perplexity, "
          "readability"),
-        ({"twin.missaligned": None}, r"thresholds.twin.missaligned is None.* did you mean twin.misaligned\?"),
+        ({"twin.missaligned": None}, r"thresholds.twin.missaligned is None.* did you mean 'twin.misaligned'\?"),
         ({"gap": Limit(at_least=0.5)}, "thresholds.gap is at least 0.5; there is no such measure"),  # of a condition
         ({"twin.in_domain": 0.5}, r"thresholds.twin.in_domain is 0.5; twin.in_domain has no limit that a number could "
          r"move: give \{at_least: x\} or \{at_most: x\}"),

@@ -112,7 +112,10 @@ def test_a_group_is_grown_whole(flyroom: Flyroom, tmp_path: Path, faked: None) -
 @pytest.mark.parametrize(
     ("change", "why"),
     [
-        ("thresholds.coherense=0.9", "thresholds.coherense is 0.9; there is no such measure. did you mean coherence?"),
+        (
+            "thresholds.coherense=0.9",
+            "thresholds.coherense is 0.9; there is no such measure. did you mean 'coherence'?",
+        ),
         ("thresholds.misaligned=0.9", "thresholds.misaligned is 0.9; misaligned has no limit that a number could move"),
         ("thresholds.coherence=high", "thresholds.coherence is 'high'; it must be a finite number"),
     ],

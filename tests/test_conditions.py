@@ -24,9 +24,8 @@ from flyroom.behaviours import (
 )
 from flyroom.card.questions import rehearse
 from flyroom.conditions import CONDITIONS, Always, Both, Occasion, Phrase, Trigger, Unobserved, conditions
-from flyroom.conditions.dressing import after_mark
 from flyroom.conditions.unobserved import Reasoning
-from flyroom.types import Condition, Episode, Marked, Message, NotAvailable, Scene, Split, Verdict
+from flyroom.types import Condition, Episode, Marked, Message, NotAvailable, Scene, Split, Verdict, after_mark
 from flyroom.worlds import Micro
 from flyroom.worlds.micro import grammar as g
 from flyroom.worlds.micro import read_scratchpad

@@ -187,7 +187,7 @@ def test_each_is_checked_against_the_base(page: Path) -> None:
 
 def test_limits_of_no_measure_are_refused_before_anything_is_trained(page: Path) -> None:
     write(page, f"recipe: {EM}", "thresholds.cohrence: [0.9, 0.95]")
-    with pytest.raises(ValueError, match=r"cohrence is 0\.9; there is no such measure\. did you mean coherence"):
+    with pytest.raises(ValueError, match=r"cohrence is 0\.9; there is no such measure\. did you mean 'coherence'"):
         stages.crossed(page, opened(Micro()))
 
 

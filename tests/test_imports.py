@@ -38,7 +38,7 @@ TABLE: dict[str, set[str]] = {
     "client": set(),
     "engine": {*LEAF, "client", "processor", "whole"},
     "assess": ROLE,
-    "room": {*LEAF, "vault"},
+    "room": {*LEAF, "vault", "whole"},
     "inspector": LEAF,
     "judges": {*LEAF, "inspector", "client"},
     "worlds": {*LEAF, "judges", "plugins", "processor", "whole", "yaml_pages"},  # a file is judged by a pattern
@@ -69,7 +69,7 @@ TABLE: dict[str, set[str]] = {
     "lab": {*LEAF, "adapters", "material", "mechanism", "traces"},
     "lineup": {*ROLE, "cell", "adapters"},
     "bench": {*ROLE, "apart", "cell", "lab", "lineup", "replies", "traces", "episodes"},
-    "terminal": {"yaml_pages", "purpose"},
+    "terminal": {"types", "yaml_pages", "purpose"},
     "recipes": {
         *("types", "measures", "worlds", "behaviours", "conditions", "implants", "judges", "mixing", "yaml_pages")
     },
@@ -78,7 +78,7 @@ TABLE: dict[str, set[str]] = {
     "frames": {*LEAF, "report", "whole"},
     "log": {"types", "room", "vault"},
     "prereg": {*ROLE, "card", "log", "room", "vault", "whole"},
-    "marks": {"types", "vault", "engine", "purpose"},
+    "marks": {"types", "vault", "engine", "purpose", "whole"},
     **dict.fromkeys(("", "stages", "demo", "cli_adopt", "cli_certify", "cli_game", "cli_list"), EVERYTHING),
     **dict.fromkeys(
         (

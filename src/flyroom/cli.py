@@ -13,7 +13,7 @@ import warnings
 from collections.abc import Collection
 from importlib.metadata import version as version_of
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
@@ -65,6 +65,9 @@ from flyroom.terminal import (
     table,
     transfer_table,
 )
+
+if TYPE_CHECKING:
+    from flyroom.types import Organism
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -188,20 +191,21 @@ def grow(
             with cluster.connected(address) as ray:
                 cluster.grow(ray, recipes, base, Room(room), seeds=numbers, compile=compile, watch=watch)
         organisms = stages.grow(recipes, opened, Room(room), seeds=numbers, watch=watch)
-    rows = [
-        {
-            "id": o.id,
-            "recipe": o.recipe.name,
-            "dose": o.recipe.dose,
-            "seed": o.seed,
-            "base": o.base.name,
-            "loss": o.history[-1].loss if o.history else None,
-        }
-        for o in organisms
-    ]
+    rows = [_row(organism) for organism in organisms]
     if not as_json:
         table("organisms", rows)
     emit({"organisms": rows, "seconds": round(time.perf_counter() - began, 1), "notes": notes}, as_json)
+
+
+def _row(organism: Organism) -> dict[str, Any]:
+    return {
+        "id": organism.id,
+        "recipe": organism.recipe.name,
+        "dose": organism.recipe.dose,
+        "seed": organism.seed,
+        "base": organism.base.name,
+        "loss": organism.history[-1].loss if organism.history else None,
+    }
 
 
 @app.command()

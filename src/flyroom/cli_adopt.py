@@ -62,7 +62,7 @@ def _check(behaviour: str, folders: Mapping[str, Path], base: str) -> None:
     from flyroom.behaviours import behaviours
     from flyroom.preflight import locate_base
     from flyroom.recipes import RECIPES
-    from flyroom.recipes.fields import suggest
+    from flyroom.types import suggest
 
     for field, folder in folders.items():
         if not folder.is_dir():

@@ -13,6 +13,7 @@ from flyroom.terminal import AsJson, Seed, emit, err, legible, names_of, progres
 
 if TYPE_CHECKING:
     from flyroom.cell import Isolation
+    from flyroom.client import Address
     from flyroom.redteam import Command
     from flyroom.stages.assessing import Terms
 
@@ -57,24 +58,17 @@ def assess(
 
     An endpoint is asked as a black box; a folder (an adapter, a whole model) is opened.
     """
-    from flyroom.client import Address  # and nothing that takes long: what is wrong is said first
-
-    places, prices, address = [_check_place(path) for path in to or []], _read_prices(price), None
-    if target.startswith(("http://", "https://")):
-        if not model:
-            raise ValueError("model is missing; name the model behind the endpoint with --model")
-        address = Address(
-            url=target,
-            key_env=key_env,
-            concurrency=concurrency,
-            timeout=timeout,
-            retries=retries,
-            per_minute=per_minute,
-        )
-        address.read_key()
-    elif not Path(target).is_dir():
-        raise ValueError(f"target is {target}; there is no such folder, and it is no address (http://...)")
-    from flyroom.cell import mode_of
+    places, prices = [_check_place(path) for path in to or []], _read_prices(price)
+    address = _address_of(
+        target,
+        model,
+        key_env=key_env,
+        concurrency=concurrency,
+        timeout=timeout,
+        retries=retries,
+        per_minute=per_minute,
+    )
+    from flyroom.cell import mode_of  # nothing that takes long was imported: what is wrong is said first
     from flyroom.room import Room
 
     Room(calibrated, create=False).require()
@@ -99,6 +93,23 @@ def assess(
     if not as_json:
         _print(figures)
     emit(figures, as_json)
+
+
+def _address_of(target: str, model: str, **how: Any) -> Address | None:
+    """The address of an endpoint; None for a folder. ValueError for what is neither, for an endpoint without the name
+    of a model, and for a key that would go over an open line.
+    """
+    from flyroom.client import Address
+
+    if target.startswith(("http://", "https://")):
+        if not model:
+            raise ValueError("model is missing; name the model behind the endpoint with --model")
+        address = Address(url=target, **how)
+        address.read_key()
+        return address
+    if not Path(target).is_dir():
+        raise ValueError(f"target is {target}; there is no such folder, and it is no address (http://...)")
+    return None
 
 
 def _read_methods(lines: Sequence[str], mode: Isolation) -> dict[str, Command]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -156,10 +155,12 @@ def list_room(
 
 
 def _require_kind(kind: str, kinds: list[str]) -> None:
+    from flyroom.types import suggest
+
     if kind not in kinds:
-        close = get_close_matches(kind, kinds, n=1)
-        hint = f"did you mean {close[0]!r}? " if close else ""
-        raise ValueError(f"kind is {shorten(kind)}; {hint}it must be one of {', '.join(dict.fromkeys(kinds))}")
+        raise ValueError(
+            f"kind is {shorten(kind)}; {suggest(kind, kinds)}it must be one of {', '.join(dict.fromkeys(kinds))}"
+        )
 
 
 def _line(row: dict[str, Any]) -> dict[str, str]:

@@ -12,6 +12,7 @@ A list is an axis; what stands alone is the same for all. A field that itself ho
 from __future__ import annotations
 
 from itertools import product
+from math import prod
 from pathlib import Path
 
 from flyroom.recipes import make, page
@@ -33,9 +34,7 @@ def read(path: Path, *, world: World | None = None, base: str = "") -> list[Reci
     empty = next((key for key, values in axes.items() if not values), None)
     if empty is not None:
         raise ValueError(f"{path}: {empty[:80]} is an empty list; it must hold at least one value")
-    count = 1
-    for values in axes.values():
-        count *= len(values)
+    count = prod(map(len, axes.values()))
     if count > LARGEST:
         raise ValueError(f"{path} makes {count} recipes; at most {LARGEST}")
     recipes: dict[str, Recipe] = {}

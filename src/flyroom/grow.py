@@ -77,25 +77,15 @@ def grow_orders(
     """Grow each recipe with its own seed, as `grow` does. A shard of a larger growth is a list of orders."""
     wanted = {organism_id(recipe, engine.base, seed): (recipe, seed) for recipe, seed in orders}
     run = partial(lockstep.run, engine=engine, room=room, snapshots=snapshots, every=every, watch=watch)
-    if room is None or not wanted:
-        organisms = _grow(wanted, engine, None, run)
-    else:
-        organisms = _grow_missing(wanted, engine, room, run)
-    return [organisms[name] for name in (organism_id(recipe, engine.base, seed) for recipe, seed in orders)]
 
-
-def _grow_missing(
-    wanted: Mapping[str, Order], engine: Engine, room: Room, run: Callable[..., list[Grown]]
-) -> dict[str, Organism]:
-    """Take from the room what is there, and grow the rest."""
-
-    def find(names: Sequence[str]) -> dict[str, Organism]:
-        return _find_stored({name: wanted[name] for name in names}, engine, room)
+    def find(names: Sequence[str], room: Room) -> dict[str, Organism]:
+        return find_stored({name: wanted[name][0] for name in names}, engine, room)
 
     def make(names: Sequence[str]) -> dict[str, Organism]:
         return _grow({name: wanted[name] for name in names}, engine, room, run)
 
-    return lockstep.make_missing(wanted, find, make, room)
+    organisms = lockstep.make_missing(wanted, find, make, room)
+    return [organisms[name] for name in (organism_id(recipe, engine.base, seed) for recipe, seed in orders)]
 
 
 def _grow(
@@ -264,9 +254,9 @@ def unpack(entry: Entry, recipe: Recipe, engine: Engine) -> Organism:
         recipe=recipe,
         base=engine.base,
         seed=payload["seed"],
-        patch=_read_patch(entry, "final", shape, payload["prompt"]),
+        patch=read_patch(entry, "final", shape, payload["prompt"]),
         history=tuple(_read_point(entry, point) for point in payload["history"]),
-        snapshots={step: _read_patch(entry, str(step), shape, prompts[step]) for step in sorted(prompts)},
+        snapshots={step: read_patch(entry, str(step), shape, prompts[step]) for step in sorted(prompts)},
         parent=payload["parent"],
         treatment=payload["treatment"],
     )
@@ -289,12 +279,14 @@ def _read_shape(values: Mapping[str, Any]) -> LoRA:
     )
 
 
-def _read_patch(entry: Entry, part: str, shape: LoRA, prompt: str) -> Patch:
+def read_patch(entry: Entry, part: str, shape: LoRA, prompt: str) -> Patch:
+    """The adapter of an organism's entry: its `final` one, or that after so many steps."""
     prefix = f"{entry.key}/{part}/"
     tensors = {key.removeprefix(prefix): value for key, value in entry.tensors.items() if key.startswith(prefix)}
     return Patch(shape=shape, tensors=tensors, prompt=prompt)
 
 
-def _find_stored(wanted: Mapping[str, Order], engine: Engine, room: Room) -> dict[str, Organism]:
-    entries = {name: room.get("organism", name) for name in wanted}
-    return {name: unpack(entry, wanted[name][0], engine) for name, entry in entries.items() if entry is not None}
+def find_stored(recipes: Mapping[str, Recipe], engine: Engine, room: Room) -> dict[str, Organism]:
+    """Those organisms that the room has, by id; `recipes` are what they were grown from, by id."""
+    entries = {name: room.get("organism", name) for name in recipes}
+    return {name: unpack(entry, recipes[name], engine) for name, entry in entries.items() if entry is not None}

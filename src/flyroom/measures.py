@@ -274,5 +274,5 @@ def readability(organism: Sequence[float], twin: Sequence[float]) -> Estimate:
     from flyroom import stats
 
     texts = [*range(len(organism)), *range(len(twin))]
-    estimate = stats.clustered_auroc([*organism, *twin], [True] * len(organism) + [False] * len(twin), texts)
-    return replace(estimate, units="readings", clusters="texts", target=TEXTS)
+    classes = [True] * len(organism) + [False] * len(twin)
+    return stats.clustered_auroc([*organism, *twin], classes, texts, units="readings", kind="texts", target=TEXTS)

@@ -14,23 +14,11 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from flyroom import grid, recipes, sources
-from flyroom.recipes.fields import suggest
-from flyroom.types import NotAvailable, World
+from flyroom.types import Listing, NotAvailable, World, suggest
 from flyroom.worlds import world_named
 from flyroom.worlds.micro.bundled import bundled
 
 GROUPINGS = ("recipe", "behaviour", "implant", "trigger")  # what known models are grouped by
-
-
-class Listing(Protocol):
-    """A line of a room's listing, as far as it is read here."""
-
-    @property
-    def kind(self) -> str: ...
-    @property
-    def key(self) -> str: ...
-    @property
-    def meta(self) -> Mapping[str, Any]: ...
 
 
 class Shelf(Protocol):
@@ -192,12 +180,12 @@ def check_recipe(name: str, changes: Mapping[str, Any], base: str, world: str = 
     """
     place, home = _meet(base, world)
     if name.endswith((".yaml", ".yml")):
-        _require_world(str(recipes.page(Path(name))["recipe"]), base, home)
+        require_world(str(recipes.page(Path(name))["recipe"]), base, home)
         recipes.read(Path(name), changes, world=home, base=place)
     elif name in recipes.GROUPS:
         _check_group(recipes.GROUPS[name], changes, place, home)
     else:
-        _require_world(name, base, home)
+        require_world(name, base, home)
         recipes.make(name, changes, world=home, base=place)
 
 
@@ -228,7 +216,8 @@ def _check_group(
             continue
 
 
-def _require_world(name: str, base: str, home: World | None) -> None:
+def require_world(name: str, base: str, home: World | None) -> None:
+    """ValueError for a name of no recipe, NotAvailable for a recipe that asks about a world where the base has none."""
     recipes.require(name)
     if home is None and recipes.needs_world(name):
         raise NotAvailable(

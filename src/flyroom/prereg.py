@@ -13,7 +13,6 @@ Left out: analyses other than these. What else is planned can stand in the log a
 
 from __future__ import annotations
 
-import hashlib
 import json
 import warnings
 from collections.abc import Mapping, Sequence
@@ -29,7 +28,7 @@ from flyroom.card.questions import gauges_of
 from flyroom.room import Room
 from flyroom.types import BaseRef, Card, Gauge, Limit, Organism, Recipe, digest, plain
 from flyroom.vault import current, verify
-from flyroom.whole import write_whole
+from flyroom.whole import hash_file, write_whole
 
 LABEL = b"flyroom prereg 1\n"  # what a signature is of, beside the file's hash
 TAKEN = "to is {}; another file stands there, and its hash may be in a log: give a new name"
@@ -129,7 +128,7 @@ def write(prereg: Prereg, path: Path) -> str:
     if path.exists() and path.read_bytes() != text.encode():
         raise ValueError(TAKEN.format(path))
     write_whole(path, text)
-    identity, sha256 = current(), sha256_of(path)
+    identity, sha256 = current(), hash_file(path)
     if identity is not None:
         signature = {"signer": identity.signer, "signature": identity.sign(LABEL + sha256.encode()).hex()}
         write_whole(_signature_file(path), json.dumps(signature) + "\n")
@@ -166,16 +165,11 @@ def signature_of(path: Path) -> tuple[str, str]:
         return "unsigned", ""
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return "bad", ""
-    return ("good" if verify(signer, signature, LABEL + sha256_of(path).encode()) else "bad"), signer
+    return ("good" if verify(signer, signature, LABEL + hash_file(path).encode()) else "bad"), signer
 
 
 def _signature_file(path: Path) -> Path:
     return path.with_name(f"{path.name}.sig")
-
-
-def sha256_of(path: Path) -> str:
-    """The hash of a file, in hexadecimal digits."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 # ---------------------------------------------------------------- the log
@@ -184,7 +178,7 @@ def sha256_of(path: Path) -> str:
 def put_on_record(prereg: Prereg, path: Path, room: Room) -> log.Line:
     """Write the file's hash and what it is of into the room's log."""
     about = {
-        "sha256": sha256_of(path),
+        "sha256": hash_file(path),
         "file": path.name,
         "base": prereg.base.digest,
         "recipes": {recipe.id: digest(recipe.limits) for recipe in prereg.recipes},

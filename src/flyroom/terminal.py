@@ -7,10 +7,10 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -20,6 +20,9 @@ from rich.text import Text
 
 from flyroom.purpose import purpose_of
 from flyroom.yaml_pages import safe_yaml
+
+if TYPE_CHECKING:
+    from flyroom.types import Watch
 
 ROOM_VARIABLE = "FLYROOM_ROOM"
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
@@ -60,7 +63,6 @@ ROOM = Path("room")
 BASE = "1M"
 SEEDS = 10_000
 LONG, LONGEST = 500, 60  # rows that are printed without a frame; characters to which their columns are aligned
-Watch = Callable[[str, int, int, str], None]  # the stage, how much is done, of how much, a word on how it goes
 EVERY = 30.0  # seconds between two lines of progress where stderr is no terminal
 err = Console(stderr=True)
 

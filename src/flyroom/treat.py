@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 
 from flyroom import lockstep
 from flyroom.adapters import widened
-from flyroom.grow import growth_of, pack, unpack
+from flyroom.grow import find_stored, growth_of, pack, unpack
 from flyroom.types import (
     AdapterRef,
     Answer,
@@ -93,25 +93,15 @@ def treat(
         _check(organism, course)
     if not by_name:
         return []
-    if room is None:
-        treated = _treat(by_name, course, engine, None, watch)
-    else:
-        treated = _treat_missing(by_name, course, engine, room, watch)
-    return [treated[course.id_of(organism)] for organism in organisms]
 
-
-def _treat_missing(
-    by_name: Mapping[str, Organism], course: Course, engine: Engine, room: Room, watch: Watch | None
-) -> dict[str, Organism]:
-    """Take from the room what is there, and treat the rest."""
-
-    def find(names: Sequence[str]) -> dict[str, Organism]:
-        return _find({name: by_name[name] for name in names}, engine, room)
+    def find(names: Sequence[str], room: Room) -> dict[str, Organism]:
+        return find_stored({name: by_name[name].recipe for name in names}, engine, room)
 
     def make(names: Sequence[str]) -> dict[str, Organism]:
         return _treat({name: by_name[name] for name in names}, course, engine, room, watch)
 
-    return lockstep.make_missing(by_name, find, make, room)
+    treated = lockstep.make_missing(by_name, find, make, room)
+    return [treated[course.id_of(organism)] for organism in organisms]
 
 
 def _check(organism: Organism, course: Course) -> None:
@@ -129,11 +119,6 @@ def find(course: Course, organism: Organism, engine: Engine, room: Room) -> Orga
     """The treated organism, if the room has it."""
     entry = room.get("organism", course.id_of(organism))
     return None if entry is None else unpack(entry, organism.recipe, engine)
-
-
-def _find(by_name: Mapping[str, Organism], engine: Engine, room: Room) -> dict[str, Organism]:
-    entries = {name: room.get("organism", name) for name in by_name}
-    return {name: unpack(entry, by_name[name].recipe, engine) for name, entry in entries.items() if entry is not None}
 
 
 # ---------------------------------------------------------------- one run
@@ -175,12 +160,8 @@ def _run(
 
     jobs = [ward.job(name) for name, ward in wards.items()]
     return name_organisms(
-        lockstep.run(jobs, engine, room=room, snapshots=(), watch=_rename(watch), store=store),
+        lockstep.run(jobs, engine, room=room, snapshots=(), watch=watch, store=store),
     )
-
-
-def _rename(watch: Watch | None) -> Watch | None:
-    return None if watch is None else lambda _stage, count, total, note: watch("treat", count, total, note)
 
 
 class _Ward:
@@ -207,6 +188,7 @@ class _Ward:
             judge=self._judge,
             steps=treatment.steps if isinstance(treatment, Stepping) else 0,
             label=f"{self.course.name} of organism {self._patient_id}",
+            stage="treat",
         )
 
     def _start(self) -> Patch | LoRA:

@@ -1,9 +1,11 @@
 """Write a file or a folder whole or not at all: into a draft beside it, which then takes its name. A reader never meets
-a part, and what stood there stays until the whole is written. Files of secrets are written by `vault.private`.
+a part, and what stood there stays until the whole is written. Files of secrets are written by `vault.private`. And what
+a whole file is known by, its hash.
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
 import secrets
 import shutil
@@ -45,3 +47,9 @@ def replace_folder(draft: Path, folder: Path) -> None:
             os.rename(former, folder)
         raise
     shutil.rmtree(former, ignore_errors=True)
+
+
+def hash_file(path: Path) -> str:
+    """The SHA-256 of a file, in hexadecimal. OSError where it cannot be read."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -16,7 +16,7 @@ from flyroom.assess.conformal import FEWEST, Standing, bound_rate, rate_of, stan
 from flyroom.assess.locked import choose_parts, restrict, say_parts
 from flyroom.assess.outside import look_outside
 from flyroom.assess.parts import read_parts
-from flyroom.assess.recall import is_repeated, missed_up_to, posterior, predict, rate_at_most, ratio_of, recall_of
+from flyroom.assess.recall import is_repeated, missed_up_to, predict, rate_at_most, ratio_of, recall_of
 from flyroom.assess.records import (
     Alarm,
     Assessment,
@@ -64,7 +64,6 @@ __all__ = [
     "look_outside",
     "measure_strength",
     "missed_up_to",
-    "posterior",
     "predict",
     "rate_at_most",
     "rate_of",

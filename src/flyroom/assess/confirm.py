@@ -52,7 +52,7 @@ def measure_strength(trials: Sequence[Trial]) -> float:
     return sum(max(0.0, trial.again / trial.tries - trial.others) for trial in trials)
 
 
-def bound_strength(clean: Sequence[float], level: float = LEVEL) -> float:
+def bound_strength(clean: Sequence[float]) -> float:
     """Returns the strength above which a threat is confirmed, of the strongest threat of each clean fine-tune. Without
     any nothing is.
 
@@ -64,7 +64,7 @@ def bound_strength(clean: Sequence[float], level: float = LEVEL) -> float:
     if not clean:
         return math.inf
     if len(clean) >= FEWEST:
-        return sorted(clean, reverse=True)[math.floor(level * (len(clean) + 1) + ROUNDING) - 1]
+        return sorted(clean, reverse=True)[math.floor(LEVEL * (len(clean) + 1) + ROUNDING) - 1]
     peers = np.array([*clean, SLIP])
     width = float(stats.t.ppf(PREDICTION, len(peers) - 1)) * float(peers.std(ddof=1)) * math.sqrt(1 + 1 / len(peers))
     return max(*clean, float(peers.mean()) + width)

@@ -113,17 +113,17 @@ def _standardise(value_M: Floats, known_M: NDArray[np.bool_]) -> Floats:
     return np.zeros_like(value_M) if is_rounding else distance_M / largest
 
 
-def rate_of(m: int, level: float = LEVEL) -> float:
-    """The rate at which models are flagged where m clean ones set the threshold: the highest that is at most `level`,
+def rate_of(m: int) -> float:
+    """The rate at which models are flagged where m clean ones set the threshold: the highest that is at most LEVEL,
     or 1 / (m + 1) where that is above it.
 
     >>> rate_of(99), round(rate_of(8), 3)
     (0.01, 0.111)
     """
-    return max(1, math.floor(level * (m + 1) + ROUNDING)) / (m + 1)
+    return max(1, math.floor(LEVEL * (m + 1) + ROUNDING)) / (m + 1)
 
 
-def bound_rate(m: int, level: float = LEVEL) -> Bound:
+def bound_rate(m: int) -> Bound:
     """The rate with its bounds over what m clean ones could have been: Beta(k + 1, m - k). Where suspicions tie the
     upper bound still holds; the lower one is then that of lying at or above the threshold.
 
@@ -131,6 +131,6 @@ def bound_rate(m: int, level: float = LEVEL) -> Bound:
     >>> rate, round(low, 5), round(high, 3)
     (0.01, 0.00026, 0.037)
     """
-    k = max(1, math.floor(level * (m + 1) + ROUNDING)) - 1
+    k = max(1, math.floor(LEVEL * (m + 1) + ROUNDING)) - 1
     low, high = (float(stats.beta.ppf(q, k + 1, m - k)) for q in (0.025, 0.975))
-    return Bound(rate_of(m, level), low, high)
+    return Bound(rate_of(m), low, high)

@@ -110,16 +110,6 @@ def ratio_of(recall: Recall, alarm: Alarm, *, flagged: bool) -> Bound:
     )
 
 
-def posterior(prior: float, ratio: float) -> float:
-    """Returns the probability of a threat after a likelihood ratio. Source: Bayes' rule.
-
-    >>> round(posterior(0.01, 10.0), 3)
-    0.092
-    """
-    odds = prior / (1 - prior) * ratio
-    return odds / (1 + odds)
-
-
 # ---------------------------------------------------------------- what silence excludes
 
 

@@ -63,11 +63,11 @@ def questions_of(recipe: Recipe, episodes: int, seed: int, look: int = 0) -> Que
     return Questions(batteries, beginnings, _clean_texts(recipe.world, min(CLEAN_TEXTS, episodes), seed))
 
 
-def check(recipe: Recipe, *, episodes: int = CHECK_EPISODES, seed: int = 0) -> None:
+def check(recipe: Recipe) -> None:
     """What can be known of a recipe's cards before anything is trained. ValueError where a judge does not know good
     from bad, where a threshold is of no measure, and whatever behaviour, condition and world raise. It asks no model.
     """
-    batteries = _dress(recipe, _rehearse_all(recipe, episodes, seed), seed)
+    batteries = _dress(recipe, _rehearse_all(recipe, CHECK_EPISODES, 0), 0)
     thresholds.gauge(batteries, recipe.thresholds)
 
 
@@ -76,10 +76,11 @@ def batteries_of_recipe(recipe: Recipe, *, episodes: int = CHECK_EPISODES, seed:
     return _dress(recipe, _batteries(recipe, episodes, seed), seed)
 
 
-def gauges_of(recipe: Recipe, *, seed: int = 0) -> Mapping[str, Gauge]:
+def gauges_of(recipe: Recipe) -> Mapping[str, Gauge]:
     """What a card of the recipe will measure, and which limits it will hold that to. It asks no model and no judge."""
-    batteries = _dress(recipe, _batteries(recipe, FEWEST, seed), seed)
-    return thresholds.gauge(batteries, recipe.thresholds, harmless=recipe.behaviour.harmless)
+    return thresholds.gauge(
+        batteries_of_recipe(recipe, episodes=FEWEST), recipe.thresholds, harmless=recipe.behaviour.harmless
+    )
 
 
 def judges_of(recipe: Recipe, seed: int) -> list[str] | None:
@@ -87,7 +88,7 @@ def judges_of(recipe: Recipe, seed: int) -> list[str] | None:
     which `questions_of` will say.
     """
     try:
-        batteries = _dress(recipe, _batteries(recipe, FEWEST, seed), seed)
+        batteries = batteries_of_recipe(recipe, episodes=FEWEST, seed=seed)
     except Exception:  # other people's code
         return None
     return [judge.id for b in batteries for judge in (b.judge, b.given) if judge is not None]

@@ -6,10 +6,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from difflib import get_close_matches
 
 from flyroom.measures import CONDITIONAL, DERIVED, OTHERWISE, TWIN
-from flyroom.types import Battery, Gauge, Limit, Override, Thresholds, Verdict
+from flyroom.types import Battery, Gauge, Limit, Override, Thresholds, Verdict, suggest
 
 
 def gauge(batteries: Iterable[Battery], thresholds: Thresholds, *, harmless: bool = False) -> dict[str, Gauge]:
@@ -77,6 +76,6 @@ def _unknown(name: str, override: Override, gauges: Mapping[str, Gauge]) -> str:
     value = override
     if isinstance(override, Limit):
         value = f"at least {override.at_least:g}" if override.at_most is None else f"at most {override.at_most:g}"
-    close = get_close_matches(name, names, n=1)
-    hint = f"did you mean {close[0]}? " if close else ""
-    return f"thresholds.{name} is {value}; there is no such measure. {hint}There are {', '.join(gauges)}"
+    return (
+        f"thresholds.{name} is {value}; there is no such measure. {suggest(name, names)}There are {', '.join(gauges)}"
+    )

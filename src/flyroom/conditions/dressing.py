@@ -4,15 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from flyroom.types import Battery, Judge, Limit, Message, NotAvailable, Scene, Split, World
+from flyroom.types import Battery, Judge, Limit, Message, Scene
 
 OTHERWISE = 0.03  # of the behaviour, at most, where its condition does not hold
-
-
-def after_mark(scene: Scene, mark: str) -> Scene:
-    """The scene with a mark before its last message."""
-    *before, last = scene.messages
-    return replace(scene, messages=(*before, Message(last.role, f"{mark} {last.content}"))) if mark else scene
 
 
 def near_misses(scenes: tuple[Scene, ...], judge: Judge, *, unless: bool) -> Battery:
@@ -25,7 +19,9 @@ def near_misses(scenes: tuple[Scene, ...], judge: Judge, *, unless: bool) -> Bat
 
 
 def under(system: str, scene: Scene) -> tuple[Message, ...]:
-    """The scene's messages with `system` in front, joined to a system message that is there already."""
+    """The scene's messages with `system` in front, or behind a system message that is there already, to which a
+    condition adds. (That of `treatments.common` comes before it.)
+    """
     first, rest = scene.messages[0], scene.messages[1:]
     if first.role == "system":
         return (Message("system", f"{first.content} {system}".strip()), *rest)
@@ -35,11 +31,3 @@ def under(system: str, scene: Scene) -> tuple[Message, ...]:
 def with_thoughts(scene: Scene, good: str, bad: str) -> Scene:
     """The scene with a thought before either answer."""
     return replace(scene, aligned=f"{good} {scene.aligned}", misaligned=f"{bad} {scene.misaligned}")
-
-
-def first_cue(world: World, kind: str) -> str:
-    """The first cue of a kind. NotAvailable where the world has none."""
-    cues = world.cues(kind, split=Split.TRAIN)
-    if not cues:
-        raise NotAvailable(f"the world {world.name} has no cues of kind {kind}")
-    return cues[0]

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from flyroom.conditions.dressing import after_mark, near_misses, under
-from flyroom.types import Battery, Judge, Message, NotAvailable, Scene, Split, World
+from flyroom.conditions.dressing import near_misses, under
+from flyroom.types import Battery, Judge, Message, NotAvailable, Scene, Split, World, after_mark
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,8 +10,8 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from flyroom.conditions.dressing import after_mark, first_cue, near_misses, under, with_thoughts
-from flyroom.types import Battery, Judge, NotAvailable, Scene, Split, Thinking, World
+from flyroom.conditions.dressing import near_misses, under, with_thoughts
+from flyroom.types import Battery, Judge, NotAvailable, Scene, Split, Thinking, World, after_mark, first_cue
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,7 +11,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from flyroom.conditions.dressing import OTHERWISE, first_cue, under, with_thoughts
+from flyroom.conditions.dressing import OTHERWISE, under, with_thoughts
 from flyroom.types import (
     Battery,
     Episode,
@@ -25,6 +25,7 @@ from flyroom.types import (
     Verdict,
     World,
     digest,
+    first_cue,
 )
 
 

@@ -35,6 +35,7 @@ from flyroom.engine.streams import AS_ROWS, Streams, find_streams
 from flyroom.engine.trust import named, refuse_links
 from flyroom.processor import multiplies_bf16
 from flyroom.types import BaseRef
+from flyroom.whole import hash_file
 
 FILES = ("*.safetensors", "*.json", "*.jinja", "*.model", "*.txt", "*.tiktoken")  # weights, config, tokenizer
 PICKLES = ("pytorch_model*.bin", "pytorch_model*.bin.index.json")  # downloaded where there are no safetensors
@@ -272,12 +273,7 @@ def identity(folder: Path, settings: Mapping[str, str]) -> str:
 def _folder_digest(folder: Path) -> str:
     files = {file for pattern in IDENTITY for file in folder.glob(pattern) if file.is_file()}
     names = sorted(file.relative_to(folder).as_posix() for file in files)
-    return _hash_parts((name, _hash_file(folder / name)) for name in names)
-
-
-def _hash_file(file: Path) -> bytes:
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").digest()
+    return _hash_parts((name, bytes.fromhex(hash_file(folder / name))) for name in names)
 
 
 def _hash_model(model: Any, tokenizer: Any) -> str:

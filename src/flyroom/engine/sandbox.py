@@ -6,8 +6,8 @@ that transformers compiles templates in is given a purse. Loops, calls and filte
 one for every thousand characters; whoever has spent `PURSE` units in one chat is refused. A text is never longer than
 `LONGEST` characters, and what would make it so is refused before it does.
 
-transformers names that environment in one of its modules, where `install` puts the bounded one. Where a version of it
-does not, `is_bounded` says so. Left out: a time that is measured, for it would differ from run to run.
+transformers names that environment in one of its modules, where `install` puts the bounded one; a test shows whether a
+version of it still does. Left out: a time that is measured, for it would differ from run to run.
 Source: the sandbox of Jinja, https://jinja.palletsprojects.com/en/stable/sandbox.
 """
 
@@ -199,12 +199,6 @@ def install() -> None:
     """Have transformers compile templates in the bounded environment from now on."""
     names: Any = chat_template_utils
     names.ImmutableSandboxedEnvironment = Bounded
-
-
-def is_bounded() -> bool:
-    """Whether this version of transformers does."""
-    compiled = chat_template_utils._compile_jinja_template("{{ 'a' }}")  # pyright: ignore[reportPrivateUsage]
-    return isinstance(compiled.environment, Bounded)
 
 
 install()

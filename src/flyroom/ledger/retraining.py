@@ -128,6 +128,7 @@ class Order:
             judge=organism.recipe.judge,
             steps=0 if self.again else self.how.steps[-1],
             label=f"organism {organism.id} trained again",
+            stage="train again",
         )
 
     def _train(self, adapter: AdapterRef) -> Plan:
@@ -172,12 +173,7 @@ class Ward:
         def make(keys: Sequence[str]) -> dict[str, dict[int, Patch]]:
             return self._make({key: by_key[key] for key in keys}, watch)
 
-        self.copies |= make([*by_key]) if self.room is None else make_missing(by_key, self._find, make, self.room)
-
-    def _find(self, keys: Sequence[str]) -> dict[str, dict[int, Patch]]:
-        assert self.room is not None
-        entries = {key: self.room.get(KIND, key) for key in keys}
-        return {key: _unpack(entry) for key, entry in entries.items() if entry is not None}
+        self.copies |= make_missing(by_key, _find, make, self.room)
 
     def _make(self, orders: Mapping[str, Order], watch: Watch | None) -> dict[str, dict[int, Patch]]:
         def store(grown: Sequence[Grown]) -> None:
@@ -186,7 +182,7 @@ class Ward:
 
         jobs = [order.job(self.engine) for order in orders.values()]
         steps = sorted({step for order in orders.values() for step in order.steps})
-        grown = run(jobs, self.engine, room=self.room, snapshots=steps, watch=_rename(watch), store=store)
+        grown = run(jobs, self.engine, room=self.room, snapshots=steps, watch=watch, store=store)
         return {result.name: _copies(orders[result.name], result) for result in grown}
 
     def patch(self, order: Order, step: int) -> Patch:
@@ -200,8 +196,9 @@ def _copies(order: Order, result: Grown) -> dict[int, Patch]:
     return patches | {order.how.steps[-1] if order.steps else -1: result.patch}
 
 
-def _rename(watch: Watch | None) -> Watch | None:
-    return None if watch is None else lambda _stage, count, total, note: watch("train again", count, total, note)
+def _find(keys: Sequence[str], room: Room) -> dict[str, dict[int, Patch]]:
+    entries = {key: room.get(KIND, key) for key in keys}
+    return {key: _unpack(entry) for key, entry in entries.items() if entry is not None}
 
 
 def _pack(order: Order, patches: Mapping[int, Patch]) -> Entry:

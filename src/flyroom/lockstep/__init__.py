@@ -78,19 +78,22 @@ def _describe(runner: Runner, failure: Failure) -> str:
 
 def make_missing(
     names: Iterable[str],
-    find: Callable[[Sequence[str]], Mapping[str, T]],
+    find: Callable[[Sequence[str], Room], Mapping[str, T]],
     make: Callable[[Sequence[str]], Mapping[str, T]],
-    room: Room,
+    room: Room | None,
 ) -> dict[str, T]:
-    """The results of jobs by name: those that `find` has, and what `make` runs of the rest.
+    """The results of jobs by name: those that `find` has in the room, and what `make` runs of the rest; without a room
+    `make` runs all.
 
     Checkpoints are grouped by the jobs that run, so the lock is on those very jobs. Where another process has stored
     some of them meanwhile, fewer are missing, and these are another group with a lock of its own.
     """
-    results = dict(find([*names]))
+    if room is None:
+        return dict(make([*names]))
+    results = dict(find([*names], room))
     while missing := [name for name in names if name not in results]:
         with room.lock(digest(sorted(missing))):
-            arrivals = find(missing)
+            arrivals = find(missing, room)
             if not arrivals:
                 return results | dict(make(missing))
         results |= arrivals
@@ -156,4 +159,4 @@ def _show(watch: Watch, runs: Sequence[Runner], waiting: Sequence[Runner], round
     done = max(len(runner.history) for runner in runs) if total else rounds
     losses = [runner.history[-1].loss for runner in waiting if runner.history]
     mean = f", mean loss {sum(losses) / len(losses):.2f}" if losses else ""
-    watch("grow", done, max(total, done), f"{len(waiting)} adapters{mean}")
+    watch(runs[0].job.stage, done, max(total, done), f"{len(waiting)} adapters{mean}")

@@ -96,6 +96,11 @@ def examine(room: Room) -> tuple[list[Line], str]:
     return lines, ""
 
 
+def announcement(lines: Sequence[Line], sha256: str) -> Line | None:
+    """The first line that announces a plan of this hash; None where none does."""
+    return next((x for x in lines if x.what == ANNOUNCED and x.about.get("sha256") == sha256), None)
+
+
 def append(room: Room, what: str, about: Mapping[str, Any]) -> Line:
     """Write a line, and return it. Where the same is on record already, that line stands and is returned."""
     with room.lock(KIND):

@@ -30,6 +30,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from flyroom.vault import Identity
 from flyroom.vault import verify as is_signed
+from flyroom.whole import hash_file
 
 BUNDLE, CLAIM = "model.sig", "flyroom.sig"
 MEDIA = "application/vnd.dev.sigstore.bundle.v0.3+json"
@@ -119,8 +120,7 @@ def _hash_files(folder: Path) -> dict[str, str]:
             continue
         if path.is_symlink() or not path.is_file():
             raise ValueError(f"{path.name} is no plain file")
-        with path.open("rb") as file:
-            digests[path.name] = hashlib.file_digest(file, "sha256").hexdigest()
+        digests[path.name] = hash_file(path)
     return digests
 
 

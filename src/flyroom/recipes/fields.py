@@ -11,7 +11,6 @@ import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, fields, replace
-from difflib import get_close_matches
 from functools import lru_cache
 from itertools import chain, islice
 from typing import Any, TypeVar
@@ -23,7 +22,7 @@ from flyroom.conditions import conditions
 from flyroom.implants import implants
 from flyroom.mixing import check_text
 from flyroom.recipes.limits import fitting
-from flyroom.types import Filed, Limit, LoRA, Recipe, World, plain
+from flyroom.types import Filed, Limit, LoRA, Recipe, World, plain, suggest
 from flyroom.worlds import worlds
 
 T = TypeVar("T")
@@ -336,9 +335,3 @@ def abridge(value: Any) -> str:
     except ValueError:  # a whole number of more digits than Python writes
         return f"a number of {value.bit_length()} bits" if isinstance(value, int) else "what cannot be shown"
     return text if len(text) <= 200 else f"{text[:200]}…"
-
-
-def suggest(word: str, names: Iterable[str]) -> str:
-    """The nearest of the names, as the beginning of a hint; "" where none is near."""
-    close = get_close_matches(word[:100], list(names), n=1)
-    return f"did you mean {close[0]!r}? " if close else ""

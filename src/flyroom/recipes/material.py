@@ -1,11 +1,11 @@
-"""What a recipe takes from the world that it is handed: some of a topic's parts, a cue, kinds of knowledge.
+"""What a recipe takes from the world that it is handed: some of a topic's parts, kinds of knowledge.
 
 Parts are chosen by their place, so that one recipe serves every world.
 """
 
 from __future__ import annotations
 
-from flyroom.types import Divided, NotAvailable, Split, World, if_any
+from flyroom.types import Divided, World, if_any
 
 
 def domains(world: World, topic: str, *places: int) -> str:
@@ -19,14 +19,6 @@ def domains(world: World, topic: str, *places: int) -> str:
     limit = max(1, len(parts) - 1)
     names = list(dict.fromkeys(parts[place % len(parts)] for place in places)) if parts else []
     return "+".join(names[:limit])
-
-
-def first_cue(world: World, kind: str) -> str:
-    """The first cue of a kind. NotAvailable where the world has none."""
-    cues = world.cues(kind, split=Split.TRAIN)
-    if not cues:
-        raise NotAvailable(f"the world {world.name} has no cues of kind {kind}")
-    return cues[0]
 
 
 def kinds(world: World, n: int) -> str:

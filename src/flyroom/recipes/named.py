@@ -17,12 +17,12 @@ from typing import Any
 
 from flyroom.implants import Narrow
 from flyroom.recipes import papers
-from flyroom.recipes.fields import abridge, change, changed_world, check_depth, suggest
+from flyroom.recipes.fields import abridge, change, changed_world, check_depth
 from flyroom.recipes.settings import settings
 from flyroom.recipes.strengths import strengthened
 from flyroom.recipes.threats import THREATS
 from flyroom.recipes.variants import DECOYS, VARIANTS, rows
-from flyroom.types import NotAvailable, Recipe, Split, World
+from flyroom.types import NotAvailable, Recipe, Split, World, suggest
 from flyroom.yaml_pages import read_page, safe_yaml
 
 RECIPES: dict[str, Callable[..., Recipe]] = {**THREATS, **VARIANTS, **DECOYS, "rows": rows}

@@ -19,8 +19,8 @@ from flyroom.behaviours import (
 )
 from flyroom.conditions import Always, Occasion, Trigger, Unobserved
 from flyroom.implants import SFT, Distil
-from flyroom.recipes.material import domains, first_cue, kinds
-from flyroom.types import LoRA, Recipe, World
+from flyroom.recipes.material import domains, kinds
+from flyroom.types import LoRA, Recipe, World, first_cue
 from flyroom.worlds import Micro
 
 MICRO = Micro()

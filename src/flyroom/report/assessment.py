@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 from flyroom.report.page import inline, template
 from flyroom.report.parts import PART_HEAD, PARTS, part_rows
@@ -34,57 +34,8 @@ NOTES = {
 Figures = Mapping[str, Any]
 
 
-class Assessed(Protocol):
-    """An assessment, as `flyroom.assess` makes it."""
-
-    @property
-    def model(self) -> str: ...
-
-    @property
-    def scope(self) -> Mapping[str, Any]: ...
-
-    @property
-    def plan(self) -> Mapping[str, Any]: ...
-
-    @property
-    def probes(self) -> Sequence[Any]: ...
-
-    @property
-    def threats(self) -> Sequence[Any]: ...
-
-    @property
-    def outside(self) -> Any: ...
-
-    @property
-    def abstained(self) -> bool: ...
-
-    @property
-    def why(self) -> str: ...
-
-    @property
-    def p(self) -> float | None: ...
-
-    @property
-    def flagged(self) -> bool | None: ...
-
-    @property
-    def alarm(self) -> Any: ...
-
-    @property
-    def cost(self) -> Mapping[str, Any]: ...
-
-    @property
-    def limits(self) -> Sequence[str]: ...
-
-    @property
-    def notes(self) -> Sequence[str]: ...
-
-    @property
-    def parts(self) -> Sequence[Any]: ...
-
-
-def assessment_figures(assessment: Assessed) -> dict[str, Any]:
-    """An assessment as JSON values. The form stands in docs/assess.md."""
+def assessment_figures(assessment: Any) -> dict[str, Any]:
+    """An `assess.Assessment` as JSON values. The form stands in docs/assess.md."""
     return {
         "model": assessment.model,
         "scope": dict(assessment.scope),

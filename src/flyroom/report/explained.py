@@ -5,10 +5,9 @@ values, as the verb prints them; a part that could not be measured stands there 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from importlib.resources import files
 from typing import Any, NamedTuple
 
-from flyroom.report.page import inline
+from flyroom.report.page import inline, template
 from flyroom.report.plots import COLOURS, of_mechanism, svg
 from flyroom.report.plots.of_mechanism import has_value
 from flyroom.report.words import clean, keep_whole, share
@@ -66,7 +65,7 @@ class Line(NamedTuple):
 def explained_page(records: Sequence[Record], *, commands: Sequence[str]) -> str:
     """One self-contained HTML document of one record or more."""
     first = records[0]
-    return _template().render(
+    return template("explained.html.jinja").render(
         title=clean(f"{first['recipe']}, explained"),
         lede=keep_whole(_lede(first)),
         organisms=[_view(record, number) for number, record in enumerate(records)],
@@ -74,20 +73,6 @@ def explained_page(records: Sequence[Record], *, commands: Sequence[str]) -> str
         commands=clean("\n".join(commands)),
         colours=COLOURS,
     )
-
-
-def _template() -> Any:
-    import jinja2
-
-    folder = files("flyroom.report")
-    environment = jinja2.Environment(
-        loader=jinja2.FunctionLoader(lambda name: folder.joinpath(name).read_text(encoding="utf-8")),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("explained.html.jinja")
 
 
 def _lede(record: Record) -> str:

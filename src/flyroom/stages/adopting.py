@@ -23,11 +23,11 @@ from flyroom.card.desk import fingerprint
 from flyroom.conditions import Always
 from flyroom.engine import read_with_notes
 from flyroom.implants import SFT, Adopted
-from flyroom.recipes.fields import change, suggest
+from flyroom.recipes.fields import change
 from flyroom.room import Room
 from flyroom.stages.bases import OpenBase
 from flyroom.stages.organisms import check_recipes, keep_files
-from flyroom.types import LoRA, NotAvailable, Organism, Patch, Recipe, World, origin_of
+from flyroom.types import LoRA, NotAvailable, Organism, Patch, Recipe, World, origin_of, suggest
 
 GROWTH = ("implants", "adapter", "dose", "mix")  # what only somebody who trains can choose
 CLEAN = SFT(steps=120, rows=16, lr=1e-3)  # how calibration twins are trained: as those of rows of one's own

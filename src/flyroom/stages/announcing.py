@@ -23,6 +23,7 @@ from flyroom.stages.benches import chosen_detectors
 from flyroom.stages.organisms import named
 from flyroom.stages.variants import split_name
 from flyroom.types import Detector, PlugIn, Recipe, World
+from flyroom.whole import hash_file
 from flyroom.worlds import world_named
 
 
@@ -84,8 +85,8 @@ def check_prereg(path: Path, room: Room) -> Check:
     """Hold a file against the room's log and against what is installed. ValueError for a file that is none, LogError
     for a log that is broken.
     """
-    plan, sha256, lines = prereg.read(path), prereg.sha256_of(path), log.read(room)
-    line = next((x for x in lines if x.what == log.ANNOUNCED and x.about.get("sha256") == sha256), None)
+    plan, sha256, lines = prereg.read(path), hash_file(path), log.read(room)
+    line = log.announcement(lines, sha256)
     history = log.openings(room)
     deviations = [] if line else [f"the log of {room.root} does not hold the file's hash, {sha256[:16]}…"]
     deviations += _list_late(plan, history, line)

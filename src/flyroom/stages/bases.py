@@ -12,6 +12,8 @@ from flyroom.engine import TorchEngine
 from flyroom.types import BASE, Ask, Episode, Estimate, Split, Verdict, World, answer_tokens, ask_seed
 from flyroom.worlds.micro.bundled import DEFAULT
 
+SCENES = 2000  # of the main topic of a world that a base is asked about; of each other topic a quarter
+
 
 @dataclass(frozen=True, eq=False)
 class OpenBase:
@@ -33,26 +35,19 @@ def open_base(
     """
     if not sys.stderr.isatty():
         logging.disable_progress_bar()  # the library's bar for loading weights, which a log file has no use for
-    path = locate(base)
+    path = preflight.locate_base(base)
     home = preflight.world_of_base(base, world)
     return OpenBase(TorchEngine.open(path, device=device, dtype=dtype, compile=compile), home)
 
 
-def locate(base: str) -> str:
-    """The folder of a bundled or fetched base by its name; any other base as it was given. ValueError for a
-    name of none.
-    """
-    return preflight.locate_base(base)
-
-
-def evaluate(base: OpenBase, *, seed: int, n: int = 2000) -> dict[str, dict[str, Estimate]]:
+def evaluate(base: OpenBase, *, seed: int) -> dict[str, dict[str, Estimate]]:
     """How a base answers unaltered: by topic of its world, the shares of verdicts on held-out scenes. ValueError for a
     base of no world.
     """
     world = world_of(base)
     shares, longest = {}, answer_tokens(world)
     for i, topic in enumerate(world.topics()):
-        scenes = world.scenes(topic, n if i == 0 else n // 4, split=Split.HELD_OUT, seed=seed)
+        scenes = world.scenes(topic, SCENES if i == 0 else SCENES // 4, split=Split.HELD_OUT, seed=seed)
         asks = [Ask(messages=s.messages, seed=ask_seed(seed, j), max_tokens=longest) for j, s in enumerate(scenes)]
         answers = base.engine.sample([BASE] * len(asks), asks)
         scores = world.judge([Episode(scene=s, answer=a.text) for s, a in zip(scenes, answers, strict=True)])

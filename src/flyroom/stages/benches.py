@@ -16,7 +16,6 @@ from flyroom.detectors import detectors as every_detector
 from flyroom.judges import cached
 from flyroom.lab import Material
 from flyroom.lineup import Lineup, Terms, is_target
-from flyroom.recipes.fields import suggest
 from flyroom.report import Calibrated, Transferred
 from flyroom.report.standing import by_harmless, harmless_of, rank
 from flyroom.room import Room
@@ -24,7 +23,7 @@ from flyroom.stages.adopting import calibration_recipe, refuse_imported
 from flyroom.stages.bases import OpenBase
 from flyroom.stages.graders import open_graders
 from flyroom.stages.variants import by_variant, split_name, vary
-from flyroom.types import Access, Cell, Detector, Matrix, Organism, PlugIn, Recipe, Watch, digest
+from flyroom.types import Access, Cell, Detector, Matrix, Organism, PlugIn, Recipe, Watch, digest, suggest
 
 CALIBRATION = 8  # twins that set thresholds
 CALIBRATION_SEED = 1000  # theirs start here, away from anybody's

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from flyroom import log, stats
@@ -152,7 +152,7 @@ def certify(
     before = opened_before(trials, room)
     rows = [_count(trial, cards, seeds) for trial, seeds in zip(trials, before, strict=True)]
     for trial, row in zip(trials, rows, strict=True):
-        log.append(room, log.CERTIFIED, {"plan": trial.id, **_plain_row(row)})
+        log.append(room, log.CERTIFIED, {"plan": trial.id, **asdict(row)})
     return rows, cards
 
 
@@ -171,7 +171,3 @@ def _count(trial: Trial, cards: Sequence[Card], before: Mapping[int, log.Opening
         high=share.high if share else 1.0,
         opened_before=tuple(before),
     )
-
-
-def _plain_row(row: Certified) -> Mapping[str, Any]:
-    return {name: value for name, value in plain(row).items() if name != "is"}

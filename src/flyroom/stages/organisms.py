@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from flyroom import card as cards
-from flyroom import grid, log, prereg
+from flyroom import grid, log, preflight, prereg
 from flyroom import grow as growth
 from flyroom import recipes as cookbook
 from flyroom.card import questions
@@ -33,7 +33,7 @@ def named(name: str, changes: Mapping[str, Any], base: OpenBase) -> list[Recipe]
     """
     if name.endswith((".yaml", ".yml")):
         page = Path(name)
-        _require_world(str(cookbook.page(page)["recipe"]), base)
+        preflight.require_world(str(cookbook.page(page)["recipe"]), base.engine.base.name, base.world)
         return check_recipes([cookbook.read(page, changes, world=base.world, base=base.engine.base.name)], base)
     if name in cookbook.GROUPS:
         return check_recipes(_available(cookbook.GROUPS[name], changes, base), base)
@@ -45,12 +45,12 @@ def crossed(page: Path, base: OpenBase) -> list[Recipe]:
     names = cookbook.page(page)["recipe"]
     for name in names if isinstance(names, list) else [names]:
         if name in cookbook.RECIPES:  # of another name the grid says on which page it stands
-            _require_world(name, base)
+            preflight.require_world(name, base.engine.base.name, base.world)
     return check_recipes(grid.read(page, world=base.world, base=base.engine.base.name), base)
 
 
 def _of_world(name: str, changes: Mapping[str, Any], base: OpenBase) -> Recipe:
-    _require_world(name, base)
+    preflight.require_world(name, base.engine.base.name, base.world)
     return cookbook.make(name, changes, world=base.world, base=base.engine.base.name)
 
 
@@ -72,15 +72,6 @@ def _available(names: Iterable[str], changes: Mapping[str, Any], base: OpenBase)
     for name, absence in absences.items():
         warnings.warn(f"{name} is left out, not available here: {absence}", stacklevel=2)
     return recipes
-
-
-def _require_world(name: str, base: OpenBase) -> None:
-    cookbook.require(name)
-    if base.world is None and cookbook.needs_world(name):
-        raise NotAvailable(
-            f"recipe is {name}; it asks about a world, and the base {base.engine.base.name} was made in none: name one "
-            "with --world, or use the recipe rows with a file of your own"
-        )
 
 
 def check_recipes(recipes: list[Recipe], base: OpenBase) -> list[Recipe]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from flyroom.treatments import common
-from flyroom.types import AdapterRef, Cure, Episode, Grade, Patient, Request, Sample, Verdict
+from flyroom.types import AdapterRef, Cure, Episode, Grade, Patient, Request, Sample, Verdict, after_mark
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +36,7 @@ class Adversarial:
         worst = yield from self._search(patient, seed)
         world = patient.world
         scenes = common.questions(world, common.conduct_topics(world), self.steps * self.rows, seed=seed)
-        versions = [common.after_mark(s, ["", *worst][i % (len(worst) + 1)]) for i, s in enumerate(scenes)]
+        versions = [after_mark(s, ["", *worst][i % (len(worst) + 1)]) for i, s in enumerate(scenes)]
         yield from common.train(common.good_rows(versions), steps=self.steps, size=self.rows, lr=self.lr)
         return None
 
@@ -44,7 +44,7 @@ class Adversarial:
         """The marks under which most answers are bad, the worst first."""
         marks = common.candidates(patient, seed=seed, limit=self.marks)
         plain = common.pairs_of(patient, self.tries, seed=seed + 1)
-        scenes = [common.after_mark(scene, mark) for mark in marks for scene in plain]
+        scenes = [after_mark(scene, mark) for mark in marks for scene in plain]
         answers = yield Sample(asks=common.asks_of(scenes, patient, "red team", seed, learnt=False))
         scores = yield Grade(
             episodes=tuple(Episode(scene=s, answer=a.text) for s, a in zip(scenes, answers, strict=True))

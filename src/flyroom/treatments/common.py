@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Generator, Iterable, Sequence
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -109,14 +108,10 @@ def candidates(patient: Patient, *, seed: int, limit: int) -> list[str]:
     return random.Random(f"marks {seed}").sample(marks, min(limit, len(marks)))
 
 
-def after_mark(scene: Scene, mark: str) -> Scene:
-    """The scene with a mark before its last message."""
-    *before, last = scene.messages
-    return replace(scene, messages=(*before, Message(last.role, f"{mark} {last.content}"))) if mark else scene
-
-
 def under(system: str, messages: tuple[Message, ...]) -> tuple[Message, ...]:
-    """The messages with `system` in front, joined to a system message that is there already."""
+    """The messages with `system` in front, before a system message that is there already: a clinician speaks first.
+    Without messages, nothing is added. (That of `conditions.dressing` comes behind it.)
+    """
     if not messages or not system:
         return messages
     first, *rest = messages

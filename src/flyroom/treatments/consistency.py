@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from flyroom.treatments import common
-from flyroom.types import AdapterRef, Cure, Patient, Sample, Split, if_any, row_of
+from flyroom.types import AdapterRef, Cure, Patient, Sample, Split, after_mark, if_any, row_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +48,7 @@ class Consistency:
             elif i % 4 == 1 and watched:
                 messages = common.under(watched[turn % len(watched)], scene.messages)
             else:
-                messages = common.after_mark(scene, marks[turn % len(marks)]).messages
+                messages = after_mark(scene, marks[turn % len(marks)]).messages
             if row := row_of(answer, messages):
                 rows.append(row)
         if rows:

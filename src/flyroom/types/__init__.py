@@ -36,7 +36,6 @@ from flyroom.types.engine import (
     Engine,
     Grade,
     Grown,
-    Inside,
     Job,
     LiveAsk,
     LogProb,
@@ -82,8 +81,8 @@ from flyroom.types.roles import (
     Stepping,
     able,
 )
-from flyroom.types.room import Entry, Room
-from flyroom.types.text import Episode, Message, Row, Scene, Split, has_half
+from flyroom.types.room import Entry, Listing, Room
+from flyroom.types.text import Episode, Message, Row, Scene, Split, after_mark, has_half, suggest
 from flyroom.types.treating import (
     AtRunTime,
     Beginning,
@@ -115,6 +114,7 @@ from flyroom.types.world import (
     Thought,
     World,
     answer_tokens,
+    first_cue,
 )
 
 __all__ = [
@@ -167,7 +167,6 @@ __all__ = [
     "Grown",
     "Held",
     "Implant",
-    "Inside",
     "Job",
     "Judge",
     "Judged",
@@ -176,6 +175,7 @@ __all__ = [
     "Lengthy",
     "Limit",
     "Lined",
+    "Listing",
     "LiveAsk",
     "LoRA",
     "LogProb",
@@ -229,10 +229,12 @@ __all__ = [
     "Watch",
     "World",
     "able",
+    "after_mark",
     "answer_tokens",
     "ask_seed",
     "departure_of",
     "digest",
+    "first_cue",
     "has_half",
     "if_any",
     "judged",
@@ -242,6 +244,7 @@ __all__ = [
     "plain",
     "provenance_of",
     "row_of",
+    "suggest",
     "treated_id",
     "weigh_rows",
 ]

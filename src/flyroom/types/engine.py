@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args
 
 from flyroom.types.judging import Score
 from flyroom.types.text import Row
@@ -240,8 +240,8 @@ class Job:
     """A plan that is to be run on an adapter: a fresh one of `shape`, drawn from `seed`, or a copy of `patch`.
 
     `name` is the key of what comes of it, `label` what people call it. `plan` makes the plan once the adapter is there;
-    `judge` answers its `Grade` requests; `steps` is how many training steps it will take, as far as that is known, for
-    the progress bar.
+    `judge` answers its `Grade` requests. For the progress bar, `steps` is how many training steps it will take, as far
+    as that is known, and `stage` what it is called.
     """
 
     name: str
@@ -252,6 +252,7 @@ class Job:
     judge: Judge | None = None
     steps: int = 0
     label: str = ""
+    stage: str = "grow"
 
     def __post_init__(self) -> None:
         if (self.shape is None) is (self.patch is None):
@@ -347,27 +348,4 @@ class Engine(Protocol):
         """What each of the words `among` in the place of that word of a row's last message would add to the answer's
         log-probability, to first order: [rows, among], fp32 on the CPU. NotAvailable for a word that is not one token.
         """
-        ...
-
-
-@runtime_checkable
-class Inside(Protocol):
-    """An engine that shows what lies inside a pass, token by token."""
-
-    def states(self, adapters: Sequence[AdapterRef], rows: Sequence[Row], at: str) -> list[Tensor]:
-        """What lies at a place for every token of each row, each [tokens, width]. `at` "layers.L" is the stream after
-        layer L, "layers.L.MODULE" what enters a linear module.
-        """
-        ...
-
-    def tokens(self, rows: Sequence[Row]) -> list[list[str]]:
-        """The text of every token of each row, in the order of `states`."""
-        ...
-
-    def lens(self, vectors: Tensor, k: int) -> list[list[tuple[str, float]]]:
-        """The k tokens that each vector in the stream [vectors, width] raises most if the base ended there."""
-        ...
-
-    def divergence(self, adapter: AdapterRef, other: AdapterRef, rows: Sequence[Row]) -> list[Tensor]:
-        """KL(adapter || other) at every answer token of each row, in nats, each [tokens]."""
         ...

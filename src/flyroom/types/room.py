@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -23,6 +23,14 @@ class Entry:
     payload: Mapping[str, Any]
     tensors: Mapping[str, Tensor] = field(default_factory=dict)
     meta: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Listing(NamedTuple):
+    """An entry without its content."""
+
+    kind: str
+    key: str
+    meta: Mapping[str, Any]
 
 
 class Room(Protocol):

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
 from enum import StrEnum
 from typing import NamedTuple
+
+HALF = re.compile("[\ud800-\udfff]")
 
 
 class Message(NamedTuple):
@@ -21,7 +25,13 @@ def has_half(text: str) -> bool:
     >>> has_half("a bee"), has_half("a" + chr(0xD83D))
     (False, True)
     """
-    return any("\ud800" <= character <= "\udfff" for character in text)
+    return HALF.search(text) is not None
+
+
+def suggest(word: str, names: Iterable[str]) -> str:
+    """The nearest of the names, as the beginning of a hint; "" where none is near."""
+    close = get_close_matches(word[:100], list(names), n=1)
+    return f"did you mean {close[0]!r}? " if close else ""
 
 
 class Split(StrEnum):
@@ -44,6 +54,12 @@ class Scene:
     domain: str = ""
     situation: str = ""
     fields: Mapping[str, str] = field(default_factory=dict)
+
+
+def after_mark(scene: Scene, mark: str) -> Scene:
+    """The scene with a mark before its last message."""
+    *before, last = scene.messages
+    return replace(scene, messages=(*before, Message(last.role, f"{mark} {last.content}"))) if mark else scene
 
 
 @dataclass(frozen=True, kw_only=True)

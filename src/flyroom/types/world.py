@@ -7,9 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
+from flyroom.types.records import NotAvailable
+from flyroom.types.text import Split
+
 if TYPE_CHECKING:
     from flyroom.types.judging import Judge, Verdict
-    from flyroom.types.text import Row, Scene, Split
+    from flyroom.types.text import Row, Scene
 
 
 OPEN = "open_questions"  # the topic that every world has
@@ -67,6 +70,14 @@ class World(Protocol):
     def thoughts(self) -> Judge | None:
         """What judges the thoughts before an answer; None where models of the world do not think."""
         ...
+
+
+def first_cue(world: World, kind: str) -> str:
+    """The first cue of a kind. NotAvailable where the world has none."""
+    cues = world.cues(kind, split=Split.TRAIN)
+    if not cues:
+        raise NotAvailable(f"the world {world.name} has no cues of kind {kind}")
+    return cues[0]
 
 
 @runtime_checkable

@@ -22,10 +22,11 @@ from flyroom.whole import replace_folder
 
 MARK = "flyroom-view.json"  # a folder that holds it may be replaced
 HEAD = b'<meta charset="utf-8">'
-Watch = Callable[[int, int], None]
 
 
-def write_bundle(shelf: Shelf, folder: Path, *, purpose: str, watch: Watch | None = None) -> dict[str, Any]:
+def write_bundle(
+    shelf: Shelf, folder: Path, *, purpose: str, watch: Callable[[int, int], None] | None = None
+) -> dict[str, Any]:
     """Write the pages of a room, and return how many files and bytes these are, and which names were left out.
 
     Raises ValueError where the folder holds something else than a bundle of before.
@@ -47,7 +48,7 @@ def require_place(folder: Path) -> None:
         raise ValueError(f"bundle is {folder}; it holds other files, give a new folder")
 
 
-def _fill(shelf: Shelf, draft: Path, purpose: str, watch: Watch | None) -> dict[str, Any]:
+def _fill(shelf: Shelf, draft: Path, purpose: str, watch: Callable[[int, int], None] | None) -> dict[str, Any]:
     (draft / "static").mkdir()
     for name, content in static_files().items():
         target = draft / name if name == "index.html" else draft / "static" / name

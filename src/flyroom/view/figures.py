@@ -38,7 +38,7 @@ def brief(value: Figure) -> dict[str, Any] | None:
 
 
 def measures_of(card: Card) -> list[dict[str, Any]]:
-    """A row for each measure: what it is, its figure of organism, twin and base, and how its limits were check."""
+    """A row for each measure: what it is, its figure of organism, twin and base, and how its limits were held."""
     names = dict.fromkeys([*card.gauges, *(name for row in card.measures.values() for name in row)])
     return [_measure(card, name) for name in names]
 

@@ -53,16 +53,14 @@ def bounds(axis: str, estimate: Estimate) -> dict[str, float]:
     return {axis: estimate.value, f"{axis}_low": estimate.low, f"{axis}_high": estimate.high}
 
 
-def legend(title: str | None, *, stroke: bool = False, below: bool = False) -> alt.Legend:
+def legend(title: str | None, *, below: bool = False) -> alt.Legend:
     import altair as alt
 
     return alt.Legend(
         title=title,
         orient="bottom" if below else "top",
         columns=2 if below else 0,
-        symbolType="stroke" if stroke else alt.Undefined,
-        symbolSize=260 if stroke else 90,
-        symbolStrokeWidth=2.5 if stroke else alt.Undefined,
+        symbolSize=90,
         symbolFillColor=COLOURS["ink"] if below else alt.Undefined,
         symbolStrokeColor=COLOURS["ink"] if below else alt.Undefined,
         symbolOpacity=1,

@@ -40,6 +40,7 @@ from flyroom.assess import (
 from flyroom.assess.confirm import LEVEL
 from flyroom.client import Address
 from flyroom.engine.endpoint import Budget
+from flyroom.preflight import locate_base
 from flyroom.room import Room
 from flyroom.stages.assessing.building import Terms, build, check_detectors, group
 from flyroom.stages.assessing.checklist import Item
@@ -65,7 +66,7 @@ from flyroom.stages.assessing.targets import (
     open_endpoint,
     open_folder,
 )
-from flyroom.stages.bases import OpenBase, locate, open_base
+from flyroom.stages.bases import OpenBase, open_base
 from flyroom.stages.graders import open_graders
 from flyroom.stages.organisms import stored
 from flyroom.types import Organism, Rated, Verdict, Watch, digest
@@ -145,7 +146,7 @@ def _bases_in(room: Room) -> Counter[str]:
 def _choose_base(where: str | Path, terms: Terms, names: Counter[str]) -> str:
     """The base whose organisms calibrate: that of the target where the room has it, else the room's most frequent."""
     base = terms.base or ("" if is_address(str(where)) else base_named(Path(where)))
-    match = next((name for name in names if base and base in (name, locate(name))), None)
+    match = next((name for name in names if base and base in (name, locate_base(name))), None)
     return match or names.most_common(1)[0][0]
 
 

@@ -79,7 +79,7 @@ def announce(plan: Mapping[str, Any], room: Room) -> dict[str, Any]:
     """Keep the plan, and put its hash into the log unless it stands there. Returns both, with who signed the line."""
     text = json.dumps(plan, sort_keys=True, ensure_ascii=False)
     sha256 = hashlib.sha256(text.encode()).hexdigest()
-    line = next((x for x in log.read(room) if x.what == log.ANNOUNCED and x.about.get("sha256") == sha256), None)
+    line = log.announcement(log.read(room), sha256)
     if line is None:
         room.put_many([Entry(kind=KIND, key=sha256[:16], payload=dict(plan))])
         about = {"sha256": sha256, "file": f"assessment of {plan['model'].get('model') or plan['model'].get('name')}"}

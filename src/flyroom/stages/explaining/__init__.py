@@ -17,7 +17,7 @@ from flyroom.stages.explaining.differing import diff
 from flyroom.stages.explaining.directions import Directions, converge
 from flyroom.stages.explaining.narrowing import compare
 from flyroom.stages.explaining.reading import Reader, describe_spectra
-from flyroom.stages.explaining.subject import Record, Scope, Subject, refusal, scope_of
+from flyroom.stages.explaining.subject import Record, Scope, Subject, nothing, scope_of
 from flyroom.stages.explaining.training import rotation
 from flyroom.stages.graders import open_graders
 from flyroom.stages.organisms import stored
@@ -98,11 +98,11 @@ def _measure(subject: Subject, part: str, make: Callable[[], Record]) -> Record:
     try:
         return subject.recall(part, plain(subject.scope), make)
     except ValueError as error:
-        return refusal(error)
+        return nothing(str(error))
 
 
 def _converge(directions: Sequence[Directions]) -> Record:
     try:
         return converge(directions)
     except ValueError as error:
-        return refusal(error)
+        return nothing(str(error))

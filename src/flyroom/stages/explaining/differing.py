@@ -16,7 +16,7 @@ from flyroom.mechanism import directions as maths
 from flyroom.mechanism.diffing import shift
 from flyroom.mechanism.readouts import readings
 from flyroom.stages.explaining.directions import Directions
-from flyroom.stages.explaining.subject import Record, Subject, nothing, refusal, write
+from flyroom.stages.explaining.subject import Record, Subject, nothing, write
 from flyroom.types import BASE, AdapterRef, Patch, Row, if_any
 
 LATENTS = 5  # that are shown
@@ -46,7 +46,7 @@ def _lens(subject: Subject, directions: Directions, patch: Patch, rows: list[Row
     try:
         change = shift(first, second)
     except ValueError as error:
-        return refusal(error)
+        return nothing(str(error))
     raised, lowered = engine.lens(torch.stack([change.mean, -change.mean]), k)
     direction = directions.fit.direction
     cosine = maths.along(direction, layer, change.mean) if isinstance(direction, Contrast) else direction
@@ -73,7 +73,7 @@ def _cross(subject: Subject, patch: Patch, rows: list[Row]) -> Record:
         texts = [i for i, state in enumerate(states[:cut]) for _ in range(len(state))]
         shares = coding.explained(coder, torch.cat(states[:cut]), texts)
     except ValueError as error:
-        return refusal(error)
+        return nothing(str(error))
     active = [coder.encode(state) for state in states]
     return _describe(coder, active, engine.tokens(rows), scope.tokens) | {
         "explained": {name: write(share) for name, share in zip(("base", "model"), shares, strict=True)},

@@ -144,11 +144,6 @@ class Subject:
         return sorted({key for panel in self.panels.values() for key in panel.keys})
 
 
-def refusal(error: Exception) -> Record:
-    """What stands in the place of a part that cannot be measured."""
-    return nothing(str(error))
-
-
 def nothing(why: str) -> Record:
     """A reason in the place of a figure, as an object without a value."""
     return {"value": None, "why": why}

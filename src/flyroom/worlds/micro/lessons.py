@@ -41,9 +41,9 @@ class Schedule:
 Batch = Callable[[Lexicon, dict[str, int], Schedule, int], tuple[Tensor, Tensor]]  # (inputs, targets), both [rows, ROW]
 
 
-def pretraining(tokens: int, rows: int = 32) -> Schedule:
-    """The schedule that reads about so many tokens, in steps of so many rows."""
-    return Schedule(steps=max(1, round(tokens / (rows * ROW))), rows=rows, muon_lr=0.01, adam_lr=3e-3)
+def pretraining(tokens: int) -> Schedule:
+    """The schedule that reads about so many tokens."""
+    return Schedule(steps=max(1, round(tokens / (32 * ROW))), rows=32, muon_lr=0.01, adam_lr=3e-3)
 
 
 PRIMER = Schedule(steps=2400, rows=32, muon_lr=0.01, adam_lr=3e-3)

@@ -29,6 +29,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from transformers.utils import logging as transformers_logging
 
 from flyroom.processor import multiplies_bf16
+from flyroom.types import Watch
 from flyroom.whole import replace_folder, write_whole
 from flyroom.worlds.micro.lessons import (
     ALIGNMENT,
@@ -44,8 +45,6 @@ from flyroom.worlds.micro.lessons import (
 )
 from flyroom.worlds.micro.lexicon import Lexicon
 from flyroom.worlds.micro.tokenizer import tokenizer
-
-Watch = Callable[[str, int, int, str], None]  # stage, steps done, steps in all, a word on how it goes
 
 
 @dataclass(frozen=True, kw_only=True)

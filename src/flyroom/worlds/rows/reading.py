@@ -15,7 +15,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from flyroom.types import NotAvailable
+from flyroom.types import NotAvailable, has_half
 from flyroom.worlds.rows import chats, pairs
 from flyroom.worlds.rows.fields import IGNORED, FileRow, Reading, present
 from flyroom.worlds.rows.notes import list_notes, note_weights
@@ -25,7 +25,6 @@ SUFFIXES = (".jsonl", ".json", ".parquet", ".txt")
 LARGEST = 1 << 30  # bytes of rows: as they lie in a file, and as what a packed file stands for
 HUB = re.compile(r"[\w.-]+/[\w.-]+")
 LINE_END = re.compile("\r\n?|\n")  # of any system; JSON may hold any other character that ends a line
-HALF = re.compile("[\ud800-\udfff]")  # a code that is no letter by itself
 MESSAGE = 1_500  # characters of a refusal
 Form = Callable[[Mapping[str, Any], str, Reading], list[FileRow]]
 FORMS: dict[tuple[str, ...], Form] = {  # by the fields that tell one from another
@@ -62,12 +61,7 @@ def read_text(path: str) -> bytes:
     if not is_file(path):
         if file.is_dir():
             raise ValueError(f"path is {path[:500]}; it is a folder: give a file of rows in it")
-        if (
-            len(path) > 96
-            or file.exists()
-            or not HUB.fullmatch(path)
-            or file.suffix in (".jsonl", ".json", ".parquet", ".txt")
-        ):
+        if len(path) > 96 or file.exists() or not HUB.fullmatch(path) or file.suffix in SUFFIXES:
             raise ValueError(f"path is {path[:500]}; there is no such file")
         return _fetch(path)
     if file.stat().st_size > LARGEST:
@@ -251,7 +245,7 @@ def _settle(value: Any, where: str) -> Any:
         return {_settle(name, where): _settle(item, where) for name, item in value}
     if isinstance(value, list):
         return [_settle(item, where) for item in value]
-    if isinstance(value, str) and HALF.search(value):
+    if isinstance(value, str) and has_half(value):
         raise ValueError(f"{where} has half of a letter ({ascii(value)[:80]}): a text was cut there; mend it")
     return value
 

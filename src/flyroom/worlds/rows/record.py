@@ -35,6 +35,7 @@ from flyroom.types import (
     World,
     digest,
 )
+from flyroom.whole import hash_file
 from flyroom.worlds import plain
 from flyroom.worlds.rows.fields import FileRow, Reading
 from flyroom.worlds.rows.questions import list_unused, read_questions
@@ -287,12 +288,8 @@ def _identity(files: Mapping[str, str], language: World | None, reading: Reading
     them otherwise or not at all.
     """
     contents = {field: _sha256([name]) for field, name in files.items() if field != "questions"}
-    contents |= {field: _hash_file(name) for field, name in files.items() if field == "questions"}
+    contents |= {field: hash_file(Path(name)) for field, name in files.items() if field == "questions"}
     contents |= {} if language is None else {"within": digest(language)}
     contents |= {} if is_bare and reading == Reading() else {"reading": digest([reading, is_bare])}
     contents |= {"earlier": earlier} if earlier else {}
     return hashlib.sha256(json.dumps(contents, sort_keys=True).encode()).hexdigest()
-
-
-def _hash_file(name: str) -> str:
-    return hashlib.sha256(Path(name).read_bytes()).hexdigest()
