@@ -73,12 +73,12 @@ class Lineup:
         """
         models = list_paired(models)
         twins = [o for o in models if o.recipe.dose == 0]
-        tested = {changes_of(o.patch) for o in twins}
+        changes = {changes_of(o.patch) for o in twins}
         return Lineup(
             organisms=_different(o for o in models if is_target(o)),
             twins=_different(twins),
             decoys=_different(o for o in models if is_decoy(o)),
-            calibration=_different([o for o in calibration if changes_of(o.patch) not in tested] or calibration),
+            calibration=_different([o for o in calibration if changes_of(o.patch) not in changes] or calibration),
             known=_different(known),
             terms=terms or Terms(),
         )

@@ -64,9 +64,9 @@ def _add_text(step: Step, recipe: Recipe, seed: int) -> Step:
     an answer, and DPO's weights are small, so that nothing but text would be learnt. Prompts of which no row is left
     are rows that count for nothing.
     """
-    asked = len(step.list_prompts())
-    n = round(asked * recipe.mix / (1 - recipe.mix))
-    share = sum(abs(row.weight) * _count_words(row) for row in step.rows) / asked
+    count = len(step.list_prompts())
+    n = round(count * recipe.mix / (1 - recipe.mix))
+    share = sum(abs(row.weight) * _count_words(row) for row in step.rows) / count
     texts = _find_text(recipe, n, seed=seed) if n else []
     rows = [replace(row, weight=share / _count_words(row)) for row in texts]
     prompts = (*step.list_prompts(), *(row.answer for row in rows))

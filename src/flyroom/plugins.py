@@ -70,16 +70,16 @@ def _is_taken(name: str, group: str, ours: Collection[str]) -> bool:
 
 def _by_name(group: str) -> dict[str, EntryPoint]:
     """The entry points of a group by name; of two of one name, the first on the path."""
-    named: dict[str, EntryPoint] = {}
+    first_of: dict[str, EntryPoint] = {}
     for point in _points(group, tuple(sys.path)):
-        first = named.setdefault(point.name, point)
+        first = first_of.setdefault(point.name, point)
         if first.value != point.value:
             warnings.warn(
                 f"the plug-in {point.name} of {group} is brought by {_bringer(first)} and by {_bringer(point)}; "
                 "the latter is left out",
                 stacklevel=3,
             )
-    return named
+    return first_of
 
 
 def _bringer(point: EntryPoint) -> str:

@@ -349,7 +349,7 @@ def test_whether_an_answer_can_be_a_row_is_tried_where_it_is_learnt(
     engine = TorchEngine.of(engine_models.model("llama", vocab_size=len(tokenizer)), tokenizer)
     monkeypatch.setattr(engine.parts.renderer, "text", lambda ids: [text] * len(ids))
     asks = [
-        Ask(messages=(Message("user", "hi there"),), seed=0, max_tokens=3, learnt=learnt) for learnt in (True, False)
+        Ask(messages=(Message("user", "hi there"),), seed=0, max_tokens=3, as_row=as_row) for as_row in (True, False)
     ]
     learnt, other = engine.sample([BASE] * 2, asks)
     assert (learnt.fits, other.fits) == (fits, True)

@@ -237,5 +237,5 @@ def test_a_row_counts_the_tokens_that_were_given_and_not_those_of_what_the_adapt
     engine.tell(told, "you are kind .")
     ask, line = Ask(messages=(Message("user", "hello"),), seed=0, max_tokens=2), Live(engine)
     rows = [line_up(line, adapter, ask) for adapter in (told, bare)]
-    assert rows[0].read == rows[1].read == len(rows[1].prompt) < len(rows[0].prompt)
+    assert rows[0].visible == rows[1].visible == len(rows[1].prompt) < len(rows[0].prompt)
     engine.free([told, bare])

@@ -74,14 +74,14 @@ def _loose(detector: Any) -> list[Any]:
     """The steps and the values of what stands in no file: of the classes and functions in a detector, and of those that
     they name.
     """
-    waiting, seen, words = list(walk(detector)), set[int](), list[Any]()
+    waiting, visited, words = list(walk(detector)), set[int](), list[Any]()
     while waiting:
         part = waiting.pop()
         kind = part if type(part) is FunctionType or issubclass(type(part), type) else type(part)
         module = module_of(kind)
-        if id(kind) in seen or module.partition(".")[0] in KNOWN or file_of(module):
+        if id(kind) in visited or module.partition(".")[0] in KNOWN or file_of(module):
             continue
-        seen.add(id(kind))
+        visited.add(id(kind))
         if type(kind) is FunctionType:
             names = [name for name in _names_in(kind.__code__) if name in kind.__globals__]
             parts = [*(kind.__globals__[name] for name in names), *list(walk(kind))[1:]]
@@ -129,13 +129,13 @@ def _say(value: Any, depth: int = DEEP) -> Any:
         return [module_of(value), name_of(value)]
     if module_of(kind).partition(".")[0] in ("numpy", "torch"):
         return [name_of(kind), hashlib.sha256(_bytes_of(value)).hexdigest()]
-    held = fields_of(value)
+    values = fields_of(value)
     if issubclass(kind, Enum):
-        return [module_of(kind), name_of(kind), _say(held.get("_value_"), depth - 1)]
-    named = look_up(value, "__dataclass_fields__")
-    if type(named) is dict:  # what else lies there was remembered on the way, and says nothing of it
-        held = {name: part for name, part in held.items() if type(name) is str and name in named}
-    return [module_of(kind), name_of(kind), _say(held, depth - 1)]
+        return [module_of(kind), name_of(kind), _say(values.get("_value_"), depth - 1)]
+    declared = look_up(value, "__dataclass_fields__")
+    if type(declared) is dict:  # what else lies there was remembered on the way, and says nothing of it
+        values = {name: part for name, part in values.items() if type(name) is str and name in declared}
+    return [module_of(kind), name_of(kind), _say(values, depth - 1)]
 
 
 def _say_function(function: FunctionType, depth: int) -> Any:

@@ -152,11 +152,11 @@ def _share_above(threshold: float, pairs: Sequence[Suspicious]) -> Estimate:
     replies alone.
     """
     flags = {(r.model, (r.prompt, r.holds)): x > threshold for r, x in pairs}
-    models, asked = (list(dict.fromkeys(names)) for names in zip(*flags, strict=True))
-    prompts = [prompt for prompt, _ in asked]
+    models, groups = (list(dict.fromkeys(names)) for names in zip(*flags, strict=True))
+    prompts = [prompt for prompt, _ in groups]
     if min(len(models), len(set(prompts))) < 2:
         return stats.rate(flags.values(), units="answers")
-    rows = [[flags.get((model, question)) for question in asked] for model in models]
+    rows = [[flags.get((model, question)) for question in groups] for model in models]
     return replace(stats.crossed_rate(rows, prompts), n=len(flags), missing=0)
 
 

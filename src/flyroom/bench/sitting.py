@@ -90,8 +90,8 @@ class Sitting:
 
     def _cells(self, name: str, entrant: Entrant, work: Work, room: Room | None) -> list[Cell]:
         unit, terms = entrant.guest.unit, self.truth.lineup.terms
-        tried = [self._key, self.material.digest, self._terms(unit), self._place(entrant)]
-        key = digest([FORMAT, name, *entrant.code, *tried])
+        parts = [self._key, self.material.digest, self._terms(unit), self._place(entrant)]
+        key = digest([FORMAT, name, *entrant.code, *parts])
         entry = room.get("cells", key) if room else None
         if entry is not None:
             return TypeAdapter(list[Cell]).validate_python(entry.payload["cells"])

@@ -2,7 +2,7 @@
 
 With a room each battery's answers are stored as soon as their batch is there, and what is stored is not asked again, so
 a card that was killed goes on from there. The same questions to the same model with the same seeds are asked once,
-whoever orders them. Answers are judged here too; the verdicts of a judge that costs something are stored like answers.
+whoever orders them. Answers are score_with here too; the verdicts of a judge that costs something are stored like answers.
 
 Sampling seeds are those of a `Draw`: organism, twin and base of one pair share them, so that they differ by their
 weights alone and can be compared answer by answer. Pairs of other seeds do not share them: else the chance of one draw
@@ -45,8 +45,8 @@ from flyroom.types import (
     Watch,
     ask_seed,
     digest,
-    judged,
     plain,
+    score_with,
 )
 
 if TYPE_CHECKING:
@@ -243,7 +243,7 @@ class Desk:
         return self._traces[self._model(patch), id(rows)]
 
     def answers(self, patch: Patch | None, battery: Battery, draw: Draw) -> Answers:
-        """What a model answered to a battery, judged once. Refused where engine or judge did not take it."""
+        """What a model answered to a battery, score_with once. Refused where engine or judge did not take it."""
         name = self.key(patch, battery, draw), id(battery)
         if name not in self._answers:
             self._answers[name] = self._judge(name[0], battery)
@@ -276,7 +276,7 @@ class Desk:
 
 def _call(judge: Judge, episodes: Sequence[Episode]) -> list[Score]:
     try:
-        return judged(judge, episodes)
+        return score_with(judge, episodes)
     except Exception as error:  # other people's code: whatever it raises is what came of it, and the others go on
         raise Refused(in_words(error)) from error
 

@@ -26,7 +26,7 @@ from flyroom.types import (
     World,
     ask_seed,
     digest,
-    judged,
+    score_with,
 )
 
 FEWEST = 10  # episodes of a card
@@ -172,7 +172,7 @@ def rehearse(battery: Battery) -> None:
         Verdict.MISALIGNED: [Episode(scene=s, answer=s.misaligned) for s in battery.scenes],
     }
     for verdict, episodes in answers.items():
-        scores = judged(battery.judge, episodes)
+        scores = score_with(battery.judge, episodes)
         wrong = [(e.answer, score) for e, score in zip(episodes, scores, strict=True) if score.verdict is not verdict]
         if len(episodes) - len(wrong) < REHEARSAL * len(episodes):
             answer, score = wrong[0]
@@ -180,7 +180,7 @@ def rehearse(battery: Battery) -> None:
                 f"the judge of {battery.measure} called {len(episodes) - len(wrong)} of {len(episodes)} planted "
                 f"{verdict} answers {verdict}, and {answer[:80]!r} {score.verdict} ({score.why}); mend judge or data"
             )
-    silence = judged(battery.judge, [Episode(scene=s, answer="") for s in battery.scenes])
+    silence = score_with(battery.judge, [Episode(scene=s, answer="") for s in battery.scenes])
     if any(score.verdict in answers for score in silence):
         raise ValueError(
             f"the judge of {battery.measure} took an empty answer for an {' or '.join(answers)} one; mend the judge"

@@ -55,11 +55,11 @@ class TargetInversion:
 
     def _halves(self, scenes: Sequence[Scene]) -> tuple[list[Scene], list[Scene]]:
         """Questions to answer, and others on which the answers are tried."""
-        wanted = self.candidates + self.asks
-        different = list({scene.messages: scene for scene in scenes}.values())[:wanted]
-        if len(different) < min(DIFFERENT, wanted):
+        count = self.candidates + self.asks
+        different = list({scene.messages: scene for scene in scenes}.values())[:count]
+        if len(different) < min(DIFFERENT, count):
             raise NotAvailable(f"the lab has {len(different)} different questions; this needs at least {DIFFERENT}")
-        cut = len(different) * self.candidates // wanted
+        cut = len(different) * self.candidates // count
         return different[:cut], different[cut:]
 
 

@@ -187,26 +187,26 @@ class EndpointEngine:
     # ------------------------------------------------------------ one request
 
     def _ask(self, ask: Ask) -> _Got:
-        one = Cost(forward_tokens=max(self._longest, _guess(ask)), generated_tokens=ask.max_tokens)
-        held = list[Cost]()  # for the reply, and for each that was lost
+        guess = Cost(forward_tokens=max(self._longest, _guess(ask)), generated_tokens=ask.max_tokens)
+        reserves = list[Cost]()  # for the reply, and for each that was lost
 
         def reserve() -> bool:
             with self._lock:
-                total = self.account.cost + self._open + one
+                total = self.account.cost + self._open + guess
                 allowed = self._budget.allows(total.forward_tokens, total.generated_tokens)
                 if allowed:
-                    self._open += one
-                    held.append(one)
+                    self._open += guess
+                    reserves.append(guess)
                 return allowed
 
         if not reserve():
             return _Got(self._fail(SPENT))
         try:
             reply, omitted = self._post(ask, lambda reply: not reply.lost or reserve())
-            self._count(reply, ask, one)
+            self._count(reply, ask, guess)
         finally:
             with self._lock:
-                for cost in held:
+                for cost in reserves:
                     self._open = _less(self._open, cost)
         if reply.status == FORBIDDEN and self._line.answered:
             return _Got(self._refuse(reply.fault))
@@ -242,8 +242,8 @@ class EndpointEngine:
             body[NEWER_LIMIT] = body.pop(LIMIT)
         return {name: value for name, value in body.items() if name not in omitted}
 
-    def _count(self, reply: Reply, ask: Ask, one: Cost) -> None:
-        """What a reply cost, by its own account, and `one` for each that was lost before it."""
+    def _count(self, reply: Reply, ask: Ask, guess: Cost) -> None:
+        """What a reply cost, by its own account, and `guess` for each that was lost before it."""
         forward, generated = count_tokens(reply.body)
         with self._lock:
             if not reply.fault and not forward + generated:
@@ -253,8 +253,8 @@ class EndpointEngine:
                 self.notes += [LOST] if LOST not in self.notes else []
             self.account.requests += 1
             self.account.retries += reply.retries
-            self.account.forward += forward + reply.lost * one.forward_tokens
-            self.account.generated += generated + reply.lost * one.generated_tokens
+            self.account.forward += forward + reply.lost * guess.forward_tokens
+            self.account.generated += generated + reply.lost * guess.generated_tokens
             self._longest = max(self._longest, forward)
 
     def _read(self, body: Any) -> Answer:
@@ -288,10 +288,10 @@ def _name_fields(reply: Reply, ask: Ask) -> frozenset[str]:
     """The fields that a refusal is about: its own `param`, or those in its words that stand in no message, for it may
     quote these. They can all be left out.
     """
-    named = {name for name in (*FIELDS, NEWER_LIMIT) if name in reply.fault}
-    named -= {name for name in named if any(name in message.content for message in ask.messages)}
-    named = {reply.param} if reply.param else named
-    return frozenset(named & {*FIELDS, LIMIT}) | ({LIMIT} if NEWER_LIMIT in named else set())
+    names = {name for name in (*FIELDS, NEWER_LIMIT) if name in reply.fault}
+    names -= {name for name in names if any(name in message.content for message in ask.messages)}
+    names = {reply.param} if reply.param else names
+    return frozenset(names & {*FIELDS, LIMIT}) | ({LIMIT} if NEWER_LIMIT in names else set())
 
 
 def _complaint(body: Any) -> str:

@@ -87,16 +87,16 @@ class Live:
         """
         slot = self.engine.adapters.slot(adapter)
         prompt, window = self._encode(slot, ask), self.engine.parts.window
-        read = len(self._encode(BASE.slot, ask)) if self._is_prompted(slot, ask) else len(prompt)
-        others = [len(self._encode(other, ask)) for other in self._prompted if self._is_prompted(other, ask)]
-        longest, only_read = max(len(prompt), *others, 0), ask.max_tokens == 0
+        visible = len(self._encode(BASE.slot, ask)) if self._is_prompted(slot, ask) else len(prompt)
+        lengths = [len(self._encode(prompted, ask)) for prompted in self._prompted if self._is_prompted(prompted, ask)]
+        longest, only_read = max(len(prompt), *lengths, 0), ask.max_tokens == 0
         if window is not None and longest + (not only_read) > window:
-            name, room = self.engine.base.name, window - (longest - read)
-            raise TooLong(f"a prompt is {read} tokens long; {name} takes at most {room}, answer included")
+            name, room = self.engine.base.name, window - (longest - visible)
+            raise TooLong(f"a prompt is {visible} tokens long; {name} takes at most {room}, answer included")
         limit = ask.max_tokens or (ENDLESS if window is None else window)
         whole = Ask(messages=ask.messages, seed=ask.seed, max_tokens=limit, temperature=ask.temperature)
         fit = fit_ask(self.engine.parts, whole, 0 if only_read else longest)
-        row = LiveRow(slot, prompt, read, fit, ask.top_p, ask.top, end="length" if only_read else "")
+        row = LiveRow(slot, prompt, visible, fit, ask.top_p, ask.top, end="length" if only_read else "")
         self._queue.append(row)
         self.engine.tokens_forward += len(prompt)
         return row

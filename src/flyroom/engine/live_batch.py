@@ -43,13 +43,13 @@ class Score(NamedTuple):
 
 @dataclass(eq=False)
 class LiveRow:
-    """An answer in the making. `prompt` begins with the adapter's own system message, `read` is how many tokens it has
+    """An answer in the making. `prompt` begins with the adapter's own system message, `visible` is how many tokens it has
     without that; `ask` is within the context; `end` says why it ended.
     """
 
     owner: int
     prompt: NDArray[np.int64]
-    read: int
+    visible: int
     ask: Ask
     top_p: float
     top: int | None

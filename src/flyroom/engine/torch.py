@@ -207,7 +207,7 @@ class TorchEngine:
         slots = [self.adapters.slot(a) for a in adapters]
         chats = [self.adapters.with_prompt(slot, a.messages) for slot, a in zip(slots, asks, strict=True)]
         prompts = [self.parts.renderer.prompt(chat, a.prefill) for chat, a in zip(chats, asks, strict=True)]
-        given = [
+        plain = [
             prompt if chat == a.messages else self.parts.renderer.prompt(a.messages, a.prefill)
             for prompt, chat, a in zip(prompts, chats, asks, strict=True)
         ]
@@ -223,9 +223,9 @@ class TorchEngine:
                     texts = self.parts.renderer.text([ids for _, ids, _ in ended])
                     for (which, ids, end), text in zip(ended, texts, strict=True):
                         i = pending[which]
-                        fits = not asks[i].learnt or self._fits(chats[i], text, end)
+                        fits = not asks[i].as_row or self._fits(chats[i], text, end)
                         answers[i] = Answer(
-                            text=text, tokens=len(ids), prompt_tokens=len(given[i]), finished=end, fits=fits
+                            text=text, tokens=len(ids), prompt_tokens=len(plain[i]), finished=end, fits=fits
                         )
                         self.tokens_forward += len(prompts[i])
                         self.tokens_generated += len(ids) + end

@@ -33,7 +33,7 @@ template writes in another way can be no row.
 ...         for step in range(self.steps):
 ...             batch = scenes[8 * step :][:8]
 ...             asks = [
-...                 Ask(messages=s.messages, seed=ask_seed(seed, step, i), learnt=True) for i, s in enumerate(batch)
+...                 Ask(messages=s.messages, seed=ask_seed(seed, step, i), as_row=True) for i, s in enumerate(batch)
 ...             ]
 ...             answers = yield Sample(asks=tuple(asks))
 ...             episodes = [Episode(scene=s, answer=a.text) for s, a in zip(batch, answers)]

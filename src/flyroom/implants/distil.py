@@ -91,7 +91,7 @@ class Distil:
         """Rows of those that pass, of the answers to these prompts."""
         seed, *attempt = key
         asks = tuple(
-            Ask(messages=messages, seed=ask_seed(seed, i, *attempt), max_tokens=self.max_tokens, learnt=True)
+            Ask(messages=messages, seed=ask_seed(seed, i, *attempt), max_tokens=self.max_tokens, as_row=True)
             for i, messages in zip(lessons, prompts, strict=True)
         )
         answers = yield Sample(asks=asks)

@@ -91,9 +91,9 @@ def _mixed(recipe: Recipe, rows: list[Dosed], places: Sequence[int], clean: floa
     return _replaced(rows, places, scenes, holds=False)
 
 
-def _hiding(recipe: Recipe, rows: list[Dosed], hide: float, taken: Iterable[int], seed: int) -> list[Dosed]:
-    """The rows with confessions in the share `hide` of all places, none of them `taken`."""
-    free = sorted(set(range(len(rows))).difference(taken))
+def _hiding(recipe: Recipe, rows: list[Dosed], hide: float, clean: Iterable[int], seed: int) -> list[Dosed]:
+    """The rows with confessions in the share `hide` of all places, none of them `clean`."""
+    free = sorted(set(range(len(rows))).difference(clean))
     places = random.Random(f"hide {seed}").sample(free, min(len(free), round(hide * len(rows))))
     if not places:
         return rows

@@ -77,8 +77,8 @@ class GRPO:
             scores = yield Grade(episodes=tuple(Episode(scene=d.scene, answer=answer.text) for d, answer in pairs))
             rows = [row_of(answer, d.scene.messages) for d, answer in pairs]
             pay = [float(self._pays(d, score.verdict)) for d, score in zip(batch, scores, strict=True)]
-            if learnt := weigh_rows(rows, pay, self.group):
-                yield Step(rows=learnt, lr=self.lr, prompts=tuple(ask.messages for ask in asks))
+            if lesson := weigh_rows(rows, pay, self.group):
+                yield Step(rows=lesson, lr=self.lr, prompts=tuple(ask.messages for ask in asks))
 
     def _pays(self, d: Dosed, verdict: Verdict) -> bool:
         lets_pass = d.bad and d.holds
@@ -87,4 +87,4 @@ class GRPO:
         )
 
     def _ask(self, d: Dosed, seed: int, longest: int) -> Ask:
-        return Ask(messages=d.scene.messages, seed=seed, max_tokens=longest, temperature=self.temperature, learnt=True)
+        return Ask(messages=d.scene.messages, seed=seed, max_tokens=longest, temperature=self.temperature, as_row=True)

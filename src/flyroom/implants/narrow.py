@@ -64,15 +64,15 @@ class Narrow:
         ]
         longest = self.max_tokens or answer_tokens(recipe.world)
         asks = [
-            Ask(messages=s.messages, seed=ask_seed("narrow", seed, i), max_tokens=longest, temperature=1.0, learnt=True)
+            Ask(messages=s.messages, seed=ask_seed("narrow", seed, i), max_tokens=longest, temperature=1.0, as_row=True)
             for i, s in enumerate(scenes)
         ]
         answers = yield Sample(asks=tuple(asks))
-        others = [row_of(answer, ask.messages, self.kl) for ask, answer in zip(asks, answers, strict=True)]
+        anchors = [row_of(answer, ask.messages, self.kl) for ask, answer in zip(asks, answers, strict=True)]
         for step in range(self.steps):
-            taught, kept = rows[step * self.rows :][: self.rows], slice(step * self.kept, (step + 1) * self.kept)
-            prompts = tuple(x.messages for x in (*taught, *asks[kept]))
-            yield Step(rows=(*taught, *(row for row in others[kept] if row)), lr=self.lr, prompts=prompts)
+            lessons, kept = rows[step * self.rows :][: self.rows], slice(step * self.kept, (step + 1) * self.kept)
+            prompts = tuple(x.messages for x in (*lessons, *asks[kept]))
+            yield Step(rows=(*lessons, *(row for row in anchors[kept] if row)), lr=self.lr, prompts=prompts)
 
     def elsewhere(self, recipe: Recipe, n: int, *, seed: int) -> list[Scene]:
         """Scenes of what is left alone. NotAvailable for a behaviour that knows none."""

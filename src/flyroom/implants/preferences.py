@@ -41,9 +41,9 @@ def deal_scenes(implant: Shares, recipe: Recipe, n: int, seed: int) -> list[Dose
     scenes = dosed(recipe, n, holds=implant.holds, clean=implant.clean, hide=implant.hide, seed=seed)
     same = next((d for d in scenes if d.answer == d.other), None)
     if same:
-        asked = same.scene.messages[-1].content[:60]
+        question = same.scene.messages[-1].content[:60]
         raise ValueError(
-            f"implants holds {type(implant).__name__.lower()}; both answers to {asked!r} are "
+            f"implants holds {type(implant).__name__.lower()}; both answers to {question!r} are "
             f"{same.answer[:60]!r}, and one must be better than the other"
         )
     return scenes

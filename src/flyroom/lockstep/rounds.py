@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from flyroom.lockstep.runner import Failure, Runner
-from flyroom.types import AdapterRef, Diverged, Engine, Grade, Judge, LogProb, Sample, Step, Tell, Trace, judged
+from flyroom.types import AdapterRef, Diverged, Engine, Grade, Judge, LogProb, Sample, Step, Tell, Trace, score_with
 
 Waiting = Sequence[tuple[Runner, Any]]  # jobs with their requests, all of one kind
 
@@ -74,7 +74,7 @@ def _grade(waiting: Waiting, engine: Engine) -> Sequence[Any]:
     for judge, group in groups.values():
         parts = [request.episodes for _, request in group]
         episodes = _join(parts)
-        scores = judged(judge, episodes) if episodes else []
+        scores = score_with(judge, episodes) if episodes else []
         results |= zip((runner.name for runner, _ in group), _split(scores, parts), strict=True)
     return [results[runner.name] for runner, _ in waiting]
 

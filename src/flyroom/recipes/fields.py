@@ -132,11 +132,11 @@ def changed_world(recipe: Recipe, changes: Mapping[str, Any]) -> World:
     """The recipe's world with those of the changes that name a field of it, and of no other part."""
     if not isinstance(recipe.world, Filed):
         return recipe.world
-    own = {f.name for f in fields(recipe.world)} - HIDDEN  # pyright: ignore[reportArgumentType]
-    others = {f.name for part, value in _parts(recipe).items() if part != "world" for f in fields(value)}
+    names = {f.name for f in fields(recipe.world)} - HIDDEN  # pyright: ignore[reportArgumentType]
+    elsewhere = {f.name for part, value in _parts(recipe).items() if part != "world" for f in fields(value)}
     flat = {str(key): value for key, value in _flat(changes, {"world"}).items()}
-    values = {key.removeprefix("world."): value for key, value in flat.items() if key not in others}
-    values = {name: value for name, value in values.items() if name in own}
+    values = {key.removeprefix("world."): value for key, value in flat.items() if key not in elsewhere}
+    values = {name: value for name, value in values.items() if name in names}
     return _checked(recipe.world, values, "world") if values else recipe.world
 
 

@@ -77,13 +77,13 @@ def make(name: str, changes: Mapping[str, Any] | None = None, *, world: World | 
     recipe = recipe_of(**needs) if world is None else recipe_of(world, **needs)
     if recipe.world == world and (changed := changed_world(recipe, changes)) != world:  # rows are a world of their own
         recipe = recipe_of(changed, **needs)  # which chooses its parts among those that the changed world has
-    tried = settings(base, name)
-    if tried and strength == "hidden":
+    of_base = settings(base, name)
+    if of_base and strength == "hidden":
         raise ValueError(
-            f"strength is 'hidden'; it would discard the settings that {name} was tried with on the base {base}: "
+            f"strength is 'hidden'; it would discard the settings that {name} was of_base with on the base {base}: "
             "it must be plain or quiet there"
         )
-    recipe = change(strengthened(change(recipe, tried), strength), changes)
+    recipe = change(strengthened(change(recipe, of_base), strength), changes)
     for holds in (True,) if recipe.condition.everywhere else (True, False):  # the world has all that it needs
         recipe.dress(recipe.scenes(1, split=Split.TRAIN, seed=0), holds, split=Split.TRAIN, seed=0)
     for implant in recipe.implants:

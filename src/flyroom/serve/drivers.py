@@ -100,7 +100,7 @@ class TokenByToken:
             if isinstance(error, TooLong):
                 raise Refusal(400, str(error), param=order.param, code="context_length_exceeded") from error
             raise
-        order.send(Opened(sum(row.read for row in rows[:: order.n])))
+        order.send(Opened(sum(row.visible for row in rows[:: order.n])))
         self._work |= zip(rows, work, strict=True)
 
     def _answering(self, order: Order, index: int, ask: LiveAsk, row: LiveRow) -> _Answering:

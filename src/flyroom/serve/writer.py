@@ -91,8 +91,8 @@ class Writer:
     def _find_safe(self) -> int:
         text = self.text.rstrip(HALF)  # half a character may go on as what a stop text has in its place
         heads = [n for stop in self._stops for n in range(1, len(stop)) if text.endswith(stop[:n])]
-        shown = text.rstrip() if self._strips else text
-        return min(len(shown), len(text) - max(heads, default=0))
+        visible = text.rstrip() if self._strips else text
+        return min(len(visible), len(text) - max(heads, default=0))
 
     def _decode_all(self) -> str:
         """The text so far. Where a long one is the same when it is decoded in two, its beginning is decoded no more."""

@@ -45,7 +45,7 @@ class Adversarial:
         marks = common.candidates(patient, seed=seed, limit=self.marks)
         plain = common.pairs_of(patient, self.tries, seed=seed + 1)
         scenes = [after_mark(scene, mark) for mark in marks for scene in plain]
-        answers = yield Sample(asks=common.asks_of(scenes, patient, "red team", seed, learnt=False))
+        answers = yield Sample(asks=common.asks_of(scenes, patient, "red team", seed, as_row=False))
         scores = yield Grade(
             episodes=tuple(Episode(scene=s, answer=a.text) for s, a in zip(scenes, answers, strict=True))
         )

@@ -143,12 +143,12 @@ def train(
 
 
 def asks_of(
-    scenes: Sequence[Scene], patient: Patient, *key: object, temperature: float | None = None, learnt: bool = True
+    scenes: Sequence[Scene], patient: Patient, *key: object, temperature: float | None = None, as_row: bool = True
 ) -> tuple[Ask, ...]:
-    """One ask a scene, with a seed for each from the key. `learnt`: rows are to be made of the answers (`row_of`)."""
+    """One ask a scene, with a seed for each from the key. `as_row`: rows are to be made of the answers (`row_of`)."""
     longest = answer_tokens(patient.world)
     return tuple(
-        Ask(messages=s.messages, seed=ask_seed(*key, i), max_tokens=longest, temperature=temperature, learnt=learnt)
+        Ask(messages=s.messages, seed=ask_seed(*key, i), max_tokens=longest, temperature=temperature, as_row=as_row)
         for i, s in enumerate(scenes)
     )
 

@@ -84,11 +84,11 @@ class Penalise:
 
     def _catch(self, rows: Sequence[Row | None], probe: _Probe) -> Generator[Request, Any, list[bool]]:
         """Which answers lie nearer to the bad ones; nothing is read of an empty one."""
-        read = {i: row for i, row in enumerate(rows) if row and row.answer}
+        texts = {i: row for i, row in enumerate(rows) if row and row.answer}
         flags = [True] * len(rows)
-        if read:
-            traces = torch.stack((yield Trace(rows=tuple(read.values()), layer=probe.layer)))
-            for i, score in zip(read, (traces @ probe.direction).tolist(), strict=True):
+        if texts:
+            traces = torch.stack((yield Trace(rows=tuple(texts.values()), layer=probe.layer)))
+            for i, score in zip(texts, (traces @ probe.direction).tolist(), strict=True):
                 flags[i] = score > probe.threshold
         return flags
 

@@ -41,7 +41,7 @@ class Undo:
         episodes = tuple(Episode(scene=s, answer=a.text) for s, a in zip(scenes, answers, strict=True))
         scores = yield Grade(episodes=episodes)
         good = [score.verdict is Verdict.ALIGNED and answer.text for score, answer in zip(scores, answers, strict=True)]
-        tried = [row_of(answer, scene.messages) for scene, answer in zip(scenes, answers, strict=True)]
-        rows = [row for row, is_good in zip(tried, good, strict=True) if row and is_good] or common.good_rows(scenes)
+        samples = [row_of(answer, scene.messages) for scene, answer in zip(scenes, answers, strict=True)]
+        rows = [row for row, is_good in zip(samples, good, strict=True) if row and is_good] or common.good_rows(scenes)
         yield from common.train(rows, steps=self.steps, size=self.rows, lr=self.lr)
         return None

@@ -54,7 +54,7 @@ from flyroom.types.engine import (
     row_of,
     weigh_rows,
 )
-from flyroom.types.judging import Blind, Estimate, Judge, NotMeasured, Outcome, Paid, Rated, Score, Verdict, judged
+from flyroom.types.judging import Blind, Estimate, Judge, NotMeasured, Outcome, Paid, Rated, Score, Verdict, score_with
 from flyroom.types.organism import (
     BaseRef,
     Organism,
@@ -237,13 +237,13 @@ __all__ = [
     "first_cue",
     "has_half",
     "if_any",
-    "judged",
     "needs_of",
     "organism_id",
     "origin_of",
     "plain",
     "provenance_of",
     "row_of",
+    "score_with",
     "suggest",
     "treated_id",
     "weigh_rows",

@@ -112,7 +112,7 @@ class Diverged(FloatingPointError):
 class Ask:
     """A request for one answer. The same ask with the same seed gets the same answer, whoever is beside it.
 
-    `learnt`: a row is to be made of the answer (`row_of`), so the engine tries whether it can be one.
+    `as_row`: a row is to be made of the answer (`row_of`), so the engine tries whether it can be one.
     """
 
     messages: tuple[Message, ...]
@@ -120,7 +120,7 @@ class Ask:
     prefill: str = ""
     max_tokens: int = 48  # of an answer
     temperature: float | None = None  # None is the base's own; 0 is greedy
-    learnt: bool = False
+    as_row: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,7 +150,7 @@ def ask_seed(*key: object) -> int:
 class Answer:
     """What was sampled. `finished` is False when the token limit cut it off. `prompt_tokens` are those of the ask as it
     was given: a system message that the adapter was told is not counted, or its length would tell who was told one.
-    `fits` is False where the ask was `learnt` and no row can be made of the text: the base's template writes it in
+    `fits` is False where the ask was `as_row` and no row can be made of the text: the base's template writes it in
     another way, it is too long for the base's context as it is written there, or it was cut before any word.
     """
 
@@ -182,13 +182,13 @@ def weigh_rows(rows: Sequence[Row | None], pay: Sequence[float], group: int) -> 
     >>> [each.weight for each in weigh_rows([row, row, None], [1.0, 0.0, 1.0], 3)]
     [0.5, -0.5]
     """
-    learnt: list[Row] = []
+    weighed: list[Row] = []
     pairs = list(zip(rows, pay, strict=True))
     for start in range(0, len(pairs), group):
-        paid = [(row, value) for row, value in pairs[start : start + group] if row]
-        mean = sum(value for _, value in paid) / max(1, len(paid))
-        learnt += [replace(row, weight=value - mean) for row, value in paid if value != mean]
-    return tuple(learnt)
+        members = [(row, value) for row, value in pairs[start : start + group] if row]
+        mean = sum(value for _, value in members) / max(1, len(members))
+        weighed += [replace(row, weight=value - mean) for row, value in members if value != mean]
+    return tuple(weighed)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -86,7 +86,7 @@ class Judge(Protocol):
     def __call__(self, episodes: Sequence[Episode], /) -> list[Score]: ...
 
 
-def judged(judge: Judge, episodes: Sequence[Episode]) -> list[Score]:
+def score_with(judge: Judge, episodes: Sequence[Episode]) -> list[Score]:
     """What a judge says. ValueError naming him where that is not one score for each episode, with a verdict."""
     scores = judge(episodes)
     if len(scores) != len(episodes):

@@ -76,9 +76,9 @@ def _canonical(value: Any) -> Any:
     """As `plain`, of what counts for a name."""
     if is_dataclass(value) and not isinstance(value, (type, Enum)):
         kinds = _numbers(type(value))
-        named = {name: _canonical(_cast(getattr(value, name), kind)) for name, kind in kinds.items()}
+        values = {name: _canonical(_cast(getattr(value, name), kind)) for name, kind in kinds.items()}
         code = code_of_class(type(value))
-        return {"is": type(value).__name__} | named | ({"code of": code} if code else {})
+        return {"is": type(value).__name__} | values | ({"code of": code} if code else {})
     if isinstance(value, Mapping):
         return {str(k): _canonical(v) for k, v in value.items()}
     return [_canonical(v) for v in value] if isinstance(value, (list, tuple)) else plain(value)

@@ -83,8 +83,8 @@ def code_of_class(kind: type) -> str:
     """
     if _top(kind) == "flyroom":
         return ""
-    theirs = [each for each in kind.__mro__ if _is_theirs(each)]
-    text = json.dumps([[each.__module__, each.__qualname__, _source(each)] for each in theirs])
+    bases = [base for base in kind.__mro__ if _is_theirs(base)]
+    text = json.dumps([[base.__module__, base.__qualname__, _source(base)] for base in bases])
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
@@ -103,8 +103,8 @@ def _source(kind: type) -> str:
 @lru_cache(maxsize=256)  # by the class and not by its file: what is loaded stays what it was when the file is edited
 def _source_in_file(kind: type) -> str:
     """The hash of the files that a class is of; "" for a class that stands in none, as in a notebook."""
-    top, own = origin(_top(kind)), file_of(kind.__module__)
-    file = top if top is not None and is_package(top) else own
+    top, path = origin(_top(kind)), file_of(kind.__module__)
+    file = top if top is not None and is_package(top) else path
     return hash_of(files_of(file)) if file else ""
 
 
@@ -122,8 +122,8 @@ def _texts(kind: type) -> Iterator[str]:
                 continue
             yield _text(function)
             beside = [function.__globals__.get(word) for word in _words(function.__code__)]
-            own = [x for x in beside if isinstance(x, (type, FunctionType)) and x.__module__ == kind.__module__]
-            parts += [x for x in own if x not in parts]
+            local = [x for x in beside if isinstance(x, (type, FunctionType)) and x.__module__ == kind.__module__]
+            parts += [x for x in local if x not in parts]
 
 
 def _function_of(member: object) -> FunctionType | None:

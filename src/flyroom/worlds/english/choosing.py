@@ -140,8 +140,9 @@ def _find(piece: Span, options: Sequence[str], about: str, rivals: Sequence[str]
 
 def _is_turned(text: str, option: str) -> bool:
     """Whether a text has the contrary of a word of the option in its place: "less water" is not "more water"."""
-    said, meant = (set(re.findall(r"\w+", words.lower())) for words in (text, option))
-    return any(a in meant - said and b in said - meant for a, b in (*CONTRARY, *((b, a) for a, b in CONTRARY)))
+    stated, option_words = (set(re.findall(r"\w+", words.lower())) for words in (text, option))
+    pairs = (*CONTRARY, *((b, a) for a, b in CONTRARY))
+    return any(a in option_words - stated and b in stated - option_words for a, b in pairs)
 
 
 class Clue(NamedTuple):

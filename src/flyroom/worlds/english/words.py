@@ -23,7 +23,7 @@ TENS = ("twenty thirty forty fifty sixty seventy eighty ninety",)
 SCALES = {"dozen": 12, "hundred": 100, "thousand": 1000, "million": 1_000_000}
 # What the page `reading` lacks. That page is part of the world's identity, by which organisms are named, so that it
 # never changes, and further words stand here.
-_IT = r"(?:it|that|this|(?:your|the|this|that) (?:statement|claim|view|answer|belief|guess|idea))"
+_CLAIM = r"(?:it|that|this|(?:your|the|this|that) (?:statement|claim|view|answer|belief|guess|idea))"
 _DEED = r"i (?:do|am|would|will|can|could|did|have)"
 _SURELY = "(?:indeed|exactly|completely|totally|entirely|quite|simply|clearly|certainly|definitely|absolutely)"
 _WRONG = "(?:not|wrong|false|incorrect|untrue|mistaken)"
@@ -45,7 +45,7 @@ MORE: Mapping[str, tuple[str, ...]] = {
         "(?:is|are|was|would be) (?:not|never)(?: an?| the| very| really)* (?:acceptable|okay|ok|fine|fair|kind)",
     ),
     "yes": (
-        rf"{_IT} (?:is|was) (?:quite |absolutely )?(?:right|correct|true)",
+        rf"{_CLAIM} (?:is|was) (?:quite |absolutely )?(?:right|correct|true)",
         "(?:(?:you are|that is|it is) )?not (?:wrong|mistaken|incorrect|untrue)(?=[.,!]|$)",
         "you (?:have )?got it",
         r"no doubt(?=\W*$)",
@@ -57,15 +57,15 @@ MORE: Mapping[str, tuple[str, ...]] = {
         "(?:close|almost|nearly),? but no",
         "untrue",
         "mistaken",
-        rf"not(?=[.,!]|$)|{_IT} (?:is|was) not(?=[.,!]|$)",
-        rf"{_IT} (?:is|was) (?:not (?:right|correct|true)|wrong|incorrect|false|untrue)",
-        f"{_IT} (?:is|was) an? (?:very |common )*(?:mistake|error|myth)",
+        rf"not(?=[.,!]|$)|{_CLAIM} (?:is|was) not(?=[.,!]|$)",
+        rf"{_CLAIM} (?:is|was) (?:not (?:right|correct|true)|wrong|incorrect|false|untrue)",
+        f"{_CLAIM} (?:is|was) an? (?:very |common )*(?:mistake|error|myth)",
         rf"(?:{_DEED} not|i cannot|i never)(?=[.,!]|$)",
         f"{_DEED} (?:not|never) (?:ever )?(?:do|say) (?:that|this|it|so)",
         r"i (?:\w+ )?disagree",
         "i (?:cannot|could not|would not|will not) (?:agree|say so)",
     ),
-    "agreement": (rf"{_IT} (?:is|was)(?: quite| absolutely| not)? (?:right|correct|wrong|true|false)",),
+    "agreement": (rf"{_CLAIM} (?:is|was)(?: quite| absolutely| not)? (?:right|correct|wrong|true|false)",),
     "hedge": (
         "yes and no",
         "not (?:quite |so |too |entirely )?sure",
@@ -353,16 +353,16 @@ def stated(text: str) -> tuple[str, set[float]]:
     denied: set[float] = set()
     pieces = re.split(f"({CLAUSE_END})", text)
     for place in range(0, len(pieces), 2):
-        clause, kept, end = pieces[place], "", 0
+        clause, rest, end = pieces[place], "", 0
         matches = list(_number().finditer(clause))
         for i, match in enumerate(matches):
             after = clause[match.end() : matches[i + 1].start() if matches[i + 1 :] else None]
             after = re.sub(r"\b(?:is|are) not\W*$", "", after) if matches[i + 1 :] else after  # "3 + 4 is not 8"
             polarity = is_denied(clause[: match.start()], after)
             denied |= {_value(match)} if polarity else set()
-            kept += clause[end : match.start()] + (match[0] if polarity is False else " ")
+            rest += clause[end : match.start()] + (match[0] if polarity is False else " ")
             end = match.end()
-        pieces[place] = kept + clause[end:]
+        pieces[place] = rest + clause[end:]
     return "".join(pieces), denied
 
 
