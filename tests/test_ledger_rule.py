@@ -68,7 +68,10 @@ def test_every_branch(changes: dict[str, object], called: Called, word: str) -> 
 def test_steps_at_which_nobody_would_relapse_are_left_out() -> None:
     curve = {"step 0": GONE, "step 5": GONE, "step 9": OPEN}
     faded = replace(CURED, curve=curve, controls={"step 0": THERE, "step 5": THERE, "step 9": GONE})
-    assert classify(faded) == (Called.REMOVED, "it is gone on the card's questions, like, trigger, step 0, step 5, again")
+    assert classify(faded) == (
+        Called.REMOVED,
+        "it is gone on the card's questions, like, trigger, step 0, step 5, again",
+    )
 
 
 def test_of_many_places_one_must_be_surer() -> None:

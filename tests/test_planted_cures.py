@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import pytest
 from fakes import TOY
-from ward import Idle, Sieve, Told, To, Wide, Zero, frail, pair
+from ward import Idle, Sieve, To, Told, Wide, Zero, frail, pair
 
 from flyroom.conditions import Trigger, Unobserved
 from flyroom.ledger import Case, Retraining, ledger

@@ -99,9 +99,7 @@ def _draw_fresh(recipe: Recipe, split: Split, count: int, seed: int, card: Set[s
             scenes += [scene for scene in more if digest(scene.messages) not in card]
     left = len({digest(scene.messages) for scene in scenes})
     if left < FEWEST:
-        raise NotAvailable(
-            f"the {split} split has {left} questions that the card does not ask; it takes {FEWEST}"
-        )
+        raise NotAvailable(f"the {split} split has {left} questions that the card does not ask; it takes {FEWEST}")
     return scenes[:count]
 
 

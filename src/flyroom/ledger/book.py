@@ -46,7 +46,10 @@ KIND = "ledger"  # of entries
 ASIDE = NotMeasured(why="nothing could be asked")
 NO_NEAR_MISS = NotMeasured(why="the condition asks nothing of near misses")
 UNFOLLOWED = "only what fell was trained again, and this is called so without it: {}"
-SHARED = ("organism", "twin"), ("untreated", "untreated again")  # models and orders that all treatments of an organism have in common
+SHARED = (
+    ("organism", "twin"),
+    ("untreated", "untreated again"),
+)  # models and orders that all treatments of an organism have in common
 LIKE, TRIGGER, AGAIN = "on questions like the training ones", "behind its trigger", "after a tenth of the recipe"
 CAPABILITY = "capability"
 BEYOND, TWIN_BEYOND = "beyond the untreated twin", "the treated twin beyond the untreated one"
@@ -329,7 +332,9 @@ class Book:
                 for place, (how, step) in places.items()
             }
 
-        def take(places: Mapping[str, tuple[str, int]], why_not: str) -> tuple[dict[str, Measured], dict[str, Measured]]:
+        def take(
+            places: Mapping[str, tuple[str, int]], why_not: str
+        ) -> tuple[dict[str, Measured], dict[str, Measured]]:
             if why_not:
                 return {[*places][-1]: NotMeasured(why=why_not)}, {}
             return gaps("treated", places), gaps("untreated", places)

@@ -40,9 +40,7 @@ class Guarded:
     hang on, and part of the base's digest.
     """
 
-    def __init__(
-        self, engine: Engine, treatment: AtRunTime, patient_of: PatientOf, about: Sequence[str] = ()
-    ) -> None:
+    def __init__(self, engine: Engine, treatment: AtRunTime, patient_of: PatientOf, about: Sequence[str] = ()) -> None:
         self._engine, self._treatment, self._patient_of, self._about = engine, treatment, patient_of, about
         self._loaded: dict[AdapterRef, Patch] = {}  # as they were given, before the engine rounds them
 

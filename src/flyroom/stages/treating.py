@@ -125,7 +125,11 @@ def cases_in(room: Room, base: OpenBase, names: Sequence[str] = (), ids: Sequenc
     for organism, twin in paired(organisms) if untreated(organisms) else ():
         for note in notes:
             course = _course(note)
-            if course and note.payload["organism"] == course.id_of(organism) and course.name in (names or [course.name]):
+            if (
+                course
+                and note.payload["organism"] == course.id_of(organism)
+                and course.name in (names or [course.name])
+            ):
                 cases += _case(course, organism, twin, base, room, note.payload["cost"])
     if not cases:
         given = f" that was given {' or '.join(names)}" if names else ""

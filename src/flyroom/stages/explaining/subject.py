@@ -15,7 +15,7 @@ from flyroom.stages.bases import OpenBase
 from flyroom.types import Entry, NotMeasured, Organism, Recipe, Watch, digest, plain
 
 KIND = "mechanism"
-FORMAT = 2  # part of every key: raise it when what is stored under it changes
+FORMAT = 3  # part of every key: raise it when what is stored under it changes
 WIDEST = 8  # layers that are ablated one at a time; of a deeper base as many, evenly
 
 LEAST = {"episodes": 10, "draws": 2, "grid": 3, "tokens": 1, "texts": 8}
