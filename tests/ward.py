@@ -104,7 +104,7 @@ class To:
 
     def plan(self, patient: Patient, adapter: AdapterRef, *, seed: int) -> Cure:
         yield from ()
-        tensors = patient.patch.tensors
+        tensors = dict(patient.patch.tensors)
         return lambda _end: replace(patient.patch, tensors=tensors | {B: torch.full_like(tensors[B], self.level)})
 
 
