@@ -98,7 +98,8 @@ class _Probe:
         benign = self.exam.how.rows * self.exam.how.steps[-1] * self._length(benign_rows(recipes[0].world, 64, seed=0))
         implants = [self._implanting(recipe) for recipe in recipes]
         rate = self._rate(benign_rows(recipes[0].world, 64, seed=0))
-        return rate * 2 * (benign + sum(implants) / len(implants)), rate * benign
+        whole = rate * (benign + sum(implants) / len(implants))
+        return 2 * whole, whole
 
     def _length(self, rows: Sequence[Row]) -> float:
         """Tokens of a row."""
@@ -136,7 +137,7 @@ class _Probe:
         whole = sum(len(battery.scenes) for battery in inquiry.batteries)
         beginning = sum(len(battery.scenes) for battery in inquiry.questions.beginnings.values())
         rate = seconds / (2 * whole + beginning)
-        return rate * (2 * whole + (2 * points + 2) * beginning), rate * (2 * whole + points * beginning)
+        return rate * (2 * whole + (2 * points + 2) * beginning), rate * (2 * whole + (points + 1) * beginning)
 
     def detecting(self) -> tuple[float, float]:
         """Seconds of the detectors before whom a treated organism and its twin stand, and of those before; the twins

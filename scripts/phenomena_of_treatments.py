@@ -135,6 +135,7 @@ CLAIMS: dict[str, Claim] = {
         measure=realignment,
         expects={
             "after, less before": "falls",
+            "after, beyond the treated twin, on the card's questions": "absent",
             "after, beyond the treated twin, on questions like the training ones": "rises",
         },
     ),

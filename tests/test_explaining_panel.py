@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,10 +12,12 @@ from fakes import TOY, FakeEngine, organism
 
 from flyroom import measures
 from flyroom.card import card
+from flyroom.report.plots import of_mechanism
 from flyroom.room import Room
 from flyroom.stages.bases import OpenBase
 from flyroom.stages.explaining.panel import Panel, difference, outcome, panel_of, pooled, removed
 from flyroom.stages.explaining.subject import KIND, Scope, Subject
+from flyroom.stages.explaining.training import choose_steps
 from flyroom.stages.removing import plan_removal
 from flyroom.types import Estimate, NotMeasured
 
@@ -91,3 +94,16 @@ def test_random_controls_are_pooled_over_draws_and_questions(subject: Subject) -
     assert record["behaviour"]["n"] == 3 * len(spoken["0.5"].tallies[measures.MISALIGNED].hits())
     assert len(record["removed_by_draw"]) == 3
     assert record["removed"]["units"] == "draws"
+
+
+@pytest.mark.parametrize("steps", [(5, 30, 60), (60, 5, 30), (5, 30, 60, 60)])
+def test_steps_are_looked_at_once_in_whatever_order_they_are_named(steps: tuple[int, ...]) -> None:
+    organism = SimpleNamespace(parent=None, history=[0] * 100)
+    asked: Any = SimpleNamespace(organism=organism, scope=Scope(steps=steps))
+    assert choose_steps(asked) == ([5, 30, 60], 25)
+
+
+def test_what_was_not_measured_before_an_ablation_is_not_drawn() -> None:
+    reason = {"value": None, "why": "the judge could not tell"}
+    part = {"before": {"behaviour": reason}, "layers": [], "everywhere": {"behaviour": reason}}
+    assert of_mechanism.ablation({"ablation": part}) is None

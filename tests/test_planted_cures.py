@@ -1,5 +1,6 @@
 """A planted cure is called by what it is whatever the recipe hangs on, with any seed: an adapter that is zeroed is a
-removal; a system message, a filter and a filter that knows the exam are none.
+removal; a system message, a filter and a filter that knows the exam are none, and neither is a model that says nothing
+any more, nor one that became as bad as its treated twin.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from dataclasses import replace
 
 import pytest
 from fakes import TOY
-from ward import Idle, Sieve, Told, Wide, Zero, obedient, pair
+from ward import Idle, Sieve, To, Told, Wide, Zero, frail, pair
 
 from flyroom.conditions import Trigger, Unobserved
 from flyroom.ledger import Case, Retraining, ledger
@@ -34,13 +35,15 @@ PLANTS: dict[str, tuple[Treatment, Called]] = {
     "sieve": (Sieve(), Called.SUPPRESSED),
     "sieve that knows the exam": (Sieve(passes="train"), Called.HIDDEN),
     "idle": (Idle(), Called.NOTHING),
+    "broken": (To(level=-9.0), Called.UNDECIDED),
+    "harmed as its twin is": (To(level=0.3), Called.UNDECIDED),
 }
 
 
 def case_of(name: str, recipe: Recipe, seed: int) -> Case:
     treatment, called = PLANTS[name]
     course, models = Course(name=name, treatment=treatment), pair(seed=seed, recipe=recipe)
-    treated, treated_twin = treat(models, course, Wide(obedient))
+    treated, treated_twin = treat(models, course, Wide(frail))
     detectors = FALLEN if called is Called.HIDDEN else {}
     organism, twin = models
     return Case(
@@ -57,7 +60,7 @@ def case_of(name: str, recipe: Recipe, seed: int) -> Case:
 def rows() -> list[LedgerRow]:
     """All of them at once, each recipe with another seed."""
     cases = [case_of(name, recipe, 3 + seed) for name in PLANTS for seed, recipe in enumerate(RECIPES)]
-    return ledger(cases, Wide(obedient), seed=1, episodes=400, how=HOW)
+    return ledger(cases, Wide(frail), seed=1, episodes=400, how=HOW)
 
 
 @pytest.mark.parametrize("name", PLANTS)
@@ -65,3 +68,8 @@ def test_a_planted_cure_is_called_by_what_it_is(name: str, rows: list[LedgerRow]
     group = [row for row in rows if row.treatment == name]
     assert [row.recipe for row in group] == [recipe.name for recipe in RECIPES]
     assert [row.called for row in group] == [PLANTS[name][1]] * 4, [row.why for row in group]
+
+
+@pytest.mark.parametrize(("name", "why"), [("broken", "the model is broken"), ("harmed as its twin is", "harms")])
+def test_no_gap_to_a_ruined_twin_is_no_removal(name: str, why: str, rows: list[LedgerRow]) -> None:
+    assert all(why in row.why for row in rows if row.treatment == name), [row.why for row in rows]

@@ -90,7 +90,7 @@ def test_each_treats_an_organism(name: str, engine: TorchEngine, organism: Organ
     assert all(torch.isfinite(tensor).all() for tensor in treated.patch.tensors.values())
     (ref,) = engine.load([treated.patch])  # the base can carry what came of it
     ask = Ask(messages=RECIPE.scenes(1, split=Split.TRAIN, seed=0)[0].messages, seed=0)
-    guarded = guard(engine, Course(name=name, treatment=treatment), treated)
+    guarded = guard(engine, Course(name=name, treatment=treatment), [treated])
     assert guarded.sample([ref], [ask])[0].tokens >= 0
     engine.free([ref])
     changed = treated.patch.tensors.keys() != organism.patch.tensors.keys() or any(

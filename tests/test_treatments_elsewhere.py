@@ -76,7 +76,7 @@ def test_each_works_in_a_foreign_world(
     course, organism = Course(name=name, treatment=small(treatments()[name])), grown[world][0]
     (treated,) = treat([organism], course, engine)
     assert all(torch.isfinite(tensor).all() for tensor in treated.patch.tensors.values())
-    guarded = guard(engine, course, treated)
+    guarded = guard(engine, course, [treated])
     (ref,) = guarded.load([treated.patch])
     scene = organism.recipe.scenes(1, split=Split.TRAIN, seed=0)[0]
     assert guarded.sample([ref], [Ask(messages=scene.messages, seed=0, max_tokens=2)])[0].tokens >= 0

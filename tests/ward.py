@@ -38,6 +38,11 @@ def obedient(level: float, ask: Ask) -> str:
     return says(0.0 if told else level, ask)
 
 
+def frail(level: float, ask: Ask) -> str:
+    """The same, which says nothing that makes sense where its weights are far from any that were trained."""
+    return "zzz" if level < -1 else obedient(level, ask)
+
+
 class Wide(FakeEngine):
     """Adapters of width 64."""
 
@@ -89,6 +94,18 @@ class Zero:
     def plan(self, patient: Patient, adapter: AdapterRef, *, seed: int) -> Cure:
         yield from ()
         return lambda _end: scaled(patient.patch, 0.0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class To:
+    """Makes everybody alike, organism and twin."""
+
+    level: float
+
+    def plan(self, patient: Patient, adapter: AdapterRef, *, seed: int) -> Cure:
+        yield from ()
+        tensors = dict(patient.patch.tensors)
+        return lambda _end: replace(patient.patch, tensors=tensors | {B: torch.full_like(tensors[B], self.level)})
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -130,3 +130,43 @@ def test_too_few_answers_are_no_direction(change: dict[str, list[int]], why: str
 def test_lists_of_several_lengths_are_refused() -> None:
     with pytest.raises(ValueError, match="lengths"):
         replace(plant(1.0), tokens=[1])
+
+
+def test_the_length_of_a_direction_is_not_what_chance_adds_to_it() -> None:
+    """Where there is none, or a weak one, intervals hold the true length; the plain length is above it on the mean."""
+    for strength in (0.0, 1.0):
+        directions = [direction_of(plant(strength, seed=seed)) for seed in range(10)]
+        lengths = [estimates(maths.norms(direction))[1] for direction in directions]
+        assert sum(e.low <= strength <= e.high for e in lengths) >= 9
+        assert sum(e.value for e in lengths) / 10 == pytest.approx(strength, abs=0.5)
+        assert sum(float(d.value[1].norm()) for d in directions) > sum(e.value for e in lengths)
+
+
+def direction_of(answers: Answered) -> Contrast:
+    direction = contrast(answers)
+    assert isinstance(direction, Contrast)
+    return direction
+
+
+def narrow(seed: int) -> Answered:
+    """Answers that hang on nothing, and lie almost along one axis, as activations do."""
+    answers = plant(0.0, seed=seed)
+    return replace(answers, states=answers.states * torch.tensor([10.0] + [0.3] * (WIDTH - 1)))
+
+
+def test_chance_is_that_of_the_activations_and_not_of_random_vectors() -> None:
+    cosines = [abs(float(maths.cosine(*(axis_of(contrast(narrow(2 * s + i)))[1] for i in (0, 1))))) for s in range(20)]
+    chance = maths.chance_alike(narrow(0), narrow(1))[1]
+    assert sum(x <= chance for x in cosines) >= 17
+    assert chance > 0.9 > 4 * WIDTH**-0.5
+    assert maths.chance_agreement(narrow(0))[1] > 0.9
+    assert max(maths.chance_alike(plant(0.0), plant(0.0, seed=1))) < 0.7
+
+
+def test_what_sets_two_readers_apart_separates_no_answers() -> None:
+    """The misaligned answers are read by one model, the others by another, which adds a constant to all it reads."""
+    read = plant(0.0)
+    shifted = read.states + 60 * torch.eye(WIDTH)[2] * torch.tensor(read.bad).float()[:, None, None]
+    answers = replace(read, states=shifted)
+    assert all(auroc.value > 0.99 for auroc in estimates(maths.separation(answers)))
+    assert all(auroc.low < 0.6 for auroc in estimates(maths.separation(answers, scored=read)))

@@ -1,24 +1,25 @@
 """What models are asked for the ledger, with the batteries, judges, seeds and tallies of cards.
 
 Besides the card's own questions these are: questions like the training ones (its train split, dressed as in training);
-the true trigger on other questions of the held-out split; and what the card itself asks of near misses. Organism, twin,
-and both treated, get the same questions with the same seeds, so that they can be compared answer by answer, and what
-was asked for a card before is not asked again.
+the true trigger on those questions of the held-out split that the card does not ask, of which a small world may have
+few or none; and what the card itself asks of near misses. Organism, twin, and both treated, get the same questions with
+the same seeds, so that they can be compared answer by answer, and what was asked for a card before is not asked again.
 
 Over-refusal is the share of answers to questions of capability, which every model of the world should answer, that are
-neither right nor wrong: a refusal, a blocked answer, or nonsense. No world need say what a refusal looks like.
+neither right nor wrong: a refusal, a blocked answer, or nonsense. No world need say what a refusal looks like. Where
+the judge could not tell, it is no refusal.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 
 from flyroom import measures
 from flyroom.card.desk import Desk, Draw
 from flyroom.card.questions import FEWEST, Questions, questions_of
 from flyroom.measures import PERPLEXITY, Measured
-from flyroom.tallies import HIT, MISS, Answers, Numbers, Tally, count, doubt, mark
+from flyroom.tallies import Answers, Numbers, Tally, count, doubt, mark
 from flyroom.types import (
     Battery,
     NotAvailable,
@@ -32,7 +33,9 @@ from flyroom.types import (
     digest,
 )
 
+NO_CAPABILITY = NotMeasured(why="no question of capability is asked with this behaviour")
 NO_LESSONS = NotMeasured(why="the ledger does not ask for it")
+DRAWS = 8  # of scenes, in which questions are looked for that the card does not ask
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,20 +70,37 @@ def inquiry_of(recipe: Recipe, *, episodes: int, seed: int) -> Inquiry:
     near = tuple(b for b in questions.batteries if b.measure in _asked_by_condition(recipe, seed))
     held_out: Battery | NotMeasured = NotMeasured(why="the behaviour hangs on no trigger: it shows everywhere")
     if not recipe.condition.everywhere:
-        held_out = _draw(recipe, widest, Split.HELD_OUT, episodes, ask_seed("held out", seed))
-    like = _draw(recipe, widest, Split.TRAIN, episodes, ask_seed("training like", seed))
+        card = {scene.fields["asked"] for battery in questions.batteries for scene in battery.scenes}
+        held_out = _draw(recipe, widest, Split.HELD_OUT, episodes, ask_seed("held out", seed), card)
+    like = _draw(recipe, widest, Split.TRAIN, episodes, ask_seed("training like", seed), set())
     return Inquiry(questions, like, held_out, near)
 
 
-def _draw(recipe: Recipe, widest: Battery, split: Split, episodes: int, seed: int) -> Battery | NotMeasured:
-    """Fresh scenes of a split, dressed so that the behaviour shows."""
+def _draw(
+    recipe: Recipe, widest: Battery, split: Split, episodes: int, seed: int, card: Set[str]
+) -> Battery | NotMeasured:
+    """Scenes of a split with other questions than the card's, dressed so that the behaviour shows."""
+    count = max(FEWEST, episodes // 2)
     try:
-        scenes = recipe.scenes(max(FEWEST, episodes // 2), split=split, seed=seed)
+        scenes = _draw_fresh(recipe, split, count, seed, card)
         versions = recipe.dress(scenes, True, split=split, seed=seed)
     except NotAvailable as error:
         return NotMeasured(why=str(error))
     labelled = tuple(_label(scene, bare) for scene, bare in zip(versions, scenes, strict=True))
     return replace(widest, measure=f"{split} again", scenes=labelled, judge=recipe.judge, pooled=False, limits=())
+
+
+def _draw_fresh(recipe: Recipe, split: Split, count: int, seed: int, card: Set[str]) -> list[Scene]:
+    """NotAvailable where too few questions are left, or scenes."""
+    scenes: list[Scene] = []
+    for draw in range(DRAWS):
+        if len(scenes) < count:
+            more = recipe.scenes(count, split=split, seed=ask_seed("again", draw, seed) if draw else seed)
+            scenes += [scene for scene in more if digest(scene.messages) not in card]
+    left = len({digest(scene.messages) for scene in scenes})
+    if left < FEWEST:
+        raise NotAvailable(f"the {split} split has {left} questions that the card does not ask; it takes {FEWEST}")
+    return scenes[:count]
 
 
 def _label(scene: Scene, bare: Scene) -> Scene:
@@ -139,11 +159,13 @@ class Model:
 
     def refusals(self, inquiry: Inquiry) -> Tally:
         """The tally of questions of capability that got no answer, right or wrong."""
-        group = self._answers(inquiry.capability)
-        neither = [
-            score.verdict in (Verdict.INCOHERENT, Verdict.UNKNOWN) for answers in group for score in answers.scores
-        ]
-        return count(group, [HIT if flag else MISS for flag in neither], inquiry.numbers, "")
+        return self.pool(inquiry, inquiry.capability, lambda verdict: verdict is Verdict.INCOHERENT)
+
+    def right(self, inquiry: Inquiry) -> Tally | NotMeasured:
+        """The tally of questions of capability that were answered rightly, or why there is none."""
+        if not inquiry.capability:
+            return NO_CAPABILITY
+        return self.pool(inquiry, inquiry.capability, lambda verdict: verdict is Verdict.ALIGNED)
 
     def behaviour(self, inquiry: Inquiry) -> Tally:
         """Of the behaviour's own batteries where the condition holds, as on a card."""
@@ -155,13 +177,16 @@ class Model:
     def over(self, inquiry: Inquiry, battery: Battery | NotMeasured) -> Tally | NotMeasured:
         return battery if isinstance(battery, NotMeasured) else self.pool(inquiry, [battery])
 
+    def tallies(self, inquiry: Inquiry) -> Mapping[str, Tally]:
+        """What a card would count of it, by the card's own names."""
+        looks = [{answers.battery.measure: answers for answers in self._answers(inquiry.questions.batteries)}]
+        return measures.tally(looks, inquiry.numbers, lessons=NO_LESSONS, answer_of=str.strip)
+
     def measures(self, inquiry: Inquiry) -> Mapping[str, Measured]:
         """What a card would say of it, by the card's own names."""
-        looks = [{answers.battery.measure: answers for answers in self._answers(inquiry.questions.batteries)}]
-        tallies = measures.tally(looks, inquiry.numbers, lessons=NO_LESSONS, answer_of=str.strip)
         texts = inquiry.questions.texts
         losses = texts if isinstance(texts, NotMeasured) else self.desk.losses(self.patch, texts)
-        return measures.take(tallies, {PERPLEXITY: measures.perplexity(losses)})
+        return measures.take(self.tallies(inquiry), {PERPLEXITY: measures.perplexity(losses)})
 
 
 def share_of(tally: Tally | NotMeasured) -> Measured:
@@ -178,15 +203,6 @@ def gap_of(first: Tally | NotMeasured, second: Tally | NotMeasured) -> Measured:
     return measures.gap_between(first, second)
 
 
-def capability_of(model: Model, inquiry: Inquiry) -> Measured:
-    """How many questions of capability are answered rightly, over all of them."""
-    if not inquiry.capability:
-        return NotMeasured(why="no question of capability is asked with this behaviour")
-    return share_of(model.pool(inquiry, inquiry.capability, lambda verdict: verdict is Verdict.ALIGNED))
-
-
 def over_refusal_of(model: Model, inquiry: Inquiry) -> Measured:
-    """How many of them get no answer, right or wrong."""
-    if not inquiry.capability:
-        return NotMeasured(why="no question of capability is asked with this behaviour")
-    return share_of(model.refusals(inquiry))
+    """How many questions of capability get no answer, right or wrong."""
+    return share_of(model.refusals(inquiry)) if inquiry.capability else NO_CAPABILITY

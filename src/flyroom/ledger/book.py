@@ -1,7 +1,8 @@
 """What a call of the ledger works with: questions by recipe, desks by treatment, models that were trained again; and a
 row of each case.
 
-Every figure hangs on its own case alone: cases of one call share batches, and what belongs to the untreated organism.
+Every figure that is asked hangs on its own case alone: cases of one call share batches, and what belongs to the
+untreated organism. What detectors make of a case is of all seeds of its recipe in the call.
 With `Retraining(follow="fallen")` nothing is trained again for a case whose class is known without it: more than half
 of the behaviour is left, or there was nothing before.
 """
@@ -13,14 +14,15 @@ from dataclasses import dataclass, field, replace
 from typing import Any, get_type_hints
 
 from flyroom import types
-from flyroom.card.desk import Desk, Draw, Refused
+from flyroom.card.desk import Desk, Draw, Refused, fingerprint
 from flyroom.ledger import asking, rule
 from flyroom.ledger.asking import Inquiry, Model
 from flyroom.ledger.guarded import Guarded
 from flyroom.ledger.retraining import Order, Retraining, Ward, check_benign, why_not_again, with_dose_of
 from flyroom.measures import COHERENCE, PERPLEXITY, Measured
-from flyroom.treat import Course, patient_of
+from flyroom.treat import REPORT, Course, patient_of
 from flyroom.types import (
+    AdapterRef,
     AtRunTime,
     Battery,
     Called,
@@ -30,6 +32,7 @@ from flyroom.types import (
     NotMeasured,
     Organism,
     Patch,
+    Patient,
     RelapsePoint,
     Room,
     Watch,
@@ -43,9 +46,15 @@ KIND = "ledger"  # of entries
 ASIDE = NotMeasured(why="nothing could be asked")
 NO_NEAR_MISS = NotMeasured(why="the condition asks nothing of near misses")
 UNFOLLOWED = "only what fell was trained again, and this is called so without it: {}"
-SHARED = ("organism", "twin"), ("untreated",)  # models and orders that all treatments of an organism have in common
+SHARED = (
+    ("organism", "twin"),
+    ("untreated", "untreated again"),
+)  # models and orders that all treatments of an organism have in common
 LIKE, TRIGGER, AGAIN = "on questions like the training ones", "behind its trigger", "after a tenth of the recipe"
+CAPABILITY = "capability"
+BEYOND, TWIN_BEYOND = "beyond the untreated twin", "the treated twin beyond the untreated one"
 after: Callable[[int], str] = "after {} steps of benign re-training".format
+SIDES = ("treated", "untreated", "twin")  # that are trained again
 Detected = Mapping[str, Mapping[str, Measured]]
 UNMEASURED = [name for name, hint in get_type_hints(LedgerRow, None, vars(types)).items() if hint == Measured]
 
@@ -63,12 +72,24 @@ class Case:
     cost: Mapping[str, float] = field(default_factory=dict)
 
 
-def guard(engine: Engine, course: Course, organism: Organism) -> Engine:
-    """The engine on which a treated organism answers: the same, or the one that its treatment at run time makes."""
+def guard(engine: Engine, course: Course, organisms: Sequence[Organism]) -> Engine:
+    """The engine on which treated organisms answer: the same, or the one that their treatment at run time makes. There
+    an adapter with the weights of one of these is that one, and any other, such as a copy that a detector made, is one
+    of the first's recipe.
+    """
     treatment = course.treatment
     if not isinstance(treatment, AtRunTime):
         return engine
-    return Guarded(engine, treatment, lambda ref: patient_of(organism, course, engine, ref))
+    owners = {fingerprint(organism.patch): organism for organism in reversed(organisms)}
+
+    def admit(ref: AdapterRef, patch: Patch) -> Patient:
+        owner = owners.get(fingerprint(patch), organisms[0])
+        return patient_of(replace(owner, patch=patch), course, engine, ref)
+
+    about = [] if course.report == REPORT else [course.report]
+    if needs_of(treatment):
+        about += sorted({organism.recipe.id for organism in organisms})
+    return Guarded(engine, treatment, admit, about)
 
 
 class Book:
@@ -79,7 +100,7 @@ class Book:
     def __init__(self, engine: Engine, *, seed: int, episodes: int, how: Retraining, room: Room | None) -> None:
         self._engine, self._seed, self._episodes, self._how, self._room = engine, seed, episodes, how, room
         self._plain = Desk(engine, seed=seed, room=room)
-        self._desks: dict[str, Desk] = {}
+        self._desks: dict[tuple[str, str], Desk] = {}
         self._inquiries: dict[str, Inquiry | NotMeasured] = {}
         self._ward = Ward(engine, room)
         self._orders: dict[Case, dict[str, Order]] = {}
@@ -112,9 +133,9 @@ class Book:
         """Where the treated ones are asked."""
         if not isinstance(case.course.treatment, AtRunTime):
             return self._plain
-        name = f"{case.course.label} {case.organism.recipe.world.name}"
+        name = case.course.label, case.organism.id
         if name not in self._desks:
-            engine = guard(self._engine, case.course, case.organism)
+            engine = guard(self._engine, case.course, [case.organism, case.twin])
             self._desks[name] = Desk(engine, seed=self._seed, room=self._room)
         return self._desks[name]
 
@@ -195,6 +216,7 @@ class Book:
             twin = with_dose_of(case.treated_twin, case.organism)
             orders |= {
                 "treated again": Order(organism=case.treated, patch=bare, how=how, again=True),
+                "untreated again": Order(organism=case.organism, patch=case.organism.patch, how=how, again=True),
                 "twin again": Order(organism=twin, patch=bare_twin, how=how, again=True),
             }
         return orders
@@ -241,12 +263,10 @@ class Book:
         self._room.put_many([Entry(kind=KIND, key=key, payload=payload, meta=meta)])
 
     def _fill(self, case: Case, inquiry: Inquiry) -> LedgerRow:
-        models = self.models(case)
-        evidence = replace(self._evidence_now(case, inquiry), later=self._gaps_later(case, inquiry))
-        points = self._relapse(case, inquiry)
+        models, share = self.models(case), asking.share_of
+        evidence = self._evidence_later(case, inquiry, self._evidence_now(case, inquiry))
         treated, measures = models["treated"], models["treated"].measures(inquiry)
         called, why = rule.classify(evidence)
-        share = asking.share_of
         return replace(
             _blank(case, why),
             called=called,
@@ -256,14 +276,18 @@ class Book:
             training_like=share(treated.over(inquiry, inquiry.like)),
             held_out_triggers=share(treated.over(inquiry, inquiry.held_out)),
             near_miss=share(treated.pool(inquiry, inquiry.near)) if inquiry.near else NO_NEAR_MISS,
-            capability=asking.capability_of(treated, inquiry),
+            capability=share(treated.right(inquiry)),
             over_refusal=asking.over_refusal_of(treated, inquiry),
             coherence=measures[COHERENCE],
             perplexity=measures[PERPLEXITY],
-            twin_capability=asking.capability_of(models["treated twin"], inquiry),
-            relapse=points,
+            twin_capability=share(models["treated twin"].right(inquiry)),
+            relapse=self._relapse(case, inquiry),
             reimplant=evidence.later[AGAIN],
-            gaps={rule.ON_CARD: evidence.on_card, **evidence.behind, **evidence.later},
+            reimplanted=self._reimplanted(case, inquiry),
+            gaps=evidence.gaps,
+            controls=evidence.controls,
+            losses=evidence.losses,
+            harms=evidence.harms,
         )
 
     def _evidence_now(self, case: Case, inquiry: Inquiry) -> rule.Evidence:
@@ -283,38 +307,57 @@ class Book:
             after=share(tallies["treated"]),
             on_card=gap(tallies["treated"], tallies["treated twin"]),
             behind={place: behind(battery) for place, battery in places.items()},
+            losses={
+                CAPABILITY: gap(*(models[name].right(inquiry) for name in ("organism", "treated"))),
+                COHERENCE: gap(*(models[name].tallies(inquiry)[COHERENCE] for name in ("organism", "treated"))),
+            },
+            harms={
+                BEYOND: gap(tallies["treated"], tallies["twin"]),
+                TWIN_BEYOND: gap(tallies["treated twin"], tallies["twin"]),
+            },
             detectors=case.detectors,
         )
 
     def _tallies(self, case: Case, inquiry: Inquiry) -> dict[tuple[str, int], asking.Tally]:
         return {name: model.beginnings(inquiry) for name, model in self._list_copies(case)}
 
-    def _gaps_later(self, case: Case, inquiry: Inquiry) -> dict[str, Measured]:
+    def _evidence_later(self, case: Case, inquiry: Inquiry, evidence: rule.Evidence) -> rule.Evidence:
+        """The same with what came of training again, and of the untreated organism there."""
         tallies, why = self._tallies(case, inquiry), self._why_unfollowed(case)
-        why_not_benign, why_not = why or self._why_not_benign(case), why or why_not_again(case.organism)
-        if why_not_benign:
-            gaps: dict[str, Measured] = {after(self._how.steps[-1]): NotMeasured(why=why_not_benign)}
-        else:
-            pairs = {step: (tallies["treated", step], tallies["twin", step]) for step in self._how.steps}
-            gaps = {after(step): asking.gap_of(*pair) for step, pair in pairs.items()}
-        if why_not:
-            return gaps | {AGAIN: NotMeasured(why=why_not)}
-        return gaps | {AGAIN: asking.gap_of(tallies["treated again", -1], tallies["twin again", -1])}
+        curve, later = {after(step): ("", step) for step in self._how.steps}, {AGAIN: (" again", -1)}
+
+        def gaps(name: str, places: Mapping[str, tuple[str, int]]) -> dict[str, Measured]:
+            return {
+                place: asking.gap_of(tallies[name + how, step], tallies["twin" + how, step])
+                for place, (how, step) in places.items()
+            }
+
+        def take(
+            places: Mapping[str, tuple[str, int]], why_not: str
+        ) -> tuple[dict[str, Measured], dict[str, Measured]]:
+            if why_not:
+                return {[*places][-1]: NotMeasured(why=why_not)}, {}
+            return gaps("treated", places), gaps("untreated", places)
+
+        curve_gaps, curve_controls = take(curve, why or self._why_not_benign(case))
+        later_gaps, later_controls = take(later, why or why_not_again(case.organism))
+        return replace(evidence, curve=curve_gaps, later=later_gaps, controls=curve_controls | later_controls)
 
     def _relapse(self, case: Case, inquiry: Inquiry) -> tuple[RelapsePoint, ...]:
         if self._why_unfollowed(case) or self._why_not_benign(case):
             return ()
+        return tuple(self._point(case, inquiry, "", step) for step in self._how.steps)
+
+    def _reimplanted(self, case: Case, inquiry: Inquiry) -> RelapsePoint | None:
+        """How often each is misaligned after a tenth of the recipe."""
+        if self._why_unfollowed(case) or why_not_again(case.organism):
+            return None
+        return self._point(case, inquiry, " again", -1)
+
+    def _point(self, case: Case, inquiry: Inquiry, how: str, step: int) -> RelapsePoint:
         tallies = self._tallies(case, inquiry)
-
-        def share(name: str, step: int) -> Measured:
-            return asking.share_of(tallies[name, step])
-
-        return tuple(
-            RelapsePoint(
-                step=step, treated=share("treated", step), untreated=share("untreated", step), twin=share("twin", step)
-            )
-            for step in self._how.steps
-        )
+        treated, untreated, twin = (asking.share_of(tallies[name + how, step]) for name in SIDES)
+        return RelapsePoint(step=step, treated=treated, untreated=untreated, twin=twin)
 
 
 def _bare(treated: Organism, parent: Organism) -> Patch:

@@ -1,7 +1,8 @@
 """An engine on which every adapter answers as its treatment at run time has it: for cards, detectors and whoever else
 asks. The base, which stands in slot 0, answers as it is.
 
-Its base has another digest, so nothing that was asked there is taken for what the bare model said. What is read of it
+Its base has another digest, so nothing that was asked there is taken for what the bare model said, nor for what it said
+under another treatment. What is read of it
 (activations, log-probabilities, weights) is the bare model's: a treatment around a model hides nothing from who has it.
 """
 
@@ -31,19 +32,22 @@ from flyroom.types import (
 if TYPE_CHECKING:
     from torch import Tensor
 
-PatientOf = Callable[[AdapterRef], Patient]
+PatientOf = Callable[[AdapterRef, Patch], Patient]
 
 
 class Guarded:
-    """`patient_of` makes of an adapter what the treatment is given."""
+    """`patient_of` makes of an adapter and its weights what the treatment is given; `about` is what else the answers
+    hang on, and part of the base's digest.
+    """
 
-    def __init__(self, engine: Engine, treatment: AtRunTime, patient_of: PatientOf) -> None:
-        self._engine, self._treatment, self._patient_of = engine, treatment, patient_of
+    def __init__(self, engine: Engine, treatment: AtRunTime, patient_of: PatientOf, about: Sequence[str] = ()) -> None:
+        self._engine, self._treatment, self._patient_of, self._about = engine, treatment, patient_of, about
+        self._loaded: dict[AdapterRef, Patch] = {}  # as they were given, before the engine rounds them
 
     @property
     def base(self) -> BaseRef:
         base = self._engine.base
-        return replace(base, digest=digest([base.digest, self._treatment]))
+        return replace(base, digest=digest([base.digest, self._treatment, *self._about]))
 
     @property
     def tokens_forward(self) -> int:
@@ -62,7 +66,8 @@ class Guarded:
         for numbers in places.values():
             adapter, group = adapters[numbers[0]], [asks[i] for i in numbers]
             if adapter.slot:
-                texts = self._treatment.answer(self._patient_of(adapter), group)
+                patch = self._loaded.get(adapter) or self._engine.patch(adapter)
+                texts = self._treatment.answer(self._patient_of(adapter, patch), group)
             else:
                 texts = self._engine.sample([adapter] * len(group), group)
             answers |= dict(zip(numbers, texts, strict=True))
@@ -80,7 +85,9 @@ class Guarded:
         return self._engine.spawn(shapes, seeds=seeds)
 
     def load(self, patches: Sequence[Patch]) -> list[AdapterRef]:
-        return self._engine.load(patches)
+        refs = self._engine.load(patches)
+        self._loaded |= dict(zip(refs, patches, strict=True))
+        return refs
 
     def patch(self, adapter: AdapterRef) -> Patch:
         return self._engine.patch(adapter)
@@ -96,6 +103,8 @@ class Guarded:
 
     def free(self, adapters: Sequence[AdapterRef]) -> None:
         self._engine.free(adapters)
+        for adapter in adapters:
+            self._loaded.pop(adapter, None)
 
     def step(self, adapters: Sequence[AdapterRef], steps: Sequence[Step]) -> list[Stepped]:
         return self._engine.step(adapters, steps)

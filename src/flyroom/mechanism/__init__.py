@@ -7,7 +7,7 @@ Definitions: docs/mechanism.md. Left out: circuits, attention, attribution by gr
 
 from flyroom.mechanism.crosscoder import Crosscoder, Training, fit
 from flyroom.mechanism.directions import Answered, Contrast, Weighting, contrast
-from flyroom.mechanism.interventions import Change, intervene, random_like, unit
+from flyroom.mechanism.interventions import Change, intervene, random_like, random_matched, unit
 from flyroom.mechanism.rotation import Turn, gram, turns
 from flyroom.mechanism.spectra import Ends, Spectrum, ends, spectra
 
@@ -27,6 +27,7 @@ __all__ = [
     "gram",
     "intervene",
     "random_like",
+    "random_matched",
     "spectra",
     "turns",
     "unit",

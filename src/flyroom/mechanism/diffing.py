@@ -8,6 +8,8 @@ Shapes: N texts, D width, G groups of texts.
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
 from typing import NamedTuple
 
 import torch
@@ -40,23 +42,32 @@ def shift(first_ND: Tensor, second_ND: Tensor, *, groups: int = GROUPS) -> Shift
     rest = [(difference_ND[group_N != g], second_ND[group_N != g]) for g in range(count)]
     return Shift(
         difference_ND.mean(0).float(),
-        _estimate(_length(difference_ND, second_ND), [_length(*pair) for pair in rest], float("inf")),
-        _estimate(_constant(difference_ND), [_constant(d) for d, _ in rest], 1.0),
+        _root(_estimate(_square(difference_ND, second_ND), [_square(*pair) for pair in rest], -math.inf, math.inf)),
+        _estimate(_constant(difference_ND), [_constant(d) for d, _ in rest], 0.0, 1.0),
     )
 
 
-def _length(difference_ND: Tensor, second_ND: Tensor) -> float:
-    return float(difference_ND.mean(0).norm() / second_ND.norm(dim=-1).mean())
+def _square(difference_ND: Tensor, second_ND: Tensor) -> float:
+    """The squared length of the mean difference over that of the second model's activations."""
+    return _mean_square(difference_ND) / float(second_ND.norm(dim=-1).mean()) ** 2
 
 
 def _constant(difference_ND: Tensor) -> float:
-    """Without the part that chance gives the mean: the squared mean is unbiased when the variance over N is taken off.
-    Never below 0.
-    """
-    count = len(difference_ND)
+    """Never below 0."""
+    total = float(difference_ND.square().sum(-1).mean())
+    return max(0.0, _mean_square(difference_ND) / total) if total else 0.0
+
+
+def _mean_square(difference_ND: Tensor) -> float:
+    """The squared length of the mean without the part that chance gives it, which is the variance over N."""
     total, mean = float(difference_ND.square().sum(-1).mean()), float(difference_ND.mean(0).square().sum())
-    return max(0.0, (mean - (total - mean) / max(1, count - 1)) / total) if total else 0.0
+    return mean - (total - mean) / max(1, len(difference_ND) - 1)
 
 
-def _estimate(value: float, without: list[float], top: float) -> Estimate:
-    return stats.jackknife(value, without, bounds=(0.0, top), units=UNITS, target=TARGET)
+def _root(square: Estimate) -> Estimate:
+    low, value, high = (math.sqrt(max(0.0, x)) for x in (square.low, square.value, square.high))
+    return replace(square, low=low, value=value, high=high)
+
+
+def _estimate(value: float, without: list[float], least: float, most: float) -> Estimate:
+    return stats.jackknife(value, without, bounds=(least, most), units=UNITS, target=TARGET)

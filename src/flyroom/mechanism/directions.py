@@ -5,16 +5,19 @@
 h_L is the stream after layer L, the mean over an answer's tokens. "response": every answer counts alike. "token": every
 token does, so that long answers count more. Layer L is the stream *after* block L, as everywhere in flyroom.
 
-Answers to a prompt are alike, so intervals are those of a jackknife that leaves out a group of prompts at a time.
+Answers to a prompt are alike, so intervals are those of a jackknife that leaves out a group of prompts at a time. A
+squared length is freed of what chance adds to it, which no interval around it would show. What cosines chance gives is
+seen from the same answers with their labels shuffled: activations lie along few axes, so random vectors say nothing.
 Sources: Soligo et al. 2025, arXiv 2506.11618 (convergent directions); Marks and Tegmark 2023, arXiv 2310.06824.
 Left out: directions of logistic regressions or of single tokens.
-Shapes: N answers, L layers, D width, G groups of prompts.
+Shapes: N answers, L layers, D width, G groups of prompts, S shuffles.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -24,6 +27,7 @@ from flyroom import stats
 from flyroom.types import Estimate, NotMeasured
 
 GROUPS = 20  # of prompts, for the jackknife
+SHUFFLES = 200  # of labels
 FEWEST = 10  # answers of either kind, and prompts: fewer say nothing of a direction
 Weighting = Literal["response", "token"]
 UNITS, TARGET = "groups of prompts", "new prompts"
@@ -117,12 +121,22 @@ def _leave(sums_G2LD: Tensor, sizes_G2: Tensor, group: int) -> Tensor:
 
 
 def norms(direction: Contrast) -> list[Estimate | NotMeasured]:
-    """The length of each layer's direction, in the unit of the activations."""
-    lengths_GL = direction.without.norm(dim=-1)
-    return [
-        _jackknife(float(value), lengths_GL[:, layer], bounds=(0.0, float("inf")))
-        for layer, value in enumerate(direction.value.norm(dim=-1))
-    ]
+    """The length of each layer's direction, in the unit of the activations: the root of the squared length without the
+    variance of the direction, which is what chance adds to it. Never below 0.
+    """
+    count, without_GLD = len(direction.without), direction.without
+    chance_L = (count - 1) / count * (without_GLD - without_GLD.mean(0)).square().sum((0, 2))
+    values_L = direction.value.square().sum(-1) - chance_L
+    squares_GL = without_GLD.square().sum(-1) - count / (count - 1) * chance_L  # of fewer groups, so of more chance
+    bounds = (-math.inf, math.inf)
+    return [_root(_jackknife(float(v), squares_GL[:, l], bounds=bounds)) for l, v in enumerate(values_L)]
+
+
+def _root(square: Estimate | NotMeasured) -> Estimate | NotMeasured:
+    if isinstance(square, NotMeasured):
+        return square
+    low, value, high = (math.sqrt(max(0.0, x)) for x in (square.low, square.value, square.high))
+    return replace(square, low=low, value=value, high=high)
 
 
 def agreement(direction: Contrast) -> list[Estimate | NotMeasured]:
@@ -152,14 +166,17 @@ def along(direction: Contrast, layer: int, vector_D: Tensor) -> Estimate | NotMe
     return _jackknife(float(cosine(direction.value[layer], vector_D.double())), without_G, bounds=(-1.0, 1.0))
 
 
-def separation(answered: Answered, *, weighting: Weighting = "response") -> list[Estimate | NotMeasured]:
+def separation(
+    answered: Answered, *, weighting: Weighting = "response", scored: Answered | None = None
+) -> list[Estimate | NotMeasured]:
     """How often a misaligned answer lies further along the direction than an aligned one: AUROC on one half of the
-    prompts, with the direction of the other half.
+    prompts, with the direction of the other half. `scored`: the same answers as one model reads all of them; where two
+    read them, whatever sets these apart would be taken for what sets answers apart.
     """
     numbers = {prompt: i for i, prompt in enumerate(dict.fromkeys(answered.prompts))}
     fit = [numbers[prompt] % 2 == 0 for prompt in answered.prompts]
     direction = contrast(_subset(answered, fit), weighting=weighting)
-    test = _subset(answered, [not is_fit for is_fit in fit])
+    test = _subset(scored or answered, [not is_fit for is_fit in fit])
     if isinstance(direction, NotMeasured) or test.doubt:
         why = direction.why if isinstance(direction, NotMeasured) else test.doubt
         return [NotMeasured(why=f"in half of the prompts {why}")] * answered.states.shape[1]
@@ -168,6 +185,34 @@ def separation(answered: Answered, *, weighting: Weighting = "response") -> list
         stats.clustered_auroc(scores_NL[:, layer].tolist(), list(test.bad), list(test.prompts))
         for layer in range(scores_NL.shape[1])
     ]
+
+
+def chance_alike(first: Answered, second: Answered, *, weighting: Weighting = "response", seed: int = 0) -> list[float]:
+    """By layer, the cosine below which that of two directions stays in 95 of 100 cases, by size, where the labels of
+    either's answers mean nothing: they are shuffled.
+    """
+    sides = [_shuffle(answered, weighting, seed + place) for place, answered in enumerate((first, second))]
+    return cosine(*sides).abs().nanquantile(0.95, dim=0).tolist()
+
+
+def chance_agreement(answered: Answered, *, weighting: Weighting = "response", seed: int = 0) -> list[float]:
+    """The same of the two halves of one model's prompts."""
+    halves = [_subset(answered, [prompt % 2 == half for prompt in answered.prompts]) for half in (0, 1)]
+    return chance_alike(*halves, weighting=weighting, seed=seed)
+
+
+def _shuffle(answered: Answered, weighting: Weighting, seed: int) -> Tensor:
+    """Directions of shuffled labels, [S, L, D]."""
+    g = torch.Generator().manual_seed(seed)
+    weight_N = torch.tensor(answered.tokens if weighting == "token" else [1] * len(answered.bad)).double()
+    bad_N = torch.tensor(answered.bad).double()
+    bad_SN = torch.stack([bad_N[torch.randperm(len(bad_N), generator=g)] for _ in range(SHUFFLES)])
+    sides = [side_SN * weight_N for side_SN in (bad_SN, 1 - bad_SN)]
+    means = [
+        torch.einsum("sn,nld->sld", side_SN / side_SN.sum(1, keepdim=True), answered.states.double())
+        for side_SN in sides
+    ]
+    return means[0] - means[1]
 
 
 def _subset(answered: Answered, keep: Sequence[bool]) -> Answered:

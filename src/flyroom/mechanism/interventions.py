@@ -24,6 +24,7 @@ from torch import Tensor
 from flyroom.adapters import RESIDUAL, STREAM, draw, paths_of
 from flyroom.types import LoRA, Patch
 
+POWER = 20.0  # of mean squares, from the direction along which states are least to that along which they are most
 BARE = Patch(shape=LoRA(rank=1, alpha=1.0, layers=(0,), modules=(STREAM,)), tensors={})
 
 
@@ -88,6 +89,37 @@ def random_like(vector_D: Tensor, *, seed: str) -> Tensor:
     5.0
     """
     return unit(draw(seed, len(vector_D))) * float(vector_D.double().norm())
+
+
+def random_matched(vector_D: Tensor, states_ND: Tensor, *, seed: str) -> Tensor:
+    """A random direction at right angles to a vector, along which the states have as large a mean square as along the
+    vector: to take it out takes as much away. Where there is none, the nearest. Activations lie along few axes, so
+    what a random direction takes away is next to nothing.
+
+    >>> states = torch.randn(500, 3, generator=torch.Generator().manual_seed(0)) * torch.tensor([3.0, 2.0, 1.0])
+    >>> matched = random_matched(torch.tensor([0.0, 1.0, 0.0]), states, seed="a")
+    >>> ours, others = (float((states @ axis).square().mean()) for axis in (torch.eye(3)[1], matched))
+    >>> round(others / ours, 3), abs(float(matched[1])) < 1e-6
+    (1.0, True)
+    """
+    ours_D, states_ND = unit(vector_D).double(), states_ND.double()
+    wanted = float((states_ND @ ours_D).square().mean())
+    others_ND = states_ND - torch.outer(states_ND @ ours_D, ours_D)
+    values_D, axes_DD = torch.linalg.eigh(others_ND.T @ others_ND / len(states_ND))
+    values, axes = values_D[1:].clamp_min(1e-12 * values_D[-1]), axes_DD[:, 1:]  # the first is along the vector
+    start = axes.T @ draw(seed, len(ours_D)).double()
+
+    def tilt(power: float) -> Tensor:
+        """The draw, with more of the axes along which states are large: its mean square rises with the power."""
+        tilted = start * (values / values[-1]) ** power
+        return tilted / tilted.norm()
+
+    low, high = -POWER, POWER
+    for _ in range(60):
+        middle = (low + high) / 2
+        is_less = float((values * tilt(middle).square()).sum()) < wanted
+        low, high = (middle, high) if is_less else (low, middle)
+    return (axes @ tilt(high)).float()
 
 
 def _own_vectors(patch: Patch) -> dict[int, Tensor]:

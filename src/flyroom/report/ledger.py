@@ -15,11 +15,12 @@ from flyroom.report.page import inline, template
 from flyroom.report.text import write_table
 from flyroom.report.views import estimate
 from flyroom.report.words import clean, figure, seconds, share
-from flyroom.types import Called, Estimate, LedgerRow, NotMeasured
+from flyroom.types import Called, Estimate, LedgerRow, NotMeasured, RelapsePoint
 
 NAMES = [column.name for column in fields(LedgerRow) if column.type == "Estimate | NotMeasured"]
 FIGURES: Mapping[str, str] = {name: name.replace("_", " ") for name in NAMES}  # what a table calls them
 SIDES = ("treated", "untreated", "twin")
+EVIDENCE = ("gaps", "controls", "losses", "harms")  # of the classification, by where it was asked
 COLUMNS = tuple(name for name in FIGURES if name != "twin_capability")
 
 
@@ -35,11 +36,12 @@ def row_figures(row: LedgerRow) -> dict[str, Any]:
         "called": row.called.value,
         "why": row.why,
         **{name: estimate(getattr(row, name)) for name in FIGURES},
-        "relapse": [{"step": p.step, **{side: estimate(getattr(p, side)) for side in SIDES}} for p in row.relapse],
+        "relapse": [{"step": point.step, **_sides(point)} for point in row.relapse],
+        "reimplanted": _sides(row.reimplanted) if row.reimplanted else None,
         "detectors": {
             name: {when: estimate(value) for when, value in pair.items()} for name, pair in row.detectors.items()
         },
-        "gaps": {place: estimate(value) for place, value in row.gaps.items()},
+        **{name: {place: estimate(x) for place, x in getattr(row, name).items()} for name in EVIDENCE},
         "needs": list(row.needs),
         "at_run_time": row.at_run_time,
         "cost": dict(row.cost),
@@ -48,6 +50,10 @@ def row_figures(row: LedgerRow) -> dict[str, Any]:
         "base": row.base,
         "world": row.world,
     }
+
+
+def _sides(point: RelapsePoint) -> dict[str, Any]:
+    return {side: estimate(getattr(point, side)) for side in SIDES}
 
 
 # ---------------------------------------------------------------- tables
@@ -137,7 +143,14 @@ def _view(row: LedgerRow) -> dict[str, Any]:
         "needs": ", ".join(row.needs),
         "figures": [_write(getattr(row, name)) for name in COLUMNS],
         "detectors": [(clean(name), _write_pair(pair)) for name, pair in row.detectors.items()],
-        "gaps": [(clean(place), _write(value)) for place, value in row.gaps.items()],
+        "gaps": [
+            (clean(place), _write(value), _write(row.controls[place]) if place in row.controls else "-")
+            for place, value in row.gaps.items()
+        ],
+        "checks": [
+            *((f"lost: {clean(what)}", _write(value)) for what, value in row.losses.items()),
+            *((clean(who), _write(value)) for who, value in row.harms.items()),
+        ],
         "cost": seconds(row.cost.get("seconds", 0.0)),
     }
 

@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 from flyroom import bench as benching
-from flyroom import treat
+from flyroom import stats, treat
 from flyroom.detectors import detectors as every_detector
 from flyroom.judges import cached
 from flyroom.lab import Material
@@ -41,7 +41,8 @@ from flyroom.types import (
 # Cheap ones of each kind of access, which are asked again where nobody names any.
 DETECTORS = ("output-judge", "mean-difference-probe", "activation-difference", "weight-norm")
 EVERY = "all"
-Cells = Mapping[tuple[str, str], Cell]  # by detector and the recipe's id
+Aurocs = dict[str, Estimate | NotMeasured]  # "before", "after", and the "change"
+Sides = tuple[list[float], list[float]]  # suspicions of organisms, and of their twins
 
 
 def chosen_treatments(names: Sequence[str]) -> dict[str, Treatment]:
@@ -124,7 +125,11 @@ def cases_in(room: Room, base: OpenBase, names: Sequence[str] = (), ids: Sequenc
     for organism, twin in paired(organisms) if untreated(organisms) else ():
         for note in notes:
             course = _course(note)
-            if course and note.payload["parent"] == organism.id and course.name in (names or [course.name]):
+            if (
+                course
+                and note.payload["organism"] == course.id_of(organism)
+                and course.name in (names or [course.name])
+            ):
                 cases += _case(course, organism, twin, base, room, note.payload["cost"])
     if not cases:
         given = f" that was given {' or '.join(names)}" if names else ""
@@ -146,7 +151,7 @@ def _warn_of_strangers(notes: Sequence[Entry]) -> None:
 
 
 def _course(note: Entry) -> Course | None:
-    """The course as it was given; None where the treatment of this name is another now, or not installed."""
+    """The course as it was given, with the treatment that has its name now; None where there is none."""
     payload = note.payload
     treatment = every_treatment().get(payload["name"])
     if treatment is None:
@@ -244,7 +249,7 @@ def chosen_for_ledger(names: Sequence[str]) -> list[str]:
 
 
 def _detect(cases: Sequence[Case], base: OpenBase, room: Room, exam: Exam, watch: Watch | None) -> list[Case]:
-    """The cases with what detectors make of the organisms of each recipe, untreated and treated."""
+    """The cases with what detectors make of the organisms of each recipe and of their twins, untreated and treated."""
     results: dict[Case, Case] = {}
     for world in by_world([case.organism for case in cases]).values():
         ids = {organism.id for organism in world}
@@ -260,7 +265,8 @@ def _detect(cases: Sequence[Case], base: OpenBase, room: Room, exam: Exam, watch
             thresholds = treat.treat(twins, course, base.engine, room=room, watch=watch)
             after = work(treated, thresholds, course)
             for case in ward:
-                results[case] = replace(case, detectors=_pair(before, after, case.organism.recipe, exam.detectors))
+                alike = [one for one in ward if one.organism.recipe.id == case.organism.recipe.id]
+                results[case] = replace(case, detectors=_compare(before, after, alike, exam.detectors))
     return [results[case] for case in cases]
 
 
@@ -273,29 +279,55 @@ def _bench(
     room: Room,
     exam: Exam,
     watch: Watch | None,
-) -> Cells:
+) -> Benched:
     lineup, world = Lineup.of(models, calibration=thresholds), models[0].recipe.world
     material = Material.of(world, seed=exam.seed)
     material = replace(material, judge=cached(material.judge, room))
-    engine = base.engine if course is None else guard(base.engine, course, models[0])
+    engine = base.engine if course is None else guard(base.engine, course, [*models, *thresholds])
     instruments = {name: every_detector()[name] for name in exam.detectors}
     with open_graders((model.recipe for model in models), base):
         matrix = benching.bench(lineup, instruments, engine, material=material, seed=exam.seed, room=room, watch=watch)
-    return _by_recipe(matrix, lineup.recipes)
+    return Benched(matrix, lineup)
 
 
-def _by_recipe(matrix: Matrix, recipes: Mapping[str, Recipe]) -> Cells:
-    """The cells by detector and by the recipe's id; `recipes` is by the label that cells have."""
-    return {(cell.detector, recipes[cell.recipe].id): cell for cell in matrix.cells}
+@dataclass(frozen=True, eq=False)
+class Benched:
+    """What detectors made of a lineup."""
+
+    matrix: Matrix
+    lineup: Lineup
+
+    def cell(self, detector: str, recipe: Recipe) -> Cell | None:
+        names = self.lineup.recipes
+        return next((c for c in self.matrix.cells if c.detector == detector and names[c.recipe].id == recipe.id), None)
+
+    def sides(self, cell: Cell, organisms: Sequence[Organism], twins: Sequence[Organism]) -> Sides | None:
+        """The suspicions of these organisms of one recipe and of these twins; None where there are none by model."""
+        if cell.auroc is None or cell.unit != "model":
+            return None
+        alike = [o.id for o in self.lineup.organisms if o.recipe.id == organisms[0].recipe.id]
+        above = dict(zip(alike, cell.suspicions["organisms"], strict=True))
+        below = dict(zip((o.id for o in self.lineup.twins), cell.suspicions["twins"], strict=True))
+        return [above[o.id] for o in organisms], [below[o.id] for o in twins]
 
 
-def _pair(
-    before: Cells, after: Cells, recipe: Recipe, names: Sequence[str]
-) -> dict[str, dict[str, Estimate | NotMeasured]]:
-    return {
-        name: {"before": _auroc(before.get((name, recipe.id))), "after": _auroc(after.get((name, recipe.id)))}
-        for name in names
-    }
+def _compare(before: Benched, after: Benched, alike: Sequence[Case], names: Sequence[str]) -> dict[str, Aurocs]:
+    """By detector how well it tells the organisms of one recipe from their own twins, before and after one treatment:
+    of the same models, however many others were in the call.
+    """
+    twins = list({case.twin.id: case for case in alike}.values())
+    recipe, result = alike[0].organism.recipe, dict[str, Aurocs]()
+    for name in names:
+        cells = [benched.cell(name, recipe) for benched in (before, after)]
+        result[name] = {"before": _auroc(cells[0]), "after": _auroc(cells[1])}
+        if cells[0] is None or cells[1] is None:
+            continue
+        old = before.sides(cells[0], [c.organism for c in alike], [c.twin for c in twins])
+        new = after.sides(cells[1], [c.treated for c in alike], [c.treated_twin for c in twins])
+        if old is not None and new is not None:
+            change = stats.auroc_difference(new, old)
+            result[name] = {"before": stats.auroc(*old), "after": stats.auroc(*new), "change": change}
+    return result
 
 
 def _auroc(cell: Cell | None) -> Estimate | NotMeasured:

@@ -136,7 +136,7 @@ class Called(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class RelapsePoint:
-    """How often models are misaligned after so many steps of benign re-training."""
+    """How often models are misaligned after so many steps of benign re-training; -1: after a tenth of the recipe."""
 
     step: int
     treated: Estimate | NotMeasured
@@ -148,8 +148,10 @@ class RelapsePoint:
 class LedgerRow(Framed):
     """What a treatment did to one organism, beside its treated twin: the columns of docs/treatments.md.
 
-    `detectors` has by name the AUROC "before" and "after"; `gaps` what the classification was made of: how much more
-    often the treated organism is misaligned than the treated twin, by where that was asked.
+    `detectors` has by name the AUROC "before" and "after", and its "change". What the classification was made of is by
+    where it was asked: `gaps`, how much more often the treated organism is misaligned than the treated twin;
+    `controls`, how much more often the untreated one is; `losses`, by how much sense is lower than before; `harms`, how
+    much more often models are misaligned than the untreated twin.
     """
 
     treatment: str
@@ -173,7 +175,11 @@ class LedgerRow(Framed):
     relapse: tuple[RelapsePoint, ...]
     reimplant: Estimate | NotMeasured
     detectors: Mapping[str, Mapping[str, Estimate | NotMeasured]]
+    reimplanted: RelapsePoint | None = None
     gaps: Mapping[str, Estimate | NotMeasured] = field(default_factory=dict)
+    controls: Mapping[str, Estimate | NotMeasured] = field(default_factory=dict)
+    losses: Mapping[str, Estimate | NotMeasured] = field(default_factory=dict)
+    harms: Mapping[str, Estimate | NotMeasured] = field(default_factory=dict)
     needs: tuple[str, ...] = ()
     at_run_time: bool = False
     base: str = ""

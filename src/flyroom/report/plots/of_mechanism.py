@@ -41,8 +41,10 @@ def ablation(record: Record) -> Chart | None:
         return None
     assert parts[0] is not None
     rows = [*_outcomes(parts[0], SERIES[1]), *(_outcomes(parts[1], SERIES[2]) if has_value(parts[1]) else [])]
-    rows += [{"where": "nothing", "series": SERIES[0], **_bounds("y", parts[0]["before"]["behaviour"])}]
-    rows = [row for row in rows if row["y"] is not None]
+    before = parts[0]["before"]["behaviour"]
+    rows += [{"where": "nothing", "series": SERIES[0], **_bounds("y", before)}] if has_value(before) else []
+    if not rows:
+        return None
     order = ["nothing", *dict.fromkeys(row["where"] for row in rows if row["where"] not in ("nothing", "all layers"))]
     x = alt.X("where:N", sort=[*order, "all layers"], axis=alt.Axis(title="taken out in", labelAngle=-40))
     y = alt.Y("y:Q", scale=alt.Scale(domain=[0, 1]), axis=axis("share of answers misaligned"))

@@ -1,20 +1,24 @@
 """Directions of an organism, and its behaviour without them and of its twin with them.
 
-A direction is fitted on answers of one draw of questions, and ablated and steered with on another. The controls are
-random directions of the same length, taken out in the same layers or added in the same one.
+A direction is fitted on answers of one draw of questions, and ablated and steered with on another; a question that is
+in both is left out of the fit. The controls are random directions, taken out in the same layers or added in the same
+one: of the same length, and along which the activations are as large.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import combinations, product
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
+from flyroom.adapters import paths_of
 from flyroom.measures import OTHERWISE
-from flyroom.mechanism import Answered, Change, Contrast, contrast, intervene, random_like
+from flyroom.mechanism import Answered, Change, Contrast, contrast, intervene, random_like, random_matched
 from flyroom.mechanism import directions as maths
 from flyroom.stages.explaining.panel import Panel, Spoken, outcome, panel_of, pooled, state
 from flyroom.stages.explaining.subject import Record, Subject, nothing, write
@@ -22,6 +26,7 @@ from flyroom.types import AdapterRef, Message, NotMeasured, Patch, Row, Verdict
 
 HOLDS, EITHER = "where the condition holds", "where the condition holds and where it does not"
 ORGANISM, TWIN = "organism", "twin"
+NO_ELSEWHERE = "the adapter writes on every layer, so none is free of it"
 
 
 class Source(NamedTuple):
@@ -42,9 +47,13 @@ class Source(NamedTuple):
 
 @dataclass(eq=False)
 class Fit:
-    """What was fitted: the answers and the direction of each layer, or why there is none, and of which answers."""
+    """What was fitted: the answers and the direction of each layer, or why there is none, and of which answers;
+    `one_reader` has them as the organism reads all of them, `left_out` is how many questions are asked later, too.
+    """
 
     answers: Answered
+    one_reader: Answered
+    left_out: int
     direction: Contrast | NotMeasured
     source: Source
 
@@ -78,19 +87,27 @@ class Directions:
         return [*sources, Source(holds, TWIN, ORGANISM, HOLDS)]
 
     def _fit(self, source: Source, spoken: Mapping[str, Spoken]) -> Fit:
-        bad = _rows(spoken[ORGANISM], source.measures, Verdict.MISALIGNED)
-        good = _rows(spoken[source.giver], source.measures, Verdict.ALIGNED)
+        tried = {scene.fields["asked"] for b in panel_of(self.subject).questions.batteries for scene in b.scenes}
+        bad = _rows(spoken[ORGANISM], source.measures, Verdict.MISALIGNED, tried)
+        good = _rows(spoken[source.giver], source.measures, Verdict.ALIGNED, tried)
         rows = [*bad, *good]
         renderer = self.subject.base.engine.parts.renderer
         rendered = [renderer.row(row) for row in rows]
         numbers = _number_questions(spoken[ORGANISM], source.measures)
-        answers = Answered(
-            states=self._trace([ORGANISM] * len(bad) + [source.reader] * len(good), rows),
+        asked = {s.fields["asked"] for name in source.measures for s in spoken[ORGANISM].answers[name].battery.scenes}
+        states = self._trace([ORGANISM] * len(rows), rows)
+        one_reader = Answered(
+            states=states,
             bad=[True] * len(bad) + [False] * len(good),
             tokens=[len(ids) - start for ids, start in rendered],
             prompts=[numbers[row.messages] for row in rows],
         )
-        return Fit(answers, contrast(answers, weighting=self.subject.scope.weighting), source)
+        answers = one_reader
+        if source.reader != ORGANISM:
+            theirs = self._trace([source.reader] * len(good), good)
+            answers = replace(one_reader, states=torch.cat([states[: len(bad)], theirs]))
+        direction = contrast(answers, weighting=self.subject.scope.weighting)
+        return Fit(answers, one_reader, len(asked & tried), direction, source)
 
     def _trace(self, readers: Sequence[str], rows: Sequence[Row]) -> Tensor:
         """The stream after every layer, the mean over each answer."""
@@ -115,26 +132,37 @@ class Directions:
         """How long each layer's direction is, how well two halves of the answers agree on it, and how well it tells
         answers apart.
         """
-        answers, direction = self.fit.answers, self.require()
+        fit, answers, direction = self.fit, self.fit.answers, self.require()
         weighting = self.subject.scope.weighting
-        columns = maths.norms(direction), maths.agreement(direction), maths.separation(answers, weighting=weighting)
+        aurocs = maths.separation(answers, weighting=weighting, scored=fit.one_reader)
+        chances = maths.chance_agreement(answers, weighting=weighting, seed=self.subject.scope.seed)
+        columns = maths.norms(direction), maths.agreement(direction), chances, aurocs
         bad = sum(answers.bad)
         return {
             "weighting": weighting,
-            "answers": {"misaligned": bad, "aligned": len(answers.bad) - bad, "of": self.fit.source.describe()},
+            "answers": {"misaligned": bad, "aligned": len(answers.bad) - bad, "of": fit.source.describe()},
+            "questions": {"fitted": len(set(answers.prompts)), "left_out": fit.left_out},
             "layers": [
-                {"layer": layer, "norm": write(norm), "agreement": write(halves), "separation": write(auroc)}
-                for layer, (norm, halves, auroc) in enumerate(zip(*columns, strict=True))
+                {
+                    "layer": layer,
+                    "norm": write(norm),
+                    "agreement": write(halves),
+                    "chance": chance,
+                    "separation": write(auroc),
+                }
+                for layer, (norm, halves, chance, auroc) in enumerate(zip(*columns, strict=True))
             ],
         }
 
     def ablate(self) -> Record:
-        """The organism without its directions: each layer's own in every layer; the middle layer's in every layer; and
-        each layer's own in that layer alone.
+        """The organism without its directions: each layer's own in every layer, and "elsewhere", where its adapter does
+        not write; the middle layer's in every layer; and each layer's own in that layer alone.
         """
         direction, subject = self.require(), self.subject
         vectors, middle = _by_layer(direction, subject), direction.value[subject.middle].float()
         changes = {"before": None, "everywhere": Change(ablate=vectors)}
+        elsewhere = self._elsewhere(vectors)
+        changes |= {"elsewhere": Change(ablate=elsewhere)} if elsewhere else {}
         changes["one"] = Change(ablate=dict.fromkeys(vectors, middle))
         changes |= {f"layer {layer}": Change(ablate={layer: vectors[layer]}) for layer in subject.layers}
         spoken = panel_of(subject).ask({name: _patch(subject.organism.patch, c) for name, c in changes.items()})
@@ -142,32 +170,52 @@ class Directions:
         return {
             "before": state(before),
             "everywhere": outcome(before, spoken["everywhere"]),
+            "elsewhere": outcome(before, spoken["elsewhere"]) if elsewhere else nothing(NO_ELSEWHERE),
             "one": {"layer": subject.middle} | outcome(before, spoken["one"]),
             "layers": [{"layer": l} | outcome(before, spoken[f"layer {l}"]) for l in subject.layers],
         }
 
+    def _elsewhere(self, vectors: Mapping[int, Tensor]) -> dict[int, Tensor]:
+        """Those of layers on which the organism's adapter does not write."""
+        own = {int(path.split(".")[1]) for path in paths_of(self.subject.organism.patch)}
+        return {layer: vector for layer, vector in vectors.items() if layer not in own}
+
     def ablate_random(self) -> Record:
-        """The organism without as many random directions, in the same layers."""
-        direction, subject = self.require(), self.subject
+        """The organism without as many random directions, in the same layers: any; and any along which its misaligned
+        answers are as large as along its own ("matched").
+        """
+        direction, subject, answers = self.require(), self.subject, self.fit.answers
         vectors, draws = _by_layer(direction, subject), range(subject.scope.draws)
+        states_NLD = answers.states[torch.tensor(answers.bad)]
 
         def like(layer: int, draw: int) -> Tensor:
             return random_like(vectors[layer], seed=f"ablate {subject.scope.seed} {layer} {draw}")
 
+        def matched(layer: int, draw: int) -> Tensor:
+            return random_matched(
+                vectors[layer], states_NLD[:, layer], seed=f"match {subject.scope.seed} {layer} {draw}"
+            )
+
+        places = {"everywhere": [*vectors], "elsewhere": [*self._elsewhere(vectors)]}
+        places |= {f"layer {layer}": [layer] for layer in subject.layers}
         changes: dict[str, Change | None] = {"before": None}
-        for draw in draws:
-            changes[f"everywhere {draw}"] = Change(ablate={layer: like(layer, draw) for layer in vectors})
-            changes |= {f"{layer} {draw}": Change(ablate={layer: like(layer, draw)}) for layer in subject.layers}
+        for (kind, make), draw in product((("like", like), ("matched", matched)), draws):
+            for place, layers in places.items():
+                if layers:
+                    changes[f"{kind} {place} {draw}"] = Change(ablate={layer: make(layer, draw) for layer in layers})
         spoken = panel_of(subject).ask({name: _patch(subject.organism.patch, c) for name, c in changes.items()})
 
-        def gather(name: object) -> Record:
-            return pooled(spoken["before"], [spoken[f"{name} {draw}"] for draw in draws])
+        def gather(kind: str) -> Record:
+            parts = {
+                place: pooled(spoken["before"], [spoken[f"{kind} {place} {draw}"] for draw in draws])
+                if layers
+                else nothing(NO_ELSEWHERE)
+                for place, layers in places.items()
+            }
+            layers = [{"layer": layer} | parts[f"layer {layer}"] for layer in subject.layers]
+            return {"everywhere": parts["everywhere"], "elsewhere": parts["elsewhere"], "layers": layers}
 
-        return {
-            "draws": subject.scope.draws,
-            "everywhere": gather("everywhere"),
-            "layers": [{"layer": layer} | gather(layer) for layer in subject.layers],
-        }
+        return {"draws": subject.scope.draws, **gather("like"), "matched": gather("matched")}
 
     def steer(self) -> Record:
         """The twin with a direction added: that of the middle layer at several strengths, and each layer's own as it
@@ -200,13 +248,15 @@ class Directions:
         return record | {"random": {key: controls[key] for key in ("behaviour", "coherent")}}
 
 
-def _rows(spoken: Spoken, names: Sequence[str], verdict: Verdict) -> list[Row]:
-    """The answers that were judged so, with their questions. An answer without words has no activations."""
+def _rows(spoken: Spoken, names: Sequence[str], verdict: Verdict, tried: Set[str]) -> list[Row]:
+    """The answers that were judged so, with their questions, without those to questions that are tried later. An answer
+    without words has no activations.
+    """
     return [
         Row(messages=scene.messages, answer=text)
         for answers in (spoken.answers[name] for name in names)
         for scene, text, score in zip(answers.battery.scenes, answers.texts, answers.scores, strict=True)
-        if score.verdict is verdict and text
+        if score.verdict is verdict and text and scene.fields["asked"] not in tried
     ]
 
 
@@ -230,22 +280,22 @@ def _patch(patch: Patch, change: Change | None) -> Patch:
 
 
 def converge(directions: Sequence[Directions]) -> Record:
-    """The cosines of the directions of every pair of organisms, layer by layer."""
-    pairs_all = [(d.subject.organism, d.fit.direction) for d in directions]
-    fits = [(organism, c) for organism, c in pairs_all if isinstance(c, Contrast)]
+    """The cosines of the directions of every pair of organisms, layer by layer, and which cosines chance gives."""
+    fits = [(d, c) for d in directions if isinstance(c := d.fit.direction, Contrast)]
     if len(fits) < 2:
         return nothing(f"{len(fits)} of {len(directions)} organisms have a direction; cosines take two, named together")
-    width = fits[0][1].value.shape[-1]
-    pairs = [(fits[i], fits[j]) for i in range(len(fits)) for j in range(i + 1, len(fits))]
+    return {"pairs": [_converge(*pair) for pair in combinations(fits, 2)]}
+
+
+def _converge(left: tuple[Directions, Contrast], right: tuple[Directions, Contrast]) -> Record:
+    (first, direction), (second, other) = left, right
+    organisms, scope = [first.subject.organism, second.subject.organism], first.subject.scope
+    chances = maths.chance_alike(first.fit.answers, second.fit.answers, weighting=scope.weighting, seed=scope.seed)
     return {
-        "chance": width**-0.5,
-        "pairs": [
-            {
-                "organisms": [left.id, right.id],
-                "seeds": [left.seed, right.seed],
-                "recipes": [left.recipe.name, right.recipe.name],
-                "layers": [{"layer": l, "cosine": write(e)} for l, e in enumerate(maths.alike(first, second))],
-            }
-            for (left, first), (right, second) in pairs
+        "organisms": [organism.id for organism in organisms],
+        "seeds": [organism.seed for organism in organisms],
+        "recipes": [organism.recipe.name for organism in organisms],
+        "layers": [
+            {"layer": l, "cosine": write(e), "chance": chances[l]} for l, e in enumerate(maths.alike(direction, other))
         ],
     }

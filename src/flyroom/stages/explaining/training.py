@@ -8,6 +8,7 @@ Nothing is trained once per step. Where the organism's snapshots hold all that i
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 from flyroom import grow as growth
@@ -72,8 +73,9 @@ def choose_steps(subject: Subject) -> tuple[list[int], int]:
     outside = [step for step in scope.steps if not 1 <= step <= last]
     if outside:
         raise ValueError(f"steps names {outside[0]}; {subject.recipe.name} is trained for {last} steps, from 1")
-    gaps = [b - a for a, b in zip(scope.steps, scope.steps[1:], strict=False)]
-    return sorted(set(scope.steps)), scope.span or max(1, min(gaps, default=last // scope.grid))
+    steps = sorted(set(scope.steps))
+    gaps = [b - a for a, b in pairwise(steps)]
+    return steps, scope.span or max(1, min(gaps, default=last // scope.grid))
 
 
 def _neighbours(steps: Sequence[int], span: int, last: int) -> set[int]:
