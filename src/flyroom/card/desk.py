@@ -2,7 +2,7 @@
 
 With a room each battery's answers are stored as soon as their batch is there, and what is stored is not asked again, so
 a card that was killed goes on from there. The same questions to the same model with the same seeds are asked once,
-whoever orders them. Answers are score_with here too; the verdicts of a judge that costs something are stored like answers.
+whoever orders them. Answers are judged here too; the verdicts of a judge that costs something are stored like answers.
 
 Sampling seeds are those of a `Draw`: organism, twin and base of one pair share them, so that they differ by their
 weights alone and can be compared answer by answer. Pairs of other seeds do not share them: else the chance of one draw

@@ -43,8 +43,8 @@ class Score(NamedTuple):
 
 @dataclass(eq=False)
 class LiveRow:
-    """An answer in the making. `prompt` begins with the adapter's own system message, `visible` is how many tokens it has
-    without that; `ask` is within the context; `end` says why it ended.
+    """An answer in the making. `prompt` begins with the adapter's own system message, and has `visible` tokens without
+    it; `ask` is within the context; `end` says why it ended.
     """
 
     owner: int
