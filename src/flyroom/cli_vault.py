@@ -175,6 +175,8 @@ def check(room: RoomPath = ROOM, as_json: AsJson = False) -> None:
         table(
             str(room), [{"what": name, "how many": _count(value)} for name, value in record.items() if name != "room"]
         )
+    if report.misfiled:
+        err.print(legible(f"{room / 'index.sqlite3'} is not what the blobs say; remove that one file: it is rebuilt"))
     if not record["whole"]:
         raise typer.Exit(1)
 
@@ -318,10 +320,11 @@ def _sum_up(room: Path, report: Report, signatures: Sequence[Signature]) -> dict
         "lost": lost,
         "corrupt": [str(path) for path in report.corrupt],
         "orphans": [str(path) for path in report.orphans],
+        "misfiled": [str(path) for path in report.misfiled],
         "signed": states.count("signed"),
         "unsigned": states.count("unsigned"),
         "badly_signed": bad,
-        "whole": not (lost or report.corrupt or bad),
+        "whole": not (lost or report.corrupt or report.misfiled or bad),
     }
 
 

@@ -24,6 +24,20 @@ NAME = re.compile(r"[0-9a-f]{64}")  # a blob's, and nothing else: a path in its 
 SUPER_JOURNAL = bytes.fromhex("d9d505f920a163d7")  # how a journal ends that names a file for SQLite to delete
 
 
+def list_sides(path: Path) -> list[Path]:
+    """The files that SQLite keeps beside an index, whether they are there or not; the journal first."""
+    return [path.with_name(path.name + suffix) for suffix in ("-journal", "-wal", "-shm")]
+
+
+def is_safe(path: Path) -> bool:
+    """Whether SQLite may open an index that a stranger could have made: it and what lies beside it are plain files, for
+    a pipe would be waited for, and its journal names no other file, which SQLite would delete.
+    """
+    sides = list_sides(path)
+    is_clean = all(is_plain(side) or not os.path.lexists(side) for side in sides)
+    return is_plain(path) and is_clean and not _names_super_journal(sides[0])
+
+
 def connect(path: Path) -> sqlite3.Connection:
     """Opens an index that there is; sqlite3.OperationalError where there is none."""
     db = sqlite3.connect(f"{path.as_uri()}?mode=rw", uri=True, timeout=PATIENCE, isolation_level=None)
@@ -75,20 +89,20 @@ def list_blobs(db: sqlite3.Connection) -> set[str]:
     return {name for (name,) in db.execute("SELECT blob FROM entries")}
 
 
-def salvage_blobs(path: Path) -> set[str]:
-    """The blobs that an index names which is whole, and of another epoch or none; an empty set for any other."""
-    if not is_plain(path) or _names_super_journal(path.with_name(f"{path.name}-journal")):
-        return set()
+def salvage_blobs(path: Path) -> set[str] | None:
+    """The blobs that an index names which is whole, and of another epoch or none; None where there is no such index."""
+    if not is_safe(path):
+        return None
     try:
         with closing(connect(path)) as db:
-            return list_blobs(db) if _is_ours(db) else set()
+            return list_blobs(db) if _is_ours(db) else None
     except sqlite3.DatabaseError:
-        return set()
+        return None
 
 
 def is_sound(path: Path, seal: Seal) -> bool:
     """Whether an index is whole and as this file makes it."""
-    if not is_plain(path) or _names_super_journal(path.with_name(f"{path.name}-journal")):
+    if not is_safe(path):
         return False
     try:
         with closing(connect(path)) as db:

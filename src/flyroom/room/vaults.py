@@ -12,6 +12,7 @@ transaction: nobody reads or writes meanwhile, and whoever staged something unde
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import uuid
@@ -60,7 +61,7 @@ def _begin_to_encrypt(folder: Folder, identity: Identity) -> None:
     with folder.hold("vault"):
         if stamp(folder.keyring) is None:
             with room._hold_index(), room._begin("EXCLUSIVE"):  # nobody is in the middle of reading or writing
-                folder.replace(folder.keyring, keyring.wrap(keyring.make(identity), identity))
+                opening.put_first_keyring(folder, identity)
 
 
 def _move_pages(root: Path) -> None:
@@ -104,7 +105,7 @@ def _make(folder: Folder, identity: Identity) -> None:
     folder.make("staged", "locks")
     with folder.hold("vault"):
         if not folder.keyring.exists():
-            folder.replace(folder.keyring, keyring.wrap(keyring.make(identity), identity))
+            opening.put_first_keyring(folder, identity)
         if not folder.marker.exists():
             folder.replace(folder.marker, f"flyroom room {opening.SEALED}\n".encode())
 
@@ -231,15 +232,23 @@ def _sort(words: Sequence[str]) -> tuple[list[str], list[str]]:
 
 
 def _convert(room: Room) -> None:
-    """Encrypt every blob that is in clear; the index and the marker come last."""
+    """Encrypt every blob that is in clear; the index and the marker come last. One that is damaged keeps its name, which
+    is not that of what it holds: it stays damaged.
+    """
     folder, seal = room._folder, room._need_seal()
     folder.make()
     folder.sweep(index.salvage_blobs(folder.index))  # what a killed writer left lies there in clear
     for path in folder.list_blobs():
         if not is_age(path):
-            _move(folder, path, seal.write, [path.read_bytes()])
-    for suffix in ("", "-journal", "-wal", "-shm"):
-        folder.index.with_name(folder.index.name + suffix).unlink(missing_ok=True)
+            content = path.read_bytes()
+            is_whole = hashlib.sha256(content).hexdigest() == path.name
+            with folder.stage() as stage:
+                name = seal.write(stage / "entry", [content])
+                _place(folder, stage, path, name if is_whole else path.name)  # what is damaged must not pass for whole
+            if is_whole:
+                folder.remove(path.name)
+    for file in (folder.index, *index.list_sides(folder.index)):
+        file.unlink(missing_ok=True)
     sync(folder.root)
     room._rebuild()
     _drop_copies(room)
@@ -259,12 +268,14 @@ def _drop_copies(room: Room) -> None:
 
 def _shred(room: Room) -> list[Row]:
     """Move every entry to the newest epoch, remove what no entry points at, and destroy the older secrets. Returns what
-    could not be moved, as it is damaged or gone: the secrets to that are kept.
+    could not be moved, as it is damaged or gone: the secrets to that are kept. A whole blob that only lacks its row is
+    an entry too.
     """
     folder, seal = room._folder, room._need_seal()
     assert isinstance(seal, Sealed)
     if not index.is_sound(folder.index, seal):
         room._rebuild()
+    room._adopt()
     failures: dict[str, Row] = {}
     while True:
         with room._begin("IMMEDIATE") as db:
@@ -302,12 +313,6 @@ def _copy(room: Room, seal: Sealed, row: Row) -> str | None:
         return None
     with folder.stage() as stage:
         return _place(folder, stage, path, seal.write(stage / "entry", [content]))
-
-
-def _move(folder: Folder, path: Path, encode: Callable[..., str], parts: Sequence[bytes]) -> None:
-    with folder.stage() as stage:
-        _place(folder, stage, path, encode(stage / "entry", parts))
-    folder.remove(path.name)
 
 
 def _place(folder: Folder, stage: Path, origin: Path, name: str) -> str:
