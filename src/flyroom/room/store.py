@@ -19,6 +19,7 @@ from flyroom.room.seals import Clear, Listing, Row, Sealed
 from flyroom.types import Entry
 from flyroom.types.framed import Framed
 from flyroom.vault import Identity, current
+from flyroom.vault.private import HIDDEN
 
 if TYPE_CHECKING:
     import sqlite3
@@ -282,6 +283,7 @@ class Room(Framed):
             finish(self.root, self._require_identity())
             return self._open()
         self._seal, self._stamp = seal, print_now
+        HIDDEN.add(self.root)
         if not index.is_sound(self._folder.index, seal):
             self._rebuild()
         if any((self.root / "staged").iterdir()):
