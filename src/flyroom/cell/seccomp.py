@@ -36,7 +36,8 @@ NEVER = _table(  # what no cell has a use for. setsid and setpgid: whoever leave
     "fanotify_init 300 262, init_module 175 105, finit_module 313 273, delete_module 176 106, kexec_load 246 104, "
     "kexec_file_load 320 294, reboot 169 142, swapon 167 224, swapoff 168 225, acct 163 89, quotactl 179 60, "
     "settimeofday 164 170, clock_settime 227 112, sethostname 170 161, setdomainname 171 162, iopl 172 -1, "
-    "ioperm 173 -1, syslog 103 116, personality 135 92, vhangup 153 58, setsid 112 157, setpgid 109 154, ioprio_set 251 30"
+    "ioperm 173 -1, syslog 103 116, personality 135 92, vhangup 153 58, setsid 112 157, setpgid 109 154, "
+    "ioprio_set 251 30"
 )
 SOCKETS = _table(  # to others
     "socket 41 198, connect 42 203, bind 49 200, listen 50 201"

@@ -24,8 +24,9 @@ class Report:
     """What `check` found: entries whose blob is gone, blobs that are damaged, whole blobs that no entry points at.
 
     `misfiled` are whole blobs whose kind, key or meta is not what the index says, and those of which it says nothing
-    though no other stands under their kind and key: the index is wrong, and is made anew where it is removed. `is_read` says whether the contents were read too. Without a key to an encrypted room they were not: an entry that
-    is lost has then no kind, and its blob's name for a key.
+    though no other stands under their kind and key: the index is wrong, and is made anew where it is removed. `is_read`
+    says whether the contents were read too. Without a key to an encrypted room they were not: an entry that is lost has
+    then no kind, and its blob's name for a key.
     """
 
     entries: int
@@ -101,8 +102,8 @@ def _sum_up(
 
 
 def verify(room: Room) -> list[Signature]:
-    """Who signed each entry, oldest first; "bad" stands for a blob that is gone or damaged too, or is not what the index
-    says.
+    """Who signed each entry, oldest first; "bad" stands too for a blob that is gone or damaged, and for one that is not
+    what the index says.
     """
     with room._begin() as db:
         rows = index.read_rows(db, room._need_seal())

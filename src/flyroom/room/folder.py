@@ -166,7 +166,7 @@ class Folder:
 
 
 def _read_group(folder: Path) -> set[str]:
-    """The blobs that stand or fall together. Whatever else stands there is left alone: it could be a path to anything."""
+    """The blobs that stand or fall together. Whatever else is named is left alone: it could be a path to anything."""
     path = folder / GROUP
     try:
         words = read_small(path).split() if is_plain(path) else []

@@ -343,7 +343,6 @@ class Room(Framed):
                 os.replace(fresh, path)
                 sync(self.root)
 
-
     def _survey(self, blobs: Sequence[Path]) -> dict[tuple[str, str], Row]:
         """The rows of the blobs that are whole, by kind and key. Of several under one the newest counts."""
         newest: dict[tuple[str, str], Row] = {}
