@@ -68,6 +68,9 @@ def new(
         legible(f"log {head}"),
         sep="\n",
     )
+    shared = len(organisms) - len({organism.seed for organism in organisms})
+    if shared:
+        err.print(legible(f"{shared} suspects share a seed with another: who reads their adapters can tell which do"))
     err.print(legible(f"Keep {away} from the blue side until the end."))
     emit(asdict(public) | {"folder": str(folder), "sealed": str(away), "log": head}, as_json)
 

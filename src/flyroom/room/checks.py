@@ -13,7 +13,6 @@ from flyroom.room import index, opening
 from flyroom.room.entries import UNREADABLE, Signature, read_header, read_signature
 from flyroom.room.files import RoomError, hash_file, stamp
 from flyroom.room.seals import Listing, Row, Sealed
-from flyroom.types import Entry
 
 if TYPE_CHECKING:
     from flyroom.room.store import Room
@@ -52,18 +51,23 @@ def check(room: Room) -> Report:
         rows = index.read_rows(db, room._need_seal())
         paths = {path.name: path for path in folder.list_blobs()}
     items = [(row.blob, Listing(row.kind, row.key, row.meta)) for row in rows]
-    headers = {name: entry for name in paths if (entry := room._read_blob(name, tensors=False)) is not None}
+    headers = {name: header for name in paths if (header := _read_header(room, name)) is not None}
     corrupt = [path for name, path in paths.items() if name not in headers and path.exists()]
     report = _sum_up(items, paths, corrupt, is_encrypted=is_encrypted, is_read=True)
     return replace(report, misfiled=tuple(paths[name] for name in _list_misfiled(items, headers)))
 
 
-def _list_misfiled(items: Sequence[tuple[str, Listing]], headers: Mapping[str, Entry]) -> list[str]:
+def _read_header(room: Room, name: str) -> Listing | None:
+    """What a blob says of itself; None for one that is damaged or gone."""
+    entry = room._read_blob(name, tensors=False)
+    return None if entry is None else Listing(entry.kind, entry.key, entry.meta)
+
+
+def _list_misfiled(items: Sequence[tuple[str, Listing]], headers: Mapping[str, Listing]) -> list[str]:
     """The blobs that an index says something else of, or hides: see `Report`. `items` are its rows by blob."""
-    saying = {name: Listing(entry.kind, entry.key, entry.meta) for name, entry in headers.items()}
     names, addresses = {name for name, _ in items}, {(item.kind, item.key) for _, item in items}
-    wrong = {name for name, item in items if saying.get(name, item) != item}
-    hidden = {name for name, item in saying.items() if name not in names and (item.kind, item.key) not in addresses}
+    wrong = {name for name, item in items if headers.get(name, item) != item}
+    hidden = {name for name, item in headers.items() if name not in names and (item.kind, item.key) not in addresses}
     return sorted(wrong | hidden)
 
 
