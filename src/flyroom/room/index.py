@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 import sqlite3
+import stat
 from collections.abc import Iterable, Sequence
 from contextlib import closing
 from pathlib import Path
@@ -34,8 +35,7 @@ def is_safe(path: Path) -> bool:
     a pipe would be waited for, and its journal names no other file, which SQLite would delete.
     """
     sides = list_sides(path)
-    is_clean = all(is_plain(side) or not os.path.lexists(side) for side in sides)
-    return is_plain(path) and is_clean and not _names_super_journal(sides[0])
+    return is_plain(path) and all(map(_is_plain_or_gone, sides)) and not _names_super_journal(sides[0])
 
 
 def connect(path: Path) -> sqlite3.Connection:
@@ -123,6 +123,13 @@ def _is_ours(db: sqlite3.Connection) -> bool:
 def _is_valid(row: Row) -> bool:
     is_entry = NAME.fullmatch(row.blob) is not None and isinstance(row.meta, dict)
     return is_entry and isinstance(row.sequence, int) and 0 <= row.sequence < 2**63 - 2**32
+
+
+def _is_plain_or_gone(path: Path) -> bool:
+    try:
+        return stat.S_ISREG(path.lstat().st_mode)  # one look: others begin and end transactions meanwhile
+    except FileNotFoundError:
+        return True
 
 
 def _names_super_journal(journal: Path) -> bool:

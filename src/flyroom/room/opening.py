@@ -72,7 +72,9 @@ def make(folder: Folder, identity: Identity | None, *, creates: bool) -> None:
 
 
 def put_first_keyring(folder: Folder, identity: Identity, recipients: tuple[str, ...] = ()) -> None:
-    """Give a room its first keyring. This machine takes note of it before it lies there for others to change."""
+    """Give a room its keyring that is being made. This machine takes note of it before it lies there for others to
+    change, in the place of whatever room was at its path.
+    """
     content = keyring.wrap(keyring.make(identity, recipients), identity)
     pins.begin(keyring.parse(content, folder.keyring))
     folder.replace(folder.keyring, content)

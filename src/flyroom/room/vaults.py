@@ -62,7 +62,7 @@ def _begin_to_encrypt(folder: Folder, identity: Identity) -> None:
     with folder.hold("vault"):
         if stamp(folder.keyring) is None:
             with room._hold_index(), room._begin("EXCLUSIVE"):  # nobody is in the middle of reading or writing
-                opening.put_first_keyring(folder, identity)
+                folder.replace(folder.keyring, keyring.wrap(keyring.make(identity), identity))
 
 
 def _move_pages(root: Path) -> None:
