@@ -107,7 +107,7 @@ def test_a_new_room_and_pages_beside_it(run: Run, tmp_path: Path) -> None:
     assert run("vault", "init", "--room", "new", "--identity", "me.key", "--json")[1]["created"] is False
 
 
-def test_what_init_refuses(run: Run, tmp_path: Path) -> None:
+def test_what_init_refuses(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Identity.create(tmp_path / "open.key")
     (tmp_path / "open.key").chmod(0o644)
     status, _, errors = run("vault", "init", "--room", "room", "--identity", "open.key")
@@ -117,6 +117,7 @@ def test_what_init_refuses(run: Run, tmp_path: Path) -> None:
     status, _, errors = run("vault", "init", "--room", "thesis", "--identity", "me.key")
     assert (status, "is not a room" in errors) == (1, True)
     assert not (tmp_path / "room").exists()
+    monkeypatch.setenv("FLYROOM_IDENTITY", "me.key")
     for words in (("vault", "rotate"), ("vault", "recipients", "list")):
         status, _, errors = run(*words, "--room", "nowhere")
         assert (status, "there is no room at" in errors) == (1, True)
@@ -241,12 +242,11 @@ def test_init_changes_no_default_before_it_works(run: Run, tmp_path: Path) -> No
     status, _, errors = run("vault", "init", "--room", "room", "--identity", "typo.key")
     assert (status, "is encrypted: give one it opens to" in errors) == (1, True)
     Identity.create(tmp_path / "other.key")
-    for words in (("room", "other.key"), ("clear", "clear/me.key")):
-        Room(tmp_path / "clear").list()
+    for words in (("room", "other.key"), ("new", "new/me.key")):
         assert run("vault", "init", "--room", words[0], "--identity", words[1])[0] == 1
     assert (tmp_path / "home" / "vault.json").read_text() == settings
     assert {path.name for path in tmp_path.rglob("*.key")} == {"me.key", "other.key"}
-    status, _, errors = run("vault", "init", "--room", "clear", "--identity", "other.key")
+    status, _, errors = run("vault", "init", "--room", "new", "--identity", "other.key")
     assert (status, f"before, they were for {tmp_path / 'me.key'}" in errors) == (0, True)
 
 
