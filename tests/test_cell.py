@@ -638,7 +638,7 @@ def test_without_namespaces_nothing_is_done_to_another_process() -> None:
         f"""
 resource.getrlimit(resource.RLIMIT_FSIZE)
 os.sched_setaffinity(0, os.sched_getaffinity(0))
-os.setpriority(os.PRIO_PROCESS, 0, 0)
+os.setpriority(os.PRIO_PROCESS, 0, os.getpriority(os.PRIO_PROCESS, 0))
 signal.pthread_kill(threading.get_ident(), 0)
 resource.prlimit({pid}, resource.RLIMIT_FSIZE)
 os.sched_setaffinity({pid}, [0])
