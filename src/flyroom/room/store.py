@@ -176,8 +176,8 @@ class Room(Framed):
                 with self._begin("IMMEDIATE") as db:
                     seal = self._need_seal()
                     blobs = [index.find_blob(db, seal, kind, key) for kind, key in addresses]
-                    names = sorted({name for name in blobs if name and self._folder.has(self._folder.locate(name))})
-                    self._folder.note_group(folder, names)
+                    names = sorted({name for name in blobs if name is not None})
+                    self._folder.note_group(folder, [x for x in names if self._folder.has(self._folder.locate(x))])
                     for kind, key in addresses:
                         index.remove(db, seal, kind, key)
                 self._drop(names)
