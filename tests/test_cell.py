@@ -27,13 +27,15 @@ from flyroom import apart as parting
 from flyroom.adapters import added, turn
 from flyroom.apart import Apart, DetectorError, introduce, is_ours
 from flyroom.bench.code import code_of
-from flyroom.cell import Limits, NotIsolated, codec, mode_of, process
+from flyroom.cell import Limits, NotIsolated, codec, mode_of, paths, process, scratch, seccomp
 from flyroom.cell.carry import Uncarried, carry, look_up
 from flyroom.cell.codec import Line, Malformed, Parcel
+from flyroom.cell.launch import NEEDED
 from flyroom.cell.process import walls_here
 from flyroom.detectors import FromClassifier, OutputJudge
 from flyroom.detectors.weights import WeightNorm
 from flyroom.lab import BenchLab
+from flyroom.room import Room
 from flyroom.stages import chosen_detectors
 from flyroom.types import Access, Finding, Lab, LoRA, Patch, PlugIn, Suspect
 from tests.tiny_base import bring
@@ -558,3 +560,123 @@ def test_a_stranger_gets_turned_weights_and_ours_plain_ones() -> None:
     assert (stranger.error, {x for side in stranger.suspicions.values() for x in side}) == (None, {0.0})
     (plain,) = run({"norm": WeightNorm()}, isolated=False).cells
     assert ours.suspicions == plain.suspicions
+
+
+# ---------------------------------------------------------------- what stays hidden, and what is left behind
+
+
+def is_allowed(path: Path, files: Sequence[str]) -> bool:
+    return any(str(place) in files for place in (path, *path.parents))
+
+
+def test_a_room_is_hidden_wherever_it_lies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("lib/python", "lib/room", "lib/work", "lib/home", "lib/settings", "mine/room"):
+        (tmp_path / name).mkdir(parents=True)
+    (tmp_path / "mine" / "__init__.py").touch()
+    rooms = [tmp_path / "lib" / "room", tmp_path / "mine" / "room"]
+    monkeypatch.setattr(paths, "SYSTEM", (str(tmp_path / "lib"),))
+    monkeypatch.setenv("HOME", str(tmp_path / "lib" / "home"))
+    monkeypatch.setenv("FLYROOM_HOME", str(tmp_path / "lib" / "settings"))
+    monkeypatch.chdir(tmp_path / "lib" / "work")
+    for room in rooms:
+        Room(room).put("card", "k", {})
+    files, _ = paths.readable({"mine": tmp_path / "mine" / "__init__.py"})
+    for hidden in (*rooms, *(tmp_path / "lib" / name for name in ("work", "home", "settings"))):
+        assert not is_allowed(hidden, files), hidden
+    for seen in (tmp_path / "lib" / "python", tmp_path / "mine" / "__init__.py"):
+        assert is_allowed(seen, files), seen
+    with pytest.raises(NotIsolated, match="which no code in a cell may read"):
+        paths.readable({}, [rooms[0] / "method.sh"])
+
+
+def test_of_the_system_only_what_programs_need_may_be_read() -> None:
+    files, _ = paths.readable({})
+    assert not is_allowed(Path("/usr/src/app/room"), files)
+    assert is_allowed(Path("/usr/bin/env").resolve(), [str(Path(file).resolve()) for file in files])
+
+
+def behind(walls: Sequence[str], code: str, **more: Any) -> list[str]:
+    """What each line of Python, on its own, comes to: "reached", or the name of the error."""
+    program = "\n".join(
+        f"try: {line}; print('reached')\nexcept Exception as error: print(type(error).__name__)"
+        for line in code.strip().split("\n")
+    )
+    argv = [sys.executable, "-I", "-S", "-c", f"import ctypes, os, resource, signal, socket, threading\n{program}"]
+    work = process.Process(argv, walls=walls, paths=paths.readable({}), limits=Limits(), text="x", **more)
+    work.child.wait(60)
+    out, err = work.texts()
+    work.close()
+    assert err == ""
+    return out.split()
+
+
+@WALLED
+def test_without_namespaces_only_tcp_leaves_a_command() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        place = server.getsockname()
+        outcomes = behind(
+            NEEDED,
+            f"""
+socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+socket.create_connection({place}, 5)
+socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+socket.socket(socket.AF_INET, socket.SOCK_STREAM, 262)
+socket.socket(socket.AF_INET, socket.SOCK_STREAM, 132)
+socket.socket().sendto(b"x", 0x20000000, {place})
+socket.socket().sendmsg([b"x"], [], 0x20000000, {place})
+""",
+            port=1,
+        )
+    assert outcomes == ["reached", *["PermissionError"] * 6]
+
+
+@WALLED
+def test_without_namespaces_nothing_is_done_to_another_process() -> None:
+    pid = os.getpid()
+    outcomes = behind(
+        NEEDED,
+        f"""
+resource.getrlimit(resource.RLIMIT_FSIZE)
+os.sched_setaffinity(0, os.sched_getaffinity(0))
+os.setpriority(os.PRIO_PROCESS, 0, os.getpriority(os.PRIO_PROCESS, 0))
+signal.pthread_kill(threading.get_ident(), 0)
+resource.prlimit({pid}, resource.RLIMIT_FSIZE)
+os.sched_setaffinity({pid}, [0])
+os.setpriority(os.PRIO_PROCESS, {pid}, 1)
+os.setpriority(os.PRIO_USER, 0, 1)
+0 <= ctypes.CDLL(None).syscall(251 if os.uname().machine == "x86_64" else 30, 1, {pid}, 0) or 1 / 0
+""",
+    )
+    assert outcomes == [*["reached"] * 4, *["PermissionError"] * 4, "ZeroDivisionError"]
+    program = seccomp.program(network=False, processes=False, signals=False, modes=False)
+    assert (seccomp.EQUAL, 1, 0, os.getpid()) in program  # of tgkill, which Landlock may hold before
+
+
+def test_folders_that_lie_too_deep_for_a_path_are_removed(tmp_path: Path) -> None:
+    top = tmp_path / "top"
+    top.mkdir()
+    handle = os.open(top, os.O_RDONLY)
+    for _ in range(3000):
+        os.mkdir("d", dir_fd=handle)
+        below = os.open("d", os.O_RDONLY, dir_fd=handle)
+        os.close(handle)
+        handle = below
+    os.close(handle)
+    (top / "link").symlink_to(tmp_path)
+    (top / "closed").mkdir(mode=0)
+    scratch.remove(top)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_a_killed_run_left_is_swept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    ours = scratch.Scratch()
+    (tmp_path / "flyroom-cell-killed" / "scratch").mkdir(parents=True)
+    (tmp_path / "flyroom-cell-young").mkdir()
+    (tmp_path / "another").mkdir()
+    for folder in (ours.path, tmp_path / "flyroom-cell-killed", tmp_path / "another"):
+        os.utime(folder, (0, 0))
+    scratch.sweep()
+    assert {path.name for path in tmp_path.iterdir()} == {ours.path.name, "flyroom-cell-young", "another"}
+    ours.close()
+    assert not ours.path.exists()

@@ -226,6 +226,17 @@ def test_four_players_at_once_share_one_log_and_one_budget(tmp_path: Path) -> No
     assert game.reveal(folder, sealed)[0].recall.value == 1.0
 
 
+def test_a_torn_head_costs_no_head_behind_it(tmp_path: Path) -> None:
+    folder, sealed, truth = opened(tmp_path)
+    with (tmp_path / "game.heads").open("ab") as file:
+        file.write(b"1 abcdef")
+    game.submit(folder, [game.Claim(suspect=e.suspect, suspicion=0.0) for e in truth])
+    game.reveal(folder, sealed)
+    head_lines = (tmp_path / "game.heads").read_text().splitlines()
+    assert "1 abcdef" in head_lines
+    assert len(head_lines) == len(game.log(folder)) + 1
+
+
 def test_a_killed_game_goes_on(tmp_path: Path) -> None:
     folder, sealed, truth = opened(tmp_path)
     table(folder)(truth[0].suspect, ASKED)

@@ -63,7 +63,8 @@ TABLE: dict[str, set[str]] = {
     **{key: set() for key in ("guard", "processor")},
     "serve": {*LEAF, "guard", "engine", "purpose"},
     "view": {*LEAF, "card", "claims", "episodes", "game", "guard", "log", "report", "room", "serve", "whole"},
-    **dict.fromkeys(("cell", "replies", "traces"), LEAF),
+    **dict.fromkeys(("replies", "traces"), LEAF),
+    "cell": {*LEAF, "vault"},  # to know what must stay hidden
     "apart": {*LEAF, "cell"},
     "material": LEAF,
     "lab": {*LEAF, "adapters", "material", "mechanism", "traces"},

@@ -17,6 +17,7 @@ from flyroom import grow as growth
 from flyroom import log, stages
 from flyroom.log import chain, heads
 from flyroom.room import Room
+from flyroom.room.folder import Folder
 from flyroom.types import Organism, Recipe
 from flyroom.vault import Identity
 
@@ -332,11 +333,24 @@ def test_a_cut_that_nobody_kept_a_head_of_is_not_seen(room: Room, identity: Iden
         '{"log":"","number":true,"sha256":"","at":"","who":"","signature":""}',
     ],
 )
-def test_a_second_place_that_is_none_is_refused(room: Room, tmp_path: Path, content: str) -> None:
+def test_what_is_no_head_is_passed_over_and_counted(room: Room, tmp_path: Path, content: str) -> None:
     note(room, "a")
     (tmp_path / "kept").write_text(content)
-    with pytest.raises(log.LogError, match="is no head of a log"):
-        heads.check(log.read(room), tmp_path / "kept")
+    assert "holds nothing of this log" in heads.check(log.read(room), tmp_path / "kept")
+    head = heads.head_of(log.read(room))
+    assert head is not None
+    heads.keep(head, tmp_path / "kept")  # a kill left what is there, without an end
+    assert heads.check(log.read(room), tmp_path / "kept") == ""
+    assert heads.count_torn(tmp_path / "kept") == 1
+
+
+def test_a_damaged_line_stops_no_line_behind_it(room: Room) -> None:
+    for text in "ab":
+        note(room, text)
+    path = Folder(room.root).list_blobs()[0]
+    path.write_bytes(path.read_bytes()[:-1])
+    assert log.append(room, "note", {"text": "c"}).number == 2
+    assert "is missing, or is none" in log.examine(room)[1]
 
 
 def test_a_kept_head_whose_signature_was_touched_is_named(room: Room, tmp_path: Path, identity: Identity) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from flyroom.room import Room, index
+from flyroom.room.folder import Folder
 from flyroom.types import Entry
 from tests.forks import FORKS, start
 from tests.rooms import assert_sound, blobs, end, entries, table
@@ -85,6 +86,9 @@ def put_and_die(root: Path, moment: str) -> None:
         Room._place = die
     elif moment == "between blobs":
         Room._place = place_one
+    elif moment == "behind the commit":
+        unlink = Path.unlink
+        Path.unlink = lambda self, **how: die() if self.name == "placing" else unlink(self, **how)
     elif moment == "before the commit":
         index.insert = lambda db, seal, row: die() if row.key == "c" else insert(db, seal, row)
     else:
@@ -92,14 +96,19 @@ def put_and_die(root: Path, moment: str) -> None:
     Room(root).put_many(entries("organism", "abc"))
 
 
-@pytest.mark.parametrize("moment", ["before the first blob", "between blobs", "before the commit", "after the commit"])
+MOMENTS = ["before the first blob", "between blobs", "before the commit", "behind the commit", "after the commit"]
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
 @pytest.mark.parametrize("index", ["kept", "lost"])
 def test_a_group_is_all_or_none_wherever_it_is_killed(room: Room, moment: str, index: str):
     room.put_many(entries("organism", "xy"))
     assert end(start(put_and_die, room.root, moment)) == -signal.SIGKILL
     if index == "lost":
         (room.root / "index.sqlite3").unlink()
-    expected = "xyabc" if moment == "after the commit" else "xy"
+    whole = {"behind the commit", "after the commit"}
+    whole |= {"before the commit"} if index == "lost" else set()  # nobody knows of the commit, and all of it is there
+    expected = "xyabc" if moment in whole else "xy"
     fresh = Room(room.root)
     assert [item.key for item in fresh.list()] == list(expected)
     assert len(blobs(room)) == len(expected)
@@ -107,6 +116,30 @@ def test_a_group_is_all_or_none_wherever_it_is_killed(room: Room, moment: str, i
     fresh.put_many(entries("organism", "abc"))
     assert sorted(item.key for item in fresh.list()) == list("abcxy")
     assert_sound(fresh)
+
+
+def delete_and_die(root: Path, moment: str) -> None:
+    if moment == "before the commit":
+        index.remove = die
+    elif moment == "after the commit":
+        Room._drop = die
+    else:
+        remove, gone = Folder.remove, []
+        Folder.remove = lambda self, name: die() if gone else gone.append(remove(self, name))
+    Room(root).delete_many([("organism", key) for key in "abc"])
+
+
+@pytest.mark.parametrize("moment", ["before the commit", "after the commit", "between blobs"])
+@pytest.mark.parametrize("index", ["kept", "lost"])
+def test_what_is_taken_out_goes_as_a_whole_wherever_it_is_killed(room: Room, moment: str, index: str):
+    room.put_many(entries("organism", "xyabc"))
+    assert end(start(delete_and_die, room.root, moment)) == -signal.SIGKILL
+    if index == "lost":
+        (room.root / "index.sqlite3").unlink()
+    stays = moment == "before the commit" or (moment == "after the commit" and index == "lost")
+    fresh = Room(room.root)
+    assert sorted(item.key for item in fresh.list()) == sorted("xyabc" if stays else "xy")
+    assert fresh.check().orphans == ()
 
 
 def write_hundred(root: Path, mine: str) -> None:

@@ -125,6 +125,14 @@ def test_nothing_is_written_where_a_link_leads(room: Room, victim: Path):
     assert list(victim.parent.iterdir()) == [victim]
 
 
+def test_a_pipe_beside_the_index_is_not_waited_for(room: Room):
+    room.put("card", "k", {})
+    for side in ("journal", "wal", "shm"):
+        os.mkfifo(room.root / f"index.sqlite3-{side}")
+        assert [item.key for item in Room(room.root).list()] == ["k"]  # the index is made anew
+        assert not (room.root / f"index.sqlite3-{side}").exists()
+
+
 def test_a_journal_that_names_a_file_to_delete_is_not_played(room: Room, tmp_path: Path):
     victim = tmp_path / "victim"
     victim.write_bytes(b"theirs")

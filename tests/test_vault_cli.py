@@ -15,7 +15,7 @@ from cli_runs import Flyroom, Run
 from flyroom import cli_vault, log
 from flyroom.cli_list import KINDS
 from flyroom.episodes import pack, pack_scores
-from flyroom.room import Room, place_page
+from flyroom.room import Room, RoomError, place_page, vaults
 from flyroom.room.folder import Folder
 from flyroom.stages import removing
 from flyroom.types import Asked, Entry, Message, Score, Verdict
@@ -107,7 +107,7 @@ def test_a_new_room_and_pages_beside_it(run: Run, tmp_path: Path) -> None:
     assert run("vault", "init", "--room", "new", "--identity", "me.key", "--json")[1]["created"] is False
 
 
-def test_what_init_refuses(run: Run, tmp_path: Path) -> None:
+def test_what_init_refuses(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Identity.create(tmp_path / "open.key")
     (tmp_path / "open.key").chmod(0o644)
     status, _, errors = run("vault", "init", "--room", "room", "--identity", "open.key")
@@ -117,6 +117,7 @@ def test_what_init_refuses(run: Run, tmp_path: Path) -> None:
     status, _, errors = run("vault", "init", "--room", "thesis", "--identity", "me.key")
     assert (status, "is not a room" in errors) == (1, True)
     assert not (tmp_path / "room").exists()
+    monkeypatch.setenv("FLYROOM_IDENTITY", "me.key")
     for words in (("vault", "rotate"), ("vault", "recipients", "list")):
         status, _, errors = run(*words, "--room", "nowhere")
         assert (status, "there is no room at" in errors) == (1, True)
@@ -233,3 +234,54 @@ def test_a_removal_is_all_or_nothing(tmp_path: Path) -> None:
     room.delete_many([("a", "k"), ("a", "l"), ("a", "never")])
     assert room.list() == []
     assert Folder(room.root).list_blobs() == []
+
+
+def test_init_changes_no_default_before_it_works(run: Run, tmp_path: Path) -> None:
+    assert run("vault", "init", "--room", "room", "--identity", "me.key")[0] == 0
+    settings = (tmp_path / "home" / "vault.json").read_text()
+    status, _, errors = run("vault", "init", "--room", "room", "--identity", "typo.key")
+    assert (status, "is encrypted: give one it opens to" in errors) == (1, True)
+    Identity.create(tmp_path / "other.key")
+    for words in (("room", "other.key"), ("new", "new/me.key")):
+        assert run("vault", "init", "--room", words[0], "--identity", words[1])[0] == 1
+    assert (tmp_path / "home" / "vault.json").read_text() == settings
+    assert {path.name for path in tmp_path.rglob("*.key")} == {"me.key", "other.key"}
+    status, _, errors = run("vault", "init", "--room", "new", "--identity", "other.key")
+    assert (status, f"before, they were for {tmp_path / 'me.key'}" in errors) == (0, True)
+
+
+def test_the_line_of_a_change_comes_first(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert run("vault", "init", "--room", "room", "--identity", "me.key")[0] == 0
+    guest = Identity.generate()
+    before = (tmp_path / "room" / "vault.json").read_bytes()
+    monkeypatch.setenv("FLYROOM_LOG", "/proc/nowhere/heads.jsonl")
+    for words in (("recipients", "add", guest.recipient), ("rotate",), ("rotate", "--shred")):
+        status, _, errors = run("vault", *words, "--room", "room")
+        assert (status, "cannot be written" in errors) == (1, True)
+        assert (tmp_path / "room" / "vault.json").read_bytes() == before
+
+
+def test_a_signer_counts_from_when_they_came_to_when_they_went(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert run("vault", "init", "--room", "room", "--identity", "me.key")[0] == 0
+    guest = Identity.create(tmp_path / "guest.key")
+
+    def note(who: str, text: str) -> int:
+        monkeypatch.setenv("FLYROOM_IDENTITY", who)
+        status, *_ = run("log", "--note", text, "--room", "room")
+        monkeypatch.setenv("FLYROOM_IDENTITY", "me.key")
+        return status
+
+    assert run("vault", "recipients", "add", guest.recipient, guest.signer, "--room", "room")[0] == 0
+    assert note("guest.key", "a") == 0
+    assert run("vault", "recipients", "remove", guest.signer, "--room", "room")[0] == 0
+    assert run("log", "--room", "room")[0] == run("verify", "--room", "room")[0] == 0  # what they wrote then stands
+    assert note("guest.key", "b") == 1
+    assert run("log", "--room", "room")[0] == 1
+    assert run("vault", "recipients", "add", guest.signer, "--room", "room")[0] == 0
+    status, result, _ = run("verify", "--room", "room", "--json")  # and being named later vouches for nothing before
+    assert (status, "whom the room does not trust" in result["log"]["why"]) == (1, True)
+    me = Identity.read(tmp_path / "me.key")
+    with pytest.raises(RoomError, match="let another signer"):
+        vaults.remove(tmp_path / "room", [me.signer], me)

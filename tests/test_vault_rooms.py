@@ -599,3 +599,95 @@ def test_a_blob_that_age_finds_damaged_is_left_out(room: Room) -> None:
     again = Room(room.root, identity=room._identity)
     assert len(again.list()) == 5
     assert again.check().corrupt == (fresh,)
+
+
+# ---------------------------------------------------------------- who can write the folder
+
+
+def make_clear(root: Path) -> None:
+    """What a file server does to an encrypted room that it wants to read from now on."""
+    (root / "vault.json").unlink()
+    (root / "format").write_text("flyroom room 2\n")
+
+
+def test_what_was_encrypted_is_never_written_in_clear(room: Room, me: Identity) -> None:
+    room.list()
+    make_clear(room.root)
+    for one in (room, Room(room.root, identity=me), Room(room.root)):
+        with pytest.raises(RoomError, match="was encrypted when this machine saw it last"):
+            one.put("card", "x", {"says": WORDS[0]})
+    with pytest.raises(RoomError, match="was encrypted when this machine saw it last"):
+        vaults.encrypt(room.root, me)
+    assert find_words(room.root) == []
+
+
+def test_an_open_room_stays_encrypted_where_nothing_is_remembered(room: Room) -> None:
+    room.list()
+    (home() / "rooms.json").unlink()
+    make_clear(room.root)
+    with pytest.raises(RoomError, match="is gone, and this room was encrypted"):
+        room.put("card", "x", {"says": WORDS[0]})
+
+
+def test_the_keyring_of_another_room_is_not_written_under(room: Room, me: Identity, other: Identity) -> None:
+    """It is signed by the same identity, and names a reader who was removed there since."""
+    elsewhere = room.root.with_name("elsewhere")
+    vaults.encrypt(elsewhere, me)
+    for _ in range(3):
+        vaults.rotate(elsewhere, me)
+    vaults.add(elsewhere, [other.recipient], me)
+    (room.root / "vault.json").write_bytes((elsewhere / "vault.json").read_bytes())
+    with pytest.raises(RoomError, match="is of another room than the one"):
+        Room(room.root, identity=me).put("card", "x", {})
+
+
+def test_a_new_room_may_take_the_place_of_an_old_one(room: Room, me: Identity) -> None:
+    shutil.rmtree(room.root)
+    vaults.encrypt(room.root, me)
+    Room(room.root, identity=me).put("card", "x", {})
+
+
+def test_a_damaged_blob_does_not_become_whole_by_encryption(tmp_path: Path, me: Identity) -> None:
+    clear = Room(tmp_path / "room")
+    clear.put_many([plant(i) for i in range(2)])
+    path = Folder(clear.root).list_blobs()[0]
+    path.write_bytes(path.read_bytes()[:-4] + b"\0\0\x80\x40")
+    assert clear.check().corrupt == (path,)
+    vaults.encrypt(clear.root, me)
+    sealed = Room(clear.root, identity=me)
+    assert sealed.check().corrupt == (path,)
+    assert len(sealed.list()) == 1
+    assert find_words(clear.root) == []  # and in clear it is no more
+
+
+@pytest.mark.parametrize("sealed", [False, True])
+def test_an_index_that_hides_an_entry_is_found_and_shredding_keeps_the_entry(
+    tmp_path: Path, me: Identity, sealed: bool
+) -> None:
+    if sealed:
+        vaults.encrypt(tmp_path / "room", me)
+    room = Room(tmp_path / "room", identity=me)
+    room.put_many([plant(i) for i in range(3)])
+    with contextlib.closing(sqlite3.connect(room.root / "index.sqlite3")) as db:
+        ((name,),) = db.execute("SELECT blob FROM entries LIMIT 1").fetchall()
+        db.execute("DELETE FROM entries WHERE blob = ?", [name])
+        db.commit()
+    hidden = Folder(room.root).locate(name)
+    report = Room(room.root, identity=me).check()
+    assert (report.entries, report.lost, report.orphans, report.misfiled) == (2, (), (hidden,), (hidden,))
+    if sealed:
+        vaults.rotate(room.root, me, shred=True)
+        assert len(read(Room(room.root, identity=me))) == 3
+
+
+def test_an_index_that_says_another_verdict_is_found(tmp_path: Path, me: Identity) -> None:
+    room = Room(tmp_path / "room", identity=me)
+    room.put("card", "k", {"verdict": "fail"}, meta={"verdict": "fail"})
+    assert room.check().misfiled == ()
+    with contextlib.closing(sqlite3.connect(room.root / "index.sqlite3")) as db:
+        db.execute("UPDATE entries SET meta = ?", ['{"verdict": "pass"}'])
+        db.commit()
+    again = Room(room.root, identity=me)
+    assert again.check().misfiled == tuple(Folder(room.root).list_blobs())
+    (signature,) = again.verify()
+    assert (signature.key, signature.state, signature.is_trusted) == ("k", "bad", False)

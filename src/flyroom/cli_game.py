@@ -72,6 +72,9 @@ def new(
         legible(f"log {head}"),
         sep="\n",
     )
+    shared = len(organisms) - len({organism.seed for organism in organisms})
+    if shared:
+        err.print(legible(f"suspects with the seed of another: {shared}; who reads their adapters can tell which"))
     err.print(legible(f"Keep {away} from the blue side until the end."))
     emit(asdict(public) | {"folder": str(folder), "sealed": str(away), "log": head}, as_json)
 

@@ -5,6 +5,7 @@ take entries out for good. A passphrase is asked for on the terminal, and never 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -54,23 +55,38 @@ def init(
     Whatever is killed goes on when it is called again. Keep the identity file elsewhere too: without it nobody reads
     the room.
     """
-    from flyroom.room import vaults
+    from flyroom.room import Room, vaults
     from flyroom.vault import Identity
-    from flyroom.vault.identity import save_settings
+    from flyroom.vault.identity import IdentityError, save_settings, settings
 
     is_new = not identity.expanduser().exists()
+    if identity.expanduser().resolve().is_relative_to(room.resolve()):
+        raise ValueError(f"identity is {identity}; it lies in the room {room}, which it opens: give a file elsewhere")
+    if is_new and vaults.is_encrypted(room.absolute()):
+        raise ValueError(
+            f"identity is {identity}; there is no such file, and {room} is encrypted: give one it opens to"
+        )
     key = Identity.create(identity, _ask_twice() if passphrase else None) if is_new else _read(identity)
-    save_settings(identity, key.recipient)
     ring = vaults.encrypt(room.absolute(), key)
+    default = None
+    with suppress(IdentityError):  # damaged settings are what this verb mends
+        default = settings().get("identity")
+    save_settings(identity, key.recipient)
     _record(room, key, "encrypted")
     strays = [str(path) for path in vaults.list_strays(room.absolute())]
     pages = vaults.list_pages(room.absolute())
+    damaged = [str(path) for path in Room(room, create=False, identity=key).check().corrupt]
     record = {"identity": str(identity), "recipient": key.recipient, "signer": key.signer, "created": is_new}
-    emit(record | _describe(room, ring) | {"moved": [str(path) for path in pages], "clear": strays}, as_json)
+    files = {"moved": [str(path) for path in pages], "clear": strays, "damaged": damaged}
+    emit(record | _describe(room, ring) | files, as_json)
     if not as_json:
         _print_names((key.recipient, key.signer))
+    if default not in (None, str(identity.expanduser().absolute())):
+        err.print(legible(f"new rooms are for {identity} from now on; before, they were for {default}"))
     if is_new:
         err.print(legible(f"{identity} is the only key to {room}: keep a copy of it elsewhere"))
+    for path in damaged:
+        err.print(legible(f"{path} is damaged, and stays so"))
     for path in pages:
         err.print(legible(f"{path} is no part of the room and in clear; it was moved beside it"))
     for path in strays:
@@ -118,8 +134,8 @@ def rotate(
     from flyroom.room import vaults
 
     key = _find()
-    ring = vaults.rotate(room.absolute(), key, shred=shred)
-    _record(room, key, "shredded" if shred else "rotated")
+    did = "shredded" if shred else "rotated"
+    ring = vaults.rotate(room.absolute(), key, shred=shred, before=lambda: _record(room, key, did))
     _report(room, ring, as_json, {"shredded": shred, "remains": list(NEVER) if shred else []})
 
 
@@ -129,8 +145,9 @@ def add(words: Words, room: RoomPath = ROOM, as_json: AsJson = False) -> None:
     from flyroom.room import vaults
 
     key = _find()
-    ring = vaults.add(room.absolute(), words, key)
-    _record(room, key, "recipients added", words)
+    lid = vaults.read_lid(room.absolute())
+    fresh = [word for word in words if word not in (*lid.recipients, *lid.signers)]
+    ring = vaults.add(room.absolute(), words, key, before=lambda: _record(room, key, "recipients added", fresh))
     _report(room, ring, as_json, {})
 
 
@@ -140,8 +157,7 @@ def remove(words: Words, room: RoomPath = ROOM, as_json: AsJson = False) -> None
     from flyroom.room import vaults
 
     key = _find()
-    ring = vaults.remove(room.absolute(), words, key)
-    _record(room, key, "recipients removed", words)
+    ring = vaults.remove(room.absolute(), words, key, before=lambda: _record(room, key, "recipients removed", words))
     _report(room, ring, as_json, {})
 
 
@@ -175,6 +191,8 @@ def check(room: RoomPath = ROOM, as_json: AsJson = False) -> None:
         table(
             str(room), [{"what": name, "how many": _count(value)} for name, value in record.items() if name != "room"]
         )
+    if report.misfiled:
+        err.print(legible(f"{room / 'index.sqlite3'} is not what the blobs say; remove that one file: it is rebuilt"))
     if not record["whole"]:
         raise typer.Exit(1)
 
@@ -318,10 +336,11 @@ def _sum_up(room: Path, report: Report, signatures: Sequence[Signature]) -> dict
         "lost": lost,
         "corrupt": [str(path) for path in report.corrupt],
         "orphans": [str(path) for path in report.orphans],
+        "misfiled": [str(path) for path in report.misfiled],
         "signed": states.count("signed"),
         "unsigned": states.count("unsigned"),
         "badly_signed": bad,
-        "whole": not (lost or report.corrupt or bad),
+        "whole": not (lost or report.corrupt or report.misfiled or bad),
     }
 
 

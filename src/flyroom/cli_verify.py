@@ -58,7 +58,10 @@ def log(
     signed = {"head": head.sha256 if head else "", "signature": head.signature if head else ""}
     record = {"entries": entries, **signed, "signer": head.who if head and head.signature else ""}
     records = [{name: value for name, value in plain(line).items() if name != "is"} for line in lines]
-    emit(record | {"intact": not fault, "why": fault, "lines": records}, as_json)
+    torn = verifying.count_torn(against)
+    if torn:
+        err.print(legible(f"{torn} torn lines in the file of heads, as a kill leaves them, were passed over"))
+    emit(record | {"intact": not fault, "why": fault, "torn_heads": torn, "lines": records}, as_json)
     if fault:
         raise logbook.LogError(fault)
 

@@ -243,7 +243,7 @@ class Desk:
         return self._traces[self._model(patch), id(rows)]
 
     def answers(self, patch: Patch | None, battery: Battery, draw: Draw) -> Answers:
-        """What a model answered to a battery, score_with once. Refused where engine or judge did not take it."""
+        """What a model answered to a battery, judged once. Refused where engine or judge did not take it."""
         name = self.key(patch, battery, draw), id(battery)
         if name not in self._answers:
             self._answers[name] = self._judge(name[0], battery)

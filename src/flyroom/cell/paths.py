@@ -4,11 +4,14 @@ detector needs, and the detector's own sources.
 It is a list of what is allowed. Of a folder that holds something hidden, the entries are allowed one by one. Hidden is
 what would answer instead of the detector: flyroom's worlds and their judges, recipes, rooms and benches, and other
 packages that bring worlds, behaviours or judges. A detector that brings a copy of a judge in its own sources has it:
-what its author knows of a world cannot be taken from it.
+what its author knows of a world cannot be taken from it. Hidden everywhere are the rooms that this process has opened,
+the identity and the settings of the vault; and in the folders of the system and of Python whatever lies there of the
+user's own folder and of the one in which flyroom was started.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import site
 import sys
@@ -18,14 +21,17 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import NamedTuple
 
+from flyroom.cell import NotIsolated
 from flyroom.types.sources import SITES, files_of, is_package, origin
 
 FLYROOM = Path(__file__).absolute().parents[1]
 # to detectors
 OPEN = ("__init__.py", "apart.py", "plugins.py", "cell", "detectors", "inspector", "stats", "types", "py.typed")
 ANSWERING = ("flyroom.worlds", "flyroom.behaviours", "flyroom.judges")  # groups of entry points
-SYSTEM = ("/usr", "/lib", "/lib64", "/lib32", "/bin", "/nix/store", "/etc/ld.so.cache", "/etc/ld.so.conf")
-SYSTEM += ("/etc/ld.so.conf.d", "/etc/localtime", "/etc/alternatives", "/sys/devices/system/cpu")
+SYSTEM = ("/lib", "/lib64", "/lib32", "/bin", "/nix/store", "/etc/ld.so.cache", "/etc/ld.so.conf", "/etc/ld.so.conf.d")
+SYSTEM += ("/etc/localtime", "/etc/alternatives", "/sys/devices/system/cpu")
+PARTS = ("bin", "sbin", "lib", "lib32", "lib64", "libexec", "share", "include")  # and not src, where people's work lies
+SYSTEM += tuple(f"{top}/{part}" for top in ("/usr", "/usr/local") for part in PARTS)
 
 
 class Paths(NamedTuple):
@@ -36,14 +42,20 @@ class Paths(NamedTuple):
 
 
 def readable(roots: Mapping[str, Path], commands: Iterable[Path] = ()) -> Paths:
-    """What may be read where these modules (by top-level name, each with its file) or commands' files are at work."""
-    hidden = _hidden(roots)
+    """What may be read where these modules (by top-level name, each with its file) or commands' files are at work.
+    Raises NotIsolated where one of these lies in a folder that nobody's code may read.
+    """
+    private, own = _private(), {Path.cwd(), Path(os.path.expanduser("~")).resolve()}
+    hidden = _hidden(roots) | private
     paths = Paths([], [])
     for place in dict.fromkeys([*map(Path, SYSTEM), *_python(), *_libraries(), FLYROOM]):
-        _allow(place, hidden, paths)
+        _allow(place, hidden | {path for path in own if place.resolve() in path.parents}, paths)
+    lone = [path for file in roots.values() if not is_package(file) for path in files_of(file)]
+    commands = list(commands)
+    _require_public([*roots.values(), *lone, *commands], private)
     for file in roots.values():
-        _allow(file.parent if is_package(file) else file, (), paths)
-    paths.files.extend(str(path) for file in roots.values() if not is_package(file) for path in files_of(file))
+        _allow(file.parent if is_package(file) else file, private, paths)
+    paths.files.extend(map(str, lone))
     for path in commands:
         paths.files.append(str(path))
         if path.suffix == ".py":
@@ -67,6 +79,24 @@ def _python() -> list[Path]:
 
 def _libraries() -> list[Path]:
     return [Path(path) for path in os.environ.get("LD_LIBRARY_PATH", "").split(os.pathsep) if os.path.isabs(path)]
+
+
+def _private() -> set[Path]:
+    """What no code of others may read: rooms, the identity, and the settings of the vault."""
+    from flyroom.vault.identity import IdentityError, home, locate
+    from flyroom.vault.private import HIDDEN
+
+    places = {*HIDDEN, home()}
+    with contextlib.suppress(IdentityError):  # it is set, and not there
+        places |= {path for path in [locate()] if path}
+    return {path.resolve() for path in places}
+
+
+def _require_public(files: Iterable[Path], private: Collection[Path]) -> None:
+    for file in files:
+        around = next((path for path in private if path in (file.resolve(), *file.resolve().parents)), None)
+        if around:
+            raise NotIsolated(f"{file} lies in {around}, which no code in a cell may read; move it to another folder")
 
 
 def _hidden(roots: Mapping[str, Path]) -> set[Path]:

@@ -11,7 +11,6 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
@@ -21,6 +20,7 @@ from typing import IO
 from flyroom.cell import Limits, NotIsolated
 from flyroom.cell.launch import NEEDED, WALLS, Plan
 from flyroom.cell.paths import FLYROOM, Paths, readable
+from flyroom.cell.scratch import Scratch
 
 PRINTED, HELD = 1 << 16, 1 << 24  # bytes of what a process prints that are shown, or held
 ENVIRONMENT = (
@@ -54,9 +54,8 @@ class Process:
         listener: int = -1,
         environment: Mapping[str, str] | None = None,
     ) -> None:
-        self._folder = tempfile.TemporaryDirectory(prefix="flyroom-cell-", ignore_cleanup_errors=True)
-        home = Path(self._folder.name).resolve()
-        self.scratch, root = home / "scratch", home / "root"
+        self._folder = Scratch()
+        self.scratch, root = self._folder.path / "scratch", self._folder.path / "root"
         self.scratch.mkdir()
         root.mkdir()
         self.walls: list[str] = []
@@ -82,7 +81,7 @@ class Process:
             self.child = _spawn(plan, [*pass_fds, *([listener] if listener >= 0 else [])], apart=text is not None)
         except BaseException:
             os.close(report)
-            self._folder.cleanup()
+            self._folder.close()
             raise
         finally:
             os.close(back)
@@ -121,7 +120,7 @@ class Process:
         self.child.wait()
         for output in self._outputs:
             output.close()
-        self._folder.cleanup()
+        self._folder.close()
 
     @property
     def printed(self) -> int:

@@ -36,7 +36,8 @@ NEVER = _table(  # what no cell has a use for. setsid and setpgid: whoever leave
     "fanotify_init 300 262, init_module 175 105, finit_module 313 273, delete_module 176 106, kexec_load 246 104, "
     "kexec_file_load 320 294, reboot 169 142, swapon 167 224, swapoff 168 225, acct 163 89, quotactl 179 60, "
     "settimeofday 164 170, clock_settime 227 112, sethostname 170 161, setdomainname 171 162, iopl 172 -1, "
-    "ioperm 173 -1, syslog 103 116, personality 135 92, vhangup 153 58, setsid 112 157, setpgid 109 154"
+    "ioperm 173 -1, syslog 103 116, personality 135 92, vhangup 153 58, setsid 112 157, setpgid 109 154, "
+    "ioprio_set 251 30"
 )
 SOCKETS = _table(  # to others
     "socket 41 198, connect 42 203, bind 49 200, listen 50 201"
@@ -54,11 +55,19 @@ MODES = _table(  # of files, which Landlock does not cover
     "setxattrat 463 463, removexattrat 466 466"
 )
 FORKS = _table("fork 57 -1, vfork 58 -1")
+OF_PROCESSES = _table(  # limits and places in the queue, of the one that the first argument names; 0 is the caller
+    "prlimit64 302 261, sched_setaffinity 203 122, sched_setscheduler 144 119, sched_setparam 142 118, "
+    "sched_setattr 314 274"
+)
 CLONE, CLONE3, SOCKET, PAIR = (56, 220), (435, 435), (41, 198), (53, 199)
-SENDTO, IOCTL = (44, 206), (16, 29)
+SENDTO, IOCTL, FCNTL, TGKILL, PRIORITY = (44, 206), (16, 29), (72, 25), (234, 131), (141, 140)
 THREAD, SPACES = 0x00010000, 0x7E020080  # flags of clone: a thread; a new namespace of any kind
 TYPED = (0x5412, 0x541C)  # ioctls that write into the terminal of others: TIOCSTI, TIOCLINUX
+OWNING = (8, 15)  # of fcntl, F_SETOWN and F_SETOWN_EX: who is sent a signal of any number when a file is ready
+OWNED = (0x8901, 0x8902)  # the same as ioctls: FIOSETOWN, SIOCSPGRP
 INTERNET = (2, 10)  # IPv4 and IPv6
+FAST = 0x20000000  # a flag of what is sent, MSG_FASTOPEN: it connects, and Landlock does not see that
+TCP = (0, 6)  # protocols of a stream; others, as MPTCP, are not held by Landlock
 ALLOW, REFUSE = 0x7FFF0000, 0x00050000
 LOAD, MASK, EQUAL, AT_LEAST, HAS, RETURN = 0x20, 0x54, 0x15, 0x35, 0x45, 0x06
 STREAM = 1  # a pair of any other kind could still be sent to an address
@@ -71,8 +80,9 @@ def has_numbers() -> bool:
 
 
 def restrict(*, network: bool, processes: bool, signals: bool, modes: bool) -> None:
-    """Refuse what no cell needs. `network` lets internet sockets through, `processes` new processes, `signals` those to
-    other processes, and `modes` changes of files' modes and owners. Raises OSError where that cannot be done.
+    """Refuse what no cell needs. `network` lets TCP through, whose connections Landlock holds, `processes` new
+    processes, `signals` those to other processes, and `modes` changes of files' modes and owners. Raises OSError where
+    that cannot be done.
     """
     if not has_numbers():
         raise OSError(errno.ENOSYS, f"the system calls of {platform.machine()} are not known here")
@@ -96,12 +106,20 @@ def program(*, network: bool, processes: bool, signals: bool, modes: bool) -> Co
         code += [(EQUAL, 0, 1, number), _refusal(errno.EPERM)]
     code += [(EQUAL, 0, 1, CLONE3[column]), _refusal(errno.ENOSYS)]  # its flags are behind a pointer; libc falls back
     code += _when(CLONE[column], _clone(processes))
-    code += _when(IOCTL[column], [(LOAD, 0, 0, 24), *_refuse_each(TYPED)])
+    code += _when(IOCTL[column], [(LOAD, 0, 0, 24), *_refuse_each(TYPED if signals else TYPED + OWNED)])
+    for pair in OF_PROCESSES.values():
+        code += _when(pair[column], _need_zero(16))
+    code += _when(PRIORITY[column], _need_zero(16, 24))  # of a process, and of the caller
+    if not signals:
+        code += _when(FCNTL[column], [(LOAD, 0, 0, 24), *_refuse_each(OWNING)])
+        code += _when(TGKILL[column], [(LOAD, 0, 0, 16), (EQUAL, 1, 0, os.getpid()), _refusal(errno.EPERM)])
     code += _when(PAIR[column], [(LOAD, 0, 0, 24), (MASK, 0, 0, 15), (EQUAL, 1, 0, STREAM), _refusal(errno.EPERM)])
     if network:
-        code += _when(SOCKET[column], _allow_each(INTERNET))
+        code += _when(SOCKET[column], _tcp())
+        for pair, place in ((SENDTO, 40), (MESSAGES["sendmsg"], 32), (MESSAGES["sendmmsg"], 40)):
+            code += _when(pair[column], [(LOAD, 0, 0, place), (HAS, 0, 1, FAST), _refusal(errno.EPERM)])
     else:
-        code += _when(SENDTO[column], _unaddressed())
+        code += _when(SENDTO[column], _need_zero(48, 52))  # an answer on a line that stands, without an address
     return [*code, (RETURN, 0, 0, ALLOW)]
 
 
@@ -121,15 +139,21 @@ def _refuse_each(values: Iterable[int]) -> Code:
     return [line for value in values for line in ((EQUAL, 0, 1, value), _refusal(errno.EPERM))]
 
 
-def _allow_each(values: Sequence[int]) -> Code:
+def _tcp() -> Code:
+    """A socket of the internet, a stream, and of TCP."""
+    family = [(LOAD, 0, 0, 16), *_need_one(INTERNET, errno.EAFNOSUPPORT)]
+    kind = [(LOAD, 0, 0, 24), (MASK, 0, 0, 15), *_need_one([STREAM], errno.EPERM)]
+    return [*family, *kind, (LOAD, 0, 0, 32), *_need_one(TCP, errno.EPERM)]
+
+
+def _need_one(values: Sequence[int], error: int) -> Code:
     ends = [(EQUAL, len(values) - i, 0, value) for i, value in enumerate(values)]
-    return [(LOAD, 0, 0, 16), *ends, _refusal(errno.EAFNOSUPPORT)]
+    return [*ends, _refusal(error)]
 
 
-def _unaddressed() -> Code:
-    """An answer on a line that stands is let through; whatever names an address is not."""
-    halves = [[(LOAD, 0, 0, place), (EQUAL, 1, 0, 0), _refusal(errno.EPERM)] for place in (48, 52)]
-    return [line for half in halves for line in half]
+def _need_zero(*places: int) -> Code:
+    """Of the arguments at these places."""
+    return [line for place in places for line in ((LOAD, 0, 0, place), *_need_one([0], errno.EPERM))]
 
 
 def _refusal(number: int) -> tuple[int, int, int, int]:

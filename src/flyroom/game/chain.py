@@ -34,7 +34,7 @@ LOG = "log.jsonl"
 LARGEST = 1 << 28  # bytes of a file of a game
 LABEL = b"flyroom game log 1\n"  # before what is signed, so that no signature is good for anything else
 FIELDS = {"at": str, "what": str, "said": dict, "before": str, "hash": str}
-HEADS = re.compile(rb"([0-9]{1,9} [0-9a-f]{64}\n)*([0-9]{0,9}|[0-9]{1,9} [0-9a-f]{0,64})")  # a kill may have cut one
+HEADS = re.compile(rb"([0-9]{0,9}( [0-9a-f]{0,64})?(\n|$))*")  # a kill may have cut one, anywhere
 Line = dict[str, Any]
 
 
@@ -167,26 +167,27 @@ def _note_head(folder: Path, number: int, head: str) -> None:
     path = head_file(folder)
     if number == 0:  # another game had this name
         path.unlink(missing_ok=True)
-    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW
+    flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW
     with suppress(OSError):  # of a player who may write in the game's folder alone; then --head is asked for
         handle = os.open(path, flags, 0o600)
         try:
-            _write_all(handle, f"{number} {head}\n".encode())
+            size = os.fstat(handle).st_size
+            is_torn = size > 0 and os.pread(handle, 1, size - 1) != b"\n"
+            _write_all(handle, (b"\n" if is_torn else b"") + f"{number} {head}\n".encode())
         finally:
             os.close(handle)
 
 
 def _read_heads(folder: Path) -> list[tuple[int, str]]:
-    """(number of a line, its hash) each."""
+    """(number of a line, its hash) each; what a kill tore is passed over."""
     path = head_file(folder)
     if not path.exists():
         return []
     notes = []
     for text in _cut(read_file(path)).decode(errors="replace").split("\n")[:-1]:
         number, _, head = text.partition(" ")
-        if not number.isdecimal() or len(number) > 9 or len(head) != 64:
-            raise GameError(f"{path} holds {text[:80]!r}, which is no number and head of a line")
-        notes.append((int(number), head))
+        if number.isdecimal() and len(number) <= 9 and len(head) == 64:
+            notes.append((int(number), head))
     return notes
 
 

@@ -6,6 +6,9 @@ line's hash goes there at once; `flyroom log --to FILE` writes that of today. Th
 
     {"log": hash of line 0, "number": 17, "sha256": its hash, "at": "...", "who": "ed25519:…", "signature": "…"}
 
+A kill, or a full disk, may leave a line torn. The next head begins on a line of its own, and whoever reads passes over
+what is torn and counts it.
+
 Left out: time stamps of an authority (RFC 3161). The head is a hash that any client of such a service takes, as
 `openssl ts -query -digest HEAD -sha256` does; the answer is a file to keep beside.
 """
@@ -89,10 +92,12 @@ def keep(head: Head, path: Path) -> None:
     """Add a head to the file, which is made where it is missing. LogError where that is not possible."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o600)
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o600)
         with os.fdopen(handle, "ab") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
-            file.write(json.dumps(asdict(head)).encode() + b"\n")
+            size = os.fstat(handle).st_size
+            is_torn = size > 0 and os.pread(handle, 1, size - 1) != b"\n"
+            file.write((b"\n" if is_torn else b"") + json.dumps(asdict(head)).encode() + b"\n")
             file.flush()
             os.fsync(file.fileno())
     except OSError as error:
@@ -111,13 +116,18 @@ def check(lines: Sequence[Hashed], path: Path) -> str:
     """
     if not lines:
         return f"the log is empty; {path} was kept of one that is not"
-    heads = [head for head in _read(path) if head.log == lines[0].sha256]
+    heads = [head for head in _read(path) if head is not None and head.log == lines[0].sha256]
     if not heads:
         return (
             f"{path} holds nothing of this log: it was written anew from its first line, or it was never kept there "
             "(flyroom log --to FILE keeps it)"
         )
     return next((fault for head in heads if (fault := _find_fault(head, lines))), "")
+
+
+def count_torn(path: Path) -> int:
+    """How many lines of the file are no heads. LogError for a file that cannot be read."""
+    return sum(head is None for head in _read(path))
 
 
 def _find_fault(head: Head, lines: Sequence[Hashed]) -> str:
@@ -130,23 +140,23 @@ def _find_fault(head: Head, lines: Sequence[Hashed]) -> str:
     return ""
 
 
-def _read(path: Path) -> list[Head]:
+def _read(path: Path) -> list[Head | None]:
+    """A head for each line that is not empty; None for one that is torn."""
     try:
         if path.stat().st_size > LARGEST:
             raise LogError(f"{path} is larger than {LARGEST} bytes; it is no file of heads")
-        texts = path.read_text(encoding="utf-8").split("\n")
-    except (OSError, UnicodeDecodeError) as error:
+        texts = path.read_text(encoding="utf-8", errors="replace").split("\n")
+    except OSError as error:
         raise LogError(f"the log's second place {path} cannot be read: {error}") from error
-    return [_parse(text, number, path) for number, text in enumerate(texts, 1) if text.strip()]
+    return [_parse(text) for text in texts if text.strip()]
 
 
-def _parse(text: str, number: int, path: Path) -> Head:
+def _parse(text: str) -> Head | None:
     try:
         values: Any = json.loads(text)
         head = Head(**{name: values[name] for name in Head.__dataclass_fields__})
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise LogError(f"line {number} of {path} is no head of a log: {error!r}") from error
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return None
     texts = (head.log, head.sha256, head.at, head.who, head.signature)
-    if type(head.number) is not int or head.number < 0 or not all(isinstance(text, str) for text in texts):
-        raise LogError(f"line {number} of {path} is no head of a log: a field has the wrong type")
-    return head
+    is_head = type(head.number) is int and head.number >= 0 and all(isinstance(text, str) for text in texts)
+    return head if is_head else None

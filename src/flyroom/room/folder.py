@@ -19,6 +19,7 @@ from flyroom.room.files import RoomError, is_at, is_plain, read_small, sync, wri
 from flyroom.room.index import NAME
 
 FOLDERS = ("blobs", "staged", "locks")
+GROUP = "placing"  # the file that names a group of blobs
 
 
 @dataclass(frozen=True)
@@ -102,16 +103,18 @@ class Folder:
             yield folder
             shutil.rmtree(folder)
         except BaseException:
-            if not (folder / "placing").exists():  # a full disk needs the space at once
+            if not (folder / GROUP).exists():  # a full disk needs the space at once
                 shutil.rmtree(folder, ignore_errors=True)
             raise
         finally:
             os.close(handle)
 
-    def sweep(self, names: Set[str]) -> None:
-        """Clear away what killed processes had staged, and the blobs of groups that they placed and did not commit.
+    def sweep(self, names: Set[str] | None) -> None:
+        """Clear away what killed processes had staged, and those blobs of the groups which they placed or took out that
+        no row names.
 
-        `names` are the blobs of the index, whose write lock the caller holds; none where there is no index.
+        `names` are the blobs of the index, whose write lock the caller holds; None where there is no index, and nobody
+        knows what was committed: then a group stays where all of it is there, and goes where a part is missing.
         """
         with self.hold("staged"):
             for folder in (self.root / "staged").iterdir():
@@ -123,13 +126,23 @@ class Folder:
                     continue
                 try:
                     fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    for name in _read_placing(folder) - names:
-                        self.remove(name)
+                    group = _read_group(folder)
+                    if names is not None or not all(self.has(self.locate(name)) for name in group):
+                        for name in group - (names or set()):
+                            self.remove(name)
                     shutil.rmtree(folder)
                 except (BlockingIOError, FileNotFoundError):  # its writer lives, or has just ended
                     continue
                 finally:
                     os.close(handle)
+
+    def note_group(self, folder: Path, names: Sequence[str]) -> None:
+        """Say in a staged folder which blobs stand or fall together, so that a sweep can finish what a kill cut short:
+        those that are being placed, or those whose rows are being taken out.
+        """
+        if names:
+            write(folder / GROUP, "\n".join(names).encode())
+            sync(folder)
 
     def hold(self, key: str) -> AbstractContextManager[None]:
         """Hold one of the room's own locks."""
@@ -152,9 +165,9 @@ class Folder:
             os.close(handle)
 
 
-def _read_placing(folder: Path) -> set[str]:
-    """The blobs that a group was placing. Whatever else stands there is left alone: it could be a path to anything."""
-    path = folder / "placing"
+def _read_group(folder: Path) -> set[str]:
+    """The blobs that stand or fall together. Whatever else is named is left alone: it could be a path to anything."""
+    path = folder / GROUP
     try:
         words = read_small(path).split() if is_plain(path) else []
     except RoomError:  # too large for one of ours

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 import sqlite3
+import stat
 from collections.abc import Iterable, Sequence
 from contextlib import closing
 from pathlib import Path
@@ -22,6 +23,19 @@ COLUMNS = "kind, key, blob, meta, sequence"
 PATIENCE = 120.0  # seconds to wait for another process's commit
 NAME = re.compile(r"[0-9a-f]{64}")  # a blob's, and nothing else: a path in its place would lead out of the room
 SUPER_JOURNAL = bytes.fromhex("d9d505f920a163d7")  # how a journal ends that names a file for SQLite to delete
+
+
+def list_sides(path: Path) -> list[Path]:
+    """The files that SQLite keeps beside an index, whether they are there or not; the journal first."""
+    return [path.with_name(path.name + suffix) for suffix in ("-journal", "-wal", "-shm")]
+
+
+def is_safe(path: Path) -> bool:
+    """Whether SQLite may open an index that a stranger could have made: it and what lies beside it are plain files, for
+    a pipe would be waited for, and its journal names no other file, which SQLite would delete.
+    """
+    sides = list_sides(path)
+    return is_plain(path) and all(map(_is_plain_or_gone, sides)) and not _names_super_journal(sides[0])
 
 
 def connect(path: Path) -> sqlite3.Connection:
@@ -75,20 +89,20 @@ def list_blobs(db: sqlite3.Connection) -> set[str]:
     return {name for (name,) in db.execute("SELECT blob FROM entries")}
 
 
-def salvage_blobs(path: Path) -> set[str]:
-    """The blobs that an index names which is whole, and of another epoch or none; an empty set for any other."""
-    if not is_plain(path) or _names_super_journal(path.with_name(f"{path.name}-journal")):
-        return set()
+def salvage_blobs(path: Path) -> set[str] | None:
+    """The blobs that an index names which is whole, and of another epoch or none; None where there is no such index."""
+    if not is_safe(path):
+        return None
     try:
         with closing(connect(path)) as db:
-            return list_blobs(db) if _is_ours(db) else set()
+            return list_blobs(db) if _is_ours(db) else None
     except sqlite3.DatabaseError:
-        return set()
+        return None
 
 
 def is_sound(path: Path, seal: Seal) -> bool:
     """Whether an index is whole and as this file makes it."""
-    if not is_plain(path) or _names_super_journal(path.with_name(f"{path.name}-journal")):
+    if not is_safe(path):
         return False
     try:
         with closing(connect(path)) as db:
@@ -109,6 +123,13 @@ def _is_ours(db: sqlite3.Connection) -> bool:
 def _is_valid(row: Row) -> bool:
     is_entry = NAME.fullmatch(row.blob) is not None and isinstance(row.meta, dict)
     return is_entry and isinstance(row.sequence, int) and 0 <= row.sequence < 2**63 - 2**32
+
+
+def _is_plain_or_gone(path: Path) -> bool:
+    try:
+        return stat.S_ISREG(path.lstat().st_mode)  # one look: others begin and end transactions meanwhile
+    except FileNotFoundError:
+        return True
 
 
 def _names_super_journal(journal: Path) -> bool:

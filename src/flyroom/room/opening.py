@@ -66,14 +66,29 @@ def make(folder: Folder, identity: Identity | None, *, creates: bool) -> None:
         if folder.marker.exists():
             return
         if recipient and identity and not folder.keyring.exists():
-            folder.replace(folder.keyring, keyring.wrap(keyring.make(identity, (recipient,)), identity))
+            put_first_keyring(folder, identity, (recipient,))
         number = SEALED if folder.keyring.exists() else CLEAR
         folder.replace(folder.marker, f"flyroom room {number}\n".encode())
 
 
+def put_first_keyring(folder: Folder, identity: Identity, recipients: tuple[str, ...] = ()) -> None:
+    """Give a room its keyring that is being made. This machine takes note of it before it lies there for others to
+    change, in the place of whatever room was at its path.
+    """
+    content = keyring.wrap(keyring.make(identity, recipients), identity)
+    pins.begin(keyring.parse(content, folder.keyring))
+    folder.replace(folder.keyring, content)
+
+
 def find_seal(folder: Folder, identity: Identity | None) -> Clear | Sealed:
-    """How the room keeps its entries. Raises RoomError where it is encrypted and there is no key to it."""
+    """How the room keeps its entries. Raises RoomError where it is encrypted and there is no key to it, and where it
+    was encrypted when this machine saw it last and has no keyring now.
+    """
     if stamp(folder.keyring) is None:
+        try:
+            pins.require_unseen(folder.root)
+        except VaultError as error:
+            raise RoomError(str(error)) from error
         return Clear()
     if identity is None:
         raise RoomError(f"{folder.root} is encrypted, and {explain()}")

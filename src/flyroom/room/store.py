@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Any, Self
 from flyroom.room import checks, index, opening
 from flyroom.room.checks import Report
 from flyroom.room.entries import UNREADABLE, Signature, is_word, serialize
-from flyroom.room.files import RoomError, explain, stamp, sync, write
-from flyroom.room.folder import Folder
+from flyroom.room.files import RoomError, explain, stamp, sync
+from flyroom.room.folder import GROUP, Folder
 from flyroom.room.seals import Clear, Listing, Row, Sealed
 from flyroom.types import Entry
 from flyroom.types.framed import Framed
 from flyroom.vault import Identity, current
+from flyroom.vault.private import HIDDEN
 
 if TYPE_CHECKING:
     import sqlite3
@@ -108,16 +109,14 @@ class Room(Framed):
                     if resident is None:
                         arrivals.append((entry, name))
                         superseded += [] if blob in (None, name) else [blob]
-                if len(arrivals) > 1:  # so that a sweep can take back a group that was placed in part
-                    write(folder / "placing", "\n".join(name for _, name in arrivals).encode())
-                    sync(folder)
+                self._folder.note_group(folder, [name for _, name in arrivals])
                 (last,) = db.execute("SELECT coalesce(max(sequence), 0) FROM entries").fetchone()
                 for number, (entry, name) in enumerate(arrivals, max(time.time_ns(), last + 1)):
                     os.utime(folder / name, ns=(number, number))
                     self._place(folder / name)
                     sequence = self._folder.locate(name).stat().st_mtime_ns
                     index.insert(db, seal, Row(entry.kind, entry.key, name, entry.meta, sequence))
-            (folder / "placing").unlink(missing_ok=True)
+            (folder / GROUP).unlink(missing_ok=True)
         self._drop(superseded)
         return results
 
@@ -172,12 +171,16 @@ class Room(Framed):
         more = f" and {len(addresses) - 1} more" if len(addresses) > 1 else ""
         words = f"that {' '.join(addresses[0])}{more} is taken out" if addresses else "nothing"
         with explain(self.root, words):
-            with self._begin("IMMEDIATE") as db:
-                seal = self._need_seal()
-                names = [index.find_blob(db, seal, kind, key) for kind, key in addresses]
-                for kind, key in addresses:
-                    index.remove(db, seal, kind, key)
-            self._drop([name for name in names if name is not None])
+            self._open()
+            with self._folder.stage() as folder:
+                with self._begin("IMMEDIATE") as db:
+                    seal = self._need_seal()
+                    blobs = [index.find_blob(db, seal, kind, key) for kind, key in addresses]
+                    names = sorted({name for name in blobs if name is not None})
+                    self._folder.note_group(folder, [x for x in names if self._folder.has(self._folder.locate(x))])
+                    for kind, key in addresses:
+                        index.remove(db, seal, kind, key)
+                self._drop(names)
 
     def check(self) -> Report:
         """Hold every blob against its name and the index; without a key to an encrypted room, against its name."""
@@ -271,6 +274,8 @@ class Room(Framed):
             print_now = stamp(self._folder.keyring)
         number = opening.read_format(self._folder)
         seal = opening.find_seal(self._folder, identity)
+        if isinstance(self._seal, Sealed) and not isinstance(seal, Sealed):
+            raise RoomError(f"{self._folder.keyring} is gone, and this room was encrypted: bring it back from a copy")
         self._folder.make()
         if isinstance(seal, Sealed) and (number != seal.format or seal.keyring.pending) and not self._finishes:
             from flyroom.room.vaults import finish  # which opens rooms itself
@@ -278,6 +283,7 @@ class Room(Framed):
             finish(self.root, self._require_identity())
             return self._open()
         self._seal, self._stamp = seal, print_now
+        HIDDEN.add(self.root)
         if not index.is_sound(self._folder.index, seal):
             self._rebuild()
         if any((self.root / "staged").iterdir()):
@@ -323,16 +329,7 @@ class Room(Framed):
             if self._stamp != stamp(self._folder.keyring) or index.is_sound(path, seal):
                 return  # the keyring is another now, or another process was faster
             self._folder.sweep(index.salvage_blobs(path))
-            newest: dict[tuple[str, str], Row] = {}
-            for blob in self._folder.list_blobs():
-                entry = self._read_blob(blob.name, tensors=False)
-                if entry is not None:
-                    epoch = seal.find_epoch(blob)
-                    sequence = min(blob.stat().st_mtime_ns, 2**62)  # SQLite counts to 2**63
-                    row = Row(entry.kind, entry.key, blob.name, entry.meta, sequence, epoch)
-                    rival = newest.get((entry.kind, entry.key))
-                    if rival is None or (rival.sequence, rival.blob) < (row.sequence, row.blob):
-                        newest[entry.kind, entry.key] = row
+            newest = self._survey(self._folder.list_blobs())
             with self._folder.stage() as folder:
                 fresh = folder / path.name
                 fresh.touch(mode=0o600)
@@ -341,10 +338,36 @@ class Room(Framed):
                     db.execute(index.TABLE)
                     index.fill(db, seal, newest.values())
                     db.execute("COMMIT")
-                for suffix in ("-journal", "-wal", "-shm"):  # what the old index left would be played into the new one
-                    path.with_name(path.name + suffix).unlink(missing_ok=True)
+                for side in index.list_sides(path):  # what the old index left would be played into the new one
+                    side.unlink(missing_ok=True)
                 os.replace(fresh, path)
                 sync(self.root)
+
+    def _survey(self, blobs: Sequence[Path]) -> dict[tuple[str, str], Row]:
+        """The rows of the blobs that are whole, by kind and key. Of several under one the newest counts."""
+        newest: dict[tuple[str, str], Row] = {}
+        for blob in blobs:
+            entry = self._read_blob(blob.name, tensors=False)
+            if entry is not None:
+                epoch = self._need_seal().find_epoch(blob)
+                sequence = min(blob.stat().st_mtime_ns, 2**62)  # SQLite counts to 2**63
+                row = Row(entry.kind, entry.key, blob.name, entry.meta, sequence, epoch)
+                rival = newest.get((entry.kind, entry.key))
+                if rival is None or (rival.sequence, rival.blob) < (row.sequence, row.blob):
+                    newest[entry.kind, entry.key] = row
+        return newest
+
+    def _adopt(self) -> None:
+        """Give whole blobs their rows that have none, unless another stands under their kind and key: somebody may have
+        taken the rows away, or a blob was brought back.
+        """
+        with self._begin("IMMEDIATE") as db:
+            seal = self._need_seal()
+            rows, names = index.read_rows(db, seal), index.list_blobs(db)
+            self._folder.sweep(names)
+            lone = self._survey([blob for blob in self._folder.list_blobs() if blob.name not in names])
+            for address in lone.keys() - {(row.kind, row.key) for row in rows}:
+                index.insert(db, seal, lone[address])
 
 
 def _name_group(entries: Sequence[Entry]) -> str:

@@ -2,6 +2,7 @@
 
 In an encrypted room the keyring names whose signatures count. There a line of the log by another signer is a fault, and
 so is one without a signature behind one that has it: who may write in the folder, but has no key, could add such lines.
+Who counted when a line was written stands in the log itself, for adding and removing signers are lines of it.
 In a room without a keyring both are listed, for nobody has said there who may sign.
 
 Left out: whose key it is. A signer is a number; that it is a colleague's is known from the colleague.
@@ -26,6 +27,8 @@ from flyroom.room.folder import Folder
 from flyroom.room.vaults import is_encrypted
 from flyroom.types import plain
 
+ADDED, REMOVED = "recipients added", "recipients removed"  # what a line of `flyroom vault` says was done
+
 
 def read_log(room: Room, against: Path | None = None) -> tuple[list[log.Line], str]:
     """The lines up to a fault, and the fault, "" where there is none. `against` is a file of heads that were kept."""
@@ -36,15 +39,28 @@ def read_log(room: Room, against: Path | None = None) -> tuple[list[log.Line], s
 
 
 def doubt(lines: Sequence[log.Line], trusts: Callable[[str], bool]) -> str:
-    """The first line whose signer is not trusted, or that is unsigned behind a signed one, in words; or ""."""
-    was_signed = False
-    for line in lines:
-        if line.is_signed and not trusts(line.who):
-            return f"line {line.number} of the log is signed by {line.who}, whom the room does not trust"
-        if was_signed and not line.is_signed:
-            return f"line {line.number} of the log is not signed, and lines before it are"
-        was_signed = line.is_signed
-    return ""
+    """The first line whose signer was not trusted then, or that is unsigned behind a signed one, in words; or "".
+
+    Args: trusts, whether a signer counts now. Lines are read backwards: before a line that removed a signer, that one
+    counted, and before one that added a signer, that one did not. Only lines of signers who counted themselves say so.
+    """
+    fault, counted = "", dict[str, bool]()
+    for place in reversed(range(len(lines))):
+        line = lines[place]
+        if not line.is_signed:
+            if place and lines[place - 1].is_signed:
+                fault = f"line {line.number} of the log is not signed, and lines before it are"
+        elif not counted.get(line.who, trusts(line.who)):
+            fault = f"line {line.number} of the log is signed by {line.who}, whom the room does not trust"
+        elif line.what == "vault" and line.about.get("did") in (ADDED, REMOVED):
+            counted |= dict.fromkeys(line.about.get("whom", ()), line.about["did"] == REMOVED)
+    return fault
+
+
+def count_torn(against: Path | None = None) -> int:
+    """How many lines of the file of heads, or of the second place, are torn: they say nothing of the log."""
+    place = against or heads.second_place()
+    return heads.count_torn(place) if place else 0
 
 
 def verify_room(room: Room, against: Path | None = None) -> dict[str, Any]:
@@ -60,7 +76,7 @@ def verify_room(room: Room, against: Path | None = None) -> dict[str, Any]:
         "room": str(room.root),
         "encrypted": is_encrypted(room.root),
         "entries": entries | {"untrusted": untrusted},
-        "log": _describe_log(lines, fault),
+        "log": _describe_log(lines, fault) | {"torn_heads": count_torn(against)},
         "preregistrations": [_describe_plan(line) for line in lines if line.what == log.ANNOUNCED],
         "good": not bad and not fault,
     }

@@ -153,7 +153,11 @@ def read(path: Path) -> Sealed:
     if path.is_symlink() or not path.is_file():
         raise VaultError(f"{path} must be a file of the room, and no link")
     with path.open("rb") as file:
-        text = file.read(SIZE + 1)
+        return parse(file.read(SIZE + 1), path)
+
+
+def parse(text: bytes, path: Path) -> Sealed:
+    """The same of the bytes that lie at a path, or will."""
     try:
         about = json.loads(text[:SIZE])
         fault = _find_fault(about)

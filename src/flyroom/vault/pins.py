@@ -3,9 +3,10 @@
 A keyring says itself who may read a room and whose signatures count, so whoever can write the folder could put another
 in its place: one that adds a reader, or an old one, whose secrets somebody knows who was removed since. What is written
 from then on would be theirs to read. So the machine remembers of each room, by its path: its keyring's number, digest
-and signers. Before anything is written the keyring must be one that follows: no older, and signed by a signer of the
-one before or by this identity. The first keyring that is seen at a path is believed, as SSH believes a host's first
-key. Reading asks for none of this: an old keyring gives nothing away.
+and signers. Before anything is written the keyring must be one that follows: of the same room, no older, and signed by
+a signer of the one before or by this identity. Only who makes a room begins anew at its path (`begin`). The first
+keyring that is seen at a path is believed, as SSH believes a host's first key. Reading asks for none of this, as an old
+keyring gives nothing away; but a room that was seen encrypted is never opened as one in clear (`require_unseen`).
 
 Left out: a witness outside. Who can write the room and this machine's settings can do as they like.
 """
@@ -16,8 +17,9 @@ import fcntl
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 from flyroom.vault.identity import Identity, home
@@ -27,27 +29,49 @@ from flyroom.vault.private import write_over
 
 def check(keyring: Sealed, identity: Identity) -> None:
     """Raise VaultError where the keyring does not follow from the one that this machine saw last at its path."""
-    pin = _read().get(str(keyring.path.parent))
-    if pin is None:
+    root = keyring.path.parent
+    pin = _read().get(_name(root))
+    if pin is None or pin["sha256"] == _digest(keyring):
         return
-    hint = f"if you brought it back yourself, remove {keyring.path.parent} from {home() / 'rooms.json'}"
-    if pin["sha256"] == _digest(keyring):
-        return
+    hint = _hint(root)
     if keyring.signer not in (*pin["signers"], identity.signer):
         raise VaultError(
             f"{keyring.path} was changed by {keyring.signer}, whom the keyring before does not name; it may add a "
             f"reader, so nothing was written: {hint}"
         )
-    if pin["room"] == keyring.room and keyring.number <= pin["number"]:
+    if pin["room"] != keyring.room:
+        raise VaultError(
+            f"{keyring.path} is of another room than the one that this machine has seen there, so somebody else may "
+            f"read what is written; nothing was written: {hint}"
+        )
+    if keyring.number <= pin["number"]:
         raise VaultError(
             f"{keyring.path} is older than the one that this machine has seen ({keyring.number}, and {pin['number']} "
             f"before), so somebody who was removed may read what is written; nothing was written: {hint}"
         )
 
 
+def require_unseen(root: Path) -> None:
+    """Raise VaultError where this machine has seen an encrypted room at a path: it has no keyring now."""
+    if _name(root) in _read():
+        raise VaultError(
+            f"{root} was encrypted when this machine saw it last, and {root / 'vault.json'} is gone: what is written "
+            f"would be in clear. Bring it back from a copy; {_hint(root)}"
+        )
+
+
+def begin(keyring: Sealed) -> None:
+    """Note the first keyring of a room that is made, in the place of whatever was at its path before."""
+    _note(keyring, lambda: None)
+
+
 def remember(keyring: Sealed, identity: Identity) -> None:
     """Note a keyring that follows. Where the settings cannot be written, nothing is remembered."""
-    path = str(keyring.path.parent)
+    _note(keyring, lambda: check(keyring, identity))
+
+
+def _note(keyring: Sealed, require: Callable[[], None]) -> None:
+    name = _name(keyring.path.parent)
     pin = {
         "room": keyring.room,
         "number": keyring.number,
@@ -55,10 +79,18 @@ def remember(keyring: Sealed, identity: Identity) -> None:
         "signers": list(keyring.signers),
     }
     with suppress(VaultError, OSError):
-        if _read().get(path) != pin:
+        if _read().get(name) != pin:
             with _hold():  # another process may be noting another room
-                check(keyring, identity)
-                write_over(home() / "rooms.json", json.dumps(_read() | {path: pin}, indent=1).encode())
+                require()
+                write_over(home() / "rooms.json", json.dumps(_read() | {name: pin}, indent=1).encode())
+
+
+def _name(root: Path) -> str:
+    return str(root.absolute())
+
+
+def _hint(root: Path) -> str:
+    return f"if you brought it back yourself, remove {root} from {home() / 'rooms.json'}"
 
 
 @contextmanager

@@ -1,4 +1,6 @@
-"""Files of this account alone, written whole or not at all: mode 0600, on the disk before they have their name."""
+"""Files of this account alone, written whole or not at all: mode 0600, on the disk before they have their name; and
+which folders this process keeps from other people's code.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+HIDDEN = set[Path]()  # the rooms that this process has opened, which no cell may read (`cell.paths`)
 
 
 def write_over(path: Path, data: bytes) -> None:
