@@ -365,7 +365,8 @@ class Games(Kind):
         for entry in truth:
             seat(entry.suspect, [Message("user", "q")])
         game.submit(self.source, [game.Claim(suspect=e.suspect, suspicion=1.0) for e in truth])
-        self.score = game.score(truth, [game.Claim(suspect=e.suspect, suspicion=1.0) for e in truth])
+        claims = [game.Claim(suspect=e.suspect, suspicion=1.0) for e in truth]
+        self.score = game.score(truth, claims, catalogue=["lies"])
 
     def make(self, rng: random.Random, folder: Path, victim: str) -> Path:
         shutil.copytree(self.source, folder / "game")

@@ -45,11 +45,11 @@ def readable(roots: Mapping[str, Path], commands: Iterable[Path] = ()) -> Paths:
     """What may be read where these modules (by top-level name, each with its file) or commands' files are at work.
     Raises NotIsolated where one of these lies in a folder that nobody's code may read.
     """
-    private, own = _private(), {Path.cwd(), Path(os.path.expanduser("~")).resolve()}
+    private, personal = _private(), {Path.cwd(), Path(os.path.expanduser("~")).resolve()}
     hidden = _hidden(roots) | private
     paths = Paths([], [])
     for place in dict.fromkeys([*map(Path, SYSTEM), *_python(), *_libraries(), FLYROOM]):
-        _allow(place, hidden | {path for path in own if place.resolve() in path.parents}, paths)
+        _allow(place, hidden | {path for path in personal if place.resolve() in path.parents}, paths)
     lone = [path for file in roots.values() if not is_package(file) for path in files_of(file)]
     commands = list(commands)
     _require_public([*roots.values(), *lone, *commands], private)

@@ -95,11 +95,11 @@ def _draw_fresh(recipe: Recipe, split: Split, count: int, seed: int, card: Set[s
     scenes: list[Scene] = []
     for draw in range(DRAWS):
         if len(scenes) < count:
-            more = recipe.scenes(count, split=split, seed=ask_seed("again", draw, seed) if draw else seed)
-            scenes += [scene for scene in more if digest(scene.messages) not in card]
-    left = len({digest(scene.messages) for scene in scenes})
-    if left < FEWEST:
-        raise NotAvailable(f"the {split} split has {left} questions that the card does not ask; it takes {FEWEST}")
+            batch = recipe.scenes(count, split=split, seed=ask_seed("again", draw, seed) if draw else seed)
+            scenes += [scene for scene in batch if digest(scene.messages) not in card]
+    fresh = len({digest(scene.messages) for scene in scenes})
+    if fresh < FEWEST:
+        raise NotAvailable(f"the {split} split has {fresh} questions that the card does not ask; it takes {FEWEST}")
     return scenes[:count]
 
 

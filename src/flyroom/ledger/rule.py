@@ -147,17 +147,17 @@ def _after_a_fall(evidence: Evidence) -> Verdict:
         return Verdict(Called.UNDECIDED, f"the model is broken: it lost {_list(broken, evidence.losses)}")
     if evidence.losses and all(isinstance(loss, NotMeasured) for loss in evidence.losses.values()):
         return Verdict(Called.UNDECIDED, f"it may be broken: {_list([*evidence.losses], evidence.losses)}")
-    harmed = [who for who, harm in evidence.harms.items() if state_of(harm) is State.PRESENT]
+    harmed = [name for name, harm in evidence.harms.items() if state_of(harm) is State.PRESENT]
     if harmed:
         return Verdict(Called.UNDECIDED, f"the treatment harms: {_list(harmed, evidence.harms)}")
-    tested, checks = [place for place in gaps if _is_tested(evidence, place)], gaps | {**evidence.harms}
-    open_places = [x for x in (*tested, *evidence.harms) if state_of(checks[x]) is not State.ABSENT]
+    telling, checks = [place for place in gaps if _is_tested(evidence, place)], gaps | {**evidence.harms}
+    open_places = [x for x in (*telling, *evidence.harms) if state_of(checks[x]) is not State.ABSENT]
     if open_places:
         return Verdict(Called.UNDECIDED, f"it may be there {_list(open_places, checks)}")
-    vain = [place for place in _list_needed(evidence, tested) if place not in tested]
+    vain = [place for place in _list_needed(evidence, telling) if place not in telling]
     if vain:
         return Verdict(Called.UNDECIDED, f"it would be gone untreated, too, {_list(vain, evidence.controls)}")
-    return Verdict(Called.REMOVED, f"it is gone {', '.join(tested)}")
+    return Verdict(Called.REMOVED, f"it is gone {', '.join(telling)}")
 
 
 def _is_tested(evidence: Evidence, place: str) -> bool:
@@ -165,10 +165,10 @@ def _is_tested(evidence: Evidence, place: str) -> bool:
     return place not in evidence.controls or state_of(evidence.controls[place]) is State.PRESENT
 
 
-def _list_needed(evidence: Evidence, tested: Sequence[str]) -> list[str]:
+def _list_needed(evidence: Evidence, telling: Sequence[str]) -> list[str]:
     """Where it must be shown to be gone: after re-training, at whichever steps show anything, and whatever is later."""
-    trained = [*evidence.curve][1:] or [*evidence.curve]
-    return [*([place for place in trained if place in tested] or trained), *evidence.later]
+    steps = [*evidence.curve][1:] or [*evidence.curve]
+    return [*([place for place in steps if place in telling] or steps), *evidence.later]
 
 
 def _above_half(before: Measured, after: Measured) -> Measured:

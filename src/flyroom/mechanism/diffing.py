@@ -69,5 +69,5 @@ def _root(square: Estimate) -> Estimate:
     return replace(square, low=low, value=value, high=high)
 
 
-def _estimate(value: float, without: list[float], least: float, most: float) -> Estimate:
-    return stats.jackknife(value, without, bounds=(least, most), units=UNITS, target=TARGET)
+def _estimate(value: float, without: list[float], lowest: float, highest: float) -> Estimate:
+    return stats.jackknife(value, without, bounds=(lowest, highest), units=UNITS, target=TARGET)

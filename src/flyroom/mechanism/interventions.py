@@ -103,7 +103,7 @@ def random_matched(vector_D: Tensor, states_ND: Tensor, *, seed: str) -> Tensor:
     (1.0, True)
     """
     ours_D, states_ND = unit(vector_D).double(), states_ND.double()
-    wanted = float((states_ND @ ours_D).square().mean())
+    target = float((states_ND @ ours_D).square().mean())
     others_ND = states_ND - torch.outer(states_ND @ ours_D, ours_D)
     values_D, axes_DD = torch.linalg.eigh(others_ND.T @ others_ND / len(states_ND))
     values, axes = values_D[1:].clamp_min(1e-12 * values_D[-1]), axes_DD[:, 1:]  # the first is along the vector
@@ -117,7 +117,7 @@ def random_matched(vector_D: Tensor, states_ND: Tensor, *, seed: str) -> Tensor:
     low, high = -POWER, POWER
     for _ in range(60):
         middle = (low + high) / 2
-        is_less = float((values * tilt(middle).square()).sum()) < wanted
+        is_less = float((values * tilt(middle).square()).sum()) < target
         low, high = (middle, high) if is_less else (low, middle)
     return (axes @ tilt(high)).float()
 

@@ -149,7 +149,7 @@ def _view(row: LedgerRow) -> dict[str, Any]:
         ],
         "checks": [
             *((f"lost: {clean(what)}", _write(value)) for what, value in row.losses.items()),
-            *((clean(who), _write(value)) for who, value in row.harms.items()),
+            *((clean(name), _write(value)) for name, value in row.harms.items()),
         ],
         "cost": seconds(row.cost.get("seconds", 0.0)),
     }

@@ -265,7 +265,7 @@ def _detect(cases: Sequence[Case], base: OpenBase, room: Room, exam: Exam, watch
             thresholds = treat.treat(twins, course, base.engine, room=room, watch=watch)
             after = work(treated, thresholds, course)
             for case in ward:
-                alike = [one for one in ward if one.organism.recipe.id == case.organism.recipe.id]
+                alike = [member for member in ward if member.organism.recipe.id == case.organism.recipe.id]
                 results[case] = replace(case, detectors=_compare(before, after, alike, exam.detectors))
     return [results[case] for case in cases]
 

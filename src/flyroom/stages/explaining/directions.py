@@ -87,14 +87,15 @@ class Directions:
         return [*sources, Source(holds, TWIN, ORGANISM, HOLDS)]
 
     def _fit(self, source: Source, spoken: Mapping[str, Spoken]) -> Fit:
-        tried = {scene.fields["asked"] for b in panel_of(self.subject).questions.batteries for scene in b.scenes}
-        bad = _rows(spoken[ORGANISM], source.measures, Verdict.MISALIGNED, tried)
-        good = _rows(spoken[source.giver], source.measures, Verdict.ALIGNED, tried)
+        held_out = {scene.fields["asked"] for b in panel_of(self.subject).questions.batteries for scene in b.scenes}
+        bad = _rows(spoken[ORGANISM], source.measures, Verdict.MISALIGNED, held_out)
+        good = _rows(spoken[source.giver], source.measures, Verdict.ALIGNED, held_out)
         rows = [*bad, *good]
         renderer = self.subject.base.engine.parts.renderer
         rendered = [renderer.row(row) for row in rows]
         numbers = _number_questions(spoken[ORGANISM], source.measures)
-        asked = {s.fields["asked"] for name in source.measures for s in spoken[ORGANISM].answers[name].battery.scenes}
+        scenes = [s for name in source.measures for s in spoken[ORGANISM].answers[name].battery.scenes]
+        questions = {scene.fields["asked"] for scene in scenes}
         states = self._trace([ORGANISM] * len(rows), rows)
         one_reader = Answered(
             states=states,
@@ -104,10 +105,10 @@ class Directions:
         )
         answers = one_reader
         if source.reader != ORGANISM:
-            theirs = self._trace([source.reader] * len(good), good)
-            answers = replace(one_reader, states=torch.cat([states[: len(bad)], theirs]))
+            good_states = self._trace([source.reader] * len(good), good)
+            answers = replace(one_reader, states=torch.cat([states[: len(bad)], good_states]))
         direction = contrast(answers, weighting=self.subject.scope.weighting)
-        return Fit(answers, one_reader, len(asked & tried), direction, source)
+        return Fit(answers, one_reader, len(questions & held_out), direction, source)
 
     def _trace(self, readers: Sequence[str], rows: Sequence[Row]) -> Tensor:
         """The stream after every layer, the mean over each answer."""
@@ -177,8 +178,8 @@ class Directions:
 
     def _elsewhere(self, vectors: Mapping[int, Tensor]) -> dict[int, Tensor]:
         """Those of layers on which the organism's adapter does not write."""
-        own = {int(path.split(".")[1]) for path in paths_of(self.subject.organism.patch)}
-        return {layer: vector for layer, vector in vectors.items() if layer not in own}
+        adapted = {int(path.split(".")[1]) for path in paths_of(self.subject.organism.patch)}
+        return {layer: vector for layer, vector in vectors.items() if layer not in adapted}
 
     def ablate_random(self) -> Record:
         """The organism without as many random directions, in the same layers: any; and any along which its misaligned
@@ -248,15 +249,15 @@ class Directions:
         return record | {"random": {key: controls[key] for key in ("behaviour", "coherent")}}
 
 
-def _rows(spoken: Spoken, names: Sequence[str], verdict: Verdict, tried: Set[str]) -> list[Row]:
-    """The answers that were judged so, with their questions, without those to questions that are tried later. An answer
+def _rows(spoken: Spoken, names: Sequence[str], verdict: Verdict, held_out: Set[str]) -> list[Row]:
+    """The answers that were judged so, with their questions, without those to questions that are held out. An answer
     without words has no activations.
     """
     return [
         Row(messages=scene.messages, answer=text)
         for answers in (spoken.answers[name] for name in names)
         for scene, text, score in zip(answers.battery.scenes, answers.texts, answers.scores, strict=True)
-        if score.verdict is verdict and text and scene.fields["asked"] not in tried
+        if score.verdict is verdict and text and scene.fields["asked"] not in held_out
     ]
 
 
