@@ -105,7 +105,7 @@ class Batch:
     def remove(self, row: LiveRow) -> None:
         """Take a row out that has not ended; it keeps its tokens."""
         index = self.rows.index(row)
-        self.rows[index] = LiveRow(row.owner, row.prompt, row.read, row.ask, 1.0, None, end="dropped")
+        self.rows[index] = LiveRow(row.owner, row.prompt, row.visible, row.ask, 1.0, None, end="dropped")
         self.arrivals.remove(row)
 
     def seat(self, newcomers: Sequence[LiveRow], *, pass_tokens: int) -> None:
