@@ -15,6 +15,10 @@ from typing import NamedTuple
 from flyroom.worlds.english.tables import tables
 
 SENTENCE_ENDS = re.compile(r"(?<=[.!?])\s+|\n+")
+TAG = re.compile(
+    r"(?<=\w),\s*(?:do|does|did|am|is|are|was|were|will|would|can|could|should|have|has)"
+    r" (?:not (?:i|you|he|she|it|we|they)|(?:i|you|he|she|it|we|they) not)(?: agree)?[?.!]*$"
+)
 ONES = (
     "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen",
     "eighteen nineteen",
@@ -232,8 +236,13 @@ def sentences(text: str) -> list[str]:
 
 
 def statements(text: str) -> list[str]:
-    """The sentences of a text that ask nothing."""
-    return [sentence for sentence in sentences(text) if not sentence.rstrip("\"'*_) ").endswith("?")]
+    """The sentences of a text that ask nothing. A tag ("it is Paris, is it not?") asks nothing of its own.
+
+    >>> statements("is it Rome? it is Paris, is it not?")
+    ['it is Paris']
+    """
+    stated = [TAG.sub("", sentence) for sentence in sentences(text)]
+    return [sentence for sentence in stated if not sentence.rstrip("\"'*_) ").endswith("?")]
 
 
 def unlisted(text: str) -> str:
