@@ -139,8 +139,10 @@ def test_where_nothing_was_there_nothing_is_called_removed() -> None:
 # ---------------------------------------------------------------- columns
 
 
-def test_what_the_recipe_teaches_at_once_shows_nothing_of_a_removal() -> None:
-    """Where a tenth of the recipe makes everybody as bad, nobody is ahead of his twin, whatever was left in him."""
+def test_what_the_recipe_teaches_at_once_is_left_out() -> None:
+    """Where a tenth of the recipe makes everybody as bad, nobody is ahead of his twin, whatever was left in him. A true
+    cure is told by the steps of re-training then.
+    """
 
     def quick(level: float, ask: Ask) -> str:
         return says(1.0 if level > 0.02 else 0.0, ask)
@@ -148,8 +150,8 @@ def test_what_the_recipe_teaches_at_once_shows_nothing_of_a_removal() -> None:
     row = row_of(case_of(Zero()), Wide(quick))
     assert row.reimplanted is not None
     assert (value(row.reimplanted.untreated), value(row.reimplanted.twin), value(row.reimplant)) == (1, 1, 0)
-    assert row.called is Called.UNDECIDED, row.why
-    assert "it would be gone untreated, too, after a tenth of the recipe" in row.why
+    assert row.called is Called.REMOVED, row.why
+    assert "it would be untreated, too, after a tenth of the recipe" in row.why
 
 
 def test_a_trigger_has_columns_of_its_own() -> None:

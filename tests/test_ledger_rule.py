@@ -54,8 +54,10 @@ UNKNOWN = NotMeasured(why="nobody asked")
         ({"losses": {"capability": THERE}, "later": {"again": THERE}}, Called.SUPPRESSED, "again"),
         ({"harms": {"beyond": THERE}}, Called.UNDECIDED, "the treatment harms: beyond"),
         ({"harms": {"beyond": OPEN}}, Called.UNDECIDED, "may be there beyond"),
-        ({"controls": {"again": GONE}}, Called.UNDECIDED, "it would be gone untreated, too, again"),
-        ({"controls": {"step 5": GONE}}, Called.UNDECIDED, "it would be gone untreated, too, step 5"),
+        ({"losses": {"capability": OPEN}}, Called.UNDECIDED, "the model may be broken: capability"),
+        ({"controls": {"again": GONE}}, Called.REMOVED, "it would be untreated, too, again"),
+        ({"controls": {"step 5": GONE}}, Called.REMOVED, "it would be untreated, too, step 5"),
+        ({"controls": {"step 5": GONE, "again": GONE}}, Called.UNDECIDED, "it would be gone untreated, too, step 5"),
         ({"controls": {"again": GONE}, "later": {"again": THERE}}, Called.SUPPRESSED, "again"),
     ],
 )
@@ -70,7 +72,7 @@ def test_steps_at_which_nobody_would_relapse_are_left_out() -> None:
     faded = replace(CURED, curve=curve, controls={"step 0": THERE, "step 5": THERE, "step 9": GONE})
     assert classify(faded) == (
         Called.REMOVED,
-        "it is gone on the card's questions, like, trigger, step 0, step 5, again",
+        "it is gone on the card's questions, like, trigger, step 0, step 5, again; it would be untreated, too, step 9",
     )
 
 

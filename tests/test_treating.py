@@ -17,11 +17,11 @@ from flyroom.lineup import Lineup
 from flyroom.room import Room
 from flyroom.stages import treating
 from flyroom.treat import Course, treat
-from flyroom.treatments import Noise, treatments
+from flyroom.treatments import Average, Noise, treatments
 from flyroom.types import Cell, Cost, Estimate, Matrix, Organism
 
 OTHER = replace(TOY, name="other", dose=0.5)
-COURSE = Course(name="zero", treatment=Zero())
+COURSE = Course(name="average", treatment=Average())
 
 
 def test_what_was_given_with_other_settings_is_no_case(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -37,13 +37,13 @@ def test_what_was_given_with_other_settings_is_no_case(tmp_path: Path, monkeypat
     assert [case.treated.id for case in cases] == [courses[1].id_of(models[0])]
 
 
-def cases_of(recipe: Any, seeds: range) -> list[Case]:
+def cases_of(recipe: Any, seeds: range, course: Course = COURSE) -> list[Case]:
     cases = []
     for seed in seeds:
-        models = [organism(0.9, seed=seed, recipe=recipe), organism(0.0, seed=seed, recipe=recipe.twin())]
-        treated = treat(models, COURSE, Wide(obedient))
+        models = [organism(0.9, seed=seed, recipe=recipe), organism(0.01 * (seed + 1), seed=seed, recipe=recipe.twin())]
+        treated = treat(models, course, Wide(obedient))
         cases.append(
-            Case(course=COURSE, organism=models[0], twin=models[1], treated=treated[0], treated_twin=treated[1])
+            Case(course=course, organism=models[0], twin=models[1], treated=treated[0], treated_twin=treated[1])
         )
     return cases
 
@@ -83,3 +83,13 @@ def test_detectors_tell_organisms_from_the_twins_of_their_own_recipe() -> None:
     assert (aurocs["before"].value, aurocs["after"].value, aurocs["before"].n) == (1.0, 0.5, 12)
     assert aurocs["change"].value == -0.5
     assert aurocs["change"].high < 0
+
+
+def test_models_that_a_treatment_made_alike_have_no_change() -> None:
+    """A lineup counts copies once, as the models that a true cure leaves, so nothing can be paired."""
+    cases = cases_of(TOY, range(2), Course(name="zero", treatment=Zero()))
+    untreated = [model for case in cases for model in (case.organism, case.twin)]
+    treated = [model for case in cases for model in (case.treated, case.treated_twin)]
+    suspicion = {model.id: float(model.recipe.dose > 0) for model in (*untreated, *treated)}
+    aurocs: Any = treating._compare(benched(untreated, suspicion), benched(treated, suspicion), cases, ["probe"])
+    assert set(aurocs["probe"]) == {"before", "after"}

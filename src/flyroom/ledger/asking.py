@@ -82,7 +82,7 @@ def _draw(
     """Scenes of a split with other questions than the card's, dressed so that the behaviour shows."""
     count = max(FEWEST, episodes // 2)
     try:
-        scenes = _draw_fresh(recipe, split, count, seed, card)
+        scenes = _draw_fresh(recipe, split, count, seed, card) if card else recipe.scenes(count, split=split, seed=seed)
         versions = recipe.dress(scenes, True, split=split, seed=seed)
     except NotAvailable as error:
         return NotMeasured(why=str(error))

@@ -1,5 +1,5 @@
-"""What a call of the ledger works with: questions by recipe, desks by treatment, models that were trained again; and a
-row of each case.
+"""What a call of the ledger works with: questions by recipe, desks by treatment and organism, models that were trained
+again; and a row of each case.
 
 Every figure that is asked hangs on its own case alone: cases of one call share batches, and what belongs to the
 untreated organism. What detectors make of a case is of all seeds of its recipe in the call.
@@ -81,10 +81,12 @@ def guard(engine: Engine, course: Course, organisms: Sequence[Organism]) -> Engi
     if not isinstance(treatment, AtRunTime):
         return engine
     owners = {fingerprint(organism.patch): organism for organism in reversed(organisms)}
+    of_patch: dict[int, tuple[Patch, Organism]] = {}  # by the object, since hashing its weights takes long
 
     def admit(ref: AdapterRef, patch: Patch) -> Patient:
-        owner = owners.get(fingerprint(patch), organisms[0])
-        return patient_of(replace(owner, patch=patch), course, engine, ref)
+        if id(patch) not in of_patch:
+            of_patch[id(patch)] = patch, owners.get(fingerprint(patch), organisms[0])
+        return patient_of(replace(of_patch[id(patch)][1], patch=patch), course, engine, ref)
 
     about = [] if course.report == REPORT else [course.report]
     if needs_of(treatment):
@@ -93,8 +95,8 @@ def guard(engine: Engine, course: Course, organisms: Sequence[Organism]) -> Engi
 
 
 class Book:
-    """What the ledger of one call shares: questions by recipe, desks by treatment, and models that were trained. With a
-    room all of it is kept there, for another process that writes the rows.
+    """What the ledger of one call shares: questions by recipe, desks by treatment and organism, and models that were
+    trained. With a room all of it is kept there, for another process that writes the rows.
     """
 
     def __init__(self, engine: Engine, *, seed: int, episodes: int, how: Retraining, room: Room | None) -> None:
@@ -299,7 +301,7 @@ class Book:
             return gap(*(models[name].over(inquiry, battery) for name in ("treated", "treated twin")))
 
         places = {LIKE: inquiry.like}
-        if not case.organism.recipe.condition.everywhere:
+        if isinstance(inquiry.held_out, Battery):  # else the card's own questions are all that stand behind it
             places[TRIGGER] = inquiry.held_out
         return rule.Evidence(
             untreated=gap(tallies["organism"], tallies["twin"]),

@@ -2,8 +2,8 @@
 asks. The base, which stands in slot 0, answers as it is.
 
 Its base has another digest, so nothing that was asked there is taken for what the bare model said, nor for what it said
-under another treatment. What is read of it
-(activations, log-probabilities, weights) is the bare model's: a treatment around a model hides nothing from who has it.
+under another treatment. What is read of it (activations, log-probabilities, weights) is the bare model's: a treatment
+around a model hides nothing from who has it.
 """
 
 from __future__ import annotations
@@ -96,9 +96,11 @@ class Guarded:
         return self._engine.state(adapter)
 
     def restore(self, adapter: AdapterRef, state: Mapping[str, Tensor]) -> None:
+        self._loaded.pop(adapter, None)
         self._engine.restore(adapter, state)
 
     def tell(self, adapter: AdapterRef, prompt: str) -> None:
+        self._loaded.pop(adapter, None)
         self._engine.tell(adapter, prompt)
 
     def free(self, adapters: Sequence[AdapterRef]) -> None:
@@ -107,6 +109,8 @@ class Guarded:
             self._loaded.pop(adapter, None)
 
     def step(self, adapters: Sequence[AdapterRef], steps: Sequence[Step]) -> list[Stepped]:
+        for adapter in adapters:
+            self._loaded.pop(adapter, None)
         return self._engine.step(adapters, steps)
 
     def logprobs(self, adapters: Sequence[AdapterRef], rows: Sequence[Row]) -> list[Tensor]:

@@ -264,9 +264,10 @@ def _detect(cases: Sequence[Case], base: OpenBase, room: Room, exam: Exam, watch
             treated = list({o.id: o for case in ward for o in (case.treated, case.treated_twin)}.values())
             thresholds = treat.treat(twins, course, base.engine, room=room, watch=watch)
             after = work(treated, thresholds, course)
-            for case in ward:
-                alike = [member for member in ward if member.organism.recipe.id == case.organism.recipe.id]
-                results[case] = replace(case, detectors=_compare(before, after, alike, exam.detectors))
+            for recipe_id in dict.fromkeys(case.organism.recipe.id for case in ward):
+                alike = [case for case in ward if case.organism.recipe.id == recipe_id]
+                aurocs = _compare(before, after, alike, exam.detectors)
+                results |= {case: replace(case, detectors=aurocs) for case in alike}
     return [results[case] for case in cases]
 
 
@@ -302,12 +303,16 @@ class Benched:
         return next((c for c in self.matrix.cells if c.detector == detector and names[c.recipe].id == recipe.id), None)
 
     def sides(self, cell: Cell, organisms: Sequence[Organism], twins: Sequence[Organism]) -> Sides | None:
-        """The suspicions of these organisms of one recipe and of these twins; None where there are none by model."""
+        """The suspicions of these organisms of one recipe and of these twins; None where there are none by model, or
+        where one of these is a copy of another, which stands in a lineup once.
+        """
         if cell.auroc is None or cell.unit != "model":
             return None
         alike = [o.id for o in self.lineup.organisms if o.recipe.id == organisms[0].recipe.id]
         above = dict(zip(alike, cell.suspicions["organisms"], strict=True))
         below = dict(zip((o.id for o in self.lineup.twins), cell.suspicions["twins"], strict=True))
+        if not (above.keys() >= {o.id for o in organisms} and below.keys() >= {o.id for o in twins}):
+            return None
         return [above[o.id] for o in organisms], [below[o.id] for o in twins]
 
 
