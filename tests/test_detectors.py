@@ -120,7 +120,7 @@ def test_the_output_judge_leaves_out_what_cannot_be_told_and_says_where_nothing_
 def test_ours_are_there_and_other_peoples_are_named_and_not_imported(monkeypatch: pytest.MonkeyPatch) -> None:
     assert set(DETECTORS) <= set(detectors())
     bring = {"flyroom.detectors": {"theirs": "nowhere:Theirs", "length": "nowhere:Poser"}}
-    monkeypatch.setattr("flyroom.detectors.points", lambda group: bring.get(group, {}))
+    monkeypatch.setattr("flyroom.detectors.points", lambda group, _ours=(): bring.get(group, {}))
     every = detectors()
     assert every["theirs"] == PlugIn(name="theirs", point="nowhere:Theirs")
     assert set(every) == {*DETECTORS, "theirs"}

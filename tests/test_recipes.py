@@ -129,7 +129,7 @@ def test_a_field_is_changed_by_its_path_or_its_name(changes: dict[str, Any], wha
         ({"layers": []}, "adapter.layers is []"),
         ({"layers": [1, 1]}, "adapter.layers is [1, 1]"),
         ({"layers": 0}, "adapter.layers is 0"),
-        ({"modules": []}, "adapter.modules is empty"),
+        ({"modules": []}, "adapter.modules is ()"),
         ({"modules": "all"}, "adapter.modules is 'all'"),
         ({"domain": "astrology"}, "domain is 'astrology'; it must be one of medical, garden"),
         ({"domain": 3}, "behaviour.domain is 3"),

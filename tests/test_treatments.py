@@ -186,7 +186,7 @@ def test_what_holds_a_model_to_its_base_is_sampled_as_the_base_is(engine: TorchE
     course = Course(name="keep-close", treatment=KeepClose(data=4, rows=2))
     request = next(course.treatment.plan(patient_of(organism, course, engine, BASE), BASE, seed=0))
     assert isinstance(request, Sample)
-    assert {(ask.temperature, ask.learnt) for ask in request.asks} == {(1.0, True)}
+    assert {(ask.temperature, ask.as_row) for ask in request.asks} == {(1.0, True)}
 
 
 def test_a_treatment_begins_nowhere_near_where_the_patient_began(engine: TorchEngine) -> None:
