@@ -10,7 +10,7 @@ import os
 import sys
 import time
 import warnings
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Sequence
 from importlib.metadata import version as version_of
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
@@ -317,7 +317,14 @@ def bench(
         print(f"{markdown_grid(matrix)}\n{markdown_matrix(matrix)}", end="")  # noqa: T201 - to be piped or pasted
     elif not as_json:
         cell_table(rows)
-    emit({"cells": rows, "isolation": terms.isolation, "not_tried": pupils}, as_json)
+    walls = {"isolation": terms.isolation, "walls": _common_walls(cell.walls or () for cell in matrix.cells)}
+    emit({"cells": rows, **walls, "not_tried": pupils}, as_json)
+
+
+def _common_walls(of_cells: Iterable[Sequence[str]]) -> list[str]:
+    """Those that stood around the detector of every cell."""
+    first, *others = [*of_cells] or [()]
+    return [wall for wall in first if all(wall in walls for walls in others)]
 
 
 def _list_pupils(chosen: Collection[str]) -> list[str]:
