@@ -589,18 +589,16 @@ def test_a_room_is_hidden_wherever_it_lies(tmp_path: Path, monkeypatch: pytest.M
         paths.readable({}, [rooms[0] / "method.sh"])
 
 
-def test_python_may_lie_beside_the_settings_and_not_in_a_room(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_python_may_lie_beside_the_settings_and_not_in_a_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     packages = tmp_path / "home" / "venv" / "site-packages"
     packages.mkdir(parents=True)
-    (tmp_path / "home" / "vault.json").write_text("{}")
+    (tmp_path / "home" / "rooms.json").write_text("{}")
     monkeypatch.setenv("FLYROOM_HOME", str(tmp_path / "home"))
     monkeypatch.setattr(paths, "SYSTEM", (str(tmp_path),))
     monkeypatch.setattr(paths, "_python", lambda: [packages])
     files, _ = paths.readable({})
     assert is_allowed(packages, files)
-    assert not is_allowed(tmp_path / "home" / "vault.json", files)
+    assert not is_allowed(tmp_path / "home" / "rooms.json", files)
     Room(tmp_path / "home" / "venv").put("card", "k", {})
     with pytest.raises(NotIsolated, match=r"site-packages lies in .*venv, which no code in a cell may read"):
         paths.readable({})

@@ -378,10 +378,10 @@ def test_a_second_place_that_may_only_be_written_takes_heads(
     monkeypatch.setenv("FLYROOM_LOG", str(tmp_path / "elsewhere"))
     plain = os.open
 
-    def write_only(path: Any, flags: int, *more: Any) -> int:
+    def write_only(path: Any, flags: int, *rest: Any, **more: Any) -> int:
         if Path(path) == tmp_path / "elsewhere" and flags & os.O_ACCMODE != os.O_WRONLY:
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
-        return plain(path, flags, *more)
+        return plain(path, flags, *rest, **more)
 
     (tmp_path / "elsewhere").write_text("to")  # what a kill left
     with monkeypatch.context() as patch:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import time
 from pathlib import Path
+from typing import Any
 
 import pyrage
 import pytest
@@ -140,9 +142,7 @@ def test_a_passphrase_is_asked_for_and_open_until_lock(
     assert (status, "is locked: run `flyroom vault unlock`" in errors) == (1, True)
 
 
-def test_an_error_that_passes_removes_nothing_that_is_needed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_error_that_passes_removes_nothing_that_is_needed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     room = fill(tmp_path / "room")
 
     def exhaust(*_: Any, **__: Any) -> None:
@@ -254,7 +254,7 @@ def test_init_changes_no_default_before_it_works(run: Run, tmp_path: Path) -> No
     assert run("vault", "init", "--room", "room", "--identity", "me.key")[0] == 0
     settings = (tmp_path / "home" / "vault.json").read_text()
     status, _, errors = run("vault", "init", "--room", "room", "--identity", "typo.key")
-    assert (status, "is encrypted: give one it opens to" in errors) == (1, True)
+    assert (status, "is encrypted: give one that opens it" in errors) == (1, True)
     Identity.create(tmp_path / "other.key")
     for words in (("room", "other.key"), ("new", "new/me.key")):
         assert run("vault", "init", "--room", words[0], "--identity", words[1])[0] == 1

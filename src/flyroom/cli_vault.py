@@ -147,7 +147,9 @@ def add(words: Words, room: RoomPath = ROOM, as_json: AsJson = False) -> None:
     key = _find()
     lid = vaults.read_lid(room.absolute())
     fresh = [word for word in words if word not in (*lid.recipients, *lid.signers)]
-    ring = vaults.add(room.absolute(), words, key, before=lambda: _record(room, key, "recipients added", fresh) if fresh else None)
+    ring = vaults.add(
+        room.absolute(), words, key, before=lambda: _record(room, key, "recipients added", fresh) if fresh else None
+    )
     _report(room, ring, as_json, {})
 
 

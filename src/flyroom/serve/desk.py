@@ -54,7 +54,7 @@ class Desk:
         order.is_gone = True
 
     def dismiss(self) -> None:
-        """End all orders, take no more until `admit`, and wait for the thread: whoever comes next has the engine alone."""
+        """End all orders, take none until `admit`, and wait for the thread: whoever comes next has the engine alone."""
         with self._changed:
             self._closing, thread = True, self._thread
             for order in self._orders:
