@@ -38,6 +38,7 @@ from flyroom.lab import BenchLab
 from flyroom.room import Room
 from flyroom.stages import chosen_detectors
 from flyroom.types import Access, Finding, Lab, LoRA, Patch, PlugIn, Suspect
+from flyroom.vault import private
 from tests.tiny_base import bring
 
 WALLED = pytest.mark.skipif(not walls_here(), reason="this kernel has no Landlock or no seccomp")
@@ -599,7 +600,7 @@ def test_python_may_lie_beside_the_settings_and_not_in_a_room(tmp_path: Path, mo
     files, _ = paths.readable({})
     assert is_allowed(packages, files)
     assert not is_allowed(tmp_path / "home" / "rooms.json", files)
-    Room(tmp_path / "home" / "venv").put("card", "k", {})
+    monkeypatch.setattr(private, "HIDDEN", {tmp_path / "home" / "venv"})  # a room around it
     with pytest.raises(NotIsolated, match=r"site-packages lies in .*venv, which no code in a cell may read"):
         paths.readable({})
 
