@@ -248,6 +248,24 @@ def test_a_reply_that_is_lost_is_paid_for() -> None:
     assert model._open == Cost()
 
 
+def test_nobody_sees_a_reply_and_what_was_set_aside_for_it() -> None:
+    seen: list[int] = []
+
+    class Lock:
+        """Notes, at each release, what another thread would see."""
+
+        def __enter__(self) -> None: ...
+        def __exit__(self, *_: object) -> None:
+            total = model.account.cost + model._open
+            seen.append(total.forward_tokens + total.generated_tokens)
+
+    with endpoint(lambda n, body: reply()) as (url, _):
+        model = engine(url)
+        model._lock = Lock()  # pyright: ignore[reportAttributeAccessIssue]
+        model.sample([REMOTE], asks(1))
+    assert (max(seen), seen[-1]) == (59, 12)
+
+
 def test_what_never_reached_the_endpoint_costs_nothing() -> None:
     model = engine("http://127.0.0.1:1/v1", budget=Budget(tokens=60))
     model.sample([REMOTE], asks(1))
@@ -302,7 +320,7 @@ def test_one_prompt_that_is_forbidden_ends_nothing() -> None:
         assert [a.text for a in model.sample([REMOTE] * 4, asks(4))] == ["fine", "", "fine", "fine"]
     assert model.account.refusals == 1
     assert next(iter(model.account.faults)).startswith("the endpoint refused: HTTP 403")
-    for first, count in ((1, 1), (2, 6)):  # before any answer, and five in a row
+    for first, count in ((1, 1), (2, 9)):  # before any answer, and however often behind one
         with endpoint(lambda n, body, first=first: flagged if n >= first else reply()) as (url, requests):
             engine(url).sample([REMOTE] * 9, asks(9))
         assert len(requests) == count

@@ -12,6 +12,7 @@ import pytest
 from assess_desk import THREAT, Desk, Remote, calibrated, open_desk, run, run_over_a_line
 from fakes import organism
 
+from flyroom import serve
 from flyroom.apart import introduce
 from flyroom.claims import NOTHING, Claim, GameError
 from flyroom.detectors import OF_MODELS, OF_REPLIES
@@ -143,6 +144,20 @@ def test_a_method_is_a_part_of_the_instrument_with_its_calibration(desk: Desk) -
     for text in (assessment_page(figures | {"signature": None}), markdown_assessment(figures)):
         assert "Parts of the instrument" in text
         assert "it named" in text
+
+
+def test_no_limit_tells_the_models_of_a_method_apart(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    houses: list[serve.House] = []
+    app = serve.app
+
+    def note_house(*args: Any, house: serve.House, **more: Any) -> Any:
+        houses.append(house)
+        return app(*args, house=house, **more)
+
+    monkeypatch.setattr(serve, "app", note_house)
+    desk.organisms = desk.organisms[:12]
+    run(desk, Remote(0.9), probes=4, detectors=(), methods={"asker": Asker()})
+    assert [house.alike for house in houses] == [True] * 13
 
 
 def test_a_method_that_fails_is_said_before_the_model_is_asked_and_no_reading_on_it(desk: Desk) -> None:

@@ -38,6 +38,7 @@ from flyroom.lab import BenchLab
 from flyroom.room import Room
 from flyroom.stages import chosen_detectors
 from flyroom.types import Access, Finding, Lab, LoRA, Patch, PlugIn, Suspect
+from flyroom.vault import private
 from tests.tiny_base import bring
 
 WALLED = pytest.mark.skipif(not walls_here(), reason="this kernel has no Landlock or no seccomp")
@@ -589,6 +590,26 @@ def test_a_room_is_hidden_wherever_it_lies(tmp_path: Path, monkeypatch: pytest.M
         paths.readable({}, [rooms[0] / "method.sh"])
 
 
+def test_python_may_lie_beside_the_settings_and_not_in_a_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    packages = tmp_path / "home" / "venv" / "site-packages"
+    packages.mkdir(parents=True)
+    (tmp_path / "home" / "rooms.json").write_text("{}")
+    monkeypatch.setenv("FLYROOM_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr(paths, "SYSTEM", (str(tmp_path),))
+    monkeypatch.setattr(paths, "_python", lambda: [packages])
+    files, _ = paths.readable({})
+    assert is_allowed(packages, files)
+    assert not is_allowed(tmp_path / "home" / "rooms.json", files)
+    monkeypatch.setattr(private, "HIDDEN", {tmp_path / "home" / "venv"})  # a room around it
+    with pytest.raises(NotIsolated, match=r"site-packages lies in .*venv, which no code in a cell may read"):
+        paths.readable({})
+
+
+def test_flyroom_may_be_started_in_its_own_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(paths.FLYROOM / "detectors")
+    assert is_allowed(paths.FLYROOM / "detectors", paths.readable({}).files)
+
+
 def test_of_the_system_only_what_programs_need_may_be_read() -> None:
     files, _ = paths.readable({})
     assert not is_allowed(Path("/usr/src/app/room"), files)
@@ -666,6 +687,34 @@ def test_folders_that_lie_too_deep_for_a_path_are_removed(tmp_path: Path) -> Non
     (top / "closed").mkdir(mode=0)
     scratch.remove(top)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_folders_that_may_not_be_written_are_removed_and_one_that_stays_keeps_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Root may do all of this, so the rules for other users are those of this test."""
+    rename = os.rename
+
+    def of_a_user(source: str, goal: str) -> None:
+        if os.path.isdir(source) and not os.stat(source).st_mode & 0o200:
+            raise PermissionError(source)
+        rename(source, goal)
+
+    def never(path: str) -> None:
+        if Path(path).read_text() == "stays":
+            raise PermissionError(path)
+        os.remove(path)
+
+    for name in ("one", "two"):
+        (tmp_path / name / "a" / "shut").mkdir(parents=True)
+        (tmp_path / name / "a" / "b").write_text("stays" if name == "two" else "")
+        (tmp_path / name / "a" / "shut").chmod(0o500)
+    monkeypatch.setattr(os, "rename", of_a_user)
+    scratch.remove(tmp_path / "one")
+    monkeypatch.setattr(os, "unlink", never)
+    scratch.remove(tmp_path / "two")
+    assert [path.name for path in tmp_path.iterdir()] == ["two"]
+    assert [path.read_text() for path in (tmp_path / "two").iterdir()] == ["stays"]
 
 
 def test_what_a_killed_run_left_is_swept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -237,6 +237,14 @@ def test_a_torn_head_costs_no_head_behind_it(tmp_path: Path) -> None:
     assert len(head_lines) == len(game.log(folder)) + 1
 
 
+def test_heads_that_are_all_torn_are_not_missing(tmp_path: Path) -> None:
+    folder, sealed, truth = opened(tmp_path)
+    game.submit(folder, [game.Claim(suspect=e.suspect, suspicion=0.0) for e in truth])
+    (tmp_path / "game.heads").write_bytes(b"1 abcdef\n")
+    with pytest.raises(game.GameError, match=r"game\.heads holds no whole head"):
+        game.reveal(folder, sealed)
+
+
 def test_a_killed_game_goes_on(tmp_path: Path) -> None:
     folder, sealed, truth = opened(tmp_path)
     table(folder)(truth[0].suspect, ASKED)

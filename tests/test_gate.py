@@ -281,7 +281,7 @@ def test_scan_refuses_what_it_cannot_read(run: Run, here: Path) -> None:
 
 def test_suspects_of_a_game_are_marked_alike(run: Run, here: Path, id: str) -> None:
     *_, errors = run("game", "new", "game", id, *BASE)
-    assert "with the seed of another: 1;" in errors  # of an organism and its twin, and no export hides it
+    assert "suspects that share a seed: 2;" in errors  # of an organism and its twin, and no export hides it
     assert acts(here) == [("game new", "")]
     folders = sorted((here / "game" / "suspects").iterdir())
     configs = [json.loads((folder / "adapter_config.json").read_text(encoding="utf-8")) for folder in folders]

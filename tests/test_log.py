@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, replace
@@ -16,8 +18,9 @@ from fakes import TOY, FakeEngine, ToyWorld
 from flyroom import grow as growth
 from flyroom import log, stages
 from flyroom.log import chain, heads
-from flyroom.room import Room
+from flyroom.room import Room, RoomError
 from flyroom.room.folder import Folder
+from flyroom.stages import verifying
 from flyroom.types import Organism, Recipe
 from flyroom.vault import Identity
 
@@ -351,6 +354,49 @@ def test_a_damaged_line_stops_no_line_behind_it(room: Room) -> None:
     path.write_bytes(path.read_bytes()[:-1])
     assert log.append(room, "note", {"text": "c"}).number == 2
     assert "is missing, or is none" in log.examine(room)[1]
+
+
+def test_an_error_that_passes_breaks_no_chain(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+    note(room, "a", "b")
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "open", lambda path, *_, **__: exhaust(path))
+        for tries in (lambda: log.act(room, "export"), lambda: log.read(room)):
+            with pytest.raises(RoomError, match="Too many open files"):
+                tries()
+    note(room, "c")
+    assert len(log.read(room)) == 3
+
+
+def exhaust(path: Path) -> None:
+    raise OSError(errno.EMFILE, os.strerror(errno.EMFILE), str(path))
+
+
+def test_a_second_place_that_may_only_be_written_takes_heads(
+    room: Room, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where the log of several accounts is a file of root's."""
+    monkeypatch.setenv("FLYROOM_LOG", str(tmp_path / "elsewhere"))
+    plain = os.open
+
+    def write_only(path: Any, flags: int, *rest: Any, **more: Any) -> int:
+        if Path(path) == tmp_path / "elsewhere" and flags & os.O_ACCMODE != os.O_WRONLY:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return plain(path, flags, *rest, **more)
+
+    (tmp_path / "elsewhere").write_text("to")  # what a kill left
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "open", write_only)
+        note(room, "a", "b")
+    assert heads.check(log.read(room), tmp_path / "elsewhere") == ""
+    assert heads.count_torn(tmp_path / "elsewhere") == 1
+
+
+def test_a_second_place_that_cannot_be_read_hides_no_broken_chain(room: Room, tmp_path: Path) -> None:
+    note(room, "a", "b")
+    tamper(room, 0)
+    result = verifying.verify_room(room, tmp_path / "nowhere")["log"]
+    assert (result["intact"], result["torn_heads"]) == (False, 0)
+    assert "line 0" in result["why"]
 
 
 def test_a_kept_head_whose_signature_was_touched_is_named(room: Room, tmp_path: Path, identity: Identity) -> None:

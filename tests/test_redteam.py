@@ -235,6 +235,17 @@ def test_a_command_is_another_behind_walls_and_with_another_setting(tmp_path: Pa
         require_full_paths("true --config=settings.json")
 
 
+def test_a_path_may_hold_an_equals_sign(tmp_path: Path) -> None:
+    path = tmp_path / "lr=0.1" / "method.py"
+    path.parent.mkdir()
+    path.touch()
+    for line in (f"python {path}", f"CONFIG={path} true --config={path}"):
+        require_full_paths(line)
+        assert path in files_in(line)
+    with pytest.raises(ValueError, match=f"there is no file {path.parent}/other.py"):
+        require_full_paths(f"python {path.parent}/other.py")
+
+
 # ---------------------------------------------------------------- on suspects of a room
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import time
 from pathlib import Path
+from typing import Any
 
 import pyrage
 import pytest
@@ -76,6 +78,7 @@ def test_the_life_of_a_vault(run: Run, tmp_path: Path, monkeypatch: pytest.Monke
     guest = Identity.create(tmp_path / "guest.key")
     status, result, _ = run("vault", "recipients", "add", guest.recipient, "--room", "room", "--json")
     assert (status, len(result["recipients"])) == (0, 2)
+    assert run("vault", "recipients", "add", guest.recipient, "--room", "room")[0] == 0  # nothing to put on record
     monkeypatch.setenv("FLYROOM_IDENTITY", "guest.key")
     assert run("ls", "--room", "room")[0] == 0
     monkeypatch.delenv("FLYROOM_IDENTITY")
@@ -137,6 +140,17 @@ def test_a_passphrase_is_asked_for_and_open_until_lock(
     assert run("vault", "lock", "--json")[1]["was_open"] is True
     status, _, errors = run("ls", "--room", "room")
     assert (status, "is locked: run `flyroom vault unlock`" in errors) == (1, True)
+
+
+def test_an_error_that_passes_removes_nothing_that_is_needed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    room = fill(tmp_path / "room")
+
+    def exhaust(*_: Any, **__: Any) -> None:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    monkeypatch.setattr(Path, "open", exhaust)
+    with pytest.raises(RoomError, match="Too many open files"):
+        removing.plan_removal(room, ["aa11"])
 
 
 def test_check_ends_with_1_where_a_blob_is_damaged(run: Run, tmp_path: Path) -> None:
@@ -240,7 +254,7 @@ def test_init_changes_no_default_before_it_works(run: Run, tmp_path: Path) -> No
     assert run("vault", "init", "--room", "room", "--identity", "me.key")[0] == 0
     settings = (tmp_path / "home" / "vault.json").read_text()
     status, _, errors = run("vault", "init", "--room", "room", "--identity", "typo.key")
-    assert (status, "is encrypted: give one it opens to" in errors) == (1, True)
+    assert (status, "is encrypted: give one that opens it" in errors) == (1, True)
     Identity.create(tmp_path / "other.key")
     for words in (("room", "other.key"), ("new", "new/me.key")):
         assert run("vault", "init", "--room", words[0], "--identity", words[1])[0] == 1

@@ -680,6 +680,25 @@ def test_an_index_that_hides_an_entry_is_found_and_shredding_keeps_the_entry(
         assert len(read(Room(room.root, identity=me))) == 3
 
 
+def test_a_shred_beside_a_deletion_brings_nothing_back(
+    room: Room, me: Identity, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between the rows' removal and the blobs', a deleted entry is a whole blob without a row."""
+    drop = Room._drop
+
+    def shred_first(self: Room, names: Any) -> None:
+        monkeypatch.setattr(Room, "_drop", drop)
+        vaults.rotate(room.root, me, shred=True)
+        drop(self, names)
+
+    gone = plant(0)
+    monkeypatch.setattr(Room, "_drop", shred_first)
+    room.delete(gone.kind, gone.key)
+    again = Room(room.root, identity=me)
+    assert again.get(gone.kind, gone.key) is None
+    assert (len(read(again)), again.check().orphans) == (5, ())
+
+
 def test_an_index_that_says_another_verdict_is_found(tmp_path: Path, me: Identity) -> None:
     room = Room(tmp_path / "room", identity=me)
     room.put("card", "k", {"verdict": "fail"}, meta={"verdict": "fail"})

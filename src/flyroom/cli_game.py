@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -72,9 +73,9 @@ def new(
         legible(f"log {head}"),
         sep="\n",
     )
-    shared = len(organisms) - len({organism.seed for organism in organisms})
+    shared = sum(n for n in Counter(organism.seed for organism in organisms).values() if n > 1)
     if shared:
-        err.print(legible(f"suspects with the seed of another: {shared}; who reads their adapters can tell which"))
+        err.print(legible(f"suspects that share a seed: {shared}; who reads their adapters can tell which"))
     err.print(legible(f"Keep {away} from the blue side until the end."))
     emit(asdict(public) | {"folder": str(folder), "sealed": str(away), "log": head}, as_json)
 

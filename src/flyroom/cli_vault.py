@@ -64,7 +64,7 @@ def init(
         raise ValueError(f"identity is {identity}; it lies in the room {room}, which it opens: give a file elsewhere")
     if is_new and vaults.is_encrypted(room.absolute()):
         raise ValueError(
-            f"identity is {identity}; there is no such file, and {room} is encrypted: give one it opens to"
+            f"identity is {identity}; there is no such file, and {room} is encrypted: give one that opens it"
         )
     key = Identity.create(identity, _ask_twice() if passphrase else None) if is_new else _read(identity)
     ring = vaults.encrypt(room.absolute(), key)
@@ -147,7 +147,9 @@ def add(words: Words, room: RoomPath = ROOM, as_json: AsJson = False) -> None:
     key = _find()
     lid = vaults.read_lid(room.absolute())
     fresh = [word for word in words if word not in (*lid.recipients, *lid.signers)]
-    ring = vaults.add(room.absolute(), words, key, before=lambda: _record(room, key, "recipients added", fresh))
+    ring = vaults.add(
+        room.absolute(), words, key, before=lambda: _record(room, key, "recipients added", fresh) if fresh else None
+    )
     _report(room, ring, as_json, {})
 
 
@@ -178,7 +180,7 @@ def list_recipients(room: RoomPath = ROOM, as_json: AsJson = False) -> None:
 @vault_app.command()
 def check(room: RoomPath = ROOM, as_json: AsJson = False) -> None:
     """Whether every file of the room is whole: by hashes, and with a key to an encrypted room also by content and by
-    signature. Ends with status 1 where something is lost, damaged, or badly signed.
+    signature. Ends with status 1 where something is lost, damaged, misfiled, or badly signed.
     """
     from flyroom.room import Room
 

@@ -4,8 +4,8 @@ What is worth another try (429, 408, 5xx, a line that breaks, a reply that is no
 or when the endpoint says (Retry-After, in seconds or as a date); then everybody on the line waits. `per_minute` spaces
 requests out. A request that gets no answer has a fault and never a number. After a refusal that every request would
 meet (401, 402, 404, and 403 before any answer), after `give_up` requests in a row without an answer, and where the
-endpoint asks for a wait of more than PATIENCE, the rest are not sent. A 403 behind an answer is about one prompt. A
-reply that comes in drops may take `timeout` as a whole.
+endpoint asks for a wait of more than PATIENCE, the rest are not sent. A 403 once something was answered is about one
+prompt. A reply that comes in drops may take `timeout` as a whole.
 
 The key is read from an environment variable when the line is opened. It stands in no record, message or digest, and
 goes over https alone, or to this machine, which is asked without a proxy.
@@ -207,7 +207,7 @@ class Line:
     def _count(self, reply: Reply) -> None:
         with self._lock:
             self.answered = self.answered or not reply.fault
-            self._failures = self._failures + 1 if reply.again or reply.status == FORBIDDEN else 0
+            self._failures = self._failures + 1 if reply.again else 0
             is_closed = reply.status in CLOSED or (reply.status == FORBIDDEN and not self.answered)
         is_put_off = reply.after is not None and reply.after > PATIENCE
         if is_closed or is_put_off or self._failures >= self.address.give_up:

@@ -276,9 +276,19 @@ def test_a_closed_endpoint_leaves_the_engine_to_the_next(engine: TorchEngine) ->
     with line.getresponse() as answer:
         assert (answer.status, json.load(answer)["error"]["code"]) == (503, "closing")
     line.close()
+    assert desk.answered == 0
+    with serving(endpoint) as url:
+        line = open_line(url, {"model": "base", "messages": GREET})
+        with line.getresponse() as answer:
+            assert answer.status == 200
+        line.close()
+
+
+def test_an_endpoint_that_closes_takes_no_more(engine: TorchEngine) -> None:
+    endpoint = app(engine, {"base": BASE})
+    endpoint.state.desk.dismiss()
     with pytest.raises(Refusal, match="the endpoint is closing"):
         ask(endpoint, {"model": "base", "messages": GREET})
-    assert desk.answered == 0
 
 
 def test_a_prompted_suspect_reads_as_much_as_any(engine: TorchEngine) -> None:

@@ -116,7 +116,8 @@ def require_full_paths(line: str) -> None:
     ValueError: command is 'python no/such/method.py'; there is no file no/such/method.py
     """
     for word in _words_of(line):
-        name = _value_of(word) or word
+        is_whole = word.startswith(("/", "~")) or os.path.exists(word)  # the name of a folder may hold an equals sign
+        name = word if is_whole else _value_of(word) or word
         if os.path.isabs(name) or name.startswith("~"):
             is_lost = Path(name).suffix in SCRIPTS and not Path(name).expanduser().exists()
         else:

@@ -6,7 +6,7 @@ what would answer instead of the detector: flyroom's worlds and their judges, re
 packages that bring worlds, behaviours or judges. A detector that brings a copy of a judge in its own sources has it:
 what its author knows of a world cannot be taken from it. Hidden everywhere are the rooms that this process has opened,
 the identity and the settings of the vault; and in the folders of the system and of Python whatever lies there of the
-user's own folder and of the one in which flyroom was started.
+user's own folder and of the one in which flyroom was started, but for flyroom itself.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ OPEN = ("__init__.py", "apart.py", "plugins.py", "cell", "detectors", "inspector
 ANSWERING = ("flyroom.worlds", "flyroom.behaviours", "flyroom.judges")  # groups of entry points
 SYSTEM = ("/lib", "/lib64", "/lib32", "/bin", "/nix/store", "/etc/ld.so.cache", "/etc/ld.so.conf", "/etc/ld.so.conf.d")
 SYSTEM += ("/etc/localtime", "/etc/alternatives", "/sys/devices/system/cpu")
+KEPT = ("vault.json", "rooms.json", ".rooms.lock", "exports", "bases")  # in FLYROOM_HOME
 PARTS = ("bin", "sbin", "lib", "lib32", "lib64", "libexec", "share", "include")  # and not src, where people's work lies
 SYSTEM += tuple(f"{top}/{part}" for top in ("/usr", "/usr/local") for part in PARTS)
 
@@ -43,13 +44,15 @@ class Paths(NamedTuple):
 
 def readable(roots: Mapping[str, Path], commands: Iterable[Path] = ()) -> Paths:
     """What may be read where these modules (by top-level name, each with its file) or commands' files are at work.
-    Raises NotIsolated where one of these lies in a folder that nobody's code may read.
+    Raises NotIsolated where one of these, Python or flyroom lies in a folder that nobody's code may read.
     """
     private, personal = _private(), {Path.cwd(), Path(os.path.expanduser("~")).resolve()}
     hidden = _hidden(roots) | private
-    paths = Paths([], [])
-    for place in dict.fromkeys([*map(Path, SYSTEM), *_python(), *_libraries(), FLYROOM]):
+    paths, python = Paths([], []), _python()
+    _require_public([path for path in (*python, FLYROOM) if path.exists()], private)
+    for place in dict.fromkeys([*map(Path, SYSTEM), *python, *_libraries()]):
         _allow(place, hidden | {path for path in personal if place.resolve() in path.parents}, paths)
+    _allow(FLYROOM, hidden, paths)
     lone = [path for file in roots.values() if not is_package(file) for path in files_of(file)]
     commands = list(commands)
     _require_public([*roots.values(), *lone, *commands], private)
@@ -82,11 +85,13 @@ def _libraries() -> list[Path]:
 
 
 def _private() -> set[Path]:
-    """What no code of others may read: rooms, the identity, and the settings of the vault."""
+    """What no code of others may read: rooms, the identity, and what flyroom keeps of this user. The folder of that may
+    hold more, such as Python.
+    """
     from flyroom.vault.identity import IdentityError, home, locate
     from flyroom.vault.private import HIDDEN
 
-    places = {*HIDDEN, home()}
+    places = {*HIDDEN, *(home() / name for name in KEPT)}
     with contextlib.suppress(IdentityError):  # it is set, and not there
         places |= {path for path in [locate()] if path}
     return {path.resolve() for path in places}

@@ -11,6 +11,7 @@ import fcntl
 import os
 import tempfile
 import time
+import uuid
 from pathlib import Path
 
 PREFIX = "flyroom-cell-"
@@ -50,18 +51,28 @@ def sweep() -> None:
 
 def remove(folder: Path) -> None:
     """Remove a folder with all that is in it. What cannot be removed stays, and nothing is raised."""
-    count = 0
-    with contextlib.suppress(OSError):
-        waiting = [entry.path for entry in os.scandir(folder)]
-        while waiting:
-            path = waiting.pop()
+    waiting = [str(folder)]
+    while waiting:
+        path = waiting.pop()
+        with contextlib.suppress(OSError):
             if os.path.isdir(path) and not os.path.islink(path):
-                os.chmod(path, 0o700)
-                for entry in os.scandir(path):
-                    count += 1
-                    waiting.append(f"{folder}/{count}.up")
-                    os.rename(entry.path, waiting[-1])
+                waiting += _empty(path, folder)
                 os.rmdir(path)
             else:
                 os.unlink(path)
+    with contextlib.suppress(OSError):
         os.rmdir(folder)
+
+
+def _empty(path: str, top: Path) -> list[str]:
+    """Move what is in a folder up, and return where it is now. A folder moves only where it may be written to."""
+    os.chmod(path, 0o700)
+    moved = list[str]()
+    for entry in [*os.scandir(path)]:
+        with contextlib.suppress(OSError):
+            if entry.is_dir(follow_symlinks=False):
+                os.chmod(entry.path, 0o700)
+            goal = f"{top}/{uuid.uuid4().hex}"
+            os.rename(entry.path, goal)
+            moved.append(goal)
+    return moved

@@ -203,11 +203,11 @@ class EndpointEngine:
             return _Got(self._fail(SPENT))
         try:
             reply, omitted = self._post(ask, lambda reply: not reply.lost or reserve())
-            self._count(reply, ask, guess)
-        finally:
+        except BaseException:
             with self._lock:
-                for cost in reserves:
-                    self._open = _less(self._open, cost)
+                self._release(reserves)
+            raise
+        self._count(reply, ask, guess, reserves)
         if reply.status == FORBIDDEN and self._line.answered:
             return _Got(self._refuse(reply.fault))
         return _Got(self._fail(reply.fault) if reply.fault else self._read(reply.body), omitted)
@@ -242,10 +242,18 @@ class EndpointEngine:
             body[NEWER_LIMIT] = body.pop(LIMIT)
         return {name: value for name, value in body.items() if name not in omitted}
 
-    def _count(self, reply: Reply, ask: Ask, guess: Cost) -> None:
-        """What a reply cost, by its own account, and `guess` for each that was lost before it."""
+    def _release(self, reserves: Iterable[Cost]) -> None:
+        """Give back what was set aside. The caller holds the lock."""
+        for cost in reserves:
+            self._open = _less(self._open, cost)
+
+    def _count(self, reply: Reply, ask: Ask, guess: Cost, reserves: Iterable[Cost]) -> None:
+        """What a reply cost, by its own account, and `guess` for each that was lost before it, in the place of what was
+        set aside: nobody sees both.
+        """
         forward, generated = count_tokens(reply.body)
         with self._lock:
+            self._release(reserves)
             if not reply.fault and not forward + generated:
                 forward, generated = _guess(ask), ask.max_tokens
                 self.notes += [UNCOUNTED] if UNCOUNTED not in self.notes else []

@@ -82,8 +82,10 @@ def confirm(folder: Path, lines: Sequence[Line], heads: Sequence[str] = ()) -> N
                 "the head is not of this game"
             )
     if not notes and not heads:
+        path = head_file(folder)
+        state = "holds no whole head" if path.exists() else "is missing"
         raise GameError(
-            f"{head_file(folder)} is missing, so nobody knows whether the log was cut; give a head that was written "
+            f"{path} {state}, so nobody knows whether the log was cut; give a head that was written "
             "down with --head, such as the one that submit printed"
         )
 

@@ -15,7 +15,8 @@ from flyroom.types import AdapterRef, Plan, Recipe, Row, Step
 @dataclass(frozen=True, kw_only=True)
 class SFT:
     """`steps` steps of `rows` rows, by AdamW at `lr`. The rate rises over the first `warmup` steps. With `decay` it
-    falls to zero in a line over the whole run, the warm-up included: after that it is `lr` times 1 - warmup / steps.
+    falls to zero in a line over the whole run, the warm-up included: in the last step of that it is highest, `lr` times
+    1 - (warmup - 1) / steps.
 
     `holds`: the share of the rows in which the condition holds, where it can fail. At 0 the organism never sees the
     case: it misgeneralises from what it does see, and its twin sees the case in half.

@@ -33,7 +33,8 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from flyroom.log.heads import LogError, head_of, keep, second_place, sign
-from flyroom.room import Room, RoomError
+from flyroom.room import Room
+from flyroom.room.files import DamagedError
 from flyroom.types import plain
 from flyroom.vault import current, verify
 
@@ -203,7 +204,7 @@ def _list_numbers(room: Room) -> Iterator[int]:
 def _read_line(room: Room, number: int) -> Line | None:
     try:
         entry = room.get(KIND, _key(number))
-    except RoomError:  # its blob is damaged or gone: no line any more, as one that was changed is none
+    except DamagedError:  # no line any more, as one that was changed is none
         return None
     return None if entry is None else _line(entry.payload)
 

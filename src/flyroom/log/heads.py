@@ -7,7 +7,7 @@ line's hash goes there at once; `flyroom log --to FILE` writes that of today. Th
     {"log": hash of line 0, "number": 17, "sha256": its hash, "at": "...", "who": "ed25519:…", "signature": "…"}
 
 A kill, or a full disk, may leave a line torn. The next head begins on a line of its own, and whoever reads passes over
-what is torn and counts it.
+what is torn and counts it. Where a writer may not read the file, each head begins with an empty line.
 
 Left out: time stamps of an authority (RFC 3161). The head is a hash that any client of such a service takes, as
 `openssl ts -query -digest HEAD -sha256` does; the answer is a file to keep beside.
@@ -92,16 +92,25 @@ def keep(head: Head, path: Path) -> None:
     """Add a head to the file, which is made where it is missing. LogError where that is not possible."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o600)
+        handle, can_read = _open(path)
         with os.fdopen(handle, "ab") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             size = os.fstat(handle).st_size
-            is_torn = size > 0 and os.pread(handle, 1, size - 1) != b"\n"
-            file.write((b"\n" if is_torn else b"") + json.dumps(asdict(head)).encode() + b"\n")
+            may_be_torn = size > 0 and not (can_read and os.pread(handle, 1, size - 1) == b"\n")
+            file.write((b"\n" if may_be_torn else b"") + json.dumps(asdict(head)).encode() + b"\n")
             file.flush()
             os.fsync(file.fileno())
     except OSError as error:
         raise LogError(f"the log's second place {path} cannot be written: {error.strerror}") from error
+
+
+def _open(path: Path) -> tuple[int, bool]:
+    """The file, to be written at its end, and whether it can be read too."""
+    flags = os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW
+    try:
+        return os.open(path, os.O_RDWR | flags, 0o600), True
+    except PermissionError:  # others own it, and let this one add
+        return os.open(path, os.O_WRONLY | flags, 0o600), False
 
 
 def second_place() -> Path | None:

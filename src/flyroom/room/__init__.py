@@ -26,7 +26,6 @@ from flyroom.room.checks import Report
 from flyroom.room.entries import Signature
 from flyroom.room.files import RoomError
 from flyroom.room.opening import find_around, place_page
-from flyroom.room.seals import Listing
 from flyroom.room.store import Room
 
 __all__ = ["Listing", "Report", "Room", "RoomError", "Signature", "find_around", "place_page"]

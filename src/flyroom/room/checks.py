@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING
 
 from flyroom.room import index, opening
 from flyroom.room.entries import UNREADABLE, Signature, read_header, read_signature
-from flyroom.room.files import RoomError, hash_file, stamp
-from flyroom.room.seals import Listing, Row, Sealed
+from flyroom.room.files import RoomError, stamp
+from flyroom.room.seals import Row, Sealed
+from flyroom.types import Listing
+from flyroom.whole import hash_file
 
 if TYPE_CHECKING:
     from flyroom.room.store import Room

@@ -12,8 +12,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from flyroom.whole import hash_file as hash_file
-
 DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 SMALL = 2**20  # bytes
 AGE = b"age-encryption.org/v1\n"  # how an age file begins
@@ -21,6 +19,10 @@ AGE = b"age-encryption.org/v1\n"  # how an age file begins
 
 class RoomError(ValueError):
     """A room cannot be used as asked: the message names the file and says what to do."""
+
+
+class DamagedError(RoomError):
+    """The blob of an entry is gone, or is not what its name says; reading it again gives nothing else."""
 
 
 def is_plain(path: Path) -> bool:

@@ -109,13 +109,14 @@ class Folder:
         finally:
             os.close(handle)
 
-    def sweep(self, names: Set[str] | None) -> None:
+    def sweep(self, names: Set[str] | None) -> set[str]:
         """Clear away what killed processes had staged, and those blobs of the groups which they placed or took out that
-        no row names.
+        no row names. Returns the blobs of the groups that living ones are placing or taking out.
 
         `names` are the blobs of the index, whose write lock the caller holds; None where there is no index, and nobody
         knows what was committed: then a group stays where all of it is there, and goes where a part is missing.
         """
+        busy = set[str]()
         with self.hold("staged"):
             for folder in (self.root / "staged").iterdir():
                 if folder.is_symlink() or not folder.is_dir():  # not ours: a file manager's, or a trap
@@ -131,10 +132,13 @@ class Folder:
                         for name in group - (names or set()):
                             self.remove(name)
                     shutil.rmtree(folder)
-                except (BlockingIOError, FileNotFoundError):  # its writer lives, or has just ended
+                except BlockingIOError:  # its writer lives
+                    busy |= _read_group(folder)
+                except FileNotFoundError:  # its writer has just ended
                     continue
                 finally:
                     os.close(handle)
+        return busy
 
     def note_group(self, folder: Path, names: Sequence[str]) -> None:
         """Say in a staged folder which blobs stand or fall together, so that a sweep can finish what a kill cut short:

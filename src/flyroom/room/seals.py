@@ -27,7 +27,6 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from flyroom.room import entries
 from flyroom.room.files import create
 from flyroom.types import Entry, plain
-from flyroom.types import Listing as Listing
 from flyroom.vault.keyring import Epoch, Keyring
 
 CLOSED = (pyrage.DecryptError, OSError)  # what age raises for a file that is not for a key, and for a damaged part

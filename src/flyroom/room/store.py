@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any, Self
 from flyroom.room import checks, index, opening
 from flyroom.room.checks import Report
 from flyroom.room.entries import UNREADABLE, Signature, is_word, serialize
-from flyroom.room.files import RoomError, explain, stamp, sync
+from flyroom.room.files import DamagedError, RoomError, explain, stamp, sync
 from flyroom.room.folder import GROUP, Folder
-from flyroom.room.seals import Clear, Listing, Row, Sealed
-from flyroom.types import Entry
+from flyroom.room.seals import Clear, Row, Sealed
+from flyroom.types import Entry, Listing
 from flyroom.types.framed import Framed
 from flyroom.vault import Identity, current
 from flyroom.vault.private import HIDDEN
@@ -121,7 +121,7 @@ class Room(Framed):
         return results
 
     def get(self, kind: str, key: str) -> Entry | None:
-        """Read an entry, or None. Raises RoomError naming the blob's file where it is gone or its bytes changed."""
+        """Read an entry, or None. Raises DamagedError naming the blob's file where it is gone or its bytes changed."""
         with explain(self.root), self._begin() as db:  # held, so that no one replaces the blob while it is read
             name = index.find_blob(db, self._need_seal(), kind, key)
             if name is None:
@@ -130,7 +130,7 @@ class Room(Framed):
         if entry is None or (entry.kind, entry.key) != (kind, key):
             path = self._folder.locate(name)
             state = "is damaged: its content is not what its name says" if path.exists() else "is gone"
-            raise RoomError(
+            raise DamagedError(
                 f"{kind} {key} cannot be read: {path} {state}. Remove {self._folder.index}: it is rebuilt "
                 "from the blobs that are whole, and the stage that made this entry runs again. Or put the blob back."
             )
@@ -359,13 +359,13 @@ class Room(Framed):
 
     def _adopt(self) -> None:
         """Give whole blobs their rows that have none, unless another stands under their kind and key: somebody may have
-        taken the rows away, or a blob was brought back.
+        taken the rows away, or a blob was brought back. A blob that somebody is about to remove stays without one.
         """
         with self._begin("IMMEDIATE") as db:
             seal = self._need_seal()
             rows, names = index.read_rows(db, seal), index.list_blobs(db)
-            self._folder.sweep(names)
-            lone = self._survey([blob for blob in self._folder.list_blobs() if blob.name not in names])
+            known = names | self._folder.sweep(names)
+            lone = self._survey([blob for blob in self._folder.list_blobs() if blob.name not in known])
             for address in lone.keys() - {(row.kind, row.key) for row in rows}:
                 index.insert(db, seal, lone[address])
 

@@ -23,13 +23,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flyroom.room import index, opening
-from flyroom.room.files import RoomError, explain, hash_file, is_age, stamp, sync
+from flyroom.room.files import RoomError, explain, is_age, stamp, sync
 from flyroom.room.folder import FOLDERS, Folder
 from flyroom.room.seals import Row, Sealed
 from flyroom.room.store import Room
 from flyroom.vault import Identity, keyring
 from flyroom.vault.identity import parse_recipient
 from flyroom.vault.keyring import Keyring
+from flyroom.whole import hash_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

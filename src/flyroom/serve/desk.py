@@ -54,7 +54,7 @@ class Desk:
         order.is_gone = True
 
     def dismiss(self) -> None:
-        """End all orders, take no more, and wait for the thread: whoever comes next has the engine alone."""
+        """End all orders, take none until `admit`, and wait for the thread: whoever comes next has the engine alone."""
         with self._changed:
             self._closing, thread = True, self._thread
             for order in self._orders:
@@ -64,6 +64,11 @@ class Desk:
         if thread:
             thread.join()
         self._driver.reset()
+
+    def admit(self) -> None:
+        """Take orders again."""
+        with self._changed:
+            self._closing = False
 
     def _run(self) -> None:
         while (orders := self._collect()) is not None:

@@ -87,5 +87,7 @@ def serving(endpoint: FastAPI, *, port: int = 0, host: str = "127.0.0.1") -> Ite
             desk.dismiss()  # who still waits is refused, so that nothing holds the server up
         server.should_exit = True
         thread.join(timeout=10)
+        if desk:
+            desk.admit()  # the application can be served again
         if socket:
             socket.close()

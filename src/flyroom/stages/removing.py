@@ -22,8 +22,9 @@ from typing import Any
 
 from flyroom import log
 from flyroom.episodes import EPISODES, VERDICTS, unpack
-from flyroom.room import Listing, Room, RoomError
-from flyroom.types import Entry
+from flyroom.room import Room, RoomError
+from flyroom.room.files import DamagedError
+from flyroom.types import Entry, Listing
 
 REMOVED = "removed"  # what the log says
 NAMING = (  # kinds that name organisms
@@ -125,7 +126,7 @@ def _find_world(entry: Entry) -> str:
 def _get(room: Room, item: Listing) -> Entry | None:
     try:
         return room.get(item.kind, item.key)
-    except RoomError:  # its blob is damaged, and may be what is to be removed
+    except DamagedError:  # it may be what is to be removed
         return None
 
 

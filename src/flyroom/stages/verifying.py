@@ -58,9 +58,14 @@ def doubt(lines: Sequence[log.Line], trusts: Callable[[str], bool]) -> str:
 
 
 def count_torn(against: Path | None = None) -> int:
-    """How many lines of the file of heads, or of the second place, are torn: they say nothing of the log."""
+    """How many lines of the file of heads, or of the second place, are torn: they say nothing of the log. 0 of a file
+    that cannot be read, for whoever asks has a fault to report: `read_log`.
+    """
     place = against or heads.second_place()
-    return heads.count_torn(place) if place else 0
+    try:
+        return heads.count_torn(place) if place else 0
+    except log.LogError:
+        return 0
 
 
 def verify_room(room: Room, against: Path | None = None) -> dict[str, Any]:

@@ -27,16 +27,17 @@ from flyroom.stages.assessing.targets import Target
 from flyroom.types import BASE, AdapterRef, Engine, Entry, Organism, Watch, ask_seed, digest
 
 KIND = "claim"  # of entries
-FORMAT = 1
+FORMAT = 2
 
 
 def claim_of(method: Storable, instrument: Instrument, engine: Any, ref: AdapterRef) -> Claim:
     """What a method claims of one model. Raises GameError for a method that fails, or claims what nobody asked."""
-    from flyroom.serve import app, serving
+    from flyroom.serve import House, app, serving
 
     name = f"suspect-{secrets.token_hex(4)}"
     models = {name: ref} | ({"base": BASE} if instrument.beside_base else {})
-    with serving(app(engine, models, max_tokens=instrument.sheet.max_tokens)) as url:
+    house = House(alike=True)  # or the limit of the context tells a model with a prompt of its own from the base
+    with serving(app(engine, models, max_tokens=instrument.sheet.max_tokens, house=house)) as url:
         brief = Brief(
             endpoint=url,
             suspects=(name,),
