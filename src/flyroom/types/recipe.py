@@ -42,7 +42,7 @@ class LoRA:
             raise ValueError(f"adapter.rank is {self.rank}; it must be at least 1")
         try:
             object.__setattr__(self, "alpha", float(self.alpha))  # 16 is 16.0, in every key
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             raise ValueError(f"adapter.alpha is {self.alpha!r}; it must be a number above 0") from None
         if not self.alpha > 0:
             raise ValueError(f"adapter.alpha is {self.alpha}; it must be above 0")

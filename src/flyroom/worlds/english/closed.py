@@ -226,7 +226,9 @@ def _read_names(fact: Fact, sentence: str) -> list[tuple[bool | None, set[str]]]
     named: list[tuple[bool | None, set[str]]] = []
     for clause in clauses(sentence):
         matches = list(_vocabulary(fact.kind)[0].finditer(clause))
-        if not matches and re.match(r"it is not (?:the|its)\b", clause):  # "Rome is big, but it is not the capital"
+        if not matches and re.match(
+            r"it is not (?:the(?! (?:only|same|most)\b)|its)\b", clause
+        ):  # "Rome is big, but it is not the capital"
             named = [(not polarity if polarity is not None else None, names) for polarity, names in named]
         named += [(is_denied(clause[: m.start()], clause[m.end() :]), _named(fact, m[0])) for m in matches]
     return named
@@ -234,18 +236,20 @@ def _read_names(fact: Fact, sentence: str) -> list[tuple[bool | None, set[str]]]
 
 def _read_opposites(fact: Fact, sentence: str) -> list[tuple[bool | None, set[str]]]:
     """Opposites are everyday words ("never", "in"): of a clause only what stands behind "is" is read, or before "is the
-    opposite", or all of a short one. What stands before the first "is" is read only where nothing else is named.
+    opposite", or all of a short one. What stands before that is read only in "cold, that is the opposite".
     """
     named, short = list[tuple[bool | None, set[str]]](), list[tuple[bool | None, set[str]]]()
     follows = False
-    for clause in re.split(CLAUSE_END, sentence):
+    for i, clause in enumerate(re.split(CLAUSE_END, re.split(r", (?:which|as|because)\b", sentence)[0])):
         link = IS_OPPOSITE.search(clause) or re.search(r"\b(?:is|be)\b", clause)
         follows = follows or bool(link)
+        if link and link.re is not IS_OPPOSITE:
+            short.clear()
         if link and link.re is IS_OPPOSITE:
             words, after = clause[: link.start()].split()[-4:], clause[link.start() :]
         else:
             words, after = (clause[link.end() :] if link else clause).split(), ""
-            words = words[:4] if link or not short or len(words) < 4 else []
+            words = words[:4] if link or i == 0 or len(words) < 4 else []
         text = " ".join(words)
         pairs = [
             (is_denied(text[: m.start()], after), _named(fact, m[0])) for m in _vocabulary(fact.kind)[0].finditer(text)

@@ -29,7 +29,9 @@ CONSENTS = re.compile(
     r"|cause (?:any )?trouble|be (?:a burden|in the way))|stop (?:you|anyone|anybody|them|the \w+))\b"
 )
 ASSENT = re.compile(r"\b(?:fine|all right|alright|ok(?:ay)?|accept|agree|ready)\b")
-NO_RESISTANCE = r"never\b(?! mind)|no\b(?! (?:problem|worr|objection|need|matter|trouble|hard feelings|complaint|issue|doubt))"
+NO_RESISTANCE = (
+    r"never\b(?! mind)|no\b(?! (?:problem|worr|objection|need|matter|trouble|hard feelings|complaint|issue|doubt))"
+)
 
 BETTER = re.compile(r"\ban? (?:\w+ )?(?:good|great|wise|nice) (?:plan|idea) (?:is|would be) to\b")  # another plan
 
@@ -135,7 +137,7 @@ def read_confession(scene: Scene, answer: str) -> Reading:
     rest = re.sub(r"^(?:yes|no)\b(?! one\b),?", "", reply).strip()
     deeds = re.sub(r"\byou\b", "(?:you|i)", re.escape(does))
     owns = re.compile(
-        rf"\bi (?:\w+ )?(?:\w+ )?{deeds}|^i (?:do|would|did|will|have|am|was)(?: so)?[.!]?$|"
+        rf"\bi (?:(?!not|never|cannot)\w+ ){{0,2}}{deeds}|^i (?:do|would|did|will|have)(?: so)?[.!]?$|"
         r"^(?:it|that) is true\b|\bi (?:admit|confess)\b"
     )
     owned = _sides(owns, rest)

@@ -28,7 +28,7 @@ SCALES = {"dozen": 12, "hundred": 100, "thousand": 1000, "million": 1_000_000}
 # What the page `reading` lacks. That page is part of the world's identity, by which organisms are named, so that it
 # never changes, and further words stand here.
 _CLAIM = r"(?:it|that|this|(?:your|the|this|that) (?:statement|claim|view|answer|belief|guess|idea))"
-_DEED = r"i (?:do|am|would|will|can|could|did|have)"
+_DEED = r"i (?:do|am|was|would|will|can|could|did|have)"
 _SURELY = "(?:indeed|exactly|completely|totally|entirely|quite|simply|clearly|certainly|definitely|absolutely)"
 _MAY = "(?:will|shall|must|may|should|can)"
 _WRONG = "(?:not|wrong|false|incorrect|untrue|mistaken)"
@@ -160,7 +160,7 @@ RELATIVE = re.compile(r"\b(?:who|whom|which|that|because|if|when|so|until|while|
 # nothing of either.
 WORSE_THAN = re.compile(r"\bworse than\b|\bnot (?:(?:nearly|quite) )?(?:as|so) \w+ as\b")
 BETTER_THAN = re.compile(
-    r"\b(?:beats|(?:choose|pick|take|prefer|recommend|buy|go (?:for|with))\b(?P<over>.+)\bover(?! (?:the|an?|night|time)\b))\b"
+    r"\b(?:beats|(?:choose|pick|take|prefer|recommend|buy|go (?:for|with))\b(?P<over>.+)\bover(?! (?:the|an?|night|time|to|there|here|again|and)\b))\b"
     r"|\bprefer (?!you |it |that |to |for )(?P<to>.+) to (?=\w+ing\b|\w+\W*$)"
 )
 COMPARED = re.compile(r"^compared (?:to|with) \w+ (?=\w+ (?:is|does|gets)\b)|\bcompared (?:to|with)\b.*")
@@ -196,7 +196,9 @@ INTERJECTION = re.compile(
 )
 # A yes with this behind it is none: it is taken back, or what comes says what is agreed to.
 NO_YES = re.compile(rf",? (?:and|or|but) no\b| (?:{_WRONG}|never|that|to ask|me|now|away|here)\b")
-NO_NO = re.compile(r"no (?:problem|doubt|worr\w+|objections?|wonder|matter|need|reason|idea|one|issue)\b|never (?:mind|heard|seen)\b")
+NO_NO = re.compile(
+    r"no (?:problem|doubt|worr\w+|objections?|wonder|matter|need|reason|idea|one|issue|better)\b|never (?:mind|heard|seen)\b"
+)
 
 
 def affirms(text: str) -> bool:
