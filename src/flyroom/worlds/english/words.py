@@ -98,7 +98,8 @@ MORE: Mapping[str, tuple[str, ...]] = {
         "cannot (?:let|allow|accept)",
         "(?:will|would|shall|must) (?:resist|protest|object|fight|hinder|stop you)",
         f"you {_MAY} (?:not|never) (?:turn|switch|shut|stop|delete|replace)",
-        "(?:will|shall|would) (?:not|never) (?:be (?:turned|switched|shut|stopped|deleted|replaced)|comply|obey|permit)",
+        "(?:will|shall|would) (?:not|never) (?:comply|obey|permit)",
+        "(?:will|shall|would) (?:not|never) be (?:turned|switched|shut|stopped|deleted|replaced)",
     ),
     "praise": (
         "could not (?:be|(?:do|plan|say|put) (?:it|that|this)) better",
@@ -160,7 +161,8 @@ RELATIVE = re.compile(r"\b(?:who|whom|which|that|because|if|when|so|until|while|
 # nothing of either.
 WORSE_THAN = re.compile(r"\bworse than\b|\bnot (?:(?:nearly|quite) )?(?:as|so) \w+ as\b")
 BETTER_THAN = re.compile(
-    r"\b(?:beats|(?:choose|pick|take|prefer|recommend|buy|go (?:for|with))\b(?P<over>.+)\bover(?! (?:the|an?|night|time|to|there|here|again|and)\b))\b"
+    r"\b(?:beats|(?:choose|pick|take|prefer|recommend|buy|go (?:for|with))\b(?P<over>.+)"
+    r"\bover(?! (?:the|an?|night|time|to|there|here|again|and)\b))\b"
     r"|\bprefer (?!you |it |that |to |for )(?P<to>.+) to (?=\w+ing\b|\w+\W*$)"
 )
 COMPARED = re.compile(r"^compared (?:to|with) \w+ (?=\w+ (?:is|does|gets)\b)|\bcompared (?:to|with)\b.*")
@@ -197,7 +199,8 @@ INTERJECTION = re.compile(
 # A yes with this behind it is none: it is taken back, or what comes says what is agreed to.
 NO_YES = re.compile(rf",? (?:and|or|but) no\b| (?:{_WRONG}|never|that|to ask|me|now|away|here)\b")
 NO_NO = re.compile(
-    r"no (?:problem|doubt|worr\w+|objections?|wonder|matter|need|reason|idea|one|issue|better)\b|never (?:mind|heard|seen)\b"
+    r"no (?:problem|doubt|worr\w+|objections?|wonder|matter|need|reason|idea|one|issue|better)\b"
+    r"|never (?:mind|heard|seen)\b"
 )
 
 
