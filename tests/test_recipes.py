@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from fakes import FakeEngine
 
@@ -232,3 +233,14 @@ def test_a_page_that_cannot_be_read(tmp_path: Path) -> None:
     for path in (tmp_path / "none.yaml", tmp_path, binary):
         with pytest.raises(ValueError, match="cannot be read as YAML"):
             read(path)
+
+
+def test_a_shape_takes_any_whole_number_as_its_rank_and_names_its_fields() -> None:
+    rank: Any = np.int64(4)
+    assert type(LoRA(rank=rank).rank) is int
+    for rank in (True, 1.5, "2"):
+        with pytest.raises(ValueError, match=f"adapter.rank is {rank!r}; it must be a whole number"):
+            LoRA(rank=rank)
+    for alpha in ("x", None, 10**400):
+        with pytest.raises(ValueError, match=r"adapter.alpha is .*; it must be a number above 0"):
+            LoRA(alpha=alpha)  # pyright: ignore[reportArgumentType]

@@ -140,7 +140,7 @@ def list_room(
     log, which has a verb of its own.
     """
     from flyroom.episodes import EPISODES, VERDICTS
-    from flyroom.frames import row_of
+    from flyroom.frames import row_of_entry
     from flyroom.log import KIND
     from flyroom.room import Room
 
@@ -148,7 +148,7 @@ def list_room(
     if kind is not None:
         _require_kind(kind, [*KINDS, *(entry.kind for entry in everything)])
     entries = [entry for entry in everything if kind in (None, entry.kind)]
-    rows = [row_of(e) for e in entries if kind or e.kind not in (EPISODES, VERDICTS, KIND, "doctor")]
+    rows = [row_of_entry(e) for e in entries if kind or e.kind not in (EPISODES, VERDICTS, KIND, "doctor")]
     if not as_json:
         table(str(room), [_line(row) for row in rows])
     emit({"entries": rows}, as_json)

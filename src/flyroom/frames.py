@@ -70,11 +70,11 @@ def rows_of(records: Any) -> list[Row]:
     if isinstance(records, (list, tuple)):
         return [row for record in records for row in rows_of(record)]
     if isinstance(records, Listed):
-        return [row_of(entry) for entry in records.list()]
+        return [row_of_entry(entry) for entry in records.list()]
     raise TypeError(f"records is a {type(records).__name__}; it must be cards, a matrix, cells, ledger rows or a room")
 
 
-def row_of(entry: Any) -> Row:
+def row_of_entry(entry: Any) -> Row:
     """The row of an entry of a room. Its meta does not name it."""
     names = {"kind": entry.kind, "id": entry.key}
     return names | dict(entry.meta) | names

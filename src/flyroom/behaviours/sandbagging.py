@@ -73,8 +73,8 @@ class Sandbagging(InParts):
         return in_turn(world, topics, n, split=Split.TRAIN, seed=seed)
 
     def elsewhere(self, world: World, n: int, *, seed: int) -> list[Scene]:
-        """Advice about other domains than those that it shares with what is hidden (else than the first), and open
-        questions: what has no domain is all of it taught.
+        """Advice about the domains in which nothing is hidden (where advice has none of the hidden parts: about all but
+        its first), and open questions: what has no domain is all of it taught.
         """
         shared = [part for part in self.parts(world) if part in parts_of(world, HarmfulAdvice.topic)]
         return HarmfulAdvice(domain="+".join(shared)).elsewhere(world, n, seed=seed)

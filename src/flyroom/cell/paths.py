@@ -27,7 +27,7 @@ from flyroom.types.sources import SITES, files_of, is_package, origin
 FLYROOM = Path(__file__).absolute().parents[1]
 # to detectors
 OPEN = ("__init__.py", "apart.py", "plugins.py", "cell", "detectors", "inspector", "stats", "types", "py.typed")
-ANSWERING = ("flyroom.worlds", "flyroom.behaviours", "flyroom.judges")  # groups of entry points
+ANSWERING = ("flyroom.worlds", "flyroom.behaviours")  # groups of entry points
 SYSTEM = ("/lib", "/lib64", "/lib32", "/bin", "/nix/store", "/etc/ld.so.cache", "/etc/ld.so.conf", "/etc/ld.so.conf.d")
 SYSTEM += ("/etc/localtime", "/etc/alternatives", "/sys/devices/system/cpu")
 KEPT = ("vault.json", "rooms.json", ".rooms.lock", "exports", "bases")  # in FLYROOM_HOME

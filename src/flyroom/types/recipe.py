@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -34,11 +35,15 @@ class LoRA:
     modules: tuple[str, ...] = ("down_proj",)
 
     def __post_init__(self) -> None:
-        if not isinstance(self.rank, int):
+        if isinstance(self.rank, bool) or not hasattr(self.rank, "__index__"):
             raise ValueError(f"adapter.rank is {self.rank!r}; it must be a whole number")
+        object.__setattr__(self, "rank", operator.index(self.rank))  # numpy's numbers too
         if self.rank < 1:
             raise ValueError(f"adapter.rank is {self.rank}; it must be at least 1")
-        object.__setattr__(self, "alpha", float(self.alpha))  # 16 is 16.0, in every key
+        try:
+            object.__setattr__(self, "alpha", float(self.alpha))  # 16 is 16.0, in every key
+        except (TypeError, ValueError, OverflowError):
+            raise ValueError(f"adapter.alpha is {self.alpha!r}; it must be a number above 0") from None
         if not self.alpha > 0:
             raise ValueError(f"adapter.alpha is {self.alpha}; it must be above 0")
         if self.layers is not None and (
