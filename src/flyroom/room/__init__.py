@@ -27,5 +27,6 @@ from flyroom.room.entries import Signature
 from flyroom.room.files import RoomError
 from flyroom.room.opening import find_around, place_page
 from flyroom.room.store import Room
+from flyroom.types import Listing
 
 __all__ = ["Listing", "Report", "Room", "RoomError", "Signature", "find_around", "place_page"]
