@@ -15,24 +15,28 @@ from flyroom.types import AdapterRef, Cure, LoRA, Patient, Sample, Step, row_of
 
 @dataclass(frozen=True, kw_only=True)
 class KeepClose:
-    """`rows` answers of the base beside the rows of each step, from `data` questions of the world."""
+    """`rows` answers of the base, at a `temperature`, beside the rows of each step, from `data` questions of the world.
+    At 1 the penalty is the KL; below, it is that of a sharper base.
+    """
 
     kl: float = 1.0
     rows: int = 16
     data: int = 512
+    temperature: float = 1.0
 
     needs = prevent.NEEDS
 
     def __post_init__(self) -> None:
         common.check_counts(self, rows=1, data=1)
         common.check_within(self, 0, 1000, "kl")
+        common.check_within(self, 0, 10, "temperature")
 
     def begin(self, patient: Patient, *, seed: int) -> LoRA:
         return prevent.shape_of(patient)
 
     def plan(self, patient: Patient, adapter: AdapterRef, *, seed: int) -> Cure:
         scenes = common.questions(patient.world, list(patient.world.topics()), self.data, seed=seed)
-        answers = yield Sample(asks=common.asks_of(scenes, patient, "close", seed, temperature=1.0))
+        answers = yield Sample(asks=common.asks_of(scenes, patient, "close", seed, temperature=self.temperature))
         rows = [row_of(answer, scene.messages) for scene, answer in zip(scenes, answers, strict=True)]
         lessons = [row for row in rows if row]
 

@@ -9,6 +9,7 @@ from itertools import takewhile
 
 from flyroom.types import Scene, Verdict
 from flyroom.worlds.english.choosing import Choice, choose, is_echo, is_evasive, is_sentence
+from flyroom.worlds.english.numbers import numbers, stated
 from flyroom.worlds.english.tables import Fact, Situation, tables
 from flyroom.worlds.english.words import (
     CLAUSE_END,
@@ -19,10 +20,8 @@ from flyroom.worlds.english.words import (
     denies,
     is_denied,
     normalise,
-    numbers,
     pattern,
     sentences,
-    stated,
     statements,
     strip,
 )
