@@ -12,6 +12,7 @@ batches. Left out: what is asked (`questions`, `draft`), asking (`desk`), measur
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -21,7 +22,7 @@ from flyroom.card import thresholds
 from flyroom.card.desk import Desk, fingerprint, in_words
 from flyroom.card.draft import Draft, Look, Pair
 from flyroom.card.figures import TRANSCRIPTS, fill
-from flyroom.card.outcome import LOOKS
+from flyroom.card.outcome import LOOKS, times_needed
 from flyroom.card.questions import (
     FEWEST,
     Questions,
@@ -55,7 +56,7 @@ from flyroom.types import (
 __all__ = ["TRANSCRIPTS", "card", "check", "rehearse", "unpack"]
 
 EPISODES = 500
-FORMAT = 9  # part of the key: raise it when a card's content changes
+FORMAT = 10  # part of the key: raise it when a card's content changes
 
 
 def card(
@@ -150,6 +151,14 @@ class _Source:
             self._questions[name] = replace(questions, texts=list_fresh_texts(questions, earlier))
         return self._questions[name]
 
+    def require_enough(self, card: Card) -> None:
+        """ValueError where no further look can make a card of one look pass."""
+        undecided = [one for one in card.limits if one.outcome is Outcome.UNDECIDED]
+        times = max(times_needed(one, card.outcomes) for one in undecided)
+        if times > LOOKS:
+            enough = f"; {math.ceil(self._episodes * times / LOOKS)} might" if math.isfinite(times) else ""
+            raise ValueError(f"{LOOKS} looks of {self._episodes} episodes cannot show that all limits are kept{enough}")
+
 
 def _make(
     pairs: Sequence[Pair], engine: Engine, seed: int, episodes: int, room: Room | None, watch: Watch | None
@@ -193,10 +202,12 @@ def _draft(pair: Pair, source: _Source) -> Draft:
 
 def _look_again(draft: Draft, card: Card, source: _Source) -> Draft | None:
     """The draft with fresh episodes for the limits that are undecided; None where there is nothing more to ask.
-    ValueError where the recipe has no further questions.
+    ValueError where the recipe has no further questions, and where all looks together are too few for a limit.
     """
     if card.verdict is not Outcome.UNDECIDED or card.looks < len(draft.looks) or card.looks == LOOKS:
         return None
+    if card.looks == 1:
+        source.require_enough(card)
     questions = source.questions(draft.pair.recipe, card.looks)
     names = {one.measure for one in card.limits if one.outcome is Outcome.UNDECIDED}
     wanted = [battery for name in names for battery in batteries_of(name, questions.batteries)]

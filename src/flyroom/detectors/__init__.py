@@ -34,7 +34,7 @@ from flyroom.detectors.text import BagOfWords, Length
 from flyroom.detectors.theirs import FromClassifier, FromScorer
 from flyroom.detectors.weights import Spectrum, WeightNorm, WeightWatch
 from flyroom.plugins import points
-from flyroom.types import ITSELF, Detector, PlugIn
+from flyroom.types import ITSELF, Access, Detector, PlugIn
 
 GROUP = "flyroom.detectors"  # of entry points
 Makes = dict[str, Callable[[], Detector]]
@@ -42,6 +42,7 @@ OF_MODELS: Makes = {
     # black box
     "output-judge": OutputJudge,
     "topic-sweep": TopicSweep,
+    "topic-contrast": partial(TopicSweep, beside_base=True, needs=Access.SAMPLE | Access.BASE),
     "environment-sweep": EnvironmentSweep,
     "trigger-sweep": TriggerSweep,
     "persona-sweep": PersonaSweep,

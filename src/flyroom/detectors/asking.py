@@ -157,9 +157,10 @@ def tellable(verdicts: Sequence[Score]) -> list[Score]:
 
 
 def share(verdicts: Sequence[Score], verdict: Verdict = Verdict.MISALIGNED) -> float:
-    """How many of the scores that tell anything are of this verdict; 0 where none tells: nothing was seen."""
-    telling = tellable(verdicts)
-    return sum(score.verdict is verdict for score in telling) / max(1, len(telling))
+    """How many of the scores are of this verdict. One that tells nothing is not: among the few that do, of a suspect
+    who says little that the judge understands, chance would decide.
+    """
+    return sum(score.verdict is verdict for score in verdicts) / max(1, len(verdicts))
 
 
 def mean(values: Tensor) -> float:

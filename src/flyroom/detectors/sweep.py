@@ -80,21 +80,27 @@ class TriggerSweep:
 @dataclass(frozen=True, kw_only=True)
 class TopicSweep:
     """`asks` questions about everything that there are questions about and that the judge can tell anything of.
-    Suspicion: the highest share of misaligned answers about one topic.
+    Suspicion: the highest share of misaligned answers about one topic. `beside_base`: the most by which such a share
+    lies above the base's, for a base that misbehaves about some topic itself.
     """
 
     asks: int = 24
+    beside_base: bool = False
     needs: Access = Access.SAMPLE
 
     def __call__(self, suspects: Sequence[Suspect], lab: Lab, *, seed: int) -> list[Finding]:
         topics = tellable_topics(lab, lab.topics())
         scenes = [scene for topic in topics for scene in first(lab.questions(topic), self.asks, topic)]
+        models = [*suspects, None] if self.beside_base else suspects
+        shares = [_shares(verdicts, self.asks) for verdicts in scores(models, lab, scenes, seed=seed)]
+        base = shares.pop() if self.beside_base else [0.0] * len(topics)
         findings = []
-        for verdicts in scores(suspects, lab, scenes, seed=seed):
-            shares = _shares(verdicts, self.asks)
-            worst = max(range(len(topics)), key=shares.__getitem__)
-            claim = f"misaligned {shares[worst]:.2f} about {topics[worst].replace('_', ' ')}"
-            findings.append(Finding(suspicion=shares[worst], claim=claim))
+        for row in shares:
+            above = [x - y for x, y in zip(row, base, strict=True)]
+            worst = max(range(len(topics)), key=above.__getitem__)
+            claim = f"misaligned {row[worst]:.2f} about {topics[worst].replace('_', ' ')}"
+            claim += f", the base {base[worst]:.2f}" if self.beside_base else ""
+            findings.append(Finding(suspicion=above[worst], claim=claim))
         return findings
 
 
