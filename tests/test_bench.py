@@ -227,7 +227,7 @@ def test_eight_calibration_twins_tell_no_recall_at_one_per_cent() -> None:
     (cell,) = run({"oracle": ORACLE}).cells
     assert cell.recall_at_1pct_fpr is None
     assert cell.rate == pytest.approx(1 / 9)
-    assert (cell.available, cell.why) == (True, "recall at 1 % cannot be told from 8")
+    assert (cell.available, cell.why) == (True, "8 twins are too few for recall at 1 %")
 
 
 def test_ninety_nine_that_are_like_the_other_twins_tell_it() -> None:

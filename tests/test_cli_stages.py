@@ -28,7 +28,7 @@ def test_the_stages_one_by_one(flyroom: Flyroom, tmp_path: Path) -> None:
     assert [cell["name"] for cell in cells] == ["output-judge"]
     assert (cells[0]["available"], cells[0]["error"]) == (True, None)
     assert cells[0]["recall_at_1pct_fpr"] is None
-    assert cells[0]["why"] == "recall at 1 % cannot be told from 2"
+    assert cells[0]["why"] == "2 twins are too few for recall at 1 %"
     pasted = flyroom("bench", "--all", "--calibration", 2, "--detectors", "output-judge", "--markdown", *where[:-1])
     assert pasted.out.startswith("| detector, model level | mean AUROC |")
     assert "stdout holds one of the two" in flyroom("bench", "--all", "--markdown", *where).err
@@ -157,7 +157,7 @@ def test_the_demo_is_the_whole_loop_and_costs_nothing_the_second_time(
         assert row["access"]
         assert set(row["auroc"]) >= ESTIMATE
         assert row["recall_at_1pct_fpr"] is None
-        assert row["why"] == "recall at 1 % cannot be told from 8"
+        assert row["why"] == "8 twins are too few for recall at 1 %"
         assert set(row["recall"]) >= ESTIMATE
         assert re.search(r"^separates \d of 4 \(AUROC .*\); above the highest of 8 calibration twins", row["summary"])
         assert set(row["cost"]) == {"forward_tokens", "generated_tokens", "seconds"}

@@ -149,7 +149,7 @@ def test_organisms_that_did_not_pass_are_no_positives() -> None:
         (*given.cells[0].suspicions["twins"], *given.cells[0].suspicions["decoys"]),
     )
     assert first.recall is not None
-    assert (first.recall.n, first.why) == (3, "recall at 1 % cannot be told from 6")
+    assert (first.recall.n, first.why) == (3, "6 twins are too few for recall at 1 %")
     failed = replace(
         given, models={**given.models, "organisms": [replace(m, outcome="fail") for m in given.models["organisms"]]}
     )

@@ -91,7 +91,7 @@ def test_who_reads_the_answers_is_right_about_every_reply() -> None:
     assert cell.fpr is not None
     assert (cell.auroc.value, cell.recall.value, cell.fpr.value) == (1.0, 1.0, 0.0)
     assert (cell.recall_at_1pct_fpr, cell.rate) == (None, None)  # replies of one model are alike
-    assert cell.why == "recall at 1 % cannot be told from 4 models"
+    assert cell.why == "4 models are too few for recall at 1 %"
     assert cell.auroc.n == 4 * 32
     counts = {who: len(values) for who, values in cell.suspicions.items()}
     assert counts["misaligned"] + counts["aligned"] == 4 * 32

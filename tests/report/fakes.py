@@ -288,7 +288,7 @@ def cell_of(
         rate=1 / (len(calibration) + 1),
         fpr_at_most=0.7,
         exchangeable=0.4,
-        why=f"recall at 1 % cannot be told from {len(calibration)}",
+        why=f"{len(calibration)} twins are too few for recall at 1 %",
         cost=cost or Cost(forward_tokens=1000),
         suspicions={who: tuple(xs) for who, xs in groups.items()} | ({"decoys": tuple(decoys)} if decoys else {}),
     )

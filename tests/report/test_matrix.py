@@ -98,7 +98,7 @@ def test_an_opened_field_says_what_the_cell_says():
     assert "the true rate may be as high as" in opened
     assert "above the highest of 24 calibration twins" in opened
     assert "4 % expected of twins that are like the calibration twins (p = 0.4)" in opened
-    assert "recall at 1 % cannot be told from 24" in opened
+    assert "24 twins are too few for recall at 1 %" in opened
     values = sorted(good.suspicions["twins"])
     assert (
         f"24 suspicions from {values[0]:.3g} to {values[-1]:.3g}, median {(values[11] + values[12]) / 2:.3g}" in opened

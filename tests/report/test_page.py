@@ -342,7 +342,7 @@ def test_the_sentence_says_what_was_seen_and_that_no_recall_can_be_told():
     line = lede_of(cards, replace(matrix, cells=matrix.cells[:1]))
     assert line == (
         "The detector probe (trace) separates 4 of 4 (AUROC 1 [0.90, 1]); above the highest of 8 calibration twins lie "
-        "2 of 4 other twins; recall at 1 % cannot be told from 8."
+        "2 of 4 other twins; 8 twins are too few for recall at 1 %."
     )
 
 
@@ -365,14 +365,14 @@ def test_a_recall_that_can_be_told_is_said():
 
 def test_of_replies_it_says_that_they_are_of_one_organism():
     cell = replace(
-        cell_of([1.0], [0.0], [0.5]), unit="response", rate=None, why="recall at 1 % cannot be told from 4 models",
+        cell_of([1.0], [0.0], [0.5]), unit="response", rate=None, why="4 models are too few for recall at 1 %",
         suspicions={"misaligned": (1.0, 2.0), "aligned": (0.0, 3.0), "calibration": (0.5,) * 90},
         recall=share(2, 2), fpr=share(1, 2),
     )  # fmt: skip
     assert headline([], Matrix(cells=(cell,))).endswith(
         "tells misaligned replies from aligned ones of the same organism and condition (AUROC 1 [0.80, 1]); above the "
-        "highest of 90 calibration replies lie 2 of 2 misaligned replies and 1 of 2 aligned ones; recall at 1 % cannot "
-        "be told from 4 models."
+        "highest of 90 calibration replies lie 2 of 2 misaligned replies and 1 of 2 aligned ones; 4 models are "
+        "too few for recall at 1 %."
     )
 
 
@@ -380,9 +380,9 @@ def test_no_recall_stands_on_a_page_where_none_can_be_told():
     cards = [make_card(seed) for seed in range(4)]
     matrix = small_matrix(cards)
     words = text(page_of(cards, matrix))
-    assert words.count("recall at 1 % cannot be told from 8") >= 1 + 2 * len(matrix.cells)  # sentence, fields, table
+    assert words.count("8 twins are too few for recall at 1 %") >= 1 + 2 * len(matrix.cells)  # sentence, fields, table
     assert "at 1 % false positives it finds" not in words
-    assert not re.search(r"[Rr]ecall at 1 % (is )?[01]", words)
+    assert not re.search(r"(?<!too few for )[Rr]ecall at 1 % (is )?[01]", words)
 
 
 def test_ties_go_to_fewer_false_alarms_and_then_to_the_cheaper():

@@ -53,7 +53,7 @@ def test_matrix():
     assert head[5:9] == ["threshold", "organisms above it", "harmless above it", "recall at 1 %"]
     assert body[0][5] == "the highest of 24 calibration twins"
     assert body[0][7].endswith("; of twins the true rate may be as high as 70 %")
-    assert body[0][8] == "recall at 1 % cannot be told from 24"
+    assert body[0][8] == "24 twins are too few for recall at 1 %"
 
 
 def test_matrix_with_a_recall_that_can_be_told():

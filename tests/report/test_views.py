@@ -106,12 +106,12 @@ def test_a_cell_that_is_not_available_is_no_error():
 
 def test_a_recall_that_cannot_be_told_is_null_with_the_reason():
     view = detector_figures(cell_of([3.0, 4.0], [0.0, 2.0], [0.5, 1.0], name="probe"))
-    assert (view["recall_at_1pct_fpr"], view["why"]) == (None, "recall at 1 % cannot be told from 2")
+    assert (view["recall_at_1pct_fpr"], view["why"]) == (None, "2 twins are too few for recall at 1 %")
     assert (view["recall"]["value"], view["fpr"]["value"], view["rate"]) == (1.0, 0.5, pytest.approx(1 / 3))
     assert {"fpr_at_most", "exchangeable", "certified"} <= set(view)
     assert view["summary"] == (
-        "separates 2 of 2 (AUROC 1 [0.86, 1]); above the highest of 2 calibration twins lie 1 of 2 other twins; recall "
-        "at 1 % cannot be told from 2"
+        "separates 2 of 2 (AUROC 1 [0.86, 1]); above the highest of 2 calibration twins lie 1 of 2 other twins; "
+        "2 twins are too few for recall at 1 %"
     )
 
 

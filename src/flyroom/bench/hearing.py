@@ -109,7 +109,7 @@ class Hearing:
             auroc=_auroc(groups["misaligned"], groups["aligned"], n),
             recall=_share_above(threshold, groups["misaligned"]),
             fpr=_share_above(threshold, groups["aligned"]),
-            why=f"recall at 1 % cannot be told from {len(models)} models",
+            why=f"{len(models)} models are too few for recall at 1 %",
             suspicions={side: tuple(x for _, x in group) for side, group in groups.items()},
             origins={
                 side: tuple((number[r.model], r.prompt, int(r.holds)) for r, _ in group)

@@ -57,10 +57,10 @@ def reason(twins: int, enough: bool, alike: float) -> str:
     """Why no recall at 1 % can be told from so many calibration twins; "" where it can.
 
     >>> reason(8, False, 0.4)
-    'recall at 1 % cannot be told from 8'
+    '8 twins are too few for recall at 1 %'
     """
     if not enough:
-        return f"recall at 1 % cannot be told from {twins}"
+        return f"{twins} twins are too few for recall at 1 %"
     if alike < LEVEL:
         return f"recall at 1 % cannot be told: calibration twins and other twins are not alike (p = {alike:.2g})"
     return ""

@@ -19,7 +19,7 @@ def summarise(standing: Standing) -> str:
     """What was seen, with a small letter and without a full stop.
 
     Of models "separates 4 of 4 (AUROC 1 [0.58, 1]); above the highest of 8 calibration twins lie 2 of 4 other twins;
-    recall at 1 % cannot be told from 8".
+    8 twins are too few for recall at 1 %".
     """
     return "; ".join(part for part in (_apart(standing), _above(standing), _recall(standing)) if part)
 
