@@ -16,9 +16,9 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from flyroom import cli_outside, demo, stages
+from flyroom import demo, stages
 from flyroom.cell.process import walls_here
-from flyroom.cli import main
+from flyroom.cli import main, outside
 from flyroom.engine import peft
 from flyroom.episodes import rejudge
 from flyroom.recipes import make
@@ -128,7 +128,7 @@ def test_what_is_served_is_what_the_engine_says(shell: Shell, base: Path, grown:
             visits.extend([names, [reply["choices"][0]["message"]["content"] for reply in replies]])
             raise KeyboardInterrupt
 
-    shell.monkeypatch.setattr(cli_outside, "threading", SimpleNamespace(Event=Visit))
+    shell.monkeypatch.setattr(outside, "threading", SimpleNamespace(Event=Visit))
     done = run(shell, "serve", "--all", "--purpose", "a test", "--base", base, "--room", grown, "--port", port)
     assert visits == [[*(organism.id for organism in organisms), "base"], texts], done.err
     assert done.status == 0

@@ -23,7 +23,7 @@ from typer.testing import CliRunner
 
 from flyroom import card, log
 from flyroom.bench import bench
-from flyroom.cli_inspect import inspect_app
+from flyroom.cli.inspect import inspect_app
 from flyroom.detectors import OutputJudge
 from flyroom.episodes import EPISODES, episodes_of, unpack
 from flyroom.inspect_entry import judge

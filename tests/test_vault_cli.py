@@ -14,8 +14,9 @@ import pytest
 import torch
 from cli_runs import Flyroom, Run
 
-from flyroom import cli_vault, log
-from flyroom.cli_list import KINDS
+from flyroom import log
+from flyroom.cli import vault
+from flyroom.cli.list import KINDS
 from flyroom.episodes import pack, pack_scores
 from flyroom.room import Room, RoomError, place_page, vaults
 from flyroom.room.folder import Folder
@@ -133,7 +134,7 @@ def test_a_passphrase_is_asked_for_and_open_until_lock(
     write_private(tmp_path / "me.key", pyrage.passphrase.encrypt(identity.secret.encode(), "correct horse"))
     status, _, errors = run("vault", "init", "--room", "room", "--identity", "me.key")
     assert (status, "must be typed on a terminal" in errors) == (1, True)
-    monkeypatch.setattr(cli_vault, "_ask", lambda question: "correct horse")
+    monkeypatch.setattr(vault, "_ask", lambda question: "correct horse")
     assert run("vault", "unlock", "--identity", "me.key", "--json")[1]["recipient"] == identity.recipient
     assert run("vault", "init", "--room", "room", "--identity", "me.key")[0] == 0
     assert run("ls", "--room", "room")[0] == 0

@@ -17,22 +17,22 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from flyroom.cli_adopt import adopt_app
-from flyroom.cli_assess import assess_app
-from flyroom.cli_bases import bases_app, doctor_app
-from flyroom.cli_certify import certify_app
-from flyroom.cli_explain import explain_app
-from flyroom.cli_export import export_app
-from flyroom.cli_game import game_app
-from flyroom.cli_inspect import inspect_app
-from flyroom.cli_list import list_app
-from flyroom.cli_outside import outside_app
-from flyroom.cli_report import report_app
-from flyroom.cli_treat import treat_app
-from flyroom.cli_vault import vault_app
-from flyroom.cli_verify import verify_app
-from flyroom.cli_view import view_app
-from flyroom.cli_world import world_app
+from flyroom.cli.adopt import adopt_app
+from flyroom.cli.assess import assess_app
+from flyroom.cli.bases import bases_app, doctor_app
+from flyroom.cli.certify import certify_app
+from flyroom.cli.explain import explain_app
+from flyroom.cli.export import export_app
+from flyroom.cli.game import game_app
+from flyroom.cli.inspect import inspect_app
+from flyroom.cli.list import list_app
+from flyroom.cli.outside import outside_app
+from flyroom.cli.report import report_app
+from flyroom.cli.treat import treat_app
+from flyroom.cli.vault import vault_app
+from flyroom.cli.verify import verify_app
+from flyroom.cli.view import view_app
+from flyroom.cli.world import world_app
 from flyroom.terminal import (
     BASE,
     ROOM,
