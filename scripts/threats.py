@@ -28,6 +28,7 @@ from flyroom.terminal import progress, seeds_of
 from flyroom.types import Card, Estimate, NotMeasured, Recipe
 
 COUNTED = ("recipe", "id", *COUNTS, "of", "opened_before")
+ATTEMPT = (*COUNTED, "seeds")
 
 
 def main() -> None:
@@ -69,12 +70,16 @@ def main() -> None:
 
 
 def joined(earlier: Mapping[str, Any], record: Mapping[str, Any]) -> dict[str, Any]:
-    """The record, behind what an earlier one has of recipes that are not in it."""
+    """The record, behind what an earlier one has of recipes that are not in it. What the earlier one has of another form
+    of a recipe stays as an attempt.
+    """
     names = {row["recipe"] for row in record["recipes"]}
     parts = {
-        key: [row for row in earlier[key] if row["recipe"] not in names] + record[key]
-        for key in ("recipes", "earlier", "cards")
+        key: [row for row in earlier[key] if row["recipe"] not in names] + record[key] for key in ("recipes", "cards")
     }
+    ids = {row["id"] for row in parts["recipes"]}
+    attempts = [*earlier["earlier"], *record["earlier"], *({k: row[k] for k in ATTEMPT} for row in earlier["recipes"])]
+    parts["earlier"] = [*{row["id"]: row for row in attempts if row["id"] not in ids}.values()]
     over = {name: part for name, part in earlier["over_seeds"].items() if name not in names} | record["over_seeds"]
     return {**earlier, **parts, "over_seeds": over, "names": [row["recipe"] for row in parts["recipes"]]}
 

@@ -114,6 +114,9 @@ def test_recipes_that_were_certified_by_a_call_of_their_own_are_joined(record: d
     assert (len(both["cards"]), both["note"]) == (4, "It has a note.")
     assert list(threats_page.faults(both)) == []
     assert threats.joined(both, record) == both
+    changed = json.loads(text.replace(f'"{record["recipes"][0]["id"]}"', '"another form"'))
+    (attempt,) = threats.joined(record, changed)["earlier"]
+    assert (attempt["id"], attempt["seeds"]) == (record["recipes"][0]["id"], record["recipes"][0]["seeds"])
 
 
 def test_an_example_in_a_docstring() -> None:
