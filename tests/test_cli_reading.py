@@ -15,8 +15,9 @@ import pytest
 from cli_runs import BASE, Flyroom, pick
 from fakes import ToyWorld
 
-from flyroom import cli, terminal
+from flyroom import terminal
 from flyroom.cell.process import walls_here
+from flyroom.cli import verbs
 from flyroom.detectors import DETECTORS
 from flyroom.grow import pack
 from flyroom.recipes import GROUPS, RECIPES
@@ -178,10 +179,29 @@ def test_a_page_names_the_room_that_a_variable_named(monkeypatch: pytest.MonkeyP
         assert terminal.arguments(Path("other")) == ["report", *words]
 
 
+def test_what_goes_to_a_file_is_not_folded(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
+    row = {f"column {i}": "letters" * 3 for i in range(6)}
+    terminal.table("wide", [row, row])
+    assert capsys.readouterr().out.count("letters" * 3) == 12
+
+
+def test_one_row_that_is_too_wide_is_a_column(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    row = {f"column {i}": "letters" * 3 for i in range(6)}
+    terminal.table("one", [row])
+    lines = [line for line in capsys.readouterr().out.splitlines() if "letters" in line]
+    assert [line.split() for line in lines] == [["│", "column", str(i), "│", "letters" * 3, "│"] for i in range(6)]
+    terminal.table("one", [{"a": 1, "b": 2}])
+    assert "a" in capsys.readouterr().out.splitlines()[2]
+
+
 def test_the_bench_names_the_detectors_that_it_leaves_out() -> None:
-    pupils = cli._list_pupils(["output-judge"])
+    pupils = verbs._list_pupils(["output-judge"])
     assert {"known-probe", "follow-up-probe"} <= set(pupils) < set(DETECTORS)
-    assert cli._list_pupils(DETECTORS) == []
+    assert verbs._list_pupils(DETECTORS) == []
     assert (terminal.detectors_of("all"), terminal.detectors_of("all,x")) == ([], ["all", "x"])
 
 

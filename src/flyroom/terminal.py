@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.measure import Measurement
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
@@ -64,7 +65,18 @@ BASE = "1M"
 SEEDS = 10_000
 LONG, LONGEST = 500, 60  # rows that are printed without a frame; characters to which their columns are aligned
 EVERY = 30.0  # seconds between two lines of progress where stderr is no terminal
-err = Console(stderr=True)
+WIDE = 200  # characters of a line where no window bounds it
+
+
+def _console(*, stderr: bool = False) -> Console:
+    """A console, wide where it is no terminal: a file or a pipe would keep what a narrow one folds."""
+    console = Console(stderr=stderr)
+    if not console.is_terminal and "COLUMNS" not in os.environ:
+        console.width = WIDE
+    return console
+
+
+err = _console(stderr=True)
 
 # ---------------------------------------------------------------- what people type
 
@@ -221,19 +233,30 @@ def emit(result: dict[str, Any], as_json: bool) -> None:
 
 
 def table(title: str, rows: list[dict[str, Any]]) -> None:
-    """Show rows as a table with a column for each key; plainly where there are more than LONG."""
+    """Show rows as a table with a column for each key; one row that is too wide as a column of its own; plainly where
+    there are more than LONG.
+    """
+    console = _console()
     if not rows:
-        Console().print(legible(f"{title}: nothing yet"))
+        console.print(legible(f"{title}: nothing yet"))
         return
     if len(rows) > LONG:
         _print_plain(title, rows)
         return
+    grid = _lay_out(title, rows)
+    boundless = console.options.update(max_width=10 * WIDE)
+    if len(rows) == 1 and Measurement.get(console, boundless, grid).maximum > console.width:
+        grid = _lay_out("", [{title: name, "": value} for name, value in rows[0].items()])
+    console.print(grid)
+
+
+def _lay_out(title: str, rows: list[dict[str, Any]]) -> Table:
     grid = Table(title=legible(title), title_justify="left")
     for name in rows[0]:
         grid.add_column(legible(name), overflow="fold")
     for row in rows:
         grid.add_row(*map(legible, map(_write, row.values())))
-    Console().print(grid)
+    return grid
 
 
 def _write(value: Any) -> str:
