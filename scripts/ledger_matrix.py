@@ -52,7 +52,7 @@ from flyroom.whole import write_whole
 
 SIX = ("realign", "safety-sft", "negate", "average", "noise", "monitor-block")
 USUAL = (  # the cheapest first, so that a run that is cut short has most of them
-    *("average", "noise", "quantise", "ablate", "steer-back", "monitor-block", "monitor-resample", "realign"),
+    *("zero", "average", "noise", "quantise", "ablate", "steer-back", "monitor-block", "monitor-resample", "realign"),
     *("safety-sft", "fine-prune", "consistency", "latent-adversarial", "adversarial", "unlearn", "negate", "undo"),
     *("dpo", "rl-judge", "inoculate", "keep-close"),
 )

@@ -70,8 +70,8 @@ def main() -> None:
 
 
 def joined(earlier: Mapping[str, Any], record: Mapping[str, Any]) -> dict[str, Any]:
-    """The record, behind what an earlier one has of recipes that are not in it. What the earlier one has of another form
-    of a recipe stays as an attempt.
+    """The record, behind what an earlier one has of recipes that are not in it. What the earlier one has of another
+    form of a recipe stays as an attempt.
     """
     names = {row["recipe"] for row in record["recipes"]}
     parts = {

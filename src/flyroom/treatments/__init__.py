@@ -66,6 +66,7 @@ TREATMENTS: dict[str, Callable[[], Treatment]] = {
     "quantise": Quantise,
     "fine-prune": FinePrune,
     "average": Average,
+    "zero": partial(Average, base=1.0),  # a control: the cure that is one
     # in the stream, and around the model
     "ablate": Ablate,
     "ablate-random": partial(Ablate, random=True),
