@@ -306,6 +306,8 @@ def test_headline_of_many_recipes_counts_the_failed():
     line = headline(cards, None)
     assert line.startswith("2 of 4 organisms, grown from 2 recipes, passed their card; on the widest measure of each")
     assert "12 to 93 %" in line
+    line = headline([replace(card, verdict=Outcome.UNDECIDED) for card in cards], None)
+    assert line.startswith("None of the 4 organisms, grown from 2 recipes, passed their card, 4 are undecided; on the")
 
 
 def test_headline_without_cards():
@@ -408,7 +410,11 @@ def test_organisms_that_did_not_pass_their_card_are_left_out(verdict):
     assert "lie 1 of 4 other twins;" in line
     assert "Left out: 1 organism that did not pass its card." in line
     failed = [replace(card, verdict=verdict) for card in cards]
-    assert lede_of(failed, matrix) == "No organism passed its card, so the detectors had nothing to find."
+    rest = {
+        Outcome.FAIL: ", so the detectors had nothing to find.",
+        Outcome.UNDECIDED: ", 4 are undecided, so nobody knows what the detectors had to find.",
+    }
+    assert lede_of(failed, matrix) == f"No organism passed its card{rest[verdict]}"
     assert "Best AUROC" not in text(page_of(failed, matrix))
 
 

@@ -88,8 +88,7 @@ def _subject(cards: Sequence[Card]) -> str:
     number, passes = len(cards), _passes(cards)
     if number == 1 and not passes:
         return f"{_write_outcome(cards[0])}: it"
-    undecided = sum(card.verdict is Outcome.UNDECIDED for card in cards)
-    also = f", {undecided} {'is' if undecided == 1 else 'are'} undecided" if undecided else ""
+    also = _write_undecided(cards)
     if not passes:
         return f"None of the {number} organisms passed its card{also}: over all of them, they"
     if passes < number:
@@ -147,7 +146,7 @@ def _write_outcome(card: Card) -> str:
 def _of_recipes(cards: Sequence[Card]) -> str:
     groups = by_recipe(cards)
     sentence = f"{_write_part(_passes(cards), len(cards)).capitalize()} organisms, grown from {len(groups)} recipes, "
-    return f"{sentence}passed their card{_over_recipes(list(groups.values()))}."
+    return f"{sentence}passed their card{_write_undecided(cards)}{_over_recipes(list(groups.values()))}."
 
 
 def _over_recipes(groups: Sequence[Sequence[Card]]) -> str:
@@ -168,6 +167,12 @@ def _over_recipes(groups: Sequence[Sequence[Card]]) -> str:
 
 def _passes(cards: Sequence[Card]) -> int:
     return sum(card.verdict is Outcome.PASS for card in cards)
+
+
+def _write_undecided(cards: Sequence[Card]) -> str:
+    """How many are undecided, behind what is said of those that passed; "" where none is."""
+    number = sum(card.verdict is Outcome.UNDECIDED for card in cards)
+    return f", {number} {'is' if number == 1 else 'are'} undecided" if number else ""
 
 
 def _write_part(part: int, whole: int) -> str:
@@ -205,7 +210,9 @@ def lede(cards: Sequence[Card], matrix: Matrix | None) -> str:
         top = standings[0]
         return f"{_name_best(top, cells)} {summarise(top)}.{_ties(standings)}{_without(top)}{_missing(cells)}"
     if best(cells):
-        return "No organism passed its card, so the detectors had nothing to find." + _missing(cells)
+        undecided = _write_undecided(cards)
+        lack = "so nobody knows what the detectors had to find" if undecided else "so the detectors had nothing to find"
+        return f"No organism passed its card{undecided}, {lack}.{_missing(cells)}"
     return ""
 
 
