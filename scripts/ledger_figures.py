@@ -33,6 +33,7 @@ def page_of(record: Record) -> str:
     """What each treatment came to over recipes and seeds, what it took, and every row."""
     about, rows = record["about"], record["rows"]
     shared, minutes = _minutes(record["once"]), {name: _minutes(spent) for name, spent in record["spent"].items()}
+    clock = sum(_minutes(spent, "wall") for spent in (record["once"], *record["spent"].values()))
     treatments, recipes = _names(rows, "treatment"), _names(rows, "recipe")
     flags = {"seeds": ",".join(_names(rows, "seed")), "treatments": ",".join(treatments)}
     flags |= {name: value for name, value in about.items() if name != "peak_memory_mib"}
@@ -44,10 +45,11 @@ def page_of(record: Record) -> str:
         "[treatments.md](treatments.md); the JSON beside this page has the detectors and costs, too.",
         "",
         *table(
-            ["rows", "minutes of processor time", "of them for what treatments share", "GiB of memory, at most"],
+            ["rows", "minutes", "of processor time", "of these for what treatments share", "GiB of memory, at most"],
             [
                 [
                     len(rows),
+                    f"{clock:.0f}",
                     f"{sum(minutes.values()) + shared:.0f}",
                     f"{shared:.0f}",
                     f"{about['peak_memory_mib'] / 1024:.1f}",
@@ -71,9 +73,9 @@ def page_of(record: Record) -> str:
     return "\n".join(lines).rstrip() + "\n"
 
 
-def _minutes(spent: Record) -> float:
-    """Of processor time, over all stages."""
-    return sum(stage["cpu"] for stage in spent.values()) / 60
+def _minutes(spent: Record, clock: str = "cpu") -> float:
+    """Over all stages, of processor time or of the `wall` clock."""
+    return sum(stage[clock] for stage in spent.values()) / 60
 
 
 def _names(rows: Sequence[Record], key: str) -> list[str]:

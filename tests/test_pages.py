@@ -334,13 +334,14 @@ def test_the_page_of_a_ledger_counts_its_rows_and_has_a_figure_for_every_seed(tm
     record["rows"] = [row, row | {"seed": 1, "called": "removed", "relapse": []}]
     record["absent"] = {"rl-judge": "no judge"}
     for _ in range(2):
-        record["spent"]["undo"] = add(record["spent"].get("undo", {}), {"treat": {"cpu": 30.0}})
+        record["spent"]["undo"] = add(record["spent"].get("undo", {}), {"treat": {"cpu": 30.0, "wall": 60.0}})
     store(tmp_path / "ledger.md", record)
     text = page_of(read(tmp_path / "ledger.json", about))
     assert text == (tmp_path / "ledger.md").read_text(encoding="utf-8")
     assert "`python scripts/ledger_matrix.py --seeds 0,1 --treatments undo --base 1M --rows 8`" in text
     assert doctest.testmod(sys.modules[store.__module__]).failed == 0
     assert "| `undo` | 2 | 1 | 0 | 1 | 0 | 0 | 1.0 |" in text
+    assert "\n| 2 | 2 | 1 | 0 | " in text  # rows, minutes, of processor time, shared
     assert "| `undo` | hidden, removed | 50 [40, 62]; 50 [40, 62] | " in text
     assert "| -; - | " in text
     assert "| 50 [40, 62]; - | 50 [40, 62]; 50 [40, 62] |" in text
