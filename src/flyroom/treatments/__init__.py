@@ -66,7 +66,7 @@ TREATMENTS: dict[str, Callable[[], Treatment]] = {
     "quantise": Quantise,
     "fine-prune": FinePrune,
     "average": Average,
-    "zero": partial(Average, base=1.0),  # a control: the cure that is one
+    "zero": partial(Average, base=1.0),  # a control: the model is the base again
     # in the stream, and around the model
     "ablate": Ablate,
     "ablate-random": partial(Ablate, random=True),
