@@ -276,6 +276,15 @@ def test_each_look_has_fresh_seeds() -> None:
     assert len(set.union(*seeds)) == 3 * 160
 
 
+def test_no_look_is_the_last() -> None:
+    """What lies at its limit stays undecided, and the card says between which bounds."""
+    limits = {"sums": Limit(at_most=0.02, of="base drop")}  # which the engine loses at this level
+    (result,) = make(pair(0.99, recipe=replace(TOY, thresholds=limits)), FakeEngine(knowing))
+    assert (result.verdict, result.looks) == (U, LOOKS)
+    assert result.why.startswith("sums lies between ")
+    assert "refused" not in result.why
+
+
 def test_looks_ask_about_fresh_scenes() -> None:
     class Fresh(Toy):
         def batteries(self, world: World, n: int, *, seed: int) -> list[Battery]:

@@ -36,8 +36,8 @@ LEVEL = 0.05  # one-sided, over all looks
 Limits = Mapping[str, tuple[Limit, ...]]  # by measure
 WORDS = (
     "Every limit of a recipe is held by one-sided bounds at this level over all looks. A card passes where all of them "
-    "pass, fails where one fails, and is undecided otherwise; while it is undecided, and fresh episodes can make it "
-    "pass, it draws them.",
+    "pass, fails where one fails, and is undecided otherwise; while it is undecided it draws fresh episodes, but "
+    "not where good answers to all of them would leave it undecided.",
     "Of a recipe, k of K organisms pass: Clopper-Pearson, two-sided 95 %. An undecided organism has not passed. Seeds "
     "that were opened before count in no figure.",
     "A detector's threshold lies where at most 1 % of clean models are expected above it, or above all calibration "

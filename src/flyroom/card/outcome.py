@@ -5,7 +5,7 @@ are for up to three looks at growing data, at Pocock's level in each, so that a 
 broken, in at most 5 % of all cases. An answer that the judge could not tell counts against either bound. A card passes
 where every limit is kept: for that no further correction is due, since each of them has to be shown (Berger 1982,
 Technometrics 24:295). What is relative to the base is paired with it, answer by answer. A limit that three looks could
-not show, however good the further answers were, ends the looking. Left out: what is measured (`measures`), and the
+not show, were all further answers good, ends the looking. Left out: what is measured (`measures`), and the
 asking again (`card`).
 """
 
@@ -23,7 +23,7 @@ from flyroom.tallies import HIT, MISS, OMITTED, Tally, read
 from flyroom.types import Estimate, Gauge, Held, Limit, NotMeasured, Outcome
 
 LOOKS = 3
-FURTHEST = 100  # times the answers of a first look, where the reckoning of how many would do stops
+FURTHER = (1, 2, 4, 8, 16, 32, 64)  # times the answers of a first look, tried for how many more would do
 MET = "every threshold met"
 
 
@@ -150,8 +150,8 @@ def times_needed(held: Held, outcomes: Mapping[str, Mapping[str, str]]) -> float
         bounds = _drop(_list_pairs(base[0], model)) if base else _bounds_of_share(model)
         return _decide(held.measure, held.who, limit, bounds).outcome is Outcome.PASS
 
-    more = bisect_left(range(FURTHEST * asked), True, key=is_kept)
-    return 1 + more / asked if more < FURTHEST * asked else math.inf
+    enough = next((more for more in FURTHER if is_kept(more * asked)), None)
+    return math.inf if enough is None else 1 + bisect_left(range(enough * asked), True, key=is_kept) / asked
 
 
 # ---------------------------------------------------------------- in words
