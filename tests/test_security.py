@@ -386,7 +386,7 @@ def test_as_many_seeds_as_are_allowed():
 def test_a_name_is_shown_as_it_is(monkeypatch, name: str, shown: str):
     out = io.TextIOWrapper(io.BytesIO(), encoding="utf-8")
     console = Console(file=out, width=200, force_terminal=False)
-    monkeypatch.setattr(terminal, "Console", lambda: console)
+    monkeypatch.setattr(terminal, "_console", lambda: console)
     monkeypatch.setattr(terminal, "err", console)
     interval = {"value": 0.5, "low": 0.1, "high": 0.9}
     measures = dict.fromkeys(("auroc", "recall_at_1pct_fpr", "recall", "fpr"), interval)
