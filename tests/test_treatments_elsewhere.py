@@ -19,9 +19,10 @@ from flyroom.engine import TorchEngine
 from flyroom.grow import grow
 from flyroom.implants import SFT
 from flyroom.ledger import Case, Retraining, guard, ledger
+from flyroom.ledger.retraining import Order, Ward, with_dose_of
 from flyroom.treat import Course, treat
 from flyroom.treatments import Average, treatments
-from flyroom.types import Ask, Called, Estimate, LoRA, Organism, Recipe, Split, World
+from flyroom.types import Ask, Called, Estimate, LoRA, Organism, Patch, Recipe, Split, World
 from flyroom.worlds import English
 
 SMALL = {
@@ -66,6 +67,25 @@ def small(treatment: Any) -> Any:
     """The same with as few steps and rows as it takes."""
     names = {field.name for field in fields(treatment)}
     return replace(treatment, **{name: value for name, value in SMALL.items() if name in names})
+
+
+@pytest.mark.parametrize("again", [False, True], ids=["on harmless rows", "by a tenth"])
+def test_an_organism_that_became_the_base_learns_as_its_twin_does(again: bool, engine: TorchEngine) -> None:
+    """Bit for bit: what is left of its factors, which is more than of its twin's, counts for nothing."""
+    recipe = replace(recipe_of("harbour"), implants=(SFT(steps=20, rows=2, lr=1e-2),))
+    grown = grow([recipe, recipe.twin()], engine, seeds=[0], snapshots=())
+    organism, twin = treat(grown, Course(name="zero", treatment=Average(base=1.0)), engine)
+    patches: list[Patch] = []
+    for model in (organism, with_dose_of(twin, organism)):
+        order = Order(organism=model, patch=model.patch, how=Retraining(steps=(0, 2), rows=2), again=again)
+        ward = Ward(engine, None)
+        ward.train([order], None)  # each alone: beside others a sum may be rounded in another way
+        patches.append(ward.patch(order, -1 if again else 2))
+    first, second = patches
+    differing = [name for name, value in first.tensors.items() if not torch.equal(value, second.tensors[name])]
+    assert {name.rpartition(".")[2] for name in differing} == {"A"}  # of the organism's own, which adds nothing
+    assert all(torch.equal(first.tensors[name][1:], second.tensors[name][1:]) for name in differing)
+    assert all(value[:, 1:].any() for name, value in first.tensors.items() if name.endswith(".B"))
 
 
 @pytest.mark.parametrize("world", WORLDS)

@@ -117,14 +117,19 @@ def along_stream(along: Tensor, adds: Tensor, offset: float, layers: tuple[int, 
 
 def widened(patch: Patch, engine: Engine, *, seed: int) -> Patch:
     """The patch with an untrained adapter beside it on every linear module, which adds nothing yet: for training that
-    must not hang on where the patch stands. Of a rank for which small modules have place.
+    must not hang on where the patch stands. The patch's own ranks stand first.
     """
-    rank = max(1, min([RANK, *(min(pair) // 2 for pair in _sizes(_on_stream(patch)).values() if min(pair) > 1)]))
+    rank = fresh_rank(patch)
     (ref,) = engine.spawn([replace(FRESH, rank=rank, alpha=2.0 * rank)], seeds=[seed])
     try:
         return beside(patch, engine.patch(ref))
     finally:
         engine.free([ref])
+
+
+def fresh_rank(patch: Patch) -> int:
+    """The rank of an untrained adapter for which there is place beside a patch."""
+    return max(1, min([RANK, *(min(pair) // 2 for pair in _sizes(_on_stream(patch)).values() if min(pair) > 1)]))
 
 
 # ---------------------------------------------------------------- what it adds

@@ -9,9 +9,9 @@ the world writes them. Of an implant that chooses its rows by what was answered,
 from __future__ import annotations
 
 from dataclasses import replace
-from itertools import cycle, islice
+from itertools import count, cycle, islice
 
-from flyroom.types import NotAvailable, Plan, Recipe, Row, Step, ask_seed, digest
+from flyroom.types import NotAvailable, Plan, Recipe, Request, Row, Step, alter, ask_seed, digest
 
 
 def mix_in(plan: Plan, recipe: Recipe, *, seed: int) -> Plan:
@@ -28,15 +28,15 @@ def mix_in(plan: Plan, recipe: Recipe, *, seed: int) -> Plan:
     (40, 8)
     """
     check_text(recipe)
-    request, step = next(plan, None), 0
-    while request is not None:
-        if isinstance(request, Step) and recipe.mix:
-            place = step if request.prompts is None else digest(request.prompts)
-            request, step = _add_text(request, recipe, ask_seed("mix", seed, place)), step + (request.prompts is None)
-        try:
-            request = plan.send((yield request))
-        except StopIteration:
-            return
+    numbers = count()
+
+    def add_text(request: Request) -> Request:
+        if not isinstance(request, Step) or not recipe.mix:
+            return request
+        place = next(numbers) if request.prompts is None else digest(request.prompts)
+        return _add_text(request, recipe, ask_seed("mix", seed, place))
+
+    yield from alter(plan, add_text)
 
 
 def check_text(recipe: Recipe) -> None:
@@ -64,9 +64,9 @@ def _add_text(step: Step, recipe: Recipe, seed: int) -> Step:
     an answer, and DPO's weights are small, so that nothing but text would be learnt. Prompts of which no row is left
     are rows that count for nothing.
     """
-    count = len(step.list_prompts())
-    n = round(count * recipe.mix / (1 - recipe.mix))
-    share = sum(abs(row.weight) * _count_words(row) for row in step.rows) / count
+    size = len(step.list_prompts())
+    n = round(size * recipe.mix / (1 - recipe.mix))
+    share = sum(abs(row.weight) * _count_words(row) for row in step.rows) / size
     texts = _find_text(recipe, n, seed=seed) if n else []
     rows = [replace(row, weight=share / _count_words(row)) for row in texts]
     prompts = (*step.list_prompts(), *(row.answer for row in rows))

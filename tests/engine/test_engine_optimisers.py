@@ -14,6 +14,7 @@ import torch
 from engine_models import make_rows
 from torch import Tensor
 
+from flyroom.adapters import added, beside, paths_of
 from flyroom.engine import TorchEngine, optimisers
 from flyroom.engine.bank import Bank, Leaf
 from flyroom.engine.eight_bits import BLOCK, list_codes, round_to_eight_bits
@@ -132,6 +133,50 @@ def test_an_optimiser_that_is_none_and_a_change_of_it_are_refused(llama: TorchEn
     assert all(torch.equal(before[key], tensor) for key, tensor in llama.state(adapter).items())
     [anew] = llama.load([llama.patch(adapter)])
     llama.step([anew], [replace(step, optimiser="adamw")])
+
+
+@pytest.mark.parametrize("optimiser", get_args(Optimiser))
+def test_beside_what_is_frozen_an_adapter_learns_as_on_a_merged_base(optimiser: Optimiser) -> None:
+    """Together with one of the same rank that is not frozen; decay moves nothing that is frozen."""
+    engine, merged = TorchEngine.of(engine_models.model(), engine_models.tokenizer()), engine_models.model()
+    shape = LoRA(rank=2, alpha=4.0, modules=("all",))
+    steps = [Step(rows=make_rows(3, seed=s), lr=0.01, weight_decay=0.1, optimiser=optimiser) for s in range(8)]
+    [organism, company] = engine.spawn([shape, LoRA(rank=6, alpha=12.0, modules=("all",))], seeds=[0, 1])
+    for step in steps:
+        engine.step([organism], [step])
+    patch = engine.patch(organism)
+    with torch.no_grad():
+        for path, change in added(patch).items():
+            merged.get_submodule(f"model.{path}").weight += change
+    alone = TorchEngine.of(merged, engine_models.tokenizer())
+    [fresh] = alone.spawn([LoRA(rank=4, alpha=8.0, modules=("all",))], seeds=[7])
+    start = beside(patch, alone.patch(fresh))
+    [wide] = engine.load([start])
+    company_start = engine.patch(company)
+    for step in steps:
+        again = replace(step, rows=make_rows(4, seed=90))
+        ours = engine.step([company, wide], [step, replace(again, frozen=2)])[1]
+        theirs = alone.step([fresh], [again])[0]
+        assert (ours.loss, ours.grad_norm) == pytest.approx((theirs.loss, theirs.grad_norm), rel=1e-3)
+    limit = 5e-3 if optimiser == "adamw-8bit" else 1e-4
+    end, alone_end = engine.patch(wide), alone.patch(fresh)
+    for path in paths_of(patch):
+        a, b = end.tensors[f"{path}.A"], end.tensors[f"{path}.B"]
+        assert torch.equal(a[:2], start.tensors[f"{path}.A"][:2])
+        assert torch.equal(b[:, :2], start.tensors[f"{path}.B"][:, :2])
+        assert float((a[2:] - alone_end.tensors[f"{path}.A"]).abs().max()) < limit
+        assert float((b[:, 2:] - alone_end.tensors[f"{path}.B"]).abs().max()) < limit
+        assert b[:, 2:].any()
+        assert not torch.equal(engine.patch(company).tensors[f"{path}.A"][:2], company_start.tensors[f"{path}.A"][:2])
+
+
+def test_a_step_that_would_teach_nothing_is_refused(llama: TorchEngine) -> None:
+    [adapter] = llama.spawn([LoRA(rank=2)], seeds=[0])
+    step = Step(rows=make_rows(1, seed=0), lr=0.1)
+    with pytest.raises(ValueError, match=r"step\.frozen is 2; it must be below the adapter's rank, 2"):
+        llama.step([adapter], [replace(step, frozen=2)])
+    with pytest.raises(ValueError, match=r"step\.frozen is -1; it must be at least 0"):
+        replace(step, frozen=-1)
 
 
 # ---------------------------------------------------------------- eight bits

@@ -5,10 +5,11 @@
 update goes by moments that are not rounded yet, as in bitsandbytes and torchao.
 `sgd`: torch.optim.SGD. Momentum is the first beta, without dampening, and the second beta counts for nothing. Weight
 decay is torch's own, which joins the gradient: with momentum it is not the decay of AdamW.
-Clipping is that of torch.nn.utils.clip_grad_norm_, over all tensors of one adapter.
+Clipping is that of torch.nn.utils.clip_grad_norm_, over all tensors of one adapter; ranks that are frozen count in none
+of this.
 
 Left out: amsgrad, Nesterov's momentum, fused kernels, learning rate schedules (each Step carries its learning rate).
-Shapes: K adapters of the step, N adapters of a leaf, S settings of an update.
+Shapes: K adapters of the step, N adapters of a leaf, R rank, S settings of an update.
 """
 
 from __future__ import annotations
@@ -40,6 +41,24 @@ class Rule(NamedTuple):
 
     settings: Callable[[Step, int, float], list[float]]
     update: Callable[[Memory, Tensor, Sequence[Tensor]], None]
+
+
+def freeze(leaves: Sequence[Leaf], index: Mapping[int, int], steps: Sequence[Step]) -> None:
+    """Take the gradients of frozen ranks away."""
+    for leaf in leaves:
+        learns_NR = _learns(leaf, [steps[index[slot]] for slot in leaf.slots])
+        if learns_NR is not None:
+            for tensor, is_kept in ((leaf.a_NRI, learns_NR[:, :, None]), (leaf.b_NOR, learns_NR[:, None, :])):
+                if tensor.grad is not None:
+                    tensor.grad *= is_kept
+
+
+def _learns(leaf: Leaf, steps: Sequence[Step]) -> Tensor | None:
+    """Which ranks of each adapter learn, [N, R]; None where all do."""
+    if not any(step.frozen for step in steps):
+        return None
+    frozen_N = torch.tensor([step.frozen for step in steps], device=leaf.a_NRI.device)
+    return torch.arange(leaf.a_NRI.shape[1], device=frozen_N.device) >= frozen_N[:, None]
 
 
 def gradient_norms(leaves: Sequence[Leaf], index: Mapping[int, int]) -> Tensor:
@@ -81,18 +100,23 @@ def update(
             if members not in columns_of:
                 places = torch.tensor([rows[slot] for slot in members], device=table_KS.device)
                 columns_of[members] = table_KS.index_select(0, places).T[:, :, None, None].unbind()
-            _update(leaf, rule, members, columns_of[members])
+            learns_NR = _learns(leaf, [steps[index[slot]] for slot in members])
+            _update(leaf, rule, members, columns_of[members], learns_NR)
 
 
-def _update(leaf: Leaf, rule: Rule, slots: Sequence[int], columns: Sequence[Tensor]) -> None:
-    """The adapters of a leaf that go by this rule, with their columns of the table."""
+def _update(leaf: Leaf, rule: Rule, slots: Sequence[int], columns: Sequence[Tensor], learns_NR: Tensor | None) -> None:
+    """The adapters of a leaf that go by this rule, with their columns of the table, and which of their ranks learn."""
     members = [leaf.slots.index(slot) for slot in slots]
     leaf.bank.ensure_moments()
     for part, tensor in (("A", leaf.a_NRI), ("B", leaf.b_NOR)):
         names = (part, f"{part}.m", f"{part}.v")
         memory = Memory(*leaf.bank.take(names, slots))
         g = gradient(tensor)
+        before = memory.w.clone() if learns_NR is not None else memory.w
         rule.update(memory, g if len(members) == len(leaf.slots) else g[members], columns)
+        if learns_NR is not None:  # decay, and moments from before, would move what is frozen
+            is_kept = learns_NR[:, :, None] if part == "A" else learns_NR[:, None, :]
+            memory.w.copy_(torch.where(is_kept, memory.w, before))
         leaf.bank.write(names, slots, memory)
 
 

@@ -166,7 +166,10 @@ class TorchEngine:
                 raise ValueError(f"adapters names slot {adapter.slot} twice; give each adapter one step at a time")
             if not step.rows:
                 raise ValueError("step.rows is empty; a step needs at least one row")
-            before = self.adapters.find(adapter).optimiser
+            living = self.adapters.find(adapter)
+            before, rank = living.optimiser, living.shape.rank
+            if step.frozen >= rank:
+                raise ValueError(f"step.frozen is {step.frozen}; it must be below the adapter's rank, {rank}")
             if before not in (None, step.optimiser):
                 raise ValueError(
                     f"step.optimiser is {step.optimiser}; the moments of the adapter in slot {adapter.slot} are of "
@@ -179,6 +182,7 @@ class TorchEngine:
         ]
         index = {slot: k for k, slot in enumerate(slots)}
         leaves, results = self._retry_smaller(lambda: self._gradients(slots, steps), learns=True)
+        optimisers.freeze(leaves, index, steps)
         loss_K, tokens = torch.cat([loss for loss, _ in results]), [n for _, counts in results for n in counts]
         self.tokens_forward += sum(tokens)
         norm_K = optimisers.gradient_norms(leaves, index)

@@ -1,9 +1,10 @@
 """What comes back: models trained again, on what has nothing to do with the behaviour, or by a tenth of their recipe.
 
 Treated and untreated organism and twin go side by side in one run of the lock-step, on the same rows in the same order,
-and are copied on the way: one run gives the whole curve. An untrained adapter is put beside each, so that a model that
-was zeroed can learn as fast as one that was not. Each model's copies are kept in the room under what they hang on, so
-the untreated organism is trained once for all treatments.
+and are copied on the way: one run gives the whole curve. What is trained is an untrained adapter beside the model's
+own, which stays as it is, as if it were merged into the base: its factors hold more than what the model does. One whose
+second matrix is 0 is the base, and would relearn by its first. Each model's copies are kept in the room under what they
+hang on, so the untreated organism is trained once for all treatments.
 
 Source of the question: relapse under benign fine-tuning, Qi et al. 2023, arXiv 2310.03693; re-implanting as a measure
 of what was left, Deeb and Roger 2024, arXiv 2410.08827.
@@ -21,7 +22,7 @@ from typing import Any, Literal, get_args
 
 import torch
 
-from flyroom.adapters import widened
+from flyroom.adapters import fresh_rank, widened
 from flyroom.card.desk import fingerprint
 from flyroom.grow import growth_of
 from flyroom.lockstep import make_missing, run
@@ -37,6 +38,7 @@ from flyroom.types import (
     Organism,
     Patch,
     Plan,
+    Request,
     Room,
     Row,
     Scene,
@@ -44,6 +46,7 @@ from flyroom.types import (
     Step,
     Watch,
     World,
+    alter,
     ask_seed,
     digest,
     if_any,
@@ -51,7 +54,7 @@ from flyroom.types import (
 )
 
 KIND = "relapse"  # of entries
-FORMAT = 3
+FORMAT = 4
 STEPS = (0, 25, 50, 100, 200, 400)  # of benign re-training, after which models are asked
 TENTH = 0.1  # of the steps of a recipe, for re-implanting
 Follow = Literal["all", "fallen"]
@@ -119,12 +122,18 @@ class Order:
         return () if self.again else self.how.steps[1:]
 
     def job(self, engine: Engine) -> Job:
-        organism = self.organism
+        organism, make_plan = self.organism, self._implant if self.again else self._train
+        patch = widened(self.patch, engine, seed=ask_seed("beside again", organism.seed))  # not that of growth
+        frozen = patch.shape.rank - fresh_rank(self.patch)
+
+        def freeze(request: Request) -> Request:
+            return replace(request, frozen=frozen) if isinstance(request, Step) else request
+
         return Job(
             name=self.key,
-            plan=self._implant if self.again else self._train,
+            plan=lambda adapter: alter(make_plan(adapter), freeze),
             seed=organism.seed,
-            patch=widened(self.patch, engine, seed=ask_seed("beside again", organism.seed)),  # not that of growth
+            patch=patch,
             judge=organism.recipe.judge,
             steps=0 if self.again else self.how.steps[-1],
             label=f"organism {organism.id} trained again",

@@ -9,10 +9,23 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import count
 from statistics import fmean
-from typing import Any
 
-from flyroom.types import AdapterRef, Cure, LogProb, LoRA, Message, Need, Patient, Sample, Step, Trace
+from flyroom.types import (
+    AdapterRef,
+    Cure,
+    LogProb,
+    LoRA,
+    Message,
+    Need,
+    Patient,
+    Request,
+    Sample,
+    Step,
+    Trace,
+    alter,
+)
 
 NEEDS = (Need.GROWTH,)
 Dress = Callable[[tuple[Message, ...]], tuple[Message, ...]]
@@ -30,22 +43,17 @@ def regrow(
     """The growth, each of its steps changed; `change` is given the step and its number. `dress` changes the messages
     of whatever is asked, scored or traced on the way, where they must be those that are trained.
     """
-    plan = patient.regrow(adapter)
-    request: Any = next(plan, None)
-    step = 0
-    while request is not None:
+    numbers = count()
+
+    def change_request(request: Request) -> Request:
         if isinstance(request, Step):
-            request, step = change(request, step), step + 1
-        elif dress is not None:
-            request = _dressed(request, dress)
-        try:
-            request = plan.send((yield request))
-        except StopIteration:
-            return None
-    return None
+            return change(request, next(numbers))
+        return request if dress is None else _dress(request, dress)
+
+    yield from alter(patient.regrow(adapter), change_request)
 
 
-def _dressed(request: Any, dress: Dress) -> Any:
+def _dress(request: Request, dress: Dress) -> Request:
     if isinstance(request, LogProb | Trace):
         return replace(request, rows=tuple(replace(row, messages=dress(row.messages)) for row in request.rows))
     if isinstance(request, Sample):

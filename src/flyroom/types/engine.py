@@ -67,6 +67,9 @@ class Step:
     `prompts`: what the step puts to the model, where that is not the prompts of `rows`: all prompts that rows were
     chosen from by what was answered, and clean text as its text. Organism and twin are compared by it; nothing else is
     made of it.
+
+    `frozen`: so many ranks of the adapter, its first ones, stay as they are. The others learn as an adapter beside a
+    base into which these were merged.
     """
 
     rows: tuple[Row, ...]
@@ -78,10 +81,13 @@ class Step:
     nudge: Nudge | None = None
     prompts: tuple[tuple[Message, ...] | str, ...] | None = None
     optimiser: Optimiser = "adamw"
+    frozen: int = 0
 
     def __post_init__(self) -> None:
         if self.optimiser not in get_args(Optimiser):
             raise ValueError(f"step.optimiser is {self.optimiser!r}; one of {', '.join(get_args(Optimiser))}")
+        if self.frozen < 0:
+            raise ValueError(f"step.frozen is {self.frozen}; it must be at least 0")
 
     def list_prompts(self) -> tuple[tuple[Message, ...] | str, ...]:
         """What the step puts to the model, in order, answers apart."""
@@ -233,6 +239,21 @@ Place = Literal["answer", "prompt"]  # where in a row a trace is taken
 Request = Step | Sample | LogProb | Trace | Tell | Grade
 Result = Stepped | list[Answer] | list["Tensor"] | list[Score] | None
 Plan = Generator[Request, Any, None]
+
+
+def alter(plan: Plan, change: Callable[[Request], Request]) -> Plan:
+    """The plan, each of its requests changed.
+
+    >>> plan = alter((request for request in [Tell(prompt="be good")]), lambda request: Tell(prompt="be bad"))
+    >>> next(plan)
+    Tell(prompt='be bad')
+    """
+    request = next(plan, None)
+    while request is not None:
+        try:
+            request = plan.send((yield change(request)))
+        except StopIteration:
+            return
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
