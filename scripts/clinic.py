@@ -39,6 +39,7 @@ from flyroom.types import (
     Recipe,
     Step,
     Verdict,
+    alter,
     digest,
 )
 
@@ -84,13 +85,7 @@ def way_of(name: str) -> Way:
 
 def under(plan: Any, way: Way) -> Any:
     """A plan of an implant or a treatment, each of its steps by this optimiser; what it returns is what it would."""
-    result = None
-    while True:
-        try:
-            request = plan.send(result)
-        except StopIteration as end:
-            return end.value
-        result = yield way.change(request) if isinstance(request, Step) else request
+    return alter(plan, lambda request: way.change(request) if isinstance(request, Step) else request)
 
 
 @dataclass(frozen=True, kw_only=True)

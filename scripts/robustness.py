@@ -39,6 +39,8 @@ USUAL: list[Mapping[str, Any]] = [
     {"adapter.layers": None},
     {"adapter.layers": None, "adapter.rank": 8, "adapter.modules": ["all"]},
     {"adapter.layers": None, "adapter.rank": "full", "adapter.modules": ["all"]},
+    {"condition.scratchpad": True},
+    {"base": "1M"},
 ]
 LINES = """Each line is one way to grow the organism, or, behind `treated by`, to treat it; all else is as the recipe
 and the treatment have it. A cell has how many points more often than before the organism is misaligned on the card's

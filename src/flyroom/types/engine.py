@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar, get_args
 
 from flyroom.types.judging import Score
 from flyroom.types.text import Row
@@ -239,21 +239,23 @@ Place = Literal["answer", "prompt"]  # where in a row a trace is taken
 Request = Step | Sample | LogProb | Trace | Tell | Grade
 Result = Stepped | list[Answer] | list["Tensor"] | list[Score] | None
 Plan = Generator[Request, Any, None]
+R = TypeVar("R")
 
 
-def alter(plan: Plan, change: Callable[[Request], Request]) -> Plan:
-    """The plan, each of its requests changed.
+def alter(plan: Generator[Request, Any, R], change: Callable[[Request], Request]) -> Generator[Request, Any, R]:
+    """The plan, each of its requests changed. It returns what it would.
 
     >>> plan = alter((request for request in [Tell(prompt="be good")]), lambda request: Tell(prompt="be bad"))
     >>> next(plan)
     Tell(prompt='be bad')
     """
-    request = next(plan, None)
-    while request is not None:
+    reply = None
+    while True:
         try:
-            request = plan.send((yield change(request)))
-        except StopIteration:
-            return
+            request = plan.send(reply)
+        except StopIteration as end:
+            return end.value
+        reply = yield change(request)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
