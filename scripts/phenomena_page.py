@@ -18,6 +18,7 @@ from flyroom.ledger.rule import CEILING, FLOOR
 Gaps = dict[str, Any]
 Seeds = dict[int, Gaps]  # what was measured, by seed
 GROWTH = 0.05
+WORDS = ("reproduced", "refuted", "open", "not measured")  # with which a verdict begins
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,14 +166,30 @@ def page_of(claims: Mapping[str, Claim], cells: Cells, flags: Any) -> str:
         "seeds. A seed that is not listed was not measured.",
         "",
     ]
+    by_claim = {name: _seeds_of(cells, name, flags.seeds) for name in claims}
+    lines += summary(claims, by_claim)
     for name, claim in claims.items():
-        values = {seed: cells.values.get(f"{name} {seed}") for seed in range(flags.seeds)}
-        seeds = {seed: value["value"] for seed, value in values.items() if value is not None}
+        seeds = by_claim[name]
         lines += [f"## {name.capitalize()}", "", claim.says, "", f"Source: {claim.source}.", ""]
         lines += [f"- seed {seed}: {_verdict(claim, gaps)}." for seed, gaps in seeds.items()] or ["Not measured."]
         measured = {seed: gaps for seed, gaps in seeds.items() if "why" not in gaps}
         lines += ["", *(claim.show(claim, measured) if measured else [])]
     return "\n".join(lines).rstrip() + "\n"
+
+
+def _seeds_of(cells: Cells, name: str, count: int) -> Seeds:
+    """What was measured of a claim."""
+    values = {seed: cells.values.get(f"{name} {seed}") for seed in range(count)}
+    return {seed: value["value"] for seed, value in values.items() if value is not None}
+
+
+def summary(claims: Mapping[str, Claim], by_claim: Mapping[str, Seeds]) -> list[str]:
+    """On how many seeds each claim came out in which way."""
+    rows = []
+    for name, claim in claims.items():
+        verdicts = [_verdict(claim, gaps) for gaps in by_claim[name].values()]
+        rows.append([name, *(sum(verdict.startswith(word) for verdict in verdicts) for word in WORDS)])
+    return table(["claim, by seeds", *WORDS], rows)
 
 
 def _verdict(claim: Claim, gaps: Gaps) -> str:
