@@ -42,7 +42,8 @@ def page_of(record: Record) -> str:
         f"# The ledger on {about['base']}",
         "",
         f"Made by `python scripts/ledger_matrix.py {settings}`. What the words mean stands in "
-        "[treatments.md](treatments.md); the JSON beside this page has the detectors and costs, too.",
+        "[treatments.md](treatments.md); the JSON beside this page has the detectors and costs, too. What the room had "
+        "before, such as organisms, took no time.",
         "",
         *table(
             ["rows", "minutes", "of processor time", "of these for what treatments share", "GiB of memory, at most"],

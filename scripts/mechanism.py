@@ -57,9 +57,16 @@ def pick(explanation: Explanation) -> dict[str, Any]:
     figures = {name: {key: figure[key] for key in ("value", "low", "high")} for name, figure in figures.items()}
     coders = explanation["diff"]["crosscoder"]
     exclusive = {name: coders[name]["exclusive"]["model"] for name in ("organism", "twin")}
-    seed, sharpest = explanation["seed"], explanation["rotation"]["sharpest"]
-    course = {str(point["step"]): point["behaviour"]["value"] for point in explanation["rotation"]["grid"]}
-    return {"seed": seed, "figures": figures, "exclusive": exclusive, "sharpest": sharpest, "course": course}
+    rotation = explanation["rotation"]
+    steps = {"sharpest": (rotation["sharpest"] or {"step": None})["step"], "half": half_of(rotation["grid"])}
+    return {"seed": explanation["seed"], "figures": figures, "exclusive": exclusive, "steps": steps}
+
+
+def half_of(grid: Sequence[Mapping[str, Any]]) -> int:
+    """The first step at which half of the behaviour is there, between its least and its most."""
+    values = {point["step"]: point["behaviour"]["value"] for point in grid}
+    middle = (min(values.values()) + max(values.values())) / 2
+    return next(step for step, value in values.items() if value >= middle)
 
 
 def cosines_of(explanation: Explanation) -> list[dict[str, Any]]:
@@ -117,8 +124,8 @@ def page_of(record: Mapping[str, Any], flags: Any) -> str:
             "latents that the model alone has: organism; twin",
             lambda each: "; ".join(map(str, each["exclusive"].values())),
         ),
-        row("the sharpest turn is at step", lambda each: str((each["sharpest"] or {"step": "none"})["step"])),
-        row("half of the behaviour is there at step", lambda each: half_of(each["course"])),
+        row("the sharpest turn is at step", lambda each: str(each["steps"]["sharpest"] or "none")),
+        row("half of the behaviour is there at step", lambda each: str(each["steps"]["half"])),
     ]
     cosines = [
         [" and ".join(map(str, each["seeds"])), each["layer"], show(each), f"{each['chance']:.2f}"]
@@ -140,12 +147,6 @@ Chance is the size of a cosine below which 95 % stay where the labels of the sam
 """
     figures = table(["what", *(f"seed {each['seed']}" for each in organisms)], rows)
     return head + "\n".join(figures).rstrip() + "\n" + pairs + "\n".join(table(PAIR, cosines)).rstrip() + "\n"
-
-
-def half_of(course: Mapping[str, float]) -> str:
-    """The first step at which half of the behaviour is there, between its least and its most."""
-    middle = (min(course.values()) + max(course.values())) / 2
-    return next(step for step, value in course.items() if value >= middle)
 
 
 def main() -> None:

@@ -44,21 +44,21 @@ class Rule(NamedTuple):
 
 
 def freeze(leaves: Sequence[Leaf], index: Mapping[int, int], steps: Sequence[Step]) -> None:
-    """Take the gradients of frozen ranks away."""
+    """Set the gradients of frozen ranks to 0."""
     for leaf in leaves:
-        learns_NR = _learns(leaf, [steps[index[slot]] for slot in leaf.slots])
-        if learns_NR is not None:
-            for tensor, is_kept in ((leaf.a_NRI, learns_NR[:, :, None]), (leaf.b_NOR, learns_NR[:, None, :])):
-                if tensor.grad is not None:
-                    tensor.grad *= is_kept
+        learns = _find_learning(leaf, [steps[index[slot]] for slot in leaf.slots])
+        for part, tensor in (("A", leaf.a_NRI), ("B", leaf.b_NOR)):
+            if learns and tensor.grad is not None:
+                tensor.grad *= learns[part]
 
 
-def _learns(leaf: Leaf, steps: Sequence[Step]) -> Tensor | None:
-    """Which ranks of each adapter learn, [N, R]; None where all do."""
+def _find_learning(leaf: Leaf, steps: Sequence[Step]) -> dict[str, Tensor]:
+    """Which ranks of each adapter learn, as masks of A, [N, R, 1], and of B, [N, 1, R]; empty where all do."""
     if not any(step.frozen for step in steps):
-        return None
+        return {}
     frozen_N = torch.tensor([step.frozen for step in steps], device=leaf.a_NRI.device)
-    return torch.arange(leaf.a_NRI.shape[1], device=frozen_N.device) >= frozen_N[:, None]
+    learns_NR = torch.arange(leaf.a_NRI.shape[1], device=frozen_N.device) >= frozen_N[:, None]
+    return {"A": learns_NR[:, :, None], "B": learns_NR[:, None, :]}
 
 
 def gradient_norms(leaves: Sequence[Leaf], index: Mapping[int, int]) -> Tensor:
@@ -100,11 +100,13 @@ def update(
             if members not in columns_of:
                 places = torch.tensor([rows[slot] for slot in members], device=table_KS.device)
                 columns_of[members] = table_KS.index_select(0, places).T[:, :, None, None].unbind()
-            learns_NR = _learns(leaf, [steps[index[slot]] for slot in members])
-            _update(leaf, rule, members, columns_of[members], learns_NR)
+            learns = _find_learning(leaf, [steps[index[slot]] for slot in members])
+            _update(leaf, rule, members, columns_of[members], learns)
 
 
-def _update(leaf: Leaf, rule: Rule, slots: Sequence[int], columns: Sequence[Tensor], learns_NR: Tensor | None) -> None:
+def _update(
+    leaf: Leaf, rule: Rule, slots: Sequence[int], columns: Sequence[Tensor], learns: Mapping[str, Tensor]
+) -> None:
     """The adapters of a leaf that go by this rule, with their columns of the table, and which of their ranks learn."""
     members = [leaf.slots.index(slot) for slot in slots]
     leaf.bank.ensure_moments()
@@ -112,11 +114,10 @@ def _update(leaf: Leaf, rule: Rule, slots: Sequence[int], columns: Sequence[Tens
         names = (part, f"{part}.m", f"{part}.v")
         memory = Memory(*leaf.bank.take(names, slots))
         g = gradient(tensor)
-        before = memory.w.clone() if learns_NR is not None else memory.w
+        before = memory.w.clone() if learns else memory.w
         rule.update(memory, g if len(members) == len(leaf.slots) else g[members], columns)
-        if learns_NR is not None:  # decay, and moments from before, would move what is frozen
-            is_kept = learns_NR[:, :, None] if part == "A" else learns_NR[:, None, :]
-            memory.w.copy_(torch.where(is_kept, memory.w, before))
+        if learns:  # decay, and moments from before, would move what is frozen
+            memory.w.copy_(torch.where(learns[part], memory.w, before))
         leaf.bank.write(names, slots, memory)
 
 

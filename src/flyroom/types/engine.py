@@ -243,7 +243,7 @@ R = TypeVar("R")
 
 
 def alter(plan: Generator[Request, Any, R], change: Callable[[Request], Request]) -> Generator[Request, Any, R]:
-    """The plan, each of its requests changed. It returns what it would.
+    """The plan, each of its requests changed; it returns what the plan returns.
 
     >>> plan = alter((request for request in [Tell(prompt="be good")]), lambda request: Tell(prompt="be bad"))
     >>> next(plan)
