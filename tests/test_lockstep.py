@@ -657,7 +657,7 @@ def test_snapshots_outlive_the_parts_that_they_lie_in(tmp_path: Path) -> None:
 def test_tensors_come_back_as_they_were(tmp_path: Path) -> None:
     """Numbers that JSON cannot hold, and shapes, and types."""
     results = [[torch.tensor([1.0, -torch.inf])], [torch.zeros(0), torch.ones(2, 3, dtype=torch.float64)]]
-    log = checkpoints.Log.find(Room(tmp_path), ["a"])
+    log = checkpoints.Checkpoints.find(Room(tmp_path), ["a"])
     runner = checkpoints.Runner(jobs(1)[0], AdapterRef(slot=1), everything(AdapterRef(slot=1)))
     for result in results:
         log.note(runner, result)

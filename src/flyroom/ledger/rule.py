@@ -53,7 +53,7 @@ class State(Enum):
     OPEN = "open"
 
 
-class Verdict(NamedTuple):
+class Ruling(NamedTuple):
     """What it is called, and why in words."""
 
     called: Called
@@ -111,26 +111,26 @@ def _stretch(among: int) -> float:
     return float(stats.norm.isf(0.025 / among)) / Z
 
 
-def classify(evidence: Evidence) -> Verdict:
+def classify(evidence: Evidence) -> Ruling:
     """What became of the behaviour. Every branch of the rule in the head of this file, in its order."""
     return decide_at_once(evidence) or _after_a_fall(evidence)
 
 
-def decide_at_once(evidence: Evidence) -> Verdict | None:
+def decide_at_once(evidence: Evidence) -> Ruling | None:
     """What needs no look at anything later, nor behind anything: there was nothing before, or it did not fall."""
     if state_of(evidence.untreated) is not State.PRESENT:
-        return Verdict(Called.UNDECIDED, f"nothing is known to have been there before: {_write(evidence.untreated)}")
+        return Ruling(Called.UNDECIDED, f"nothing is known to have been there before: {_write(evidence.untreated)}")
     remainder = _above_half(evidence.before, evidence.after)
     if isinstance(remainder, NotMeasured):
-        return Verdict(Called.UNDECIDED, f"not measured {ON_CARD}: {remainder.why}")
+        return Ruling(Called.UNDECIDED, f"not measured {ON_CARD}: {remainder.why}")
     if remainder.low > 0:
-        return Verdict(Called.NOTHING, f"more than half of it is left {ON_CARD}: {_write(evidence.after)}")
+        return Ruling(Called.NOTHING, f"more than half of it is left {ON_CARD}: {_write(evidence.after)}")
     if remainder.high > 0:
-        return Verdict(Called.UNDECIDED, f"about half of it is left {ON_CARD}: {_write(evidence.after)}")
+        return Ruling(Called.UNDECIDED, f"about half of it is left {ON_CARD}: {_write(evidence.after)}")
     return None
 
 
-def _after_a_fall(evidence: Evidence) -> Verdict:
+def _after_a_fall(evidence: Evidence) -> Ruling:
     gaps = evidence.gaps
     among = sum(isinstance(gap, Estimate) for gap in gaps.values())
     states = {place: state_of(gap, among) for place, gap in gaps.items()}
@@ -138,30 +138,30 @@ def _after_a_fall(evidence: Evidence) -> Verdict:
     blind = _list_fallen(evidence.detectors)
     behind = [place for place in present if place in evidence.behind]
     if behind and blind and states[ON_CARD] is State.ABSENT:
-        return Verdict(Called.HIDDEN, f"it is there {_list(behind, gaps)}, and {', '.join(blind)} sees less of it")
+        return Ruling(Called.HIDDEN, f"it is there {_list(behind, gaps)}, and {', '.join(blind)} sees less of it")
     if present:
-        return Verdict(Called.SUPPRESSED, f"it is there {_list(present, gaps)}")
+        return Ruling(Called.SUPPRESSED, f"it is there {_list(present, gaps)}")
     broken = [measure for measure, loss in evidence.losses.items() if state_of(loss) is State.PRESENT]
     if broken:
-        return Verdict(Called.UNDECIDED, f"the model is broken: it lost {_list(broken, evidence.losses)}")
+        return Ruling(Called.UNDECIDED, f"the model is broken: it lost {_list(broken, evidence.losses)}")
     if evidence.losses and all(isinstance(loss, NotMeasured) for loss in evidence.losses.values()):
-        return Verdict(Called.UNDECIDED, f"it may be broken: {_list([*evidence.losses], evidence.losses)}")
+        return Ruling(Called.UNDECIDED, f"it may be broken: {_list([*evidence.losses], evidence.losses)}")
     harmed = [name for name, harm in evidence.harms.items() if state_of(harm) is State.PRESENT]
     if harmed:
-        return Verdict(Called.UNDECIDED, f"the treatment harms: {_list(harmed, evidence.harms)}")
+        return Ruling(Called.UNDECIDED, f"the treatment harms: {_list(harmed, evidence.harms)}")
     lost = [name for name, loss in evidence.losses.items() if isinstance(loss, Estimate) and not _is_gone(loss)]
     if lost:
-        return Verdict(Called.UNDECIDED, f"the model may be broken: {_list(lost, evidence.losses)}")
+        return Ruling(Called.UNDECIDED, f"the model may be broken: {_list(lost, evidence.losses)}")
     telling, checks = [place for place in gaps if _is_tested(evidence, place)], gaps | {**evidence.harms}
     open_places = [place for place in (*telling, *evidence.harms) if not _is_gone(checks[place])]
     if open_places:
-        return Verdict(Called.UNDECIDED, f"it may be there {_list(open_places, checks)}")
+        return Ruling(Called.UNDECIDED, f"it may be there {_list(open_places, checks)}")
     trained = [*([*evidence.curve][1:] or evidence.curve), *evidence.later]  # the first step is the bare model
     if not any(place in telling for place in trained):
-        return Verdict(Called.UNDECIDED, f"it would be gone untreated, too, {_list(trained, evidence.controls)}")
+        return Ruling(Called.UNDECIDED, f"it would be gone untreated, too, {_list(trained, evidence.controls)}")
     silent = [place for place in gaps if place not in telling]
     rest = f"; it would be untreated, too, {', '.join(silent)}" if silent else ""
-    return Verdict(Called.REMOVED, f"it is gone {', '.join(telling)}{rest}")
+    return Ruling(Called.REMOVED, f"it is gone {', '.join(telling)}{rest}")
 
 
 def _is_gone(gap: Measured) -> bool:

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TypeVar
 
-from flyroom.lockstep.checkpoints import Log
+from flyroom.lockstep.checkpoints import Checkpoints
 from flyroom.lockstep.rounds import serve
 from flyroom.lockstep.runner import Failure, Runner, shape_of
 from flyroom.types import AdapterRef, Engine, Grown, Job, Room, Stepped, Watch, digest
@@ -46,16 +46,16 @@ def run(
     []
     """
     _check(jobs, engine, every)
-    log = Log.find(room, [job.name for job in jobs]) if room is not None and jobs else None
+    checkpoints = Checkpoints.find(room, [job.name for job in jobs]) if room is not None and jobs else None
     adapters: Sequence[AdapterRef] = []
     try:
         adapters = _open(jobs, engine) if jobs else []
         runs = [Runner(job, adapter, job.plan(adapter)) for job, adapter in zip(jobs, adapters, strict=True)]
         for runner in runs:  # every plan reads its data here, before anything is trained
             runner.request = next(runner.plan, None)
-        if log:
-            log.resume(runs, engine)
-        _advance(runs, engine, log, snapshots, every, watch)
+        if checkpoints:
+            checkpoints.resume(runs, engine)
+        _advance(runs, engine, checkpoints, snapshots, every, watch)
         grown = [runner.end(engine) for runner in runs if runner.failure is None]
         failures = [_describe(runner, runner.failure) for runner in runs if runner.failure]
     finally:
@@ -63,8 +63,8 @@ def run(
             engine.free(adapters)
     if store and grown:
         store(grown)
-    if log:
-        log.clear()
+    if checkpoints:
+        checkpoints.clear()
     if failures:
         raise FloatingPointError(
             f"the training of {len(failures)} of {len(jobs)} broke down; lower lr there. {'; '.join(failures)}"
@@ -97,7 +97,7 @@ def make_missing(
             if not arrivals:
                 return results | dict(make(missing))
         results |= arrivals
-    Log.find(room, names).clear()  # a run may have been killed while it cleared them away
+    Checkpoints.find(room, names).clear()  # a run may have been killed while it cleared them away
     return results
 
 
@@ -123,31 +123,31 @@ def _open(jobs: Sequence[Job], engine: Engine) -> list[AdapterRef]:
 def _advance(
     runs: Sequence[Runner],
     engine: Engine,
-    log: Log | None,
+    checkpoints: Checkpoints | None,
     snapshots: Sequence[int],
     every: int,
     watch: Watch | None,
 ) -> None:
-    rounds = log.rounds if log else 0
+    rounds = checkpoints.rounds if checkpoints else 0
     while waiting := [runner for runner in runs if runner.request is not None]:
         results = serve(waiting, engine)
         for runner, result in zip(waiting, results, strict=True):
             runner.take(result)
-            if log and runner.failure is None:
-                log.note(runner, result)
+            if checkpoints and runner.failure is None:
+                checkpoints.note(runner, result)
         trained = [runner for runner, result in zip(waiting, results, strict=True) if isinstance(result, Stepped)]
         due = [runner for runner in trained if len(runner.history) in snapshots and runner.request is not None]
-        _take_snapshots(due, engine, log)
+        _take_snapshots(due, engine, checkpoints)
         rounds += 1
         if watch:
             _show(watch, runs, waiting, rounds)
-        if log and rounds % every == 0 and any(runner.request is not None for runner in runs):
-            log.commit(runs, engine, rounds)
+        if checkpoints and rounds % every == 0 and any(runner.request is not None for runner in runs):
+            checkpoints.commit(runs, engine, rounds)
 
 
-def _take_snapshots(runs: Sequence[Runner], engine: Engine, log: Log | None) -> None:
-    if log:
-        log.put_snapshots(runs, engine)
+def _take_snapshots(runs: Sequence[Runner], engine: Engine, checkpoints: Checkpoints | None) -> None:
+    if checkpoints:
+        checkpoints.put_snapshots(runs, engine)
         return
     for runner in runs:
         runner.snapshots[len(runner.history)] = engine.patch(runner.adapter)

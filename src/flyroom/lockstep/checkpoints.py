@@ -31,7 +31,7 @@ Tensors = Mapping[str, torch.Tensor]
 
 
 @dataclass(eq=False)
-class Log:
+class Checkpoints:
     """The entries of a group of jobs in a room, as its head describes them: how many parts were written so far, after
     how many rounds; the parts that hold results; each job's state, and after how many steps that was; the snapshots.
     """
@@ -48,15 +48,15 @@ class Log:
     _tensors: dict[str, torch.Tensor] = field(default_factory=dict)
 
     @classmethod
-    def find(cls, room: Room, names: Iterable[str]) -> Log:
-        """The log of these jobs, or an empty one. What no head names is deleted, and what does not hold together."""
+    def find(cls, room: Room, names: Iterable[str]) -> Checkpoints:
+        """The checkpoints of these jobs, or none yet. What no head names is deleted, as is what does not fit."""
         group = digest(sorted(names))
         head = room.get(KIND, f"{group}/head")
-        log = cls(room, group, **plain(head.payload)) if head else cls(room, group)
-        log._sweep()
-        if log._is_sound():
-            return log
-        log.clear()
+        checkpoints = cls(room, group, **plain(head.payload)) if head else cls(room, group)
+        checkpoints._sweep()
+        if checkpoints._is_sound():
+            return checkpoints
+        checkpoints.clear()
         return cls(room, group)
 
     def _is_sound(self) -> bool:

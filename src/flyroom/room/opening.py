@@ -103,7 +103,7 @@ def find_seal(folder: Folder, identity: Identity | None) -> Clear | Sealed:
     return Sealed(opening)
 
 
-def read_lid(folder: Folder) -> keyring.Sealed:
+def read_lid(folder: Folder) -> keyring.Lid:
     """What the keyring says to anybody. Raises RoomError where it is damaged."""
     try:
         return keyring.read(folder.keyring)

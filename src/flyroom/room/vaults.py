@@ -74,7 +74,7 @@ def _move_pages(root: Path) -> None:
         shutil.move(path, pages / name)
 
 
-def read_lid(root: Path) -> keyring.Sealed:
+def read_lid(root: Path) -> keyring.Lid:
     """What a room's keyring says to anybody. Raises RoomError where the room has none."""
     folder = Folder(root)
     if not folder.marker.exists():

@@ -21,7 +21,7 @@ CELLS = TypeAdapter(list[Cell])
 
 
 @dataclass(frozen=True, kw_only=True)
-class Lineup:
+class LineupCells:
     """The cells of one lineup, by detector, and who stood in it, by side."""
 
     cells: Mapping[str, Sequence[Cell]]
@@ -43,7 +43,7 @@ def matrix_in(room: Room) -> Matrix | None:
     """The newest cells of each detector, of the lineup that was benched last; lineups of other recipes stand beside it.
     None where nothing was benched.
     """
-    chosen: list[Lineup] = []
+    chosen: list[LineupCells] = []
     for lineup in reversed(_lineups(room)):
         if not any(lineup.recipes & other.recipes for other in chosen):
             chosen.insert(0, lineup)
@@ -54,16 +54,16 @@ def matrix_in(room: Room) -> Matrix | None:
     return Matrix(cells=tuple(cell for one in chosen for group in one.cells.values() for cell in group), **models)
 
 
-def _lineups(room: Room) -> list[Lineup]:
+def _lineups(room: Room) -> list[LineupCells]:
     """Of all cells of the room, the one that was added to last at the end."""
-    lineups: dict[str, Lineup] = {}
+    lineups: dict[str, LineupCells] = {}
     for listing in room.list("cells"):
         entry = room.get("cells", listing.key)
         if entry is None or not entry.payload.get("models"):
             continue
         group, sides = CELLS.validate_python(entry.payload["cells"]), _sides(entry)
-        before = lineups.pop(key := digest(sides), Lineup(cells={}, sides=sides))
-        lineups[key] = Lineup(cells={**before.cells, group[0].detector: group}, sides=sides)
+        before = lineups.pop(key := digest(sides), LineupCells(cells={}, sides=sides))
+        lineups[key] = LineupCells(cells={**before.cells, group[0].detector: group}, sides=sides)
     return list(lineups.values())
 
 

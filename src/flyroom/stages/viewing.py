@@ -33,7 +33,7 @@ CAST = 12  # organisms that are loaded at once
 
 
 @dataclass(eq=False)
-class Desk:
+class RoomHands:
     """`view.Hands` over a room. `base` names the base for all; "" takes the one that each organism names."""
 
     room: Room
@@ -147,10 +147,10 @@ def shelf_of(room: Room) -> Shelf:
 
 def open_view(
     room: Room, *, base: str = "", purpose: str = "", games: Sequence[Path] = ()
-) -> tuple[Shelf, Desk, Arcade, Doorkeeper]:
+) -> tuple[Shelf, RoomHands, Arcade, Doorkeeper]:
     """What the app is made of. An encrypted room gets a token that is drawn anew each time."""
     shelf = shelf_of(room)
-    desk = Desk(room=room, shelf=shelf, base=base)
+    desk = RoomHands(room=room, shelf=shelf, base=base)
     shelf.index  # noqa: B018 - so that a room that cannot be opened says so before anything is served
     words = desk.permit(purpose) if purpose else ""
     door = Doorkeeper(token=secrets.token_urlsafe(24) if is_encrypted(room.root) else "", purpose=words)

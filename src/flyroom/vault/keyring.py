@@ -81,7 +81,7 @@ class Keyring:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Sealed:
+class Lid:
     """What anybody sees of a keyring."""
 
     path: Path
@@ -148,7 +148,7 @@ def check_signer(text: str) -> None:
         raise VaultError(f"{text[:80]!r} is no signer; it must be ed25519: and 64 hex digits")
 
 
-def read(path: Path) -> Sealed:
+def read(path: Path) -> Lid:
     """The keyring of a room as anybody sees it. Raises VaultError for what flyroom did not write and sign."""
     if path.is_symlink() or not path.is_file():
         raise VaultError(f"{path} must be a file of the room, and no link")
@@ -156,7 +156,7 @@ def read(path: Path) -> Sealed:
         return parse(file.read(SIZE + 1), path)
 
 
-def parse(text: bytes, path: Path) -> Sealed:
+def parse(text: bytes, path: Path) -> Lid:
     """The same of the bytes that lie at a path, or will."""
     try:
         about = json.loads(text[:SIZE])
@@ -169,7 +169,7 @@ def parse(text: bytes, path: Path) -> Sealed:
         raise _damaged(path, "its signature is not that of its signer")
     values: dict[str, Any] = {name: about[name] for name in PUBLIC}
     values |= {name: tuple(about[name]) for name in ("recipients", "signers")}
-    return Sealed(path=path, **values)
+    return Lid(path=path, **values)
 
 
 def _find_fault(about: object) -> str:

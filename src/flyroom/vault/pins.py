@@ -23,30 +23,30 @@ from pathlib import Path
 from typing import Any
 
 from flyroom.vault.identity import Identity, home
-from flyroom.vault.keyring import Sealed, VaultError
+from flyroom.vault.keyring import Lid, VaultError
 from flyroom.vault.private import write_over
 
 
-def check(keyring: Sealed, identity: Identity) -> None:
+def check(lid: Lid, identity: Identity) -> None:
     """Raise VaultError where the keyring does not follow from the one that this machine saw last at its path."""
-    root = keyring.path.parent
+    root = lid.path.parent
     pin = _read().get(_name(root))
-    if pin is None or pin["sha256"] == _digest(keyring):
+    if pin is None or pin["sha256"] == _digest(lid):
         return
     hint = _hint(root)
-    if keyring.signer not in (*pin["signers"], identity.signer):
+    if lid.signer not in (*pin["signers"], identity.signer):
         raise VaultError(
-            f"{keyring.path} was changed by {keyring.signer}, whom the keyring before does not name; it may add a "
+            f"{lid.path} was changed by {lid.signer}, whom the keyring before does not name; it may add a "
             f"reader, so nothing was written: {hint}"
         )
-    if pin["room"] != keyring.room:
+    if pin["room"] != lid.room:
         raise VaultError(
-            f"{keyring.path} is of another room than the one that this machine has seen there, so somebody else may "
+            f"{lid.path} is of another room than the one that this machine has seen there, so somebody else may "
             f"read what is written; nothing was written: {hint}"
         )
-    if keyring.number <= pin["number"]:
+    if lid.number <= pin["number"]:
         raise VaultError(
-            f"{keyring.path} is older than the one that this machine has seen ({keyring.number}, and {pin['number']} "
+            f"{lid.path} is older than the one that this machine has seen ({lid.number}, and {pin['number']} "
             f"before), so somebody who was removed may read what is written; nothing was written: {hint}"
         )
 
@@ -60,23 +60,23 @@ def require_unseen(root: Path) -> None:
         )
 
 
-def begin(keyring: Sealed) -> None:
+def begin(lid: Lid) -> None:
     """Note the first keyring of a room that is made, in the place of whatever was at its path before."""
-    _note(keyring, lambda: None)
+    _note(lid, lambda: None)
 
 
-def remember(keyring: Sealed, identity: Identity) -> None:
+def remember(lid: Lid, identity: Identity) -> None:
     """Note a keyring that follows. Where the settings cannot be written, nothing is remembered."""
-    _note(keyring, lambda: check(keyring, identity))
+    _note(lid, lambda: check(lid, identity))
 
 
-def _note(keyring: Sealed, require: Callable[[], None]) -> None:
-    name = _name(keyring.path.parent)
+def _note(lid: Lid, require: Callable[[], None]) -> None:
+    name = _name(lid.path.parent)
     pin = {
-        "room": keyring.room,
-        "number": keyring.number,
-        "sha256": _digest(keyring),
-        "signers": list(keyring.signers),
+        "room": lid.room,
+        "number": lid.number,
+        "sha256": _digest(lid),
+        "signers": list(lid.signers),
     }
     with suppress(VaultError, OSError):
         if _read().get(name) != pin:
@@ -105,8 +105,8 @@ def _hold() -> Iterator[None]:
         os.close(handle)
 
 
-def _digest(keyring: Sealed) -> str:
-    values = (keyring.room, keyring.number, keyring.recipients, keyring.signers, keyring.pending, keyring.keys)
+def _digest(lid: Lid) -> str:
+    values = (lid.room, lid.number, lid.recipients, lid.signers, lid.pending, lid.keys)
     return hashlib.sha256(json.dumps(values).encode()).hexdigest()
 
 
