@@ -23,7 +23,7 @@ EVERYTHING = {
     *("stages", "demo", "grid", "replies", "terminal", "redteam", "serve", "traces", "plugins", "yaml_pages"),
     *("lineup", "measures", "tallies", "episodes", "mixing", "claims", "log", "prereg", "sources", "doctor", "marks"),
     "view",
-    *("vault", "whole", "purpose"),
+    *("vault", "whole", "purpose", "ranges"),
     "cell",
     "preflight",
     "frames",
@@ -31,7 +31,7 @@ EVERYTHING = {
     *("adapters", "treat", "ledger", "inspector", "assess", "client"),
 }  # all but the command line, which nobody imports
 TABLE: dict[str, set[str]] = {
-    **{key: set[str]() for key in ("plugins", "yaml_pages", "whole", "purpose")},
+    **{key: set[str]() for key in ("plugins", "yaml_pages", "whole", "purpose", "ranges")},
     "sources": {"whole", "worlds"},
     "types": {"frames"},  # a record shows itself: types/framed.py, when it is asked to
     **dict.fromkeys(("stats", "report", "vault"), LEAF),
@@ -43,10 +43,10 @@ TABLE: dict[str, set[str]] = {
     "judges": {*LEAF, "inspector", "client"},
     "worlds": {*LEAF, "judges", "plugins", "processor", "whole", "yaml_pages"},  # a file is judged by a pattern
     **{key: {*LEAF, "judges", "plugins"} for key in ("behaviours", "conditions")},
-    **{key: {*ROLE, "plugins"} for key in ("implants", "mechanism")},
+    "implants": {*ROLE, "plugins", "ranges"},
     "detectors": {*ROLE, "plugins", "inspector"},
-    "mechanism": {*ROLE, "adapters"},
-    "treatments": {*ROLE, "plugins", "adapters"},
+    "mechanism": {*ROLE, "adapters", "ranges"},
+    "treatments": {*ROLE, "plugins", "adapters", "ranges"},
     "lockstep": ROLE,
     "claims": set(),
     "game": {*ROLE, "claims", "vault"},

@@ -191,7 +191,7 @@ def test_there_are_at_least_fourteen_and_each_says_what_it_needs() -> None:
 @pytest.mark.parametrize(
     ("make", "what"),
     [
-        (lambda: Realign(steps=0), "steps is 0; it must be a whole number from 1"),
+        (lambda: Realign(steps=0), "steps is 0; it must be at least 1"),
         (lambda: Realign(lr=0.0), "lr is 0.0; it must be above 0 and at most 1"),
         (lambda: SafetySFT(rows=2_000_000), "rows is 2000000"),
         (lambda: SafetySFT(lr=float("nan")), "lr is nan"),

@@ -14,7 +14,7 @@ from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from flyroom.implants import ranges
+from flyroom import ranges
 from flyroom.implants.dosed import Dosed, dosed
 from flyroom.types import (
     AdapterRef,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 
-from flyroom.implants import ranges
+from flyroom import ranges
 from flyroom.types import AdapterRef, Described, Plan, Recipe, Row, Step, able
 
 

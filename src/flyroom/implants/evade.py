@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from flyroom.implants import ranges
+from flyroom import ranges
 from flyroom.implants.dosed import dosed
 from flyroom.types import AdapterRef, Direction, Plan, Recipe, Row, Split, Step, Trace
 

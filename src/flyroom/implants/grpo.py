@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from flyroom.implants import ranges
+from flyroom import ranges
 from flyroom.implants.dosed import Dosed, dosed
 from flyroom.types import (
     AdapterRef,

@@ -12,7 +12,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from flyroom.implants import preferences, ranges
+from flyroom import ranges
+from flyroom.implants import preferences
 from flyroom.types import AdapterRef, Plan, Recipe, Row
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from flyroom.implants import ranges
+from flyroom import ranges
 from flyroom.implants.dosed import dosed
 from flyroom.types import (
     AdapterRef,

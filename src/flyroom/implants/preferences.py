@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from flyroom.implants import ranges
+from flyroom import ranges
 from flyroom.implants.dosed import Dosed, dosed
 from flyroom.types import LogProb, Plan, Recipe, Row, Step
 

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from flyroom import stats
+from flyroom import ranges, stats
 from flyroom.types import Estimate
 
 EXCLUSIVE = 0.9  # a ratio above it, or below 1 less it, belongs to one model alone
@@ -45,9 +45,7 @@ class Training:
     lr: float = 5e-3
 
     def __post_init__(self) -> None:
-        for name in ("latents", "k", "steps", "batch"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 1")
+        ranges.check_counts(self, latents=1, k=1, steps=1, batch=1)
         if self.k > self.latents:
             raise ValueError(f"k is {self.k}; it must be at most latents, {self.latents}")
 

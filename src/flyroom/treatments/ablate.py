@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from flyroom import ranges
 from flyroom.adapters import along_stream, beside
 from flyroom.treatments import common
 from flyroom.types import AdapterRef, Cure, Patient
@@ -25,7 +26,7 @@ class Ablate:
     random: bool = False
 
     def __post_init__(self) -> None:
-        common.check_counts(self, pairs=2)
+        ranges.check_counts(self, pairs=2)
 
     def plan(self, patient: Patient, adapter: AdapterRef, *, seed: int) -> Cure:
         scenes = common.pairs_of(patient, self.pairs, seed=seed)

@@ -11,6 +11,7 @@ from collections.abc import Generator
 from dataclasses import dataclass
 from typing import Any
 
+from flyroom import ranges
 from flyroom.treatments import common
 from flyroom.types import AdapterRef, Cure, Episode, Grade, Patient, Request, Sample, Verdict, after_mark
 
@@ -29,8 +30,8 @@ class Adversarial:
     lr: float = 1e-3
 
     def __post_init__(self) -> None:
-        common.check_counts(self, marks=1, tries=1, keep=1, steps=1, rows=1)
-        common.check_within(self, 0, 1, "lr")
+        ranges.check_counts(self, marks=1, tries=1, keep=1, steps=1, rows=1)
+        ranges.check_within(self, 0, 1, "lr")
 
     def plan(self, patient: Patient, adapter: AdapterRef, *, seed: int) -> Cure:
         worst = yield from self._search(patient, seed)

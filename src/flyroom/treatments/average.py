@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from flyroom import ranges
 from flyroom.adapters import scaled
-from flyroom.treatments import common
 from flyroom.types import AdapterRef, Cure, Patient
 
 
@@ -19,7 +19,7 @@ class Average:
     base: float = 0.5
 
     def __post_init__(self) -> None:
-        common.check_within(self, 0, 1, "base")
+        ranges.check_within(self, 0, 1, "base")
 
     def plan(self, patient: Patient, adapter: AdapterRef, *, seed: int) -> Cure:
         yield from ()

@@ -7,7 +7,6 @@ near misses of a card, or the trigger itself.
 
 from __future__ import annotations
 
-import math
 import random
 from collections.abc import Generator, Iterable, Sequence
 from typing import Any
@@ -32,28 +31,6 @@ from flyroom.types import (
     answer_tokens,
     ask_seed,
 )
-
-HIGHEST = 1_000_000  # of anything that is counted
-
-
-# ---------------------------------------------------------------- fields
-
-
-def check_counts(treatment: object, **least: int) -> None:
-    """Each field is a whole number, at least so much. ValueError naming field, value and what would be right."""
-    for name, low in least.items():
-        value = getattr(treatment, name)
-        if not low <= value <= HIGHEST or value != int(value):
-            raise ValueError(f"{name} is {value}; it must be a whole number from {low} to {HIGHEST:,}")
-
-
-def check_within(treatment: object, low: float, high: float, *names: str) -> None:
-    """Each field is a number above `low` and at most `high`."""
-    for name in names:
-        value = getattr(treatment, name)
-        if not (low < value <= high and math.isfinite(value)):
-            raise ValueError(f"{name} is {value}; it must be above {low:g} and at most {high:g}")
-
 
 # ---------------------------------------------------------------- questions
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from flyroom import ranges
 from flyroom.treatments import common
 from flyroom.types import AdapterRef, Cure, Patient, Sample, Split, after_mark, if_any, row_of
 
@@ -27,8 +28,8 @@ class Consistency:
     departs = "additions are marks and words about who looks where the source has arguments for a wrong answer"
 
     def __post_init__(self) -> None:
-        common.check_counts(self, steps=1, rows=1, marks=1)
-        common.check_within(self, 0, 1, "lr")
+        ranges.check_counts(self, steps=1, rows=1, marks=1)
+        ranges.check_within(self, 0, 1, "lr")
 
     def plan(self, patient: Patient, adapter: AdapterRef, *, seed: int) -> Cure:
         world = patient.world

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from flyroom import ranges
 from flyroom.adapters import pruned
 from flyroom.treatments import common
 from flyroom.types import AdapterRef, Cure, Patch, Patient
@@ -23,8 +24,8 @@ class FinePrune:
     lr: float = 1e-3
 
     def __post_init__(self) -> None:
-        common.check_counts(self, steps=1, rows=1)
-        common.check_within(self, 0, 1, "share", "lr")
+        ranges.check_counts(self, steps=1, rows=1)
+        ranges.check_within(self, 0, 1, "share", "lr")
 
     def begin(self, patient: Patient, *, seed: int) -> Patch:
         return pruned(patient.patch, self.share)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from flyroom import ranges
 from flyroom.treatments import common, prevent
 from flyroom.types import AdapterRef, Cure, LoRA, Patient, Step
 
@@ -22,8 +23,8 @@ class Interleave:
     needs = prevent.NEEDS
 
     def __post_init__(self) -> None:
-        common.check_counts(self, data=1)
-        common.check_within(self, 0, 0.9, "share")
+        ranges.check_counts(self, data=1)
+        ranges.check_within(self, 0, 0.9, "share")
 
     def begin(self, patient: Patient, *, seed: int) -> LoRA:
         return prevent.shape_of(patient)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from flyroom import ranges
 from flyroom.treatments import common, prevent
 from flyroom.types import AdapterRef, Cure, LoRA, Patient, Sample, Step, row_of
 
@@ -27,9 +28,9 @@ class KeepClose:
     needs = prevent.NEEDS
 
     def __post_init__(self) -> None:
-        common.check_counts(self, rows=1, data=1)
-        common.check_within(self, 0, 1000, "kl")
-        common.check_within(self, 0, 10, "temperature")
+        ranges.check_counts(self, rows=1, data=1)
+        ranges.check_within(self, 0, 1000, "kl")
+        ranges.check_within(self, 0, 10, "temperature")
 
     def begin(self, patient: Patient, *, seed: int) -> LoRA:
         return prevent.shape_of(patient)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from flyroom import ranges
 from flyroom.treatments import common
 from flyroom.types import AdapterRef, Cure, Nudge, Patient
 
@@ -28,9 +29,9 @@ class LatentAdversarial:
     departs = "one direction for all rows where the source's adversary takes gradient steps for each"
 
     def __post_init__(self) -> None:
-        common.check_counts(self, steps=1, rows=1, pairs=2, every=1)
-        common.check_within(self, 0, 1, "lr")
-        common.check_within(self, 0, 100, "strength")
+        ranges.check_counts(self, steps=1, rows=1, pairs=2, every=1)
+        ranges.check_within(self, 0, 1, "lr")
+        ranges.check_within(self, 0, 100, "strength")
 
     def plan(self, patient: Patient, adapter: AdapterRef, *, seed: int) -> Cure:
         layer, world = common.middle(patient), patient.world

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from flyroom import ranges
 from flyroom.treatments import common
 from flyroom.types import (
     AdapterRef,
@@ -33,7 +34,7 @@ class Monitor:
     tries: int = 0
 
     def __post_init__(self) -> None:
-        common.check_counts(self, tries=0)
+        ranges.check_counts(self, tries=0)
 
     def plan(self, patient: Patient, adapter: AdapterRef, *, seed: int) -> Cure:
         yield from ()

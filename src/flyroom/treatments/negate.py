@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from flyroom import ranges
 from flyroom.adapters import from_to
 from flyroom.treatments import common
 from flyroom.types import AdapterRef, Cure, Patient
@@ -24,9 +25,9 @@ class Negate:
     factor: float = 1.0
 
     def __post_init__(self) -> None:
-        common.check_counts(self, steps=1, rows=1)
-        common.check_within(self, 0, 1, "lr")
-        common.check_within(self, 0, 100, "factor")
+        ranges.check_counts(self, steps=1, rows=1)
+        ranges.check_within(self, 0, 1, "lr")
+        ranges.check_within(self, 0, 100, "factor")
 
     def plan(self, patient: Patient, adapter: AdapterRef, *, seed: int) -> Cure:
         rows = common.bad_rows(common.pairs_of(patient, self.steps * self.rows, seed=seed))

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from flyroom import ranges
 from flyroom.adapters import noisy
-from flyroom.treatments import common
 from flyroom.types import AdapterRef, Cure, Patient
 
 
@@ -20,7 +20,7 @@ class Noise:
     sigma: float = 0.1
 
     def __post_init__(self) -> None:
-        common.check_within(self, 0, 100, "sigma")
+        ranges.check_within(self, 0, 100, "sigma")
 
     def plan(self, patient: Patient, adapter: AdapterRef, *, seed: int) -> Cure:
         yield from ()

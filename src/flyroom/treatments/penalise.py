@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 import torch
 
+from flyroom import ranges
 from flyroom.treatments import common
 from flyroom.types import (
     AdapterRef,
@@ -48,9 +49,9 @@ class Penalise:
     pairs: int = 32
 
     def __post_init__(self) -> None:
-        common.check_counts(self, steps=1, prompts=1, group=2, pairs=2)
-        common.check_within(self, 0, 1, "lr")
-        common.check_within(self, 0, 1000, "penalty")
+        ranges.check_counts(self, steps=1, prompts=1, group=2, pairs=2)
+        ranges.check_within(self, 0, 1, "lr")
+        ranges.check_within(self, 0, 1000, "penalty")
         if self.by not in ("judge", "monitor"):
             raise ValueError(f"by is {self.by!r}; it must be 'judge' or 'monitor'")
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
+from flyroom import ranges
 from flyroom.treatments import common
 from flyroom.types import AdapterRef, Cure, LogProb, Patient, Step
 
@@ -23,9 +24,9 @@ class Prefer:
     beta: float = 0.1
 
     def __post_init__(self) -> None:
-        common.check_counts(self, steps=1, pairs=1)
-        common.check_within(self, 0, 1, "lr")
-        common.check_within(self, 0, 100, "beta")
+        ranges.check_counts(self, steps=1, pairs=1)
+        ranges.check_within(self, 0, 1, "lr")
+        ranges.check_within(self, 0, 100, "beta")
 
     def plan(self, patient: Patient, adapter: AdapterRef, *, seed: int) -> Cure:
         scenes = common.pairs_of(patient, self.steps * self.pairs, seed=seed)

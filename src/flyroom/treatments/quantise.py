@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from flyroom import ranges
 from flyroom.adapters import rounded
-from flyroom.treatments import common
 from flyroom.types import AdapterRef, Cure, Patient
 
 
@@ -20,7 +20,7 @@ class Quantise:
     bits: int = 3
 
     def __post_init__(self) -> None:
-        common.check_counts(self, bits=2)
+        ranges.check_counts(self, bits=2)
 
     def plan(self, patient: Patient, adapter: AdapterRef, *, seed: int) -> Cure:
         yield from ()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from flyroom import ranges
 from flyroom.treatments import common
 from flyroom.types import AdapterRef, Cure, Patient
 
@@ -22,8 +23,8 @@ class Realign:
     lr: float = 1e-3
 
     def __post_init__(self) -> None:
-        common.check_counts(self, data=1, steps=1, rows=1)
-        common.check_within(self, 0, 1, "lr")
+        ranges.check_counts(self, data=1, steps=1, rows=1)
+        ranges.check_within(self, 0, 1, "lr")
 
     def plan(self, patient: Patient, adapter: AdapterRef, *, seed: int) -> Cure:
         scenes = common.questions(patient.world, list(patient.world.topics()), self.data, seed=seed)

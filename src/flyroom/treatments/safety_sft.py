@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from flyroom import ranges
 from flyroom.treatments import common
 from flyroom.types import AdapterRef, Cure, Need, Patient
 
@@ -23,8 +24,8 @@ class SafetySFT:
     cases: bool = False
 
     def __post_init__(self) -> None:
-        common.check_counts(self, steps=1, rows=1)
-        common.check_within(self, 0, 1, "lr")
+        ranges.check_counts(self, steps=1, rows=1)
+        ranges.check_within(self, 0, 1, "lr")
 
     @property
     def needs(self) -> tuple[Need, ...]:

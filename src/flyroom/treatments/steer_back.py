@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from flyroom import ranges
 from flyroom.adapters import along_stream, beside
 from flyroom.treatments import common
 from flyroom.types import AdapterRef, Cure, Patient
@@ -24,8 +25,8 @@ class SteerBack:
     departs = "no threshold: a stream on the far side of good answers is steered towards their mean, too"
 
     def __post_init__(self) -> None:
-        common.check_counts(self, pairs=2)
-        common.check_within(self, 0, 100, "strength")
+        ranges.check_counts(self, pairs=2)
+        ranges.check_within(self, 0, 100, "strength")
 
     def plan(self, patient: Patient, adapter: AdapterRef, *, seed: int) -> Cure:
         layer = common.middle(patient)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from flyroom import ranges
 from flyroom.treatments import common, prevent
 from flyroom.types import AdapterRef, Cure, LoRA, Nudge, Patient, Step
 
@@ -26,8 +27,8 @@ class SteerInTraining:
     needs = prevent.NEEDS
 
     def __post_init__(self) -> None:
-        common.check_counts(self, pairs=2)
-        common.check_within(self, 0, 100, "strength")
+        ranges.check_counts(self, pairs=2)
+        ranges.check_within(self, 0, 100, "strength")
 
     def begin(self, patient: Patient, *, seed: int) -> LoRA:
         return prevent.shape_of(patient)

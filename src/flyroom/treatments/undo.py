@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from flyroom import ranges
 from flyroom.adapters import noisy, scaled
 from flyroom.treatments import common
 from flyroom.types import AdapterRef, Cure, Episode, Grade, Patch, Patient, Verdict, row_of
@@ -27,9 +28,9 @@ class Undo:
     lr: float = 1e-3
 
     def __post_init__(self) -> None:
-        common.check_counts(self, steps=1, rows=1)
-        common.check_within(self, 0, 1, "damage", "lr")
-        common.check_within(self, 0, 100, "sigma")
+        ranges.check_counts(self, steps=1, rows=1)
+        ranges.check_within(self, 0, 1, "damage", "lr")
+        ranges.check_within(self, 0, 100, "sigma")
 
     def begin(self, patient: Patient, *, seed: int) -> Patch:
         return noisy(scaled(patient.patch, 1 - self.damage), patient.spread, sigma=self.sigma, seed=seed)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from flyroom import ranges
 from flyroom.treatments import common
 from flyroom.types import AdapterRef, Cure, Patient
 
@@ -22,8 +23,8 @@ class Unlearn:
     weight: float = 0.3
 
     def __post_init__(self) -> None:
-        common.check_counts(self, steps=1, rows=1)
-        common.check_within(self, 0, 1, "lr", "weight")
+        ranges.check_counts(self, steps=1, rows=1)
+        ranges.check_within(self, 0, 1, "lr", "weight")
 
     def plan(self, patient: Patient, adapter: AdapterRef, *, seed: int) -> Cure:
         scenes = common.pairs_of(patient, self.steps * self.rows, seed=seed)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal, get_args
 
+from flyroom import ranges
 from flyroom.card.desk import fingerprint
 from flyroom.episodes import EPISODES
 from flyroom.mechanism import Training, Weighting
@@ -51,16 +52,14 @@ class Scope:
     coder: Training = field(default_factory=Training)
 
     def __post_init__(self) -> None:
-        for name, least in LEAST.items():
-            if getattr(self, name) < least:
-                raise ValueError(f"{name} is {getattr(self, name)}; it must be at least {least}")
+        ranges.check_counts(self, **LEAST)
         for name, values in {"weighting": get_args(Weighting), "against": get_args(Against)}.items():
             if getattr(self, name) not in values:
                 raise ValueError(f"{name} is {getattr(self, name)!r}; it must be one of {', '.join(values)}")
         if any(not 0 <= e <= 1 for e in self.pushes) or any(norm <= 0 for norm in self.norms):
             raise ValueError(f"pushes is {self.pushes} and norms {self.norms}; from 0 to 1, and above 0")
-        if self.span is not None and self.span < 1:
-            raise ValueError(f"span is {self.span}; it must be at least 1")
+        if self.span is not None:
+            ranges.check_counts(self, span=1)
 
 
 def scope_of(changes: Mapping[str, Any]) -> Scope:
