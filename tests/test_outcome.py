@@ -386,6 +386,15 @@ def test_how_many_episodes_a_limit_needs(limit: Limit, marks: str, times: float)
     assert times_needed(open_one, {model: {} for model in outcomes}) == 1
 
 
+def test_a_base_that_errs_goes_on_to_err() -> None:
+    """A model that is as often right as the base, on other questions, need not be right on all the rest."""
+    limit = Limit(at_most=0.05, of="base drop")
+    open_one = Held(measure="m", who="twin", limit=limit, low=-0.2, high=0.2, outcome=U)
+    base, twin = "1" * 42 + "0" * 18, "0" * 12 + "1" * 42 + "0" * 6
+    assert times_needed(open_one, {"twin": {"m": twin}, "base": {"m": base}}) < LOOKS
+    assert times_needed(open_one, {"twin": {"m": twin}, "base": {"m": "1" * 60}}) > LOOKS
+
+
 def test_what_cannot_be_asked_again_stays_undecided() -> None:
     class Once(Toy):
         """There is one set of questions."""

@@ -5,8 +5,8 @@ are for up to three looks at growing data, at Pocock's level in each, so that a 
 broken, in at most 5 % of all cases. An answer that the judge could not tell counts against either bound. A card passes
 where every limit is kept: for that no further correction is due, since each of them has to be shown (Berger 1982,
 Technometrics 24:295). What is relative to the base is paired with it, answer by answer. A limit that three looks could
-not show, were all further answers good, ends the looking. Left out: what is measured (`measures`), and the
-asking again (`card`).
+not show, were all further answers of the model good and the base's as before, ends the looking. Left out: what is
+measured (`measures`), and the asking again (`card`).
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import math
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import cycle, islice
 
 from flyroom import stats
 from flyroom.measures import MISALIGNED, PERPLEXITY, Losses, Measured
@@ -128,7 +129,8 @@ def _drop(pairs: Sequence[tuple[bool | None, bool | None]]) -> Bounds:
 
 def times_needed(held: Held, outcomes: Mapping[str, Mapping[str, str]]) -> float:
     """How many times the answers of a first look are needed, all looks together, to show that an undecided limit is
-    kept, if every further answer is good: 1 where that is not known. `outcomes` are those of `Card.outcomes`.
+    kept, if every further answer of the model is good and those of the base are as before: 1 where that is not known.
+    `outcomes` are those of `Card.outcomes`.
 
     >>> held = Held(
     ...     measure="facts", who="twin", limit=Limit(at_most=0.05, of="base drop"), low=-1, high=1,
@@ -145,8 +147,11 @@ def times_needed(held: Held, outcomes: Mapping[str, Mapping[str, str]]) -> float
     good = HIT if limit.at_most is None or limit.of == "base drop" else MISS
     asked = sum(mark != OMITTED for mark in rows[0] or "")
 
+    def lengthen(row: str, marks: str, more: int) -> Tally:
+        return Tally(outcomes=row + "".join(islice(cycle(marks), more)), prompts=(), situations=())
+
     def is_kept(more: int) -> bool:
-        model, *base = (Tally(outcomes=(row or "") + good * more, prompts=(), situations=()) for row in rows)
+        model, *base = (lengthen(row or "", good if i == 0 else row or good, more) for i, row in enumerate(rows))
         bounds = _drop(_list_pairs(base[0], model)) if base else _bounds_of_share(model)
         return _decide(held.measure, held.who, limit, bounds).outcome is Outcome.PASS
 
