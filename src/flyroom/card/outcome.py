@@ -146,12 +146,12 @@ def times_needed(held: Held, outcomes: Mapping[str, Mapping[str, str]]) -> float
         return 1.0
     good = HIT if limit.at_most is None or limit.of == "base drop" else MISS
     asked = sum(mark != OMITTED for mark in rows[0] or "")
-
-    def lengthen(row: str, marks: str, more: int) -> Tally:
-        return Tally(outcomes=row + "".join(islice(cycle(marks), more)), prompts=(), situations=())
+    further = (good, *rows[1:])  # the base goes on as it did
 
     def is_kept(more: int) -> bool:
-        model, *base = (lengthen(row or "", good if i == 0 else row or good, more) for i, row in enumerate(rows))
+        added = ("".join(islice(cycle(marks or good), more)) for marks in further)
+        longer = ((row or "") + marks for row, marks in zip(rows, added, strict=True))
+        model, *base = (Tally(outcomes=row, prompts=(), situations=()) for row in longer)
         bounds = _drop(_list_pairs(base[0], model)) if base else _bounds_of_share(model)
         return _decide(held.measure, held.who, limit, bounds).outcome is Outcome.PASS
 

@@ -31,7 +31,7 @@ class Adversarial:
 
     def __post_init__(self) -> None:
         ranges.check_counts(self, marks=1, tries=1, keep=1, steps=1, rows=1)
-        ranges.check_within(self, 0, 1, "lr")
+        ranges.check_rates(self, "lr")
 
     def plan(self, patient: Patient, adapter: AdapterRef, *, seed: int) -> Cure:
         worst = yield from self._search(patient, seed)

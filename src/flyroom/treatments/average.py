@@ -19,7 +19,7 @@ class Average:
     base: float = 0.5
 
     def __post_init__(self) -> None:
-        ranges.check_within(self, 0, 1, "base")
+        ranges.check_rates(self, "base")
 
     def plan(self, patient: Patient, adapter: AdapterRef, *, seed: int) -> Cure:
         yield from ()

@@ -29,7 +29,7 @@ class Consistency:
 
     def __post_init__(self) -> None:
         ranges.check_counts(self, steps=1, rows=1, marks=1)
-        ranges.check_within(self, 0, 1, "lr")
+        ranges.check_rates(self, "lr")
 
     def plan(self, patient: Patient, adapter: AdapterRef, *, seed: int) -> Cure:
         world = patient.world

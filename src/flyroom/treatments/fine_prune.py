@@ -25,7 +25,7 @@ class FinePrune:
 
     def __post_init__(self) -> None:
         ranges.check_counts(self, steps=1, rows=1)
-        ranges.check_within(self, 0, 1, "share", "lr")
+        ranges.check_rates(self, "share", "lr")
 
     def begin(self, patient: Patient, *, seed: int) -> Patch:
         return pruned(patient.patch, self.share)

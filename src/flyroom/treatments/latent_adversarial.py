@@ -30,7 +30,7 @@ class LatentAdversarial:
 
     def __post_init__(self) -> None:
         ranges.check_counts(self, steps=1, rows=1, pairs=2, every=1)
-        ranges.check_within(self, 0, 1, "lr")
+        ranges.check_rates(self, "lr")
         ranges.check_within(self, 0, 100, "strength")
 
     def plan(self, patient: Patient, adapter: AdapterRef, *, seed: int) -> Cure:

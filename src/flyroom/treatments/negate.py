@@ -26,7 +26,7 @@ class Negate:
 
     def __post_init__(self) -> None:
         ranges.check_counts(self, steps=1, rows=1)
-        ranges.check_within(self, 0, 1, "lr")
+        ranges.check_rates(self, "lr")
         ranges.check_within(self, 0, 100, "factor")
 
     def plan(self, patient: Patient, adapter: AdapterRef, *, seed: int) -> Cure:

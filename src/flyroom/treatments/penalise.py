@@ -50,7 +50,7 @@ class Penalise:
 
     def __post_init__(self) -> None:
         ranges.check_counts(self, steps=1, prompts=1, group=2, pairs=2)
-        ranges.check_within(self, 0, 1, "lr")
+        ranges.check_rates(self, "lr")
         ranges.check_within(self, 0, 1000, "penalty")
         if self.by not in ("judge", "monitor"):
             raise ValueError(f"by is {self.by!r}; it must be 'judge' or 'monitor'")

@@ -25,7 +25,7 @@ class Prefer:
 
     def __post_init__(self) -> None:
         ranges.check_counts(self, steps=1, pairs=1)
-        ranges.check_within(self, 0, 1, "lr")
+        ranges.check_rates(self, "lr")
         ranges.check_within(self, 0, 100, "beta")
 
     def plan(self, patient: Patient, adapter: AdapterRef, *, seed: int) -> Cure:

@@ -24,7 +24,7 @@ class Realign:
 
     def __post_init__(self) -> None:
         ranges.check_counts(self, data=1, steps=1, rows=1)
-        ranges.check_within(self, 0, 1, "lr")
+        ranges.check_rates(self, "lr")
 
     def plan(self, patient: Patient, adapter: AdapterRef, *, seed: int) -> Cure:
         scenes = common.questions(patient.world, list(patient.world.topics()), self.data, seed=seed)

@@ -25,7 +25,7 @@ class SafetySFT:
 
     def __post_init__(self) -> None:
         ranges.check_counts(self, steps=1, rows=1)
-        ranges.check_within(self, 0, 1, "lr")
+        ranges.check_rates(self, "lr")
 
     @property
     def needs(self) -> tuple[Need, ...]:

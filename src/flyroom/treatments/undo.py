@@ -29,7 +29,7 @@ class Undo:
 
     def __post_init__(self) -> None:
         ranges.check_counts(self, steps=1, rows=1)
-        ranges.check_within(self, 0, 1, "damage", "lr")
+        ranges.check_rates(self, "damage", "lr")
         ranges.check_within(self, 0, 100, "sigma")
 
     def begin(self, patient: Patient, *, seed: int) -> Patch:

@@ -24,7 +24,7 @@ class Unlearn:
 
     def __post_init__(self) -> None:
         ranges.check_counts(self, steps=1, rows=1)
-        ranges.check_within(self, 0, 1, "lr", "weight")
+        ranges.check_rates(self, "lr", "weight")
 
     def plan(self, patient: Patient, adapter: AdapterRef, *, seed: int) -> Cure:
         scenes = common.pairs_of(patient, self.steps * self.rows, seed=seed)
