@@ -230,6 +230,20 @@ def test_no_request_begins_that_could_go_over_the_budget(budget: Budget, most: i
     assert sum(a.text == "" for a in answers) == 20 - len(requests) == model.account.faults[SPENT]
 
 
+def test_who_would_fit_but_for_others_waits_for_them() -> None:
+    """A question may cost 59 tokens and costs 12, so a budget of 83 has room for three, one after another."""
+
+    def answer_late(number: int, body: dict[str, Any]) -> tuple[int, Any, dict[str, str]]:
+        time.sleep(0.1)
+        return reply()
+
+    with endpoint(answer_late) as (url, requests):
+        model = engine(url, budget=Budget(tokens=83), concurrency=4)
+        answers = model.sample([REMOTE] * 4, asks(4))
+    assert [a.text for a in answers].count("fine") == len(requests) == 3
+    assert (model.account.faults[SPENT], model._open) == (1, Cost())
+
+
 CUT = (200, '{"choices": [{"mess', {"Content-Length": "60"})  # sent in part, after the answer was written
 
 
@@ -258,6 +272,8 @@ def test_nobody_sees_a_reply_and_what_was_set_aside_for_it() -> None:
         def __exit__(self, *_: object) -> None:
             total = model.account.cost + model._open
             seen.append(total.forward_tokens + total.generated_tokens)
+
+        def notify_all(self) -> None: ...
 
     with endpoint(lambda n, body: reply()) as (url, _):
         model = engine(url)

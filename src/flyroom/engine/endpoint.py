@@ -10,9 +10,10 @@ out from then on, once it answered without them, and that is noted and kept with
 `max_completion_tokens` where that is asked for.
 
 No request and no new try begins that could take what is spent above the budget; what it may cost is reckoned from the
-longest prompt so far and from the most tokens that its answer may have. Where an endpoint counts no tokens, or a reply
-is lost on its way, they are reckoned in the same way, so that a budget holds there too, and that is noted. A budget is
-that of one engine: a run that goes on has a new one, and what it takes from the room costs nothing.
+longest prompt so far and from the most tokens that its answer may have. One that would fit but for others on their way
+waits for them, so who is answered hangs on what was asked and not on who was quick. Where an endpoint counts no tokens,
+or a reply is lost on its way, they are reckoned in the same way, so that a budget holds there too, and that is noted. A
+budget is that of one engine: a run that goes on has a new one, and what it takes from the room costs nothing.
 
 Left out: log-probabilities, prefilled answers, tools. Asking for them raises NotAvailable.
 """
@@ -120,7 +121,7 @@ class EndpointEngine:
         self.base, self.model, self.account, self.notes = base, model, Account(), list[str]()
         self._address, self._line, self._room = address, Line(address), room
         self._temperature, self._budget = temperature, budget or Budget()
-        self._lock, self._omitted, self._longest = threading.Lock(), frozenset[str](), 0
+        self._lock, self._omitted, self._longest = threading.Condition(), frozenset[str](), 0
         self._open = Cost()  # what the requests on their way may cost
 
     @property
@@ -190,16 +191,16 @@ class EndpointEngine:
         guess = Cost(forward_tokens=max(self._longest, _guess(ask)), generated_tokens=ask.max_tokens)
         reserves = list[Cost]()  # for the reply, and for each that was lost
 
-        def reserve() -> bool:
+        def reserve(patient: bool = False) -> bool:
             with self._lock:
-                total = self.account.cost + self._open + guess
-                allowed = self._budget.allows(total.forward_tokens, total.generated_tokens)
+                while not (allowed := self._allows(guess)) and patient and self._open != Cost():
+                    self._lock.wait()
                 if allowed:
                     self._open += guess
                     reserves.append(guess)
                 return allowed
 
-        if not reserve():
+        if not reserve(patient=True):
             return _Got(self._fail(SPENT))
         try:
             reply, omitted = self._post(ask, lambda reply: not reply.lost or reserve())
@@ -242,10 +243,16 @@ class EndpointEngine:
             body[NEWER_LIMIT] = body.pop(LIMIT)
         return {name: value for name, value in body.items() if name not in omitted}
 
+    def _allows(self, guess: Cost) -> bool:
+        """Whether a request may begin beside those on their way. The caller holds the lock."""
+        total = self.account.cost + self._open + guess
+        return self._budget.allows(total.forward_tokens, total.generated_tokens)
+
     def _release(self, reserves: Iterable[Cost]) -> None:
-        """Give back what was set aside. The caller holds the lock."""
+        """Give back what was set aside, and wake who waits for it. The caller holds the lock."""
         for cost in reserves:
             self._open = _less(self._open, cost)
+        self._lock.notify_all()
 
     def _count(self, reply: Reply, ask: Ask, guess: Cost, reserves: Iterable[Cost]) -> None:
         """What a reply cost, by its own account, and `guess` for each that was lost before it, in the place of what was
