@@ -1,7 +1,8 @@
 """Every detector on every threat model: writes docs/matrix.md and, beside it, the record that it is computed from.
 
 python scripts/matrix.py [--base 1M] [--seeds 4] [--hidden 3] [--decoys 3] [--known 2] [--calibration 20] [--room ROOM]
-    [--episodes 500] [--recipes NAME,NAME] [--detectors NAME,NAME] [--judge 90/90] [--on ray] [--out docs/matrix.md]
+    [--episodes 500] [--recipes NAME,NAME] [--detectors NAME,NAME] [--judge 90/90] [--beside docs/matrix.json]
+    [--on ray] [--out docs/matrix.md]
 
 Suspects: the ten threat models plain, seven of them hidden, with their twins; decoys. Each organism has a card, and the
 page is of those that pass it first. Known models, which detectors may fit on, hang on other triggers and come from
@@ -9,7 +10,9 @@ other domains; they have a room of their own, `ROOM/known`. Black-box detectors 
 (`--judge`: its sensitivity and specificity in per cent), and those that try marks without the marks of the tested.
 
 Everything is kept in the rooms, cell by cell: a killed run goes on. `--on ray` takes all cores to grow and to bench.
-In a room in which `flyroom certify` ran, the plain suspects are the first of those that it certified.
+In a room in which `flyroom certify` ran, the plain suspects are the first of those that it certified. `--beside` names
+the record of another base, whose ranking is set beside this one's. Known models and hidden ones are of the micro-world
+alone: on another base, `--known 0 --hidden 0`.
 """
 
 from __future__ import annotations
@@ -59,6 +62,7 @@ MORE: dict[str, int | str | Path] = {
     "recipes": "",
     "detectors": "",
     "judge": "90/90",
+    "beside": "",
     "on": "",
     "out": Path("docs/matrix.md"),
 }
@@ -157,7 +161,9 @@ def grow_all(
 def about(flags: argparse.Namespace, matrix: Matrix, known: int) -> dict[str, object]:
     worked = {cell.detector: cell.cost.seconds for cell in matrix.cells}
     sizes = {"known": known, "detectors": len(worked), "minutes one by one": round(sum(worked.values()) / 60)}
-    return {"command": shlex.join(["python", "scripts/matrix.py", *sys.argv[1:]]), "seed": flags.seed, "sizes": sizes}
+    command = shlex.join(["python", "scripts/matrix.py", *sys.argv[1:]])
+    beside = {"beside": flags.beside} if flags.beside else {}
+    return {"command": command, "seed": flags.seed, "sizes": sizes} | beside
 
 
 def record_of(matrix: Matrix, models: Sequence[Organism], cards: Sequence[Card], about: dict[str, object]) -> Record:

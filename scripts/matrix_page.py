@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from itertools import groupby
+from pathlib import Path
 
-from matrix_data import Record, beside_own_twins, certified, of_all, own_twins
+from matrix_data import Record, beside_own_twins, certified, of_all, own_twins, read
 from pages import estimate, table
 
 from flyroom import stats
@@ -18,6 +19,7 @@ from flyroom.types import Cell, Estimate, Outcome
 Rows = list[list[object]]
 WHITE_BOX = ("trace", "weights", "train", "gradients")
 LEVEL = 0.05
+ROOT = Path(__file__).parents[1]
 
 
 def page(record: Record) -> str:
@@ -35,7 +37,10 @@ def page(record: Record) -> str:
             lines += [f"## Certified organisms: AUROC of {noun}, {strength}", "", *grid(cells)]
     models = [c for c in passing if c.unit == "model" and not is_variant(c)]
     lines += _sensitivity(record, models, [c for c in whole if c.unit == "model" and not is_variant(c)])
-    lines += [*_contrasts(models, record), *_ranking(models), *_floor([c for c in passing if c.unit == "model"])]
+    lines += [*_contrasts(models, record), *_ranking(models)]
+    if "beside" in record.about:
+        lines += _beside(record, read(ROOT / record.about["beside"]), record.about["beside"])
+    lines += _floor([c for c in passing if c.unit == "model"])
     lines += [*_uplifts(models), *_thresholds(models), *_gaps(passing)]
     return "\n".join(lines).rstrip() + "\n"
 
@@ -241,6 +246,46 @@ def stability(cells: Sequence[Cell]) -> Estimate:
     figures = {name: [pair for pair in group if pair] for name, group in pairs.items()}
     first, second = ([mean([pair[side].value for pair in g]) for g in figures.values() if g] for side in (0, 1))
     return stats.rank_agreement(first, second)
+
+
+def _beside(record: Record, other: Record, path: str) -> list[str]:
+    """The ranking of the detectors beside that of another record, over the threats that both have."""
+    first, second = (_plain_aurocs(r) for r in (record, other))
+    threats = [threat for threat in first if threat in second]
+    lines = [
+        "## Beside the other base",
+        "",
+        f"Rank correlation of the detectors' AUROC here and in `{path}`, of those that have a figure in both, over all "
+        "plain organisms, whatever their cards say. The interval is over detectors. The last row is of their means "
+        "over these threats. Two halves of the suspects of one base do not agree wholly either (above).",
+        "",
+    ]
+    rows: Rows = []
+    for threat in threats:
+        names = [name for name in first[threat] if name in second[threat]]
+        rows.append([f"`{threat}`", len(names), _agreement(*([r[threat][n] for n in names] for r in (first, second)))])
+    names = (
+        [n for n in first[threats[0]] if all(n in r[t] for r in (first, second) for t in threats)] if threats else []
+    )
+    means = [[mean([r[t][n] for t in threats]) for n in names] for r in (first, second)]
+    rows.append(["their mean", len(names), _agreement(*means)])
+    lines += table(["threat", "detectors", "rank correlation"], rows)
+    head = ["detector", "mean AUROC here", "there"]
+    order = sorted(range(len(names)), key=lambda i: -means[0][i])
+    return lines + table(head, [[f"`{names[i]}`", share(means[0][i]), share(means[1][i])] for i in order])
+
+
+def _plain_aurocs(record: Record) -> dict[str, dict[str, float]]:
+    """AUROC by threat and detector of models, over all plain organisms."""
+    figures: dict[str, dict[str, float]] = {}
+    for c in of_all(record):
+        if c.unit == "model" and not is_variant(c) and "-hidden" not in c.recipe and c.auroc:
+            figures.setdefault(c.recipe, {})[c.detector] = c.auroc.value
+    return figures
+
+
+def _agreement(first: Sequence[float], second: Sequence[float]) -> str:
+    return attempt(lambda: stats.rank_agreement(first, second))
 
 
 # ---------------------------------------------------------------- the oracle's floor, and inside over outside

@@ -231,6 +231,26 @@ def test_the_page_says_no_result_in_prose(path: Path) -> None:
     assert claims.unclaimed(claims.prose(path.with_suffix(".md").read_text(encoding="utf-8")), []) == []
 
 
+def test_two_bases_are_compared_by_their_rankings(path: Path) -> None:
+    """A record agrees with itself wholly; beside one whose detectors say the opposite of each, not at all."""
+    from matrix_data import write
+    from matrix_page import page
+
+    def turned(cell: Cell) -> Cell:
+        return replace(cell, suspicions={side: tuple(-x for x in xs) for side, xs in cell.suspicions.items()})
+
+    def rows_beside(name: str) -> list[str]:
+        about = {**record().about, "beside": str(path.with_name(name))}
+        return section(page(replace(record(), about=about)), "Beside the other base").splitlines()
+
+    opposite = replace(record(), cells=tuple(turned(c) if c.unit == "model" else c for c in record().cells))
+    write(opposite, path.with_name("opposite.json"))
+    for name, value in (("matrix.json", "1 ["), ("opposite.json", "-1.00 [")):
+        (mean,) = [line for line in rows_beside(name) if line.startswith("| their mean |")]
+        assert f"| {value}" in mean
+    assert "Beside the other base" not in page(record())
+
+
 def test_a_lineup_of_few_gives_a_page() -> None:
     from matrix_page import page
 
