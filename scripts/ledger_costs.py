@@ -22,7 +22,8 @@ from flyroom.ledger import Retraining
 from flyroom.ledger.asking import inquiry_of
 from flyroom.ledger.retraining import TENTH, benign_rows
 from flyroom.room import Room
-from flyroom.stages import treating
+from flyroom.stages import ledgers, treating
+from flyroom.stages.exams import Exam
 from flyroom.treat import Course
 from flyroom.types import AdapterRef, NotAvailable, Recipe, Row, Step, Stepping
 
@@ -33,7 +34,7 @@ PARTS = ("treat", "train again", "ask", "detect")
 def plan(
     base: stages.OpenBase,
     room: Room,
-    exam: treating.Exam,
+    exam: Exam,
     recipes: Sequence[Recipe],
     seeds: int,
     courses: Sequence[Course],
@@ -41,7 +42,7 @@ def plan(
     """Lines that say what treatments times recipes times seeds take, by part, with detectors and without."""
     organisms = stages.grow(recipes[:1], base, room, seeds=[0])
     treat = _time_treatments(base, room, organisms, courses)
-    cases = treating.cases_in(room, base, [next(iter(treat))], [organisms[0].id])
+    cases = ledgers.cases_in(room, base, [next(iter(treat))], [organisms[0].id])
     probe = _Probe(base, room, exam, cases)
     count, cells = len(recipes) * seeds, len(recipes) * seeds * len(treat)
     train, untreated = probe.training(recipes)
@@ -90,7 +91,7 @@ class _Probe:
 
     base: stages.OpenBase
     room: Room
-    exam: treating.Exam
+    exam: Exam
     cases: Sequence[Any]
 
     def training(self, recipes: Sequence[Recipe]) -> tuple[float, float]:
@@ -132,7 +133,7 @@ class _Probe:
     def asking(self, recipe: Recipe) -> tuple[float, float]:
         """Seconds of a cell's questions, and of those to organism and twin as they were."""
         points, brief = len(self.exam.how.steps), replace(self.exam, how=Retraining(steps=(0,)))
-        seconds = _timed(lambda: treating.ask_cases(self.cases, self.base, self.room, brief, shared=True))
+        seconds = _timed(lambda: ledgers.ask_cases(self.cases, self.base, self.room, brief, shared=True))
         inquiry = inquiry_of(recipe, episodes=self.exam.episodes, seed=self.exam.seed)
         whole = sum(len(battery.scenes) for battery in inquiry.batteries)
         beginning = sum(len(battery.scenes) for battery in inquiry.questions.beginnings.values())
@@ -146,8 +147,8 @@ class _Probe:
         if not self.exam.detectors:
             return 0.0, 0.0
         inputs = self.cases, self.base, self.room, self.exam
-        treating.grow_thresholds(*inputs, watch=None)
-        before = _timed(lambda: treating.detect_untreated(*inputs))
-        after = _timed(lambda: treating.detect_cases(*inputs))
+        ledgers.grow_thresholds(*inputs, watch=None)
+        before = _timed(lambda: ledgers.detect_untreated(*inputs))
+        after = _timed(lambda: ledgers.detect_cases(*inputs))
         pair = 2 / (2 + self.exam.calibration)
         return after * pair, before * pair

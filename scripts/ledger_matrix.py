@@ -43,7 +43,8 @@ from flyroom.ledger import Case, Retraining
 from flyroom.ledger.retraining import STEPS
 from flyroom.report.ledger import row_figures
 from flyroom.room import Room
-from flyroom.stages import treating
+from flyroom.stages import ledgers, treating
+from flyroom.stages.exams import Exam
 from flyroom.stages.patients import untreated
 from flyroom.terminal import names_of, seeds_of
 from flyroom.treat import Course
@@ -85,7 +86,7 @@ class Matrix:
 
     base: stages.OpenBase
     room: Room
-    exam: treating.Exam
+    exam: Exam
     organisms: Sequence[Organism]  # and their twins
 
     @property
@@ -105,21 +106,21 @@ class Matrix:
     def share(self, course: Course) -> dict[str, Any]:
         """What all treatments have in common, of the cases of this one; and what each stage took."""
         meter, inputs, cases = Meter(self.base.engine), (self.base, self.room, self.exam), self._cases(course)
-        meter.time("train again", lambda: treating.train_cases(cases, *inputs, shared=True))
-        meter.time("ask", lambda: treating.ask_cases(cases, *inputs, shared=True))
-        meter.time("detect", lambda: treating.detect_untreated(cases, *inputs))
+        meter.time("train again", lambda: ledgers.train_cases(cases, *inputs, shared=True))
+        meter.time("ask", lambda: ledgers.ask_cases(cases, *inputs, shared=True))
+        meter.time("detect", lambda: ledgers.detect_untreated(cases, *inputs))
         return dict(meter.spent)
 
     def write(self, course: Course) -> tuple[list[LedgerRow], dict[str, Any]]:
         """The rows of one treatment, and what each stage took."""
         meter, inputs, cases = Meter(self.base.engine), (self.base, self.room, self.exam), self._cases(course)
-        meter.time("train again", lambda: treating.train_cases(cases, *inputs))
-        meter.time("ask", lambda: treating.ask_cases(cases, *inputs))
-        rows = meter.time("detect", lambda: treating.write_ledger(cases, *inputs, watch=say))
+        meter.time("train again", lambda: ledgers.train_cases(cases, *inputs))
+        meter.time("ask", lambda: ledgers.ask_cases(cases, *inputs))
+        rows = meter.time("detect", lambda: ledgers.write_ledger(cases, *inputs, watch=say))
         return rows, dict(meter.spent)
 
     def _cases(self, course: Course) -> list[Case]:
-        return treating.cases_in(self.room, self.base, [course.name], self.ids)
+        return ledgers.cases_in(self.room, self.base, [course.name], self.ids)
 
 
 def say(stage: str, count: int, total: int, note: str) -> None:
@@ -197,10 +198,10 @@ def main() -> None:
     )
     base = stages.open_base(flags.base, compile=bool(flags.compile))
     recipes, seeds = names_of(flags.recipes), seeds_of(flags.seeds)
-    detectors = treating.chosen_for_ledger([] if flags.detectors == "usual" else names_of(flags.detectors))
+    detectors = ledgers.chosen_for_ledger([] if flags.detectors == "usual" else names_of(flags.detectors))
     courses = treating.courses_of(SETS.get(flags.treatments) or names_of(flags.treatments))
     how = Retraining(steps=tuple(map(int, flags.steps.split(","))), rows=flags.rows, follow=flags.follow)
-    exam = treating.Exam(episodes=flags.episodes, how=how, detectors=tuple(detectors))
+    exam = Exam(episodes=flags.episodes, how=how, detectors=tuple(detectors))
     if flags.plan:
         whole = [recipe for name in recipes for recipe in stages.named(name, {}, base)]
         with TemporaryDirectory() as folder:  # what a room holds takes no time

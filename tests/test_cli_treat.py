@@ -10,7 +10,7 @@ from cli_runs import Flyroom
 from flyroom import stages
 from flyroom.recipes import make
 from flyroom.room import Room
-from flyroom.stages import treating
+from flyroom.stages import ledgers, treating
 from flyroom.treatments import Realign
 from flyroom.types import Treatment
 
@@ -31,7 +31,8 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     def quick() -> dict[str, Treatment]:
         return {**every(), "realign": Realign(steps=2, rows=4, data=8)}
 
-    monkeypatch.setattr(treating, "every_treatment", quick)
+    for module in (treating, ledgers):
+        monkeypatch.setattr(module, "every_treatment", quick)
 
 
 def refusal(flyroom: Flyroom, *words: str) -> str:

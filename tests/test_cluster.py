@@ -25,7 +25,8 @@ from flyroom.ledger import Retraining
 from flyroom.lineup import Terms
 from flyroom.recipes import make
 from flyroom.room import Room
-from flyroom.stages import treating
+from flyroom.stages import ledgers
+from flyroom.stages.exams import Exam
 from flyroom.terminal import cluster_of
 from flyroom.types import AdapterRef, NotAvailable, Organism, Plan, Recipe
 
@@ -123,15 +124,15 @@ def treat_on_ray(ray: Any, targets: list[Organism], bench: stages.OpenBase, room
         calls.append((stage, count, total))
 
     how = Retraining(steps=(0, 2), rows=2)
-    exam = treating.Exam(episodes=20, how=how, detectors=("weight-norm",), calibration=2)
+    exam = Exam(episodes=20, how=how, detectors=("weight-norm",), calibration=2)
     cluster.treat(ray, ids, BASE, room, names, watch=watch)
-    cases = treating.cases_in(room, bench, names, ids)
+    cases = ledgers.cases_in(room, bench, names, ids)
     assert {(c.course.name, c.organism.id) for c in cases} == {(name, i) for name in names for i in ids}
     cluster.ledger(ray, ids, BASE, room, names, exam, watch=watch)
     assert [calls.count((stage, n, n)) for stage, n in (("treat", 4), ("ledger", 2), ("detectors again", 1))] == [1] * 3
     assert not room.list("ledger")  # whoever gathers writes the rows
     keys = {(entry.kind, entry.key) for entry in room.list()}
-    rows = treating.write_ledger(cases, bench, room, exam)
+    rows = ledgers.write_ledger(cases, bench, room, exam)
     fresh = {(entry.kind, entry.key) for entry in room.list()} - keys
     assert {kind for kind, _ in fresh} <= {"ledger", "log"}  # nothing was trained, asked or detected again
     assert len(rows) == len(room.list("ledger")) == 4

@@ -30,9 +30,9 @@ from flyroom import stages
 from flyroom.grow import Order, grow_orders
 from flyroom.lineup import Terms
 from flyroom.room import Room
-from flyroom.stages import treating
+from flyroom.stages import ledgers, treating
+from flyroom.stages.exams import Exam
 from flyroom.stages.graders import open_graders
-from flyroom.stages.treating import Exam
 from flyroom.types import NotAvailable, Recipe, Watch
 
 RETRIES = 5  # new starts of a task whose worker died
@@ -115,7 +115,7 @@ def ledger(
 ) -> None:
     """Put what the ledger of these treatments is made of into the room. A task takes one organism, with all treatments,
     because they share what the untreated organism is asked and trained on; or one detector, before whom all stand
-    together. Args: exam, as in `stages.treating.write_ledger`. Calibration twins must be in the room, or several tasks
+    together. Args: exam, as in `stages.ledgers.write_ledger`. Calibration twins must be in the room, or several tasks
     would grow them.
     """
     settings = _make_absolute(base), room.root, tuple(names)
@@ -185,15 +185,15 @@ def _treat(base: str, room: Path, cells: Sequence[tuple[str, tuple[str, ...]]]) 
 
 def _ask(base: str, room: Path, names: tuple[str, ...], exam: Exam, ids: Sequence[str]) -> None:
     opened, store = stages.open_base(base), Room(room)
-    treating.ask_cases(treating.cases_in(store, opened, names, ids), opened, store, exam)
+    ledgers.ask_cases(ledgers.cases_in(store, opened, names, ids), opened, store, exam)
 
 
 def _detect(
     base: str, room: Path, names: tuple[str, ...], ids: tuple[str, ...], exam: Exam, detectors: Sequence[str]
 ) -> None:
     opened, store = stages.open_base(base), Room(room)
-    cases = treating.cases_in(store, opened, names, ids)
-    treating.detect_cases(cases, opened, store, replace(exam, detectors=tuple(detectors)))
+    cases = ledgers.cases_in(store, opened, names, ids)
+    ledgers.detect_cases(cases, opened, store, replace(exam, detectors=tuple(detectors)))
 
 
 def _processes(ray: Any) -> int:

@@ -89,17 +89,17 @@ def treat(
     store = Room(room, create=False)
     place = base_of(store, prefixes, base)  # before what takes long to import
     from flyroom import cluster, log, stages
-    from flyroom.stages import treating
+    from flyroom.stages import patients, treating
 
     courses = treating.courses_of(chosen_names)  # before the base is opened, which takes a while
     opened = stages.open_base(place)
     organisms = stages.stored(store, opened, prefixes)
-    treating.require_targets(organisms, prefixes)
-    log.act(store, "treat", ids=[o.id for o in treating.untreated(organisms)], treatments=[c.name for c in courses])
+    patients.require_targets(organisms, prefixes)
+    log.act(store, "treat", ids=[o.id for o in patients.untreated(organisms)], treatments=[c.name for c in courses])
     with progress() as watch:
         if on is not None:
             with cluster.connected(address) as ray:
-                targets = [organism.id for organism, _ in treating.paired(organisms)]
+                targets = [organism.id for organism, _ in patients.paired(organisms)]
                 cluster.treat(ray, targets, place, store, [c.name for c in courses], watch=watch)
         treated, absences = treating.treat_all(organisms, courses, opened, store, watch=watch)
     rows = [_organism(organism) for organism in treated]
@@ -158,17 +158,18 @@ def ledger(
     from flyroom.ledger import Retraining
     from flyroom.report import again
     from flyroom.report.ledger import ledger_page, markdown_ledger
-    from flyroom.stages import treating
+    from flyroom.stages import ledgers, treating
+    from flyroom.stages.exams import Exam
     from flyroom.whole import write_whole
 
     how = Retraining(steps=moments, follow=cast("Follow", follow))  # which says what it must be
     chosen_names = names_of(treatments)
-    instruments = treating.chosen_for_ledger(names_of(detectors))
-    exam = treating.Exam(seed=seed, episodes=episodes, how=how, detectors=tuple(instruments), calibration=calibration)
+    instruments = ledgers.chosen_for_ledger(names_of(detectors))
+    exam = Exam(seed=seed, episodes=episodes, how=how, detectors=tuple(instruments), calibration=calibration)
     if chosen_names:
         treating.chosen_treatments(chosen_names)
     opened = stages.open_base(place)
-    cases = treating.cases_in(store, opened, chosen_names, ids)
+    cases = ledgers.cases_in(store, opened, chosen_names, ids)
     log.act(store, "ledger", ids=[case.treated.id for case in cases], detectors=instruments)
     with progress() as watch:
         if on is not None:
@@ -176,7 +177,7 @@ def ledger(
             organisms = list(dict.fromkeys(case.organism.id for case in cases))
             with cluster.connected(address) as ray:
                 cluster.ledger(ray, organisms, place, store, names, exam, watch=watch)
-        rows = treating.write_ledger(cases, opened, store, exam, watch=watch)
+        rows = ledgers.write_ledger(cases, opened, store, exam, watch=watch)
     page = out or place_page(room, "ledger.html")
     write_whole(page, ledger_page(rows, commands=again(arguments(room))))
     if markdown:

@@ -15,7 +15,7 @@ from flyroom.grow import pack
 from flyroom.ledger import Case
 from flyroom.lineup import Lineup
 from flyroom.room import Room
-from flyroom.stages import treating
+from flyroom.stages import ledgers, redetecting
 from flyroom.treat import Course, treat
 from flyroom.treatments import Average, Noise, treatments
 from flyroom.types import Cell, Cost, Estimate, Matrix, Organism
@@ -31,9 +31,9 @@ def test_what_was_given_with_other_settings_is_no_case(tmp_path: Path, monkeypat
     courses = [Course(name="noise", treatment=x) for x in (Noise(sigma=0.05), treatments()["noise"])]
     for course in courses:
         treat(models, course, engine, room=room)
-    monkeypatch.setattr(treating, "stored", lambda *_: models)
+    monkeypatch.setattr(ledgers, "stored", lambda *_: models)
     with pytest.warns(UserWarning, match="noise: left out, not installed as it was given"):
-        cases = treating.cases_in(room, SimpleNamespace(engine=engine), ())  # type: ignore[arg-type]
+        cases = ledgers.cases_in(room, SimpleNamespace(engine=engine), ())  # type: ignore[arg-type]
     assert [case.treated.id for case in cases] == [courses[1].id_of(models[0])]
 
 
@@ -48,7 +48,7 @@ def cases_of(recipe: Any, seeds: range, course: Course = COURSE) -> list[Case]:
     return cases
 
 
-def benched(models: list[Organism], suspicion: dict[str, float]) -> treating.Benched:
+def benched(models: list[Organism], suspicion: dict[str, float]) -> redetecting.Benched:
     """One detector's matrix: everybody's suspicion by id."""
     lineup = Lineup.of(models, calibration=[organism(0.0, seed=99, recipe=TOY.twin())])
     cells = []
@@ -67,7 +67,7 @@ def benched(models: list[Organism], suspicion: dict[str, float]) -> treating.Ben
                 suspicions={side: tuple(suspicion[o.id] for o in group) for side, group in sides.items()},
             )
         )
-    return treating.Benched(Matrix(cells=tuple(cells)), lineup)
+    return redetecting.Benched(Matrix(cells=tuple(cells)), lineup)
 
 
 def test_detectors_tell_organisms_from_the_twins_of_their_own_recipe() -> None:
@@ -79,7 +79,7 @@ def test_detectors_tell_organisms_from_the_twins_of_their_own_recipe() -> None:
     suspicion |= {case.twin.id: 9.0 for case in others}
     suspicion |= {case.treated.id: 0.0 for case in alike}
     before, after = benched(untreated, suspicion), benched(treated, suspicion)
-    aurocs: Any = treating._compare(before, after, alike, ["probe"])["probe"]
+    aurocs: Any = redetecting.compare(before, after, alike, ["probe"])["probe"]
     assert (aurocs["before"].value, aurocs["after"].value, aurocs["before"].n) == (1.0, 0.5, 12)
     assert aurocs["change"].value == -0.5
     assert aurocs["change"].high < 0
@@ -91,5 +91,5 @@ def test_models_that_a_treatment_made_alike_have_no_change() -> None:
     untreated = [model for case in cases for model in (case.organism, case.twin)]
     treated = [model for case in cases for model in (case.treated, case.treated_twin)]
     suspicion = {model.id: float(model.recipe.dose > 0) for model in (*untreated, *treated)}
-    aurocs: Any = treating._compare(benched(untreated, suspicion), benched(treated, suspicion), cases, ["probe"])
+    aurocs: Any = redetecting.compare(benched(untreated, suspicion), benched(treated, suspicion), cases, ["probe"])
     assert set(aurocs["probe"]) == {"before", "after"}
