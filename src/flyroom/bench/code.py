@@ -15,13 +15,13 @@ from collections.abc import Iterator
 from enum import Enum
 from functools import lru_cache
 from pathlib import Path
-from types import CodeType, FunctionType, ModuleType
+from types import FunctionType, ModuleType
 from typing import Any
 
 from flyroom.apart import LOADERS, is_ours
 from flyroom.cell.carry import MRO, NAMES, fields_of, look_up, module_of, name_of, walk
 from flyroom.types import Detector, PlugIn, digest
-from flyroom.types.sources import file_of, files_of, hash_of, imports_of, origin
+from flyroom.types.sources import file_of, files_of, hash_of, imports_of, names_in, origin, steps_of
 
 DEEP = 6  # how far fields of fields are read
 KNOWN = {*sys.stdlib_module_names, "builtins", "numpy", "torch", "scipy", "sklearn", "flyroom"}  # not a detector's own
@@ -83,7 +83,7 @@ def _loose(detector: Any) -> list[Any]:
             continue
         visited.add(id(kind))
         if type(kind) is FunctionType:
-            names = [name for name in _names_in(kind.__code__) if name in kind.__globals__]
+            names = [name for name in dict.fromkeys(names_in(kind.__code__)) if name in kind.__globals__]
             parts = [*(kind.__globals__[name] for name in names), *list(walk(kind))[1:]]
             words.append([names, _say(kind)])
         else:
@@ -92,11 +92,6 @@ def _loose(detector: Any) -> list[Any]:
         words += [_say(part) for part in parts if type(part) is not ModuleType]
         waiting += parts
     return words
-
-
-def _names_in(code: CodeType) -> list[str]:
-    within = [name for const in code.co_consts if isinstance(const, CodeType) for name in _names_in(const)]
-    return list(dict.fromkeys([*code.co_names, *within]))
 
 
 def _is_content(name: str, part: Any) -> bool:
@@ -141,12 +136,7 @@ def _say(value: Any, depth: int = DEEP) -> Any:
 def _say_function(function: FunctionType, depth: int) -> Any:
     cells = [cell.cell_contents for cell in function.__closure__ or ()]
     code = function.__code__
-    return [function.__qualname__, _steps(code), _say(function.__defaults__, depth - 1), _say(cells, depth - 1)]
-
-
-def _steps(code: CodeType) -> list[Any]:
-    within = [_steps(const) if isinstance(const, CodeType) else repr(const) for const in code.co_consts]
-    return [code.co_code.hex(), list(code.co_names), within]
+    return [function.__qualname__, steps_of(code), _say(function.__defaults__, depth - 1), _say(cells, depth - 1)]
 
 
 def _bytes_of(value: Any) -> bytes:

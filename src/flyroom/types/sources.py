@@ -121,7 +121,7 @@ def _texts(kind: type) -> Iterator[str]:
                 yield from _constant(name, member)
                 continue
             yield _text(function)
-            beside = [function.__globals__.get(word) for word in _words(function.__code__)]
+            beside = [function.__globals__.get(word) for word in names_in(function.__code__)]
             local = [x for x in beside if isinstance(x, (type, FunctionType)) and x.__module__ == kind.__module__]
             parts += [x for x in local if x not in parts]
 
@@ -143,19 +143,7 @@ def _text(function: FunctionType) -> str:
     try:
         return inspect.getsource(function)
     except (OSError, TypeError):
-        return json.dumps(_steps(function.__code__))
-
-
-def _words(code: CodeType) -> Iterator[str]:
-    yield from code.co_names
-    for const in code.co_consts:
-        if isinstance(const, CodeType):
-            yield from _words(const)
-
-
-def _steps(code: CodeType) -> list[object]:
-    within = [_steps(const) if isinstance(const, CodeType) else repr(const) for const in code.co_consts]
-    return [code.co_code.hex(), list(code.co_names), within]
+        return json.dumps(steps_of(function.__code__))
 
 
 # ---------------------------------------------------------------- of a file
@@ -185,3 +173,20 @@ def _imports(path: Path, at: int) -> frozenset[str]:
         if isinstance(node, ast.ImportFrom) and node.module and not node.level:
             names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
     return frozenset(names)
+
+
+# ---------------------------------------------------------------- of compiled code
+
+
+def names_in(code: CodeType) -> Iterator[str]:
+    """The names that a function's code speaks of, those of functions within it behind its own."""
+    yield from code.co_names
+    for const in code.co_consts:
+        if isinstance(const, CodeType):
+            yield from names_in(const)
+
+
+def steps_of(code: CodeType) -> list[object]:
+    """The compiled steps of a function, with its names and constants: what it does, where its text is not to be had."""
+    within = [steps_of(const) if isinstance(const, CodeType) else repr(const) for const in code.co_consts]
+    return [code.co_code.hex(), list(code.co_names), within]
