@@ -26,15 +26,14 @@ def estimate(value: Estimate | NotMeasured | None) -> str:
 
 
 def over(cards: Sequence[Card], model: str, measure: str) -> str:
-    """The mean over seeds; of two, which say little of their spread, both, where their prompts differ. "-" where the
-    cards have no such measure, "not measured" where it was not taken.
+    """The mean over the seeds in which it was measured; of two, which say little of their spread, both, where their
+    prompts differ. "-" where the cards have no such measure, "not measured" where it was not taken.
     """
-    values = [card.measures[model][measure] for card in cards if measure in card.measures[model]]
-    if not values:
-        return "-"
-    estimates = [value for value in values if isinstance(value, Estimate)]
-    if not estimates:
-        return NOT_MEASURED
+    asked = [card for card in cards if measure in card.measures[model]]
+    cards = [card for card in asked if isinstance(card.measures[model][measure], Estimate)]
+    if not cards:
+        return NOT_MEASURED if asked else "-"
+    estimates = [value for card in cards if isinstance(value := card.measures[model][measure], Estimate)]
     if any(card.gauges[measure].unit == "figure" for card in cards if measure in card.gauges):
         return f"{sum(e.value for e in estimates) / len(estimates):.2f}"
     if (crossed := over_prompts(cards, model, measure)) is not None:

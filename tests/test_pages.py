@@ -16,7 +16,7 @@ from fakes import TOY, Toy, organism
 
 from flyroom import stats
 from flyroom.bench.threshold import at_threshold
-from flyroom.types import Card, Cell, Cost, Estimate, Gauge
+from flyroom.types import Card, Cell, Cost, Estimate, Gauge, NotMeasured
 from tests import claims
 from tests.report.fakes import make_card
 
@@ -48,6 +48,17 @@ def test_seeds_that_were_asked_the_same_prompts_are_crossed() -> None:
     rows = [[1, 1, 0, 0, 1, 0], [1, 1, 0, 1, None, 0], [1, 1, 0, 0, None, None]]
     assert over_prompts(cards, "organism", "x") == stats.crossed_rate(rows, (0, 0, 1, 1, 2, 2))
     assert over(cards, "organism", "x").startswith("0.53 [")
+
+
+def test_a_seed_in_which_it_was_not_measured_is_in_no_mean() -> None:
+    """Its answers are on record, and most of them the judge could not tell."""
+    from pages import over
+
+    first, second, third = carded("110010", "111111", "0....")
+    blank = replace(third, measures={"organism": {"x": NotMeasured(why="the judge could not tell in 4 of 5 answers")}})
+    assert over([first, second, blank], "organism", "x") == over([first, second], "organism", "x")
+    assert over([first, blank], "organism", "x").startswith("0.50 [")
+    assert over([blank], "organism", "x") == "not measured"
 
 
 def test_seeds_of_other_prompts_are_not() -> None:
