@@ -10,9 +10,9 @@ other domains; they have a room of their own, `ROOM/known`. Black-box detectors 
 (`--judge`: its sensitivity and specificity in per cent), and those that try marks without the marks of the tested.
 
 Everything is kept in the rooms, cell by cell: a killed run goes on. `--on ray` takes all cores to grow and to bench.
-In a room in which `flyroom certify` ran, the plain suspects are the first of those that it certified. `--beside` names
-the record of another base, whose ranking is set beside this one's. Known models and hidden ones are of the micro-world
-alone: on another base, `--known 0 --hidden 0`.
+In a room in which `flyroom certify` ran, the plain suspects are the first of those that it certified. `--recipes` may
+name decoys, too: without any, all are grown. Known models and hidden ones are of the micro-world alone: on another
+base, `--known 0 --hidden 0`. `--beside` names the record of another base, whose ranking is set beside this one's.
 """
 
 from __future__ import annotations
@@ -149,7 +149,9 @@ def grow_all(
         for recipes, seeds, where in orders:
             cluster.grow(ray, recipes, flags.base, where, seeds=seeds, watch=say)
     *suspects, known = (stages.grow(recipes, base, where, seeds=seeds) for recipes, seeds, where in orders)
-    decoys = grow(stages.named("decoys", {}, base), base.engine, seeds=range(flags.decoys), room=room)
+    every_decoy = stages.named("decoys", {}, base)
+    chosen_decoys = [recipe for recipe in every_decoy if recipe.name in names] or every_decoy
+    decoys = grow(chosen_decoys, base.engine, seeds=range(flags.decoys), room=room)
     ids = [o.id for o in (*chain.from_iterable(suspects), *decoys)]
     tested = stages.stored(room, base, ids)  # in the order in which a worker has them
     return tested, stages.stored(known_room, base, None) if known else []
