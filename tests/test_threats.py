@@ -87,7 +87,7 @@ def test_a_contradiction_is_seen(record: dict[str, Any], change: Callable[[Any],
     assert why in fault
 
 
-@pytest.mark.parametrize(("name", "cards"), [("threats", 100), ("threats_real", 21)])
+@pytest.mark.parametrize(("name", "cards"), [("threats", 100), ("threats_real", 24)])
 def test_the_page_of_the_documents_is_what_its_record_gives(
     name: str, cards: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
