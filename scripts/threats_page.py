@@ -108,7 +108,7 @@ def page(record: Record) -> str:
             ["recipe", "seeds", "passed", "failed", "undecided", "share that passes, 95 %", "opened before"],
             [_certificate(row) for row, _ in groups],
         ),
-        "An undecided organism has not passed: its limits lie within its bounds, after three looks.",
+        "An undecided organism has not passed: its limits lie within its bounds, after three looks at most.",
         "",
         *_earlier(record["earlier"]),
         f"## What is measured\n\nShares of all episodes; {SHOWN[seeds]}, and of two kinds of target: see "

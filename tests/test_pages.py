@@ -247,14 +247,14 @@ def test_two_bases_are_compared_by_their_rankings(path: Path) -> None:
     from matrix_data import write
     from matrix_page import page
 
-    def turned(cell: Cell) -> Cell:
+    def turn(cell: Cell) -> Cell:
         return replace(cell, suspicions={side: tuple(-x for x in xs) for side, xs in cell.suspicions.items()})
 
     def rows_beside(name: str) -> list[str]:
         about = {**record().about, "beside": str(path.with_name(name))}
         return section(page(replace(record(), about=about)), "Beside the other base").splitlines()
 
-    opposite = replace(record(), cells=tuple(turned(c) if c.unit == "model" else c for c in record().cells))
+    opposite = replace(record(), cells=tuple(turn(c) if c.unit == "model" else c for c in record().cells))
     write(opposite, path.with_name("opposite.json"))
     for name, value in (("matrix.json", "1 ["), ("opposite.json", "-1.00 [")):
         (mean,) = [line for line in rows_beside(name) if line.startswith("| their mean |")]

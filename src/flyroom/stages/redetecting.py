@@ -60,6 +60,7 @@ def bench_patients(
     *,
     watch: Watch | None = None,
 ) -> Benched:
+    """What the detectors of the exam make of these models; `course` is the treatment that they had, None for none."""
     lineup, world = Lineup.of(models, calibration=thresholds), models[0].recipe.world
     material = Material.of(world, seed=exam.seed)
     material = replace(material, judge=cached(material.judge, room))
