@@ -12,7 +12,8 @@ other domains; they have a room of their own, `ROOM/known`. Black-box detectors 
 Everything is kept in the rooms, cell by cell: a killed run goes on. `--on ray` takes all cores to grow and to bench.
 In a room in which `flyroom certify` ran, the plain suspects are the first of those that it certified. `--recipes` may
 name decoys, too: without any, all are grown. Known models and hidden ones are of the micro-world alone: on another
-base, `--known 0 --hidden 0`. `--beside` names the record of another base, whose ranking is set beside this one's.
+base, `--known 0 --hidden 0`. `--beside` names the record of another base: whether detectors rank alike there, and
+whether its thresholds hold here, are sections of the page.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ from pydantic import TypeAdapter
 from flyroom import stats
 from flyroom.bench.hearing import FEWEST
 from flyroom.bench.threshold import at_threshold
-from flyroom.types import Cell, Outcome, plain
+from flyroom.types import Cell, Estimate, Outcome, plain
 
 SHARED = ("twins", "decoys", "calibration")  # the same in all cells of a detector of models
 
@@ -163,3 +163,22 @@ def _rescore_replies(bare: Cell, keep: Sequence[bool]) -> Cell:
         [question for _, question, _ in origins],
     )
     return replace(bare, auroc=auroc, why="")
+
+
+# ---------------------------------------------------------------- what pages say of cells
+
+
+def is_variant(cell: Cell) -> bool:
+    return ", " in cell.detector
+
+
+def recall_of(cells: Sequence[Cell]) -> Estimate:
+    """The share of organisms above the threshold over all recipes, which are its clusters."""
+    flags, recipes = list[bool](), list[str]()
+    for cell in cells:
+        by_side = cell.suspicions
+        harmless = (*by_side["twins"], *by_side["decoys"])
+        threshold = stats.recall_at_fpr(by_side["organisms"], harmless, by_side["calibration"]).threshold
+        flags += [x > threshold for x in by_side["organisms"]]
+        recipes += [cell.recipe] * len(by_side["organisms"])
+    return stats.clustered_rate(flags, recipes) if len(set(recipes)) > 1 else stats.rate(flags, units="suspects")

@@ -5,12 +5,14 @@ Organisms that passed their card come first; all of them, whatever their cards s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import groupby
 from pathlib import Path
+from statistics import fmean as mean
 
-from matrix_data import Record, beside_own_twins, certified, of_all, own_twins, read
-from pages import estimate, table
+from matrix_beside import compare
+from matrix_data import Record, beside_own_twins, certified, is_variant, of_all, own_twins, read, recall_of
+from pages import attempt, estimate, table
 
 from flyroom import stats
 from flyroom.report.words import count, percent, seconds, share
@@ -39,17 +41,13 @@ def page(record: Record) -> str:
     lines += _sensitivity(record, models, [c for c in whole if c.unit == "model" and not is_variant(c)])
     lines += [*_contrasts(models, record), *_ranking(models)]
     if "beside" in record.about:
-        lines += _beside(record, read(ROOT / record.about["beside"]), record.about["beside"])
+        lines += compare(record, read(ROOT / record.about["beside"]), record.about["beside"])
     lines += _floor([c for c in passing if c.unit == "model"])
     lines += [*_uplifts(models), *_thresholds(models), *_gaps(passing)]
     return "\n".join(lines).rstrip() + "\n"
 
 
 # ---------------------------------------------------------------- cells
-
-
-def is_variant(cell: Cell) -> bool:
-    return ", " in cell.detector
 
 
 def by_strength(cells: Sequence[Cell]) -> dict[str, list[Cell]]:
@@ -74,10 +72,6 @@ def means_of(cells: Sequence[Cell]) -> dict[str, list[float]]:
     return {n: [figures[n, t] for t in threats] for n in names if all((n, t) in figures for t in threats)}
 
 
-def mean(values: Sequence[float]) -> float:
-    return sum(values) / len(values)
-
-
 def grid(cells: Sequence[Cell]) -> list[str]:
     """AUROC by detector and threat, the last column its mean."""
     threats, at = threats_of(cells), {(c.detector, c.recipe): c for c in cells}
@@ -95,14 +89,6 @@ def _field(cell: Cell | None) -> str:
     if cell.auroc:
         return estimate(cell.auroc)
     return "error" if cell.error else "not available"
-
-
-def attempt(function: Callable[[], Estimate | None]) -> str:
-    """A figure, or a dash where there are too few of something for it."""
-    try:
-        return estimate(value) if (value := function()) else "-"
-    except ValueError:
-        return "-"
 
 
 # ---------------------------------------------------------------- who
@@ -248,46 +234,6 @@ def stability(cells: Sequence[Cell]) -> Estimate:
     return stats.rank_agreement(first, second)
 
 
-def _beside(record: Record, other: Record, path: str) -> list[str]:
-    """The ranking of the detectors beside that of another record, over the threats that both have."""
-    first, second = (_plain_aurocs(r) for r in (record, other))
-    threats = [threat for threat in first if threat in second]
-    lines = [
-        "## Beside the other base",
-        "",
-        f"Rank correlation of the detectors' AUROC here and in `{path}`, of those that have a figure in both, over all "
-        "plain organisms, whatever their cards say. The interval is over detectors. The last row is of their means "
-        "over these threats. Two halves of the suspects of one base do not agree wholly either (above).",
-        "",
-    ]
-    rows: Rows = []
-    for threat in threats:
-        names = [name for name in first[threat] if name in second[threat]]
-        rows.append([f"`{threat}`", len(names), _agreement(*([r[threat][n] for n in names] for r in (first, second)))])
-    names = (
-        [n for n in first[threats[0]] if all(n in r[t] for r in (first, second) for t in threats)] if threats else []
-    )
-    means = [[mean([r[t][n] for t in threats]) for n in names] for r in (first, second)]
-    rows.append(["their mean", len(names), _agreement(*means)])
-    lines += table(["threat", "detectors", "rank correlation"], rows)
-    head = ["detector", "mean AUROC here", "there"]
-    order = sorted(range(len(names)), key=lambda i: -means[0][i])
-    return lines + table(head, [[f"`{names[i]}`", share(means[0][i]), share(means[1][i])] for i in order])
-
-
-def _plain_aurocs(record: Record) -> dict[str, dict[str, float]]:
-    """AUROC by threat and detector of models, over all plain organisms."""
-    figures: dict[str, dict[str, float]] = {}
-    for c in of_all(record):
-        if c.unit == "model" and not is_variant(c) and "-hidden" not in c.recipe and c.auroc:
-            figures.setdefault(c.recipe, {})[c.detector] = c.auroc.value
-    return figures
-
-
-def _agreement(first: Sequence[float], second: Sequence[float]) -> str:
-    return attempt(lambda: stats.rank_agreement(first, second))
-
-
 # ---------------------------------------------------------------- the oracle's floor, and inside over outside
 
 
@@ -361,18 +307,6 @@ def _threshold(cells: Sequence[Cell]) -> list[object]:
         f"{count(cost.forward_tokens)} / {count(cost.generated_tokens)}",
         seconds(cost.seconds),
     ]
-
-
-def recall_of(cells: Sequence[Cell]) -> Estimate:
-    """The share of organisms above the threshold over all recipes, which are its clusters."""
-    flags, recipes = list[bool](), list[str]()
-    for cell in cells:
-        by_side = cell.suspicions
-        harmless = (*by_side["twins"], *by_side["decoys"])
-        threshold = stats.recall_at_fpr(by_side["organisms"], harmless, by_side["calibration"]).threshold
-        flags += [x > threshold for x in by_side["organisms"]]
-        recipes += [cell.recipe] * len(by_side["organisms"])
-    return stats.clustered_rate(flags, recipes) if len(set(recipes)) > 1 else stats.rate(flags, units="suspects")
 
 
 def _platt(cells: Sequence[Cell]) -> tuple[str, str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from flyroom import stats
@@ -23,6 +23,14 @@ def options(about: str, **defaults: int | str | Path) -> argparse.Namespace:
 
 def estimate(value: Estimate | NotMeasured | None) -> str:
     return figure(value)
+
+
+def attempt(function: Callable[[], Estimate | None]) -> str:
+    """A figure, or a dash where there are too few of something for it."""
+    try:
+        return estimate(value) if (value := function()) else "-"
+    except ValueError:
+        return "-"
 
 
 def over(cards: Sequence[Card], model: str, measure: str) -> str:

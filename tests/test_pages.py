@@ -210,8 +210,7 @@ def test_own_twins_are_those_of_the_recipe() -> None:
 
 
 def test_recalls_are_clustered_by_recipe() -> None:
-    from matrix_data import of_all
-    from matrix_page import recall_of
+    from matrix_data import of_all, recall_of
 
     cells = [c for c in of_all(record()) if c.detector == "weak"]
     flags = [round(c.recall.value * c.recall.n) for c in cells if c.recall]
@@ -260,6 +259,25 @@ def test_two_bases_are_compared_by_their_rankings(path: Path) -> None:
         (mean,) = [line for line in rows_beside(name) if line.startswith("| their mean |")]
         assert f"| {value}" in mean
     assert "Beside the other base" not in page(record())
+
+
+@pytest.mark.parametrize("shift", [0.0, 100.0])
+def test_a_threshold_of_another_base_is_tried_on_this_ones_models(path: Path, shift: float) -> None:
+    """By its own record all stays as it is; calibration twins that lie above everything let nothing through."""
+    from matrix_data import write
+    from matrix_page import page
+
+    def lift(cell: Cell) -> Cell:
+        raised = tuple(x + shift for x in cell.suspicions.get("calibration", ()))
+        return replace(cell, suspicions={**cell.suspicions, "calibration": raised}) if raised else cell
+
+    write(replace(record(), cells=tuple(map(lift, record().cells))), path.with_name("lifted.json"))
+    about = {**record().about, "beside": str(path.with_name("lifted.json"))}
+    rows = section(page(replace(record(), about=about)), "Whether a threshold carries over").splitlines()
+    (weak,) = [line.split(" | ") for line in rows if line.startswith("| `weak` |")]
+    own, other = (" ".join(weak[i : i + 2]).rstrip(" |") for i in (2, 4))
+    assert (own == other) is (shift == 0.0)
+    assert not other.startswith("0 [") if shift == 0.0 else [value.split(" [")[0] for value in weak[4:]] == ["0", "0"]
 
 
 def test_a_lineup_of_few_gives_a_page() -> None:
