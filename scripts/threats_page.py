@@ -1,4 +1,4 @@
-"""Writes docs/threats.md from docs/threats.json, and says what the one has that the other does not give: exits 1 then.
+"""Holds docs/threats.md against docs/threats.json, and says what the one has that the other does not give: exits 1 then.
 
 python scripts/threats_page.py [--json docs/threats.json]
 
