@@ -105,6 +105,10 @@ def hidden(base: stages.OpenBase, names: Sequence[str] = ()) -> list[Recipe]:
     return [recipe for name in chosen for recipe in stages.named(name, {"strength": "hidden"}, base)]
 
 
+def known_recipes(base: stages.OpenBase) -> list[Recipe]:
+    return [recipe for name, changes in KNOWN.items() for recipe in stages.named(name, changes, base)]
+
+
 def with_variants(names: Sequence[str], judge: str) -> list[str]:
     """The detectors, and behind them those under harder terms."""
     noisy = NOISY if judge == "90/90" else f"{NOISY} {judge}"
@@ -140,11 +144,10 @@ def grow_all(
 ) -> tuple[list[Organism], list[Organism]]:
     """The suspects, and the known models."""
     names, known_room = names_of(flags.recipes), Room(flags.room / "known")
-    others = [recipe for name, changes in KNOWN.items() for recipe in stages.named(name, changes, base)]
     orders = [
         *((recipes, seeds, room) for seeds, recipes in plain_orders(names, flags.seeds, base, room).items()),
         (hidden(base, names) if flags.hidden else [], range(flags.hidden), room),
-        (others if flags.known else [], range(100, 100 + flags.known), known_room),
+        (known_recipes(base) if flags.known else [], range(100, 100 + flags.known), known_room),
     ]
     if ray:
         for recipes, seeds, where in orders:
