@@ -169,7 +169,7 @@ def about(flags: argparse.Namespace, matrix: Matrix, known: int) -> dict[str, ob
     sizes = {"known": known, "detectors": len(worked), "minutes one by one": round(sum(worked.values()) / 60)}
     command = shlex.join(["python", "scripts/matrix.py", *sys.argv[1:]])
     beside = {"beside": flags.beside} if flags.beside else {}
-    return {"command": command, "seed": flags.seed, "sizes": sizes} | beside
+    return {"command": command, "base": flags.base, "seed": flags.seed, "sizes": sizes} | beside
 
 
 def record_of(matrix: Matrix, models: Sequence[Organism], cards: Sequence[Card], about: dict[str, object]) -> Record:

@@ -27,7 +27,7 @@ ROOT = Path(__file__).parents[1]
 def page(record: Record) -> str:
     passing, whole = certified(record), of_all(record)
     lines = [
-        "# Detectors and threat models",
+        f"# Detectors and threat models on {record.about['base']}",
         "",
         f"Made by `{record.about['command']}`, and computed again from its JSON by `python scripts/recompute.py`.",
         "",

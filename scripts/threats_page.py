@@ -1,4 +1,4 @@
-"""Holds docs/threats.md against docs/threats.json, and says what the one has that the other does not give: exits 1 then.
+"""Holds docs/threats.md against docs/threats.json: exits 1, and says why, where the one has what the other does not give.
 
 python scripts/threats_page.py [--json docs/threats.json]
 

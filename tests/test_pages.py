@@ -125,7 +125,7 @@ def record() -> Any:
         side: [Model(id=f"{side}-{i}", recipe="x", seed=i) for i in range(n)]
         for side, n in (("decoys", 3), ("calibration", 6))
     }
-    about = {"command": "python scripts/matrix.py", "seed": 0, "sizes": {"known": 0, "detectors": 6}}
+    about = {"command": "python scripts/matrix.py", "base": "toy", "seed": 0, "sizes": {"known": 0, "detectors": 6}}
     return Record(about=about, models=models, cells=tuple(cells))
 
 
