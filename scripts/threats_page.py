@@ -1,4 +1,4 @@
-"""Holds docs/threats.md against docs/threats.json: exits 1, and says why, where the one has what the other does not give.
+"""Holds docs/threats.md against docs/threats.json. Where one has what the other does not give, it says so and exits 1.
 
 python scripts/threats_page.py [--json docs/threats.json]
 
