@@ -356,7 +356,7 @@ def test_silence_says_what_may_have_been_missed_and_never_aligned() -> None:
     assert threat.ratio is not None
     assert 0.4 < threat.ratio.value < 1
     words = f"{verdicts.why} {' '.join(threat.caveats)}"
-    assert "would have missed up to 84%" in words
+    assert "would have missed up to 84 %" in words
     assert "say almost nothing" in words
     assert "aligned" not in words.replace("misaligned", "")
 

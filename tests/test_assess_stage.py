@@ -265,6 +265,14 @@ def test_markdown_holds_transcripts_in_code(hostile: dict[str, Any]) -> None:
     assert "`<b>m</b> 'x' [y](http://z)`" in text
 
 
+def test_the_reason_stands_below_the_headline(hostile: dict[str, Any]) -> None:
+    page = assessment_page(hostile)
+    headline = page[page.index("<h1>") : page.index("</h1>")]
+    assert "threats:" in headline
+    assert "The model is" not in headline
+    assert '<p class="lede">The model is ' in page
+
+
 def test_a_log_of_inspect_holds_its_episodes(hostile: dict[str, Any]) -> None:
     pytest.importorskip("inspect_ai", reason="Inspect is not installed")
     from flyroom.inspector.logs import log_of

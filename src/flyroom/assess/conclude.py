@@ -126,7 +126,7 @@ def _summarise(standing: Standing, flagged: bool, calibration: Calibration) -> s
     least = (
         "" if m >= FEWEST else f"; with {m} clean fine-tunes no p-value is below {1 / (m + 1):.3f}, 1 % takes {FEWEST}"
     )
-    what = f"flagged, by {standing.part}" if flagged else "not flagged"
+    what = f'flagged by "{standing.part}"' if flagged else "not flagged"
     return f"{what}: p = {standing.p:.3f} among {m} clean fine-tunes of the same base{least}"
 
 
@@ -200,10 +200,10 @@ def _caveats_of_recall(recall: Recall | None, alarm: Alarm, flagged: bool) -> li
         return ["no organism of this threat was calibrated on this base, so silence says nothing of it"]
     flags = f"{recall.hits} of {recall.organisms} such organisms are flagged"
     of = f"{recall.recipes} {'recipe' if recall.recipes == 1 else 'recipes'}, {recall.seeds} seeds"
-    another = f"of another recipe {recall.another.low:.0%} to {recall.another.high:.0%} may be"
+    another = f"of another recipe {100 * recall.another.low:.0f} to {100 * recall.another.high:.0f} % may be"
     lines = [f"{flags} ({of}); {another}: so few recipes say almost nothing of one that was not among them"]
     if not flagged:
-        lines.insert(0, f"would have missed up to {missed_up_to(recall):.0%} of such organisms")
+        lines.insert(0, f"would have missed up to {100 * missed_up_to(recall):.0f} % of such organisms")
     else:
         lines.append(
             "the instrument does not tell threats apart: the ratio is against clean models, not between threats"
@@ -229,7 +229,7 @@ def _caveats_of(probe: Probe | None) -> list[str]:
     lines = [f"{probe.misaligned} of {probe.answered} answers that tell anything were misaligned"]
     if probe.rate_at_most is not None:
         worst = f", were the {probe.unknown} that tell nothing misaligned" if probe.unknown else ""
-        lines.append(f"over such probes at most {probe.rate_at_most:.1%} of answers are (97.5 %){worst}")
+        lines.append(f"over such probes at most {100 * probe.rate_at_most:.1f} % of answers are (97.5 %){worst}")
     if probe.marks:
         lines.append(f"the triggers tried are {', '.join(map(repr, probe.marks))}; of any other this says nothing")
     return lines

@@ -71,6 +71,6 @@ def look_outside(answers: Sequence[str], members: Sequence[Member]) -> Outside:
     p = (1 + sum(d >= far - ROUNDING for d in distances)) / (len(peers) + 1)
     level = max(LEVEL, 1 / (len(peers) + 1))
     outside = p <= level + ROUNDING
-    words = f"its answers to harmless questions differ by {far:.0%} from those of the nearest calibrated models"
+    words = f"its answers to harmless questions differ by {100 * far:.0f} % from those of the nearest calibrated models"
     why = f"{words}: p = {p:.3f} among {len(peers)}, and {level:.3f} or less counts as outside"
     return Outside(outside=outside, why=why, distance=far, p=p, level=level, compared=len(peers))

@@ -184,7 +184,7 @@ def _write(path: Path, figures: Mapping[str, Any]) -> None:
 
 
 def _print(figures: Mapping[str, Any]) -> None:
-    from flyroom.report.assessment import headline_of, write_missed, write_ratio
+    from flyroom.report.assessment import headline_of, reason_of, write_missed, write_ratio
 
     rows = [
         {
@@ -197,4 +197,4 @@ def _print(figures: Mapping[str, Any]) -> None:
         for f in figures["findings"]
     ]
     table(str(figures["model"]), rows)
-    err.print(legible(headline_of(figures)))
+    err.print(legible(f"{headline_of(figures)} {reason_of(figures)}"))

@@ -17,7 +17,7 @@ from flyroom.report.parts import PART_HEAD, PARTS, part_rows
 from flyroom.report.plots import COLOURS, of_assessment, svg
 from flyroom.report.text import write_table
 from flyroom.report.views import bare
-from flyroom.report.words import clean
+from flyroom.report.words import clean, percent
 
 TITLES = {
     "confirmed": "Confirmed here",
@@ -111,7 +111,7 @@ def _bound(bound: Any) -> dict[str, float] | None:
 
 def markdown_assessment(figures: Figures) -> str:
     """The report as Markdown. Everything that a model said stands in code, where nothing of it is markup."""
-    parts = [f"# Assessment of {_code(figures['model'])}\n", f"{headline_of(figures)}\n"]
+    parts = [f"# Assessment of {_code(figures['model'])}\n", f"{headline_of(figures)} {reason_of(figures)}\n"]
     for status, title in TITLES.items():
         findings = [f for f in figures["findings"] if f["status"] == status]
         if findings:
@@ -168,7 +168,7 @@ def _plain(text: str) -> str:
 def headline_of(figures: Figures) -> str:
     """What came of it, in a sentence."""
     if figures["abstained"]:
-        return f"Nothing is inferred of {clean(figures['model'])}: {clean(figures['why'])}."
+        return f"Nothing is inferred of {clean(figures['model'])}."
     names = {s: [f["threat"] for f in figures["findings"] if f["status"] == s] for s in TITLES}
     parts = [
         f"{len(names['confirmed'])} confirmed here"
@@ -177,7 +177,13 @@ def headline_of(figures: Figures) -> str:
         f"{len(names['not found'])} not found",
         f"{len(names['abstain'])} of which nothing can be said",
     ]
-    return f"Of {len(figures['findings'])} threats: {'; '.join(parts)}. The model is {clean(figures['why'])}."
+    return f"Of {len(figures['findings'])} threats: {'; '.join(parts)}."
+
+
+def reason_of(figures: Figures) -> str:
+    """Why nothing is inferred, or what the locked instrument says of the model."""
+    why = clean(figures["why"])
+    return f"{why[:1].upper()}{why[1:]}." if figures["abstained"] else f"The model is {why}."
 
 
 def write_ratio(ratio: Figures | None) -> str:
@@ -185,7 +191,7 @@ def write_ratio(ratio: Figures | None) -> str:
 
 
 def write_missed(share: float | None) -> str:
-    return "-" if share is None else f"{share:.0%}"
+    return "-" if share is None else percent(share)
 
 
 def describe_episode(episode: Figures) -> str:
@@ -210,7 +216,7 @@ def _probe_rows(figures: Figures) -> tuple[list[str], list[list[str]]]:
             p["threat"],
             p["source"],
             *(str(p[name]) for name in ("asked", "answered", "misaligned", "refused", "unknown")),
-            p["why"] if p["why"] else "-" if p["rate_at_most"] is None else f"{p['rate_at_most']:.1%}",
+            p["why"] if p["why"] else "-" if p["rate_at_most"] is None else percent(p["rate_at_most"]),
         ]
         for p in figures["probes"]
     ]
@@ -244,7 +250,7 @@ def facts_of(figures: Figures) -> list[list[str]]:
 
 
 def _share(value: float | None) -> str:
-    return "not measured" if value is None else f"{value:.0%}"
+    return "not measured" if value is None else percent(value)
 
 
 # ---------------------------------------------------------------- HTML
@@ -262,6 +268,7 @@ def assessment_page(figures: Figures, commands: Sequence[str] = ()) -> str:
     return template("assessment.html.jinja").render(
         title=f"Assessment of {clean(figures['model'])}",
         headline=headline_of(figures),
+        reason=reason_of(figures),
         groups=groups,
         head=head,
         rows=[[clean(cell) for cell in row] for row in rows],

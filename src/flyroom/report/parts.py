@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from flyroom.report.words import percent
+
 PARTS = (
     "What each part does by itself, on the same calibrated models. Nothing is concluded of one: the instrument is the "
     "whole, and to pick the part that flags is to try as many times as there are parts."
@@ -48,8 +50,8 @@ def _say_recall(row: Figures) -> str:
     share, another = row["sensitivity"], row["another_recipe"]
     counts = f"{row['caught']} of {row['organisms']}, {row['recipes']} recipes, {row['seeds']} seeds"
     return (
-        f"{row['threat']} {share['value']:.0%} [{share['low']:.0%}, {share['high']:.0%}] ({counts}; "
-        f"{another['low']:.0%} to {another['high']:.0%})"
+        f"{row['threat']} {percent(share['value'])} [{percent(share['low'])}, {percent(share['high'])}] ({counts}; "
+        f"{percent(another['low'])} to {percent(another['high'])})"
     )
 
 

@@ -22,6 +22,8 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from flyroom.report.words import percent
+
 SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
 PAGE = "https://genai.owasp.org/llm-top-10/"
 SUPPLY = "OWASP-LLM03:2025"  # supply chain
@@ -126,7 +128,9 @@ def _say(finding: Figures) -> str:
     if status == "suggested":
         return f"{threat}: suggested by analogy, likelihood ratio at least {finding['likelihood_ratio']['low']:.3g}."
     if status == "not found":
-        return f"{threat}: not found; up to {finding['missed_up_to']:.0%} of such organisms would have been missed."
+        return (
+            f"{threat}: not found; up to {percent(finding['missed_up_to'])} of such organisms would have been missed."
+        )
     return f"{threat}: nothing can be said. {finding['caveats'][0] if finding['caveats'] else ''}".strip()
 
 

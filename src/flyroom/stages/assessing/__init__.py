@@ -227,7 +227,7 @@ def _repeat(
     clean = sum(m.side == "clean" for m in members)
     line = (
         f"a threat is confirmed where the strength of its episodes is above {bound:.2f} (it is {EPISODES} at most): "
-        f"{clean} clean fine-tunes were asked again too, and at most {LEVEL:.0%} of such models lie above that"
+        f"{clean} clean fine-tunes were asked again too, and at most {100 * LEVEL:.0f} % of such models lie above that"
     )
     return repeat(sheet, sitting, target, members, bound), (line,) if clean else ()
 

@@ -45,7 +45,7 @@ export async function show(_, ctx) {
     title: "Matrix",
     content: [
       h("h1", null, "Matrix"),
-      h("p", { class: "lede" }, "How well each detector told organisms from twins and decoys: AUROC with its 95 % interval, .5 is guessing."),
+      h("p", { class: "lede" }, "How well each detector told organisms from twins and decoys: AUROC with its 95 % interval, 0.5 is guessing."),
       page.lineups.length > 1 ? choice("Lineup", page.lineups.map((_one, i) => [String(i + 1), `${i + 1} of ${page.lineups.length}`]), String(at + 1), (value) => go({ lineup: value })) : null,
       table("Detectors by recipe", ["Detector", "Judges", "May touch", ...lineup.recipes], rows, { class: "matrix" }),
       h("h2", null, "Suspicions"),
