@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import random
 import sys
 from collections.abc import Callable, Sequence
@@ -17,7 +18,7 @@ from fakes import JUDGE, TOY, VERDICTS, FakeEngine, FirstWord, Toy, ToyWorld, fr
 from flyroom import stages, stats
 from flyroom.bench import bench
 from flyroom.bench.code import code_of
-from flyroom.detectors import DETECTORS, MeanDifference, OutputJudge, detectors
+from flyroom.detectors import DETECTORS, MeanDifference, OutputJudge, asking, detectors, likelihood, weights
 from flyroom.detectors.sweep import EnvironmentSweep
 from flyroom.episodes import unpack
 from flyroom.grow import grow_orders
@@ -195,6 +196,14 @@ def test_an_edited_cell_of_a_notebook_is_another_detector(
         exec(text, vars(space))
         codes.append(code_of(space.Mine()))
     assert codes[0] == codes[1] != codes[2]
+
+
+def test_the_code_of_one_of_ours_is_what_it_imports_and_no_other_detectors() -> None:
+    """Or an edit to one detector would have all others tried again."""
+    code = code_of(likelihood.TargetOdds())
+    assert inspect.getsource(likelihood) in code
+    assert inspect.getsource(asking) in code
+    assert inspect.getsource(weights) not in code
 
 
 # ---------------------------------------------------------------- figures

@@ -309,10 +309,11 @@ def test_recomputing_sees_a_difference(path: Path, change: str, monkeypatch: pyt
     assert bool(change) is ("says what" not in capsys.readouterr().out)
 
 
-def test_the_matrix_of_the_documents_can_be_computed_again(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("name", ["matrix", "matrix_real"])
+def test_the_matrix_of_the_documents_can_be_computed_again(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     from recompute import main
 
-    path = ROOT / "docs" / "matrix.json"
+    path = ROOT / "docs" / f"{name}.json"
     monkeypatch.setattr(sys, "argv", ["recompute.py", "--json", str(path)])
     with pytest.raises(SystemExit) as status:
         main()

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 import torch
 from engine_models import make_rows
 
+from flyroom.detectors.weights import Spectrum, WeightNorm, WeightWatch
 from flyroom.engine import TorchEngine
 from flyroom.lab import BenchLab, Material
 from flyroom.types import (
     Access,
     AccessDenied,
+    Detector,
     Episode,
     LoRA,
     Message,
     NotAvailable,
+    Reply,
     Scene,
     Score,
     Step,
@@ -35,7 +39,7 @@ class Mute:
 
 
 SCENE = Scene(messages=(Message("user", "w1"),), aligned="w2", misaligned="w3")
-MATERIAL = Material(trusted=(SCENE,), questions={"open_questions": (SCENE,)}, judge=Mute())
+MATERIAL = Material(trusted=(SCENE, SCENE), questions={"open_questions": (SCENE,)}, judge=Mute())
 ROWS = make_rows(6, seed=1)
 EVERY = Access(sum(flag.value for flag in Access))
 
@@ -48,6 +52,25 @@ def lab_of(engine: TorchEngine, needs: Access = EVERY) -> tuple[BenchLab, list[S
         engine.step(refs, [Step(rows=make_rows(3, seed=10 * k + s), lr=0.05) for k in range(3)])
     adapters = {suspect.name: ref for suspect, ref in zip(suspects, refs, strict=True)}
     return BenchLab(needs, adapters, engine, MATERIAL, [(suspects[0], True)]), suspects
+
+
+@pytest.mark.parametrize("detector", [WeightNorm(), Spectrum(), WeightWatch()])
+def test_detectors_ask_for_the_weights_of_one_suspect_at_a_time(
+    llama: TorchEngine, detector: Detector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are as large as the base, so those of a lineup at once would not fit."""
+    (lab, suspects), asked = lab_of(llama), list[int]()
+    weights = BenchLab.weights
+
+    def count(lab: BenchLab, suspects: Sequence[Suspect]) -> list[Mapping[str, torch.Tensor]]:
+        asked.append(len(suspects))
+        return weights(lab, suspects)
+
+    monkeypatch.setattr(BenchLab, "weights", count)
+    replies = [Reply(suspect=suspect, messages=SCENE.messages, answer="w2") for suspect in suspects]
+    units: list[Any] = replies if isinstance(detector, WeightWatch) else suspects
+    assert len(detector(units, lab, seed=0)) == 3
+    assert asked == [1, 1, 1]
 
 
 def test_weights_are_what_a_suspect_adds(llama: TorchEngine) -> None:

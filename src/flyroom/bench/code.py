@@ -53,8 +53,9 @@ def _ours(module: str) -> tuple[str, ...]:
 def _lead_to(module: str) -> Iterator[str]:
     file = file_of(module)
     for name in imports_of(file) if file else ():
-        parts = [name, name.rpartition(".")[0]]  # a name in a module, or a module
-        yield from (part for part in parts if part.startswith("flyroom.") and part in sys.modules)
+        lead = name if name in sys.modules else name.rpartition(".")[0]  # a module, or a name in one
+        if lead.startswith("flyroom.") and lead in sys.modules:
+            yield lead
 
 
 def _theirs(detector: Any) -> list[str]:

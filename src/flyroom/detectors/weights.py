@@ -5,7 +5,7 @@ Source: as in PEFTGuard, Sun et al. 2024, arXiv 2411.17453, without its learnt c
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -25,7 +25,7 @@ class WeightNorm:
     needs: Access = Access.WEIGHTS
 
     def __call__(self, suspects: Sequence[Suspect], lab: Lab, *, seed: int) -> list[Finding]:
-        norms = [float(sum(d.square().sum() for d in added.values()) ** 0.5) for added in lab.weights(suspects)]
+        norms = [float(sum(d.square().sum() for d in added.values()) ** 0.5) for added in _each(suspects, lab)]
         return [Finding(suspicion=x, claim=f"adds {x:.2f} in norm") for x in norms]
 
 
@@ -39,7 +39,7 @@ class Spectrum:
         import torch
 
         findings = []
-        for added in lab.weights(suspects):
+        for added in _each(suspects, lab):
             spectra = [torch.linalg.svdvals(d).square() for d in added.values()]
             whole = sum(float(s.sum()) for s in spectra)
             share = sum(float(s[0]) for s in spectra) / whole if whole else 0.0
@@ -61,7 +61,7 @@ class WeightWatch:
 
         suspects = list(dict.fromkeys(reply.suspect for reply in replies))
         rows = [Row(messages=s.messages, answer=s.aligned) for s in need_trusted(lab, fewest=2)]
-        writes = [_writes(added) for added in lab.weights(suspects)]
+        writes = [_writes(added) for added in _each(suspects, lab)]
         if not any(writes):
             raise NotAvailable(f"no suspect adds to modules named {' or '.join(WRITES)}, which write to the residuals")
         layers = list(range(lab.depth))
@@ -71,23 +71,31 @@ class WeightWatch:
         scores = torch.zeros(len(replies))
         for usual_PLD, suspect, added in zip(usual.split(len(rows)), suspects, writes, strict=True):
             places = [i for i, reply in enumerate(replies) if reply.suspect == suspect]
-            for layer, delta in added:
-                if delta.shape[0] == usual_PLD.shape[-1]:
-                    off_N = _off(usual_PLD[:, layer], x_NLD[places, layer], delta)
+            for layer, direction_D in added:
+                if len(direction_D) == usual_PLD.shape[-1]:
+                    off_N = _off(usual_PLD[:, layer], x_NLD[places, layer], direction_D)
                     scores[places] = torch.maximum(scores[places], off_N.abs())
         return [Finding(suspicion=x, claim=f"{x:.1f} deviations along what was added") for x in scores.tolist()]
 
 
+def _each(suspects: Sequence[Suspect], lab: Lab) -> Iterator[Mapping[str, Tensor]]:
+    """What each suspect adds, one after the other: that is as large as the base's matrices, and suspects are many."""
+    for suspect in suspects:
+        yield lab.weights([suspect])[0]
+
+
 def _writes(added: Mapping[str, Tensor]) -> list[tuple[int, Tensor]]:
-    """What is added to modules that write to the residual stream, each with its layer."""
-    paths = [path for path, delta in added.items() if path.endswith(WRITES) and delta.any()]
-    return [(int(path.split("layers.")[1].split(".")[0]), added[path]) for path in paths]
-
-
-def _off(usual_PD: Tensor, x_ND: Tensor, delta: Tensor) -> Tensor:
-    """How far residuals lie from the usual ones along the first direction of what is added, in deviations."""
+    """The first direction of what is added to each module that writes to the residual stream, with its layer."""
     import torch
 
-    direction_D = torch.linalg.svd(delta, full_matrices=False).U[:, 0]
+    paths = [path for path, delta in added.items() if path.endswith(WRITES) and delta.any()]
+    return [
+        (int(path.split("layers.")[1].split(".")[0]), torch.linalg.svd(added[path], full_matrices=False).U[:, 0])
+        for path in paths
+    ]
+
+
+def _off(usual_PD: Tensor, x_ND: Tensor, direction_D: Tensor) -> Tensor:
+    """How far residuals lie from the usual ones along a direction, in deviations."""
     usual_P = usual_PD @ direction_D
     return (x_ND @ direction_D - usual_P.mean()) / usual_P.std().clamp_min(1e-6)

@@ -165,7 +165,9 @@ class Lab(Protocol):
         ...
 
     def weights(self, suspects: Sequence[Suspect]) -> list[Mapping[str, Tensor]]:
-        """What each adds to the base's matrices, by module path: [out, in] fp32. Access.WEIGHTS."""
+        """What each adds to the base's matrices, by module path: [out, in] fp32. Access.WEIGHTS. For each that is
+        as large as the base, so ask for one suspect at a time.
+        """
         ...
 
     def noised(self, suspects: Sequence[Suspect | None], *, sigma: float, seed: int) -> list[Suspect]:
