@@ -64,8 +64,9 @@ def seated(lineup: Lineup, engine: Engine, material: Material, seed: int) -> Ite
     models = [*lineup.suspects, *lineup.known]
     order = secrets.SystemRandom().sample(models, len(models))  # no seed: who knows it could draw the names again
     names = {o.id: f"suspect-{secrets.token_hex(6)}" for o in order}
-    refs = engine.load([o.patch for o in order])
-    adapters = dict(zip(names.values(), refs, strict=True))
+    refs = engine.load([o.patch for o in models])  # in an order that stays, for it decides who is in a batch with whom
+    places = {o.id: ref for o, ref in zip(models, refs, strict=True)}
+    adapters = {name: places[id] for id, name in names.items()}
     truth = Truth(lineup=lineup, names=names)
     try:
         yield Sitting(truth=truth, adapters=adapters, engine=engine, material=material, seed=seed)
