@@ -78,7 +78,10 @@ def _of_replies(record: Record) -> dict[str, Any]:
     for cell in record.cells:
         if cell.unit == "response" and cell.suspicions:
             place = by_recipe.setdefault(cell.recipe, {"origins": cell.origins, "suspicions": {}})
-            assert place["origins"] == cell.origins, "the replies are the same for all detectors"
+            if place["origins"] != cell.origins:
+                raise ValueError(
+                    f"{cell.detector} was tried on other replies of {cell.recipe} than the detectors before it"
+                )
             place["suspicions"][cell.detector] = cell.suspicions
     return by_recipe
 

@@ -32,6 +32,7 @@ from flyroom.room import Room
 from flyroom.types import (
     OPEN,
     Access,
+    AdapterRef,
     Ask,
     Asked,
     Cell,
@@ -43,6 +44,7 @@ from flyroom.types import (
     Matrix,
     Message,
     Organism,
+    Patch,
     Row,
     Scene,
     Split,
@@ -500,6 +502,23 @@ def test_neither_names_nor_order_tell_who_is_who() -> None:
     for where in (places, ranks):  # 6 of 20 in each of 30 benches: the mean place of chance is 9.5, give or take 0.4
         assert abs(sum(where) / len(where) - 9.5) < 1.6
         assert set(where) == set(range(20))
+
+
+def test_models_are_loaded_in_the_same_order_each_time() -> None:
+    """Who is in a batch with whom decides how half precision rounds, and so what is sampled: a bench that goes on after
+    it was killed would judge other replies.
+    """
+
+    class Recording(FakeEngine):
+        def load(self, patches: Sequence[Patch]) -> list[AdapterRef]:
+            loads.append([float(next(iter(patch.tensors.values())).sum()) for patch in patches])
+            return super().load(patches)
+
+    loads: list[list[float]] = []
+    for _ in range(3):
+        run({"oracle": ORACLE}, engine=Recording())
+    assert loads[0] == loads[1] == loads[2]
+    assert len(set(loads[0])) > 10
 
 
 def test_names_are_drawn_anew_so_that_nobody_can_draw_them_again() -> None:
