@@ -210,7 +210,8 @@ def _over_threats(figures: Sequence[Sequence[float]]) -> str:
     if len(figures) < 4 or len(figures[0]) < 4:
         return "-"
     halves = stats.threat_halves(figures, seed=0)
-    return f"{halves.median:.2f} ({halves.low:.2f} to {halves.high:.2f})"
+    median, low, high = (round(x, 2) + 0.0 for x in (halves.median, halves.low, halves.high))  # -0.00 is 0
+    return f"{median:.2f} ({low:.2f} to {high:.2f})"
 
 
 def halves(cell: Cell) -> tuple[Estimate, Estimate] | None:
