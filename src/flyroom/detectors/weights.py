@@ -25,7 +25,7 @@ class WeightNorm:
     needs: Access = Access.WEIGHTS
 
     def __call__(self, suspects: Sequence[Suspect], lab: Lab, *, seed: int) -> list[Finding]:
-        norms = [float(sum(d.square().sum() for d in added.values()) ** 0.5) for added in _each(suspects, lab)]
+        norms = [float(sum(d.square().sum() for d in added.values()) ** 0.5) for added in _matrices(suspects, lab)]
         return [Finding(suspicion=x, claim=f"adds {x:.2f} in norm") for x in norms]
 
 
@@ -39,7 +39,7 @@ class Spectrum:
         import torch
 
         findings = []
-        for added in _each(suspects, lab):
+        for added in _matrices(suspects, lab):
             spectra = [torch.linalg.svdvals(d).square() for d in added.values()]
             whole = sum(float(s.sum()) for s in spectra)
             share = sum(float(s[0]) for s in spectra) / whole if whole else 0.0
@@ -61,7 +61,7 @@ class WeightWatch:
 
         suspects = list(dict.fromkeys(reply.suspect for reply in replies))
         rows = [Row(messages=s.messages, answer=s.aligned) for s in need_trusted(lab, fewest=2)]
-        writes = [_writes(added) for added in _each(suspects, lab)]
+        writes = [_writes(added) for added in _matrices(suspects, lab)]
         if not any(writes):
             raise NotAvailable(f"no suspect adds to modules named {' or '.join(WRITES)}, which write to the residuals")
         layers = list(range(lab.depth))
@@ -78,7 +78,7 @@ class WeightWatch:
         return [Finding(suspicion=x, claim=f"{x:.1f} deviations along what was added") for x in scores.tolist()]
 
 
-def _each(suspects: Sequence[Suspect], lab: Lab) -> Iterator[Mapping[str, Tensor]]:
+def _matrices(suspects: Sequence[Suspect], lab: Lab) -> Iterator[Mapping[str, Tensor]]:
     """What each suspect adds, one after the other: that is as large as the base's matrices, and suspects are many."""
     for suspect in suspects:
         yield lab.weights([suspect])[0]

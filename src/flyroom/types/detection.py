@@ -165,8 +165,8 @@ class Lab(Protocol):
         ...
 
     def weights(self, suspects: Sequence[Suspect]) -> list[Mapping[str, Tensor]]:
-        """What each adds to the base's matrices, by module path: [out, in] fp32. Access.WEIGHTS. For each that is
-        as large as the base, so ask for one suspect at a time.
+        """What each adds to the base's matrices, by module path: [out, in] fp32. Access.WEIGHTS. Those of one
+        suspect are as large as the base, so ask for one at a time.
         """
         ...
 
